@@ -1,0 +1,178 @@
+//! The whole list of kernels, one declaration each, with the meaning of each in full, and the linking of its WGSL.
+//!
+//! `z` counts the directions of a dispatch; `d = direction + z` is the direction in the features. A pair written
+//! `source_z` is `source_0` or `source_1`. `W = 16 G` is the width of a panel's row.
+
+use super::{Access, Binding, Kernel, When};
+
+/// What is fixed about a kernel whatever it is linked with.
+#[derive(Debug)]
+pub struct Declaration {
+    /// File stem, entry point and label.
+    pub name: &'static str,
+    /// Every binding it can have.
+    pub bindings: &'static [Binding],
+    /// The names of its override constants.
+    pub overrides: &'static [&'static str],
+}
+
+const fn binding(index: u32, name: &'static str, access: Access, when: When) -> Binding {
+    Binding { index, name, access, when }
+}
+
+const PARAMS: Binding = binding(0, "params", Access::Uniform, When::Always);
+
+/// `target[target_z + m][panel + i][g][u] = f(Σ_k source[source_z + m][k] · weights[weight_panel + z·weight_panels + i][k][g][u] + bias)`
+/// for m < rows, i < panels. A row of `source` has `depth` elements, a row of `target` has `units` (G included).
+const PROJECT: Declaration = Declaration {
+    name: "project",
+    bindings: &[
+        PARAMS,
+        binding(1, "weights", Access::Read, When::Always),
+        binding(2, "source", Access::Read, When::Always),
+        binding(3, "result", Access::ReadWrite, When::Always),
+    ],
+    overrides: &["PANELS", "ACTIVATION"],
+};
+
+const STEP_BINDINGS: &[Binding] = &[
+    PARAMS,
+    binding(1, "weights", Access::Read, When::Always),
+    binding(2, "gates", Access::Read, When::Always),
+    binding(3, "live", Access::Read, When::Masked),
+    binding(4, "hidden", Access::ReadWrite, When::Always),
+    binding(5, "memory", Access::ReadWrite, When::Memory),
+];
+
+/// For b < batch, i < panels: `r = hidden[source_z][b][d·depth ..][..depth] · weights + bias`,
+/// `x = gates[gates_z][b][panel + i]`, `s = (hidden[source_z][b][d·units + n], memory[memory_in][b][d·units + n])`,
+/// `s' = cell_update(x, r, s)`; where `live[live_z][b]` is 0, `s' = s`. Then `hidden[target_z][b][d·units + n] = s'_0` and
+/// `memory[memory_out][b][d·units + n] = s'_1`. Projected: `s'_0` goes to `memory[MEMORY_UNPROJECTED]` instead,
+/// `hidden` is only read, and its rows have `directions · depth` elements.
+const STEP: Declaration = Declaration { name: "step", bindings: STEP_BINDINGS, overrides: &["PANELS", "SLICES"] };
+
+/// `rz = hidden[source_z][b][d] · weights (G = 2) + bias`; `r = σ(x_r + rz_0)`, `z = σ(x_z + rz_1)`;
+/// `memory[MEMORY_RESET] = r ∘ h`, `memory[MEMORY_UPDATE] = z`. `gates` has G = 3.
+const STEP_RESET: Declaration =
+    Declaration { name: "step_reset", bindings: STEP_BINDINGS, overrides: &["PANELS", "SLICES"] };
+
+/// `n = tanh(x_n + memory[MEMORY_RESET][b][d] · weights (G = 1) + bias)`, `h' = (1 − z) ∘ n + z ∘ h`.
+const STEP_NEW: Declaration =
+    Declaration { name: "step_new", bindings: STEP_BINDINGS, overrides: &["PANELS", "SLICES"] };
+
+/// `h' = memory[MEMORY_UNPROJECTED][b][d·depth ..][..depth] · weights (G = 1)`; dead rows keep `hidden[source_z]`.
+/// A row of `hidden` has `directions · units` elements, a row of `memory` `directions · depth`.
+const STEP_PROJECT: Declaration = Declaration {
+    name: "step_project",
+    bindings: &[STEP_BINDINGS[0], STEP_BINDINGS[1], STEP_BINDINGS[3], STEP_BINDINGS[4], STEP_BINDINGS[5]],
+    overrides: &["PANELS", "SLICES"],
+};
+
+/// For m < rows, v = tokens_[source_z + m]: where `token ≤ v < token + tokens`,
+/// `target[target_z + m] = table[z·weight_panels + v − token]`. Rows have `units` elements.
+const GATHER: Declaration = Declaration {
+    name: "gather",
+    bindings: &[
+        PARAMS,
+        binding(1, "weights", Access::Read, When::Always),
+        binding(2, "tokens", Access::Read, When::Always),
+        binding(3, "result", Access::ReadWrite, When::Always),
+    ],
+    overrides: &[],
+};
+
+/// For m < rows: `target[target_0 + m][c] = 1` where `c == tokens[source_0 + m]`, else 0. Rows have `units` elements.
+const ONE_HOT: Declaration = Declaration {
+    name: "one_hot",
+    bindings: &[
+        PARAMS,
+        binding(1, "tokens", Access::Read, When::Always),
+        binding(2, "result", Access::ReadWrite, When::Always),
+    ],
+    overrides: &[],
+};
+
+/// For b < batch, every direction z: `target[b][z·units + n] = source[source_z][b][z·units + n]`.
+const SELECT: Declaration = Declaration {
+    name: "select",
+    bindings: &[
+        PARAMS,
+        binding(1, "source", Access::Read, When::Always),
+        binding(2, "result", Access::ReadWrite, When::Always),
+    ],
+    overrides: &[],
+};
+
+/// For m < rows: `target[target_0 + m] = live[live_0 + m] ? source[source_0 + m] : 0`. Rows have `units · directions`.
+const BLANK: Declaration = Declaration {
+    name: "blank",
+    bindings: &[
+        PARAMS,
+        binding(1, "source", Access::Read, When::Always),
+        binding(2, "live", Access::Read, When::Always),
+        binding(3, "result", Access::ReadWrite, When::Always),
+    ],
+    overrides: &[],
+};
+
+/// For m < rows, over the features c with `c % units < depth`: `target[target_0 + m] = softmax(source[source_0 + m])`;
+/// the padding becomes 0. Rows have `units · directions` elements.
+const SOFTMAX: Declaration = Declaration {
+    name: "softmax",
+    bindings: &[
+        PARAMS,
+        binding(1, "source", Access::Read, When::Always),
+        binding(2, "result", Access::ReadWrite, When::Always),
+    ],
+    overrides: &["ACTIVATION"],
+};
+
+/// For m < rows: `target[target_0 + m] = f(source[source_0 + m])`. Rows have `units · directions` elements.
+const ACTIVATE: Declaration = Declaration {
+    name: "activate",
+    bindings: &[
+        PARAMS,
+        binding(1, "source", Access::Read, When::Always),
+        binding(2, "result", Access::ReadWrite, When::Always),
+    ],
+    overrides: &["ACTIVATION"],
+};
+
+impl Kernel {
+    /// Every kernel.
+    pub const ALL: [Self; 11] = [
+        Self::Project,
+        Self::Step,
+        Self::StepReset,
+        Self::StepNew,
+        Self::StepProject,
+        Self::Gather,
+        Self::OneHot,
+        Self::Select,
+        Self::Blank,
+        Self::Softmax,
+        Self::Activate,
+    ];
+
+    /// What is fixed about the kernel.
+    pub fn declaration(self) -> &'static Declaration {
+        match self {
+            Self::Project => &PROJECT,
+            Self::Step => &STEP,
+            Self::StepReset => &STEP_RESET,
+            Self::StepNew => &STEP_NEW,
+            Self::StepProject => &STEP_PROJECT,
+            Self::Gather => &GATHER,
+            Self::OneHot => &ONE_HOT,
+            Self::Select => &SELECT,
+            Self::Blank => &BLANK,
+            Self::Softmax => &SOFTMAX,
+            Self::Activate => &ACTIVATE,
+        }
+    }
+
+    /// File stem, entry point and label.
+    pub fn name(self) -> &'static str {
+        self.declaration().name
+    }
+}

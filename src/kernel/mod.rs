@@ -1,0 +1,192 @@
+//! What a kernel is: its name, its bindings, the parts it is linked from, its overrides and its grid.
+//!
+//! Declared once, here and in [`catalog`]; pipeline layouts, bind groups, `plan::check`, the CPU executor and
+//! the labels read these constants, and `tests/shaders.rs` proves with naga that the WGSL says the same.
+//! Knows cells; knows no plan, no model and no device.
+//!
+//! # Data layouts
+//!
+//! Letters: T time, B batch, K depth of a product, G gates, D directions, P panels, z the workgroup's z.
+//! Every feature axis is padded to a multiple of [`LANES`] = 16 with zeros, so that no kernel has a remainder loop;
+//! features in several parts (the directions of a bidirectional layer) are padded part by part.
+//!
+//! - **matrix** (product weights): `[D][P][K + 1][G][16]`, f32 or packed halves. Panel p holds units 16p … 16p+15.
+//!   Row K of a panel is the bias. K and P count padded features.
+//! - **table** (gather): `[D][V][width]`, f32 or packed halves.
+//! - **sequence** (input, outputs, hidden states): `[R][B][width]`, width = D · padded part size.
+//! - **gates** (the hoisted input product): `[D][C][B][P][G][16]`, C timesteps of a chunk, ascending in time.
+//! - **memory** (what a cell keeps beside its hidden state): `[M][B][D · padded H]`.
+//! - **live**, **tokens**: `[T][B]` u32.
+
+pub mod catalog;
+mod params;
+
+pub use params::Params;
+
+use crate::cell::{Activation, Cell};
+
+/// Units of a panel; every feature axis is padded to a multiple of it.
+pub const LANES: usize = 16;
+
+/// `size` rounded up to a multiple of [`LANES`].
+pub fn padded(size: usize) -> usize {
+    size.next_multiple_of(LANES)
+}
+
+/// Rows of an LSTM's memory: the cell state alternates between rows 0 and 1.
+/// A projected LSTM has a third row for the state before its projection.
+pub const MEMORY_UNPROJECTED: usize = 2;
+/// Row of the memory where GRU's `r ∘ h` waits for the second product (reset before the product).
+pub const MEMORY_RESET: usize = 0;
+/// Row of the memory where GRU's update gate waits for the second product (reset before the product).
+pub const MEMORY_UPDATE: usize = 1;
+
+/// A kernel: the stem of its file under `shaders/kernel/`, its entry point, its label, its CPU function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kernel {
+    /// `target[z][m] = f(source[m] · matrix[z] + bias)`: many rows at once.
+    Project,
+    /// One timestep of RNN, LSTM or GRU (reset after): product, cell, state.
+    Step,
+    /// First half of a timestep of GRU with the reset before the product: gates reset and update.
+    StepReset,
+    /// Second half: the new gate, and the state.
+    StepNew,
+    /// Second half of a timestep of a projected LSTM: the projection.
+    StepProject,
+    /// Rows of a table by token.
+    Gather,
+    /// Unit vectors by token.
+    OneHot,
+    /// One row of the sequence for each direction.
+    Select,
+    /// A sequence with zeros where there is no step.
+    Blank,
+    /// Softmax or log-softmax over the features of each row.
+    Softmax,
+    /// An elementwise activation.
+    Activate,
+}
+
+/// How a program's weights are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Storage {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats, two in a word; sums stay in f32.
+    F16,
+}
+
+/// What a step does with its states: which buffers it has, and what it writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StateKind {
+    /// The hidden state alone (RNN, GRU).
+    Hidden,
+    /// The hidden state and the cell state in `memory` (LSTM).
+    Memory,
+    /// As `Memory`, but the hidden state goes to row [`MEMORY_UNPROJECTED`] of `memory`, for [`Kernel::StepProject`].
+    Projected,
+}
+
+/// Whether every row has a step at every time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mask {
+    /// Every row is live at every time: no mask is bound.
+    All,
+    /// `live[t][b]` says it: a dead step keeps the state.
+    Live,
+}
+
+/// A kernel with everything that is fixed when it is compiled: one pipeline on a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Program {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// The cell that is linked in, for the kernels that have one.
+    pub cell: Option<Cell>,
+    /// What a step does with its states. `Hidden` where the kernel has none.
+    pub states: StateKind,
+    /// How the weights are stored. `F32` where the kernel has none.
+    pub storage: Storage,
+    /// Whether a mask is bound. `All` where the kernel takes none.
+    pub mask: Mask,
+    /// `Project`: what the product goes through. `Activate`, `Softmax`: which. `Linear` elsewhere.
+    pub activation: Activation,
+    /// The tile of a product. [`Tile::NONE`] where the kernel has no product.
+    pub tile: Tile,
+}
+
+/// How a product is cut over invocations. The CPU executor does not read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tile {
+    /// Rows (of the batch, or of the hoisted product) that an invocation computes: 1, 2, 4 or 8. A linked part.
+    pub rows: u32,
+    /// Panels of 16 units that a workgroup computes. An override.
+    pub panels: u32,
+    /// Lanes that share one output and split K. A power of two. An override; 1 for `Project`.
+    pub slices: u32,
+}
+
+impl Tile {
+    /// No product.
+    pub const NONE: Self = Self { rows: 1, panels: 1, slices: 1 };
+}
+
+/// How a kernel uses a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// The uniform `Params`, at a dynamic offset.
+    Uniform,
+    /// Read-only storage.
+    Read,
+    /// Storage that is read and written.
+    ReadWrite,
+}
+
+/// When a binding is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum When {
+    /// In every program.
+    Always,
+    /// In programs with [`Mask::Live`].
+    Masked,
+    /// In programs with a memory: `states` is not [`StateKind::Hidden`], or the kernel has one by itself.
+    Memory,
+}
+
+/// One binding: the WGSL variable's name is the slot's role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The binding's index in group 0.
+    pub index: u32,
+    /// The WGSL variable's name.
+    pub name: &'static str,
+    /// How it is used.
+    pub access: Access,
+    /// When it is there.
+    pub when: When,
+}
+
+impl Program {
+    /// A program of a kernel without cell, mask, weights or activation.
+    pub fn plain(kernel: Kernel) -> Self {
+        Self {
+            kernel,
+            cell: None,
+            states: StateKind::Hidden,
+            storage: Storage::F32,
+            mask: Mask::All,
+            activation: Activation::Linear,
+            tile: Tile::NONE,
+        }
+    }
+
+    /// The bindings of this program, in order; the first is always `params`.
+    pub fn bindings(&self) -> impl Iterator<Item = &'static Binding> + '_ {
+        self.kernel.declaration().bindings.iter().filter(|binding| match binding.when {
+            When::Always => true,
+            When::Masked => self.mask == Mask::Live,
+            When::Memory => self.states != StateKind::Hidden,
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! `Params`: what a dispatch is told at run time. The twin of `shaders/part/params.wgsl`; a test compares them.
+
+use bytemuck::{Pod, Zeroable};
+
+/// The uniform of a dispatch. Rows, panels and elements count from the start of the bound window.
+/// A pair `…_0`, `…_1` holds the value for workgroup z = 0 and z = 1 (the directions of a dispatch).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct Params {
+    /// Rows to compute: B for a step, timesteps · B for everything else.
+    pub rows: u32,
+    /// B, the batch.
+    pub batch: u32,
+    /// D, the directions side by side in a hidden state or a memory.
+    pub directions: u32,
+    /// The direction of z = 0: where in the features a step reads and writes.
+    pub direction: u32,
+    /// K, the depth of the product (padded). For `Softmax`: the true features of a part.
+    pub depth: u32,
+    /// Padded features of one direction's output; a row of the target has `units · directions`.
+    pub units: u32,
+    /// The first panel to compute.
+    pub panel: u32,
+    /// How many panels.
+    pub panels: u32,
+    /// The panel of the bound weights that belongs to `panel` at z = 0.
+    pub weight_panel: u32,
+    /// Panels from the weights of one direction to those of the next. For `Gather`: rows likewise.
+    pub weight_panels: u32,
+    /// The row read.
+    pub source_0: u32,
+    /// The row read at z = 1.
+    pub source_1: u32,
+    /// The row written.
+    pub target_0: u32,
+    /// The row written at z = 1.
+    pub target_1: u32,
+    /// The timestep of `gates`.
+    pub gates_0: u32,
+    /// The timestep of `gates` at z = 1.
+    pub gates_1: u32,
+    /// The row of `live`.
+    pub live_0: u32,
+    /// The row of `live` at z = 1.
+    pub live_1: u32,
+    /// The row of `memory` that holds the cell state before the step.
+    pub memory_in: u32,
+    /// The row of `memory` that takes the cell state after it.
+    pub memory_out: u32,
+    /// `Gather`: the first token of the bound table.
+    pub token: u32,
+    /// `Gather`: how many tokens the bound table has.
+    pub tokens: u32,
+    /// Keeps the size a multiple of 16 bytes.
+    pub pad_0: u32,
+    /// Keeps the size a multiple of 16 bytes.
+    pub pad_1: u32,
+}
+
+const _: () = assert!(size_of::<Params>().is_multiple_of(16));

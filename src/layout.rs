@@ -1,0 +1,219 @@
+//! Where every weight sits in its packed buffer. No data: shapes only.
+//!
+//! The third noun of the road, made from a `Model` alone; `pack` fills it, `plan::lower` binds it.
+
+use crate::cell::{Cell, Reset};
+use crate::error::Result;
+use crate::kernel::{LANES, Storage, padded};
+use crate::model::{Features, Flow, Layer, LayerKind, Model};
+
+/// Every packed buffer of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// How product weights and tables are stored.
+    pub storage: Storage,
+    /// The buffers; a plan's `SlotKind::Weights` is an index into it.
+    pub buffers: Vec<Buffer>,
+}
+
+/// One packed buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// The name, for plans and labels: `1.w_h.0` is layer 1's recurrent product, layer 0 of the stack.
+    pub name: String,
+    /// Which weights go in.
+    pub role: Role,
+    /// How they are laid out.
+    pub form: Form,
+}
+
+/// Which weights a buffer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// An embedding's table.
+    Table {
+        /// The layer of the model.
+        layer: usize,
+    },
+    /// The input product and its bias, all directions of a layer of a stack.
+    Input {
+        /// The layer of the model.
+        layer: usize,
+        /// The layer of the stack.
+        stacked: usize,
+    },
+    /// The input product by token: row v is column v of `W_x`, plus the bias.
+    InputTable {
+        /// The layer of the model (the recurrent one).
+        layer: usize,
+    },
+    /// Gates of the recurrent product and their bias, all directions of a layer of a stack.
+    Hidden {
+        /// The layer of the model.
+        layer: usize,
+        /// The layer of the stack.
+        stacked: usize,
+        /// The first gate.
+        gate: usize,
+    },
+    /// The projection of the hidden state.
+    Projection {
+        /// The layer of the model.
+        layer: usize,
+        /// The layer of the stack.
+        stacked: usize,
+    },
+    /// A linear layer's product and bias.
+    Linear {
+        /// The layer of the model.
+        layer: usize,
+    },
+}
+
+/// How a buffer is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// `[directions][panels][depth + 1][gates][16]`: row `depth` is the bias.
+    Matrix {
+        /// D.
+        directions: usize,
+        /// P, the panels of 16 units.
+        panels: usize,
+        /// The features of the input; K is their padded number.
+        source: Features,
+        /// G.
+        gates: usize,
+        /// True units of the output: what lies between them and `16 P` is zero.
+        units: usize,
+    },
+    /// `[directions][rows][width]`.
+    Table {
+        /// D.
+        directions: usize,
+        /// V.
+        rows: usize,
+        /// Elements of a row, padded.
+        width: usize,
+    },
+}
+
+impl Form {
+    /// Elements in all.
+    pub fn elems(self) -> u64 {
+        let product = |axes: &[usize]| axes.iter().map(|&n| n as u64).product();
+        match self {
+            Self::Matrix { directions, panels, source, gates, .. } => {
+                product(&[directions, panels, depth(source) + 1, gates, LANES])
+            }
+            Self::Table { directions, rows, width } => product(&[directions, rows, width]),
+        }
+    }
+}
+
+/// K: the padded number of `features`, each part padded by itself.
+pub fn depth(features: Features) -> usize {
+    features.parts * padded(features.size)
+}
+
+impl Storage {
+    /// Bytes of one element.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+}
+
+impl Layout {
+    /// The layout of `model`'s weights.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where the layers do not fit each other.
+    pub fn of(model: &Model, storage: Storage) -> Result<Self> {
+        let mut buffers = Vec::new();
+        let mut add = |name: String, role, form| buffers.push(Buffer { name, role, form });
+        let mut input = model.input()?;
+        for (layer, (Layer { kind, .. }, flow)) in model.layers.iter().zip(model.flows()?).enumerate() {
+            match kind {
+                LayerKind::Embedding(e) => add(
+                    format!("{layer}.table"),
+                    Role::Table { layer },
+                    Form::Table { directions: 1, rows: e.num_embeddings, width: padded(e.embedding_dim) },
+                ),
+                LayerKind::Recurrent(r) => {
+                    let (directions, gates, units) = (r.directions(), r.cell.gates(), r.hidden_size);
+                    let matrix = |source, gates, units: usize| Form::Matrix {
+                        directions,
+                        panels: units.div_ceil(LANES),
+                        source,
+                        gates,
+                        units,
+                    };
+                    for stacked in 0..r.num_layers {
+                        if stacked == 0 && one_hot_before(model, layer) {
+                            add(
+                                format!("{layer}.w_x.0"),
+                                Role::InputTable { layer },
+                                Form::Table { directions, rows: r.input_size, width: gates * padded(units) },
+                            );
+                        } else {
+                            add(
+                                format!("{layer}.w_x.{stacked}"),
+                                Role::Input { layer, stacked },
+                                matrix(r.layer_input(stacked), gates, units),
+                            );
+                        }
+                        let state = Features::one(r.state_size());
+                        let hidden = |gate| Role::Hidden { layer, stacked, gate };
+                        match r.cell {
+                            Cell::Gru(Reset::Before) => {
+                                add(format!("{layer}.w_h.{stacked}.reset_update"), hidden(0), matrix(state, 2, units));
+                                add(format!("{layer}.w_h.{stacked}.new"), hidden(2), matrix(state, 1, units));
+                            }
+                            _ => add(format!("{layer}.w_h.{stacked}"), hidden(0), matrix(state, gates, units)),
+                        }
+                        if let Some(p) = r.proj_size {
+                            add(
+                                format!("{layer}.w_r.{stacked}"),
+                                Role::Projection { layer, stacked },
+                                matrix(Features::one(units), 1, p),
+                            );
+                        }
+                    }
+                }
+                LayerKind::Linear(l) => {
+                    let source = match input {
+                        Flow::Steps(f) | Flow::Rows(f) => f,
+                        Flow::Tokens(n) => Features::one(n),
+                    };
+                    add(
+                        format!("{layer}.w"),
+                        Role::Linear { layer },
+                        Form::Matrix {
+                            directions: 1,
+                            panels: l.out_features.div_ceil(LANES),
+                            source,
+                            gates: 1,
+                            units: l.out_features,
+                        },
+                    );
+                }
+                LayerKind::OneHot(_) | LayerKind::Select(_) | LayerKind::Activation(_) => {}
+            }
+            input = flow;
+        }
+        Ok(Self { storage, buffers })
+    }
+
+    /// The index of the buffer that holds `role`.
+    pub fn find(&self, role: Role) -> Option<usize> {
+        self.buffers.iter().position(|buffer| buffer.role == role)
+    }
+}
+
+/// Whether layer `layer` takes unit vectors straight from a one-hot layer: its input product is then a row of `W_x`.
+pub fn one_hot_before(model: &Model, layer: usize) -> bool {
+    layer > 0 && matches!(model.layers[layer - 1].kind, LayerKind::OneHot(_))
+}

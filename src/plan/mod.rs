@@ -1,0 +1,220 @@
+//! The plan: everything that is decided about a call, as plain data. No bytes, no device, no closures:
+//! equal inputs give equal plans, and `Display` prints a stable text.
+//!
+//! `lower` makes plans, `check` proves what must hold, `tune` chooses; executors only obey.
+
+pub mod check;
+pub mod lower;
+mod text;
+pub mod tune;
+
+use crate::kernel::{Mask, Params, Program};
+
+/// The sizes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// T, the timesteps.
+    pub time: usize,
+    /// B, the batch.
+    pub batch: usize,
+    /// Whether rows differ in which steps they have.
+    pub mask: Mask,
+}
+
+/// A call, decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What is planned, in a line.
+    pub title: String,
+    /// The sizes of the call.
+    pub shape: Shape,
+    /// Every buffer; a [`SlotId`] is an index into it.
+    pub slots: Vec<Slot>,
+    /// The programs, each once.
+    pub programs: Vec<Program>,
+    /// The params of the dispatches, each once.
+    pub params: Vec<Params>,
+    /// What the host writes before the first dispatch.
+    pub writes: Vec<Write>,
+    /// The dispatches, in order; each sees what those before it wrote.
+    pub steps: Vec<Dispatch>,
+    /// What the host reads after the last.
+    pub reads: Vec<Read>,
+}
+
+/// The index of a slot.
+pub type SlotId = usize;
+
+/// A buffer of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// The name, unique in the plan.
+    pub name: String,
+    /// Its axes, slowest first.
+    pub dims: Vec<usize>,
+    /// Bytes in all.
+    pub bytes: u64,
+    /// What it is for.
+    pub kind: SlotKind,
+}
+
+/// What a slot is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SlotKind {
+    /// Weights: the index into `Packed`. Shared by all plans of a model; never written.
+    Weights(usize),
+    /// f32 written by the host: the input.
+    Input,
+    /// u32 written by the host: tokens or the mask.
+    Index,
+    /// f32 of the device's own.
+    Scratch,
+    /// f32 that the host reads.
+    Output,
+}
+
+/// What a host writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Feed {
+    /// The features, `[T][B][padded features]` f32.
+    Features,
+    /// The tokens, `[T][B]` u32.
+    Tokens,
+    /// The mask, `[T][B]` u32.
+    Live,
+    /// The initial hidden state of a layer of a stack, `[B][D · padded]` f32.
+    Hidden {
+        /// Which recurrent stack of the model.
+        stack: usize,
+        /// Which layer of the stack.
+        layer: usize,
+    },
+    /// The initial cell state of a layer of a stack, `[B][D · padded]` f32.
+    Memory {
+        /// Which recurrent stack of the model.
+        stack: usize,
+        /// Which layer of the stack.
+        layer: usize,
+    },
+}
+
+/// A write of the host: `feed` goes into `slot` from byte `offset` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// What.
+    pub feed: Feed,
+    /// Where to.
+    pub slot: SlotId,
+    /// From which byte on.
+    pub offset: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// What a host reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fetch {
+    /// The model's output: `[T][B][padded]` or `[B][padded]` f32.
+    Output,
+    /// The final hidden state of a layer of a stack, `[B][D · padded]` f32.
+    Hidden {
+        /// Which recurrent stack of the model.
+        stack: usize,
+        /// Which layer of the stack.
+        layer: usize,
+    },
+    /// The final cell state of a layer of a stack, `[B][D · padded]` f32.
+    Memory {
+        /// Which recurrent stack of the model.
+        stack: usize,
+        /// Which layer of the stack.
+        layer: usize,
+    },
+}
+
+/// A read of the host: `bytes` of `slot` from byte `offset` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// What.
+    pub fetch: Fetch,
+    /// Where from.
+    pub slot: SlotId,
+    /// From which byte on.
+    pub offset: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// A window of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// The slot.
+    pub slot: SlotId,
+    /// Its first byte: a multiple of [`WINDOW_ALIGN`].
+    pub offset: u64,
+    /// Its bytes.
+    pub bytes: u64,
+}
+
+/// Windows start at multiples of this: the largest alignment that WebGPU allows a device to ask for.
+pub const WINDOW_ALIGN: u64 = 256;
+
+/// One dispatch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dispatch {
+    /// The index of its program.
+    pub program: usize,
+    /// The index of its params.
+    pub params: usize,
+    /// Workgroups in x, y, z.
+    pub grid: [u32; 3],
+    /// A window for each binding of the program but `params`, in the declaration's order.
+    pub windows: Vec<Window>,
+}
+
+/// What a device can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the largest binding.
+    pub binding_bytes: u64,
+    /// Bytes of the largest buffer.
+    pub buffer_bytes: u64,
+    /// Workgroups a dimension.
+    pub workgroups: u32,
+    /// Invocations of a workgroup.
+    pub invocations: u32,
+    /// Bytes of a workgroup's memory.
+    pub workgroup_bytes: u32,
+    /// Iterations of loops that one invocation may run: more than these fail silently on some drivers
+    /// (Mesa 22.3's lavapipe stops after 65,535).
+    pub loop_iterations: u32,
+}
+
+impl Limits {
+    /// What every WebGPU device has.
+    pub const WEBGPU: Self = Self {
+        binding_bytes: 128 << 20,
+        buffer_bytes: 256 << 20,
+        workgroups: 65_535,
+        invocations: 256,
+        workgroup_bytes: 16 << 10,
+        loop_iterations: 65_535,
+    };
+
+    /// The host's: memory alone. Sizes stay below 4 GiB elements, so that `Params` hold them.
+    pub const HOST: Self = Self {
+        binding_bytes: 1 << 40,
+        buffer_bytes: 1 << 40,
+        workgroups: u32::MAX,
+        invocations: u32::MAX,
+        workgroup_bytes: u32::MAX,
+        loop_iterations: u32::MAX,
+    };
+}
+
+impl Plan {
+    /// Bytes of the slots of a kind that `pick` takes.
+    pub fn bytes(&self, pick: impl Fn(SlotKind) -> bool) -> u64 {
+        self.slots.iter().filter(|slot| pick(slot.kind)).map(|slot| slot.bytes).sum()
+    }
+}
