@@ -5,10 +5,12 @@ mod cell;
 mod error;
 #[doc(hidden)]
 pub mod kernel;
-mod layout;
+#[doc(hidden)]
+pub mod layout;
 mod model;
 mod pack;
-mod plan;
+#[doc(hidden)]
+pub mod plan;
 mod weights;
 
 pub use cell::{Activation, Cell, Nonlinearity, Reset};
