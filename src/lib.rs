@@ -11,8 +11,9 @@ mod model;
 mod pack;
 #[doc(hidden)]
 pub mod plan;
-mod weights;
+pub mod weights;
 
 pub use cell::{Activation, Cell, Nonlinearity, Reset};
 pub use error::{Error, ErrorKind, Result};
 pub use model::*;
+pub use weights::{CellWeights, LayerWeights, Weights};
