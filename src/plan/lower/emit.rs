@@ -9,9 +9,9 @@ use crate::layout::{Form, depth};
 use crate::plan::tune::Product;
 use crate::plan::{Fetch, SlotId, Window};
 
-/// The value of each direction, as the pair of `Params` for a dispatch from `direction` on.
-fn pair(direction: usize, of: impl Fn(usize) -> usize) -> (u32, u32) {
-    (word(of(direction)), word(of((direction + 1).min(1))))
+/// The value of each direction of a dispatch, as a pair of `Params`: 0 for a direction that is not in it.
+fn pair(first: usize, directions: usize, of: impl Fn(usize) -> usize) -> (u32, u32) {
+    (word(of(first)), if directions == 2 { word(of(first + 1)) } else { 0 })
 }
 
 /// A size as `Params` hold it. One past 32 bits saturates: no slot is that large, so `check` refuses the plan.
@@ -197,8 +197,8 @@ impl Lowering<'_> {
             let size = Product { rows: product.rows, depth: depth(source), panels: all * directions, gates };
             let tile = self.tuning.project(size);
             for (row, rows) in self.pieces(product.rows, tile.rows) {
-                let (source_0, source_1) = pair(panels.direction, |d| product.sources[d] + row);
-                let (target_0, target_1) = pair(panels.direction, |d| product.targets[d] + row);
+                let (source_0, source_1) = pair(panels.direction, panels.directions, |d| product.sources[d] + row);
+                let (target_0, target_1) = pair(panels.direction, panels.directions, |d| product.targets[d] + row);
                 let params = Params {
                     rows: word(rows),
                     depth: word(depth(source)),
@@ -301,11 +301,11 @@ impl Lowering<'_> {
             // Reverse: rows counted down from the initial state, past the end.
             _ => (time + 1 - t - base, time - t - base),
         };
-        let (source_0, source_1) = pair(first, |d| if directions == 2 || d == first { rows(d).0 } else { 0 });
-        let (target_0, target_1) = pair(first, |d| if directions == 2 || d == first { rows(d).1 } else { 0 });
-        let (gates_0, gates_1) = pair(first, |d| if d == 0 { step } else { 2 * chunk.len - 1 - step });
+        let (source_0, source_1) = pair(first, directions, |d| rows(d).0);
+        let (target_0, target_1) = pair(first, directions, |d| rows(d).1);
+        let (gates_0, gates_1) = pair(first, directions, |d| if d == 0 { step } else { 2 * chunk.len - 1 - step });
         let masked = self.shape.mask == Mask::Live;
-        let (live_0, live_1) = pair(first, |d| match (masked, d) {
+        let (live_0, live_1) = pair(first, directions, |d| match (masked, d) {
             (false, _) => 0,
             (true, 0) => t,
             (true, _) => time - 1 - t,
