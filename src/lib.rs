@@ -2,18 +2,28 @@
 
 mod call;
 mod cell;
+mod cpu;
+mod engine;
 mod error;
 mod feed;
-mod kernel;
-mod layout;
+#[cfg(feature = "gpu")]
+mod gpu;
+#[doc(hidden)]
+pub mod kernel;
+#[doc(hidden)]
+pub mod layout;
 mod model;
 mod pack;
-mod plan;
+#[doc(hidden)]
+pub mod plan;
 mod summary;
-mod weights;
+pub mod weights;
 
-pub use call::{Input, Output, States};
+pub use call::{Input, Output, Sequence, States};
 pub use cell::{Activation, Cell, Nonlinearity, Reset};
+pub use engine::{Device, DeviceInfo, Engine, Options, Precision, Timings};
 pub use error::{Error, ErrorKind, Result};
+pub use kernel::Mask;
 pub use model::*;
 pub use summary::Summary;
+pub use weights::{CellWeights, LayerWeights, Weights};
