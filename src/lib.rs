@@ -3,7 +3,8 @@
 mod call;
 mod cell;
 mod error;
-mod kernel;
+#[doc(hidden)]
+pub mod kernel;
 mod layout;
 mod model;
 mod pack;
