@@ -24,7 +24,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("gpu", &["plan", "kernel", "pack"]),
     (
         "engine",
-        &["cell", "model", "call", "summary", "weights", "oracle", "kernel", "layout", "pack", "plan", "feed", "cpu", "gpu"],
+        &[
+            "cell", "model", "call", "summary", "weights", "oracle", "kernel", "layout", "pack", "plan", "feed", "cpu",
+            "gpu",
+        ],
     ),
     ("conformance", &["oracle", "model", "weights", "cell", "call", "kernel"]),
 ];
@@ -119,7 +122,7 @@ fn group_items(group: &str) -> Vec<&str> {
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder).expect("a folder of sources").map(|entry| entry.expect("an entry").path());
     entries.fold(Vec::new(), |mut files, path| {
         if path.is_dir() {
             files.extend(rust_files(&path));

@@ -8,13 +8,15 @@ mod lint;
 #[path = "shaders/source.rs"]
 mod source;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
 use std::fs;
 use std::mem::{offset_of, size_of};
 use std::path::Path;
 
-use gatewave::kernel::{Access, Kernel, Params, Program, StateKind, link};
+use gatewave::Cell;
+use gatewave::kernel::{self, Access, Kernel, Params, Program, link};
 use naga::back::PipelineConstants;
 use naga::back::pipeline_constants::process_overrides;
 use naga::proc::Layouter;
@@ -22,22 +24,15 @@ use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validato
 use naga::{AddressSpace, Expression, Literal, Module, ShaderStage, StorageAccess, TypeInner};
 
 /// The programs that ship. A new kernel, cell, storage, mask or tile changes it, and nothing else does.
-const PROGRAMS: usize = 0;
+const PROGRAMS: usize = 283;
 /// The files under `shaders/`.
-const FILES: usize = 0;
+const FILES: usize = 35;
 
+/// What every WebGPU device can do. Halves in a word are part of it: naga names them because OpenGL ES 3.0 lacks them.
+const BASELINE: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
 /// WebGPU's default limits.
 const MAX_INVOCATIONS: u32 = 256;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
-
-/// Bindings that a program declares as `ReadWrite` and only reads. The kernels of a step share one list of bindings, so
-/// that a plan binds the states of all its kernels alike; whoever of them only reads a state is named here.
-const ONLY_READ: &[(Kernel, Option<StateKind>, &str)] = &[
-    (Kernel::Step, Some(StateKind::Projected), "hidden"),
-    (Kernel::StepProject, None, "memory"),
-    (Kernel::StepReset, None, "hidden"),
-    (Kernel::StepNew, None, "memory"),
-];
 
 /// The members of `Params` in Rust: name and offset.
 macro_rules! params {
@@ -57,6 +52,7 @@ fn params_in_rust() -> Vec<(&'static str, usize)> {
         direction,
         depth,
         units,
+        gates,
         panel,
         panels,
         weight_panel,
@@ -73,8 +69,7 @@ fn params_in_rust() -> Vec<(&'static str, usize)> {
         memory_out,
         token,
         tokens,
-        pad_0,
-        pad_1,
+        features,
     ]
 }
 
@@ -95,9 +90,12 @@ impl Linked {
             let line = error.location(&text).map_or(0, |location| location.line_number as usize);
             format!("{}: {}", source::place(&text, line), error.message())
         })?;
-        let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module).map_err(|error| {
-            let line = error.location(&text).map_or(0, |location| location.line_number as usize);
-            let mut message = format!("{}: {}", source::place(&text, line), error.as_inner());
+        let info = Validator::new(ValidationFlags::all(), BASELINE).validate(&module).map_err(|error| {
+            // The narrowest of the spans: the widest is the whole function.
+            let span =
+                error.spans().map(|(span, _)| *span).min_by_key(|span| span.to_range().map_or(usize::MAX, |r| r.len()));
+            let place = source::place_of(&text, span.unwrap_or_default());
+            let mut message = format!("{place}: {}", error.as_inner());
             let mut cause = error.as_inner().source();
             while let Some(inner) = cause {
                 message += &format!(": {inner}");
@@ -110,7 +108,8 @@ impl Linked {
 
     /// The value of the module's constant `name`.
     fn constant(&self, name: &str) -> Option<usize> {
-        let (_, constant) = self.module.constants.iter().find(|(_, constant)| constant.name.as_deref() == Some(name))?;
+        let (_, constant) =
+            self.module.constants.iter().find(|(_, constant)| constant.name.as_deref() == Some(name))?;
         match self.module.global_expressions[constant.init] {
             Expression::Literal(Literal::U32(value)) => usize::try_from(value).ok(),
             Expression::Literal(Literal::I32(value)) => usize::try_from(value).ok(),
@@ -120,19 +119,19 @@ impl Linked {
     }
 }
 
-/// Runs `check` on every program and reports all that it found; the number of programs is asserted.
+/// Runs `check` on every program and reports all that it found, once each; the number of programs is asserted.
 fn for_every_program(check: impl Fn(&Program, &Linked) -> Vec<String>) {
     let programs = link::programs();
-    let mut found = BTreeSet::new();
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for program in &programs {
-        let findings = match Linked::of(program) {
-            Ok(linked) => check(program, &linked),
-            Err(error) => vec![error],
-        };
-        found.extend(findings.into_iter().map(|finding| format!("{}: {finding}", name(program))));
+        let findings = Linked::of(program).map_or_else(|error| vec![error], |linked| check(program, &linked));
+        for finding in findings {
+            found.entry(finding).or_default().push(name(program));
+        }
     }
-    let shown: Vec<_> = found.iter().take(40).cloned().collect();
-    assert!(found.is_empty(), "{} findings:\n{}", found.len(), shown.join("\n"));
+    let report =
+        found.iter().map(|(finding, names)| format!("{finding} (in {} programs: {}, …)", names.len(), names[0]));
+    assert!(found.is_empty(), "{}", report.collect::<Vec<_>>().join("\n"));
     assert_eq!(programs.len(), PROGRAMS, "programs seen");
 }
 
@@ -154,9 +153,10 @@ fn differ<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -> 
 }
 
 #[test]
-fn every_program_links_parses_and_validates_without_capabilities() {
+fn every_program_links_parses_and_validates_with_baseline_capabilities() {
     for_every_program(|program, linked| {
-        let entries: Vec<_> = linked.module.entry_points.iter().map(|entry| (entry.stage, entry.name.as_str())).collect();
+        let entries: Vec<_> =
+            linked.module.entry_points.iter().map(|entry| (entry.stage, entry.name.as_str())).collect();
         differ("entry points", &vec![(ShaderStage::Compute, program.kernel.name())], &entries).into_iter().collect()
     });
 }
@@ -204,14 +204,12 @@ fn uses_differ(program: &Program, linked: &Linked) -> Vec<String> {
     for (handle, variable) in linked.module.global_variables.iter() {
         let name = variable.name.clone().unwrap_or_default();
         let Some(declared) = program.bindings().find(|binding| binding.name == name) else { continue };
-        let only_read = ONLY_READ.iter().any(|&(kernel, states, binding)| {
-            kernel == program.kernel && states.is_none_or(|states| states == program.states) && binding == name
-        });
         let (reads, writes) = (uses[handle].contains(GlobalUse::READ), uses[handle].contains(GlobalUse::WRITE));
         match declared.access {
-            Access::ReadWrite if only_read => found.extend(differ(&format!("{name} is only read"), &(true, false), &(reads, writes))),
             Access::ReadWrite => found.extend(differ(&format!("{name} is written"), &true, &writes)),
-            Access::Read | Access::Uniform => found.extend(differ(&format!("{name} is read"), &(true, false), &(reads, writes))),
+            Access::Read | Access::Uniform => {
+                found.extend(differ(&format!("{name} is (read, written)"), &(true, false), &(reads, writes)));
+            }
         }
     }
     found
@@ -242,10 +240,11 @@ fn params_are_the_same_struct_in_wgsl_and_rust() {
 }
 
 fn overrides_differ(program: &Program, linked: &Linked) -> Vec<String> {
+    // An expression of overrides, as the size of an array, is an override without a name.
     let names = |names: &mut dyn Iterator<Item = String>| names.collect::<BTreeSet<_>>();
     let declared = names(&mut program.kernel.declaration().overrides.iter().map(|&name| name.to_owned()));
     let given = names(&mut program.overrides().into_iter().map(|(name, _)| name.to_owned()));
-    let reflected = names(&mut linked.module.overrides.iter().map(|(_, o)| o.name.clone().unwrap_or_default()));
+    let reflected = names(&mut linked.module.overrides.iter().filter_map(|(_, o)| o.name.clone()));
     let declared_given = differ("overrides given", &declared, &given);
     differ("overrides", &declared, &reflected).into_iter().chain(declared_given).collect()
 }
@@ -294,20 +293,44 @@ fn barriers_stand_in_uniform_control_flow_and_are_explained() {
     assert!(barriers > 0, "no barrier seen");
 }
 
+fn cell_differs(cell: Cell, linked: &Linked) -> Vec<String> {
+    let constant = |name: &str, value: usize| differ(name, &Some(value), &linked.constant(name));
+    let mut found = Vec::new();
+    found.extend(constant("GATES", cell.gates()));
+    found.extend(constant("STATES", cell.states()));
+    // A cell of one gate has nothing to index.
+    if cell.gates() > 1 {
+        let gates = cell.gate_names().iter().enumerate();
+        found.extend(gates.filter_map(|(at, gate)| constant(&format!("GATE_{}", gate.to_uppercase()), at)));
+    }
+    found
+}
+
 #[test]
 fn gates_and_states_of_each_cell_file_are_those_of_the_cell() {
-    let mut cells = BTreeMap::new();
-    for_every_program(|program, linked| {
-        let Some(cell) = program.cell else { return Vec::new() };
-        let gates = differ("GATES", &Some(cell.gates()), &linked.constant("GATES"));
-        gates.into_iter().chain(differ("STATES", &Some(cell.states()), &linked.constant("STATES"))).collect()
+    for_every_program(|program, linked| program.cell.map_or_else(Vec::new, |cell| cell_differs(cell, linked)));
+    let cells: BTreeSet<_> = link::programs().iter().filter_map(|program| Some(program.cell?.to_string())).collect();
+    assert_eq!(cells.len(), Cell::ALL.len(), "cells linked: {cells:?}");
+}
+
+#[test]
+fn rows_of_the_memory_are_the_same_in_wgsl_and_rust() {
+    let rust = [
+        ("MEMORY_UNPROJECTED", kernel::MEMORY_UNPROJECTED),
+        ("MEMORY_RESET", kernel::MEMORY_RESET),
+        ("MEMORY_UPDATE", kernel::MEMORY_UPDATE),
+    ];
+    let seen = RefCell::new(BTreeSet::new());
+    for_every_program(|_, linked| {
+        rust.iter()
+            .filter_map(|&(name, row)| {
+                let wgsl = linked.constant(name)?;
+                seen.borrow_mut().insert(name);
+                differ(name, &row, &wgsl)
+            })
+            .collect()
     });
-    for program in link::programs() {
-        if let Some(cell) = program.cell {
-            *cells.entry(cell.to_string()).or_insert(0) += 1;
-        }
-    }
-    assert_eq!(cells.len(), gatewave::Cell::ALL.len(), "cells linked: {cells:?}");
+    assert_eq!(seen.into_inner().len(), rust.len(), "constants that no file declares");
 }
 
 #[test]
@@ -329,4 +352,83 @@ fn every_file_under_shaders_is_embedded_and_used() {
     }
     assert_eq!(used, on_disk.into_keys().collect(), "files that programs are linked from");
     assert_eq!(used.len(), FILES);
+}
+
+/// A fault to plant in the linked text of a program: what to replace by what, and what the check must say.
+type Fault = (&'static str, &'static str, &'static str);
+
+/// Each of `faults`, planted in `program`, is found by `check`, which finds nothing without it.
+#[track_caller]
+fn finds_planted(program: Program, faults: &[Fault], check: impl Fn(&Program, &Linked) -> Vec<String>) {
+    let text = link::source(&program);
+    let findings = |text: String| check(&program, &Linked::parse(text).expect("a planted fault is still WGSL"));
+    assert_eq!(findings(text.clone()), [""; 0]);
+    for (right, wrong, expected) in faults {
+        assert!(text.contains(right), "nothing to replace: {right}");
+        let found = findings(text.replace(right, wrong)).join("; ");
+        assert!(found.contains(expected), "{right} replaced by {wrong}: expected {expected:?}, got {found:?}");
+    }
+}
+
+/// An LSTM's step with slices: it has every kind of part.
+fn lstm_step() -> Program {
+    let wanted = |p: &Program| p.kernel == Kernel::Step && p.cell == Some(Cell::Lstm) && p.tile.slices > 1;
+    link::programs().into_iter().find(wanted).expect("a step with slices ships")
+}
+
+#[test]
+fn an_error_names_file_and_line() {
+    let text = link::source(&lstm_step()).replace("    return hidden[at];", "    return hidden[at]");
+    let error = Linked::parse(text).map(|_| ()).expect_err("a semicolon is missing");
+    assert!(error.starts_with("shaders/kernel/step.wgsl:7: "), "{error}");
+    let text = link::source(&lstm_step()).replace("    return hidden[at];", "    return at;");
+    let error = Linked::parse(text).map(|_| ()).expect_err("the type is wrong");
+    assert!(error.starts_with("shaders/kernel/step.wgsl:5: "), "{error}");
+}
+
+#[test]
+fn planted_faults_of_bindings_are_found() {
+    let faults = [
+        ("@binding(2)", "@binding(7)", "(0, 7, \"tokens\", Read)"),
+        ("@group(0) @binding(3)", "@group(1) @binding(3)", "(1, 3, \"result\", ReadWrite)"),
+        ("result", "outcome", "(0, 3, \"outcome\", ReadWrite)"),
+        ("read> tokens", "read_write> tokens", "(0, 2, \"tokens\", ReadWrite)"),
+    ];
+    finds_planted(Program::plain(Kernel::Gather), &faults, bindings_differ);
+    let faults = [
+        ("tokens[of_direction(group.z, params.source_0, params.source_1) + row]", "row", "tokens is (read, written)"),
+        ("result[at] =", "let unwritten =", "result is written"),
+    ];
+    finds_planted(Program::plain(Kernel::Gather), &faults, uses_differ);
+}
+
+#[test]
+fn planted_faults_of_params_are_found() {
+    let faults = [
+        ("memory_in: u32", "memory_before: u32", "members of Params"),
+        ("memory_in: u32,", "@size(8) memory_in: u32,", "size of Params"),
+        ("features: u32", "features: f32", "every member is u32"),
+    ];
+    finds_planted(Program::plain(Kernel::Pick), &faults, |_, linked| params_differ(linked));
+}
+
+#[test]
+fn planted_faults_of_overrides_and_sizes_are_found() {
+    finds_planted(lstm_step(), &[("PANELS", "COLUMNS", "overrides")], overrides_differ);
+    let faults = [
+        ("@workgroup_size(4u", "@workgroup_size(8u", "workgroup size"),
+        ("SLICES * TERMS>", "SLICES * TERMS * 2u>", "workgroup bytes"),
+        ("SLICES * TERMS>", "SLICES * TERMS * 99u>", "at most 16 KiB"),
+        ("@workgroup_size(4u", "@workgroup_size(999u", "1 to 256 invocations"),
+    ];
+    finds_planted(lstm_step(), &faults, sizes_differ);
+}
+
+#[test]
+fn planted_faults_of_cells_are_found() {
+    let faults = [
+        ("GATE_INPUT: u32 = 0u", "GATE_INPUT: u32 = 1u", "GATE_INPUT: expected Some(0), got Some(1)"),
+        ("const GATES: u32 = 4u", "const GATES: u32 = 5u", "GATES: expected Some(4), got Some(5)"),
+    ];
+    finds_planted(lstm_step(), &faults, |_, linked| cell_differs(Cell::Lstm, linked));
 }

@@ -6,7 +6,9 @@
 
 use std::collections::HashSet;
 
-use naga::{AddressSpace, Binding, Block, BuiltIn, Expression, Function, Handle, LocalVariable, Module, Span, Statement};
+use naga::{
+    AddressSpace, Binding, Block, BuiltIn, Expression, Function, Handle, LocalVariable, Module, Span, Statement,
+};
 
 use crate::source;
 
@@ -46,7 +48,9 @@ fn uncommented(text: &str) -> Vec<String> {
     let silent = |&at: &usize| is_barrier(lines[at]) && !lines[at].contains("//") && !explains(lines[at.max(1) - 1]);
     (0..lines.len())
         .filter(silent)
-        .map(|at| format!("{}: a barrier without a comment that says what it makes visible", source::place(text, at + 1)))
+        .map(|at| {
+            format!("{}: a barrier without a comment that says what it makes visible", source::place(text, at + 1))
+        })
         .collect()
 }
 
@@ -141,10 +145,10 @@ impl<'a> Check<'a> {
     fn stores(&mut self, block: &Block, divergent: bool) {
         for statement in block.iter() {
             match statement {
-                Statement::Store { pointer, value } => {
-                    if divergent || self.divergent.contains(pointer) || self.divergent.contains(value) {
-                        self.mark(*pointer);
-                    }
+                Statement::Store { pointer, value }
+                    if divergent || self.divergent.contains(pointer) || self.divergent.contains(value) =>
+                {
+                    self.mark(*pointer);
                 }
                 Statement::Call { arguments, .. } => arguments.iter().for_each(|argument| self.mark(*argument)),
                 Statement::Block(inner) => self.stores(inner, divergent),
@@ -230,7 +234,8 @@ impl<'a> Check<'a> {
                 }
                 Statement::Loop { body, continuing, break_if } => {
                     let here = self.leaves_divergently(body, *break_if);
-                    let wrong = wrong.or(here.then_some("a barrier in a loop that invocations leave at different times"));
+                    let wrong =
+                        wrong.or(here.then_some("a barrier in a loop that invocations leave at different times"));
                     self.block(body, wrong, found);
                     self.block(continuing, wrong, found);
                 }
@@ -279,7 +284,8 @@ mod planted {
              @builtin(local_invocation_index) lane: u32) {{\n{body}\n}}\nvar<workgroup> shared_sum: u32;\n\
              @group(0) @binding(0) var<uniform> size: u32;\nfn meet() {{\n// All see it.\nworkgroupBarrier();\n}}\n"
         );
-        let module = naga::front::wgsl::parse_str(&text).unwrap_or_else(|error| panic!("{}", error.emit_to_string(&text)));
+        let module =
+            naga::front::wgsl::parse_str(&text).unwrap_or_else(|error| panic!("{}", error.emit_to_string(&text)));
         lint(&text, &module)
     }
 

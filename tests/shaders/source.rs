@@ -19,11 +19,6 @@ pub(crate) fn place_of(text: &str, span: Span) -> String {
     if span.is_defined() { place(text, span.location(text).line_number as usize) } else { "somewhere".to_owned() }
 }
 
-/// `text` without its comments.
-pub(crate) fn code(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().map(|line| line.split("//").next().unwrap_or_default())
-}
-
 #[test]
 fn a_place_is_the_file_and_line_of_a_part() {
     let text = "// part: part/a.wgsl\nfirst\nsecond\n// part: kernel/b.wgsl\nthird\n";
