@@ -3,6 +3,8 @@
 mod call;
 mod cell;
 mod error;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod kernel;
 mod layout;
 mod model;
