@@ -5,7 +5,8 @@ mod cell;
 mod error;
 #[cfg(feature = "gpu")]
 mod gpu;
-mod kernel;
+#[doc(hidden)]
+pub mod kernel;
 mod layout;
 mod model;
 mod pack;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use super::device::{Device, lock};
 use super::module;
 use crate::error::Result;
-use crate::kernel::{Access, Params, Program, catalog};
+use crate::kernel::{Access, Params, Program, link};
 
 /// Bytes of the smallest storage binding, one `vec4<f32>`: buffers and bindings are rounded up to a multiple of it.
 pub(super) const STORAGE_ALIGN: u64 = 16;
@@ -44,7 +44,7 @@ impl Pipelines {
 async fn compile(device: &Device, program: &Program) -> Result<Pipeline> {
     let name = program.kernel.name();
     let place = format!("kernel `{name}`");
-    let source = catalog::source(program);
+    let source = link::source(program);
     let mut shader = None;
     let checked = device.guard(&place, || shader = Some(module::create(&device.device, name, &source))).await;
     let shader = shader.expect("the guarded work has run");

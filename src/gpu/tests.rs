@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::cell::Activation;
-use crate::kernel::{Kernel, Mask, Params, Program};
+use crate::kernel::{Kernel, Mask, Params, Program, link};
 use crate::plan::{Dispatch, Feed, Fetch, Read, Shape, Slot, SlotKind, Window, Write};
 
 const ROWS: usize = 4;
@@ -71,6 +71,21 @@ fn the_validator_takes_a_plan_and_its_reads_have_their_sizes() {
     assert_eq!(run.reads.iter().map(Vec::len).collect::<Vec<_>>(), [ELEMS]);
     let run = pollster::block_on(gpu.run(&loaded, &plan, &feeds())).unwrap();
     assert_eq!(run.reads.iter().map(Vec::len).collect::<Vec<_>>(), [ELEMS]);
+}
+
+fn compile_all(gpu: &Gpu) {
+    let programs = link::programs();
+    assert!(!programs.is_empty());
+    for program in programs {
+        if let Err(error) = pollster::block_on(gpu.pipelines.get(&gpu.device, &program)) {
+            panic!("{program:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn the_validator_takes_every_program_with_its_declared_bindings() {
+    compile_all(&open(Choice::Noop).0);
 }
 
 #[test]
@@ -184,6 +199,12 @@ mod on_an_adapter {
 
     fn named() -> (Gpu, Loaded) {
         open(Choice::Named(std::env::var("GATEWAVE_ADAPTER").expect("GATEWAVE_ADAPTER names the adapter")))
+    }
+
+    #[test]
+    #[ignore = "needs an adapter"]
+    fn the_driver_compiles_every_program() {
+        compile_all(&named().0);
     }
 
     #[test]

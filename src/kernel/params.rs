@@ -15,10 +15,13 @@ pub struct Params {
     pub directions: u32,
     /// The direction of z = 0: where in the features a step reads and writes.
     pub direction: u32,
-    /// K, the depth of the product (padded). For `Softmax`: the true features of a part.
+    /// K, the depth of the product (padded).
     pub depth: u32,
     /// Padded features of one direction's output; a row of the target has `units · directions`.
+    /// For `Project` and `Gather`: elements of a row of the target.
     pub units: u32,
+    /// `Project`: G, the gates of a panel.
+    pub gates: u32,
     /// The first panel to compute.
     pub panel: u32,
     /// How many panels.
@@ -51,10 +54,8 @@ pub struct Params {
     pub token: u32,
     /// `Gather`: how many tokens the bound table has.
     pub tokens: u32,
-    /// Keeps the size a multiple of 16 bytes.
-    pub pad_0: u32,
-    /// Keeps the size a multiple of 16 bytes.
-    pub pad_1: u32,
+    /// `Softmax`: the true features of a part, without padding.
+    pub features: u32,
 }
 
 const _: () = assert!(size_of::<Params>().is_multiple_of(16));
