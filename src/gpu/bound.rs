@@ -118,7 +118,8 @@ impl Bound {
                 groups.push(group(&device.device, plan, step, &pipelines[step.program], &params, &slots));
                 groups.len() - 1
             });
-            let params_offset = u32::try_from(step.params as u64 * stride).expect("checked: all params lie below 4 GiB");
+            let params_offset =
+                u32::try_from(step.params as u64 * stride).expect("checked: all params lie below 4 GiB");
             calls.push(Call { pipeline: step.program, group, params_offset, grid: step.grid });
         }
         let clock = (device.info.timestamps && !calls.is_empty()).then(|| Clock::new(&device.device));
@@ -127,7 +128,11 @@ impl Bound {
             Want::Reads => plan.reads.iter().map(|read| source(read.slot, read.offset, read.bytes)).collect(),
             Want::Slots => traced(plan).map(|slot| source(slot, 0, plan.slots[slot].bytes)).collect(),
         };
-        sources.extend(clock.as_ref().map(|clock| Source { buffer: clock.ticks.clone(), offset: 0, bytes: TICK_BYTES }));
+        sources.extend(clock.as_ref().map(|clock| Source {
+            buffer: clock.ticks.clone(),
+            offset: 0,
+            bytes: TICK_BYTES,
+        }));
         let readback = Readback::new(device, &plan.title, sources);
         Self { plan: plan.clone(), slots, pipelines, groups, calls, readback, clock }
     }
@@ -167,13 +172,12 @@ impl Bound {
 
     /// Records `calls` as one pass.
     fn record(&self, encoder: &mut wgpu::CommandEncoder, calls: &[Call], first: bool, last: bool) {
-        let timestamp_writes = self.clock.as_ref().filter(|_| first || last).map(|clock| {
-            wgpu::ComputePassTimestampWrites {
+        let timestamp_writes =
+            self.clock.as_ref().filter(|_| first || last).map(|clock| wgpu::ComputePassTimestampWrites {
                 query_set: &clock.queries,
                 beginning_of_pass_write_index: first.then_some(0),
                 end_of_pass_write_index: last.then_some(1),
-            }
-        });
+            });
         let descriptor = wgpu::ComputePassDescriptor { label: Some(&self.plan.title), timestamp_writes };
         let mut pass = encoder.begin_compute_pass(&descriptor);
         let mut set = None;
@@ -246,8 +250,18 @@ fn check(device: &Device, loaded: &Loaded, plan: &Plan, stride: u64) -> Result<(
         }
     }
     let bytes = plan.params.len() as u64 * stride;
-    // Dynamic offsets are 32 bits wide.
-    device.fits("params", bytes.max(if bytes > u64::from(u32::MAX) { u64::MAX } else { 0 }))
+    if bytes > u64::from(u32::MAX) {
+        let most = u64::from(u32::MAX) / stride;
+        return Err(Error::new(
+            ErrorKind::Limits,
+            format!(
+                "{}: {} params, but dynamic offsets reach {most}; call with fewer timesteps",
+                plan.title,
+                plan.params.len()
+            ),
+        ));
+    }
+    device.fits("params", bytes)
 }
 
 /// The params of all dispatches, `stride` bytes apart.

@@ -9,7 +9,8 @@ const MARKER: &str = "// part: ";
 ///
 /// Made with all of wgpu's checks of bounds and loops; whoever wants them off changes this function alone.
 pub(super) fn create(device: &wgpu::Device, label: &str, source: &str) -> wgpu::ShaderModule {
-    let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
+    let descriptor =
+        wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
     device.create_shader_module(descriptor)
 }
 

@@ -71,10 +71,7 @@ fn pipeline(device: &wgpu::Device, program: &Program, module: &wgpu::ShaderModul
         layout: Some(&pipeline_layout),
         module,
         entry_point: label,
-        compilation_options: wgpu::PipelineCompilationOptions {
-            constants: &program.overrides(),
-            ..Default::default()
-        },
+        compilation_options: wgpu::PipelineCompilationOptions { constants: &program.overrides(), ..Default::default() },
         cache: None,
     });
     Pipeline { pipeline, layout }
