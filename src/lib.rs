@@ -7,12 +7,15 @@ mod error;
 mod gpu;
 #[doc(hidden)]
 pub mod kernel;
-mod layout;
+#[doc(hidden)]
+pub mod layout;
 mod model;
 mod pack;
-mod plan;
-mod weights;
+#[doc(hidden)]
+pub mod plan;
+pub mod weights;
 
 pub use cell::{Activation, Cell, Nonlinearity, Reset};
 pub use error::{Error, ErrorKind, Result};
 pub use model::*;
+pub use weights::{CellWeights, LayerWeights, Weights};

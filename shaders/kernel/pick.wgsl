@@ -10,7 +10,7 @@ fn pick(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let c = group.x * WORKGROUP + lane;
     let row = of_direction(group.z, params.source_0, params.source_1) * params.batch + group.y;
     if c < params.units / 4u {
-        let at = group.z * params.units / 4u + c;
+        let at = (params.direction + group.z) * params.units / 4u + c;
         result[group.y * width + at] = source[row * width + at];
     }
 }

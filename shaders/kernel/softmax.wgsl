@@ -15,12 +15,12 @@ fn is_feature(c: u32) -> bool {
 @compute @workgroup_size(WORKGROUP)
 fn softmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let width = params.directions * params.units;
-    let from = (params.source_0 + group.y) * width;
-    let to = (params.target_0 + group.y) * width;
+    let read_at = (params.source_0 + group.y) * width;
+    let write_at = (params.target_0 + group.y) * width;
 
     var highest = -3.4e38;
     for (var c = lane; c < width; c += WORKGROUP) {
-        highest = max(highest, select(-3.4e38, source[from + c], is_feature(c)));
+        highest = max(highest, select(-3.4e38, source[read_at + c], is_feature(c)));
     }
     parts[lane] = highest;
     // Makes every lane's maximum visible to all.
@@ -33,7 +33,7 @@ fn softmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
 
     var sum = 0.0;
     for (var c = lane; c < width; c += WORKGROUP) {
-        sum += select(0.0, exp_bounded(vec4(source[from + c] - highest)).x, is_feature(c));
+        sum += select(0.0, exp_bounded(vec4(source[read_at + c] - highest)).x, is_feature(c));
     }
     parts[lane] = sum;
     // Makes every lane's sum visible to all.
@@ -44,8 +44,8 @@ fn softmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     }
 
     for (var c = lane; c < width; c += WORKGROUP) {
-        let shifted = source[from + c] - highest;
+        let shifted = source[read_at + c] - highest;
         let value = select(exp_bounded(vec4(shifted)).x / total, shifted - log(total), ACTIVATION == 5u);
-        result[to + c] = select(0.0, value, is_feature(c));
+        result[write_at + c] = select(0.0, value, is_feature(c));
     }
 }

@@ -99,7 +99,7 @@ const STEP_PROJECT: Declaration = Declaration {
 };
 
 /// For m < rows, v = tokens[source_z + m]: where `token ≤ v < token + tokens`,
-/// `target[target_z + m] = table[z·weight_panels + v − token]`. Rows have `units` elements.
+/// `target[target_z + m] = table[weight_panel + v − token]`. Rows have `units` elements.
 const GATHER: Declaration = Declaration {
     name: "gather",
     bindings: &[
@@ -122,7 +122,7 @@ const ONE_HOT: Declaration = Declaration {
     overrides: &[],
 };
 
-/// For b < batch, every direction z: `target[b][z·units + n] = source[source_z][b][z·units + n]`.
+/// For b < batch, each direction d: `target[b][d·units + n] = source[source_z][b][d·units + n]`.
 const PICK: Declaration = Declaration {
     name: "pick",
     bindings: &[

@@ -26,9 +26,9 @@ pub struct Params {
     pub panel: u32,
     /// How many panels.
     pub panels: u32,
-    /// The panel of the bound weights that belongs to `panel` at z = 0.
+    /// The panel of the bound weights that belongs to `panel` at z = 0. For `Gather`: the row of token `token`.
     pub weight_panel: u32,
-    /// Panels from the weights of one direction to those of the next. For `Gather`: rows likewise.
+    /// Panels from the weights of one direction to those of the next.
     pub weight_panels: u32,
     /// The row read.
     pub source_0: u32,
@@ -56,6 +56,13 @@ pub struct Params {
     pub tokens: u32,
     /// `Softmax`: the true features of a part, without padding.
     pub features: u32,
+}
+
+impl Params {
+    /// The params with each pair's second value in its first place.
+    pub(crate) fn second(self) -> Self {
+        Self { source_0: self.source_1, target_0: self.target_1, gates_0: self.gates_1, live_0: self.live_1, ..self }
+    }
 }
 
 const _: () = assert!(size_of::<Params>().is_multiple_of(16));

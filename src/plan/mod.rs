@@ -98,7 +98,7 @@ pub enum Feed {
     },
 }
 
-/// The data of a feed.
+/// The data of a [`Feed`].
 #[derive(Clone, Debug)]
 pub enum FeedData {
     /// 32-bit floats.
