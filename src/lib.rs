@@ -3,6 +3,8 @@
 mod call;
 mod cell;
 mod error;
+#[cfg(feature = "gpu")]
+mod gpu;
 #[doc(hidden)]
 pub mod kernel;
 #[doc(hidden)]
