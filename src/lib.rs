@@ -2,6 +2,7 @@
 
 mod call;
 mod cell;
+mod cpu;
 mod error;
 mod kernel;
 mod layout;
