@@ -2,6 +2,7 @@
 
 mod call;
 mod cell;
+mod cpu;
 mod error;
 #[cfg(feature = "gpu")]
 mod gpu;
