@@ -3,7 +3,9 @@
 mod call;
 mod cell;
 mod cpu;
+mod engine;
 mod error;
+mod feed;
 #[cfg(feature = "gpu")]
 mod gpu;
 #[doc(hidden)]
@@ -14,9 +16,14 @@ mod model;
 mod pack;
 #[doc(hidden)]
 pub mod plan;
+mod summary;
 pub mod weights;
 
+pub use call::{Input, Output, Sequence, States};
 pub use cell::{Activation, Cell, Nonlinearity, Reset};
+pub use engine::{Device, DeviceInfo, Engine, Options, Precision, Timings};
 pub use error::{Error, ErrorKind, Result};
+pub use kernel::Mask;
 pub use model::*;
+pub use summary::Summary;
 pub use weights::{CellWeights, LayerWeights, Weights};
