@@ -30,8 +30,8 @@ const PROGRAMS: usize = 283;
 /// The files under `shaders/`.
 const FILES: usize = 35;
 
-/// What every WebGPU device can do. Halves in a word are part of it: naga names them because OpenGL ES 3.0 lacks them.
-const BASELINE: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+/// What every WebGPU device can do.
+const BASELINE: Capabilities = Capabilities::empty();
 /// WebGPU's default limits.
 const MAX_INVOCATIONS: u32 = 256;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
