@@ -141,7 +141,12 @@ impl Bound<'_> {
     pub(super) fn floats(&self, name: &str) -> &[f32] {
         let window = self.window(name);
         match &self.buffers.slots[window.slot] {
-            Buffer::Weights(index) => cut(&self.weights[*index], window),
+            Buffer::Weights(index) => {
+                // The plan counts the bytes of weights as they are packed; here they are widened.
+                let widened = |bytes: u64| bytes / self.program.storage.bytes() * 4;
+                let window = Window { offset: widened(window.offset), bytes: widened(window.bytes), ..window };
+                cut(&self.weights[*index], window)
+            }
             Buffer::Floats(data) => cut(data, window),
             Buffer::Indices(data) => bytemuck::cast_slice(cut(data, window)),
         }
