@@ -12,7 +12,7 @@ pub mod oracle;
 mod pack;
 mod plan;
 mod summary;
-mod weights;
+pub mod weights;
 
 pub use call::{Input, Output, States};
 pub use cell::{Activation, Cell, Nonlinearity, Reset};
@@ -20,4 +20,4 @@ pub use error::{Error, ErrorKind, Result};
 pub use kernel::Storage;
 pub use model::*;
 pub use summary::Summary;
-pub use weights::{CellWeights, LayerWeights, Weights};
+pub use weights::Weights;
