@@ -141,7 +141,12 @@ impl Bound<'_> {
     pub(super) fn floats(&self, name: &str) -> &[f32] {
         let window = self.window(name);
         match &self.buffers.slots[window.slot] {
-            Buffer::Weights(index) => cut(&self.weights[*index], window),
+            Buffer::Weights(index) => {
+                // The plan counts the bytes of the stored weights; here they are widened.
+                let widened = 4 / self.program.storage.bytes();
+                let window = Window { offset: window.offset * widened, bytes: window.bytes * widened, ..window };
+                cut(&self.weights[*index], window)
+            }
             Buffer::Floats(data) => cut(data, window),
             Buffer::Indices(data) => bytemuck::cast_slice(cut(data, window)),
         }
