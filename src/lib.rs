@@ -2,6 +2,7 @@
 
 mod call;
 mod cell;
+pub mod conformance;
 mod cpu;
 mod engine;
 mod error;
@@ -13,6 +14,7 @@ pub mod kernel;
 #[doc(hidden)]
 pub mod layout;
 mod model;
+pub mod oracle;
 mod pack;
 #[doc(hidden)]
 pub mod plan;
@@ -23,7 +25,7 @@ pub use call::{Input, Output, Sequence, States};
 pub use cell::{Activation, Cell, Nonlinearity, Reset};
 pub use engine::{Device, DeviceInfo, Engine, Options, Precision, Timings};
 pub use error::{Error, ErrorKind, Result};
-pub use kernel::Mask;
+pub use kernel::{Mask, Storage};
 pub use model::*;
 pub use summary::Summary;
 pub use weights::{CellWeights, LayerWeights, Weights};

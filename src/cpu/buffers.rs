@@ -142,9 +142,9 @@ impl Bound<'_> {
         let window = self.window(name);
         match &self.buffers.slots[window.slot] {
             Buffer::Weights(index) => {
-                // The plan counts the bytes of weights as they are packed; here they are widened.
-                let widened = |bytes: u64| bytes / self.program.storage.bytes() * 4;
-                let window = Window { offset: widened(window.offset), bytes: widened(window.bytes), ..window };
+                // The plan counts the bytes of the stored weights; here they are widened.
+                let widened = 4 / self.program.storage.bytes();
+                let window = Window { offset: window.offset * widened, bytes: window.bytes * widened, ..window };
                 cut(&self.weights[*index], window)
             }
             Buffer::Floats(data) => cut(data, window),

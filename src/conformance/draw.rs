@@ -1,0 +1,192 @@
+//! Random weights and inputs of a case, from its seed alone: never zero, and rubbish wherever nobody may look.
+
+use ndarray::{Array, Array2, ArrayView1, Dimension, ShapeBuilder, s};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::{Case, InitialStates, MaskKind, weights_map};
+use crate::call::{Input, States};
+use crate::cell::{Cell, Nonlinearity};
+use crate::kernel::Storage;
+use crate::model::{Axes, Bias, Flow, Layer, LayerKind, Model, Recurrent};
+use crate::weights::{CellWeights, LayerWeights, Weights};
+
+/// The source of all random numbers of a case.
+pub(super) struct Draw(ChaCha8Rng);
+
+impl Draw {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// An integer below `bound`.
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from((u64::from(self.0.next_u32()) * bound as u64) >> 32).expect("below a usize")
+    }
+
+    /// A number of size `least · scale` to `scale`, of either sign: a zero would hide what multiplies it.
+    fn number(&mut self, least: f32, scale: f32) -> f32 {
+        let bits = self.0.next_u32();
+        #[allow(clippy::cast_precision_loss, reason = "24 bits fit an f32")]
+        let part = (bits >> 8) as f32 / (1 << 24) as f32;
+        let size = scale * (least + (1.0 - least) * part);
+        if bits & 1 == 0 { size } else { -size }
+    }
+
+    fn array<D: Dimension, S: ShapeBuilder<Dim = D>>(&mut self, shape: S, least: f32, scale: f32) -> Array<f32, D> {
+        Array::from_shape_simple_fn(shape, || self.number(least, scale))
+    }
+
+    /// The weights of a product, `[rows, depth]`, of variance about `1 / fan_in`.
+    fn product(&mut self, shape: (usize, usize), fan_in: usize) -> Array2<f32> {
+        #[allow(clippy::cast_precision_loss, reason = "sizes of cases are small")]
+        let scale = (3.0 / fan_in as f32).sqrt();
+        self.array(shape, 0.1, scale)
+    }
+}
+
+/// The random weights of a case: products that keep the size of what they are given, and biases that are missed.
+pub(super) fn weights(case: &Case) -> Weights {
+    let mut draw = Draw::new(case.seed);
+    let layers = &case.model.layers;
+    let begins_with_one_hot = matches!(layers[0].kind, LayerKind::OneHot(_));
+    let mut layer = |(index, layer): (usize, &Layer)| {
+        // A unit vector brings one weight of a row to bear, however long the row.
+        let fan_in = (begins_with_one_hot && index == 1).then_some(4);
+        layer_weights(&mut draw, &layer.kind, fan_in)
+    };
+    let weights = Weights { layers: layers.iter().enumerate().map(&mut layer).collect() };
+    if begins_with_one_hot && case.storage == Storage::F16 {
+        // The table of `W_x` and its bias is summed before it is rounded to half, the oracle's weights are rounded
+        // before they are summed. On this grid both are exact, so that they must agree.
+        return weights_map(&weights, |w| (w * 1024.0).round() / 1024.0);
+    }
+    weights
+}
+
+fn layer_weights(draw: &mut Draw, layer: &LayerKind, fan_in: Option<usize>) -> LayerWeights {
+    match layer {
+        LayerKind::Embedding(e) => LayerWeights::Embedding(draw.array((e.num_embeddings, e.embedding_dim), 0.1, 1.0)),
+        LayerKind::Recurrent(r) => LayerWeights::Recurrent(
+            (0..r.num_layers * r.directions())
+                .map(|row| {
+                    let layer = row / r.directions();
+                    let depth = r.layer_input(layer).len();
+                    cell_weights(draw, r, depth, fan_in.filter(|_| layer == 0).unwrap_or(depth))
+                })
+                .collect(),
+        ),
+        LayerKind::Linear(l) => LayerWeights::Linear {
+            w: draw.product((l.out_features, l.in_features), fan_in.unwrap_or(l.in_features)),
+            b: (l.bias != Bias::None).then(|| draw.array(l.out_features, 0.5, 0.5)),
+        },
+        LayerKind::OneHot(_) | LayerKind::Select(_) | LayerKind::Activation(_) => LayerWeights::None,
+    }
+}
+
+fn cell_weights(draw: &mut Draw, r: &Recurrent, depth: usize, fan_in: usize) -> CellWeights {
+    let rows = r.cell.gates() * r.hidden_size;
+    let mut bias = || {
+        let bias = draw.array(rows, 0.5, 0.5);
+        // A unit of a relu that is always off would hide every bug.
+        if r.cell == Cell::Rnn(Nonlinearity::Relu) { bias.mapv(f32::abs) } else { bias }
+    };
+    let b_x = (r.bias != Bias::None).then(&mut bias);
+    let b_h = (r.bias == Bias::Two).then(&mut bias);
+    CellWeights {
+        w_x: draw.product((rows, depth), fan_in),
+        w_h: draw.product((rows, r.state_size()), r.state_size()),
+        b_x,
+        b_h,
+        w_r: r.proj_size.map(|p| draw.product((p, r.hidden_size), r.hidden_size)),
+    }
+}
+
+/// The random input of a case, in the axes of its model. Dead steps hold NaN, or tokens that no table has.
+pub(super) fn input(case: &Case) -> Input {
+    let mut draw = Draw::new(case.seed);
+    draw.0.set_stream(1);
+    let live = live(&mut draw, case);
+    let mut input = sequence(&mut draw, case, &live);
+    match case.mask {
+        MaskKind::All => {}
+        MaskKind::Lengths => {
+            let steps = |row: ArrayView1<'_, bool>| row.iter().map(|&live| i64::from(live)).sum::<i64>();
+            input = input.lengths(live.columns().into_iter().map(steps));
+        }
+        MaskKind::Holes => input = input.mask(in_axes(&case.model, live)),
+    }
+    if case.states == InitialStates::Given {
+        for (index, stack) in case.model.stacks().enumerate() {
+            input = input.stack_states(index, states(&mut draw, stack, case.batch));
+        }
+    }
+    input
+}
+
+/// `[T, B]`. Row 0 has a dead step and a live one, where it has two; of three rows or more, one has no step at all.
+fn live(draw: &mut Draw, case: &Case) -> Array2<bool> {
+    let (time, batch) = (case.time, case.batch);
+    let mut live = Array2::from_elem((time, batch), true);
+    for (b, mut row) in live.columns_mut().into_iter().enumerate() {
+        let nothing = batch >= 3 && b == batch / 2;
+        match case.mask {
+            MaskKind::All => {}
+            MaskKind::Lengths => {
+                let steps = match b {
+                    _ if nothing => 0,
+                    0 => time / 2 + 1,
+                    _ => 1 + draw.below(time),
+                };
+                row.slice_mut(s![steps..]).fill(false);
+            }
+            MaskKind::Holes => {
+                row.mapv_inplace(|_| !nothing && draw.below(4) > 0);
+                if b == 0 {
+                    row[time / 2] = false;
+                    row[(time / 2 + 1) % time] = true;
+                }
+            }
+        }
+    }
+    live
+}
+
+fn sequence(draw: &mut Draw, case: &Case, live: &Array2<bool>) -> Input {
+    let (time, batch) = (case.time, case.batch);
+    match case.model.input().expect("the model of a case is right") {
+        Flow::Tokens(vocabulary) => {
+            let bound = i64::try_from(vocabulary).expect("the vocabulary of a case is small");
+            let rubbish = [-1, bound, i64::MAX, i64::MIN];
+            let tokens = Array2::from_shape_fn((time, batch), |at| {
+                let token = draw.below(vocabulary);
+                if live[at] { i64::try_from(token).expect("below the vocabulary") } else { rubbish[token % 4] }
+            });
+            Input::tokens(in_axes(&case.model, tokens))
+        }
+        Flow::Steps(features) | Flow::Rows(features) => {
+            let mut x = draw.array((time, batch, features.len()), 0.1, 1.0);
+            for (at, _) in live.indexed_iter().filter(|(_, live)| !**live) {
+                x.slice_mut(s![at.0, at.1, ..]).fill(f32::NAN);
+            }
+            Input::features(in_axes(&case.model, x))
+        }
+    }
+}
+
+fn states(draw: &mut Draw, r: &Recurrent, batch: usize) -> States {
+    let rows = r.num_layers * r.directions();
+    let h = draw.array((rows, batch, r.state_size()), 0.1, 1.0);
+    match r.cell.states() {
+        1 => States::hidden(h),
+        _ => States::with_cell(h, draw.array((rows, batch, r.hidden_size), 0.1, 1.0)),
+    }
+}
+
+/// `[T, B, …]` in the axes of the model.
+fn in_axes<T, D: Dimension>(model: &Model, mut array: Array<T, D>) -> Array<T, D> {
+    if model.axes == Axes::BatchFirst {
+        array.swap_axes(0, 1);
+    }
+    array
+}
