@@ -13,16 +13,16 @@ use crate::weights::{CellWeights, LayerWeights, Weights};
 
 /// The packed buffers of a model, in the layout's order.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Packed {
+pub(crate) struct Packed {
     /// How they are stored.
-    pub storage: Storage,
+    pub(crate) storage: Storage,
     /// One for each buffer of the layout.
-    pub buffers: Vec<PackedBuffer>,
+    pub(crate) buffers: Vec<PackedBuffer>,
 }
 
 /// The data of one packed buffer.
 #[derive(Clone, Debug, PartialEq)]
-pub enum PackedBuffer {
+pub(crate) enum PackedBuffer {
     /// 32-bit floats.
     F32(Vec<f32>),
     /// 16-bit floats; an even number of them.
@@ -31,7 +31,7 @@ pub enum PackedBuffer {
 
 impl PackedBuffer {
     /// The bytes, as a GPU takes them.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::F32(data) => bytemuck::cast_slice(data),
             Self::F16(data) => bytemuck::cast_slice(data),
@@ -52,7 +52,7 @@ struct Source<'a> {
 /// # Errors
 ///
 /// Kind `Weights`, where the weights are not of the model's shapes, or one is too large for 16-bit floats.
-pub fn pack(weights: &Weights, model: &Model, layout: &Layout) -> Result<Packed> {
+pub(crate) fn pack(weights: &Weights, model: &Model, layout: &Layout) -> Result<Packed> {
     check(weights, model)?;
     let one = |buffer: &Buffer| {
         let sources = sources(weights, model, buffer);

@@ -1,6 +1,8 @@
 //! What a user of the library sees, on the CPU: results in the user's axes, properties that hold whatever the
 //! weights are, and every message about an input that does not fit.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 use std::thread;
 

@@ -46,11 +46,7 @@ impl DeviceInfo {
     pub(super) fn cpu(reason: impl Into<String>) -> Self {
         let threads = rayon::current_num_threads();
         let plural = if threads == 1 { "" } else { "s" };
-        Self {
-            name: "CPU".into(),
-            detail: format!("{threads} thread{plural}, {}", vectors()),
-            reason: reason.into(),
-        }
+        Self { name: "CPU".into(), detail: format!("{threads} thread{plural}, {}", vectors()), reason: reason.into() }
     }
 }
 

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use crate::cpu::Cpu;
+use crate::error::Result;
 #[cfg(not(feature = "gpu"))]
 use crate::error::{Error, ErrorKind};
-use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::{AdapterInfo, AdapterKind, Choice, Gpu, Loaded};
 use crate::pack::Packed;
