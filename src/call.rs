@@ -222,7 +222,7 @@ impl Input {
         let fits = size.is_none_or(|size| got.last() == Some(&size));
         if !fits || !(1..=2).contains(&rank) {
             let single = size.map_or("[T]".into(), |size| format!("[T, {size}]"));
-            let or = if fits || rank == 1 { format!(" or {single} for one sequence") } else { String::new() };
+            let or = if fits || rank != 2 { format!(" or {single} for one sequence") } else { String::new() };
             return Err(shape(format!("input: expected {}{or}, got {got:?}", axes_text(model.axes, size))));
         }
         let (batching, time, batch) = match (rank, model.axes) {

@@ -20,7 +20,7 @@ use crate::layout::Layout;
 use crate::model::Model;
 use crate::pack::pack;
 use crate::plan::tune::Tuning;
-use crate::plan::{FeedData, Plan, Shape, check, lower};
+use crate::plan::{FeedData, Limits, Plan, Shape, check, lower};
 use crate::weights::Weights;
 
 use cache::Cache;
@@ -57,6 +57,7 @@ pub struct Engine {
     model: Model,
     layout: Layout,
     executor: Executor,
+    limits: Limits,
     device: DeviceInfo,
     plans: Mutex<Cache<Shape, Arc<Plan>>>,
 }
@@ -123,7 +124,8 @@ impl Engine {
         let packed = pack(weights, &model, &layout)?;
         let (executor, device) = Executor::open(&options.device, packed).await?;
         log::info!("device {device}: {}", device.reason());
-        Ok(Self { model, layout, executor, device, plans: Mutex::new(Cache::new(PLANS)) })
+        let limits = executor.limits();
+        Ok(Self { model, layout, executor, limits, device, plans: Mutex::new(Cache::new(PLANS)) })
     }
 
     /// What the model gives for `input`, and its final states.
@@ -257,10 +259,9 @@ impl Engine {
     }
 
     fn lower(&self, shape: Shape) -> Result<Plan> {
-        let limits = self.executor.limits();
         let tuning = Tuning::of(self.executor.target());
-        let plan = lower::lower(&self.model, &self.layout, shape, &limits, &tuning)?;
-        check::check(&plan, &limits)?;
+        let plan = lower::lower(&self.model, &self.layout, shape, &self.limits, &tuning)?;
+        check::check(&plan, &self.limits)?;
         Ok(plan)
     }
 
@@ -308,3 +309,6 @@ impl fmt::Debug for Engine {
         f.debug_struct("Engine").field("model", &self.model).field("device", &self.device).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! What happens where a call does not fit the device: the batch in tiles, and the message where one row is too long.
+
+use ndarray::Array3;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::model::{Axes, Lstm, Select};
+
+/// An engine on the CPU that takes no binding of more than `binding_bytes`.
+fn small(model: &Model, binding_bytes: u64) -> Engine {
+    let weights = Weights::random(model, 1).unwrap();
+    let mut engine = Engine::new(model.clone(), &weights, Device::Cpu).unwrap();
+    engine.limits = Limits { binding_bytes, buffer_bytes: binding_bytes, ..Limits::WEBGPU };
+    engine
+}
+
+fn features(dims: (usize, usize, usize)) -> Array3<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    Array3::from_shape_simple_fn(dims, || rng.random_range(-1.0..1.0))
+}
+
+#[test]
+fn a_batch_that_does_not_fit_runs_in_tiles_of_one_size_and_a_rest() {
+    let layer = Lstm::new(16, 16).bidirectional();
+    for model in [
+        Model::new().layer(layer.clone()),
+        Model::new().layer(layer.clone()).layer(Select::FinalHidden),
+        Model::new().layer(layer).axes(Axes::TimeMajor),
+    ] {
+        let dims = if model.axes == Axes::BatchFirst { (19, 50, 16) } else { (50, 19, 16) };
+        let lengths: Vec<i64> = (0..19).map(|b| 50 - b).collect();
+        for input in [Input::features(features(dims)), Input::features(features(dims)).lengths(lengths)] {
+            let whole = small(&model, 1 << 30);
+            let tiled = small(&model, 64 << 10);
+            let (call, form) = input.check(&model).unwrap();
+            let sizes = |engine: &Engine| -> Vec<_> {
+                engine.tiles(&call, form).map(|tile| tile.unwrap().plan.shape.batch).collect()
+            };
+            assert_eq!(sizes(&whole), [19]);
+            let tiles = sizes(&tiled);
+            assert!(tiles.len() > 2, "{tiles:?}");
+            let (rest, even) = tiles.split_last().unwrap();
+            assert!(even.iter().all(|size| size == &even[0]) && *rest <= even[0], "{tiles:?}");
+            assert_eq!(tiles.iter().sum::<usize>(), 19);
+            let (tiled, whole) = (tiled.run(&input).unwrap(), whole.run(&input).unwrap());
+            assert!(tiled.output == whole.output, "output, {:?}", model.axes);
+            assert!(tiled.states == whole.states, "states, {:?}", model.axes);
+        }
+    }
+}
+
+#[test]
+fn a_sequence_too_long_for_the_device_is_refused_with_what_would_fit() {
+    let engine = small(&Model::new().layer(Lstm::new(16, 16)), 64 << 10);
+    let refused = engine.run(&Input::features(features((2, 5_000, 16)))).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Limits);
+    let message = refused.to_string();
+    assert!(message.starts_with("one sequence of 5000 steps on CPU: "), "{message}");
+    let time = message.split("; a sequence of ").nth(1).and_then(|tail| tail.split(' ').next()).unwrap();
+    let time: usize = time.parse().unwrap();
+    assert!(engine.run(&Input::features(features((2, time, 16)))).is_ok(), "{message}");
+    assert!(message.ends_with(" steps would fit: split it and carry the states over"), "{message}");
+}
+
+#[test]
+fn a_model_too_large_for_the_device_is_refused_as_such() {
+    let engine = small(&Model::new().layer(Lstm::new(16, 16)), 256);
+    let refused = engine.run(&Input::features(features((2, 5, 16)))).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Limits);
+    let message = refused.to_string();
+    assert!(message.ends_with("not even one step fits: the model is too large for this device"), "{message}");
+}
+
+#[test]
+fn a_trace_gives_slots_by_name() {
+    let engine = small(&Model::new().layer(Lstm::new(16, 16)), 1 << 30);
+    let slots = engine.trace(&Input::features(features((2, 5, 16)))).unwrap();
+    assert!(slots.len() > 1);
+    assert!(slots.iter().all(|(name, data)| !name.is_empty() && !data.is_empty()));
+}
