@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use comfy_table::{CellAlignment, Table, presets};
+use gatewave::conformance::{Tolerance, compare_outputs, rounded_to_half};
+use gatewave::oracle::{self, Truth};
 use gatewave::{Device, Engine, Input, Options, Output, Result, Timings, Weights};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ndarray::Array3;
@@ -17,6 +19,7 @@ use serde::Serialize;
 
 use crate::args::{DeviceArgs, Precision};
 use crate::shapes::{self, StackArgs, Work};
+use crate::verify::as_truth;
 use crate::{Outcome, Verdict, note};
 
 /// Calls before the first that is timed.
@@ -139,10 +142,26 @@ impl Bench {
             Engine::with_options(model.clone(), &weights, options).map_err(|e| e.at(&work.id))
         };
         let cpu = open(Device::Cpu)?;
-        let truth = cpu.run(&input)?;
-        let _ = &truth;
-        let mut times = vec![self.time(&cpu, &input)?];
-        Ok(Measured::Times(times))
+        let first = cpu.run(&input)?;
+        if work.products() <= ORACLE_PRODUCTS {
+            let rounded = match self.precision {
+                Precision::F32 => weights.clone(),
+                Precision::F16 => rounded_to_half(&weights),
+            };
+            let truth = oracle::run(&model, &rounded, &input)?;
+            if let Some(what) = difference(&first, &truth, Tolerance::executor(&model, work.steps))? {
+                return Ok(Measured::Different(format!("cpu and oracle differ: {what}")));
+            }
+        }
+        if *device == Device::Cpu {
+            return Ok(Measured::Times(vec![self.time(&cpu, &input)?]));
+        }
+        let other = open(device.clone())?;
+        let (got, truth) = (other.run(&input)?, as_truth(&first));
+        if let Some(what) = difference(&got, &truth, Tolerance::executors(&model, work.steps))? {
+            return Ok(Measured::Different(format!("{} and cpu differ: {what}", other.device().name())));
+        }
+        Ok(Measured::Times(vec![self.time(&cpu, &input)?, self.time(&other, &input)?]))
     }
 
     /// Times `runs` calls of a warm engine.
@@ -164,6 +183,12 @@ impl Bench {
         walls.sort_unstable();
         Ok(Series { device: engine.device().name().to_owned(), walls, parts })
     }
+}
+
+/// The worst tensor, where one is out of tolerance.
+fn difference(got: &Output, want: &Truth, tolerance: Tolerance) -> Result<Option<String>> {
+    let parts = compare_outputs(got, want, tolerance)?;
+    Ok(parts.iter().find(|part| !part.comparison.passed()).map(|part| format!("{} {}", part.name, part.comparison)))
 }
 
 /// `[T, B, I]` in [-1, 1), never all zero.
