@@ -8,8 +8,9 @@ mod layout;
 mod model;
 mod pack;
 mod plan;
-mod weights;
+pub mod weights;
 
 pub use cell::{Activation, Cell, Nonlinearity, Reset};
 pub use error::{Error, ErrorKind, Result};
 pub use model::*;
+pub use weights::Weights;

@@ -1,0 +1,133 @@
+//! The sizes that tensors tell, and their agreement with those that a description tells.
+//!
+//! Knows names and shapes; reads no element.
+
+use std::fmt::Display;
+
+use super::dialect::{BIAS, Part, WEIGHT, Way, cell_tensor};
+use super::tensors::Tensors;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Bias, Direction};
+
+/// A size, and the tensor that tells it.
+#[derive(Clone, Debug)]
+pub(super) struct Seen<T> {
+    pub(super) value: T,
+    pub(super) told_by: String,
+}
+
+/// The tensors under a prefix.
+pub(super) struct Under<'a> {
+    pub(super) tensors: &'a Tensors,
+    pub(super) prefix: &'a str,
+}
+
+/// What the tensors tell of a stack of recurrent layers.
+pub(super) struct SeenStack {
+    pub(super) input_size: Seen<usize>,
+    pub(super) hidden_size: Seen<usize>,
+    pub(super) num_layers: Seen<usize>,
+    pub(super) direction: Seen<Direction>,
+    pub(super) bias: Seen<Bias>,
+    /// 0: not projected.
+    pub(super) proj_size: Seen<usize>,
+}
+
+impl<T> Seen<T> {
+    fn new(value: T, told_by: impl Into<String>) -> Self {
+        Self { value, told_by: told_by.into() }
+    }
+}
+
+impl Under<'_> {
+    /// Rows and columns of a matrix, if it is there.
+    pub(super) fn matrix(&self, local: &str) -> Result<Option<[Seen<usize>; 2]>> {
+        let name = format!("{}{local}", self.prefix);
+        match self.tensors.shape(&name) {
+            None => Ok(None),
+            Some(&[rows, columns]) => {
+                let told_by = format!("{name} [{rows}, {columns}]");
+                Ok(Some([rows, columns].map(|n| Seen::new(n, told_by.clone()))))
+            }
+            Some(shape) => Err(Error::new(ErrorKind::Weights, format!("{name}: expected a matrix, got {shape:?}"))),
+        }
+    }
+
+    /// What the tensors tell of a stack, if it is there.
+    pub(super) fn stack(&self) -> Result<Option<SeenStack>> {
+        let name = |part| cell_tensor(part, 0, Way::Forward);
+        let (Some([_, input_size]), Some([_, state_size])) =
+            (self.matrix(&name(Part::WX))?, self.matrix(&name(Part::WH))?)
+        else {
+            return Ok(None);
+        };
+        let (hidden_size, proj_size) = match self.matrix(&name(Part::WR))? {
+            Some([rows, columns]) => (columns, rows),
+            None => (state_size, Seen::new(0, self.absent(&name(Part::WR)))),
+        };
+        let layers = (1..).take_while(|&l| self.has(&cell_tensor(Part::WX, l, Way::Forward))).count() + 1;
+        let last = cell_tensor(Part::WX, layers - 1, Way::Forward);
+        let direction = self.either(&cell_tensor(Part::WX, 0, Way::Reverse), Direction::Both, Direction::Forward);
+        let bias = match (self.has(&name(Part::BX)), self.has(&name(Part::BH))) {
+            (false, _) => Seen::new(Bias::None, self.absent(&name(Part::BX))),
+            (true, false) => Seen::new(Bias::One, self.absent(&name(Part::BH))),
+            (true, true) => Seen::new(Bias::Two, format!("{}{}", self.prefix, name(Part::BH))),
+        };
+        let num_layers = Seen::new(layers, format!("the last is {}{last}", self.prefix));
+        Ok(Some(SeenStack { input_size, hidden_size, num_layers, direction, bias, proj_size }))
+    }
+
+    /// The bias of a linear layer.
+    pub(super) fn linear_bias(&self) -> Seen<Bias> {
+        self.either(BIAS, Bias::One, Bias::None)
+    }
+
+    /// The error for a size that is left out where no tensor tells it.
+    pub(super) fn untold(&self, key: &str, local: &str) -> Error {
+        let hint = self.tensors.hint(self.prefix, local);
+        let message = format!("{key}: left out, and there is no {}{local} to tell it; {hint}", self.prefix);
+        Error::new(ErrorKind::Weights, message)
+    }
+
+    /// The error for a size that is left out where `weight` is not there to tell it.
+    pub(super) fn untold_by_weight(&self, key: &str) -> Error {
+        self.untold(key, WEIGHT)
+    }
+
+    fn has(&self, local: &str) -> bool {
+        self.tensors.contains(&format!("{}{local}", self.prefix))
+    }
+
+    fn absent(&self, local: &str) -> String {
+        format!("there is no {}{local}", self.prefix)
+    }
+
+    fn either<T>(&self, local: &str, there: T, absent: T) -> Seen<T> {
+        if self.has(local) {
+            Seen::new(there, format!("{}{local}", self.prefix))
+        } else {
+            Seen::new(absent, self.absent(local))
+        }
+    }
+}
+
+/// What the description says, or else what the tensors tell; they must agree where both are there.
+pub(super) fn agree<T: PartialEq, W: Display>(
+    key: &str,
+    said: Option<T>,
+    seen: Option<Seen<T>>,
+    word: impl Fn(&T) -> W,
+) -> Result<Option<T>> {
+    match (said, seen) {
+        (Some(said), Some(seen)) if said != seen.value => Err(Error::new(
+            ErrorKind::Model,
+            format!(
+                "{key}: the description says {}, the tensors say {} ({})",
+                word(&said),
+                word(&seen.value),
+                seen.told_by
+            ),
+        )),
+        (said, seen) => Ok(said.or(seen.map(|seen| seen.value))),
+    }
+}

@@ -1,0 +1,261 @@
+//! Which named tensors a model needs, in which shapes; named tensors → `Weights`, and back.
+//!
+//! The one place where every shape is checked. Knows models and names; knows no file format.
+
+use std::collections::HashMap;
+
+use ndarray::{Array1, Array2};
+
+use super::dialect::{BIAS, Part, WEIGHT, Way, cell_tensor};
+use super::tensors::{Entry, Tensor, Tensors, non_finite};
+use super::{CellWeights, LayerWeights, Weights};
+use crate::cell::Cell;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Bias, Direction, Layer, LayerKind, Model, Recurrent};
+
+/// A tensor that a layer needs.
+pub(super) struct Needed {
+    /// The name after the layer's prefix.
+    pub(super) local: String,
+    /// What it must be.
+    pub(super) shape: Vec<usize>,
+}
+
+/// The tensors that `layer` needs, in the order in which `LayerWeights` holds them.
+pub(super) fn needed(layer: &LayerKind) -> Vec<Needed> {
+    let tensor = |local: &str, shape: &[usize]| Needed { local: local.to_owned(), shape: shape.to_vec() };
+    match layer {
+        LayerKind::Embedding(e) => vec![tensor(WEIGHT, &[e.num_embeddings, e.embedding_dim])],
+        LayerKind::Recurrent(stack) => needed_by_stack(stack),
+        LayerKind::Linear(l) => {
+            let bias = (l.bias != Bias::None).then(|| tensor(BIAS, &[l.out_features]));
+            [tensor(WEIGHT, &[l.out_features, l.in_features])].into_iter().chain(bias).collect()
+        }
+        LayerKind::OneHot(_) | LayerKind::Select(_) | LayerKind::Activation(_) => Vec::new(),
+    }
+}
+
+fn needed_by_stack(stack: &Recurrent) -> Vec<Needed> {
+    let rows = stack.cell.gates() * stack.hidden_size;
+    let mut needed = Vec::new();
+    for (stacked, way) in cells(stack) {
+        let mut need = |part, shape: &[usize]| {
+            needed.push(Needed { local: cell_tensor(part, stacked, way), shape: shape.to_vec() });
+        };
+        need(Part::WX, &[rows, stack.layer_input(stacked).len()]);
+        need(Part::WH, &[rows, stack.state_size()]);
+        if stack.bias != Bias::None {
+            need(Part::BX, &[rows]);
+        }
+        if stack.bias == Bias::Two {
+            need(Part::BH, &[rows]);
+        }
+        if let Some(proj_size) = stack.proj_size {
+            need(Part::WR, &[proj_size, stack.hidden_size]);
+        }
+    }
+    needed
+}
+
+/// The cells of a stack: layer-major, forward before reverse.
+fn cells(stack: &Recurrent) -> impl Iterator<Item = (usize, Way)> + use<> {
+    let ways: &[Way] = match stack.direction {
+        Direction::Forward => &[Way::Forward],
+        Direction::Both => &[Way::Forward, Way::Reverse],
+    };
+    (0..stack.num_layers).flat_map(|stacked| ways.iter().map(move |&way| (stacked, way)))
+}
+
+impl Weights {
+    /// The weights of `model`, from tensors with PyTorch's names. Warns of elements that are NaN or infinite.
+    ///
+    /// A tensor that two layers name is used by both.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model` where the layers do not fit each other, `Weights` where a tensor is missing, of another shape than
+    /// the model's sizes ask for, or of a type that is not read.
+    pub fn from_tensors(model: &Model, mut tensors: Tensors) -> Result<Self> {
+        model.check()?;
+        check_all(model, &tensors)?;
+        for warning in non_finite(&tensors) {
+            log::warn!("{warning}");
+        }
+        let mut uses: HashMap<String, usize> = HashMap::new();
+        for layer in &model.layers {
+            for Needed { local, .. } in needed(&layer.kind) {
+                *uses.entry(layer.weights.clone() + &local).or_default() += 1;
+            }
+        }
+        let layers = model.layers.iter().map(|layer| {
+            let own = needed(&layer.kind).into_iter().map(|Needed { local, .. }| {
+                let name = layer.weights.clone() + &local;
+                let uses = uses.get_mut(&name).expect("every needed name was counted");
+                *uses -= 1;
+                let tensor = if *uses > 0 { tensors.get(&name).cloned() } else { take(&mut tensors, &name) };
+                tensor.expect("every needed tensor was checked")
+            });
+            assemble(&layer.kind, own.collect())
+        });
+        Ok(Self { layers: layers.collect() })
+    }
+
+    /// The tensors of these weights, with PyTorch's names.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Weights` where the weights are not those of `model`, `Model` where two layers give one name to different
+    /// tensors.
+    pub fn to_tensors(&self, model: &Model) -> Result<Tensors> {
+        if self.layers.len() != model.layers.len() {
+            let (wanted, got) = (model.layers.len(), self.layers.len());
+            return Err(Error::new(ErrorKind::Weights, format!("expected weights of {wanted} layers, got {got}")));
+        }
+        let mut tensors = Tensors::new();
+        for (index, (layer, weights)) in model.layers.iter().zip(&self.layers).enumerate() {
+            let place = || place(index, layer);
+            let (needed, arrays) = (needed(&layer.kind), weights.arrays());
+            if needed.len() != arrays.len() {
+                let message = format!("expected {} tensors, got {}", needed.len(), arrays.len());
+                return Err(Error::new(ErrorKind::Weights, message).at(place()));
+            }
+            for (Needed { local, shape }, tensor) in needed.into_iter().zip(arrays) {
+                let name = layer.weights.clone() + &local;
+                if shape != tensor.shape {
+                    return Err(misshapen(&layer.kind, &name, &shape, &tensor.shape).at(place()));
+                }
+                if tensors.get(&name).is_some_and(|other| *other != tensor) {
+                    let message =
+                        format!("{name}: another layer has a tensor of that name; give each its own \"weights\"");
+                    return Err(Error::new(ErrorKind::Model, message).at(place()));
+                }
+                tensors.insert(name, tensor);
+            }
+        }
+        Ok(tensors)
+    }
+}
+
+impl LayerWeights {
+    /// The arrays as tensors, in the order of [`needed`].
+    fn arrays(&self) -> Vec<Tensor> {
+        let matrix = |w: &Array2<f32>| Tensor { shape: w.shape().to_vec(), data: w.iter().copied().collect() };
+        let vector = |b: &Array1<f32>| Tensor { shape: vec![b.len()], data: b.to_vec() };
+        match self {
+            Self::None => Vec::new(),
+            Self::Embedding(table) => vec![matrix(table)],
+            Self::Recurrent(cells) => cells
+                .iter()
+                .flat_map(|cell| {
+                    let biases = [&cell.b_x, &cell.b_h].into_iter().flatten().map(vector);
+                    let products = [matrix(&cell.w_x), matrix(&cell.w_h)];
+                    products.into_iter().chain(biases).chain(cell.w_r.as_ref().map(matrix)).collect::<Vec<_>>()
+                })
+                .collect(),
+            Self::Linear { w, b } => std::iter::once(matrix(w)).chain(b.as_ref().map(vector)).collect(),
+        }
+    }
+}
+
+/// The weights of a layer from its tensors, in the order of [`needed`], their shapes checked.
+fn assemble(layer: &LayerKind, tensors: Vec<Tensor>) -> LayerWeights {
+    let mut tensors = tensors.into_iter();
+    let mut next = || tensors.next().expect("as many tensors as are needed");
+    match layer {
+        LayerKind::Embedding(_) => LayerWeights::Embedding(matrix(next())),
+        LayerKind::Recurrent(stack) => {
+            let cell = |_| CellWeights {
+                w_x: matrix(next()),
+                w_h: matrix(next()),
+                b_x: (stack.bias != Bias::None).then(|| vector(next())),
+                b_h: (stack.bias == Bias::Two).then(|| vector(next())),
+                w_r: stack.proj_size.map(|_| matrix(next())),
+            };
+            LayerWeights::Recurrent(cells(stack).map(cell).collect())
+        }
+        LayerKind::Linear(l) => {
+            LayerWeights::Linear { w: matrix(next()), b: (l.bias != Bias::None).then(|| vector(next())) }
+        }
+        LayerKind::OneHot(_) | LayerKind::Select(_) | LayerKind::Activation(_) => LayerWeights::None,
+    }
+}
+
+fn matrix(tensor: Tensor) -> Array2<f32> {
+    Array2::from_shape_vec([tensor.shape[0], tensor.shape[1]], tensor.data).expect("a checked shape")
+}
+
+fn vector(tensor: Tensor) -> Array1<f32> {
+    Array1::from_vec(tensor.data)
+}
+
+fn take(tensors: &mut Tensors, name: &str) -> Option<Tensor> {
+    match tensors.remove(name) {
+        Some(Entry::Read(tensor)) => Some(tensor),
+        _ => None,
+    }
+}
+
+/// Every tensor that `model` needs is there, was read, and has its shape.
+fn check_all(model: &Model, tensors: &Tensors) -> Result<()> {
+    for (index, layer) in model.layers.iter().enumerate() {
+        for Needed { local, shape } in needed(&layer.kind) {
+            check_one(layer, &local, &shape, tensors).map_err(|e| e.at(place(index, layer)))?;
+        }
+    }
+    Ok(())
+}
+
+fn check_one(layer: &Layer, local: &str, shape: &[usize], tensors: &Tensors) -> Result<()> {
+    let name = layer.weights.clone() + local;
+    let wrong = |message| Err(Error::new(ErrorKind::Weights, message));
+    match tensors.entry(&name) {
+        None => {
+            let hint = tensors.hint(&layer.weights, local);
+            wrong(format!("{name}: expected a tensor of that name, got none; {hint}"))
+        }
+        Some(Entry::Unread { dtype, .. }) => wrong(format!(
+            "{name}: expected elements of type F32, F16, BF16 or F64, got {dtype}; save it as one of them"
+        )),
+        Some(Entry::Read(tensor)) if tensor.shape != shape => Err(misshapen(&layer.kind, &name, shape, &tensor.shape)),
+        Some(Entry::Read(tensor)) if tensor.data.len() != shape.iter().product::<usize>() => {
+            wrong(format!("{name}: expected the elements of {shape:?}, got {}", tensor.data.len()))
+        }
+        Some(Entry::Read(_)) => Ok(()),
+    }
+}
+
+/// The error for a tensor of the wrong shape, with a guess at why.
+fn misshapen(layer: &LayerKind, name: &str, wanted: &[usize], got: &[usize]) -> Error {
+    let mut message = format!("{name}: expected {wanted:?}");
+    let mut hint = None;
+    if let (LayerKind::Recurrent(stack), [rows, ..]) = (layer, wanted)
+        && *rows == stack.cell.gates() * stack.hidden_size
+    {
+        let (gates, hidden) = (stack.cell.gates(), stack.hidden_size);
+        if gates > 1 {
+            message += &format!(" ({gates} gates × {hidden})");
+        }
+        hint = Cell::ALL.into_iter().find_map(|other| {
+            let is_it = other.gates() != gates && got[..] == *[&[other.gates() * hidden], &wanted[1..]].concat();
+            let name = other.name().to_uppercase();
+            is_it.then(|| format!("{} = {} × {hidden}: is this {} {name}?", got[0], other.gates(), article(&name)))
+        });
+    }
+    if hint.is_none() && wanted.len() == 2 && wanted.iter().eq(got.iter().rev()) {
+        hint = Some("is it transposed?".into());
+    }
+    message += &format!(", got {got:?}");
+    if let Some(hint) = hint {
+        message += &format!("; {hint}");
+    }
+    Error::new(ErrorKind::Weights, message)
+}
+
+/// Of an abbreviation, spelled out when read: an LSTM, an RNN, a GRU.
+fn article(name: &str) -> &'static str {
+    if name.starts_with('G') { "a" } else { "an" }
+}
+
+fn place(index: usize, layer: &Layer) -> String {
+    format!("layer {index} {}", layer.kind.name())
+}

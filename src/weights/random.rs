@@ -1,0 +1,43 @@
+//! Random weights as PyTorch draws them, from a seed: for benchmarks, tests and the beginning of a training.
+//!
+//! The same seed gives the same weights on every machine.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::Weights;
+use super::named::{Needed, needed};
+use super::tensors::{Tensor, Tensors};
+use crate::error::Result;
+use crate::model::{LayerKind, Model};
+
+impl Weights {
+    /// Weights drawn from the seed: uniform between ±1/√H for a recurrent layer, biases and all, between ±1/√in for a
+    /// linear one, and between ±1 for an embedding.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where the layers do not fit each other, or two of them give one name to tensors of two shapes.
+    pub fn random(model: &Model, seed: u64) -> Result<Self> {
+        model.check()?;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut tensors = Tensors::new();
+        for layer in &model.layers {
+            let bound = bound(&layer.kind);
+            for Needed { local, shape } in needed(&layer.kind) {
+                let data = (0..shape.iter().product()).map(|_| rng.random_range(-bound..=bound)).collect();
+                tensors.insert(layer.weights.clone() + &local, Tensor { shape, data });
+            }
+        }
+        Self::from_tensors(model, tensors)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the bound of a random draw need not be exact")]
+fn bound(layer: &LayerKind) -> f32 {
+    match layer {
+        LayerKind::Recurrent(stack) => (stack.hidden_size as f32).sqrt().recip(),
+        LayerKind::Linear(linear) => (linear.in_features as f32).sqrt().recip(),
+        _ => 1.0,
+    }
+}

@@ -1,0 +1,163 @@
+//! Named tensors, as a file holds them: what readers make and what `Weights` are made from.
+//!
+//! Knows names, shapes and elements; knows no model and no file format.
+
+use std::collections::BTreeMap;
+
+/// A tensor, elements in row-major order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tensor {
+    /// The length of each axis; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// The elements: as many as the product of `shape`.
+    pub data: Vec<f32>,
+}
+
+/// Tensors by name.
+///
+/// A tensor of a type that is not read (an integer counter in a `state_dict`, say) is kept by name, shape and type:
+/// it is an error only where a model needs it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tensors {
+    entries: BTreeMap<String, Entry>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Entry {
+    Read(Tensor),
+    Unread { dtype: String, shape: Vec<usize> },
+}
+
+impl Tensors {
+    /// No tensors.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a tensor, or replaces the one of that name.
+    pub fn insert(&mut self, name: impl Into<String>, tensor: Tensor) {
+        self.entries.insert(name.into(), Entry::Read(tensor));
+    }
+
+    /// Adds the name of a tensor whose elements are of a type that is not read.
+    pub fn insert_unread(&mut self, name: impl Into<String>, dtype: impl Into<String>, shape: Vec<usize>) {
+        self.entries.insert(name.into(), Entry::Unread { dtype: dtype.into(), shape });
+    }
+
+    /// The tensor named `name`, if it is there and was read.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        match self.entries.get(name) {
+            Some(Entry::Read(tensor)) => Some(tensor),
+            _ => None,
+        }
+    }
+
+    /// The shape of the tensor named `name`, read or not.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.entries.get(name).map(|entry| match entry {
+            Entry::Read(Tensor { shape, .. }) | Entry::Unread { shape, .. } => shape.as_slice(),
+        })
+    }
+
+    /// Whether there is a tensor named `name`, read or not.
+    pub fn contains(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// Every name, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// The tensors that were read, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.entries.iter().filter_map(|(name, entry)| match entry {
+            Entry::Read(tensor) => Some((name.as_str(), tensor)),
+            Entry::Unread { .. } => None,
+        })
+    }
+
+    pub(super) fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    pub(super) fn remove(&mut self, name: &str) -> Option<Entry> {
+        self.entries.remove(name)
+    }
+
+    /// What to do about the missing tensor `prefix` + `local`: the prefix that the file seems to use, or near names.
+    pub(super) fn hint(&self, prefix: &str, local: &str) -> String {
+        if self.entries.is_empty() {
+            return "the file holds no tensors".into();
+        }
+        if !self.names().any(|name| !prefix.is_empty() && name.starts_with(prefix))
+            && let Some(hint) = self.other_prefix(prefix, local)
+        {
+            return hint;
+        }
+        let wanted = format!("{prefix}{local}");
+        let mut near: Vec<(usize, &str)> =
+            self.names().map(|name| (likeness(name, &wanted), name)).filter(|&(l, _)| 2 * l >= wanted.len()).collect();
+        near.sort_by_key(|&(likeness, name)| (std::cmp::Reverse(likeness), name));
+        if near.is_empty() {
+            format!("there is {}", some_of(self.names()))
+        } else {
+            format!("near it, there is {}", some_of(near.into_iter().map(|(_, name)| name)))
+        }
+    }
+
+    fn other_prefix(&self, prefix: &str, local: &str) -> Option<String> {
+        let mut others: Vec<&str> = self
+            .names()
+            .filter_map(|name| name.strip_suffix(local))
+            .filter(|other| other.is_empty() || other.ends_with('.'))
+            .collect();
+        if !prefix.is_empty() && others.iter().any(|other| other.ends_with(prefix)) {
+            others.retain(|other| other.ends_with(prefix));
+        }
+        match others[..] {
+            [] => None,
+            [other] => Some(format!("there is {other}{local}; set \"weights\": \"{other}\"")),
+            _ => Some(format!(
+                "there is {}; set \"weights\" to what stands before {local}",
+                some_of(others.iter().map(|other| format!("{other}{local}")))
+            )),
+        }
+    }
+}
+
+impl<N: Into<String>> FromIterator<(N, Tensor)> for Tensors {
+    fn from_iter<I: IntoIterator<Item = (N, Tensor)>>(tensors: I) -> Self {
+        Self { entries: tensors.into_iter().map(|(name, tensor)| (name.into(), Entry::Read(tensor))).collect() }
+    }
+}
+
+/// A warning for each tensor that holds a NaN or an infinity: `w: 1 of 64 elements is NaN or infinite`.
+pub fn non_finite(tensors: &Tensors) -> Vec<String> {
+    tensors
+        .iter()
+        .filter_map(|(name, tensor)| {
+            let bad = tensor.data.iter().filter(|x| !x.is_finite()).count();
+            let verb = if bad == 1 { "is" } else { "are" };
+            (bad > 0).then(|| format!("{name}: {bad} of {} elements {verb} NaN or infinite", tensor.data.len()))
+        })
+        .collect()
+}
+
+/// Characters that two names share at their beginnings and their ends.
+fn likeness(a: &str, b: &str) -> usize {
+    let begin = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
+    let rest = a.len().min(b.len()) - begin;
+    begin + a.bytes().rev().zip(b.bytes().rev()).take(rest).take_while(|(x, y)| x == y).count()
+}
+
+/// The first few of `names`, and how many more there are.
+fn some_of<N: AsRef<str>>(names: impl Iterator<Item = N>) -> String {
+    const SHOWN: usize = 4;
+    let names: Vec<N> = names.collect();
+    let mut text = names.iter().take(SHOWN).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        text += &format!(" and {} more", names.len() - SHOWN);
+    }
+    text
+}
