@@ -3,7 +3,15 @@
 //! `Input` is what the user wrote, in the model's axes; `Call` is what the road carries: time-major, batched,
 //! every size known to fit. Knows models; knows no plan and no device.
 
-use ndarray::{Array2, Array3, ArrayD};
+use std::fmt;
+
+use ndarray::{
+    ArcArray, Array, Array2, Array3, ArrayBase, ArrayD, Axis, CowArray, Data, Dimension, Ix2, Ix3, IxDyn, RawDataClone,
+    s,
+};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Axes, Flow, Model, Recurrent};
 
 /// The input of a run: one sequence or a batch of them.
 ///
@@ -11,9 +19,20 @@ use ndarray::{Array2, Array3, ArrayD};
 ///
 /// Features `[B, T, I]` (`[T, B, I]` where the model is time-major) or `[T, I]` for one sequence without a batch;
 /// tokens `[B, T]` (`[T, B]`) or `[T]`.
+///
+/// # Example
+///
+/// ```
+/// use gatewave::Input;
+/// use ndarray::{Array3, array};
+///
+/// let features = Input::features(Array3::zeros((2, 5, 8))).lengths([5, 3]);
+/// let tokens = Input::tokens(array![[17_i64, 4, 0], [3, 0, 0]]).mask(array![[true, true, true], [true, false, false]]);
+/// # drop((features, tokens));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Input {
-    pub(crate) sequence: Sequence<ArrayD<f32>, ArrayD<i64>>,
+    pub(crate) sequence: Sequence<ArcArray<f32, IxDyn>, ArrayD<i64>>,
     pub(crate) lengths: Option<Vec<i64>>,
     pub(crate) mask: Option<ArrayD<bool>>,
     pub(crate) states: Vec<Option<States>>,
@@ -54,10 +73,324 @@ pub struct Output {
 /// A checked call: time-major, batched, of the model's sizes.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
-    /// `[T, B, I]`, or `[T, B]` tokens (0 at dead steps, which may hold anything).
-    pub(crate) sequence: Sequence<Array3<f32>, Array2<u32>>,
+    /// `[T, B, I]` (shared with the input: a view of its memory, not always contiguous), or `[T, B]` tokens.
+    /// Features and tokens are 0 at dead steps, which may hold anything in the input.
+    pub(crate) sequence: Sequence<ArcArray<f32, Ix3>, Array2<u32>>,
     /// `[T, B]`: whether row b has a step at t. `None`: all have.
     pub(crate) live: Option<Array2<bool>>,
     /// For each stack, `h` `[L · D, B, state_size]` and `c` `[L · D, B, H]`; zeros where the user gave none.
     pub(crate) states: Vec<(Array3<f32>, Option<Array3<f32>>)>,
+}
+
+/// The axes the user wrote, so that the output comes back in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Form {
+    /// The order of the axes.
+    pub(crate) axes: Axes,
+    /// Whether there is a batch axis.
+    pub(crate) batching: Batching,
+    /// T.
+    pub(crate) time: usize,
+    /// B; 1 without a batch.
+    pub(crate) batch: usize,
+}
+
+/// Whether there is a batch axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Batching {
+    /// Axes T and B.
+    Batch,
+    /// Axis T alone: one sequence.
+    Single,
+}
+
+impl Input {
+    /// Sequences of feature vectors.
+    ///
+    /// # Shapes
+    ///
+    /// `[B, T, I]` (`[T, B, I]` where the model is time-major), or `[T, I]`.
+    pub fn features<D: Dimension>(features: Array<f32, D>) -> Self {
+        Self::new(Sequence::Features(features.into_dyn().into_shared()))
+    }
+
+    /// Sequences of tokens, for a model that begins with an embedding or a one-hot layer.
+    ///
+    /// # Shapes
+    ///
+    /// `[B, T]` (`[T, B]` where the model is time-major), or `[T]`.
+    pub fn tokens<D: Dimension>(tokens: Array<i64, D>) -> Self {
+        Self::new(Sequence::Tokens(tokens.into_dyn()))
+    }
+
+    fn new(sequence: Sequence<ArcArray<f32, IxDyn>, ArrayD<i64>>) -> Self {
+        Self { sequence, lengths: None, mask: None, states: Vec::new() }
+    }
+
+    /// The same with the number of steps of each row, in any order; what comes after them is not read.
+    ///
+    /// # Shapes
+    ///
+    /// B numbers from 0 to T.
+    #[must_use]
+    pub fn lengths(mut self, lengths: impl IntoIterator<Item = i64>) -> Self {
+        self.lengths = Some(lengths.into_iter().collect());
+        self
+    }
+
+    /// The same with a mask: where it is `false` there is no step, the state stays and the output is zero.
+    ///
+    /// # Shapes
+    ///
+    /// `[B, T]` (`[T, B]` where the model is time-major), or `[T]` without a batch.
+    #[must_use]
+    pub fn mask<D: Dimension>(mut self, mask: Array<bool, D>) -> Self {
+        self.mask = Some(mask.into_dyn());
+        self
+    }
+
+    /// The same with initial states for the first recurrent stack; without them they are zero.
+    ///
+    /// [`Output::states`] are what goes in here to carry on where a run ended.
+    #[must_use]
+    pub fn states(self, states: States) -> Self {
+        self.stack_states(0, states)
+    }
+
+    /// The same with initial states for recurrent stack `stack`, counted from 0 among the model's recurrent layers.
+    #[must_use]
+    pub fn stack_states(mut self, stack: usize, states: States) -> Self {
+        if self.states.len() <= stack {
+            self.states.resize(stack + 1, None);
+        }
+        self.states[stack] = Some(states);
+        self
+    }
+
+    /// The call this input makes of `model`, and the axes it was written in.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where the input does not fit the model.
+    pub(crate) fn check(&self, model: &Model) -> Result<(Call, Form)> {
+        let form = self.form(model)?;
+        let live = self.live(form)?;
+        let sequence = match &self.sequence {
+            Sequence::Features(x) => Sequence::Features(features(x, live.as_ref(), form)),
+            Sequence::Tokens(x) => {
+                let bound = model.input()?.tokens().unwrap_or(0);
+                Sequence::Tokens(tokens(x, live.as_ref(), form, bound)?)
+            }
+        };
+        let stacks = model.stacks().count();
+        if self.states.len() > stacks {
+            return Err(shape(format!(
+                "states of stack {}: the model has {stacks} recurrent stack(s), counted from 0",
+                self.states.len() - 1
+            )));
+        }
+        let states = model
+            .stacks()
+            .enumerate()
+            .map(|(index, stack)| {
+                let given = self.states.get(index).and_then(Option::as_ref);
+                initial(given, stack, form)
+                    .map_err(|e| e.at(format!("states of stack {index} ({})", stack.cell.name())))
+            })
+            .collect::<Result<_>>()?;
+        Ok((Call { sequence, live, states }, form))
+    }
+
+    /// The axes of the sequence, checked.
+    fn form(&self, model: &Model) -> Result<Form> {
+        let (got, size) = match (&self.sequence, model.input()?) {
+            (Sequence::Features(x), Flow::Steps(features)) => (x.shape(), Some(features.len())),
+            (Sequence::Tokens(x), Flow::Tokens(_)) => (x.shape(), None),
+            (Sequence::Features(x), _) => {
+                return Err(shape(format!(
+                    "input: expected integer tokens {} (the model begins with {}), got features {:?}",
+                    axes_text(model.axes, None),
+                    model.layers[0].kind.name(),
+                    x.shape()
+                )));
+            }
+            (Sequence::Tokens(x), input) => {
+                return Err(shape(format!(
+                    "input: expected {input}, got tokens {:?}; to feed tokens, begin the model with an embedding or one_hot",
+                    x.shape()
+                )));
+            }
+        };
+        let rank = got.len() - usize::from(size.is_some() && !got.is_empty());
+        let fits = size.is_none_or(|size| got.last() == Some(&size));
+        if !fits || !(1..=2).contains(&rank) {
+            let single = size.map_or("[T]".into(), |size| format!("[T, {size}]"));
+            let or = if fits || rank == 1 { format!(" or {single} for one sequence") } else { String::new() };
+            return Err(shape(format!("input: expected {}{or}, got {got:?}", axes_text(model.axes, size))));
+        }
+        let (batching, time, batch) = match (rank, model.axes) {
+            (1, _) => (Batching::Single, got[0], 1),
+            (_, Axes::BatchFirst) => (Batching::Batch, got[1], got[0]),
+            (_, Axes::TimeMajor) => (Batching::Batch, got[0], got[1]),
+        };
+        if time == 0 || batch == 0 {
+            return Err(shape(format!(
+                "input: expected at least one step and one row, got {got:?} (T = {time}, B = {batch})"
+            )));
+        }
+        Ok(Form { axes: model.axes, batching, time, batch })
+    }
+
+    /// `[T, B]`: which steps there are, from the lengths or the mask. `None`: all.
+    fn live(&self, form: Form) -> Result<Option<Array2<bool>>> {
+        let live = match (&self.lengths, &self.mask) {
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => {
+                return Err(shape("lengths and mask: expected one of them, got both; a mask says it all"));
+            }
+            (Some(lengths), None) => {
+                let steps = form.steps(lengths)?;
+                Array2::from_shape_fn((form.time, form.batch), |(t, b)| t < steps[b])
+            }
+            (None, Some(mask)) => {
+                let expected = form.sequence_dims();
+                if mask.shape() != expected {
+                    return Err(shape(format!(
+                        "mask: expected {expected:?} (the input's own axes), got {:?}",
+                        mask.shape()
+                    )));
+                }
+                form.time_major::<_, Ix2>(mask.clone())
+            }
+        };
+        Ok(if live.iter().all(|&l| l) { None } else { Some(live) })
+    }
+}
+
+impl Form {
+    /// The axes of a sequence before its features, as the user wrote them.
+    fn sequence_dims(self) -> Vec<usize> {
+        match (self.batching, self.axes) {
+            (Batching::Single, _) => vec![self.time],
+            (Batching::Batch, Axes::BatchFirst) => vec![self.batch, self.time],
+            (Batching::Batch, Axes::TimeMajor) => vec![self.time, self.batch],
+        }
+    }
+
+    /// The user's index of step t of row b.
+    fn position(self, t: usize, b: usize) -> Vec<usize> {
+        match (self.batching, self.axes) {
+            (Batching::Single, _) => vec![t],
+            (Batching::Batch, Axes::BatchFirst) => vec![b, t],
+            (Batching::Batch, Axes::TimeMajor) => vec![t, b],
+        }
+    }
+
+    /// `x` of the checked dims with its axes in the order T, B, ….
+    fn time_major<S: Data + RawDataClone, D: Dimension>(self, mut x: ArrayBase<S, IxDyn>) -> ArrayBase<S, D> {
+        match (self.batching, self.axes) {
+            (Batching::Single, _) => x.insert_axis_inplace(Axis(1)),
+            (Batching::Batch, Axes::BatchFirst) => x.swap_axes(0, 1),
+            (Batching::Batch, Axes::TimeMajor) => {}
+        }
+        x.into_dimensionality().expect("the rank has been checked")
+    }
+
+    /// The number of steps of each row.
+    fn steps(self, lengths: &[i64]) -> Result<Vec<usize>> {
+        if lengths.len() != self.batch {
+            return Err(shape(format!(
+                "lengths: expected {}, one for each row of the batch, got {}",
+                self.batch,
+                lengths.len()
+            )));
+        }
+        let one = |(row, &length): (usize, &i64)| match usize::try_from(length) {
+            Ok(steps) if steps <= self.time => Ok(steps),
+            _ => Err(shape(format!("lengths: expected 0 to {} (T) for row {row}, got {length}", self.time))),
+        };
+        lengths.iter().enumerate().map(one).collect()
+    }
+}
+
+impl States {
+    /// Hidden states alone: of an RNN or a GRU.
+    pub fn hidden<D: Dimension>(h: Array<f32, D>) -> Self {
+        Self { h: h.into_dyn(), c: None }
+    }
+
+    /// Hidden states and cell states: of an LSTM.
+    pub fn with_cell<D: Dimension, E: Dimension>(h: Array<f32, D>, c: Array<f32, E>) -> Self {
+        Self { h: h.into_dyn(), c: Some(c.into_dyn()) }
+    }
+}
+
+/// `[T, B, I]` with zeros at dead steps, whatever the input holds there.
+fn features(x: &ArcArray<f32, IxDyn>, live: Option<&Array2<bool>>, form: Form) -> ArcArray<f32, Ix3> {
+    let mut x: ArcArray<f32, Ix3> = form.time_major(x.clone());
+    if let Some(live) = live {
+        let mut own = x.view_mut();
+        for ((t, b), _) in live.indexed_iter().filter(|(_, live)| !**live) {
+            own.slice_mut(s![t, b, ..]).fill(0.0);
+        }
+    }
+    x
+}
+
+/// `[T, B]` with 0 at dead steps; every other token is below `bound`.
+fn tokens(x: &ArrayD<i64>, live: Option<&Array2<bool>>, form: Form, bound: usize) -> Result<Array2<u32>> {
+    let x: CowArray<'_, i64, Ix2> = form.time_major(CowArray::from(x));
+    let mut tokens = Array2::zeros(x.dim());
+    for ((t, b), &token) in x.indexed_iter() {
+        if live.is_some_and(|live| !live[[t, b]]) {
+            continue;
+        }
+        tokens[[t, b]] = u32::try_from(token).ok().filter(|&token| (token as usize) < bound).ok_or_else(|| {
+            let last = bound.saturating_sub(1);
+            shape(format!("input: expected tokens from 0 to {last}, got {token} at {:?}", form.position(t, b)))
+        })?;
+    }
+    Ok(tokens)
+}
+
+/// The initial states of `stack`, checked; zeros where there are none.
+fn initial(given: Option<&States>, stack: &Recurrent, form: Form) -> Result<(Array3<f32>, Option<Array3<f32>>)> {
+    let rows = stack.num_layers * stack.directions();
+    let dims = |size| (rows, form.batch, size);
+    let has_cell = stack.cell.states() > 1;
+    let Some(given) = given else {
+        return Ok((Array3::zeros(dims(stack.state_size())), has_cell.then(|| Array3::zeros(dims(stack.hidden_size)))));
+    };
+    let one = |name: &str, state: &ArrayD<f32>, size: usize| {
+        let (expected, letters) = match form.batching {
+            Batching::Batch => (vec![rows, form.batch, size], "layers · directions, B, size"),
+            Batching::Single => (vec![rows, size], "layers · directions, size"),
+        };
+        if state.shape() != expected {
+            return Err(shape(format!("{name}: expected {expected:?} ({letters}), got {:?}", state.shape())));
+        }
+        Ok(state.to_shape(dims(size)).expect("the same number of elements").into_owned())
+    };
+    let h = one("h", &given.h, stack.state_size())?;
+    let c = match (has_cell, &given.c) {
+        (true, Some(c)) => Some(one("c", c, stack.hidden_size)?),
+        (false, None) => None,
+        (true, None) => return Err(shape("c: expected cell states beside h, got none; zeros will do")),
+        (false, Some(c)) => {
+            return Err(shape(format!("c: expected none (only an lstm has cell states), got {:?}", c.shape())));
+        }
+    };
+    Ok((h, c))
+}
+
+fn axes_text(axes: Axes, size: Option<usize>) -> String {
+    let letters = match axes {
+        Axes::BatchFirst => "B, T",
+        Axes::TimeMajor => "T, B",
+    };
+    size.map_or_else(|| format!("[{letters}]"), |size| format!("[{letters}, {size}]"))
+}
+
+fn shape(message: impl fmt::Display) -> Error {
+    Error::new(ErrorKind::Shape, message.to_string())
 }

@@ -98,6 +98,15 @@ pub enum Feed {
     },
 }
 
+/// What a host writes for a [`Feed`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum FeedData {
+    /// 32-bit floats.
+    F32(Vec<f32>),
+    /// Indices.
+    U32(Vec<u32>),
+}
+
 /// A write of the host: `feed` goes into `slot` from byte `offset` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Write {

@@ -1,0 +1,73 @@
+//! Negative controls: the smallest bugs we fear, planted on purpose, so that a test can prove a tolerance finds them.
+//!
+//! Knows weights and models; knows no case and no executor.
+
+use ndarray::Axis;
+
+use super::rounded_to_half;
+use crate::model::Model;
+use crate::weights::{CellWeights, LayerWeights, Weights};
+
+/// A bug in the weights of the last layer of the last recurrent stack, forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bug {
+    /// The first two gates have changed places.
+    GatesSwapped,
+    /// One element of one bias vector is zero.
+    BiasDropped,
+    /// One row of the recurrent product holds the row after it.
+    RowOffByOne,
+    /// Every weight of the model is rounded to half precision.
+    RoundedToHalf,
+}
+
+impl Bug {
+    /// Every bug, in a stable order.
+    pub const ALL: [Self; 4] = [Self::GatesSwapped, Self::BiasDropped, Self::RowOffByOne, Self::RoundedToHalf];
+
+    /// The weights with the bug in them, or `None` where the model has nothing that could go wrong in this way.
+    pub fn plant(self, model: &Model, weights: &Weights) -> Option<Weights> {
+        let stack = model.stacks().last()?;
+        let mut wrong = weights.clone();
+        let cells = wrong.layers.iter_mut().rev().find_map(|layer| match layer {
+            LayerWeights::Recurrent(cells) => Some(cells),
+            _ => None,
+        })?;
+        let cell = &mut cells[(stack.num_layers - 1) * stack.directions()];
+        match self {
+            Self::GatesSwapped => swap_gates(cell, stack.cell.gates())?,
+            Self::BiasDropped => drop_bias(cell)?,
+            Self::RowOffByOne => repeat_row(cell)?,
+            Self::RoundedToHalf => return Some(rounded_to_half(weights)),
+        }
+        Some(wrong)
+    }
+}
+
+fn swap_gates(cell: &mut CellWeights, gates: usize) -> Option<()> {
+    if gates < 2 {
+        return None;
+    }
+    let rows = cell.w_h.nrows();
+    let hidden = rows / gates;
+    let order: Vec<usize> = (hidden..2 * hidden).chain(0..hidden).chain(2 * hidden..rows).collect();
+    cell.w_x = cell.w_x.select(Axis(0), &order);
+    cell.w_h = cell.w_h.select(Axis(0), &order);
+    for bias in [&mut cell.b_x, &mut cell.b_h].into_iter().flatten() {
+        *bias = bias.select(Axis(0), &order);
+    }
+    Some(())
+}
+
+fn drop_bias(cell: &mut CellWeights) -> Option<()> {
+    let bias = cell.b_h.as_mut().or(cell.b_x.as_mut())?;
+    *bias.last_mut()? = 0.0;
+    Some(())
+}
+
+fn repeat_row(cell: &mut CellWeights) -> Option<()> {
+    let last = cell.w_h.nrows() - 1;
+    let next = cell.w_h.row(last).to_owned();
+    cell.w_h.row_mut(last.checked_sub(1)?).assign(&next);
+    Some(())
+}

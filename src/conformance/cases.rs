@@ -1,0 +1,367 @@
+//! The table itself: single stacks by pairs of sizes and kinds, and whole models by hand.
+//!
+//! Whole engines have shipped wrong because their tests used one step, zero states and one direction. So every cell
+//! meets every H that straddles a tile's edge over several steps from states that are not zero, and **every two
+//! levels of any two axes meet in some case**. A full product would have a million rows; this has about a hundred.
+
+use std::collections::BTreeSet;
+
+use super::{Case, InitialStates, MaskKind};
+use crate::cell::{Activation, Cell, Nonlinearity, Reset};
+use crate::kernel::Storage;
+use crate::model::{Axes, Bias, Direction, Embedding, Gru, Linear, Lstm, Model, OneHot, Recurrent, Rnn, Select};
+
+/// Every case, in a stable order.
+pub fn cases() -> Vec<Case> {
+    let mut cases: Vec<Case> = points().into_iter().map(stack_case).collect();
+    cases.extend(whole_models());
+    for (seed, case) in (1..).zip(&mut cases) {
+        case.seed = seed;
+    }
+    cases
+}
+
+// The axes of the table, the levels of each from the cheapest on.
+const CELLS: [(Cell, Projection); 6] = [
+    (Cell::Rnn(Nonlinearity::Tanh), Projection::None),
+    (Cell::Rnn(Nonlinearity::Relu), Projection::None),
+    (Cell::Gru(Reset::After), Projection::None),
+    (Cell::Gru(Reset::Before), Projection::None),
+    (Cell::Lstm, Projection::None),
+    (Cell::Lstm, Projection::ToTwoThirds),
+];
+const HIDDEN: [usize; 11] = [1, 15, 16, 17, 31, 32, 33, 64, 65, 130, 257];
+const INPUT: [usize; 7] = [1, 3, 16, 17, 33, 65, 130];
+const TIME: [usize; 4] = [1, 2, 7, 33];
+const BATCH: [usize; 3] = [1, 3, 17];
+const LAYERS: [usize; 3] = [1, 2, 3];
+const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Both];
+const BIAS: [Bias; 3] = [Bias::Two, Bias::One, Bias::None];
+const STORAGE: [Storage; 2] = [Storage::F32, Storage::F16];
+const MASK: [MaskKind; 3] = [MaskKind::All, MaskKind::Lengths, MaskKind::Holes];
+const STATES: [InitialStates; 2] = [InitialStates::Given, InitialStates::Zero];
+const ORDER: [Axes; 2] = [Axes::BatchFirst, Axes::TimeMajor];
+
+/// How many levels each axis has, in the order of a [`Point`].
+const LEVELS: [usize; 12] = [
+    CELLS.len(),
+    HIDDEN.len(),
+    INPUT.len(),
+    TIME.len(),
+    BATCH.len(),
+    LAYERS.len(),
+    DIRECTIONS.len(),
+    BIAS.len(),
+    STORAGE.len(),
+    MASK.len(),
+    STATES.len(),
+    ORDER.len(),
+];
+const CELL_AXIS: usize = 0;
+const HIDDEN_AXIS: usize = 1;
+const TIME_AXIS: usize = 3;
+const STATES_AXIS: usize = 10;
+
+/// Multiplications that a case may take, so that a slow software GPU gets through the table in a minute.
+const BUDGET: usize = 40_000_000;
+
+/// Whether an LSTM's hidden state is projected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Projection {
+    None,
+    /// To two thirds of H, rounded up.
+    ToTwoThirds,
+}
+
+/// A level for each axis.
+type Point = [usize; LEVELS.len()];
+
+/// A level for some axes.
+type Partial = [Option<usize>; LEVELS.len()];
+
+/// Two axes with a level each, the smaller axis first.
+type Pair = ((usize, usize), (usize, usize));
+
+/// Points such that every allowed pair of levels is in some point; greedily few.
+fn points() -> Vec<Point> {
+    let mut missing = pairs();
+    let mut used: [Vec<usize>; LEVELS.len()] = LEVELS.map(|levels| vec![0; levels]);
+    let mut points = Vec::new();
+    let mut add = |start: Partial, several_steps: bool, missing: &mut BTreeSet<Pair>| {
+        let point = complete(start, several_steps, missing, &used);
+        missing.retain(|&((a, x), (b, y))| point[a] != x || point[b] != y);
+        for (used, level) in used.iter_mut().zip(point) {
+            used[level] += 1;
+        }
+        points.push(point);
+    };
+    for hidden in 0..HIDDEN.len() {
+        for cell in 0..CELLS.len() {
+            let mut start = Partial::default();
+            start[CELL_AXIS] = Some(cell);
+            start[HIDDEN_AXIS] = Some(hidden);
+            start[STATES_AXIS] = Some(0);
+            if allowed(&start) {
+                add(start, true, &mut missing);
+            }
+        }
+    }
+    while let Some(&((a, x), (b, y))) = missing.first() {
+        let mut start = Partial::default();
+        start[a] = Some(x);
+        start[b] = Some(y);
+        add(start, false, &mut missing);
+    }
+    points
+}
+
+/// Every pair of levels that a point may have.
+fn pairs() -> BTreeSet<Pair> {
+    let levels =
+        || LEVELS.into_iter().enumerate().flat_map(|(axis, levels)| (0..levels).map(move |level| (axis, level)));
+    let pairs = levels().flat_map(|a| levels().filter(move |b| a.0 < b.0).map(move |b| (a, b)));
+    let possible = |&((a, x), (b, y)): &Pair| {
+        let mut partial = Partial::default();
+        partial[a] = Some(x);
+        partial[b] = Some(y);
+        allowed(&partial)
+    };
+    pairs.filter(possible).collect()
+}
+
+/// `start` with a level for every axis: the one that brings most missing pairs, and among those the least used.
+fn complete(start: Partial, several_steps: bool, missing: &BTreeSet<Pair>, used: &[Vec<usize>]) -> Point {
+    let mut partial = start;
+    for axis in 0..LEVELS.len() {
+        if partial[axis].is_some() {
+            continue;
+        }
+        let gain = |level: usize| {
+            let chosen = partial.iter().enumerate().filter_map(|(other, level)| level.map(|level| (other, level)));
+            chosen
+                .filter(|&other| {
+                    let one = (axis, level);
+                    missing.contains(&(one.min(other), one.max(other)))
+                })
+                .count()
+        };
+        let fits = |&level: &usize| {
+            let mut next = partial;
+            next[axis] = Some(level);
+            allowed(&next) && !(several_steps && axis == TIME_AXIS && TIME[level] == 1)
+        };
+        let best = (0..LEVELS[axis]).filter(fits).min_by_key(|&level| (usize::MAX - gain(level), used[axis][level]));
+        partial[axis] = Some(best.expect("the cheapest level of an axis is always allowed"));
+    }
+    partial.map(|level| level.expect("every axis has its level"))
+}
+
+/// Whether the chosen levels can go together, the others at their cheapest.
+fn allowed(partial: &Partial) -> bool {
+    let cheapest = partial.map(|level| level.unwrap_or(0));
+    let impossible =
+        CELLS[cheapest[CELL_AXIS]].1 == Projection::ToTwoThirds && partial[HIDDEN_AXIS].is_some_and(|h| HIDDEN[h] == 1);
+    !impossible && cost(&cheapest) <= BUDGET
+}
+
+/// The multiplications of a point.
+fn cost(point: &Point) -> usize {
+    let [cell, hidden, input, time, batch, layers, directions, ..] = *point;
+    let directions = directions + 1;
+    let width = INPUT[input].max(directions * HIDDEN[hidden]) + HIDDEN[hidden];
+    TIME[time] * BATCH[batch] * LAYERS[layers] * directions * CELLS[cell].0.gates() * HIDDEN[hidden] * width
+}
+
+/// The case of a point: one stack of recurrent layers.
+fn stack_case(point: Point) -> Case {
+    let [cell, hidden, input, time, batch, layers, directions, bias, storage, mask, states, order] = point;
+    let (cell, projection) = CELLS[cell];
+    let stack = Recurrent {
+        cell,
+        input_size: INPUT[input],
+        hidden_size: HIDDEN[hidden],
+        num_layers: LAYERS[layers],
+        direction: DIRECTIONS[directions],
+        bias: BIAS[bias],
+        proj_size: (projection == Projection::ToTwoThirds).then(|| (2 * HIDDEN[hidden]).div_ceil(3)),
+    };
+    let (time, batch, storage, mask, states) = (TIME[time], BATCH[batch], STORAGE[storage], MASK[mask], STATES[states]);
+    let mut words = vec![cell.to_string()];
+    words.extend(stack.proj_size.map(|p| format!("projected to {p}")));
+    words.push(format!("I={} H={} L={}", stack.input_size, stack.hidden_size, stack.num_layers));
+    words.push(format!("T={time} B={batch}"));
+    words.push(match stack.direction {
+        Direction::Forward => "forward".to_owned(),
+        Direction::Both => "both ways".to_owned(),
+    });
+    words.push(match stack.bias {
+        Bias::None => "no bias".to_owned(),
+        Bias::One => "one bias".to_owned(),
+        Bias::Two => "two biases".to_owned(),
+    });
+    words.extend((storage == Storage::F16).then(|| "f16".to_owned()));
+    words.extend(match mask {
+        MaskKind::All => None,
+        MaskKind::Lengths => Some("lengths".to_owned()),
+        MaskKind::Holes => Some("holes".to_owned()),
+    });
+    words.extend((states == InitialStates::Given).then(|| "from states".to_owned()));
+    let model = Model::new().layer(stack).axes(ORDER[order]);
+    Case { name: words.join(" "), model, time, batch, storage, mask, states, seed: 0 }
+}
+
+/// A whole model in f32 over every step from zero.
+fn whole(name: impl Into<String>, model: Model, time: usize, batch: usize) -> Case {
+    let (storage, mask, states) = (Storage::F32, MaskKind::All, InitialStates::Zero);
+    Case { name: name.into(), model, time, batch, storage, mask, states, seed: 0 }
+}
+
+impl Case {
+    fn storage(self, storage: Storage) -> Self {
+        Self { storage, ..self }
+    }
+
+    fn mask(self, mask: MaskKind) -> Self {
+        Self { mask, ..self }
+    }
+
+    fn states(self, states: InitialStates) -> Self {
+        Self { states, ..self }
+    }
+}
+
+/// Models as users build them, and the joints between layers that a single stack has not.
+fn whole_models() -> Vec<Case> {
+    let mut cases = language_models();
+    cases.extend(one_hot_models());
+    cases.extend(classifiers());
+    cases.extend(joints());
+    for activation in Activation::ALL {
+        let name = activation.name();
+        let head = Model::new()
+            .layer(Lstm::new(5, 17))
+            .layer(Select::LastStep)
+            .layer(Linear::new(17, 19).activation(activation));
+        cases.push(whole(format!("linear with {name} after the last step"), head, 7, 3));
+        let over_time =
+            Model::new().layer(Gru::new(5, 17).bidirectional()).layer(Linear::new(34, 33).activation(activation));
+        cases.push(
+            whole(format!("linear with {name} over time after both ways"), over_time, 7, 3).storage(Storage::F16),
+        );
+        let alone = Model::new().layer(Rnn::new(5, 17).bidirectional()).layer(activation);
+        cases.push(whole(format!("{name} by itself over both ways"), alone, 7, 3).mask(MaskKind::Lengths));
+    }
+    cases
+}
+
+/// Characters in, the odds of the next one out.
+fn language_models() -> Vec<Case> {
+    let small = || {
+        Model::new()
+            .layer(Embedding::new(65, 20))
+            .layer(Lstm::new(20, 48).num_layers(2))
+            .layer(Select::AllSteps)
+            .layer(Linear::new(48, 65).activation(Activation::Softmax))
+    };
+    let wide = |activation| {
+        Model::new()
+            .layer(Embedding::new(1000, 33))
+            .layer(Gru::new(33, 40))
+            .layer(Linear::new(40, 1000).activation(activation))
+    };
+    vec![
+        whole("characters: embedding, lstm, softmax", small(), 33, 3).states(InitialStates::Given),
+        whole("characters: embedding, lstm, softmax, f16", small(), 7, 1).storage(Storage::F16),
+        whole("characters: time-major with holes", small().axes(Axes::TimeMajor), 7, 3).mask(MaskKind::Holes),
+        whole("vocabulary of 1000: softmax", wide(Activation::Softmax), 7, 3),
+        whole("vocabulary of 1000: log_softmax, f16", wide(Activation::LogSoftmax), 7, 3).storage(Storage::F16),
+        whole("vocabulary of 1000: one step of one row", wide(Activation::LogSoftmax), 1, 1),
+    ]
+}
+
+/// One-hot tokens straight into a cell: the product becomes a table.
+fn one_hot_models() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for cell in Cell::ALL {
+        let forward = Model::new().layer(OneHot::new(40)).layer(Recurrent::new(cell, 40, 33)).layer(Select::LastStep);
+        cases.push(whole(format!("one-hot into {cell}"), forward, 7, 3).states(InitialStates::Given));
+        let both =
+            Model::new().layer(OneHot::new(19)).layer(Recurrent::new(cell, 19, 17).num_layers(2).bidirectional());
+        cases.push(
+            whole(format!("one-hot into {cell} both ways, f16"), both, 7, 3)
+                .mask(MaskKind::Lengths)
+                .storage(Storage::F16),
+        );
+    }
+    let plain = Model::new().layer(OneHot::new(1000)).layer(Lstm::new(1000, 16).bias(Bias::None));
+    cases.push(whole("one-hot of 1000 into lstm without bias", plain, 7, 3));
+    let dense = Model::new().layer(OneHot::new(21)).layer(Linear::new(21, 18)).layer(Rnn::new(18, 17));
+    cases.push(whole("one-hot into linear into rnn", dense, 7, 3));
+    cases
+}
+
+/// Sequences in, a class for each row or each step out.
+fn classifiers() -> Vec<Case> {
+    let sentences = |stack: Recurrent, select| {
+        let features = stack.output().len();
+        Model::new()
+            .layer(Embedding::new(50, 12))
+            .layer(stack)
+            .layer(select)
+            .layer(Linear::new(features, 4).activation(Activation::Softmax))
+    };
+    let tagger = || {
+        Model::new()
+            .layer(Embedding::new(80, 10))
+            .layer(Gru::new(10, 14).num_layers(2).bidirectional())
+            .layer(Linear::new(28, 7).activation(Activation::LogSoftmax))
+    };
+    let bilstm = || Lstm::new(12, 16).bidirectional();
+    let projected = || Lstm::new(12, 20).num_layers(2).bidirectional().proj_size(7);
+    vec![
+        whole("classifier: final hidden of both ways, lengths", sentences(bilstm(), Select::FinalHidden), 11, 5)
+            .mask(MaskKind::Lengths),
+        whole("classifier: final hidden of a projection, holes", sentences(projected(), Select::FinalHidden), 11, 5)
+            .mask(MaskKind::Holes)
+            .states(InitialStates::Given),
+        whole("classifier: last step, which may be dead", sentences(bilstm(), Select::LastStep), 11, 5)
+            .mask(MaskKind::Lengths),
+        whole("classifier: rnn, last step, f16", sentences(Rnn::new(12, 8), Select::LastStep), 25, 3)
+            .storage(Storage::F16),
+        whole("tagger: lengths", tagger(), 9, 4).mask(MaskKind::Lengths),
+        whole("tagger: holes, f16, from states", tagger(), 9, 4)
+            .mask(MaskKind::Holes)
+            .storage(Storage::F16)
+            .states(InitialStates::Given),
+    ]
+}
+
+/// Layers that meet in ways of their own.
+fn joints() -> Vec<Case> {
+    let two_stacks = Model::new().layer(Gru::new(5, 17).bidirectional()).layer(Lstm::new(34, 18));
+    let through_linear = Model::new()
+        .layer(Lstm::new(5, 17).bidirectional().proj_size(9))
+        .layer(Linear::new(18, 21).activation(Activation::Relu))
+        .layer(Rnn::new(21, 16).num_layers(2))
+        .layer(Select::FinalHidden);
+    let final_past_linear = Model::new()
+        .layer(Gru::new(5, 17))
+        .layer(Linear::new(17, 6))
+        .layer(Select::FinalHidden)
+        .layer(Activation::Tanh);
+    let linear_first = Model::new()
+        .layer(Linear::new(5, 33).activation(Activation::Tanh))
+        .layer(Activation::Softmax)
+        .layer(Gru::new(33, 17).cell(Cell::Gru(Reset::Before)));
+    let dense = Model::new()
+        .layer(Linear::new(5, 33).activation(Activation::Sigmoid))
+        .layer(Linear::new(33, 2).no_bias())
+        .layer(Select::LastStep);
+    vec![
+        whole("two stacks from states", two_stacks, 7, 3).mask(MaskKind::Lengths).states(InitialStates::Given),
+        whole("two stacks through a linear", through_linear, 7, 3).storage(Storage::F16).states(InitialStates::Given),
+        whole("final hidden past a linear", final_past_linear, 7, 3).mask(MaskKind::Lengths),
+        whole("linear and softmax before gru", linear_first, 7, 3).mask(MaskKind::Holes),
+        whole("no recurrent layer at all", dense, 7, 3),
+    ]
+}

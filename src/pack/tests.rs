@@ -1,0 +1,279 @@
+//! `unpack(pack(w)) == w`, what lies in the padding, and what packing refuses.
+
+use ndarray::{Array1, Array2, Axis};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::cell::{Activation, Cell};
+use crate::model::{Direction, Embedding, Linear, OneHot, Select};
+
+/// The weights that `packed` holds, read by the formula of each form, one element at a time.
+fn unpack(packed: &Packed, layout: &Layout, model: &Model) -> Weights {
+    let mut weights = blank(model);
+    for (buffer, data) in layout.buffers.iter().zip(&packed.buffers) {
+        let data: Vec<f32> = match data {
+            PackedBuffer::F32(data) => data.clone(),
+            PackedBuffer::F16(data) => data.iter().map(|half| half.to_f32()).collect(),
+        };
+        assert_eq!(data.len() as u64, buffer.form.elems(), "{}", buffer.name);
+        match (&mut weights.layers[layer_of(buffer.role)], buffer.role) {
+            (LayerWeights::Embedding(table), _) => {
+                let Form::Table { width, .. } = buffer.form else { panic!("a table") };
+                table.indexed_iter_mut().for_each(|((v, n), w)| *w = data[v * width + n]);
+            }
+            (LayerWeights::Linear { w, b }, _) => read(&data, buffer.form, 0, 0, w, b.as_mut()),
+            (LayerWeights::Recurrent(cells), role) => {
+                let directions = stack(model, layer_of(role)).directions();
+                for d in 0..directions {
+                    match role {
+                        Role::Input { stacked, .. } => {
+                            let cell = &mut cells[stacked * directions + d];
+                            read(&data, buffer.form, d, 0, &mut cell.w_x, cell.b_x.as_mut());
+                        }
+                        Role::InputTable { layer } => {
+                            read_tokens(&data, buffer.form, d, stack(model, layer), &mut cells[d]);
+                        }
+                        Role::Hidden { stacked, gate, .. } => {
+                            let cell = &mut cells[stacked * directions + d];
+                            read(&data, buffer.form, d, gate, &mut cell.w_h, cell.b_h.as_mut());
+                        }
+                        Role::Projection { stacked, .. } => {
+                            let cell = &mut cells[stacked * directions + d];
+                            read(&data, buffer.form, d, 0, cell.w_r.as_mut().expect("projected"), None);
+                        }
+                        Role::Table { .. } | Role::Linear { .. } => panic!("not a recurrent layer's"),
+                    }
+                }
+            }
+            (LayerWeights::None, role) => panic!("{role:?} of a layer without weights"),
+        }
+    }
+    weights
+}
+
+fn layer_of(role: Role) -> usize {
+    match role {
+        Role::Table { layer }
+        | Role::Input { layer, .. }
+        | Role::InputTable { layer }
+        | Role::Hidden { layer, .. }
+        | Role::Projection { layer, .. }
+        | Role::Linear { layer } => layer,
+    }
+}
+
+/// Reads direction `d` of a matrix into the rows of gates `first…` of `w` and `b`.
+fn read(data: &[f32], form: Form, d: usize, first: usize, w: &mut Array2<f32>, b: Option<&mut Array1<f32>>) {
+    let Form::Matrix { panels, source, gates, units, .. } = form else { panic!("a matrix") };
+    let at = |n: usize, k: usize| {
+        let (gate, unit) = (n / units - first, n % units);
+        data[((((d * panels + unit / 16) * (depth(source) + 1) + k) * gates) + gate) * 16 + unit % 16]
+    };
+    let mine = |n: usize| (first..first + gates).contains(&(n / units));
+    for ((n, feature), w) in w.indexed_iter_mut().filter(|((n, _), _)| mine(*n)) {
+        let (part, within) = (feature / source.size, feature % source.size);
+        *w = at(n, part * source.size.div_ceil(16) * 16 + within);
+    }
+    for (n, b) in b.into_iter().flatten().enumerate().filter(|(n, _)| mine(*n)) {
+        *b = at(n, depth(source));
+    }
+}
+
+/// Reads direction `d` of a token table. It holds `w + b`; the bias is known to be the same for every token, and
+/// the tests' tokens have a `W_x` column of zeros at the end, so that it can be told from the weights.
+fn read_tokens(data: &[f32], form: Form, d: usize, stack: &Recurrent, cell: &mut CellWeights) {
+    let Form::Table { rows, width, .. } = form else { panic!("a table") };
+    let gates = stack.cell.gates();
+    let at = |v: usize, n: usize| {
+        let (gate, unit) = (n / stack.hidden_size, n % stack.hidden_size);
+        data[(d * rows + v) * width + (unit / 16 * gates + gate) * 16 + unit % 16]
+    };
+    for ((n, v), w) in cell.w_x.indexed_iter_mut() {
+        *w = at(v, n) - at(rows - 1, n);
+    }
+    for (n, b) in cell.b_x.iter_mut().flatten().enumerate() {
+        *b = at(rows - 1, n);
+    }
+}
+
+/// Weights of the right shapes, all zero.
+fn blank(model: &Model) -> Weights {
+    let one = |layer: &crate::model::Layer| match &layer.kind {
+        LayerKind::Embedding(e) => LayerWeights::Embedding(Array2::zeros((e.num_embeddings, e.embedding_dim))),
+        LayerKind::Linear(l) => LayerWeights::Linear {
+            w: Array2::zeros((l.out_features, l.in_features)),
+            b: (l.bias != Bias::None).then(|| Array1::zeros(l.out_features)),
+        },
+        LayerKind::Recurrent(r) => {
+            let rows = r.cell.gates() * r.hidden_size;
+            let cell = |index: usize| CellWeights {
+                w_x: Array2::zeros((rows, r.layer_input(index / r.directions()).len())),
+                w_h: Array2::zeros((rows, r.state_size())),
+                b_x: (r.bias != Bias::None).then(|| Array1::zeros(rows)),
+                b_h: (r.bias == Bias::Two).then(|| Array1::zeros(rows)),
+                w_r: r.proj_size.map(|p| Array2::zeros((p, r.hidden_size))),
+            };
+            LayerWeights::Recurrent((0..r.num_layers * r.directions()).map(cell).collect())
+        }
+        _ => LayerWeights::None,
+    };
+    Weights { layers: model.layers.iter().map(one).collect() }
+}
+
+/// Weights that halves hold exactly, and so do sums of two: multiples of 1/64 below 2.
+fn random(model: &Model) -> Weights {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let mut weights = blank(model);
+    let mut fill = |w: &mut f32| *w = f32::from(rng.random_range(-127_i8..=127)) / 64.0;
+    for (index, layer) in weights.layers.iter_mut().enumerate() {
+        match layer {
+            LayerWeights::None => {}
+            LayerWeights::Embedding(table) => table.iter_mut().for_each(&mut fill),
+            LayerWeights::Linear { w, b } => w.iter_mut().chain(b.iter_mut().flatten()).for_each(&mut fill),
+            LayerWeights::Recurrent(cells) => {
+                for cell in cells {
+                    let matrices = [Some(&mut cell.w_x), Some(&mut cell.w_h), cell.w_r.as_mut()];
+                    matrices.into_iter().flatten().flatten().for_each(&mut fill);
+                    let biases = [cell.b_x.as_mut(), cell.b_h.as_mut()];
+                    biases.into_iter().flatten().flatten().for_each(&mut fill);
+                    if crate::layout::one_hot_before(model, index) && cell.w_x.ncols() == 5 {
+                        cell.w_x.index_axis_mut(Axis(1), 4).fill(0.0);
+                    }
+                }
+            }
+        }
+    }
+    weights
+}
+
+/// Every cell, direction, bias and depth there is, at sizes on both sides of a panel's edge.
+fn models() -> Vec<Model> {
+    let mut models = Vec::new();
+    for cell in Cell::ALL {
+        for (hidden, layers) in [(3, 1), (16, 2), (17, 3)] {
+            for direction in [Direction::Forward, Direction::Both] {
+                for bias in [Bias::None, Bias::One, Bias::Two] {
+                    for proj in [None, Some(2)] {
+                        if proj.is_some() && cell != Cell::Lstm {
+                            continue;
+                        }
+                        let mut stack = Recurrent::new(cell, 5, hidden).num_layers(layers).bias(bias);
+                        stack.direction = direction;
+                        stack.proj_size = proj;
+                        let linear = Linear::new(stack.output().len(), 18).activation(Activation::Softmax);
+                        let tail =
+                            |model: Model| model.layer(stack.clone()).layer(Select::LastStep).layer(linear.clone());
+                        models.push(tail(Model::new()));
+                        models.push(tail(Model::new().layer(OneHot::new(5))));
+                        models.push(tail(Model::new().layer(Embedding::new(7, 5))));
+                    }
+                }
+            }
+        }
+    }
+    models
+}
+
+#[test]
+fn unpacking_what_was_packed_gives_the_weights_back() {
+    let mut cases = 0;
+    for model in models() {
+        for storage in [Storage::F32, Storage::F16] {
+            let layout = Layout::of(&model, storage).unwrap();
+            let weights = random(&model);
+            let packed = pack(&weights, &model, &layout).unwrap();
+            assert!(unpack(&packed, &layout, &model) == weights, "{storage:?} {model:?}");
+            cases += 1;
+        }
+    }
+    assert_eq!(cases, (5 + 1) * 3 * 2 * 3 * 3 * 2);
+}
+
+#[test]
+fn all_padding_is_zero() {
+    for model in models() {
+        let layout = Layout::of(&model, Storage::F32).unwrap();
+        let mut ones = random(&model);
+        for layer in &mut ones.layers {
+            match layer {
+                LayerWeights::Recurrent(cells) => cells.iter_mut().for_each(|cell| {
+                    let matrices = [Some(&mut cell.w_x), Some(&mut cell.w_h), cell.w_r.as_mut()];
+                    matrices.into_iter().flatten().for_each(|w| w.fill(1.0));
+                    [cell.b_x.as_mut(), cell.b_h.as_mut()].into_iter().flatten().for_each(|b| b.fill(1.0));
+                }),
+                LayerWeights::Embedding(table) => table.fill(1.0),
+                LayerWeights::Linear { w, b } => {
+                    w.fill(1.0);
+                    b.iter_mut().for_each(|b| b.fill(1.0));
+                }
+                LayerWeights::None => {}
+            }
+        }
+        let packed = pack(&ones, &model, &layout).unwrap();
+        for (buffer, data) in layout.buffers.iter().zip(&packed.buffers) {
+            let PackedBuffer::F32(data) = data else { panic!("packed in f32") };
+            let elems: usize = sources(&ones, &model, buffer)
+                .iter()
+                .map(|from| match buffer.role {
+                    Role::InputTable { .. } => from.w.len(),
+                    _ => from.w.len() + from.bias.as_ref().map_or(0, |b| b.len()),
+                })
+                .sum();
+            assert_eq!(data.iter().filter(|&&w| w != 0.0).count(), elems, "{}", buffer.name);
+        }
+    }
+}
+
+#[test]
+fn the_first_elements_of_a_panel_are_the_first_feature_of_sixteen_units_gate_by_gate() {
+    let model = Model::new().layer(crate::model::Lstm::new(3, 20).bias(Bias::One));
+    let layout = Layout::of(&model, Storage::F32).unwrap();
+    let mut weights = blank(&model);
+    let LayerWeights::Recurrent(cells) = &mut weights.layers[0] else { panic!("an lstm") };
+    cells[0].w_x.indexed_iter_mut().for_each(|((n, i), w)| *w = (100 * i + n) as f32);
+    cells[0].b_x.iter_mut().flatten().enumerate().for_each(|(n, b)| *b = -(n as f32));
+    let packed = pack(&weights, &model, &layout).unwrap();
+    let PackedBuffer::F32(data) = &packed.buffers[0] else { panic!("packed in f32") };
+    assert_eq!(data[..3], [0.0, 1.0, 2.0], "gate 0, units 0 to 2");
+    assert_eq!(data[16..19], [20.0, 21.0, 22.0], "gate 1: rows 20 on");
+    assert_eq!(data[64..67], [100.0, 101.0, 102.0], "feature 1");
+    assert_eq!(data[16 * 64..16 * 64 + 3], [0.0, -1.0, -2.0], "row K: the bias");
+    assert_eq!(data[17 * 64..17 * 64 + 5], [16.0, 17.0, 18.0, 19.0, 0.0], "panel 1 has 4 units");
+}
+
+#[test]
+fn a_weight_too_large_for_a_half_is_refused_by_name() {
+    let model = Model::new().layer(Linear::new(2, 2));
+    let mut weights = random(&model);
+    let LayerWeights::Linear { w, .. } = &mut weights.layers[0] else { panic!("linear") };
+    w[[1, 0]] = 70_000.0;
+    let refused = pack(&weights, &model, &Layout::of(&model, Storage::F16).unwrap()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Weights);
+    assert_eq!(
+        refused.to_string(),
+        "weights 0.w: expected at most 65504 in magnitude for 16-bit floats, got 70000; use 32-bit floats"
+    );
+    assert!(pack(&weights, &model, &Layout::of(&model, Storage::F32).unwrap()).is_ok());
+}
+
+#[test]
+fn weights_of_another_model_are_refused() {
+    let model = Model::new().layer(crate::model::Gru::new(3, 4)).layer(Linear::new(4, 2));
+    let layout = Layout::of(&model, Storage::F32).unwrap();
+    let refusal = |weights: &Weights| {
+        let refused = pack(weights, &model, &layout).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Weights);
+        refused.to_string()
+    };
+    let lstm = Model::new().layer(crate::model::Lstm::new(3, 4)).layer(Linear::new(4, 2));
+    assert_eq!(refusal(&random(&lstm)), "weights of layer 0 gru: cell 0: w_x: expected [12, 3], got [16, 3]");
+    let one_bias = Model::new().layer(crate::model::Gru::new(3, 4).bias(Bias::One)).layer(Linear::new(4, 2));
+    assert_eq!(refusal(&random(&one_bias)), "weights of layer 0 gru: cell 0: b_h: expected [12], got none");
+    let deeper = Model::new().layer(crate::model::Gru::new(3, 4).num_layers(2)).layer(Linear::new(4, 2));
+    assert_eq!(refusal(&random(&deeper)), "weights of layer 0 gru: expected 1 cells (layers × directions), got 2");
+    let shorter = Weights { layers: random(&model).layers[..1].to_vec() };
+    assert_eq!(refusal(&shorter), "weights: expected 2 layers, got 1");
+    let swapped = Weights { layers: random(&model).layers.into_iter().rev().collect() };
+    assert_eq!(refusal(&swapped), "weights of layer 0 gru: expected this layer's weights, got another layer's");
+}
