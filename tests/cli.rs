@@ -96,8 +96,9 @@ fn write_tensors(path: &str, tensors: &BTreeMap<String, Array>) {
             (name, dtype, shape.to_vec(), bytes)
         })
         .collect();
-    let views =
-        encoded.iter().map(|(name, dtype, shape, bytes)| (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap()));
+    let views = encoded
+        .iter()
+        .map(|(name, dtype, shape, bytes)| (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap()));
     fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
@@ -128,7 +129,8 @@ fn assert_close(name: &str, got: &ArrayD<f64>, want: &ArrayD<f64>, atol: f64, rt
 fn run_fixture(id: &str) {
     let fixture = fixtures::one(id);
     let folder = Folder::new(id);
-    let (description, input, output) = (folder.path("model.json"), folder.path("in.safetensors"), folder.path("out.safetensors"));
+    let (description, input, output) =
+        (folder.path("model.json"), folder.path("in.safetensors"), folder.path("out.safetensors"));
     fs::write(&description, &fixture.description_json).unwrap();
     write_tensors(&input, &fixture.inputs);
     let weights = fixture.weights.to_str().unwrap();
@@ -294,7 +296,8 @@ fn summary_counts_the_parameters() {
 fn plan_ends_with_dispatches_and_bytes() {
     let footer = |args: &[&str]| {
         let out = gatewave(args).done();
-        let lines: Vec<String> = out.lines().rev().take(5).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let lines: Vec<String> =
+            out.lines().rev().take(5).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         assert!(lines[4].starts_with("dispatches "), "{out}");
         for (line, name) in lines.iter().rev().skip(1).zip(["weights", "input", "output", "scratch"]) {
             assert!(line.starts_with(name) && line.ends_with(" bytes"), "{out}");
@@ -360,7 +363,10 @@ fn bench_takes_one_shape_by_flags_and_prints_a_table() {
 #[test]
 fn bench_refuses_an_unknown_id_with_those_there_are() {
     let error = gatewave(["bench", "--only", "vad"]).refused();
-    assert!(error.starts_with("--only: no shape vad in bench/shapes.json; it has numpy-100x32x64, imdb-rnn, "), "{error}");
+    assert!(
+        error.starts_with("--only: no shape vad in bench/shapes.json; it has numpy-100x32x64, imdb-rnn, "),
+        "{error}"
+    );
 }
 
 #[test]

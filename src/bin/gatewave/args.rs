@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use gatewave::{Device, Engine, Model, Options, Result, Weights, weights};
+use gatewave::{Device, DeviceInfo, Engine, Model, Options, Result, Weights, weights};
 
 use crate::note;
 
@@ -96,6 +96,19 @@ impl From<Precision> for gatewave::Precision {
 /// An engine, with a line about its device on standard error.
 pub(crate) fn engine(model: Model, weights: &Weights, device: Device, precision: Precision) -> Result<Engine> {
     let engine = Engine::with_options(model, weights, Options { device, precision: precision.into() })?;
-    note(format_args!("device: {}", engine.device()));
+    note_device(engine.device());
     Ok(engine)
+}
+
+/// Says on standard error where is computed, and why there.
+pub(crate) fn note_device(device: &DeviceInfo) {
+    note(format_args!("device: {device} ({})", device.reason()));
+}
+
+/// The device's name, as `--device` and the peers' scripts write it: `cpu`, or the adapter's.
+pub(crate) fn device_name(device: &DeviceInfo) -> String {
+    match device.name() {
+        "CPU" => "cpu".to_owned(),
+        name => name.to_owned(),
+    }
 }

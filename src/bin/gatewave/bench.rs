@@ -3,6 +3,7 @@
 //! Verifies, then times: the wall clock of whole calls, upload to readback, on random weights and inputs. Owns the
 //! measuring; what is right, and by how much it may differ, is `conformance`'s business.
 
+use std::cell::OnceCell;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use crate::args::{DeviceArgs, Precision};
+use crate::args::{DeviceArgs, Precision, device_name, note_device};
 use crate::shapes::{self, StackArgs, Work};
 use crate::verify::as_truth;
 use crate::{Outcome, Verdict, note};
@@ -67,7 +68,12 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         Some(work) => vec![work],
         None => shapes::list(args.shapes.as_deref(), &args.only)?,
     };
-    let bench = Bench { precision: args.precision, runs: args.runs, bar: bar(work.len(), args.runs) };
+    let bench = Bench {
+        precision: args.precision,
+        runs: args.runs,
+        bar: bar(work.len(), args.runs),
+        announced: OnceCell::new(),
+    };
     let mut table = table();
     let mut verdict = Verdict::Done;
     for work in &work {
@@ -98,6 +104,8 @@ struct Bench {
     precision: Precision,
     runs: u32,
     bar: ProgressBar,
+    /// Set once the device is on standard error: it is the same for every shape.
+    announced: OnceCell<()>,
 }
 
 /// What came of a shape.
@@ -135,7 +143,7 @@ impl Bench {
     fn shape(&self, work: &Work, device: &Device) -> Result<Measured> {
         self.bar.set_message(work.id.clone());
         let model = work.model()?;
-        let weights = Weights::random(&model, SEED);
+        let weights = Weights::random(&model, SEED)?;
         let input = Input::features(features(work));
         let open = |device| {
             let options = Options { device, precision: self.precision.into() };
@@ -153,13 +161,15 @@ impl Bench {
                 return Ok(Measured::Different(format!("cpu and oracle differ: {what}")));
             }
         }
-        if *device == Device::Cpu {
+        let other = open(device.clone())?;
+        self.announced.get_or_init(|| self.bar.suspend(|| note_device(other.device())));
+        let name = device_name(other.device());
+        if name == device_name(cpu.device()) {
             return Ok(Measured::Times(vec![self.time(&cpu, &input)?]));
         }
-        let other = open(device.clone())?;
         let (got, truth) = (other.run(&input)?, as_truth(&first));
         if let Some(what) = difference(&got, &truth, Tolerance::executors(&model, work.steps))? {
-            return Ok(Measured::Different(format!("{} and cpu differ: {what}", other.device().name())));
+            return Ok(Measured::Different(format!("{name} and cpu differ: {what}")));
         }
         Ok(Measured::Times(vec![self.time(&cpu, &input)?, self.time(&other, &input)?]))
     }
@@ -181,7 +191,7 @@ impl Bench {
             self.bar.inc(1);
         }
         walls.sort_unstable();
-        Ok(Series { device: engine.device().name().to_owned(), walls, parts })
+        Ok(Series { device: device_name(engine.device()), walls, parts })
     }
 }
 
@@ -246,7 +256,15 @@ fn bar(shapes: usize, runs: u32) -> ProgressBar {
 fn table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_header([
-        "shape", "device", "median ms", "min", "max", "CPU/device", "upload %", "compute %", "readback %",
+        "shape",
+        "device",
+        "median ms",
+        "min",
+        "max",
+        "CPU/device",
+        "upload %",
+        "compute %",
+        "readback %",
     ]);
     for column in 2..9 {
         table.column_mut(column).expect("the header has nine").set_cell_alignment(CellAlignment::Right);

@@ -14,8 +14,9 @@ use crate::{Outcome, Verdict};
 
 /// Lets a character model continue a text
 ///
-/// Needs a model with a vocabulary. Prints the prompt and what follows. Characters are drawn with ChaCha8 seeded by
-/// --seed (rand_chacha's seed_from_u64), one 53-bit number a character: the same seed gives the same text.
+/// Needs a model with a vocabulary. Prints the prompt and what follows. Characters are drawn with `ChaCha8`
+/// seeded by --seed (`seed_from_u64` of `rand_chacha` 0.10), one 53-bit number a character: the same seed gives the same
+/// text.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -168,7 +169,10 @@ impl Scores {
             Self::Probabilities => scores.map(f64::ln).collect(),
         };
         if logits.iter().any(|logit| logit.is_nan()) {
-            return Err(Error::new(ErrorKind::Weights, "the output: expected numbers, got NaN; are the weights sound?"));
+            return Err(Error::new(
+                ErrorKind::Weights,
+                "the output: expected numbers, got NaN; are the weights sound?",
+            ));
         }
         Ok(logits)
     }
@@ -183,9 +187,11 @@ struct Sampler {
 impl Sampler {
     /// The index of the likeliest logit at temperature 0, the first of equals; else one drawn from their softmax.
     fn draw(&mut self, logits: &[f64]) -> usize {
-        let (likeliest, highest) = logits.iter().copied().enumerate().fold((0, f64::NEG_INFINITY), |best, next| {
-            if next.1 > best.1 { next } else { best }
-        });
+        let (likeliest, highest) = logits
+            .iter()
+            .copied()
+            .enumerate()
+            .fold((0, f64::NEG_INFINITY), |best, next| if next.1 > best.1 { next } else { best });
         if self.temperature == 0.0 {
             return likeliest;
         }

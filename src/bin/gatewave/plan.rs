@@ -2,12 +2,11 @@
 
 use std::io::Write;
 
-use gatewave::plan::{Shape, SlotKind};
-use gatewave::{Error, ErrorKind, Mask, Weights};
+use gatewave::{Error, ErrorKind, Mask, Shape, SlotKind, Weights};
 
 use crate::args::{self, DeviceArgs, MaybeModelArgs, Precision};
 use crate::shapes::StackArgs;
-use crate::{Outcome, Verdict};
+use crate::{Outcome, Verdict, note};
 
 /// Prints the dispatches, sizes and memory of a call, before anything runs
 #[derive(clap::Args)]
@@ -35,7 +34,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         (Some(opened), None) => opened,
         (None, Some(work)) => {
             let model = work.model()?;
-            let weights = Weights::random(&model, 0);
+            let weights = Weights::random(&model, 0)?;
             (model, weights)
         }
         (Some(_), Some(_)) => return Err(one_of("got both").into()),
@@ -43,17 +42,19 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     };
     let engine = args::engine(model, &weights, device, args.precision)?;
     let plan = engine.plan(Shape { time: args.steps, batch: args.batch, mask: Mask::All })?;
+    if plan.shape.batch < args.batch {
+        note(format_args!("the batch runs in tiles of {} rows; this is the plan of one", plan.shape.batch));
+    }
     writeln!(out, "{}", plan.to_string().trim_end())?;
     writeln!(out)?;
     writeln!(out, "{:<12}{:>14}", "dispatches", plan.steps.len())?;
-    let lines: [(&str, fn(SlotKind) -> bool); 4] = [
-        ("weights", |kind| matches!(kind, SlotKind::Weights(_))),
-        ("input", |kind| matches!(kind, SlotKind::Input | SlotKind::Index)),
-        ("output", |kind| kind == SlotKind::Output),
-        ("scratch", |kind| kind == SlotKind::Scratch),
-    ];
-    for (name, pick) in lines {
-        writeln!(out, "{name:<12}{:>14} bytes", plan.bytes(pick))?;
+    for (name, bytes) in [
+        ("weights", plan.bytes(|kind| matches!(kind, SlotKind::Weights(_)))),
+        ("input", plan.bytes(|kind| matches!(kind, SlotKind::Input | SlotKind::Index))),
+        ("output", plan.bytes(|kind| kind == SlotKind::Output)),
+        ("scratch", plan.bytes(|kind| kind == SlotKind::Scratch)),
+    ] {
+        writeln!(out, "{name:<12}{bytes:>14} bytes")?;
     }
     Ok(Verdict::Done)
 }

@@ -15,8 +15,8 @@ use crate::{Outcome, Verdict};
 
 /// Runs a model on the tensors of a file
 ///
-/// Reads x (features, or integer tokens), and optionally lengths, mask, h_0 and c_0; gives output, h_n and c_n.
-/// The second recurrent stack's states are named h_0.1, c_0.1, h_n.1, c_n.1, and so on.
+/// Reads x (features, or integer tokens), and optionally lengths, mask, `h_0` and `c_0`; gives output, `h_n` and
+/// `c_n`. The second recurrent stack's states are named `h_0.1`, `c_0.1`, `h_n.1`, `c_n.1`, and so on.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -165,10 +165,7 @@ mod tests {
     fn unknown_tensors_are_refused_with_the_names_that_the_model_takes() {
         let model = Model::new().layer(Lstm::new(3, 4)).layer(Gru::new(4, 5));
         let error = input(zeros(&["x", "hx"]), &model).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "hx: unknown tensor; this model takes x, ids, lengths, mask, h_0, c_0, h_0.1"
-        );
+        assert_eq!(error.to_string(), "hx: unknown tensor; this model takes x, ids, lengths, mask, h_0, c_0, h_0.1");
     }
 
     #[test]

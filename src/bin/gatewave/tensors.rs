@@ -4,10 +4,10 @@
 //! nor which model they go to.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::fmt;
 
 use gatewave::{Error, ErrorKind, Result};
 use half::{bf16, f16};

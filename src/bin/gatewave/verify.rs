@@ -13,8 +13,8 @@ use gatewave::{Device, Engine, Mask, Model, Options, Output, Precision, Result, 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use crate::args::{DeviceArgs, MaybeModelArgs};
-use crate::{Outcome, Verdict, note};
+use crate::args::{DeviceArgs, MaybeModelArgs, device_name, note_device};
+use crate::{Outcome, Verdict};
 
 /// Controls must differ by this many times the tolerance.
 const CONTROL_MARGIN: f64 = 10.0;
@@ -105,8 +105,7 @@ fn of_model(name: &str, model: &Model, weights: &Weights) -> Vec<Subject> {
     ];
     let subject = |(seed, (time, batch, mask, states))| {
         let name = format!("{name} T={time} B={batch} mask={mask:?} states={states:?}");
-        let case =
-            Case { name, model: model.clone(), time, batch, storage: Storage::F32, mask, states, seed };
+        let case = Case { name, model: model.clone(), time, batch, storage: Storage::F32, mask, states, seed };
         Subject { case, weights: weights.clone() }
     };
     (1..).zip(shapes).map(subject).collect()
@@ -117,9 +116,10 @@ fn executors(device: Device, subjects: &[Subject]) -> Result<Vec<Executor>> {
     let mut executors = vec![Executor { name: "cpu".to_owned(), device: Device::Cpu }];
     if let Some(subject) = subjects.first() {
         let engine = subject.engine(&subject.weights, &device)?;
-        note(format_args!("device: {}", engine.device()));
-        if !engine.device().is_cpu() {
-            executors.push(Executor { name: engine.device().name().to_owned(), device });
+        note_device(engine.device());
+        let name = device_name(engine.device());
+        if name != executors[0].name {
+            executors.push(Executor { name, device });
         }
     }
     Ok(executors)
@@ -188,10 +188,7 @@ pub(crate) fn as_truth(output: &Output) -> Truth {
         states: output
             .states
             .iter()
-            .map(|states| TrueStates {
-                h: states.h.mapv(f64::from),
-                c: states.c.as_ref().map(|c| c.mapv(f64::from)),
-            })
+            .map(|states| TrueStates { h: states.h.mapv(f64::from), c: states.c.as_ref().map(|c| c.mapv(f64::from)) })
             .collect(),
     }
 }
