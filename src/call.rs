@@ -3,6 +3,7 @@
 //! `Input` is what the user wrote, in the model's axes; `Call` is what the road carries: time-major, batched,
 //! every size known to fit. Knows models; knows no plan and no device.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ndarray::{
@@ -35,7 +36,8 @@ pub struct Input {
     pub(crate) sequence: Sequence<ArcArray<f32, IxDyn>, ArrayD<i64>>,
     pub(crate) lengths: Option<Vec<i64>>,
     pub(crate) mask: Option<ArrayD<bool>>,
-    pub(crate) states: Vec<Option<States>>,
+    /// By stack, each once.
+    pub(crate) states: BTreeMap<usize, States>,
 }
 
 /// Features or tokens.
@@ -124,7 +126,7 @@ impl Input {
     }
 
     fn new(sequence: Sequence<ArcArray<f32, IxDyn>, ArrayD<i64>>) -> Self {
-        Self { sequence, lengths: None, mask: None, states: Vec::new() }
+        Self { sequence, lengths: None, mask: None, states: BTreeMap::new() }
     }
 
     /// The same with the number of steps of each row, in any order; what comes after them is not read.
@@ -160,10 +162,7 @@ impl Input {
     /// The same with initial states for recurrent stack `stack`, counted from 0 among the model's recurrent layers.
     #[must_use]
     pub fn stack_states(mut self, stack: usize, states: States) -> Self {
-        if self.states.len() <= stack {
-            self.states.resize(stack + 1, None);
-        }
-        self.states[stack] = Some(states);
+        self.states.insert(stack, states);
         self
     }
 
@@ -183,18 +182,16 @@ impl Input {
             }
         };
         let stacks = model.stacks().count();
-        if self.states.len() > stacks {
+        if let Some(stack) = self.states.keys().find(|&&stack| stack >= stacks) {
             return Err(shape(format!(
-                "states of stack {}: the model has {stacks} recurrent stack(s), counted from 0",
-                self.states.len() - 1
+                "states of stack {stack}: the model has {stacks} recurrent stack(s), counted from 0"
             )));
         }
         let states = model
             .stacks()
             .enumerate()
             .map(|(index, stack)| {
-                let given = self.states.get(index).and_then(Option::as_ref);
-                initial(given, stack, form)
+                initial(self.states.get(&index), stack, form)
                     .map_err(|e| e.at(format!("states of stack {index} ({})", stack.cell.name())))
             })
             .collect::<Result<_>>()?;

@@ -213,7 +213,9 @@ impl Layout {
     }
 }
 
-/// Whether layer `layer` takes unit vectors straight from a one-hot layer: its input product is then a row of `W_x`.
+/// Whether `layer` is a recurrent one that takes unit vectors straight from a one-hot layer: its input product is then
+/// a row of `W_x`.
 pub fn one_hot_before(model: &Model, layer: usize) -> bool {
-    layer > 0 && matches!(model.layers[layer - 1].kind, LayerKind::OneHot(_))
+    let kind = |layer: usize| model.layers.get(layer).map(|layer| &layer.kind);
+    layer > 0 && matches!((kind(layer - 1), kind(layer)), (Some(LayerKind::OneHot(_)), Some(LayerKind::Recurrent(_))))
 }

@@ -606,3 +606,38 @@ impl From<Activation> for LayerKind {
         Self::Activation(layer)
     }
 }
+
+impl fmt::Display for LayerKind {
+    /// The layer in a few words: `lstm(64→256)×2`, `linear(256→65) softmax`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedding(e) => write!(f, "embedding({}→{})", e.num_embeddings, e.embedding_dim),
+            Self::OneHot(o) => write!(f, "one_hot({})", o.num_classes),
+            Self::Recurrent(r) => {
+                write!(f, "{}({}→{}", r.cell, r.input_size, r.hidden_size)?;
+                if let Some(p) = r.proj_size {
+                    write!(f, "→{p}")?;
+                }
+                f.write_str(")")?;
+                if r.num_layers > 1 {
+                    write!(f, "×{}", r.num_layers)?;
+                }
+                match r.direction {
+                    Direction::Forward => Ok(()),
+                    Direction::Both => f.write_str(" bidirectional"),
+                }
+            }
+            Self::Select(Select::AllSteps) => f.write_str("all_steps"),
+            Self::Select(Select::LastStep) => f.write_str("last_step"),
+            Self::Select(Select::FinalHidden) => f.write_str("final_hidden"),
+            Self::Linear(l) => {
+                write!(f, "linear({}→{})", l.in_features, l.out_features)?;
+                match l.activation {
+                    Activation::Linear => Ok(()),
+                    activation => write!(f, " {}", activation.name()),
+                }
+            }
+            Self::Activation(activation) => f.write_str(activation.name()),
+        }
+    }
+}

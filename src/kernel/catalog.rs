@@ -4,6 +4,7 @@
 //! `source_z` is `source_0` or `source_1`. `W = 16 G` is the width of a panel's row.
 
 use super::{Access, Binding, Kernel, When};
+use crate::cell::Activation;
 
 /// What is fixed about a kernel whatever it is linked with.
 #[derive(Debug)]
@@ -32,44 +33,73 @@ const PROJECT: Declaration = Declaration {
         binding(2, "source", Access::Read, When::Always),
         binding(3, "result", Access::ReadWrite, When::Always),
     ],
-    overrides: &["PANELS", "ACTIVATION"],
+    overrides: &["ACTIVATION"],
 };
-
-const STEP_BINDINGS: &[Binding] = &[
-    PARAMS,
-    binding(1, "weights", Access::Read, When::Always),
-    binding(2, "gates", Access::Read, When::Always),
-    binding(3, "live", Access::Read, When::Masked),
-    binding(4, "hidden", Access::ReadWrite, When::Always),
-    binding(5, "memory", Access::ReadWrite, When::Memory),
-];
 
 /// For b < batch, i < panels: `r = hidden[source_z][b][d·depth ..][..depth] · weights + bias`,
 /// `x = gates[gates_z][b][panel + i]`, `s = (hidden[source_z][b][d·units + n], memory[memory_in][b][d·units + n])`,
 /// `s' = cell_update(x, r, s)`; where `live[live_z][b]` is 0, `s' = s`. Then `hidden[target_z][b][d·units + n] = s'_0` and
 /// `memory[memory_out][b][d·units + n] = s'_1`. Projected: `s'_0` goes to `memory[MEMORY_UNPROJECTED]` instead,
 /// `hidden` is only read, and its rows have `directions · depth` elements.
-const STEP: Declaration = Declaration { name: "step", bindings: STEP_BINDINGS, overrides: &["PANELS", "SLICES"] };
+const STEP: Declaration = Declaration {
+    name: "step",
+    bindings: &[
+        PARAMS,
+        binding(1, "weights", Access::Read, When::Always),
+        binding(2, "gates", Access::Read, When::Always),
+        binding(3, "live", Access::Read, When::Masked),
+        binding(4, "hidden", Access::ReadWrite, When::Unprojected),
+        binding(4, "hidden", Access::Read, When::Projected),
+        binding(5, "memory", Access::ReadWrite, When::Memory),
+    ],
+    overrides: &["PANELS", "SLICES"],
+};
 
 /// `rz = hidden[source_z][b][d] · weights (G = 2) + bias`; `r = σ(x_r + rz_0)`, `z = σ(x_z + rz_1)`;
-/// `memory[MEMORY_RESET] = r ∘ h`, `memory[MEMORY_UPDATE] = z`. `gates` has G = 3.
-const STEP_RESET: Declaration =
-    Declaration { name: "step_reset", bindings: STEP_BINDINGS, overrides: &["PANELS", "SLICES"] };
+/// `memory[MEMORY_RESET] = r ∘ h`, `memory[MEMORY_UPDATE] = z`, dead rows too. `gates` has G = 3.
+const STEP_RESET: Declaration = Declaration {
+    name: "step_reset",
+    bindings: &[
+        PARAMS,
+        binding(1, "weights", Access::Read, When::Always),
+        binding(2, "gates", Access::Read, When::Always),
+        binding(3, "hidden", Access::Read, When::Always),
+        binding(4, "memory", Access::ReadWrite, When::Always),
+    ],
+    overrides: &["PANELS", "SLICES"],
+};
 
-/// `n = tanh(x_n + memory[MEMORY_RESET][b][d] · weights (G = 1) + bias)`, `h' = (1 − z) ∘ n + z ∘ h`.
-const STEP_NEW: Declaration =
-    Declaration { name: "step_new", bindings: STEP_BINDINGS, overrides: &["PANELS", "SLICES"] };
+/// `n = tanh(x_n + memory[MEMORY_RESET][b][d] · weights (G = 1) + bias)`, `h' = (1 − z) ∘ n + z ∘ h`; dead rows keep
+/// `hidden[source_z]`.
+const STEP_NEW: Declaration = Declaration {
+    name: "step_new",
+    bindings: &[
+        PARAMS,
+        binding(1, "weights", Access::Read, When::Always),
+        binding(2, "gates", Access::Read, When::Always),
+        binding(3, "live", Access::Read, When::Masked),
+        binding(4, "memory", Access::Read, When::Always),
+        binding(5, "hidden", Access::ReadWrite, When::Always),
+    ],
+    overrides: &["PANELS", "SLICES"],
+};
 
 /// `h' = memory[MEMORY_UNPROJECTED][b][d·depth ..][..depth] · weights (G = 1)`; dead rows keep `hidden[source_z]`.
 /// A row of `hidden` has `directions · units` elements, a row of `memory` `directions · depth`.
 const STEP_PROJECT: Declaration = Declaration {
     name: "step_project",
-    bindings: &[STEP_BINDINGS[0], STEP_BINDINGS[1], STEP_BINDINGS[3], STEP_BINDINGS[4], STEP_BINDINGS[5]],
+    bindings: &[
+        PARAMS,
+        binding(1, "weights", Access::Read, When::Always),
+        binding(2, "memory", Access::Read, When::Always),
+        binding(3, "live", Access::Read, When::Masked),
+        binding(4, "hidden", Access::ReadWrite, When::Always),
+    ],
     overrides: &["PANELS", "SLICES"],
 };
 
-/// For m < rows, v = tokens_[source_z + m]: where `token ≤ v < token + tokens`,
-/// `target[target_z + m] = table[z·weight_panels + v − token]`. Rows have `units` elements.
+/// For m < rows, v = tokens[source_z + m]: where `token ≤ v < token + tokens`,
+/// `target[target_z + m] = table[weight_panel + v − token]`. Rows have `units` elements.
 const GATHER: Declaration = Declaration {
     name: "gather",
     bindings: &[
@@ -92,9 +122,9 @@ const ONE_HOT: Declaration = Declaration {
     overrides: &[],
 };
 
-/// For b < batch, every direction z: `target[b][z·units + n] = source[source_z][b][z·units + n]`.
-const SELECT: Declaration = Declaration {
-    name: "select",
+/// For b < batch, each direction d: `target[b][d·units + n] = source[source_z][b][d·units + n]`.
+const PICK: Declaration = Declaration {
+    name: "pick",
     bindings: &[
         PARAMS,
         binding(1, "source", Access::Read, When::Always),
@@ -115,7 +145,7 @@ const BLANK: Declaration = Declaration {
     overrides: &[],
 };
 
-/// For m < rows, over the features c with `c % units < depth`: `target[target_0 + m] = softmax(source[source_0 + m])`;
+/// For m < rows, over the features c with `c % units < features`: `target[target_0 + m] = softmax(source[source_0 + m])`;
 /// the padding becomes 0. Rows have `units · directions` elements.
 const SOFTMAX: Declaration = Declaration {
     name: "softmax",
@@ -148,7 +178,7 @@ impl Kernel {
         Self::StepProject,
         Self::Gather,
         Self::OneHot,
-        Self::Select,
+        Self::Pick,
         Self::Blank,
         Self::Softmax,
         Self::Activate,
@@ -164,7 +194,7 @@ impl Kernel {
             Self::StepProject => &STEP_PROJECT,
             Self::Gather => &GATHER,
             Self::OneHot => &ONE_HOT,
-            Self::Select => &SELECT,
+            Self::Pick => &PICK,
             Self::Blank => &BLANK,
             Self::Softmax => &SOFTMAX,
             Self::Activate => &ACTIVATE,
@@ -174,5 +204,20 @@ impl Kernel {
     /// File stem, entry point and label.
     pub fn name(self) -> &'static str {
         self.declaration().name
+    }
+}
+
+impl Activation {
+    /// The value of the override `ACTIVATION`; `shaders/part/activation_choice.wgsl` and `shaders/kernel/softmax.wgsl`
+    /// read it.
+    pub(crate) fn code(self) -> u32 {
+        match self {
+            Self::Linear => 0,
+            Self::Sigmoid => 1,
+            Self::Tanh => 2,
+            Self::Relu => 3,
+            Self::Softmax => 4,
+            Self::LogSoftmax => 5,
+        }
     }
 }

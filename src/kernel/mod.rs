@@ -19,6 +19,7 @@
 //! - **live**, **tokens**: `[T][B]` u32.
 
 pub mod catalog;
+pub mod link;
 mod params;
 
 pub use params::Params;
@@ -59,7 +60,7 @@ pub enum Kernel {
     /// Unit vectors by token.
     OneHot,
     /// One row of the sequence for each direction.
-    Select,
+    Pick,
     /// A sequence with zeros where there is no step.
     Blank,
     /// Softmax or log-softmax over the features of each row.
@@ -128,6 +129,9 @@ pub struct Tile {
 }
 
 impl Tile {
+    /// The rows for which there is a part.
+    pub const ROWS: [u32; 4] = [1, 2, 4, 8];
+
     /// No product.
     pub const NONE: Self = Self { rows: 1, panels: 1, slices: 1 };
 }
@@ -150,8 +154,12 @@ pub enum When {
     Always,
     /// In programs with [`Mask::Live`].
     Masked,
-    /// In programs with a memory: `states` is not [`StateKind::Hidden`], or the kernel has one by itself.
+    /// In programs with a memory: `states` is not [`StateKind::Hidden`].
     Memory,
+    /// In programs whose hidden state waits for its projection.
+    Projected,
+    /// In programs that write the hidden state themselves.
+    Unprojected,
 }
 
 /// One binding: the WGSL variable's name is the slot's role.
@@ -166,6 +174,9 @@ pub struct Binding {
     /// When it is there.
     pub when: When,
 }
+
+/// Invocations of a workgroup of the kernels without a step's tile.
+pub const WORKGROUP: u32 = 64;
 
 impl Program {
     /// A program of a kernel without cell, mask, weights or activation.
@@ -187,6 +198,74 @@ impl Program {
             When::Always => true,
             When::Masked => self.mask == Mask::Live,
             When::Memory => self.states != StateKind::Hidden,
+            When::Projected => self.states == StateKind::Projected,
+            When::Unprojected => self.states != StateKind::Projected,
         })
+    }
+}
+
+impl Kernel {
+    /// Whether the kernel is a part of a timestep, cut by a step's tile.
+    pub fn is_step(self) -> bool {
+        matches!(self, Self::Step | Self::StepReset | Self::StepNew | Self::StepProject)
+    }
+}
+
+impl Program {
+    /// Gates of the product that a step computes; 1 elsewhere.
+    pub fn product_gates(&self) -> u32 {
+        match (self.kernel, self.cell) {
+            (Kernel::Step, Some(Cell::Lstm)) => 4,
+            (Kernel::Step, Some(Cell::Gru(_))) => 3,
+            (Kernel::StepReset, _) => 2,
+            _ => 1,
+        }
+    }
+
+    /// The override constants and their values.
+    pub fn overrides(&self) -> Vec<(&'static str, f64)> {
+        let value = |&name: &&'static str| {
+            let value = match name {
+                "PANELS" => self.tile.panels,
+                "SLICES" => self.tile.slices,
+                _ => self.activation.code(),
+            };
+            (name, f64::from(value))
+        };
+        self.kernel.declaration().overrides.iter().map(value).collect()
+    }
+
+    /// Invocations of a workgroup in x, y, z.
+    pub fn workgroup_size(&self) -> [u32; 3] {
+        let x = if self.kernel.is_step() { 4 * self.tile.panels * self.tile.slices } else { WORKGROUP };
+        [x, 1, 1]
+    }
+
+    /// Bytes of workgroup memory.
+    pub fn workgroup_bytes(&self) -> u32 {
+        match self.kernel {
+            Kernel::Softmax => 4 * WORKGROUP,
+            kernel if kernel.is_step() && self.tile.slices > 1 => {
+                16 * self.workgroup_size()[0] * self.tile.rows * self.product_gates()
+            }
+            _ => 0,
+        }
+    }
+
+    /// Iterations of all loops that one invocation runs at most, were none of them unrolled.
+    pub fn loop_iterations(&self, params: &Params) -> u64 {
+        let (rows, gates) = (u64::from(self.tile.rows), u64::from(self.product_gates()));
+        match self.kernel {
+            Kernel::Softmax => {
+                3 * u64::from(params.units * params.directions).div_ceil(u64::from(WORKGROUP))
+                    + 2 * u64::from(WORKGROUP)
+            }
+            kernel if kernel.is_step() || kernel == Kernel::Project => {
+                let turns = u64::from(params.depth / 4).div_ceil(u64::from(self.tile.slices));
+                let finish = rows * (2 + gates * (1 + u64::from(self.tile.slices)));
+                gates * (1 + rows) + turns * (1 + gates * (1 + rows)) + finish
+            }
+            _ => 0,
+        }
     }
 }

@@ -15,17 +15,20 @@ pub struct Params {
     pub directions: u32,
     /// The direction of z = 0: where in the features a step reads and writes.
     pub direction: u32,
-    /// K, the depth of the product (padded). For `Softmax`: the true features of a part.
+    /// K, the depth of the product (padded).
     pub depth: u32,
     /// Padded features of one direction's output; a row of the target has `units · directions`.
+    /// For `Project` and `Gather`: elements of a row of the target.
     pub units: u32,
+    /// `Project`: G, the gates of a panel.
+    pub gates: u32,
     /// The first panel to compute.
     pub panel: u32,
     /// How many panels.
     pub panels: u32,
-    /// The panel of the bound weights that belongs to `panel` at z = 0.
+    /// The panel of the bound weights that belongs to `panel` at z = 0. For `Gather`: the row of token `token`.
     pub weight_panel: u32,
-    /// Panels from the weights of one direction to those of the next. For `Gather`: rows likewise.
+    /// Panels from the weights of one direction to those of the next.
     pub weight_panels: u32,
     /// The row read.
     pub source_0: u32,
@@ -51,10 +54,15 @@ pub struct Params {
     pub token: u32,
     /// `Gather`: how many tokens the bound table has.
     pub tokens: u32,
-    /// Keeps the size a multiple of 16 bytes.
-    pub pad_0: u32,
-    /// Keeps the size a multiple of 16 bytes.
-    pub pad_1: u32,
+    /// `Softmax`: the true features of a part, without padding.
+    pub features: u32,
+}
+
+impl Params {
+    /// The params with each pair's second value in its first place.
+    pub(crate) fn second(self) -> Self {
+        Self { source_0: self.source_1, target_0: self.target_1, gates_0: self.gates_1, live_0: self.live_1, ..self }
+    }
 }
 
 const _: () = assert!(size_of::<Params>().is_multiple_of(16));

@@ -1,1 +1,212 @@
+//! What must hold for a plan before any executor runs it. Pure: plan and limits in, the first violation out.
+//!
+//! wgpu does not see most of this: workgroups sized by overrides, grids past the limit, rows out of a window.
 
+use super::{Dispatch, Limits, Plan, SlotKind, WINDOW_ALIGN};
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::{
+    Access, Kernel, LANES, MEMORY_UNPROJECTED, MEMORY_UPDATE, Params, Program, StateKind, Storage, WORKGROUP,
+};
+
+/// Proves that `plan` can run within `limits`.
+///
+/// # Errors
+///
+/// Kind `Limits`: the first dispatch or slot that does not fit, what it needs and what there is.
+pub fn check(plan: &Plan, limits: &Limits) -> Result<()> {
+    for slot in &plan.slots {
+        if slot.bytes > limits.buffer_bytes {
+            return Err(too_large(format!(
+                "{}: needs a buffer of {} bytes, the device's largest is {}; try a smaller batch, fewer steps a call, or another device",
+                slot.name, slot.bytes, limits.buffer_bytes
+            )));
+        }
+    }
+    let mut written: Vec<bool> = plan.slots.iter().map(|slot| matches!(slot.kind, SlotKind::Weights(_))).collect();
+    for write in &plan.writes {
+        written[write.slot] = true;
+        inside(plan, write.slot, write.offset, write.bytes, "the host writes")?;
+    }
+    for (index, step) in plan.steps.iter().enumerate() {
+        let name = plan.programs[step.program].kernel.name();
+        dispatch(plan, step, limits, &mut written).map_err(|e| e.at(format!("dispatch {index} {name}")))?;
+    }
+    for read in &plan.reads {
+        inside(plan, read.slot, read.offset, read.bytes, "the host reads")?;
+        if !written[read.slot] {
+            return Err(too_large(format!("{}: read but never written", plan.slots[read.slot].name)));
+        }
+    }
+    Ok(())
+}
+
+fn too_large(message: String) -> Error {
+    Error::new(ErrorKind::Limits, message)
+}
+
+fn inside(plan: &Plan, slot: usize, offset: u64, bytes: u64, who: &str) -> Result<()> {
+    let slot = &plan.slots[slot];
+    match offset.checked_add(bytes) {
+        Some(end) if end <= slot.bytes && offset.is_multiple_of(4) && bytes.is_multiple_of(4) => Ok(()),
+        _ => {
+            Err(too_large(format!("{}: {who} {bytes} bytes from {offset} on, the slot has {}", slot.name, slot.bytes)))
+        }
+    }
+}
+
+fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool]) -> Result<()> {
+    let (program, params) = (&plan.programs[step.program], &plan.params[step.params]);
+    program_fits(program, params, limits)?;
+    if let Some(&groups) = step.grid.iter().find(|&&groups| groups == 0 || groups > limits.workgroups) {
+        return Err(too_large(format!("a grid of {groups} workgroups, the device takes 1 to {}", limits.workgroups)));
+    }
+    let bindings: Vec<_> = program.bindings().skip(1).collect();
+    if bindings.len() != step.windows.len() {
+        return Err(too_large(format!("{} bindings declared, {} bound", bindings.len(), step.windows.len())));
+    }
+    let extents = extents(program, params, step.grid);
+    for (index, (binding, window)) in bindings.iter().zip(&step.windows).enumerate() {
+        let slot = &plan.slots[window.slot];
+        inside(plan, window.slot, window.offset, window.bytes, "a dispatch binds")?;
+        if !window.offset.is_multiple_of(WINDOW_ALIGN) {
+            return Err(too_large(format!(
+                "{}: a window at {}, not a multiple of {WINDOW_ALIGN}",
+                slot.name, window.offset
+            )));
+        }
+        if window.bytes > limits.binding_bytes {
+            return Err(too_large(format!(
+                "{}: needs a binding of {} bytes, the device's largest is {}; try a smaller batch or another device",
+                slot.name, window.bytes, limits.binding_bytes
+            )));
+        }
+        if step.windows[..index].iter().any(|other| other.slot == window.slot) {
+            return Err(too_large(format!("{}: bound twice", slot.name)));
+        }
+        let Some(&(_, elems)) = extents.iter().find(|(name, _)| *name == binding.name) else {
+            return Err(too_large(format!("{}: no extent is known", binding.name)));
+        };
+        let elem_bytes = match (binding.name, program.storage) {
+            ("weights", Storage::F16) => 2,
+            _ => 4,
+        };
+        if elems.saturating_mul(elem_bytes) > window.bytes || elems > u64::from(u32::MAX) {
+            return Err(too_large(format!(
+                "{} as {}: touches {elems} elements, {} bytes are bound",
+                slot.name, binding.name, window.bytes
+            )));
+        }
+        if !written[window.slot] && binding.access == Access::Read {
+            return Err(too_large(format!("{}: read before anything wrote it", slot.name)));
+        }
+        written[window.slot] |= binding.access == Access::ReadWrite;
+    }
+    Ok(())
+}
+
+fn program_fits(program: &Program, params: &Params, limits: &Limits) -> Result<()> {
+    let [x, y, z] = program.workgroup_size();
+    if x * y * z > limits.invocations {
+        return Err(too_large(format!(
+            "{} invocations a workgroup, the device takes {}",
+            x * y * z,
+            limits.invocations
+        )));
+    }
+    let bytes = program.workgroup_bytes();
+    if bytes > limits.workgroup_bytes {
+        return Err(too_large(format!("{bytes} bytes of workgroup memory, the device has {}", limits.workgroup_bytes)));
+    }
+    let iterations = program.loop_iterations(params);
+    if iterations > u64::from(limits.loop_iterations) {
+        return Err(too_large(format!(
+            "{iterations} iterations of loops an invocation, the device is trusted with {}; a depth of {} is too much for it",
+            limits.loop_iterations, params.depth
+        )));
+    }
+    Ok(())
+}
+
+/// How many elements of each binding a dispatch reaches, from the start of the window.
+fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Vec<(&'static str, u64)> {
+    let last = |first: u32, second: u32| u64::from(if grid[2] > 1 { first.max(second) } else { first });
+    let n = u64::from;
+    let lanes = LANES as u64;
+    let (rows, batch, directions, depth, units) = (n(p.rows), n(p.batch), n(p.directions), n(p.depth), n(p.units));
+    let width = directions * units;
+    let (source, target) = (last(p.source_0, p.source_1), last(p.target_0, p.target_1));
+    let panels = n(p.weight_panel) + n(grid[2] - 1) * n(p.weight_panels) + n(p.panels);
+    let weights = |gates: u64| ("weights", panels * (depth + 1) * gates * lanes);
+    let x_gates = program.cell.map_or(1, |cell| cell.gates() as u64);
+    let gates = ("gates", (last(p.gates_0, p.gates_1) + 1) * batch * units * x_gates);
+    let live = ("live", (last(p.live_0, p.live_1) + 1) * batch);
+    let memory = |rows: u64, width: u64| ("memory", rows * batch * width);
+    let hidden = |row: u64, width: u64| ("hidden", (row + 1) * batch * width);
+    let product = n(program.product_gates());
+    match program.kernel {
+        Kernel::Project => {
+            vec![weights(n(p.gates)), ("source", (source + rows) * depth), ("result", (target + rows) * units)]
+        }
+        Kernel::Step if program.states == StateKind::Projected => vec![
+            weights(product),
+            gates,
+            live,
+            hidden(source, directions * depth),
+            memory(n(p.memory_in.max(p.memory_out)).max(MEMORY_UNPROJECTED as u64) + 1, width),
+        ],
+        Kernel::Step => vec![
+            weights(product),
+            gates,
+            live,
+            hidden(source.max(target), width),
+            memory(n(p.memory_in.max(p.memory_out)) + 1, width),
+        ],
+        Kernel::StepReset => {
+            vec![weights(product), gates, hidden(source, width), memory(MEMORY_UPDATE as u64 + 1, width)]
+        }
+        Kernel::StepNew => vec![
+            weights(product),
+            gates,
+            live,
+            memory(MEMORY_UPDATE as u64 + 1, width),
+            hidden(source.max(target), width),
+        ],
+        Kernel::StepProject => vec![
+            weights(product),
+            memory(MEMORY_UNPROJECTED as u64 + 1, directions * depth),
+            live,
+            hidden(source.max(target), width),
+        ],
+        Kernel::Gather => vec![
+            ("weights", (n(p.weight_panel) + n(p.tokens)) * units),
+            ("tokens", source + rows),
+            ("result", (target + rows) * units),
+        ],
+        Kernel::OneHot => vec![("tokens", source + rows), ("result", (target + rows) * units)],
+        Kernel::Pick => vec![("source", (source + 1) * batch * width), ("result", batch * width)],
+        Kernel::Blank => {
+            vec![("source", (source + rows) * width), ("live", n(p.live_0) + rows), ("result", (target + rows) * width)]
+        }
+        Kernel::Softmax | Kernel::Activate => {
+            vec![("source", (source + rows) * width), ("result", (target + rows) * width)]
+        }
+    }
+}
+
+/// Whether the grid of `step` reaches every row and panel its params speak of. `lower` is tested with it.
+pub fn covers(plan: &Plan, step: &Dispatch) -> bool {
+    let (program, p) = (&plan.programs[step.program], &plan.params[step.params]);
+    let [x, y, _] = step.grid.map(u64::from);
+    let columns = |elems: u32| x * u64::from(WORKGROUP) * 4 >= u64::from(elems);
+    let tile_rows = u64::from(program.tile.rows);
+    match program.kernel {
+        Kernel::Project => y * tile_rows >= u64::from(p.rows) && columns(p.panels * p.gates * LANES as u32),
+        kernel if kernel.is_step() => {
+            y * tile_rows >= u64::from(p.batch) && x * u64::from(program.tile.panels) >= u64::from(p.panels)
+        }
+        Kernel::Pick => y >= u64::from(p.batch) && columns(p.units),
+        Kernel::Softmax => y >= u64::from(p.rows),
+        Kernel::Gather | Kernel::OneHot => y >= u64::from(p.rows) && columns(p.units),
+        _ => y >= u64::from(p.rows) && columns(p.units * p.directions),
+    }
+}

@@ -1,1 +1,207 @@
+//! Model + Layout + Shape + Limits + Tuning → Plan: every decision about a call.
+//!
+//! A model is flattened into operations; consecutive operations that go forward in time form a group, which runs
+//! chunk of time by chunk of time, so that scratch memory does not grow with T. A bidirectional layer needs the
+//! whole sequence before and after it: it is a group of its own. Knows no bytes and no device beyond its limits.
 
+mod emit;
+mod ops;
+mod slots;
+
+use std::collections::HashMap;
+
+use super::tune::Tuning;
+use super::{Dispatch, Feed, Fetch, Limits, Plan, Read, Shape, SlotId, SlotKind, Write, check};
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::{Mask, Params, Program, Storage};
+use crate::layout::{Layout, depth};
+use crate::model::{Flow, Model};
+use ops::{Op, Sequence};
+
+/// Timesteps of a chunk are a multiple of this, so that every chunk's window starts at a multiple of
+/// [`WINDOW_ALIGN`](super::WINDOW_ALIGN): a row of a sequence has at least 16 elements of 4 bytes.
+const CHUNK_ALIGN: usize = 4;
+
+/// Decides how a call of `shape` runs.
+///
+/// # Errors
+///
+/// Kind `Limits` where it does not fit `limits`, whatever is tried but a smaller batch.
+pub fn lower(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuning: &Tuning) -> Result<Plan> {
+    let ops = ops::flatten(model, layout, shape)?;
+    let input = input_features(model)?.map_or(1, depth);
+    let mut lowering = Lowering {
+        model,
+        layout,
+        shape,
+        limits,
+        tuning,
+        chunk: chunk_length(&ops, input, shape, limits, tuning),
+        plan: Plan {
+            title: title(model, layout, shape),
+            shape,
+            slots: Vec::new(),
+            programs: Vec::new(),
+            params: Vec::new(),
+            writes: Vec::new(),
+            steps: Vec::new(),
+            reads: Vec::new(),
+        },
+        programs: HashMap::new(),
+        params: HashMap::new(),
+        weights: HashMap::new(),
+        tokens: None,
+        live: None,
+        gates: None,
+        last_final: None,
+    };
+    lowering.run(&ops)?;
+    check::check(&lowering.plan, limits)?;
+    Ok(lowering.plan)
+}
+
+/// A stretch of time: steps `start .. start + len`, the `index`-th.
+#[derive(Clone, Copy, Debug)]
+struct Chunk {
+    index: usize,
+    start: usize,
+    len: usize,
+}
+
+struct Lowering<'a> {
+    model: &'a Model,
+    layout: &'a Layout,
+    shape: Shape,
+    limits: &'a Limits,
+    tuning: &'a Tuning,
+    /// Timesteps of a full chunk.
+    chunk: usize,
+    plan: Plan,
+    programs: HashMap<Program, usize>,
+    params: HashMap<Params, usize>,
+    /// The slot of each packed buffer that is bound.
+    weights: HashMap<usize, SlotId>,
+    tokens: Option<SlotId>,
+    live: Option<SlotId>,
+    gates: Option<SlotId>,
+    /// The final hidden state of the last recurrent layer so far.
+    last_final: Option<Sequence>,
+}
+
+impl Lowering<'_> {
+    fn run(&mut self, ops: &[Op]) -> Result<()> {
+        self.inputs(ops)?;
+        let mut stages = Vec::with_capacity(ops.len());
+        let mut value = self.features();
+        for (index, op) in ops.iter().enumerate() {
+            let stage = self.stage(op, value, self.span(ops, index))?;
+            value = stage.result();
+            stages.push(stage);
+        }
+
+        let mut first = 0;
+        while first < stages.len() {
+            // Stages that stream run together, chunk by chunk; any other runs alone.
+            let streaming = stages[first..].iter().take_while(|stage| stage.streams()).count();
+            let group = &stages[first..first + streaming.max(1)];
+            for chunk in self.chunks(group[0].time(self.shape)) {
+                for stage in group {
+                    self.emit(stage, chunk);
+                }
+            }
+            for stage in group {
+                self.finals(stage);
+            }
+            first += group.len();
+        }
+        let output = value.ok_or_else(|| Error::new(ErrorKind::Model, "the model has no layer that gives features"))?;
+        self.read_output(output);
+        Ok(())
+    }
+
+    fn chunks(&self, time: usize) -> Vec<Chunk> {
+        (0..time)
+            .step_by(self.chunk)
+            .enumerate()
+            .map(|(index, start)| Chunk { index, start, len: self.chunk.min(time - start) })
+            .collect()
+    }
+
+    fn read_output(&mut self, output: Sequence) {
+        let time = match output.axis {
+            ops::Axis::Steps => self.shape.time,
+            ops::Axis::Rows => 1,
+        };
+        self.read(Fetch::Output, output.slot, output.first, time);
+    }
+
+    /// Reads `rows` rows of `[B][width]` of a slot from `first` on.
+    fn read(&mut self, fetch: Fetch, slot: SlotId, first: usize, rows: usize) {
+        if self.plan.slots[slot].kind == SlotKind::Scratch {
+            self.plan.slots[slot].kind = SlotKind::Output;
+        }
+        let row = self.row_bytes(slot);
+        self.plan.reads.push(Read { fetch, slot, offset: first as u64 * row, bytes: rows as u64 * row });
+    }
+
+    /// Writes `feed` into row `row` of a slot.
+    fn write(&mut self, feed: Feed, slot: SlotId, row: usize, rows: usize) {
+        let bytes = self.row_bytes(slot);
+        self.plan.writes.push(Write { feed, slot, offset: row as u64 * bytes, bytes: rows as u64 * bytes });
+    }
+
+    fn program(&mut self, program: Program) -> usize {
+        let Plan { programs, .. } = &mut self.plan;
+        *self.programs.entry(program).or_insert_with(|| {
+            programs.push(program);
+            programs.len() - 1
+        })
+    }
+
+    fn dispatch(&mut self, program: Program, params: Params, grid: [usize; 3], windows: Vec<super::Window>) {
+        let program = self.program(program);
+        let Plan { params: all, .. } = &mut self.plan;
+        let params = *self.params.entry(params).or_insert_with(|| {
+            all.push(params);
+            all.len() - 1
+        });
+        // A grid past 32 bits is past every limit too: saturating keeps it for `check` to refuse.
+        let grid = grid.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        self.plan.steps.push(Dispatch { program, params, grid, windows });
+    }
+}
+
+/// Timesteps of a chunk: as many as the scratch budget and the binding limit allow, never fewer than the alignment.
+fn chunk_length(ops: &[Op], input: usize, shape: Shape, limits: &Limits, tuning: &Tuning) -> usize {
+    let batch = shape.batch as u64;
+    let step_bytes = batch * ops.iter().map(Op::step_bytes).sum::<u64>().max(1);
+    let widest = batch * ops.iter().map(Op::widest_bytes).max().unwrap_or(1).max(4 * input as u64);
+    // A window may start up to CHUNK_ALIGN rows early, and holds the rows before and after the chunk.
+    let bound = (limits.binding_bytes / widest.max(1)).saturating_sub(2 + CHUNK_ALIGN as u64);
+    let wanted = (tuning.chunk_bytes() / step_bytes).min(bound);
+    let aligned = wanted / CHUNK_ALIGN as u64 * CHUNK_ALIGN as u64;
+    // Where even this is too much, `check` refuses the plan.
+    let steps = usize::try_from(aligned).unwrap_or(usize::MAX).max(CHUNK_ALIGN);
+    steps.min(shape.time)
+}
+
+fn title(model: &Model, layout: &Layout, shape: Shape) -> String {
+    let layers: Vec<String> = model.layers.iter().map(|layer| layer.kind.to_string()).collect();
+    let storage = match layout.storage {
+        Storage::F32 => "f32",
+        Storage::F16 => "f16",
+    };
+    let mask = match shape.mask {
+        Mask::All => "",
+        Mask::Live => " masked",
+    };
+    format!("{}  T={} B={} {storage}{mask}", layers.join(" → "), shape.time, shape.batch)
+}
+
+/// The features that flow into the first layer, if it takes features.
+fn input_features(model: &Model) -> Result<Option<crate::model::Features>> {
+    Ok(match model.input()? {
+        Flow::Steps(features) | Flow::Rows(features) => Some(features),
+        Flow::Tokens(_) => None,
+    })
+}

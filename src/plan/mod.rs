@@ -98,8 +98,8 @@ pub enum Feed {
     },
 }
 
-/// What a host writes for a [`Feed`].
-#[derive(Clone, Debug, PartialEq)]
+/// The data of a [`Feed`].
+#[derive(Clone, Debug)]
 pub enum FeedData {
     /// 32-bit floats.
     F32(Vec<f32>),

@@ -1,1 +1,146 @@
+//! The plan as text: stable, so that a change of strategy shows in review as a change of text.
 
+use std::fmt;
+
+use super::{Dispatch, Feed, Fetch, Plan, SlotKind};
+use crate::cell::Activation;
+use crate::kernel::{Access, Mask, Params, Program, StateKind, Storage};
+
+/// Dispatches in a row that differ in their params alone are shown by the first two and the last.
+const SHOWN: usize = 3;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "plan {}", self.title)?;
+        for (id, slot) in self.slots.iter().enumerate() {
+            let what = match slot.kind {
+                SlotKind::Weights(_) => "weights",
+                SlotKind::Input => "input",
+                SlotKind::Index => "index",
+                SlotKind::Scratch => "scratch",
+                SlotKind::Output => "output",
+            };
+            writeln!(f, " s{id:<3} {:<20} {what:<8} {:?} {} bytes", slot.name, slot.dims, slot.bytes)?;
+        }
+        for write in &self.writes {
+            writeln!(f, " write {} → s{} +{} {} bytes", write.feed, write.slot, write.offset, write.bytes)?;
+        }
+        let mut index = 0;
+        while index < self.steps.len() {
+            let alike = self.alike(index);
+            let shown = if alike > SHOWN { SHOWN - 1 } else { alike };
+            for step in index..index + shown {
+                self.step(f, step)?;
+            }
+            if alike > shown {
+                writeln!(f, " … {} more, one step each", alike - shown - 1)?;
+                self.step(f, index + alike - 1)?;
+            }
+            index += alike;
+        }
+        for read in &self.reads {
+            writeln!(f, " read s{} +{} {} bytes as {}", read.slot, read.offset, read.bytes, read.fetch)?;
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// How many dispatches from `index` on differ in their params alone.
+    fn alike(&self, index: usize) -> usize {
+        let key = |step: &Dispatch| (step.program, step.grid, step.windows.clone());
+        let first = key(&self.steps[index]);
+        self.steps[index..].iter().take_while(|step| key(step) == first).count()
+    }
+
+    fn step(&self, f: &mut fmt::Formatter<'_>, index: usize) -> fmt::Result {
+        let step = &self.steps[index];
+        let program = &self.programs[step.program];
+        let [x, y, z] = step.grid;
+        write!(f, " {index:<4} {program} grid {x}x{y}x{z} ")?;
+        for (binding, window) in program.bindings().skip(1).zip(&step.windows) {
+            let access = if binding.access == Access::Read { "r" } else { "rw" };
+            write!(f, " {access} s{}", window.slot)?;
+            if window.bytes != self.slots[window.slot].bytes {
+                write!(f, "[{}..{}]", window.offset, window.offset + window.bytes)?;
+            }
+        }
+        writeln!(f, "  {}", Brief(&self.params[step.params]))
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kernel.name())?;
+        if let Some(cell) = self.cell {
+            write!(f, " {cell}")?;
+        }
+        if self.states == StateKind::Projected {
+            f.write_str(" projected")?;
+        }
+        if self.activation != Activation::Linear {
+            write!(f, " {}", self.activation.name())?;
+        }
+        if self.storage == Storage::F16 {
+            f.write_str(" f16")?;
+        }
+        if self.mask == Mask::Live {
+            f.write_str(" masked")?;
+        }
+        let tile = self.tile;
+        if tile != crate::kernel::Tile::NONE {
+            write!(f, " tile {}r{}p{}s", tile.rows, tile.panels, tile.slices)?;
+        }
+        Ok(())
+    }
+}
+
+/// The params that are not zero.
+struct Brief<'a>(&'a Params);
+
+impl fmt::Display for Brief<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let p = self.0;
+        let both = [
+            ("source", p.source_0, p.source_1),
+            ("target", p.target_0, p.target_1),
+            ("gates", p.gates_0, p.gates_1),
+            ("live", p.live_0, p.live_1),
+        ];
+        write!(f, "rows {}", p.rows)?;
+        if p.depth > 0 {
+            write!(f, " depth {}", p.depth)?;
+        }
+        if p.panels > 0 {
+            write!(f, " panels {}..{}", p.panel, u64::from(p.panel) + u64::from(p.panels))?;
+        }
+        for (name, first, second) in both {
+            if (first, second) != (0, 0) {
+                write!(f, " {name} {first}/{second}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Features => f.write_str("features"),
+            Self::Tokens => f.write_str("tokens"),
+            Self::Live => f.write_str("live"),
+            Self::Hidden { stack, layer } => write!(f, "h_0 of stack {stack} layer {layer}"),
+            Self::Memory { stack, layer } => write!(f, "c_0 of stack {stack} layer {layer}"),
+        }
+    }
+}
+
+impl fmt::Display for Fetch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Output => f.write_str("output"),
+            Self::Hidden { stack, layer } => write!(f, "h_n of stack {stack} layer {layer}"),
+            Self::Memory { stack, layer } => write!(f, "c_n of stack {stack} layer {layer}"),
+        }
+    }
+}

@@ -1,1 +1,93 @@
+//! Choosing: how a product is cut over invocations, how much scratch a call may take. The only place with opinions
+//! about devices; every number has its reason beside it.
 
+use super::Limits;
+use crate::kernel::Tile;
+
+/// What a plan is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// The CPU executor.
+    Host,
+    /// A GPU that is a CPU: lavapipe, SwiftShader, WARP.
+    Software,
+    /// A GPU.
+    Gpu,
+}
+
+/// The sizes of a product.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    /// Rows of the source.
+    pub rows: usize,
+    /// K, padded.
+    pub depth: usize,
+    /// Panels of 16 units, over all directions.
+    pub panels: usize,
+    /// Gates.
+    pub gates: usize,
+}
+
+/// The choices for a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    target: Target,
+}
+
+impl Tuning {
+    /// The choices for `target`.
+    pub fn of(target: Target) -> Self {
+        Self { target }
+    }
+
+    /// Bytes that the hoisted gates and the other sequences of a chunk may take.
+    ///
+    /// On a host a chunk should stay in the caches; on a GPU it should be long, since each costs a dispatch a layer.
+    pub fn chunk_bytes(&self) -> u64 {
+        match self.target {
+            Target::Host => 4 << 20,
+            Target::Software | Target::Gpu => 16 << 20,
+        }
+    }
+
+    /// The tile of the hoisted product and of linear layers: every weight loaded serves `rows` rows.
+    pub fn project(&self, product: Product) -> Tile {
+        Tile { rows: rows_for(product.rows), ..Tile::NONE }
+    }
+
+    /// The tile of a timestep.
+    ///
+    /// Rows first: a weight loaded once serves them all. Then, on a GPU, slices of the depth until there are some
+    /// 16,384 invocations: at batch 1 the units alone leave a GPU almost idle. A software GPU has as many lanes as a
+    /// CPU has, and pays for the barrier that slices need.
+    pub fn step(&self, product: Product, limits: &Limits) -> Tile {
+        let rows = rows_for(product.rows);
+        match self.target {
+            Target::Host => Tile::NONE,
+            Target::Software => Tile { rows, panels: 2.min(product.panels).max(1) as u32, slices: 1 },
+            Target::Gpu => {
+                let invocations = |slices: u32| {
+                    product.panels as u64 * 4 * u64::from(slices) * product.rows.div_ceil(rows as usize) as u64
+                };
+                let fits = |slices: u32| {
+                    let bytes = 16 * 4 * u64::from(slices) * u64::from(rows) * product.gates as u64;
+                    bytes <= u64::from(limits.workgroup_bytes)
+                        && 4 * slices <= limits.invocations
+                        && slices as usize <= product.depth / 4
+                };
+                let mut slices = 1;
+                while invocations(slices) < 16_384 && fits(slices * 2) {
+                    slices *= 2;
+                }
+                // A workgroup of fewer than 32 lanes wastes a subgroup.
+                let panels = (32 / (4 * slices)).clamp(1, product.panels as u32);
+                Tile { rows, panels, slices }
+            }
+        }
+    }
+}
+
+/// The smallest tile that takes all rows, up to the largest there is.
+fn rows_for(rows: usize) -> u32 {
+    Tile::ROWS.into_iter().find(|&tile| tile as usize >= rows).unwrap_or(8)
+}

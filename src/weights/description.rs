@@ -84,9 +84,7 @@ fn tell_classes(model: &mut Model) -> Result<()> {
 fn layer(value: Value, tensors: &Tensors) -> Result<Layer> {
     let mut keys = Keys::of(value)?;
     let known: Vec<(Value, &str)> = TYPES.iter().map(|&name| (json!(name), name)).collect();
-    let Some(name) = keys.word("type", &known)? else {
-        return Err(wrong(format!("type: expected one of {}, got nothing", TYPES.join(", "))));
-    };
+    let name = keys.needed_word("type", &known)?;
     let weights = keys.text("weights")?.unwrap_or_default();
     let under = Under { tensors, prefix: &weights };
     let kind = match name {
@@ -123,10 +121,9 @@ fn one_hot(mut keys: Keys) -> Result<LayerKind> {
 }
 
 fn select(mut keys: Keys) -> Result<LayerKind> {
-    let what = keys.word("what", &SELECTS.map(|(word, select)| (json!(word), select)))?;
+    let select = keys.needed_word("what", &SELECTS.map(|(word, select)| (json!(word), select)))?;
     keys.finish()?;
-    let words = SELECTS.map(|(word, _)| word).join(", ");
-    Ok(LayerKind::Select(what.ok_or_else(|| wrong(format!("what: expected one of {words}, got nothing")))?))
+    Ok(LayerKind::Select(select))
 }
 
 fn activations() -> [(Value, Activation); 6] {
@@ -134,12 +131,9 @@ fn activations() -> [(Value, Activation); 6] {
 }
 
 fn activation(mut keys: Keys) -> Result<LayerKind> {
-    let activation = keys.word("activation", &activations())?;
+    let activation = keys.needed_word("activation", &activations())?;
     keys.finish()?;
-    let words = Activation::ALL.map(Activation::name).join(", ");
-    Ok(LayerKind::Activation(
-        activation.ok_or_else(|| wrong(format!("activation: expected one of {words}, got nothing")))?,
-    ))
+    Ok(LayerKind::Activation(activation))
 }
 
 fn linear(mut keys: Keys, under: &Under<'_>) -> Result<LayerKind> {

@@ -40,10 +40,14 @@ impl Keys {
 
     /// One of `words`: each is what the JSON says, and what it means.
     pub(super) fn word<T: Copy>(&mut self, key: &'static str, words: &[(Value, T)]) -> Result<Option<T>> {
-        let list = words.iter().map(|(word, _)| word.to_string()).collect::<Vec<_>>().join(", ");
-        self.convert(key, &format!("one of {list}"), |value| {
+        self.convert(key, &format!("one of {}", list(words)), |value| {
             words.iter().find(|(word, _)| word == value).map(|&(_, meaning)| meaning)
         })
+    }
+
+    /// As [`word`](Self::word), where the key may not be left out.
+    pub(super) fn needed_word<T: Copy>(&mut self, key: &'static str, words: &[(Value, T)]) -> Result<T> {
+        self.word(key, words)?.ok_or_else(|| wrong(format!("{key}: expected one of {}, got nothing", list(words))))
     }
 
     /// No key may be left.
@@ -68,6 +72,10 @@ impl Keys {
             },
         }
     }
+}
+
+fn list<T>(words: &[(Value, T)]) -> String {
+    words.iter().map(|(word, _)| word.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn wrong(message: String) -> Error {

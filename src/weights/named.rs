@@ -3,6 +3,7 @@
 //! The one place where every shape is checked. Knows models and names; knows no file format.
 
 use std::collections::HashMap;
+use std::iter;
 
 use ndarray::{Array1, Array2};
 
@@ -22,39 +23,33 @@ pub(super) struct Needed {
 }
 
 /// The tensors that `layer` needs, in the order in which `LayerWeights` holds them.
-pub(super) fn needed(layer: &LayerKind) -> Vec<Needed> {
+///
+/// Lazy: a description may claim more layers than memory could list, and the first missing tensor ends the search.
+pub(super) fn needed(layer: &LayerKind) -> Box<dyn Iterator<Item = Needed> + '_> {
     let tensor = |local: &str, shape: &[usize]| Needed { local: local.to_owned(), shape: shape.to_vec() };
     match layer {
-        LayerKind::Embedding(e) => vec![tensor(WEIGHT, &[e.num_embeddings, e.embedding_dim])],
-        LayerKind::Recurrent(stack) => needed_by_stack(stack),
+        LayerKind::Embedding(e) => Box::new(iter::once(tensor(WEIGHT, &[e.num_embeddings, e.embedding_dim]))),
+        LayerKind::Recurrent(stack) => {
+            Box::new(cells(stack).flat_map(|(stacked, way)| needed_by_cell(stack, stacked, way)))
+        }
         LayerKind::Linear(l) => {
             let bias = (l.bias != Bias::None).then(|| tensor(BIAS, &[l.out_features]));
-            [tensor(WEIGHT, &[l.out_features, l.in_features])].into_iter().chain(bias).collect()
+            Box::new(iter::once(tensor(WEIGHT, &[l.out_features, l.in_features])).chain(bias))
         }
-        LayerKind::OneHot(_) | LayerKind::Select(_) | LayerKind::Activation(_) => Vec::new(),
+        LayerKind::OneHot(_) | LayerKind::Select(_) | LayerKind::Activation(_) => Box::new(iter::empty()),
     }
 }
 
-fn needed_by_stack(stack: &Recurrent) -> Vec<Needed> {
+fn needed_by_cell(stack: &Recurrent, stacked: usize, way: Way) -> impl Iterator<Item = Needed> {
     let rows = stack.cell.gates() * stack.hidden_size;
-    let mut needed = Vec::new();
-    for (stacked, way) in cells(stack) {
-        let mut need = |part, shape: &[usize]| {
-            needed.push(Needed { local: cell_tensor(part, stacked, way), shape: shape.to_vec() });
-        };
-        need(Part::WX, &[rows, stack.layer_input(stacked).len()]);
-        need(Part::WH, &[rows, stack.state_size()]);
-        if stack.bias != Bias::None {
-            need(Part::BX, &[rows]);
-        }
-        if stack.bias == Bias::Two {
-            need(Part::BH, &[rows]);
-        }
-        if let Some(proj_size) = stack.proj_size {
-            need(Part::WR, &[proj_size, stack.hidden_size]);
-        }
-    }
-    needed
+    let parts = [
+        Some((Part::WX, vec![rows, stack.layer_input(stacked).len()])),
+        Some((Part::WH, vec![rows, stack.state_size()])),
+        (stack.bias != Bias::None).then(|| (Part::BX, vec![rows])),
+        (stack.bias == Bias::Two).then(|| (Part::BH, vec![rows])),
+        stack.proj_size.map(|proj_size| (Part::WR, vec![proj_size, stack.hidden_size])),
+    ];
+    parts.into_iter().flatten().map(move |(part, shape)| Needed { local: cell_tensor(part, stacked, way), shape })
 }
 
 /// The cells of a stack: layer-major, forward before reverse.
@@ -88,7 +83,7 @@ impl Weights {
             }
         }
         let layers = model.layers.iter().map(|layer| {
-            let own = needed(&layer.kind).into_iter().map(|Needed { local, .. }| {
+            let own = needed(&layer.kind).map(|Needed { local, .. }| {
                 let name = layer.weights.clone() + &local;
                 let uses = uses.get_mut(&name).expect("every needed name was counted");
                 *uses -= 1;
@@ -114,17 +109,18 @@ impl Weights {
         let mut tensors = Tensors::new();
         for (index, (layer, weights)) in model.layers.iter().zip(&self.layers).enumerate() {
             let place = || place(index, layer);
-            let (needed, arrays) = (needed(&layer.kind), weights.arrays());
-            if needed.len() != arrays.len() {
-                let message = format!("expected {} tensors, got {}", needed.len(), arrays.len());
+            let arrays = weights.arrays();
+            let count = needed(&layer.kind).count();
+            if count != arrays.len() {
+                let message = format!("expected {count} tensors, got {}", arrays.len());
                 return Err(Error::new(ErrorKind::Weights, message).at(place()));
             }
-            for (Needed { local, shape }, tensor) in needed.into_iter().zip(arrays) {
+            for (Needed { local, shape }, tensor) in needed(&layer.kind).zip(arrays) {
                 let name = layer.weights.clone() + &local;
                 if shape != tensor.shape {
                     return Err(misshapen(&layer.kind, &name, &shape, &tensor.shape).at(place()));
                 }
-                if tensors.get(&name).is_some_and(|other| *other != tensor) {
+                if tensors.get(&name).is_some_and(|other| !same_bits(other, &tensor)) {
                     let message =
                         format!("{name}: another layer has a tensor of that name; give each its own \"weights\"");
                     return Err(Error::new(ErrorKind::Model, message).at(place()));
@@ -152,7 +148,7 @@ impl LayerWeights {
                     products.into_iter().chain(biases).chain(cell.w_r.as_ref().map(matrix)).collect::<Vec<_>>()
                 })
                 .collect(),
-            Self::Linear { w, b } => std::iter::once(matrix(w)).chain(b.as_ref().map(vector)).collect(),
+            Self::Linear { w, b } => iter::once(matrix(w)).chain(b.as_ref().map(vector)).collect(),
         }
     }
 }
@@ -188,6 +184,11 @@ fn vector(tensor: Tensor) -> Array1<f32> {
     Array1::from_vec(tensor.data)
 }
 
+/// Equality in which a NaN is itself.
+fn same_bits(a: &Tensor, b: &Tensor) -> bool {
+    a.shape == b.shape && bytemuck::cast_slice::<f32, u32>(&a.data) == bytemuck::cast_slice::<f32, u32>(&b.data)
+}
+
 fn take(tensors: &mut Tensors, name: &str) -> Option<Tensor> {
     match tensors.remove(name) {
         Some(Entry::Read(tensor)) => Some(tensor),
@@ -217,11 +218,15 @@ fn check_one(layer: &Layer, local: &str, shape: &[usize], tensors: &Tensors) -> 
             "{name}: expected elements of type F32, F16, BF16 or F64, got {dtype}; save it as one of them"
         )),
         Some(Entry::Read(tensor)) if tensor.shape != shape => Err(misshapen(&layer.kind, &name, shape, &tensor.shape)),
-        Some(Entry::Read(tensor)) if tensor.data.len() != shape.iter().product::<usize>() => {
+        Some(Entry::Read(tensor)) if Some(tensor.data.len()) != elems(shape) => {
             wrong(format!("{name}: expected the elements of {shape:?}, got {}", tensor.data.len()))
         }
         Some(Entry::Read(_)) => Ok(()),
     }
+}
+
+fn elems(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n))
 }
 
 /// The error for a tensor of the wrong shape, with a guess at why.

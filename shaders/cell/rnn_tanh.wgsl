@@ -1,0 +1,7 @@
+// Simple (Elman) RNN: h' = tanh(x + r).
+const GATES: u32 = 1u;
+const STATES: u32 = 1u;
+
+fn cell_update(x: array<vec4<f32>, GATES>, r: array<vec4<f32>, GATES>, s: array<vec4<f32>, STATES>) -> array<vec4<f32>, STATES> {
+    return array<vec4<f32>, STATES>(hyperbolic_tangent(x[0] + r[0]));
+}

@@ -1,0 +1,15 @@
+// An elementwise activation. See src/kernel/catalog.rs.
+const WORKGROUP: u32 = 64u;
+
+@group(0) @binding(1) var<storage, read> source: array<vec4<f32>>; // [..][D · units]
+@group(0) @binding(2) var<storage, read_write> result: array<vec4<f32>>; // [..][D · units]
+
+@compute @workgroup_size(WORKGROUP)
+fn activate(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let width = params.directions * params.units / 4u;
+    let c = group.x * WORKGROUP + lane;
+    if c < width {
+        let at = group.y * width + c;
+        result[params.target_0 * width + at] = activate_chosen(source[params.source_0 * width + at]);
+    }
+}

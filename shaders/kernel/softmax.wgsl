@@ -1,0 +1,51 @@
+// Softmax (ACTIVATION 4) or log-softmax (5) over the features of a row, a workgroup a row. See src/kernel/catalog.rs.
+const WORKGROUP: u32 = 64u;
+override ACTIVATION: u32 = 4u;
+
+@group(0) @binding(1) var<storage, read> source: array<f32>; // [..][D · units]
+@group(0) @binding(2) var<storage, read_write> result: array<f32>; // [..][D · units]
+
+var<workgroup> parts: array<f32, WORKGROUP>;
+
+// Whether feature c is one, and not padding.
+fn is_feature(c: u32) -> bool {
+    return c % params.units < params.features;
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn softmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let width = params.directions * params.units;
+    let read_at = (params.source_0 + group.y) * width;
+    let write_at = (params.target_0 + group.y) * width;
+
+    var highest = -3.4e38;
+    for (var c = lane; c < width; c += WORKGROUP) {
+        highest = max(highest, select(-3.4e38, source[read_at + c], is_feature(c)));
+    }
+    parts[lane] = highest;
+    // Makes every lane's maximum visible to all.
+    workgroupBarrier();
+    for (var i = 0u; i < WORKGROUP; i++) {
+        highest = max(highest, parts[i]);
+    }
+    // Keeps the sums below from overwriting maxima that another lane still reads.
+    workgroupBarrier();
+
+    var sum = 0.0;
+    for (var c = lane; c < width; c += WORKGROUP) {
+        sum += select(0.0, exp_bounded(vec4(source[read_at + c] - highest)).x, is_feature(c));
+    }
+    parts[lane] = sum;
+    // Makes every lane's sum visible to all.
+    workgroupBarrier();
+    var total = 0.0;
+    for (var i = 0u; i < WORKGROUP; i++) {
+        total += parts[i];
+    }
+
+    for (var c = lane; c < width; c += WORKGROUP) {
+        let shifted = source[read_at + c] - highest;
+        let value = select(exp_bounded(vec4(shifted)).x / total, shifted - log(total), ACTIVATION == 5u);
+        result[write_at + c] = select(0.0, value, is_feature(c));
+    }
+}

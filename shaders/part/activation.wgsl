@@ -1,0 +1,28 @@
+// Activations, four units at a time, with error bounds that do not depend on the driver's exp and tanh:
+// Metal's tanh gave 0 and NaN for large arguments, and a fast exp made LSTM units collapse.
+
+// exp(x), x clamped to [-87, 88]: x = n ln 2 + r with |r| <= 0.35, e^r by its series to r^7 (relative error 2e-7).
+fn exp_bounded(x: vec4<f32>) -> vec4<f32> {
+    let clamped = clamp(x, vec4(-87.0), vec4(88.0));
+    let n = round(clamped * 1.44269504);
+    let r = (clamped - n * 0.693359375) + n * 2.12194440e-4;
+    let series = 1.0 + r * (1.0 + r * (0.5 + r * (0.16666667 + r * (0.041666667 + r * (0.0083333333
+        + r * (0.0013888889 + r * 1.984127e-4))))));
+    return series * bitcast<vec4<f32>>((vec4<i32>(n) + 127) << vec4(23u));
+}
+
+fn sigmoid(x: vec4<f32>) -> vec4<f32> {
+    return 1.0 / (1.0 + exp_bounded(-x));
+}
+
+// Near zero Lambert's continued fraction (relative error below 1e-7 for |x| < 0.625), elsewhere by exp.
+fn hyperbolic_tangent(x: vec4<f32>) -> vec4<f32> {
+    let s = x * x;
+    let near = x * (945.0 + s * (105.0 + s)) / (945.0 + s * (420.0 + s * 15.0));
+    let far = sign(x) * (1.0 - 2.0 / (exp_bounded(2.0 * abs(x)) + 1.0));
+    return select(far, near, abs(x) < vec4(0.625));
+}
+
+fn relu(x: vec4<f32>) -> vec4<f32> {
+    return max(x, vec4(0.0));
+}

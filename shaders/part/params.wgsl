@@ -1,0 +1,34 @@
+// Params: what a dispatch is told at run time. The twin of src/kernel/params.rs, where each member is explained.
+struct Params {
+    rows: u32,
+    batch: u32,
+    directions: u32,
+    direction: u32,
+    depth: u32,
+    units: u32,
+    gates: u32,
+    panel: u32,
+    panels: u32,
+    weight_panel: u32,
+    weight_panels: u32,
+    source_0: u32,
+    source_1: u32,
+    target_0: u32,
+    target_1: u32,
+    gates_0: u32,
+    gates_1: u32,
+    live_0: u32,
+    live_1: u32,
+    memory_in: u32,
+    memory_out: u32,
+    token: u32,
+    tokens: u32,
+    features: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+
+// The member of a pair that belongs to direction z of the dispatch.
+fn of_direction(z: u32, first: u32, second: u32) -> u32 {
+    return select(second, first, z == 0u);
+}

@@ -1,0 +1,42 @@
+// Who computes what in a step: a workgroup has PANELS panels of 16 units, SLICES slices of the depth, and four lanes
+// of four units each for every panel and slice.
+override PANELS: u32 = 1u;
+
+struct Place {
+    quad: u32,      // which four units of the panel
+    slice: u32,     // which slice of the depth
+    inside: bool,   // whether the panel exists: stores are guarded, loads are clamped
+    panel: u32,     // of this dispatch
+    row: u32,       // first row of the batch
+    z: u32,         // direction of this dispatch
+    direction: u32, // direction in the features
+}
+
+fn place(group: vec3<u32>, lane: u32) -> Place {
+    let panel = group.x * PANELS + lane / (4u * SLICES);
+    return Place(
+        lane % 4u,
+        (lane / 4u) % SLICES,
+        panel < params.panels,
+        min(panel, params.panels - 1u),
+        group.y * ROWS,
+        group.z,
+        params.direction + group.z,
+    );
+}
+
+// The row of the batch that row `i` of the tile stands for; past the end the last one, whose result is not stored.
+fn batch_row(p: Place, i: u32) -> u32 {
+    return min(p.row + i, params.batch - 1u);
+}
+
+// Where the weights of the place start, in fours.
+fn weight_start(p: Place) -> u32 {
+    let panel = params.weight_panel + p.z * params.weight_panels + p.panel;
+    return panel * (params.depth + 1u) * 4u * PRODUCT_GATES + p.quad;
+}
+
+// The first of the place's four units among the padded features of a direction, in fours.
+fn unit_at(p: Place) -> u32 {
+    return (params.panel + p.panel) * 4u + p.quad;
+}

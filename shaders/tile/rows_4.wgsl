@@ -1,0 +1,2 @@
+// Rows of the batch that one invocation computes.
+const ROWS: u32 = 4u;

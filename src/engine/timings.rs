@@ -1,0 +1,43 @@
+//! Where the time of a run went, and the clock that says it.
+
+use std::time::Duration;
+
+/// Where the time of a run went. The rest of it is checks and planning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// Laying out the input and handing it to the device.
+    pub upload: Duration,
+    /// The device's work.
+    pub compute: Duration,
+    /// Getting the results back and laying them out.
+    pub readback: Duration,
+}
+
+impl Timings {
+    /// Timings of so many microseconds each.
+    #[cfg(feature = "gpu")]
+    pub(super) fn from_us(upload: f64, compute: f64, readback: f64) -> Self {
+        let duration = |us: f64| Duration::try_from_secs_f64(us * 1e-6).unwrap_or_default();
+        Self { upload: duration(upload), compute: duration(compute), readback: duration(readback) }
+    }
+
+    /// The same and `other` together.
+    pub(super) fn add(&mut self, other: Self) {
+        self.upload += other.upload;
+        self.compute += other.compute;
+        self.readback += other.readback;
+    }
+}
+
+/// Does `work` and adds what it took to `total`; nothing in a browser, where `std` has no clock.
+pub(super) fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        let start = std::time::Instant::now();
+        let result = work();
+        *total += start.elapsed();
+        result
+    }
+    #[cfg(target_arch = "wasm32")]
+    work()
+}

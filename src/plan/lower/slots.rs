@@ -1,0 +1,304 @@
+//! Slots: which buffers a plan has, and the windows of them that a dispatch binds.
+
+use super::ops::{Axis, Op, OpKind, Sequence, Span};
+use super::{CHUNK_ALIGN, Lowering};
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::{LANES, Mask};
+use crate::layout::{Form, depth};
+use crate::plan::{Feed, Shape, Slot, SlotId, SlotKind, Window};
+
+/// An operation with its slots.
+pub(super) struct Stage<'a> {
+    pub(super) op: &'a Op,
+    pub(super) source: Option<Sequence>,
+    pub(super) result: Option<Sequence>,
+    /// What a recurrent layer keeps beside its hidden state.
+    pub(super) memory: Option<SlotId>,
+    /// Where the final hidden states of two directions meet.
+    pub(super) meeting: Option<SlotId>,
+    /// Where the final hidden state of a recurrent layer is.
+    pub(super) last: Option<Sequence>,
+}
+
+impl Stage<'_> {
+    pub(super) fn result(&self) -> Option<Sequence> {
+        self.result
+    }
+
+    pub(super) fn streams(&self) -> bool {
+        self.op.streams()
+    }
+
+    /// The length of the time axis that the stage runs over.
+    pub(super) fn time(&self, shape: Shape) -> usize {
+        match self.op.axis {
+            Axis::Steps => shape.time,
+            Axis::Rows => 1,
+        }
+    }
+}
+
+/// Panels of a weight matrix, as they are bound.
+pub(super) struct Panels {
+    pub(super) window: Window,
+    pub(super) direction: usize,
+    pub(super) directions: usize,
+    /// The first panel among the direction's, and how many.
+    pub(super) panel: usize,
+    pub(super) panels: usize,
+    /// Where `panel` of `direction` is in the window, and panels from one direction to the next.
+    pub(super) at: usize,
+    pub(super) stride: usize,
+}
+
+impl Lowering<'_> {
+    pub(super) fn slot(&mut self, name: impl Into<String>, kind: SlotKind, dims: &[usize]) -> SlotId {
+        let bytes = dims.iter().fold(4, |bytes: u64, &n| bytes.saturating_mul(n as u64));
+        self.plan.slots.push(Slot { name: name.into(), dims: dims.to_vec(), bytes, kind });
+        self.plan.slots.len() - 1
+    }
+
+    /// The slot of packed buffer `buffer`.
+    fn weights(&mut self, buffer: usize) -> SlotId {
+        if let Some(&slot) = self.weights.get(&buffer) {
+            return slot;
+        }
+        let packed = &self.layout.buffers[buffer];
+        let dims = match packed.form {
+            Form::Matrix { directions, panels, source, gates, .. } => {
+                vec![directions, panels, depth(source) + 1, gates, LANES]
+            }
+            Form::Table { directions, rows, width } => vec![directions, rows, width],
+        };
+        let bytes = packed.form.elems() * self.layout.storage.bytes();
+        let name = packed.name.clone();
+        self.plan.slots.push(Slot { name, dims, bytes, kind: SlotKind::Weights(buffer) });
+        let slot = self.plan.slots.len() - 1;
+        self.weights.insert(buffer, slot);
+        slot
+    }
+
+    /// The host's slots, and the hoisted gates that all layers share.
+    pub(super) fn inputs(&mut self, ops: &[Op]) -> Result<()> {
+        let Shape { time, batch, mask } = self.shape;
+        if let Some(features) = super::input_features(self.model)? {
+            let slot = self.slot("input", SlotKind::Input, &[time, batch, depth(features)]);
+            self.write(Feed::Features, slot, 0, time);
+        } else {
+            let slot = self.slot("tokens", SlotKind::Index, &[time, batch]);
+            self.write(Feed::Tokens, slot, 0, time);
+            self.tokens = Some(slot);
+        }
+        if mask == Mask::Live {
+            let slot = self.slot("live", SlotKind::Index, &[time, batch]);
+            self.write(Feed::Live, slot, 0, time);
+            self.live = Some(slot);
+        }
+        let widest = ops.iter().filter_map(|op| match &op.kind {
+            OpKind::Recurrent(r) => Some(r.directions * r.gates_width()),
+            _ => None,
+        });
+        if let Some(widest) = widest.max() {
+            self.gates = Some(self.slot("gates", SlotKind::Scratch, &[self.chunk, batch, widest]));
+        }
+        Ok(())
+    }
+
+    /// The features that the host wrote, if it wrote features.
+    pub(super) fn features(&self) -> Option<Sequence> {
+        let features = super::input_features(self.model).ok().flatten()?;
+        let slot = self.plan.slots.iter().position(|slot| slot.kind == SlotKind::Input)?;
+        Some(Sequence { slot, first: 0, features, axis: Axis::Steps, span: Span::Whole })
+    }
+
+    /// How much of the sequence that operation `index` gives must be there at once.
+    pub(super) fn span(&self, ops: &[Op], index: usize) -> Span {
+        let op = &ops[index];
+        let streams = match ops.get(index + 1) {
+            Some(Op { kind: OpKind::LastStep | OpKind::FinalHidden, .. }) => op.streams(),
+            Some(next) => op.streams() && next.streams(),
+            None => false,
+        };
+        if streams && op.axis == Axis::Steps && self.shape.time > self.chunk { Span::Chunk } else { Span::Whole }
+    }
+
+    /// `op` with the slots it needs, its input in `source`.
+    pub(super) fn stage<'a>(&mut self, op: &'a Op, source: Option<Sequence>, span: Span) -> Result<Stage<'a>> {
+        let mut stage = Stage { op, source, result: None, memory: None, meeting: None, last: None };
+        let Shape { time, batch, .. } = self.shape;
+        let rows = match (op.axis, span) {
+            (Axis::Rows, _) => 1,
+            (Axis::Steps, Span::Whole) => time,
+            (Axis::Steps, Span::Chunk) => self.chunk,
+        };
+        let width = depth(op.features);
+        let name = match &op.kind {
+            OpKind::Recurrent(r) => {
+                self.recurrent_slots(&mut stage, r, span, rows);
+                return Ok(stage);
+            }
+            OpKind::LastStep | OpKind::FinalHidden => {
+                stage.result = Some(self.selected(op, source)?);
+                return Ok(stage);
+            }
+            OpKind::Gather { .. } | OpKind::OneHot => "vectors",
+            OpKind::Blank => "blanked",
+            OpKind::Linear { .. } => "product",
+            OpKind::Rowwise { .. } => "activated",
+        };
+        let slot = self.slot(format!("{}.{name}", op.layer), SlotKind::Scratch, &[rows, batch, width]);
+        stage.result = Some(Sequence { slot, first: 0, features: op.features, axis: op.axis, span });
+        Ok(stage)
+    }
+
+    fn recurrent_slots(&mut self, stage: &mut Stage<'_>, r: &super::ops::Recurrence, span: Span, rows: usize) {
+        let batch = self.shape.batch;
+        let (layer, features, width) = (stage.op.layer, stage.op.features, depth(stage.op.features));
+        // Row 0 is the initial state; the reverse direction starts from a row past the end.
+        let hidden =
+            self.slot(format!("{layer}.hidden.{}", r.stacked), SlotKind::Scratch, &[rows + r.directions, batch, width]);
+        let (stack, stacked) = (r.stack, r.stacked);
+        self.write(Feed::Hidden { stack, layer: stacked }, hidden, 0, 1);
+        if r.directions == 2 {
+            self.write(Feed::Hidden { stack, layer: stacked }, hidden, rows + 1, 1);
+            let meeting = self.slot(format!("{layer}.final.{stacked}"), SlotKind::Scratch, &[1, batch, width]);
+            stage.meeting = Some(meeting);
+        }
+        if r.memory_rows() > 0 {
+            let memory = self.slot(
+                format!("{layer}.memory.{stacked}"),
+                SlotKind::Scratch,
+                &[r.memory_rows(), batch, r.directions * r.units()],
+            );
+            if r.cell.states() == 2 {
+                self.write(Feed::Memory { stack, layer: stacked }, memory, 0, 1);
+            }
+            stage.memory = Some(memory);
+        }
+        let sequence = Sequence { slot: hidden, first: 1, features, axis: Axis::Steps, span };
+        let last = match stage.meeting {
+            Some(slot) => Sequence { slot, first: 0, ..sequence },
+            None => Sequence { first: 1 + self.last_row(sequence), ..sequence },
+        };
+        stage.result = Some(sequence);
+        stage.last = Some(last);
+        self.last_final = Some(Sequence { axis: Axis::Rows, span: Span::Whole, ..last });
+    }
+
+    /// The one row of the batch that a selection gives: a view of a slot that is there already.
+    fn selected(&self, op: &Op, source: Option<Sequence>) -> Result<Sequence> {
+        let source = source.ok_or_else(|| Error::new(ErrorKind::Model, "select: there is no sequence before it"))?;
+        if matches!(op.kind, OpKind::LastStep) {
+            let first = source.first + self.last_row(source);
+            return Ok(Sequence { first, axis: Axis::Rows, span: Span::Whole, ..source });
+        }
+        self.last_final
+            .ok_or_else(|| Error::new(ErrorKind::Model, "final_hidden: there is no recurrent layer before it"))
+    }
+
+    /// The row of the last step, counted from the first.
+    pub(super) fn last_row(&self, sequence: Sequence) -> usize {
+        match sequence.span {
+            Span::Whole => self.shape.time - 1,
+            Span::Chunk => (self.shape.time - 1) % self.chunk,
+        }
+    }
+
+    /// Bytes of a row `[B][width]` of a slot.
+    pub(super) fn row_bytes(&self, slot: SlotId) -> u64 {
+        self.plan.slots[slot].dims[1..].iter().fold(4, |bytes: u64, &n| bytes.saturating_mul(n as u64))
+    }
+
+    /// All of a slot.
+    pub(super) fn whole(&self, slot: SlotId) -> Window {
+        Window { slot, offset: 0, bytes: self.plan.slots[slot].bytes }
+    }
+
+    /// Rows `first .. first + rows` of a slot, and the row that the window starts at.
+    ///
+    /// A call in one chunk binds whole slots, and so does a slot that holds one chunk: one bind group serves all
+    /// dispatches. Otherwise each chunk binds its own rows: the params of all chunks are then the same.
+    pub(super) fn rows(&self, sequence: Sequence, first: usize, rows: usize) -> (Window, usize) {
+        let in_one = sequence.axis == Axis::Steps && self.shape.time == self.chunk;
+        if in_one || sequence.span == Span::Chunk {
+            return (self.whole(sequence.slot), 0);
+        }
+        let start = first / CHUNK_ALIGN * CHUNK_ALIGN;
+        let bytes = self.row_bytes(sequence.slot);
+        let window =
+            Window { slot: sequence.slot, offset: start as u64 * bytes, bytes: (first + rows - start) as u64 * bytes };
+        (window, start)
+    }
+
+    /// Whether slots can be bound whole, so that both directions of a layer can be in one dispatch.
+    pub(super) fn fit_whole(&self, slots: &[SlotId]) -> bool {
+        slots.iter().all(|&slot| self.plan.slots[slot].bytes <= self.limits.binding_bytes)
+    }
+
+    /// The panels of a packed matrix, in as few windows as the binding limit allows, for the directions of a side.
+    pub(super) fn panels(&mut self, buffer: usize, first: usize, directions: usize) -> Vec<Panels> {
+        let slot = self.weights(buffer);
+        let Form::Matrix { panels, source, gates, .. } = self.layout.buffers[buffer].form else {
+            return Vec::new();
+        };
+        let panel_bytes = ((depth(source) + 1) * gates * LANES) as u64 * self.layout.storage.bytes();
+        if self.fit_whole(&[slot]) {
+            let window = self.whole(slot);
+            return vec![Panels {
+                window,
+                direction: first,
+                directions,
+                panel: 0,
+                panels,
+                at: first * panels,
+                stride: panels,
+            }];
+        }
+        let mut windows = Vec::new();
+        let fit = usize::try_from(self.limits.binding_bytes / panel_bytes).unwrap_or(usize::MAX);
+        for direction in first..first + directions {
+            let base = direction * panels;
+            let mut panel = 0;
+            while panel < panels {
+                // Eight panels of any size are a multiple of the window alignment.
+                let start = (base + panel) / 8 * 8;
+                let end = (start + fit.max(8)).min(base + panels).max(base + panel + 1);
+                windows.push(Panels {
+                    window: Window {
+                        slot,
+                        offset: start as u64 * panel_bytes,
+                        bytes: (end - start) as u64 * panel_bytes,
+                    },
+                    direction,
+                    directions: 1,
+                    panel,
+                    panels: end - base - panel,
+                    at: base + panel - start,
+                    stride: 0,
+                });
+                panel = end - base;
+            }
+        }
+        windows
+    }
+
+    /// The rows of a packed table of one direction, in as few windows as the binding limit allows: window, first row
+    /// of the table that it serves, how many, and where the first is in the window.
+    pub(super) fn table(&mut self, buffer: usize, direction: usize) -> Vec<(Window, usize, usize, usize)> {
+        let slot = self.weights(buffer);
+        let Form::Table { rows, width, .. } = self.layout.buffers[buffer].form else {
+            return Vec::new();
+        };
+        let row_bytes = width as u64 * self.layout.storage.bytes();
+        let fit = usize::try_from(self.limits.binding_bytes / row_bytes).unwrap_or(usize::MAX).max(8);
+        let (base, mut row, mut windows) = (direction * rows, 0, Vec::new());
+        while row < rows {
+            let start = (base + row) / 8 * 8;
+            let end = (start + fit).min(base + rows);
+            let window = Window { slot, offset: start as u64 * row_bytes, bytes: (end - start) as u64 * row_bytes };
+            windows.push((window, row, end - base - row, base + row - start));
+            row = end - base;
+        }
+        windows
+    }
+}
