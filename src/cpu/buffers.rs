@@ -1,0 +1,183 @@
+//! The host's buffers: slots of a plan, weights, and what a dispatch binds of them.
+//!
+//! Floats start at a cache line, so that no register's load crosses two. Knows slots and windows; knows no kernel's
+//! meaning.
+
+use std::mem;
+use std::ops::{Deref, DerefMut};
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::kernel::{Params, Program};
+use crate::pack::PackedBuffer;
+use crate::plan::{Plan, SlotKind, Window};
+
+/// A cache line.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+struct Line([f32; 16]);
+
+/// Floats from the start of a cache line on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Floats {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+impl Floats {
+    /// `len` zeros.
+    pub(super) fn zeros(len: usize) -> Self {
+        Self { lines: vec![Line::zeroed(); len.div_ceil(16)], len }
+    }
+
+    /// At least `len` floats, whatever they are.
+    pub(super) fn reserve(&mut self, len: usize) -> &mut [f32] {
+        if self.len < len {
+            *self = Self::zeros(len);
+        }
+        &mut self[..len]
+    }
+
+    /// The weights, widened.
+    pub(super) fn widened(buffer: PackedBuffer) -> Self {
+        match buffer {
+            PackedBuffer::F32(data) => {
+                let mut floats = Self::zeros(data.len());
+                floats.copy_from_slice(&data);
+                floats
+            }
+            PackedBuffer::F16(data) => {
+                let mut floats = Self::zeros(data.len());
+                half::slice::HalfFloatSliceExt::convert_to_f32_slice(&data[..], &mut floats);
+                floats
+            }
+        }
+    }
+}
+
+impl Deref for Floats {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &bytemuck::cast_slice(&self.lines)[..self.len]
+    }
+}
+
+impl DerefMut for Floats {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+    }
+}
+
+/// The content of a slot.
+#[derive(Debug)]
+pub(super) enum Buffer {
+    /// Weights, by their index: they are the executor's.
+    Weights(usize),
+    /// 32-bit floats.
+    Floats(Floats),
+    /// Indices.
+    Indices(Vec<u32>),
+}
+
+/// The slots of one call, and scratch for its kernels.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    /// One for each slot of the plan.
+    pub(super) slots: Vec<Buffer>,
+    /// What a step computes before it goes to the states.
+    pub(super) scratch: Floats,
+}
+
+impl Buffers {
+    /// Zeroed buffers for `plan`.
+    pub(super) fn of(plan: &Plan) -> Self {
+        let slots = plan.slots.iter().map(|slot| match slot.kind {
+            SlotKind::Weights(index) => Buffer::Weights(index),
+            SlotKind::Index => Buffer::Indices(vec![0; elems(slot.bytes)]),
+            SlotKind::Input | SlotKind::Scratch | SlotKind::Output => Buffer::Floats(Floats::zeros(elems(slot.bytes))),
+        });
+        Self { slots: slots.collect(), scratch: Floats::default() }
+    }
+
+    /// Whether these can be `plan`'s: then what is in them does not matter, since a plan reads what it wrote.
+    pub(super) fn fit(&self, plan: &Plan) -> bool {
+        self.slots.len() == plan.slots.len()
+            && self.slots.iter().zip(&plan.slots).all(|(buffer, slot)| match (buffer, slot.kind) {
+                (Buffer::Weights(a), SlotKind::Weights(b)) => *a == b,
+                (Buffer::Indices(data), SlotKind::Index) => data.len() == elems(slot.bytes),
+                (Buffer::Floats(data), SlotKind::Input | SlotKind::Scratch | SlotKind::Output) => {
+                    data.len() == elems(slot.bytes)
+                }
+                _ => false,
+            })
+    }
+}
+
+/// Words of 32 bits in so many bytes.
+pub(super) fn elems(bytes: u64) -> usize {
+    usize::try_from(bytes / 4).expect("a plan's sizes are the host's")
+}
+
+/// A dispatch with its buffers.
+pub(super) struct Bound<'a> {
+    pub(super) program: &'a Program,
+    pub(super) params: &'a Params,
+    /// How many directions the dispatch computes.
+    pub(super) sides: usize,
+    pub(super) windows: &'a [Window],
+    pub(super) weights: &'a [Floats],
+    pub(super) buffers: &'a mut Buffers,
+}
+
+impl Bound<'_> {
+    fn window(&self, name: &str) -> Window {
+        let bindings = self.program.bindings().skip(1);
+        let bound = bindings.zip(self.windows).find(|(binding, _)| binding.name == name);
+        *bound.expect("a kernel asks for what it declares").1
+    }
+
+    /// The floats bound as `name`.
+    pub(super) fn floats(&self, name: &str) -> &[f32] {
+        let window = self.window(name);
+        match &self.buffers.slots[window.slot] {
+            Buffer::Weights(index) => cut(&self.weights[*index], window),
+            Buffer::Floats(data) => cut(data, window),
+            Buffer::Indices(data) => bytemuck::cast_slice(cut(data, window)),
+        }
+    }
+
+    /// The indices bound as `name`.
+    pub(super) fn indices(&self, name: &str) -> &[u32] {
+        let window = self.window(name);
+        match &self.buffers.slots[window.slot] {
+            Buffer::Indices(data) => cut(data, window),
+            Buffer::Floats(data) => bytemuck::cast_slice(cut(data, window)),
+            Buffer::Weights(index) => bytemuck::cast_slice(cut(&self.weights[*index], window)),
+        }
+    }
+
+    /// The floats bound as `name`, to write.
+    pub(super) fn floats_mut(&mut self, name: &str) -> &mut [f32] {
+        let window = self.window(name);
+        match &mut self.buffers.slots[window.slot] {
+            Buffer::Floats(data) => &mut data[elems(window.offset)..][..elems(window.bytes)],
+            Buffer::Weights(_) | Buffer::Indices(_) => unreachable!("a kernel writes floats, and no weights"),
+        }
+    }
+
+    /// Runs `write` with the floats bound as `name` to write and the rest to read: no slot is bound twice.
+    pub(super) fn write(&mut self, name: &str, write: impl FnOnce(&Self, &mut [f32])) {
+        let window = self.window(name);
+        let slot = &mut self.buffers.slots[window.slot];
+        let Buffer::Floats(mut data) = mem::replace(slot, Buffer::Weights(usize::MAX)) else {
+            unreachable!("a kernel writes floats, and no weights")
+        };
+        write(self, &mut data[elems(window.offset)..][..elems(window.bytes)]);
+        self.buffers.slots[window.slot] = Buffer::Floats(data);
+    }
+}
+
+fn cut<T>(data: &[T], window: Window) -> &[T] {
+    &data[elems(window.offset)..][..elems(window.bytes)]
+}

@@ -1,0 +1,166 @@
+//! The CPU executor: runs a `Plan` dispatch by dispatch on host buffers, each kernel as `kernel::catalog` says.
+//!
+//! The last stage of the road on a machine without a GPU, and what a GPU is compared with, slot by slot and in speed.
+//! It obeys the plan: it chooses instructions and threads, never what is computed. Knows no model and no layout.
+
+mod buffers;
+mod cells;
+mod math;
+mod product;
+mod project;
+mod rows;
+mod step;
+mod threads;
+
+use std::sync::{Mutex, PoisonError};
+
+use pulp::Arch;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::{Kernel, Params, Program};
+use crate::pack::Packed;
+use crate::plan::{Dispatch, FeedData, Limits, Plan, SlotId, Write};
+use buffers::{Bound, Buffer, Buffers, Floats, elems};
+
+/// Sets of buffers that are kept for the next call.
+const KEPT: usize = 4;
+
+/// The executor, with a model's weights.
+pub(crate) struct Cpu {
+    arch: Arch,
+    weights: Vec<Floats>,
+    /// Buffers of calls that are done, the latest last.
+    kept: Mutex<Vec<Buffers>>,
+}
+
+impl Cpu {
+    /// An executor with these weights. Halves are widened: the values stay rounded.
+    pub(crate) fn new(packed: Packed) -> Self {
+        let weights = packed.buffers.into_iter().map(Floats::widened).collect();
+        Self { arch: Arch::new(), weights, kept: Mutex::default() }
+    }
+
+    /// What a plan for this executor may ask for.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits::HOST
+    }
+
+    /// Runs a checked plan: `feeds[i]` goes to `plan.writes[i]`, and `plan.reads[i]` gives the i-th result.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where the feeds are not what the plan writes.
+    pub(crate) fn run(&self, plan: &Plan, feeds: &[FeedData]) -> Result<Vec<Vec<f32>>> {
+        let buffers = self.execute(plan, feeds)?;
+        let read = |read: &crate::plan::Read| match &buffers.slots[read.slot] {
+            Buffer::Floats(data) => data[elems(read.offset)..][..elems(read.bytes)].to_vec(),
+            Buffer::Weights(_) | Buffer::Indices(_) => unreachable!("a plan reads floats that it wrote"),
+        };
+        let results = plan.reads.iter().map(read).collect();
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == KEPT {
+            kept.remove(0);
+        }
+        kept.push(buffers);
+        Ok(results)
+    }
+
+    /// Runs a checked plan and gives every float slot but the weights as it is at the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub(crate) fn trace(&self, plan: &Plan, feeds: &[FeedData]) -> Result<Vec<(SlotId, Vec<f32>)>> {
+        let buffers = self.execute(plan, feeds)?;
+        let floats = buffers.slots.iter().enumerate().filter_map(|(slot, buffer)| match buffer {
+            Buffer::Floats(data) => Some((slot, data.to_vec())),
+            Buffer::Weights(_) | Buffer::Indices(_) => None,
+        });
+        Ok(floats.collect())
+    }
+
+    fn execute(&self, plan: &Plan, feeds: &[FeedData]) -> Result<Buffers> {
+        if feeds.len() != plan.writes.len() {
+            let (expected, got) = (plan.writes.len(), feeds.len());
+            return Err(Error::new(ErrorKind::Shape, format!("feeds: expected {expected}, got {got}")));
+        }
+        let mut buffers = self.take(plan);
+        for (write, feed) in plan.writes.iter().zip(feeds) {
+            put(&mut buffers, *write, feed)?;
+        }
+        let shared = |dispatch: &Dispatch| {
+            let (program, params) = (&plan.programs[dispatch.program], &plan.params[dispatch.params]);
+            threads::worth(ns(program, params, dispatch.grid[2] as usize)) > 1
+        };
+        // Inside the pool once, and not anew for each dispatch: entering it costs more than a small step.
+        if plan.steps.iter().any(shared) {
+            rayon::scope(|_| self.dispatch_all(plan, &mut buffers));
+        } else {
+            self.dispatch_all(plan, &mut buffers);
+        }
+        Ok(buffers)
+    }
+
+    /// Buffers for `plan`: kept ones if they fit.
+    fn take(&self, plan: &Plan) -> Buffers {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        match kept.iter().rposition(|buffers| buffers.fit(plan)) {
+            Some(i) => kept.remove(i),
+            None => Buffers::of(plan),
+        }
+    }
+
+    fn dispatch_all(&self, plan: &Plan, buffers: &mut Buffers) {
+        for dispatch in &plan.steps {
+            self.dispatch(&mut Bound {
+                program: &plan.programs[dispatch.program],
+                params: &plan.params[dispatch.params],
+                sides: dispatch.grid[2] as usize,
+                windows: &dispatch.windows,
+                weights: &self.weights,
+                buffers,
+            });
+        }
+    }
+
+    fn dispatch(&self, bound: &mut Bound<'_>) {
+        match bound.program.kernel {
+            Kernel::Project => project::run(self.arch, bound),
+            Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => step::run(self.arch, bound),
+            Kernel::Gather => rows::gather(bound),
+            Kernel::OneHot => rows::one_hot(bound),
+            Kernel::Select => rows::select(bound),
+            Kernel::Blank => rows::blank(bound),
+            Kernel::Softmax | Kernel::Activate => rows::activate(self.arch, bound),
+        }
+    }
+}
+
+/// How long one thread takes for a dispatch.
+fn ns(program: &Program, params: &Params, sides: usize) -> usize {
+    match program.kernel {
+        Kernel::Project => project::ns(program, params, sides),
+        Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => step::ns(program, params, sides),
+        Kernel::Gather | Kernel::OneHot | Kernel::Select | Kernel::Blank | Kernel::Softmax | Kernel::Activate => {
+            rows::ns(params, sides)
+        }
+    }
+}
+
+/// Copies a feed to where the plan wants it.
+fn put(buffers: &mut Buffers, write: Write, feed: &FeedData) -> Result<()> {
+    let (start, len) = (elems(write.offset), elems(write.bytes));
+    match (&mut buffers.slots[write.slot], feed) {
+        (Buffer::Floats(slot), FeedData::F32(data)) if data.len() == len => slot[start..][..len].copy_from_slice(data),
+        (Buffer::Indices(slot), FeedData::U32(data)) if data.len() == len => slot[start..][..len].copy_from_slice(data),
+        (_, feed) => {
+            let got = match feed {
+                FeedData::F32(data) => format!("{} floats", data.len()),
+                FeedData::U32(data) => format!("{} indices", data.len()),
+            };
+            let what = format!("feed {:?}: expected {len} elements of its slot's type, got {got}", write.feed);
+            return Err(Error::new(ErrorKind::Shape, what));
+        }
+    }
+    Ok(())
+}

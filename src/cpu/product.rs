@@ -1,0 +1,218 @@
+//! The product of a few rows with packed panels: the inner loop of every recurrent and hoisted product.
+//!
+//! A block of R rows and Q panels keeps all its sums in registers while it walks down K, so a panel's row is loaded
+//! once for R rows. Each sum starts at the bias and adds k = 0, 1, … in order: neither the batch, nor the rows beside
+//! it, nor the number of threads changes a bit of a result. Knows panels and rows; knows no cell and no plan.
+
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+
+use crate::kernel::LANES;
+
+/// Most rows of a block: with four registers a panel's row, 24 sums, which leaves AVX-512 room for the operands.
+const BLOCK_ROWS: usize = 6;
+/// Rows that walk over all panels together: few enough to stay in a core's L2 beside a panel.
+pub(super) const NEAR_ROWS: usize = 96;
+/// Floats of the largest block.
+const TILE: usize = BLOCK_ROWS * 4 * LANES;
+
+/// Rows of a buffer at equal distances; the first starts where `data` does.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub(super) data: &'a [f32],
+    pub(super) stride: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// No rows, where a kernel has no such operand.
+    pub(super) const NONE: Self = Self { data: &[], stride: 0 };
+
+    /// `len` elements of row `row` from column `column` on.
+    #[inline(always)]
+    pub(super) fn part(self, row: usize, column: usize, len: usize) -> &'a [f32] {
+        &self.data[row * self.stride + column..][..len]
+    }
+}
+
+/// `source · panels + bias`.
+#[derive(Clone, Copy)]
+pub(super) struct Product<'a> {
+    /// `[panels][depth + 1][gates][16]`.
+    pub(super) panels: &'a [f32],
+    /// G.
+    pub(super) gates: usize,
+    /// K.
+    pub(super) depth: usize,
+    /// `[rows][depth]`.
+    pub(super) source: Rows<'a>,
+}
+
+/// What happens to a product.
+pub(super) trait Epilogue {
+    /// Takes the product of one row and one panel, `[gates][16]`.
+    fn take<S: Simd>(&mut self, simd: S, row: usize, panel: usize, product: &[f32]);
+}
+
+#[repr(align(64))]
+struct Tile([f32; TILE]);
+
+impl Product<'_> {
+    /// Computes `rows` × `panels` and hands each row of a panel to `epilogue`.
+    #[inline(always)]
+    pub(super) fn run<S: Simd>(&self, simd: S, rows: Range<usize>, panels: Range<usize>, epilogue: &mut impl Epilogue) {
+        let mut tile = Tile([0.0; TILE]);
+        let width = self.gates * LANES;
+        for near in even(rows, NEAR_ROWS) {
+            let shape = Shape::of::<S>(width / S::F32_LANES, near.len());
+            let mut panel = panels.start;
+            while panel < panels.end {
+                let group = if panel + shape.group <= panels.end { shape.group } else { 1 };
+                for block in even(near.clone(), BLOCK_ROWS) {
+                    let tile = &mut tile.0[..group * block.len() * width];
+                    self.block(simd, block.clone(), panel, Shape { group, ..shape }, tile);
+                    let products = tile.chunks_exact(width);
+                    let places = (panel..panel + group).flat_map(|p| block.clone().map(move |row| (row, p)));
+                    for ((row, panel), product) in places.zip(products) {
+                        epilogue.take(simd, row, panel, product);
+                    }
+                }
+                panel += group;
+            }
+        }
+    }
+
+    /// The block's code is chosen here: each choice is a function of its own, with all its sums in registers.
+    #[inline(always)]
+    fn block<S: Simd>(&self, simd: S, rows: Range<usize>, panel: usize, shape: Shape, tile: &mut [f32]) {
+        match (rows.len(), shape.columns, shape.group) {
+            (1, 1, 8) => self.fixed::<S, 1, 1, 8>(simd, rows, panel, tile),
+            (1, 2, 4) => self.fixed::<S, 1, 2, 4>(simd, rows, panel, tile),
+            (1, 3, 2) => self.fixed::<S, 1, 3, 2>(simd, rows, panel, tile),
+            (1, 4, 2) => self.fixed::<S, 1, 4, 2>(simd, rows, panel, tile),
+            (_, 1, 4) => self.rows::<S, 1, 4>(simd, rows, panel, tile),
+            (_, 2, 2) => self.rows::<S, 2, 2>(simd, rows, panel, tile),
+            (_, 1, _) => self.rows::<S, 1, 1>(simd, rows, panel, tile),
+            (_, 2, _) => self.rows::<S, 2, 1>(simd, rows, panel, tile),
+            (_, 3, _) => self.rows::<S, 3, 1>(simd, rows, panel, tile),
+            _ => self.rows::<S, 4, 1>(simd, rows, panel, tile),
+        }
+    }
+
+    #[inline(always)]
+    fn rows<S: Simd, const C: usize, const Q: usize>(
+        &self,
+        simd: S,
+        rows: Range<usize>,
+        panel: usize,
+        tile: &mut [f32],
+    ) {
+        match rows.len() {
+            1 => self.fixed::<S, 1, C, Q>(simd, rows, panel, tile),
+            2 => self.fixed::<S, 2, C, Q>(simd, rows, panel, tile),
+            3 => self.fixed::<S, 3, C, Q>(simd, rows, panel, tile),
+            4 => self.fixed::<S, 4, C, Q>(simd, rows, panel, tile),
+            5 => self.fixed::<S, 5, C, Q>(simd, rows, panel, tile),
+            _ => self.fixed::<S, BLOCK_ROWS, C, Q>(simd, rows, panel, tile),
+        }
+    }
+
+    #[inline(always)]
+    fn fixed<S: Simd, const R: usize, const C: usize, const Q: usize>(
+        &self,
+        simd: S,
+        rows: Range<usize>,
+        panel: usize,
+        tile: &mut [f32],
+    ) {
+        let width = self.gates * LANES;
+        let size = (self.depth + 1) * width;
+        simd.vectorize(Block::<R, C, Q> {
+            panels: std::array::from_fn(|q| &self.panels[(panel + q) * size..][..size]),
+            source: std::array::from_fn(|r| self.source.part(rows.start + r, 0, self.depth)),
+            width,
+            tile,
+        });
+    }
+}
+
+/// `range` in consecutive parts of at most `most`, whose sizes differ by one at most.
+pub(super) fn even(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    let parts = range.len().div_ceil(most);
+    let len = range.len();
+    (0..parts).map(move |i| range.start + i * len / parts..range.start + (i + 1) * len / parts)
+}
+
+/// How a block uses the registers.
+#[derive(Clone, Copy)]
+struct Shape {
+    /// Registers of a panel's row that are summed at a time.
+    columns: usize,
+    /// Panels side by side.
+    group: usize,
+}
+
+impl Shape {
+    /// Enough sums to hide the latency of a multiply-add (about eight), and none too many for the registers.
+    #[inline(always)]
+    fn of<S: Simd>(registers: usize, rows: usize) -> Self {
+        let most = if rows == 1 || S::REGISTER_COUNT >= 32 { 4 } else { 2 };
+        let columns = (1..=most).rev().find(|&c| registers.is_multiple_of(c)).unwrap_or(1);
+        let group = match (rows, S::REGISTER_COUNT) {
+            (1, _) => [8, 4, 2, 2][columns - 1],
+            (_, 32..) => 4 / columns,
+            _ => 1,
+        };
+        Self { columns, group }
+    }
+}
+
+/// R rows, C registers at a time, Q panels.
+struct Block<'a, const R: usize, const C: usize, const Q: usize> {
+    /// Each `[depth + 1][width]`.
+    panels: [&'a [f32]; Q],
+    /// Each `[depth]`.
+    source: [&'a [f32]; R],
+    width: usize,
+    /// `[Q][R][width]`.
+    tile: &'a mut [f32],
+}
+
+impl<const R: usize, const C: usize, const Q: usize> WithSimd for Block<'_, R, C, Q> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let registers = self.width / S::F32_LANES;
+        let strips = registers / C;
+        let panels = self.panels.map(|panel| S::as_simd_f32s(panel).0.as_chunks::<C>().0);
+        let depth = self.source[0].len();
+        let source = self.source.map(|row| &row[..depth]);
+        for strip in 0..strips {
+            let walk = panels.map(|panel| &panel[strip..][..depth * strips + 1]);
+            let mut sums = [[[simd.splat_f32s(0.0); C]; Q]; R];
+            for sums in &mut sums {
+                for (sums, walk) in sums.iter_mut().zip(walk) {
+                    *sums = walk[depth * strips];
+                }
+            }
+            for k in 0..depth {
+                let weights = walk.map(|panel| panel[k * strips]);
+                for (sums, row) in sums.iter_mut().zip(source) {
+                    let x = simd.splat_f32s(row[k]);
+                    for (sums, weights) in sums.iter_mut().zip(weights) {
+                        for (sum, weight) in sums.iter_mut().zip(weights) {
+                            *sum = simd.mul_add_e_f32s(x, weight, *sum);
+                        }
+                    }
+                }
+            }
+            let tile = S::as_mut_simd_f32s(self.tile).0;
+            for (r, sums) in sums.iter().enumerate() {
+                for (q, sums) in sums.iter().enumerate() {
+                    tile[(q * R + r) * registers + strip * C..][..C].copy_from_slice(sums);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The hoisted product, `project`: many rows with all panels of a matrix.
+//!
+//! Threads share it by rows, each walking over all panels with rows few enough for its L2; where rows are few, by
+//! panels into scratch.
+
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::buffers::Bound;
+use super::math::{relu, sigmoid, tanh};
+use super::product::{Epilogue, NEAR_ROWS, Product, Rows, even};
+use super::threads;
+use crate::cell::{Activation, Cell};
+use crate::kernel::{LANES, Params, Program};
+
+/// G of the product: a cell's gates, or one.
+fn gates(program: &Program) -> usize {
+    program.cell.map_or(1, Cell::gates)
+}
+
+/// How long one thread takes for a dispatch of the kernel.
+pub(super) fn ns(program: &Program, params: &Params, sides: usize) -> usize {
+    let weights = params.depth as usize * params.panels as usize * LANES * gates(program) * sides;
+    threads::product_ns(params.rows as usize, weights)
+}
+
+/// Runs `project`.
+pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
+    let threads = threads::worth(ns(bound.program, bound.params, bound.sides));
+    let mut scratch = std::mem::take(&mut bound.buffers.scratch);
+    bound.write("result", |bound, result| {
+        let p = bound.params;
+        let (rows, depth, width) = (p.rows as usize, p.depth as usize, gates(bound.program) * LANES);
+        let (panels, size) = (p.panels as usize, (depth + 1) * width);
+        for z in 0..bound.sides {
+            let first = p.weight_panel as usize + z * p.weight_panels as usize;
+            let source = [p.source_0, p.source_1][z] as usize * depth;
+            let product = Product {
+                panels: &bound.floats("weights")[first * size..][..panels * size],
+                gates: gates(bound.program),
+                depth,
+                source: Rows { data: &bound.floats("source")[source..], stride: depth },
+            };
+            let target = Target {
+                data: &mut result[[p.target_0, p.target_1][z] as usize * p.units as usize..],
+                stride: p.units as usize,
+                column: p.panel as usize * width,
+            };
+            let whole =
+                Share { product, activation: bound.program.activation, rows: 0..rows, panels: 0..panels, target };
+            if threads == 1 {
+                arch.dispatch(whole);
+            } else if rows >= 2 * threads || panels < threads {
+                by_rows(arch, whole, threads);
+            } else {
+                by_panels(arch, whole, threads, scratch.reserve(rows * panels * width));
+            }
+        }
+    });
+    bound.buffers.scratch = scratch;
+}
+
+fn by_rows(arch: Arch, whole: Share<'_>, threads: usize) {
+    let Share { product, activation, rows, panels, target } = whole;
+    let Target { data, stride, column } = target;
+    // More parts than threads: on a busy machine the threads are not equally fast.
+    let each = rows.len().div_ceil(4 * threads).next_multiple_of(6).min(NEAR_ROWS).min(rows.len().div_ceil(threads));
+    data[..rows.len() * stride].par_chunks_mut(each * stride).enumerate().for_each(|(i, data)| {
+        let rows = i * each..i * each + data.len() / stride;
+        let target = Target { data, stride, column };
+        arch.dispatch(Share { product, activation, rows, panels: panels.clone(), target });
+    });
+}
+
+fn by_panels(arch: Arch, whole: Share<'_>, threads: usize, mut scratch: &mut [f32]) {
+    let Share { product, activation, rows, panels, target } = whole;
+    let width = product.gates * LANES;
+    let mut parts = Vec::with_capacity(threads);
+    for panels in even(panels.clone(), panels.len().div_ceil(threads)) {
+        let (data, rest) = scratch.split_at_mut(rows.len() * panels.len() * width);
+        parts.push((panels, data));
+        scratch = rest;
+    }
+    parts.par_iter_mut().with_max_len(1).for_each(|(panels, data)| {
+        let target = Target { data, stride: panels.len() * width, column: 0 };
+        arch.dispatch(Share { product, activation, rows: rows.clone(), panels: panels.clone(), target });
+    });
+    for (panels, data) in parts {
+        for (row, part) in data.chunks_exact(panels.len() * width).enumerate() {
+            let start = row * target.stride + target.column + panels.start * width;
+            target.data[start..start + part.len()].copy_from_slice(part);
+        }
+    }
+}
+
+/// Where a share's first row goes, from `column` on.
+struct Target<'a> {
+    data: &'a mut [f32],
+    stride: usize,
+    column: usize,
+}
+
+/// A thread's rows × panels.
+struct Share<'a> {
+    product: Product<'a>,
+    activation: Activation,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    target: Target<'a>,
+}
+
+impl WithSimd for Share<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let (product, rows, panels) = (self.product, self.rows.clone(), self.panels.clone());
+        product.run(simd, rows, panels, &mut self);
+    }
+}
+
+impl Epilogue for Share<'_> {
+    #[inline(always)]
+    fn take<S: Simd>(&mut self, simd: S, row: usize, panel: usize, product: &[f32]) {
+        let Target { data, stride, column } = &mut self.target;
+        let start = (row - self.rows.start) * *stride + *column + (panel - self.panels.start) * product.len();
+        let target = &mut data[start..][..product.len()];
+        match self.activation {
+            Activation::Linear | Activation::Softmax | Activation::LogSoftmax => target.copy_from_slice(product),
+            other => map(simd, other, product, target),
+        }
+    }
+}
+
+/// `target = f(source)`, elementwise; both a multiple of 16 long.
+#[inline(always)]
+pub(super) fn map<S: Simd>(simd: S, f: Activation, source: &[f32], target: &mut [f32]) {
+    let pairs = S::as_simd_f32s(source).0.iter().zip(S::as_mut_simd_f32s(target).0);
+    match f {
+        Activation::Sigmoid => pairs.for_each(|(x, y)| *y = sigmoid(simd, *x)),
+        Activation::Tanh => pairs.for_each(|(x, y)| *y = tanh(simd, *x)),
+        Activation::Relu => pairs.for_each(|(x, y)| *y = relu(simd, *x)),
+        Activation::Linear | Activation::Softmax | Activation::LogSoftmax => pairs.for_each(|(x, y)| *y = *x),
+    }
+}

@@ -1,0 +1,174 @@
+//! The kernels without a product: `gather`, `one_hot`, `select`, `blank`, `softmax`, `activate`.
+//!
+//! Each makes rows from rows, so threads share them by rows where there is much to write.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::buffers::Bound;
+use super::math::exp;
+use super::project::map;
+use super::threads;
+use crate::cell::Activation;
+use crate::kernel::Params;
+
+/// How long one thread takes for a dispatch of any of these kernels.
+pub(super) fn ns(params: &Params, sides: usize) -> usize {
+    threads::copy_ns(params.rows as usize * params.units as usize * params.directions as usize * sides)
+}
+
+/// Calls `make` with consecutive rows of `target` and the number of the first, on all threads if it is worth it.
+fn by_rows(target: &mut [f32], width: usize, make: impl Fn(usize, &mut [f32]) + Sync) {
+    let threads = threads::worth(threads::copy_ns(target.len()));
+    if threads == 1 {
+        make(0, target);
+    } else {
+        let rows = (target.len() / width).div_ceil(2 * threads);
+        target.par_chunks_mut(rows * width).enumerate().for_each(|(i, chunk)| make(i * rows, chunk));
+    }
+}
+
+/// `len` rows of `width` elements from row `first` on.
+fn span<T>(data: &[T], first: u32, len: usize, width: usize) -> &[T] {
+    &data[first as usize * width..][..len * width]
+}
+
+fn span_mut(data: &mut [f32], first: u32, len: usize, width: usize) -> &mut [f32] {
+    &mut data[first as usize * width..][..len * width]
+}
+
+/// Rows of a table by token: tokens that are not in the bound part of it leave their rows alone.
+pub(super) fn gather(bound: &mut Bound<'_>) {
+    let (p, width) = (*bound.params, bound.params.units as usize);
+    let (rows, first) = (p.rows as usize, p.token as usize);
+    bound.write("result", |bound, result| {
+        for z in 0..bound.sides {
+            let tokens = span(bound.indices("tokens"), [p.source_0, p.source_1][z], rows, 1);
+            let table = &bound.floats("weights")[z * p.weight_panels as usize * width..];
+            let target = span_mut(result, [p.target_0, p.target_1][z], rows, width);
+            by_rows(target, width, |from, target| {
+                for (token, row) in tokens[from..].iter().zip(target.chunks_exact_mut(width)) {
+                    let place = (*token as usize).checked_sub(first).filter(|&v| v < p.tokens as usize);
+                    if let Some(v) = place {
+                        row.copy_from_slice(&table[v * width..][..width]);
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Unit vectors by token.
+pub(super) fn one_hot(bound: &mut Bound<'_>) {
+    let (p, width) = (*bound.params, bound.params.units as usize);
+    bound.write("result", |bound, result| {
+        let tokens = span(bound.indices("tokens"), p.source_0, p.rows as usize, 1);
+        by_rows(span_mut(result, p.target_0, tokens.len(), width), width, |from, target| {
+            target.fill(0.0);
+            for (token, row) in tokens[from..].iter().zip(target.chunks_exact_mut(width)) {
+                if let Some(one) = row.get_mut(*token as usize) {
+                    *one = 1.0;
+                }
+            }
+        });
+    });
+}
+
+/// One row of the sequence for each direction.
+pub(super) fn select(bound: &mut Bound<'_>) {
+    let p = *bound.params;
+    let (batch, units) = (p.batch as usize, p.units as usize);
+    let width = units * p.directions as usize;
+    bound.write("result", |bound, result| {
+        for (z, row) in [p.source_0, p.source_1].into_iter().enumerate().take(p.directions as usize) {
+            let source = span(bound.floats("source"), row, batch, width);
+            for (source, target) in source.chunks_exact(width).zip(result.chunks_exact_mut(width)) {
+                target[z * units..][..units].copy_from_slice(&source[z * units..][..units]);
+            }
+        }
+    });
+}
+
+/// A sequence with zeros where there is no step.
+pub(super) fn blank(bound: &mut Bound<'_>) {
+    let p = *bound.params;
+    let (rows, width) = (p.rows as usize, p.units as usize * p.directions as usize);
+    bound.write("result", |bound, result| {
+        let live = span(bound.indices("live"), p.live_0, rows, 1);
+        let source = span(bound.floats("source"), p.source_0, rows, width);
+        by_rows(span_mut(result, p.target_0, rows, width), width, |from, target| {
+            let sources = source[from * width..].chunks_exact(width);
+            for ((live, source), target) in live[from..].iter().zip(sources).zip(target.chunks_exact_mut(width)) {
+                if *live == 0 { target.fill(0.0) } else { target.copy_from_slice(source) }
+            }
+        });
+    });
+}
+
+/// An elementwise activation, or a softmax over the features of each row.
+pub(super) fn activate(arch: Arch, bound: &mut Bound<'_>) {
+    let p = *bound.params;
+    let (rows, width) = (p.rows as usize, p.units as usize * p.directions as usize);
+    let part = [p.units as usize, p.depth as usize];
+    bound.write("result", |bound, result| {
+        let source = span(bound.floats("source"), p.source_0, rows, width);
+        by_rows(span_mut(result, p.target_0, rows, width), width, |from, target| {
+            let source = &source[from * width..][..target.len()];
+            match bound.program.activation {
+                f @ (Activation::Softmax | Activation::LogSoftmax) => {
+                    for (source, target) in source.chunks_exact(width).zip(target.chunks_exact_mut(width)) {
+                        arch.dispatch(Softmax { log: f == Activation::LogSoftmax, source, target, part });
+                    }
+                }
+                f => arch.dispatch(Map { f, source, target }),
+            }
+        });
+    });
+}
+
+struct Map<'a> {
+    f: Activation,
+    source: &'a [f32],
+    target: &'a mut [f32],
+}
+
+impl WithSimd for Map<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        map(simd, self.f, self.source, self.target);
+    }
+}
+
+/// One row's softmax.
+struct Softmax<'a> {
+    log: bool,
+    source: &'a [f32],
+    target: &'a mut [f32],
+    /// Elements of a part of the features, and how many of them are true.
+    part: [usize; 2],
+}
+
+impl WithSimd for Softmax<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { log, source, target, part: [padded, size] } = self;
+        let parts = || source.chunks_exact(padded).flat_map(|part| &part[..size]);
+        let most = parts().fold(f32::NEG_INFINITY, |most, &x| if x > most || x.is_nan() { x } else { most });
+        let shift = simd.splat_f32s(most);
+        let registers = S::as_simd_f32s(source).0.iter().zip(S::as_mut_simd_f32s(target).0);
+        registers.for_each(|(x, y)| *y = exp(simd, simd.sub_f32s(*x, shift)));
+        for part in target.chunks_exact_mut(padded) {
+            part[size..].fill(0.0);
+        }
+        let sum: f32 = target.iter().sum();
+        for (target, source) in target.chunks_exact_mut(padded).zip(source.chunks_exact(padded)) {
+            for (y, x) in target[..size].iter_mut().zip(source) {
+                *y = if log { x - most - sum.ln() } else { *y / sum };
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Whether a kernel's work is worth more than one thread, and how it is cut for them.
+//!
+//! The numbers are measured on two cores of a Zen 4 server; they need to be right within a factor of two only.
+
+/// What one core does in a nanosecond, roughly: operations of a product, and bytes of weights from beyond its L1.
+const FLOPS_PER_NS: usize = 80;
+const WEIGHT_BYTES_PER_NS: usize = 32;
+const COPIED_BYTES_PER_NS: usize = 8;
+/// Work below this costs less than waking a second thread for it.
+const WORTH_NS: usize = 16_000;
+
+/// How long one thread takes for a product of `rows` rows with weights of `weights` elements.
+pub(super) fn product_ns(rows: usize, weights: usize) -> usize {
+    (rows * weights * 2 / FLOPS_PER_NS).max(weights * 4 / WEIGHT_BYTES_PER_NS)
+}
+
+/// How long one thread takes to write `elems` elements.
+pub(super) fn copy_ns(elems: usize) -> usize {
+    elems * 4 / COPIED_BYTES_PER_NS
+}
+
+/// How many threads work of `ns` nanoseconds is worth.
+pub(super) fn worth(ns: usize) -> usize {
+    if ns < WORTH_NS { 1 } else { (2 * ns / WORTH_NS).min(rayon::current_num_threads()) }
+}
