@@ -1,47 +1,197 @@
-use gatewave::kernel::{Mask, Storage};
+//! Plans without a device: golden texts, and what must hold for every plan that `lower` returns.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use gatewave::kernel::{Kernel, Mask, Storage};
 use gatewave::layout::Layout;
-use gatewave::plan::{
-    Limits, Shape,
-    lower::lower,
-    tune::{Target, Tuning},
+use gatewave::plan::check::{check, covers};
+use gatewave::plan::lower::lower;
+use gatewave::plan::tune::{Target, Tuning};
+use gatewave::plan::{Limits, Plan, Shape, SlotKind};
+use gatewave::{
+    Activation, Cell, Embedding, Error, ErrorKind, Gru, Linear, Lstm, Model, OneHot, Recurrent, Reset, Rnn, Select,
 };
-use gatewave::*;
+
+fn plan_on(
+    model: &Model,
+    (time, batch, mask): (usize, usize, Mask),
+    limits: &Limits,
+    target: Target,
+) -> Result<Plan, Error> {
+    let layout = Layout::of(model, Storage::F32).expect("the model is right");
+    lower(model, &layout, Shape { time, batch, mask }, limits, &Tuning::of(target))
+}
+
+fn plan(model: &Model, shape: (usize, usize, Mask)) -> Plan {
+    plan_on(model, shape, &Limits::WEBGPU, Target::Software).expect("the plan fits")
+}
+
+/// Compares with `tests/golden/plans/NAME.txt`; `BLESS=1` rewrites it, never on CI.
+fn golden(name: &str, plan: &Plan) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plans").join(format!("{name}.txt"));
+    let text = plan.to_string();
+    if std::env::var_os("BLESS").is_some() {
+        assert!(std::env::var_os("CI").is_none(), "goldens are blessed by people, not by CI");
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder can be made");
+        std::fs::write(&path, &text).expect("the golden can be written");
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}; BLESS=1 makes it", path.display()));
+    assert!(text == wanted, "{name} changed; BLESS=1 rewrites it:\n{text}");
+}
+
+fn steps(plan: &Plan, kernel: Kernel) -> usize {
+    plan.steps.iter().filter(|step| plan.programs[step.program].kernel == kernel).count()
+}
 
 #[test]
-fn smoke() {
-    for (model, t, b, mask) in [
-        (Model::new().layer(Lstm::new(8, 16)), 6, 4, Mask::All),
-        (Model::new().layer(Lstm::new(8, 20).bidirectional().num_layers(2).proj_size(5)), 3, 2, Mask::Live),
-        (
-            Model::new()
-                .layer(Embedding::new(30, 7))
-                .layer(Gru::new(7, 16).cell(Cell::Gru(Reset::Before)).num_layers(2))
-                .layer(Select::FinalHidden)
-                .layer(Linear::new(16, 3).activation(Activation::Softmax)),
-            5,
-            2,
-            Mask::Live,
-        ),
-        (Model::new().layer(Lstm::new(64, 256)), 100_000, 1, Mask::All),
-        (Model::new().layer(Lstm::new(64, 256).num_layers(2)).layer(Linear::new(256, 10)), 100_000, 1, Mask::All),
-        (Model::new().layer(Lstm::new(64, 256).bidirectional()), 100_000, 1, Mask::All),
-        (Model::new().layer(Lstm::new(64, 4096)), 3, 1, Mask::All),
-        (
-            Model::new().layer(OneHot::new(100_000)).layer(Rnn::new(100_000, 512)).layer(Linear::new(512, 100_000)),
-            12,
-            2,
-            Mask::All,
-        ),
-    ] {
-        let layout = Layout::of(&model, Storage::F32).unwrap();
-        let plan =
-            lower(&model, &layout, Shape { time: t, batch: b, mask }, &Limits::WEBGPU, &Tuning::of(Target::Software));
-        match plan {
-            Ok(p) => {
-                assert!(p.steps.iter().all(|s| gatewave::plan::check::covers(&p, s)));
-                println!("{p}")
+fn golden_lstm() {
+    golden("lstm", &plan(&Model::new().layer(Lstm::new(8, 16)), (3, 4, Mask::All)));
+}
+
+#[test]
+fn golden_bidirectional_projected_stack_with_a_mask() {
+    let model = Model::new().layer(Lstm::new(8, 20).num_layers(2).bidirectional().proj_size(5));
+    golden("lstm_projected", &plan(&model, (3, 2, Mask::Live)));
+}
+
+#[test]
+fn golden_classifier_on_gru_with_reset_before() {
+    let model = Model::new()
+        .layer(Embedding::new(30, 7))
+        .layer(Gru::new(7, 16).cell(Cell::Gru(Reset::Before)))
+        .layer(Select::FinalHidden)
+        .layer(Linear::new(16, 3).activation(Activation::Softmax));
+    golden("classifier", &plan(&model, (5, 2, Mask::Live)));
+}
+
+#[test]
+fn golden_one_hot_becomes_rows_of_the_input_weights() {
+    let model = Model::new()
+        .layer(OneHot::new(100))
+        .layer(Rnn::new(100, 8))
+        .layer(Select::LastStep)
+        .layer(Linear::new(8, 1).activation(Activation::Sigmoid));
+    golden("one_hot", &plan(&model, (6, 2, Mask::All)));
+}
+
+#[test]
+fn golden_long_stack_streams_in_chunks() {
+    let model = Model::new().layer(Gru::new(8, 32).num_layers(2)).layer(Linear::new(32, 4));
+    let small = Limits { binding_bytes: 16 << 10, ..Limits::WEBGPU };
+    golden("streamed", &plan_on(&model, (50, 2, Mask::All), &small, Target::Software).expect("it streams"));
+}
+
+#[test]
+fn both_directions_share_a_dispatch() {
+    let one = plan(&Model::new().layer(Lstm::new(8, 16)), (7, 3, Mask::All));
+    let both = plan(&Model::new().layer(Lstm::new(8, 16).bidirectional()), (7, 3, Mask::All));
+    assert_eq!(steps(&one, Kernel::Step), 7);
+    assert_eq!(steps(&both, Kernel::Step), 7);
+    assert_eq!(steps(&both, Kernel::Project), 1);
+}
+
+#[test]
+fn scratch_does_not_grow_with_time() {
+    let model = Model::new().layer(Lstm::new(64, 256));
+    let scratch = |time| plan(&model, (time, 1, Mask::All)).bytes(|kind| kind == SlotKind::Scratch);
+    assert_eq!(scratch(10_000), scratch(100_000));
+    assert!(scratch(100_000) < 64 << 20, "{} bytes", scratch(100_000));
+
+    let stack = Model::new().layer(Lstm::new(64, 256).num_layers(3)).layer(Select::LastStep).layer(Linear::new(256, 2));
+    let scratch =
+        |time| plan(&stack, (time, 1, Mask::All)).bytes(|kind| matches!(kind, SlotKind::Scratch | SlotKind::Output));
+    assert_eq!(scratch(10_000), scratch(100_000));
+}
+
+#[test]
+fn chunks_of_a_long_call_share_their_params() {
+    let model = Model::new().layer(Lstm::new(64, 256));
+    let long = plan(&model, (100_000, 1, Mask::All));
+    assert_eq!(steps(&long, Kernel::Step), 100_000);
+    assert!(long.params.len() < 10_000, "{} params", long.params.len());
+}
+
+#[test]
+fn equal_inputs_give_equal_plans() {
+    let model = Model::new().layer(Gru::new(5, 33).num_layers(2).bidirectional());
+    assert_eq!(plan(&model, (9, 3, Mask::Live)), plan(&model, (9, 3, Mask::Live)));
+}
+
+#[test]
+fn a_buffer_past_the_limit_is_refused_with_what_there_is() {
+    let model = Model::new().layer(Lstm::new(64, 256));
+    let small = Limits { buffer_bytes: 100_000, ..Limits::WEBGPU };
+    let error = plan_on(&model, (10, 1, Mask::All), &small, Target::Gpu).expect_err("the weights do not fit");
+    assert_eq!(error.kind(), ErrorKind::Limits);
+    assert_eq!(
+        error.to_string(),
+        "0.w_x.0: needs a buffer of 266240 bytes, the device's largest is 100000; try a smaller batch, fewer steps a \
+         call, or another device"
+    );
+}
+
+#[test]
+fn check_refuses_what_lower_would_never_do() {
+    let model = Model::new().layer(Lstm::new(8, 32).bidirectional());
+    let right = plan(&model, (4, 3, Mask::Live));
+    let breaks: [(&str, fn(&mut Plan)); 8] = [
+        ("a row past the state", |p| p.params[1].target_0 = 99),
+        ("a grid past the limit", |p| p.steps[1].grid[0] = 70_000),
+        ("an empty grid", |p| p.steps[1].grid[2] = 0),
+        ("a slot bound twice", |p| p.steps[1].windows[1] = p.steps[1].windows[0]),
+        ("an unaligned window", |p| p.steps[1].windows[0].offset = 4),
+        ("a window past the slot", |p| p.steps[1].windows[0].bytes += 256),
+        ("a missing window", |p| drop(p.steps[1].windows.pop())),
+        ("a slot read before it is written", |p| p.writes.clear()),
+    ];
+    for (what, break_it) in breaks {
+        let mut plan = right.clone();
+        break_it(&mut plan);
+        let error = check(&plan, &Limits::WEBGPU).expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::Limits, "{what}");
+    }
+}
+
+#[test]
+fn every_plan_covers_its_rows_within_any_limits() {
+    let cells = Cell::ALL;
+    let mut seen = 0;
+    let mut kernels = BTreeSet::new();
+    for (index, cell) in cells.into_iter().cycle().take(60).enumerate() {
+        let (hidden, layers) = ([1, 16, 33, 65, 130][index % 5], 1 + index % 3);
+        let mut stack = Recurrent::new(cell, 40, hidden).num_layers(layers);
+        if index % 2 == 0 {
+            stack = stack.bidirectional();
+        }
+        if cell == Cell::Lstm && hidden > 4 && index % 4 < 2 {
+            stack = stack.proj_size(3);
+        }
+        let features = stack.output().len();
+        let model = Model::new()
+            .layer(Embedding::new(300, 40))
+            .layer(stack)
+            .layer([Select::AllSteps, Select::LastStep, Select::FinalHidden][index % 3])
+            .layer(Linear::new(features, 70).activation(Activation::LogSoftmax));
+        for binding_bytes in [64 << 10, 256 << 10, 128 << 20] {
+            let limits = Limits { binding_bytes, workgroups: 200, ..Limits::WEBGPU };
+            for (time, batch) in [(1, 1), (3, 17), (70, 2)] {
+                for mask in [Mask::All, Mask::Live] {
+                    for target in [Target::Host, Target::Software, Target::Gpu] {
+                        // `lower` checks what it returns; a refusal must be of kind Limits.
+                        match plan_on(&model, (time, batch, mask), &limits, target) {
+                            Ok(plan) => {
+                                seen += 1;
+                                assert!(plan.steps.iter().all(|step| covers(&plan, step)), "{plan}");
+                                kernels.extend(plan.programs.iter().map(|program| program.kernel));
+                            }
+                            Err(error) => assert_eq!(error.kind(), ErrorKind::Limits, "{error}"),
+                        }
+                    }
+                }
             }
-            Err(e) => println!("ERR {e:?}"),
         }
     }
+    assert!(seen > 2_000, "only {seen} plans");
+    assert!(kernels.len() >= 8, "only {kernels:?}");
 }

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# All tests: the library without a GPU, everything on lavapipe, and what runs on an adapter once more on SwiftShader.
+# Installs the two software adapters first where they are missing. Ends with status 0 if all is well.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/adapters.sh
+
+if ! { vulkan_loader && lavapipe_icd && swiftshader_icd; } >/dev/null; then
+    scripts/setup.sh
+fi
+lavapipe=$(lavapipe_icd)
+swiftshader=$(swiftshader_icd)
+
+say() { printf '\n== %s\n' "$*"; }
+cargo_test() { cargo test --release --locked "$@"; }
+
+say "without a GPU: the library alone"
+cargo check --release --locked --no-default-features --lib
+
+say "adapters"
+cargo build --release --locked --bin gatewave
+gatewave=${CARGO_TARGET_DIR:-target}/release/gatewave
+on_adapter "$lavapipe" llvmpipe "$gatewave" adapters
+on_adapter "$swiftshader" swiftshader "$gatewave" adapters
+
+# Tests that need an adapter are marked `ignored` for a plain `cargo test`; here there is one.
+say "all tests, on lavapipe"
+on_adapter "$lavapipe" llvmpipe cargo_test --lib --bins --tests -- --include-ignored
+say "the examples in the documentation"
+on_adapter "$lavapipe" llvmpipe cargo_test --doc
+say "the tests that run on an adapter, on SwiftShader"
+on_adapter "$swiftshader" swiftshader cargo_test --lib gpu:: -- --include-ignored
+on_adapter "$swiftshader" swiftshader cargo_test --test gpu -- --include-ignored
+
+say "all tests passed"

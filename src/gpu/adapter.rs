@@ -1,0 +1,291 @@
+//! The adapters of this machine as plain data, and the one that a caller's choice means.
+//!
+//! Comes before any device is opened. Choosing is pure, so that it is tested without a driver; only `find` asks
+//! wgpu. Knows of a plan its `Limits` alone.
+
+use std::fmt;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::Limits;
+
+/// Which adapter a caller asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// A discrete GPU, else an integrated one, else none: software adapters run only when they are named.
+    Auto,
+    /// The best adapter that has this in its name, whatever the case of its letters.
+    Named(String),
+    /// wgpu's backend that validates and computes nothing, with WebGPU's default limits: for tests.
+    Noop,
+}
+
+/// What an adapter is, in the order in which they are preferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum AdapterKind {
+    /// A GPU with memory of its own.
+    Discrete,
+    /// A GPU that shares the host's memory.
+    Integrated,
+    /// A GPU that is passed into a virtual machine.
+    Virtual,
+    /// wgpu does not say; every adapter of a browser.
+    Other,
+    /// The CPU under a GPU's interface.
+    Software,
+}
+
+/// An adapter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AdapterInfo {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its driver.
+    pub(crate) driver: String,
+    /// The driver's version, as the driver words it.
+    pub(crate) driver_info: String,
+    /// The interface it is reached through: `Vulkan`, `Metal`, `DX12`, `WebGPU` or `noop`.
+    pub(crate) backend: &'static str,
+    /// What it is.
+    pub(crate) kind: AdapterKind,
+    /// What it can do.
+    pub(crate) limits: Limits,
+    /// Whether it can time its own work.
+    pub(crate) timestamps: bool,
+}
+
+/// An adapter of wgpu, and what we say of it.
+pub(super) struct Found {
+    pub(super) adapter: wgpu::Adapter,
+    pub(super) info: AdapterInfo,
+}
+
+/// Every adapter that wgpu sees, each name through one backend only.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn adapters() -> Vec<AdapterInfo> {
+    pollster::block_on(find(&Choice::Auto)).into_iter().map(|found| found.info).collect()
+}
+
+/// The adapter that `choice` means; `None` where `Choice::Auto` finds no GPU.
+///
+/// # Errors
+///
+/// Kind `Device`, where no adapter has the name asked for.
+pub(super) async fn choose(choice: &Choice) -> Result<Option<Found>> {
+    let mut found = find(choice).await;
+    let infos: Vec<_> = found.iter().map(|found| &found.info).collect();
+    let picked = pick(choice, &infos)?;
+    match picked {
+        Some(index) => log::info!("adapter {}: chosen by {choice:?}", infos[index]),
+        None => log::info!("adapter: no GPU among {}", list(&infos)),
+    }
+    Ok(picked.map(|index| found.swap_remove(index)))
+}
+
+/// Asks wgpu: `Choice::Noop` for the noop adapter, every other choice for the real ones.
+async fn find(choice: &Choice) -> Vec<Found> {
+    let backends = match choice {
+        Choice::Noop => wgpu::Backends::NOOP,
+        Choice::Auto | Choice::Named(_) => {
+            wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12 | wgpu::Backends::BROWSER_WEBGPU
+        }
+    };
+    let mut instance = wgpu::InstanceDescriptor::new_without_display_handle();
+    instance.backends = backends;
+    instance.flags = wgpu::InstanceFlags::empty().with_env();
+    instance.backend_options.noop = wgpu::NoopBackendOptions {
+        enable: *choice == Choice::Noop,
+        limits: Some(wgpu::Limits::default()),
+        ..Default::default()
+    };
+    let mut found: Vec<Found> = Vec::new();
+    for adapter in wgpu::Instance::new(instance).enumerate_adapters(backends).await {
+        let info = describe(&adapter);
+        if !found.iter().any(|other| same_on_another_backend(&other.info, &info)) {
+            found.push(Found { adapter, info });
+        }
+    }
+    found
+}
+
+fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
+    let info = adapter.get_info();
+    AdapterInfo {
+        name: info.name,
+        driver: info.driver,
+        driver_info: info.driver_info,
+        backend: match info.backend {
+            wgpu::Backend::Noop => "noop",
+            wgpu::Backend::Vulkan => "Vulkan",
+            wgpu::Backend::Metal => "Metal",
+            wgpu::Backend::Dx12 => "DX12",
+            wgpu::Backend::Gl => "GL",
+            wgpu::Backend::BrowserWebGpu => "WebGPU",
+        },
+        kind: match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
+            wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
+            wgpu::DeviceType::VirtualGpu => AdapterKind::Virtual,
+            wgpu::DeviceType::Cpu => AdapterKind::Software,
+            wgpu::DeviceType::Other => AdapterKind::Other,
+        },
+        limits: limits(&adapter.limits()),
+        timestamps: adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY),
+    }
+}
+
+/// wgpu's limits as a plan's.
+///
+/// The iterations of loops are no limit of wgpu's. They are the same for all, though only some drivers fail past
+/// them: a dispatch that is kept below stays clear of the two seconds after which desktop drivers kill one.
+pub(super) fn limits(limits: &wgpu::Limits) -> Limits {
+    Limits {
+        binding_bytes: limits.max_storage_buffer_binding_size,
+        buffer_bytes: limits.max_buffer_size,
+        workgroups: limits.max_compute_workgroups_per_dimension,
+        invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
+        workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        loop_iterations: Limits::WEBGPU.loop_iterations,
+    }
+}
+
+/// Whether both are one GPU, seen through two backends. Two GPUs of one name on one backend are two.
+fn same_on_another_backend(a: &AdapterInfo, b: &AdapterInfo) -> bool {
+    a.name == b.name && a.kind == b.kind && a.backend != b.backend
+}
+
+/// The index of the adapter that `choice` means.
+fn pick(choice: &Choice, infos: &[&AdapterInfo]) -> Result<Option<usize>> {
+    let best = |fits: &dyn Fn(&AdapterInfo) -> bool| {
+        (0..infos.len()).filter(|&index| fits(infos[index])).min_by_key(|&index| infos[index].kind)
+    };
+    match choice {
+        Choice::Auto => Ok(best(&is_gpu)),
+        Choice::Noop => Ok(best(&|_| true)),
+        Choice::Named(name) => {
+            let wanted = name.to_lowercase();
+            match best(&|info| info.name.to_lowercase().contains(&wanted)) {
+                Some(index) => Ok(Some(index)),
+                None => Err(Error::new(
+                    ErrorKind::Device,
+                    format!(
+                        "device `{name}`: no adapter has this in its name; there is {}; `cpu` always works",
+                        list(infos)
+                    ),
+                )),
+            }
+        }
+    }
+}
+
+/// Whether `Choice::Auto` may take it. A browser does not say what its adapters are, only that one is software.
+fn is_gpu(info: &AdapterInfo) -> bool {
+    match info.kind {
+        AdapterKind::Discrete | AdapterKind::Integrated => true,
+        AdapterKind::Other => info.backend == "WebGPU",
+        AdapterKind::Virtual | AdapterKind::Software => false,
+    }
+}
+
+fn list(infos: &[&AdapterInfo]) -> String {
+    if infos.is_empty() {
+        return "none (is a Vulkan, Metal or DX12 driver installed?)".to_owned();
+    }
+    infos.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl fmt::Display for AdapterInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [{}, {}", self.name, self.backend, self.kind)?;
+        for part in [&self.driver, &self.driver_info].into_iter().filter(|part| !part.is_empty()) {
+            write!(f, ", {part}")?;
+        }
+        f.write_str("]")
+    }
+}
+
+impl fmt::Display for AdapterKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Discrete => "discrete",
+            Self::Integrated => "integrated",
+            Self::Virtual => "virtual",
+            Self::Other => "other",
+            Self::Software => "software",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(name: &str, backend: &'static str, kind: AdapterKind) -> AdapterInfo {
+        AdapterInfo {
+            name: name.to_owned(),
+            driver: "a driver".to_owned(),
+            driver_info: String::new(),
+            backend,
+            kind,
+            limits: Limits::WEBGPU,
+            timestamps: false,
+        }
+    }
+
+    fn named(name: &str) -> Choice {
+        Choice::Named(name.to_owned())
+    }
+
+    #[test]
+    fn auto_takes_a_discrete_then_an_integrated_gpu_and_never_software() {
+        let software = info("llvmpipe", "Vulkan", AdapterKind::Software);
+        let integrated = info("Iris", "Vulkan", AdapterKind::Integrated);
+        let discrete = info("Arc", "Vulkan", AdapterKind::Discrete);
+        let auto = |infos: &[&AdapterInfo]| pick(&Choice::Auto, infos).unwrap();
+        assert_eq!(auto(&[&software, &integrated, &discrete]), Some(2));
+        assert_eq!(auto(&[&software, &integrated]), Some(1));
+        assert_eq!(auto(&[&software]), None);
+        assert_eq!(auto(&[]), None);
+    }
+
+    #[test]
+    fn auto_trusts_a_browser_that_does_not_say_what_its_adapter_is() {
+        assert_eq!(pick(&Choice::Auto, &[&info("", "WebGPU", AdapterKind::Other)]).unwrap(), Some(0));
+        assert_eq!(pick(&Choice::Auto, &[&info("?", "Vulkan", AdapterKind::Other)]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_name_matches_in_any_case_and_the_better_of_two_wins() {
+        let software = info("llvmpipe (LLVM 15)", "Vulkan", AdapterKind::Software);
+        let small = info("NVIDIA T400", "Vulkan", AdapterKind::Integrated);
+        let large = info("NVIDIA H100", "Vulkan", AdapterKind::Discrete);
+        let infos = [&software, &small, &large];
+        assert_eq!(pick(&named("LLVMpipe"), &infos).unwrap(), Some(0));
+        assert_eq!(pick(&named("nvidia"), &infos).unwrap(), Some(2));
+        assert_eq!(pick(&named("t400"), &infos).unwrap(), Some(1));
+    }
+
+    #[test]
+    fn a_name_that_matches_nothing_lists_what_there_is() {
+        let software = info("llvmpipe", "Vulkan", AdapterKind::Software);
+        let error = pick(&named("voodoo"), &[&software]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Device);
+        assert_eq!(
+            error.to_string(),
+            "device `voodoo`: no adapter has this in its name; there is llvmpipe [Vulkan, software, a driver]; \
+             `cpu` always works"
+        );
+        assert_eq!(
+            pick(&named("voodoo"), &[]).unwrap_err().to_string(),
+            "device `voodoo`: no adapter has this in its name; there is none (is a Vulkan, Metal or DX12 driver \
+             installed?); `cpu` always works"
+        );
+    }
+
+    #[test]
+    fn one_gpu_on_two_backends_is_listed_once_and_two_alike_twice() {
+        let vulkan = info("Arc", "Vulkan", AdapterKind::Discrete);
+        assert!(same_on_another_backend(&vulkan, &info("Arc", "DX12", AdapterKind::Discrete)));
+        assert!(!same_on_another_backend(&vulkan, &info("Arc", "Vulkan", AdapterKind::Discrete)));
+        assert!(!same_on_another_backend(&vulkan, &info("Iris", "DX12", AdapterKind::Discrete)));
+    }
+}

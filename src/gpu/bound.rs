@@ -1,0 +1,317 @@
+//! A plan bound to a device: its slots, params, bind groups and readback, made once and used call after call.
+//!
+//! Obeys the plan to the letter and decides nothing: what runs, in which order and on which windows stands there.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::buffers::{self, Loaded};
+use super::device::Device;
+use super::pipelines::{Pipeline, Pipelines, STORAGE_ALIGN};
+use super::readback::{Landing, Readback, Source};
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::Params;
+use crate::plan::{Dispatch, FeedData, Plan, SlotId, SlotKind, Window};
+
+/// Dispatches of one submit: more of them are recorded while the first compute.
+const SUBMIT: usize = 16_384;
+
+/// What is read after a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// The plan's reads.
+    Reads,
+    /// The slots of `traced`, in full.
+    Slots,
+}
+
+/// What slots hold before a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fill {
+    /// What the last run left.
+    Kept,
+    /// NaNs, but for what is fed.
+    Poison,
+}
+
+/// A plan and its own buffers.
+pub(super) struct Bound {
+    pub(super) plan: Arc<Plan>,
+    slots: Vec<wgpu::Buffer>,
+    pipelines: Vec<Arc<Pipeline>>,
+    groups: Vec<wgpu::BindGroup>,
+    calls: Vec<Call>,
+    /// What is wanted, then the two timestamps where there is a clock.
+    readback: Readback,
+    clock: Option<Clock>,
+}
+
+/// One dispatch, with indices into the vectors of its [`Bound`].
+struct Call {
+    pipeline: usize,
+    group: usize,
+    params_offset: u32,
+    grid: [u32; 3],
+}
+
+/// The device's own clock: ticks at the start of the first pass and at the end of the last.
+struct Clock {
+    queries: wgpu::QuerySet,
+    ticks: wgpu::Buffer,
+}
+
+const TICKS: u32 = 2;
+const TICK_BYTES: u64 = TICKS as u64 * wgpu::QUERY_SIZE as u64;
+
+/// The ids of the f32 slots that are not weights.
+pub(super) fn traced(plan: &Plan) -> impl Iterator<Item = SlotId> + '_ {
+    let is_traced = |kind| matches!(kind, SlotKind::Input | SlotKind::Scratch | SlotKind::Output);
+    (0..plan.slots.len()).filter(move |&slot| is_traced(plan.slots[slot].kind))
+}
+
+impl Bound {
+    /// Compiles what `plan` needs and makes its buffers.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where they do not fit the device; `Weights`, where the plan is another model's; `Device`,
+    /// where wgpu refuses.
+    pub(super) async fn new(
+        device: &Device,
+        pipelines: &Pipelines,
+        loaded: &Loaded,
+        plan: &Arc<Plan>,
+        want: Want,
+    ) -> Result<Self> {
+        let mut compiled = Vec::with_capacity(plan.programs.len());
+        for program in &plan.programs {
+            compiled.push(pipelines.get(device, program).await?);
+        }
+        let stride = (size_of::<Params>() as u64).next_multiple_of(device.uniform_align);
+        check(device, loaded, plan, stride)?;
+        device.guard(&plan.title, || Self::make(device, compiled, loaded, plan, stride, want)).await
+    }
+
+    /// Makes everything of a plan that was checked.
+    fn make(
+        device: &Device,
+        pipelines: Vec<Arc<Pipeline>>,
+        loaded: &Loaded,
+        plan: &Arc<Plan>,
+        stride: u64,
+        want: Want,
+    ) -> Self {
+        let slots: Vec<_> = plan
+            .slots
+            .iter()
+            .map(|slot| match slot.kind {
+                SlotKind::Weights(index) => loaded.weights[index].clone(),
+                _ => buffers::storage(&device.device, &slot.name, slot.bytes),
+            })
+            .collect();
+        let params = params(device, plan, stride);
+        let mut known: HashMap<(usize, &[Window]), usize> = HashMap::new();
+        let mut groups = Vec::new();
+        let mut calls = Vec::with_capacity(plan.steps.len());
+        for step in &plan.steps {
+            let group = *known.entry((step.program, &step.windows)).or_insert_with(|| {
+                groups.push(group(&device.device, plan, step, &pipelines[step.program], &params, &slots));
+                groups.len() - 1
+            });
+            let params_offset =
+                u32::try_from(step.params as u64 * stride).expect("checked: all params lie below 4 GiB");
+            calls.push(Call { pipeline: step.program, group, params_offset, grid: step.grid });
+        }
+        let clock = (device.info.timestamps && !calls.is_empty()).then(|| Clock::new(&device.device));
+        let source = |slot: SlotId, offset, bytes| Source { buffer: slots[slot].clone(), offset, bytes };
+        let mut sources: Vec<_> = match want {
+            Want::Reads => plan.reads.iter().map(|read| source(read.slot, read.offset, read.bytes)).collect(),
+            Want::Slots => traced(plan).map(|slot| source(slot, 0, plan.slots[slot].bytes)).collect(),
+        };
+        sources.extend(clock.as_ref().map(|clock| Source {
+            buffer: clock.ticks.clone(),
+            offset: 0,
+            bytes: TICK_BYTES,
+        }));
+        let readback = Readback::new(device, &plan.title, sources);
+        Self { plan: plan.clone(), slots, pipelines, groups, calls, readback, clock }
+    }
+
+    /// Hands `feeds` to the queue: they arrive before what is submitted next.
+    pub(super) fn upload(&self, queue: &wgpu::Queue, feeds: &[FeedData], fill: Fill) {
+        if fill == Fill::Poison {
+            let own = self.plan.slots.iter().zip(&self.slots);
+            for (_, buffer) in own.filter(|(slot, _)| !matches!(slot.kind, SlotKind::Weights(_))) {
+                buffers::poison(queue, buffer);
+            }
+        }
+        for (write, feed) in self.plan.writes.iter().zip(feeds) {
+            queue.write_buffer(&self.slots[write.slot], write.offset, feed.bytes());
+        }
+    }
+
+    /// Records all dispatches and the readback and submits them: at once, but for very long plans.
+    pub(super) fn submit(&self, device: &Device) -> (wgpu::SubmissionIndex, Landing) {
+        let label = Some(self.plan.title.as_str());
+        let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label });
+        let last = self.calls.len().div_ceil(SUBMIT).saturating_sub(1);
+        for (index, calls) in self.calls.chunks(SUBMIT).enumerate() {
+            self.record(&mut encoder, calls, index == 0, index == last);
+            if index < last {
+                let next = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label });
+                device.queue.submit([std::mem::replace(&mut encoder, next).finish()]);
+            }
+        }
+        if let Some(clock) = &self.clock {
+            encoder.resolve_query_set(&clock.queries, 0..TICKS, &clock.ticks, 0);
+        }
+        self.readback.copy(&mut encoder);
+        let submission = device.queue.submit([encoder.finish()]);
+        (submission, self.readback.map())
+    }
+
+    /// Records `calls` as one pass.
+    fn record(&self, encoder: &mut wgpu::CommandEncoder, calls: &[Call], first: bool, last: bool) {
+        let timestamp_writes =
+            self.clock.as_ref().filter(|_| first || last).map(|clock| wgpu::ComputePassTimestampWrites {
+                query_set: &clock.queries,
+                beginning_of_pass_write_index: first.then_some(0),
+                end_of_pass_write_index: last.then_some(1),
+            });
+        let descriptor = wgpu::ComputePassDescriptor { label: Some(&self.plan.title), timestamp_writes };
+        let mut pass = encoder.begin_compute_pass(&descriptor);
+        let mut set = None;
+        for call in calls {
+            if set != Some(call.pipeline) {
+                pass.set_pipeline(&self.pipelines[call.pipeline].pipeline);
+                set = Some(call.pipeline);
+            }
+            pass.set_bind_group(0, &self.groups[call.group], &[call.params_offset]);
+            let [x, y, z] = call.grid;
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+
+    /// What is wanted, and the device's microseconds, once all has landed.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Device`, where something is not mapped.
+    pub(super) fn read(&self, queue: &wgpu::Queue) -> Result<(Vec<Vec<f32>>, Option<f64>)> {
+        let wanted = self.readback.len() - usize::from(self.clock.is_some());
+        let reads = (0..wanted).map(|index| self.readback.read(index)).collect::<Result<_>>()?;
+        let mut device_us = None;
+        if self.clock.is_some() {
+            let ticks: Vec<u64> = self.readback.read(wanted)?;
+            let span = ticks[1].checked_sub(ticks[0]);
+            device_us = span.map(|span| span as f64 * f64::from(queue.get_timestamp_period()) / 1e3);
+        }
+        self.readback.unmap();
+        Ok((reads, device_us))
+    }
+}
+
+impl Clock {
+    fn new(device: &wgpu::Device) -> Self {
+        let label = Some("clock");
+        Self {
+            queries: device.create_query_set(&wgpu::QuerySetDescriptor {
+                label,
+                ty: wgpu::QueryType::Timestamp,
+                count: TICKS,
+            }),
+            ticks: device.create_buffer(&wgpu::BufferDescriptor {
+                label,
+                size: TICK_BYTES,
+                usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
+                mapped_at_creation: false,
+            }),
+        }
+    }
+}
+
+/// Whether the plan's buffers fit the device and its weights are the loaded ones.
+fn check(device: &Device, loaded: &Loaded, plan: &Plan, stride: u64) -> Result<()> {
+    for slot in &plan.slots {
+        match slot.kind {
+            SlotKind::Weights(index) => {
+                let held = loaded.weights.get(index).map_or(0, wgpu::Buffer::size);
+                if held < slot.bytes {
+                    return Err(Error::new(
+                        ErrorKind::Weights,
+                        format!(
+                            "{}: slot `{}`: expected {} bytes of weights, got {held}; is the plan another model's?",
+                            plan.title, slot.name, slot.bytes
+                        ),
+                    ));
+                }
+            }
+            _ => device.fits(&slot.name, slot.bytes).map_err(|error| error.at(&plan.title))?,
+        }
+    }
+    let bytes = plan.params.len() as u64 * stride;
+    if bytes > u64::from(u32::MAX) {
+        let most = u64::from(u32::MAX) / stride;
+        return Err(Error::new(
+            ErrorKind::Limits,
+            format!(
+                "{}: {} params, but dynamic offsets reach {most}; call with fewer timesteps",
+                plan.title,
+                plan.params.len()
+            ),
+        ));
+    }
+    device.fits("params", bytes)
+}
+
+/// The params of all dispatches, `stride` bytes apart.
+fn params(device: &Device, plan: &Plan, stride: u64) -> wgpu::Buffer {
+    let stride = usize::try_from(stride).expect("a few hundred bytes");
+    let mut bytes = vec![0; (plan.params.len() * stride).max(stride)];
+    for (chunk, params) in bytes.chunks_exact_mut(stride).zip(&plan.params) {
+        chunk[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(params));
+    }
+    let buffer = device.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("params"),
+        size: bytes.len() as u64,
+        usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    device.queue.write_buffer(&buffer, 0, &bytes);
+    buffer
+}
+
+/// The bind group of a dispatch: `params`, then its windows in the declaration's order.
+fn group(
+    device: &wgpu::Device,
+    plan: &Plan,
+    step: &Dispatch,
+    pipeline: &Pipeline,
+    params: &wgpu::Buffer,
+    slots: &[wgpu::Buffer],
+) -> wgpu::BindGroup {
+    let program = &plan.programs[step.program];
+    let mut buffers = vec![wgpu::BufferBinding {
+        buffer: params,
+        offset: 0,
+        size: wgpu::BufferSize::new(size_of::<Params>() as u64),
+    }];
+    buffers.extend(step.windows.iter().map(|window| wgpu::BufferBinding {
+        buffer: &slots[window.slot],
+        offset: window.offset,
+        size: wgpu::BufferSize::new(window.bytes.next_multiple_of(STORAGE_ALIGN)),
+    }));
+    let entries: Vec<_> = program
+        .bindings()
+        .zip(buffers)
+        .map(|(binding, buffer)| wgpu::BindGroupEntry {
+            binding: binding.index,
+            resource: wgpu::BindingResource::Buffer(buffer),
+        })
+        .collect();
+    device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(program.kernel.name()),
+        layout: &pipeline.layout,
+        entries: &entries,
+    })
+}

@@ -1,0 +1,101 @@
+//! The buffers of a device: a model's weights, shared by all its plans, and the slots that are a plan's own.
+//!
+//! Knows bytes, names and what they are for; knows no kernel.
+
+use std::sync::{Arc, Mutex};
+
+use super::bound::Bound;
+use super::device::{Device, lock};
+use super::pipelines::STORAGE_ALIGN;
+use crate::error::Result;
+use crate::pack::Packed;
+use crate::plan::{FeedData, Plan};
+
+/// How many plans of a model keep their buffers when they do not run.
+const IDLE: usize = 4;
+/// Bytes of weights that are staged before the queue gets them.
+const CHUNK: usize = 64 << 20;
+/// A quiet NaN that no kernel computes.
+const POISON: u32 = 0x7FC0_DEAD;
+
+/// A model's weights on a device, and the buffers of the plans that last ran with them.
+pub(crate) struct Loaded {
+    /// One buffer for each of `Packed`.
+    pub(super) weights: Vec<wgpu::Buffer>,
+    /// Plans at rest, the last used first. A plan that runs is not among them: a second call of it makes a second.
+    idle: Mutex<Vec<Bound>>,
+}
+
+impl Loaded {
+    /// Uploads `packed`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where a buffer is too large or the device's memory too small.
+    pub(super) async fn new(device: &Device, packed: Packed) -> Result<Self> {
+        let mut weights = Vec::with_capacity(packed.buffers.len());
+        let (count, mut total) = (packed.buffers.len(), 0);
+        for (index, data) in packed.buffers.into_iter().enumerate() {
+            let (name, bytes) = (format!("weights.{index}"), data.bytes());
+            device.fits(&name, bytes.len() as u64)?;
+            let upload = || {
+                let buffer = storage(&device.device, &name, bytes.len() as u64);
+                for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
+                    device.queue.write_buffer(&buffer, (index * CHUNK) as u64, chunk);
+                    device.queue.submit([]);
+                }
+                buffer
+            };
+            weights.push(device.guard(&name, upload).await?);
+            total += bytes.len();
+            log::debug!("{}: uploaded {} of {count} buffers, {total} bytes", device.info.name, index + 1);
+        }
+        Ok(Self { weights, idle: Mutex::default() })
+    }
+
+    /// The buffers of `plan`, where they are at rest here.
+    pub(super) fn take(&self, plan: &Arc<Plan>) -> Option<Bound> {
+        let mut idle = lock(&self.idle);
+        let index = idle.iter().position(|bound| Arc::ptr_eq(&bound.plan, plan) || bound.plan == *plan)?;
+        Some(idle.remove(index))
+    }
+
+    /// Puts the buffers of a plan to rest, and lets go of the longest unused.
+    pub(super) fn put(&self, bound: Bound) {
+        let mut idle = lock(&self.idle);
+        idle.insert(0, bound);
+        idle.truncate(IDLE);
+    }
+}
+
+/// A storage buffer of `bytes`.
+pub(super) fn storage(device: &wgpu::Device, label: &str, bytes: u64) -> wgpu::Buffer {
+    device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size: bytes.next_multiple_of(STORAGE_ALIGN).max(STORAGE_ALIGN),
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: false,
+    })
+}
+
+/// Fills `buffer` with NaNs, so that an element that no kernel writes shows.
+pub(super) fn poison(queue: &wgpu::Queue, buffer: &wgpu::Buffer) {
+    let block = vec![POISON; CHUNK / 16];
+    let block: &[u8] = bytemuck::cast_slice(&block);
+    let mut at = 0;
+    while at < buffer.size() {
+        let bytes = (buffer.size() - at).min(block.len() as u64);
+        queue.write_buffer(buffer, at, &block[..usize::try_from(bytes).expect("at most the block's length")]);
+        at += bytes;
+    }
+}
+
+impl FeedData {
+    /// The bytes, as a GPU takes them.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::F32(data) => bytemuck::cast_slice(data),
+            Self::U32(data) => bytemuck::cast_slice(data),
+        }
+    }
+}

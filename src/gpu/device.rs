@@ -1,0 +1,223 @@
+//! The open device: its limits, its errors and the wait for its work.
+//!
+//! wgpu reports errors out of band; here they come back into band. Whoever creates or submits something does it
+//! inside [`Device::guard`], and whoever waits does it through [`Device::wait`]: both return the first error as ours.
+//! Knows no plan and no kernel.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::adapter::{self, AdapterInfo, Found};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::Limits;
+
+/// Who waits for the device, where something has to (a browser calls back by itself).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// The thread that polls the future: the shortest way.
+    Here,
+    /// A thread of its own: the future sleeps and blocks nobody.
+    Aside,
+}
+
+/// The device of an adapter, its queue, and what went wrong with them.
+pub(super) struct Device {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) info: AdapterInfo,
+    /// Bytes to which the offset of a uniform must be aligned.
+    pub(super) uniform_align: u64,
+    faults: Arc<Faults>,
+}
+
+/// What was reported outside of a scope.
+#[derive(Default)]
+struct Faults {
+    /// Why the device was lost: for good.
+    lost: OnceLock<String>,
+    /// The first uncaptured error; the next call returns it.
+    uncaptured: Mutex<Option<Error>>,
+}
+
+impl Device {
+    /// Opens the device of `found` with all that the adapter can do.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Device`, where the driver refuses.
+    pub(super) async fn open(Found { adapter, mut info }: Found) -> Result<Self> {
+        let limits = adapter.limits();
+        let features = adapter.features() & wgpu::Features::TIMESTAMP_QUERY;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("gatewave"),
+            required_features: features,
+            required_limits: limits,
+            ..Default::default()
+        };
+        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| {
+            Error::new(ErrorKind::Device, format!("{}: the driver opens no device: {error}", info.name)).because(error)
+        })?;
+        info.limits = adapter::limits(&device.limits());
+        let faults = Arc::new(Faults::default());
+        device.set_device_lost_callback({
+            let faults = faults.clone();
+            move |reason, text| faults.lose(format!("{reason:?} {text}").trim_end().to_owned())
+        });
+        device.on_uncaptured_error({
+            let faults = faults.clone();
+            Arc::new(move |error| {
+                lock(&faults.uncaptured).get_or_insert_with(|| ours(error));
+            })
+        });
+        let uniform_align = u64::from(device.limits().min_uniform_buffer_offset_alignment);
+        Ok(Self { device, queue, info, uniform_align, faults })
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.info.limits
+    }
+
+    /// Does `work` and returns the first error that wgpu reports of it, `place` in front.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits` out of memory, `Lost` where the device is, `Device` for all else.
+    pub(super) fn guard<T>(&self, place: &str, work: impl FnOnce() -> T) -> impl Future<Output = Result<T>> {
+        // The scopes of a thread are a stack: they are popped before anything is awaited.
+        let outer = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let middle = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let inner = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let value = work();
+        let popped = (inner.pop(), middle.pop(), outer.pop());
+        async move {
+            let (validation, memory, internal) = (popped.0.await, popped.1.await, popped.2.await);
+            self.check().map_err(|error| error.at(place))?;
+            match memory.or(internal).or(validation) {
+                Some(error) => Err(ours(error).at(place).at(&self.info.name)),
+                None => Ok(value),
+            }
+        }
+    }
+
+    /// Whether `bytes` fit one buffer.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where they do not.
+    pub(super) fn fits(&self, name: &str, bytes: u64) -> Result<()> {
+        let most = self.limits().buffer_bytes;
+        if bytes <= most {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Limits,
+            format!("{}: buffer `{name}`: {bytes} bytes, but the device's largest has {most}", self.info.name),
+        ))
+    }
+
+    /// Returns what was reported outside of a scope since the last look, or the loss of the device.
+    ///
+    /// # Errors
+    ///
+    /// That.
+    pub(super) fn check(&self) -> Result<()> {
+        if let Some(why) = self.faults.lost.get() {
+            return Err(self.lost(why));
+        }
+        lock(&self.faults.uncaptured).take().map_or(Ok(()), |error| Err(error.at(&self.info.name)))
+    }
+
+    /// The error of work that did not come back.
+    pub(super) fn unanswered(&self) -> Error {
+        self.check().err().unwrap_or_else(|| self.lost("it did not give back what it computed"))
+    }
+
+    fn lost(&self, why: &str) -> Error {
+        lost(&self.info.name, why)
+    }
+
+    /// Waits until the submission is done; its callbacks have then run, or are running in another thread.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Lost`, where it never will be.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) async fn wait(&self, submission: wgpu::SubmissionIndex, wait: Wait) -> Result<()> {
+        let work = {
+            let (device, faults, name) = (self.device.clone(), self.faults.clone(), self.info.name.clone());
+            move || poll(&device, &faults, &name, &submission)
+        };
+        match wait {
+            Wait::Here => work(),
+            Wait::Aside => {
+                let (tell, told) = futures_intrusive::channel::shared::oneshot_channel();
+                let thread = std::thread::Builder::new().name("gatewave wait".to_owned());
+                let spawned = thread.spawn(move || tell.send(work()));
+                if let Err(error) = spawned {
+                    return Err(Error::new(ErrorKind::Device, format!("no thread to wait in: {error}")).because(error));
+                }
+                told.receive().await.unwrap_or_else(|| Err(self.unanswered()))
+            }
+        }
+    }
+
+    /// In a browser the event loop waits.
+    #[cfg(target_arch = "wasm32")]
+    pub(super) async fn wait(&self, _submission: wgpu::SubmissionIndex, _wait: Wait) -> Result<()> {
+        Ok(())
+    }
+
+    /// Destroys the device, as a driver's crash does.
+    pub(super) fn lose(&self) {
+        self.device.destroy();
+    }
+}
+
+/// Blocks until `submission` is done.
+///
+/// wgpu 30 panics in `Device::poll` where the driver reports the device lost; it is caught here, because a lost
+/// device is an error like any other. It waits in slices, since the loss may be reported to another thread.
+#[cfg(not(target_arch = "wasm32"))]
+fn poll(device: &wgpu::Device, faults: &Faults, name: &str, submission: &wgpu::SubmissionIndex) -> Result<()> {
+    const SLICE: std::time::Duration = std::time::Duration::from_secs(1);
+    loop {
+        let turn = wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: Some(SLICE) };
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| device.poll(turn))) {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(wgpu::PollError::Timeout)) => log::debug!("{name}: still computing"),
+            Ok(Err(error)) => faults.lose(format!("the work was not taken: {error}")),
+            Err(_) => faults.lose("the driver reports it lost".to_owned()),
+        }
+        if let Some(why) = faults.lost.get() {
+            return Err(lost(name, why));
+        }
+    }
+}
+
+impl Faults {
+    fn lose(&self, why: String) {
+        log::warn!("device lost: {why}");
+        // The first reason stays: later ones are its consequences.
+        let _ = self.lost.set(why);
+    }
+}
+
+/// Locks `mutex`: what it guards is whole at all times, so that a panic elsewhere does not matter.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lost(name: &str, why: &str) -> Error {
+    Error::new(ErrorKind::Lost, format!("{name}: the device was lost: {why}; make a new engine and call again"))
+}
+
+fn ours(error: wgpu::Error) -> Error {
+    match &error {
+        wgpu::Error::OutOfMemory { .. } => {
+            Error::new(ErrorKind::Limits, "the device is out of memory; use a smaller batch or fewer timesteps")
+        }
+        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+            Error::new(ErrorKind::Device, description.trim_end())
+        }
+    }
+    .because(error.to_string())
+}

@@ -1,0 +1,97 @@
+//! Program → compute pipeline, compiled once and kept.
+//!
+//! Layouts come from the kernel's declaration, never from the shader, so that the two are checked against each
+//! other. Knows programs; knows no plan and no buffer.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use super::device::{Device, lock};
+use super::module;
+use crate::error::Result;
+use crate::kernel::{Access, Params, Program, link};
+
+/// Bytes of the smallest storage binding, one `vec4<f32>`: buffers and bindings are rounded up to a multiple of it.
+pub(super) const STORAGE_ALIGN: u64 = 16;
+
+/// A compiled program.
+pub(super) struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    /// Of group 0: `params` at a dynamic offset, then the storage buffers.
+    pub(super) layout: wgpu::BindGroupLayout,
+}
+
+/// The compiled programs of a device.
+#[derive(Default)]
+pub(super) struct Pipelines(Mutex<HashMap<Program, Arc<Pipeline>>>);
+
+impl Pipelines {
+    /// The pipeline of `program`. Two threads that ask for a new one at the same time both compile it.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Device`, where the driver or wgpu refuses the kernel; file and line are in front where they are known.
+    pub(super) async fn get(&self, device: &Device, program: &Program) -> Result<Arc<Pipeline>> {
+        let known = lock(&self.0).get(program).cloned();
+        if let Some(pipeline) = known {
+            return Ok(pipeline);
+        }
+        let pipeline = Arc::new(compile(device, program).await?);
+        Ok(lock(&self.0).entry(*program).or_insert(pipeline).clone())
+    }
+}
+
+async fn compile(device: &Device, program: &Program) -> Result<Pipeline> {
+    let name = program.kernel.name();
+    let place = format!("kernel `{name}`");
+    let source = link::source(program);
+    let mut shader = None;
+    let checked = device.guard(&place, || shader = Some(module::create(&device.device, name, &source))).await;
+    let shader = shader.expect("the guarded work has run");
+    if let Err(error) = checked {
+        let at = module::error_place(&shader, &source).await;
+        return Err(at.into_iter().fold(error, |error, at| error.at(at)));
+    }
+    let pipeline = device.guard(&place, || pipeline(&device.device, program, &shader)).await?;
+    log::debug!("{}: compiled {program:?}", device.info.name);
+    Ok(pipeline)
+}
+
+fn pipeline(device: &wgpu::Device, program: &Program, module: &wgpu::ShaderModule) -> Pipeline {
+    let label = Some(program.kernel.name());
+    let entries: Vec<_> = program.bindings().map(|binding| entry(binding.index, binding.access)).collect();
+    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label,
+        bind_group_layouts: &[Some(&layout)],
+        immediate_size: 0,
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label,
+        layout: Some(&pipeline_layout),
+        module,
+        entry_point: label,
+        compilation_options: wgpu::PipelineCompilationOptions { constants: &program.overrides(), ..Default::default() },
+        cache: None,
+    });
+    Pipeline { pipeline, layout }
+}
+
+fn entry(binding: u32, access: Access) -> wgpu::BindGroupLayoutEntry {
+    let storage = |read_only| (wgpu::BufferBindingType::Storage { read_only }, STORAGE_ALIGN);
+    let (ty, least) = match access {
+        Access::Uniform => (wgpu::BufferBindingType::Uniform, size_of::<Params>() as u64),
+        Access::Read => storage(true),
+        Access::ReadWrite => storage(false),
+    };
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty,
+            has_dynamic_offset: access == Access::Uniform,
+            min_binding_size: wgpu::BufferSize::new(least),
+        },
+        count: None,
+    }
+}

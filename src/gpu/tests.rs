@@ -1,0 +1,298 @@
+//! The executor against wgpu's validator, which needs no adapter; and, behind `--ignored`, against the adapter that
+//! `GATEWAVE_ADAPTER` names. The plans are made by hand, of one kernel that is easily foretold.
+
+use super::*;
+use crate::cell::Activation;
+use crate::kernel::{Kernel, Mask, Params, Program, link};
+use crate::plan::{Dispatch, Feed, Fetch, Read, Shape, Slot, SlotKind, Window, Write};
+
+const ROWS: usize = 4;
+const UNITS: usize = 16;
+const ELEMS: usize = ROWS * UNITS;
+const BYTES: u64 = 4 * ELEMS as u64;
+
+/// `output = relu(… relu(input))` in `count` dispatches, by way of two scratch slots.
+fn chain(count: usize) -> Plan {
+    let slot = |name: &str, kind| Slot { name: name.to_owned(), dims: vec![ROWS, UNITS], bytes: BYTES, kind };
+    let window = |slot| Window { slot, offset: 0, bytes: BYTES };
+    let step = |index: usize| {
+        let source = if index == 0 { 0 } else { 1 + (index - 1) % 2 };
+        let result = if index == count - 1 { 3 } else { 1 + index % 2 };
+        Dispatch { program: 0, params: 0, grid: [1, ROWS as u32, 1], windows: vec![window(source), window(result)] }
+    };
+    Plan {
+        title: format!("chain of {count}"),
+        shape: Shape { time: 1, batch: ROWS, mask: Mask::All },
+        slots: vec![
+            slot("input", SlotKind::Input),
+            slot("scratch.0", SlotKind::Scratch),
+            slot("scratch.1", SlotKind::Scratch),
+            slot("output", SlotKind::Output),
+        ],
+        programs: vec![Program { activation: Activation::Relu, ..Program::plain(Kernel::Activate) }],
+        params: vec![Params { rows: ROWS as u32, directions: 1, units: UNITS as u32, ..Params::default() }],
+        writes: vec![Write { feed: Feed::Features, slot: 0, offset: 0, bytes: BYTES }],
+        steps: (0..count).map(step).collect(),
+        reads: vec![Read { fetch: Fetch::Output, slot: 3, offset: 0, bytes: BYTES }],
+    }
+}
+
+fn ramp() -> Vec<f32> {
+    (0..ELEMS).map(|i| i as f32 - 20.0).collect()
+}
+
+fn relu_ramp() -> Vec<f32> {
+    ramp().into_iter().map(|x| x.max(0.0)).collect()
+}
+
+fn feeds() -> Vec<FeedData> {
+    vec![FeedData::F32(ramp())]
+}
+
+fn open(choice: Choice) -> (Gpu, Loaded) {
+    pollster::block_on(async {
+        let gpu = Gpu::open(choice).await.unwrap().expect("it was named");
+        let packed = Packed { storage: crate::kernel::Storage::F32, buffers: Vec::new() };
+        let loaded = gpu.load(packed).await.unwrap();
+        (gpu, loaded)
+    })
+}
+
+fn noop_error(plan: Plan) -> Error {
+    let (gpu, loaded) = open(Choice::Noop);
+    gpu.run_blocking(&loaded, &Arc::new(plan), &feeds()).unwrap_err()
+}
+
+#[test]
+fn the_validator_takes_a_plan_and_its_reads_have_their_sizes() {
+    let (gpu, loaded) = open(Choice::Noop);
+    let plan = Arc::new(chain(3));
+    let run = gpu.run_blocking(&loaded, &plan, &feeds()).unwrap();
+    assert_eq!(run.reads.iter().map(Vec::len).collect::<Vec<_>>(), [ELEMS]);
+    let run = pollster::block_on(gpu.run(&loaded, &plan, &feeds())).unwrap();
+    assert_eq!(run.reads.iter().map(Vec::len).collect::<Vec<_>>(), [ELEMS]);
+}
+
+fn compile_all(gpu: &Gpu) {
+    let programs = link::programs();
+    assert!(!programs.is_empty());
+    for program in programs {
+        if let Err(error) = pollster::block_on(gpu.pipelines.get(&gpu.device, &program)) {
+            panic!("{program:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn the_validator_takes_every_program_with_its_declared_bindings() {
+    compile_all(&open(Choice::Noop).0);
+}
+
+#[test]
+fn a_run_can_move_between_threads() {
+    fn sends<T: Send>(_: &T) {}
+    let (gpu, loaded) = open(Choice::Noop);
+    let plan = Arc::new(chain(1));
+    let feeds = feeds();
+    sends(&gpu.run(&loaded, &plan, &feeds));
+    sends(&gpu.trace(&loaded, &plan, &feeds));
+}
+
+#[test]
+fn a_window_past_its_slot_is_an_error_and_not_a_buffer_of_zeros() {
+    let mut plan = chain(1);
+    plan.steps[0].windows[1].bytes = 2 * BYTES;
+    let error = noop_error(plan);
+    assert_eq!(error.kind(), ErrorKind::Device);
+    assert!(error.to_string().contains("chain of 1"), "{error}");
+}
+
+#[test]
+fn a_grid_past_the_limit_is_an_error_of_the_submit() {
+    let mut plan = chain(1);
+    plan.steps[0].grid[0] = 70_000;
+    let error = noop_error(plan);
+    assert_eq!(error.kind(), ErrorKind::Device);
+    assert!(error.to_string().contains("70000"), "{error}");
+}
+
+#[test]
+fn a_slot_past_the_largest_buffer_is_an_error_of_limits() {
+    let mut plan = chain(1);
+    plan.slots[1].bytes = 1 << 30;
+    let error = noop_error(plan);
+    assert_eq!(error.kind(), ErrorKind::Limits);
+    let text = error.to_string();
+    assert!(text.ends_with("buffer `scratch.0`: 1073741824 bytes, but the device's largest has 268435456"), "{text}");
+}
+
+#[test]
+fn a_plan_of_other_weights_is_refused() {
+    let mut plan = chain(1);
+    plan.slots[1].kind = SlotKind::Weights(7);
+    let error = noop_error(plan);
+    assert_eq!(error.kind(), ErrorKind::Weights);
+    assert_eq!(
+        error.to_string(),
+        "chain of 1: slot `scratch.0`: expected 256 bytes of weights, got 0; is the plan another model's?"
+    );
+}
+
+#[test]
+fn feeds_must_be_those_of_the_plan() {
+    let (gpu, loaded) = open(Choice::Noop);
+    let plan = Arc::new(chain(1));
+    let error = gpu.run_blocking(&loaded, &plan, &[]).unwrap_err();
+    assert_eq!((error.kind(), error.to_string()), (ErrorKind::Shape, "chain of 1: expected 1 feeds, got 0".to_owned()));
+    let error = gpu.run_blocking(&loaded, &plan, &[FeedData::U32(vec![0])]).unwrap_err();
+    let text = "chain of 1: Features: expected 256 bytes, got 4".to_owned();
+    assert_eq!((error.kind(), error.to_string()), (ErrorKind::Shape, text));
+}
+
+#[test]
+fn plans_at_rest_keep_their_buffers_until_four_others_ran() {
+    let (gpu, loaded) = open(Choice::Noop);
+    let run = |count| gpu.run_blocking(&loaded, &Arc::new(chain(count)), &feeds()).unwrap();
+    run(1);
+    let equal = Arc::new(chain(1));
+    let bound = loaded.take(&equal).expect("an equal plan ran");
+    assert!(loaded.take(&equal).is_none(), "what runs is not at rest");
+    loaded.put(bound);
+    (2..5).for_each(|count| drop(run(count)));
+    assert!(loaded.take(&equal).is_some_and(|bound| {
+        loaded.put(bound);
+        true
+    }));
+    (5..9).for_each(|count| drop(run(count)));
+    assert!(loaded.take(&equal).is_none());
+}
+
+#[test]
+fn a_lost_device_is_an_error_of_every_later_call() {
+    let (gpu, loaded) = open(Choice::Noop);
+    let plan = Arc::new(chain(2));
+    gpu.run_blocking(&loaded, &plan, &feeds()).unwrap();
+    gpu.lose();
+    for _ in 0..2 {
+        let error = gpu.run_blocking(&loaded, &plan, &feeds()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Lost);
+        assert!(error.to_string().ends_with("; make a new engine and call again"), "{error}");
+    }
+    assert_eq!(pollster::block_on(gpu.run(&loaded, &plan, &feeds())).unwrap_err().kind(), ErrorKind::Lost);
+    assert_eq!(pollster::block_on(gpu.trace(&loaded, &plan, &feeds())).unwrap_err().kind(), ErrorKind::Lost);
+}
+
+#[test]
+fn an_adapter_that_is_not_there_is_an_error_that_lists_what_there_is() {
+    let error = pollster::block_on(Gpu::open(Choice::Named("no such adapter".to_owned()))).err().expect("none matches");
+    assert_eq!(error.kind(), ErrorKind::Device);
+    let text = error.to_string();
+    assert!(text.starts_with("device `no such adapter`: no adapter has this in its name; there is "), "{text}");
+    for adapter in adapters() {
+        assert!(text.contains(&adapter.to_string()), "{text}");
+    }
+}
+
+mod on_an_adapter {
+    //! `GATEWAVE_ADAPTER=llvmpipe cargo test --lib gpu -- --ignored`
+    use super::*;
+
+    fn named() -> (Gpu, Loaded) {
+        open(Choice::Named(std::env::var("GATEWAVE_ADAPTER").expect("GATEWAVE_ADAPTER names the adapter")))
+    }
+
+    #[test]
+    #[ignore = "needs an adapter"]
+    fn the_driver_compiles_every_program() {
+        compile_all(&named().0);
+    }
+
+    #[test]
+    #[ignore = "needs an adapter"]
+    fn a_plan_computes_what_it_says_again_and_again() {
+        let (gpu, loaded) = named();
+        let plan = Arc::new(chain(3));
+        for _ in 0..3 {
+            let run = gpu.run_blocking(&loaded, &plan, &feeds()).unwrap();
+            assert_eq!(run.reads, [relu_ramp()]);
+            assert_eq!(run.timings.device_us.is_some(), gpu.info().timestamps);
+        }
+        assert_eq!(pollster::block_on(gpu.run(&loaded, &plan, &feeds())).unwrap().reads, [relu_ramp()]);
+    }
+
+    #[test]
+    #[ignore = "needs an adapter"]
+    fn a_trace_shows_every_slot_and_poison_what_was_not_written() {
+        let (gpu, loaded) = named();
+        let trace = pollster::block_on(gpu.trace(&loaded, &Arc::new(chain(2)), &feeds())).unwrap();
+        assert_eq!(trace.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!((&trace[0].1, &trace[1].1, &trace[3].1), (&ramp(), &relu_ramp(), &relu_ramp()));
+        assert!(trace[2].1.iter().all(|x| x.is_nan()), "nothing writes scratch.1");
+
+        let mut half = chain(1);
+        half.steps[0].grid[1] = 0;
+        let run = |gpu: &Gpu| gpu.run_blocking(&loaded, &Arc::new(half.clone()), &feeds()).unwrap();
+        assert_eq!(run(&gpu).reads, [vec![0.0; ELEMS]]);
+        gpu.poison();
+        assert!(run(&gpu).reads[0].iter().all(|x| x.is_nan()));
+    }
+
+    #[test]
+    #[ignore = "needs an adapter"]
+    fn a_plan_of_many_submits_runs_in_order() {
+        let (gpu, loaded) = named();
+        gpu.poison();
+        let run = gpu.run_blocking(&loaded, &Arc::new(chain(40_000)), &feeds()).unwrap();
+        assert_eq!(run.reads, [relu_ramp()]);
+    }
+
+    #[test]
+    #[ignore = "needs an adapter"]
+    fn threads_run_one_plan_at_once() {
+        let (gpu, loaded) = named();
+        let plan = Arc::new(chain(50));
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (gpu, loaded, plan) = (&gpu, &loaded, &plan);
+                scope.spawn(move || {
+                    let input: Vec<f32> = ramp().iter().map(|x| x + 1000.0 * thread as f32).collect();
+                    let expected: Vec<f32> = input.iter().map(|x| x.max(0.0)).collect();
+                    let feeds = [FeedData::F32(input)];
+                    for _ in 0..20 {
+                        assert_eq!(gpu.run_blocking(loaded, plan, &feeds).unwrap().reads, [expected.clone()]);
+                        assert_eq!(
+                            pollster::block_on(gpu.run(loaded, plan, &feeds)).unwrap().reads,
+                            [expected.clone()]
+                        );
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    #[ignore = "needs an adapter"]
+    fn a_device_lost_in_mid_run_is_an_error_and_never_a_wrong_result() {
+        let (gpu, loaded) = named();
+        let plan = Arc::new(chain(20_000));
+        std::thread::scope(|scope| {
+            let runs: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        loop {
+                            match gpu.run_blocking(&loaded, &plan, &feeds()) {
+                                Ok(run) => assert_eq!(run.reads, [relu_ramp()]),
+                                Err(error) => return error,
+                            }
+                        }
+                    })
+                })
+                .collect();
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            gpu.lose();
+            for run in runs {
+                assert_eq!(run.join().unwrap().kind(), ErrorKind::Lost);
+            }
+        });
+    }
+}

@@ -1,0 +1,183 @@
+//! Who may import whom: the road of data runs one way, and this table says which.
+//!
+//! Reads every `crate::` path in the code of `src/` (tests inside it are free) and every mention of wgpu.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A module of the library and the modules it may import. All may import `error`; each may import itself.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("cell", &[]),
+    ("model", &["cell"]),
+    ("call", &["model"]),
+    ("summary", &["model", "cell"]),
+    ("weights", &["model", "cell"]),
+    ("oracle", &["model", "weights", "cell", "call"]),
+    ("kernel", &["cell"]),
+    ("layout", &["model", "kernel", "cell"]),
+    ("pack", &["weights", "layout", "kernel", "model", "cell"]),
+    ("plan", &["model", "layout", "kernel", "cell"]),
+    ("feed", &["call", "model", "plan", "kernel", "layout"]),
+    ("cpu", &["plan", "kernel", "layout", "pack", "cell"]),
+    ("gpu", &["plan", "kernel", "pack"]),
+    (
+        "engine",
+        &[
+            "cell", "model", "call", "summary", "weights", "oracle", "kernel", "layout", "pack", "plan", "feed", "cpu",
+            "gpu",
+        ],
+    ),
+    ("conformance", &["oracle", "model", "weights", "cell", "call", "kernel"]),
+];
+
+/// The only module that may mention wgpu.
+const KNOWS_WGPU: &str = "gpu";
+
+/// What file `path` (under `src/`) imports that it may not.
+fn violations(path: &str, text: &str) -> Vec<String> {
+    let module = path.split('/').next().unwrap_or_default().trim_end_matches(".rs");
+    let code = code(text);
+    let mut found = Vec::new();
+    if module != KNOWS_WGPU && mentions_wgpu(&code) {
+        found.push(format!("{path}: mentions wgpu or naga; only {KNOWS_WGPU} may"));
+    }
+    // The crate's root and the binary stand above the road; tests may compare anything.
+    if ["lib", "bin"].contains(&module) || path.ends_with("/tests.rs") {
+        return found;
+    }
+    let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == module) else {
+        found.push(format!("{path}: module {module} is not in the table"));
+        return found;
+    };
+    if climbs_to_the_root(path, &code) {
+        found.push(format!("{path}: reaches the crate's root by `super::`; write `crate::`"));
+    }
+    for import in imports(&code) {
+        if import != module && import != "error" && !allowed.contains(&import.as_str()) {
+            found.push(format!("{path}: imports {import}; {module} may import {allowed:?}"));
+        }
+    }
+    found
+}
+
+/// `text` without comments and without the tests at its end.
+fn code(text: &str) -> String {
+    let mut code = String::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line == "#[cfg(test)]" && lines.peek().is_some_and(|next| next.starts_with("mod ")) {
+            break;
+        }
+        code += line.split("//").next().unwrap_or_default();
+        code.push('\n');
+    }
+    code
+}
+
+fn mentions_wgpu(code: &str) -> bool {
+    code.contains("wgpu::") || code.contains("use wgpu") || code.contains("naga::")
+}
+
+/// Whether `super` leads out of the module: unindented in a file right under `src/`, twice anywhere else.
+fn climbs_to_the_root(path: &str, code: &str) -> bool {
+    let top = !path.contains('/') || path.ends_with("/mod.rs");
+    code.contains("super::super::") || top && code.lines().any(|line| line.starts_with("use super::"))
+}
+
+/// The first names of all `crate::` paths: `crate::a::B` and `use crate::{a::B, c}`.
+fn imports(code: &str) -> BTreeSet<String> {
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut names = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let after = &code[at + "crate::".len()..];
+        match after.strip_prefix('{') {
+            Some(group) => names.extend(group_items(group).iter().map(|item| word(item))),
+            None => drop(names.insert(word(after))),
+        }
+    }
+    names
+}
+
+/// The items of a `{…}` group, whose `{` is already read.
+fn group_items(group: &str) -> Vec<&str> {
+    let (mut items, mut depth, mut start) = (Vec::new(), 0_usize, 0);
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                items.push(group[start..at].trim());
+                start = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    items.retain(|item| !item.is_empty());
+    items
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder of sources").map(|entry| entry.expect("an entry").path());
+    entries.fold(Vec::new(), |mut files, path| {
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+        files
+    })
+}
+
+#[test]
+fn each_module_imports_only_what_stands_before_it_on_the_road() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = rust_files(&root);
+    assert!(files.len() > 15, "only {} files seen", files.len());
+    let mut found = Vec::new();
+    for file in &files {
+        let path = file.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+        found.extend(violations(&path, &fs::read_to_string(file).unwrap()));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn each_row_of_the_table_is_a_module() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let missing: Vec<_> = MAY_IMPORT
+        .iter()
+        .map(|(module, _)| module)
+        .filter(|module| !root.join(format!("{module}.rs")).exists() && !root.join(module).is_dir())
+        .collect();
+    assert!(missing.is_empty(), "rows without a file under src/: {missing:?}");
+}
+
+#[test]
+fn a_planted_violation_is_found() {
+    let found = |path: &str, text: &str| violations(path, text).len();
+    assert_eq!(found("plan/lower.rs", "use crate::gpu::Device;\n"), 1);
+    assert_eq!(found("oracle.rs", "use crate::{cell::Cell, layout::{Layout, Form}, plan};\n"), 2);
+    assert_eq!(found("oracle.rs", "use crate::{\n    cell::Cell,\n    pack,\n};\n"), 1);
+    assert_eq!(found("cell.rs", "fn f() -> crate::model::Model {}\n"), 1);
+    assert_eq!(found("cell.rs", "use super::model;\n"), 1);
+    assert_eq!(found("plan/tune.rs", "use super::super::weights;\n"), 1);
+    assert_eq!(found("cpu/mod.rs", "fn f(d: &wgpu::Device) {}\n"), 1);
+    assert_eq!(found("bin/gatewave/main.rs", "use wgpu::Instance;\n"), 1);
+    assert_eq!(found("cpu/tests.rs", "use wgpu::Instance;\n"), 1);
+    assert_eq!(found("model.rs", "use crate::Weights;\n"), 1);
+    assert_eq!(found("helpers.rs", ""), 1);
+}
+
+#[test]
+fn what_the_table_allows_is_not_a_violation() {
+    let allowed = "// crate::gpu\nuse crate::error::Result;\nuse crate::{cell::Cell, plan};\nuse super::tune;\n";
+    assert_eq!(violations("plan/lower.rs", allowed), [""; 0]);
+    assert_eq!(violations("gpu/device.rs", "use wgpu::Device;\nuse crate::plan::Plan;\n"), [""; 0]);
+    assert_eq!(violations("gpu/tests.rs", "use crate::cell::Cell;\n"), [""; 0]);
+    assert_eq!(violations("pack.rs", "fn f() {}\n#[cfg(test)]\nmod tests {\n    use crate::oracle;\n}\n"), [""; 0]);
+}

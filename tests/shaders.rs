@@ -1,0 +1,434 @@
+//! Every program that ships, proved with naga alone, without a device: the WGSL says what its declaration says.
+//!
+//! Each check takes the linked text of one program and gives the differences it found, with file and line where there
+//! is one; each is itself tried on a text with a planted fault.
+
+#[path = "shaders/lint.rs"]
+mod lint;
+#[path = "shaders/source.rs"]
+mod source;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as _;
+use std::fs;
+use std::mem::{offset_of, size_of};
+use std::path::Path;
+
+use gatewave::Cell;
+use gatewave::kernel::{self, Access, Kernel, Params, Program, link};
+use naga::back::PipelineConstants;
+use naga::back::pipeline_constants::process_overrides;
+use naga::proc::Layouter;
+use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Expression, Literal, Module, ShaderStage, StorageAccess, TypeInner};
+
+/// The programs that ship. A new kernel, cell, storage, mask or tile changes it, and nothing else does.
+const PROGRAMS: usize = 283;
+/// The files under `shaders/`.
+const FILES: usize = 35;
+
+/// What every WebGPU device can do. Halves in a word are part of it: naga names them because OpenGL ES 3.0 lacks them.
+const BASELINE: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+/// WebGPU's default limits.
+const MAX_INVOCATIONS: u32 = 256;
+const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
+
+/// The members of `Params` in Rust: name and offset.
+macro_rules! params {
+    ($($field:ident),* $(,)?) => {{
+        // Taken apart without `..`: a field that the list lacks is a compile error.
+        let Params { $($field),* } = Params::default();
+        $(let _: u32 = $field;)*
+        vec![$((stringify!($field), offset_of!(Params, $field))),*]
+    }};
+}
+
+fn params_in_rust() -> Vec<(&'static str, usize)> {
+    params![
+        rows,
+        batch,
+        directions,
+        direction,
+        depth,
+        units,
+        gates,
+        panel,
+        panels,
+        weight_panel,
+        weight_panels,
+        source_0,
+        source_1,
+        target_0,
+        target_1,
+        gates_0,
+        gates_1,
+        live_0,
+        live_1,
+        memory_in,
+        memory_out,
+        token,
+        tokens,
+        features,
+    ]
+}
+
+/// A linked module, parsed and validated.
+struct Linked {
+    text: String,
+    module: Module,
+    info: ModuleInfo,
+}
+
+impl Linked {
+    fn of(program: &Program) -> Result<Self, String> {
+        Self::parse(link::source(program))
+    }
+
+    fn parse(text: String) -> Result<Self, String> {
+        let module = naga::front::wgsl::parse_str(&text).map_err(|error| {
+            let line = error.location(&text).map_or(0, |location| location.line_number as usize);
+            format!("{}: {}", source::place(&text, line), error.message())
+        })?;
+        let info = Validator::new(ValidationFlags::all(), BASELINE).validate(&module).map_err(|error| {
+            // The narrowest of the spans: the widest is the whole function.
+            let span =
+                error.spans().map(|(span, _)| *span).min_by_key(|span| span.to_range().map_or(usize::MAX, |r| r.len()));
+            let place = source::place_of(&text, span.unwrap_or_default());
+            let mut message = format!("{place}: {}", error.as_inner());
+            let mut cause = error.as_inner().source();
+            while let Some(inner) = cause {
+                message += &format!(": {inner}");
+                cause = inner.source();
+            }
+            message
+        })?;
+        Ok(Self { text, module, info })
+    }
+
+    /// The value of the module's constant `name`.
+    fn constant(&self, name: &str) -> Option<usize> {
+        let (_, constant) =
+            self.module.constants.iter().find(|(_, constant)| constant.name.as_deref() == Some(name))?;
+        match self.module.global_expressions[constant.init] {
+            Expression::Literal(Literal::U32(value)) => usize::try_from(value).ok(),
+            Expression::Literal(Literal::I32(value)) => usize::try_from(value).ok(),
+            Expression::Literal(Literal::AbstractInt(value)) => usize::try_from(value).ok(),
+            _ => None,
+        }
+    }
+}
+
+/// Runs `check` on every program and reports all that it found, once each; the number of programs is asserted.
+fn for_every_program(check: impl Fn(&Program, &Linked) -> Vec<String>) {
+    let programs = link::programs();
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for program in &programs {
+        let findings = Linked::of(program).map_or_else(|error| vec![error], |linked| check(program, &linked));
+        for finding in findings {
+            found.entry(finding).or_default().push(name(program));
+        }
+    }
+    let report =
+        found.iter().map(|(finding, names)| format!("{finding} (in {} programs: {}, …)", names.len(), names[0]));
+    assert!(found.is_empty(), "{}", report.collect::<Vec<_>>().join("\n"));
+    assert_eq!(programs.len(), PROGRAMS, "programs seen");
+}
+
+fn name(program: &Program) -> String {
+    let Program { kernel, cell, states, storage, mask, activation, tile } = program;
+    let cell = cell.map_or(String::new(), |cell| format!(" {cell}"));
+    format!(
+        "{}{cell} {states:?} {storage:?} {mask:?} {activation:?} {}x{}x{}",
+        kernel.name(),
+        tile.rows,
+        tile.panels,
+        tile.slices
+    )
+}
+
+/// A line where `expected` and `got` differ.
+fn differ<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -> Option<String> {
+    (expected != got).then(|| format!("{what}: expected {expected:?}, got {got:?}"))
+}
+
+#[test]
+fn every_program_links_parses_and_validates_with_baseline_capabilities() {
+    for_every_program(|program, linked| {
+        let entries: Vec<_> =
+            linked.module.entry_points.iter().map(|entry| (entry.stage, entry.name.as_str())).collect();
+        differ("entry points", &vec![(ShaderStage::Compute, program.kernel.name())], &entries).into_iter().collect()
+    });
+}
+
+#[test]
+fn no_program_is_listed_twice() {
+    let programs = link::programs();
+    let distinct: std::collections::HashSet<_> = programs.iter().collect();
+    assert_eq!(distinct.len(), programs.len());
+    let kernels: BTreeSet<_> = programs.iter().map(|program| program.kernel).collect();
+    assert_eq!(kernels.into_iter().collect::<Vec<_>>(), Kernel::ALL, "a kernel that no program uses");
+}
+
+/// (group, index, name, access) of every binding.
+type Bindings = Vec<(u32, u32, String, Access)>;
+
+fn reflected_bindings(linked: &Linked) -> Bindings {
+    let mut bindings: Bindings = Vec::new();
+    for (_, variable) in linked.module.global_variables.iter() {
+        let Some(at) = variable.binding else { continue };
+        let access = match variable.space {
+            AddressSpace::Uniform => Access::Uniform,
+            AddressSpace::Storage { access } if access == StorageAccess::LOAD => Access::Read,
+            _ => Access::ReadWrite,
+        };
+        bindings.push((at.group, at.binding, variable.name.clone().unwrap_or_default(), access));
+    }
+    bindings.sort_by_key(|binding| (binding.0, binding.1));
+    bindings
+}
+
+fn bindings_differ(program: &Program, linked: &Linked) -> Vec<String> {
+    let declared: Bindings = program.bindings().map(|b| (0, b.index, b.name.to_owned(), b.access)).collect();
+    differ("bindings", &declared, &reflected_bindings(linked)).into_iter().collect()
+}
+
+#[test]
+fn the_bindings_are_the_declared_ones() {
+    for_every_program(bindings_differ);
+}
+
+fn uses_differ(program: &Program, linked: &Linked) -> Vec<String> {
+    let uses = linked.info.get_entry_point(0);
+    let mut found = Vec::new();
+    for (handle, variable) in linked.module.global_variables.iter() {
+        let name = variable.name.clone().unwrap_or_default();
+        let Some(declared) = program.bindings().find(|binding| binding.name == name) else { continue };
+        let (reads, writes) = (uses[handle].contains(GlobalUse::READ), uses[handle].contains(GlobalUse::WRITE));
+        match declared.access {
+            Access::ReadWrite => found.extend(differ(&format!("{name} is written"), &true, &writes)),
+            Access::Read | Access::Uniform => {
+                found.extend(differ(&format!("{name} is (read, written)"), &(true, false), &(reads, writes)));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn each_binding_is_used_as_it_is_declared() {
+    for_every_program(uses_differ);
+}
+
+fn params_differ(linked: &Linked) -> Vec<String> {
+    let Some((_, params)) = linked.module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("Params")) else {
+        return vec!["no struct Params".to_owned()];
+    };
+    let TypeInner::Struct { members, span } = &params.inner else { return vec!["Params is no struct".to_owned()] };
+    let wgsl: Vec<_> = members.iter().map(|m| (m.name.as_deref().unwrap_or_default(), m.offset as usize)).collect();
+    let of_u32 = |ty| linked.module.types[ty].inner == TypeInner::Scalar(naga::Scalar::U32);
+    let mut found = Vec::new();
+    found.extend(differ("members of Params", &params_in_rust(), &wgsl));
+    found.extend(differ("size of Params", &size_of::<Params>(), &(*span as usize)));
+    found.extend(differ("every member is u32", &true, &members.iter().all(|member| of_u32(member.ty))));
+    found
+}
+
+#[test]
+fn params_are_the_same_struct_in_wgsl_and_rust() {
+    for_every_program(|_, linked| params_differ(linked));
+}
+
+fn overrides_differ(program: &Program, linked: &Linked) -> Vec<String> {
+    // An expression of overrides, as the size of an array, is an override without a name.
+    let names = |names: &mut dyn Iterator<Item = String>| names.collect::<BTreeSet<_>>();
+    let declared = names(&mut program.kernel.declaration().overrides.iter().map(|&name| name.to_owned()));
+    let given = names(&mut program.overrides().into_iter().map(|(name, _)| name.to_owned()));
+    let reflected = names(&mut linked.module.overrides.iter().filter_map(|(_, o)| o.name.clone()));
+    let declared_given = differ("overrides given", &declared, &given);
+    differ("overrides", &declared, &reflected).into_iter().chain(declared_given).collect()
+}
+
+#[test]
+fn the_overrides_are_the_declared_ones() {
+    for_every_program(overrides_differ);
+}
+
+/// Workgroup size and bytes of workgroup memory of `program`'s entry point once its overrides have their values.
+fn specialised(program: &Program, linked: &Linked) -> Result<([u32; 3], u32), String> {
+    let constants: PipelineConstants =
+        program.overrides().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let entry = Some((ShaderStage::Compute, program.kernel.name()));
+    let (module, _) = process_overrides(&linked.module, &linked.info, entry, &constants).map_err(|e| e.to_string())?;
+    let mut layouter = Layouter::default();
+    layouter.update(module.to_ctx()).map_err(|error| error.to_string())?;
+    let workgroup = module.global_variables.iter().filter(|(_, variable)| variable.space == AddressSpace::WorkGroup);
+    let bytes = workgroup.map(|(_, variable)| layouter[variable.ty].size).sum();
+    Ok((module.entry_points[0].workgroup_size, bytes))
+}
+
+fn sizes_differ(program: &Program, linked: &Linked) -> Vec<String> {
+    let (size, bytes) = match specialised(program, linked) {
+        Ok(specialised) => specialised,
+        Err(error) => return vec![error],
+    };
+    let invocations: u32 = size.iter().product();
+    let mut found = Vec::new();
+    found.extend(differ("workgroup size", &program.workgroup_size(), &size));
+    found.extend(differ("workgroup bytes", &program.workgroup_bytes(), &bytes));
+    found.extend(differ("1 to 256 invocations", &true, &(1..=MAX_INVOCATIONS).contains(&invocations)));
+    found.extend(differ("at most 16 KiB of workgroup memory", &true, &(bytes <= MAX_WORKGROUP_BYTES)));
+    found
+}
+
+#[test]
+fn each_tuning_has_the_workgroup_it_claims_and_fits_webgpu() {
+    for_every_program(sizes_differ);
+}
+
+#[test]
+fn barriers_stand_in_uniform_control_flow_and_are_explained() {
+    for_every_program(|_, linked| lint::lint(&linked.text, &linked.module));
+    let barriers: usize = link::PARTS.iter().map(|(_, text)| lint::barriers(text)).sum();
+    assert!(barriers > 0, "no barrier seen");
+}
+
+fn cell_differs(cell: Cell, linked: &Linked) -> Vec<String> {
+    let constant = |name: &str, value: usize| differ(name, &Some(value), &linked.constant(name));
+    let mut found = Vec::new();
+    found.extend(constant("GATES", cell.gates()));
+    found.extend(constant("STATES", cell.states()));
+    // A cell of one gate has nothing to index.
+    if cell.gates() > 1 {
+        let gates = cell.gate_names().iter().enumerate();
+        found.extend(gates.filter_map(|(at, gate)| constant(&format!("GATE_{}", gate.to_uppercase()), at)));
+    }
+    found
+}
+
+#[test]
+fn gates_and_states_of_each_cell_file_are_those_of_the_cell() {
+    for_every_program(|program, linked| program.cell.map_or_else(Vec::new, |cell| cell_differs(cell, linked)));
+    let cells: BTreeSet<_> = link::programs().iter().filter_map(|program| Some(program.cell?.to_string())).collect();
+    assert_eq!(cells.len(), Cell::ALL.len(), "cells linked: {cells:?}");
+}
+
+#[test]
+fn rows_of_the_memory_are_the_same_in_wgsl_and_rust() {
+    let rust = [
+        ("MEMORY_UNPROJECTED", kernel::MEMORY_UNPROJECTED),
+        ("MEMORY_RESET", kernel::MEMORY_RESET),
+        ("MEMORY_UPDATE", kernel::MEMORY_UPDATE),
+    ];
+    let seen = RefCell::new(BTreeSet::new());
+    for_every_program(|_, linked| {
+        rust.iter()
+            .filter_map(|&(name, row)| {
+                let wgsl = linked.constant(name)?;
+                seen.borrow_mut().insert(name);
+                differ(name, &row, &wgsl)
+            })
+            .collect()
+    });
+    assert_eq!(seen.into_inner().len(), rust.len(), "constants that no file declares");
+}
+
+#[test]
+fn every_file_under_shaders_is_embedded_and_used() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let mut on_disk = BTreeMap::new();
+    for folder in fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        for file in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let path = file.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+            on_disk.insert(path, fs::read_to_string(&file).unwrap());
+        }
+    }
+    let embedded: BTreeMap<_, _> = link::PARTS.iter().map(|&(path, text)| (path.to_owned(), text.to_owned())).collect();
+    assert!(on_disk == embedded, "on disk {:?}, embedded {:?}", on_disk.keys(), embedded.keys());
+    let mut used = BTreeSet::new();
+    for program in link::programs() {
+        let text = link::source(&program);
+        used.extend(text.lines().filter_map(|line| line.strip_prefix(source::MARKER)).map(str::to_owned));
+    }
+    assert_eq!(used, on_disk.into_keys().collect(), "files that programs are linked from");
+    assert_eq!(used.len(), FILES);
+}
+
+/// A fault to plant in the linked text of a program: what to replace by what, and what the check must say.
+type Fault = (&'static str, &'static str, &'static str);
+
+/// Each of `faults`, planted in `program`, is found by `check`, which finds nothing without it.
+#[track_caller]
+fn finds_planted(program: Program, faults: &[Fault], check: impl Fn(&Program, &Linked) -> Vec<String>) {
+    let text = link::source(&program);
+    let findings = |text: String| check(&program, &Linked::parse(text).expect("a planted fault is still WGSL"));
+    assert_eq!(findings(text.clone()), [""; 0]);
+    for (right, wrong, expected) in faults {
+        assert!(text.contains(right), "nothing to replace: {right}");
+        let found = findings(text.replace(right, wrong)).join("; ");
+        assert!(found.contains(expected), "{right} replaced by {wrong}: expected {expected:?}, got {found:?}");
+    }
+}
+
+/// An LSTM's step with slices: it has every kind of part.
+fn lstm_step() -> Program {
+    let wanted = |p: &Program| p.kernel == Kernel::Step && p.cell == Some(Cell::Lstm) && p.tile.slices > 1;
+    link::programs().into_iter().find(wanted).expect("a step with slices ships")
+}
+
+#[test]
+fn an_error_names_file_and_line() {
+    let text = link::source(&lstm_step()).replace("    return hidden[at];", "    return hidden[at]");
+    let error = Linked::parse(text).map(|_| ()).expect_err("a semicolon is missing");
+    assert!(error.starts_with("shaders/kernel/step.wgsl:7: "), "{error}");
+    let text = link::source(&lstm_step()).replace("    return hidden[at];", "    return at;");
+    let error = Linked::parse(text).map(|_| ()).expect_err("the type is wrong");
+    assert!(error.starts_with("shaders/kernel/step.wgsl:5: "), "{error}");
+}
+
+#[test]
+fn planted_faults_of_bindings_are_found() {
+    let faults = [
+        ("@binding(2)", "@binding(7)", "(0, 7, \"tokens\", Read)"),
+        ("@group(0) @binding(3)", "@group(1) @binding(3)", "(1, 3, \"result\", ReadWrite)"),
+        ("result", "outcome", "(0, 3, \"outcome\", ReadWrite)"),
+        ("read> tokens", "read_write> tokens", "(0, 2, \"tokens\", ReadWrite)"),
+    ];
+    finds_planted(Program::plain(Kernel::Gather), &faults, bindings_differ);
+    let faults = [
+        ("tokens[of_direction(group.z, params.source_0, params.source_1) + row]", "row", "tokens is (read, written)"),
+        ("result[at] =", "let unwritten =", "result is written"),
+    ];
+    finds_planted(Program::plain(Kernel::Gather), &faults, uses_differ);
+}
+
+#[test]
+fn planted_faults_of_params_are_found() {
+    let faults = [
+        ("memory_in: u32", "memory_before: u32", "members of Params"),
+        ("memory_in: u32,", "@size(8) memory_in: u32,", "size of Params"),
+        ("features: u32", "features: f32", "every member is u32"),
+    ];
+    finds_planted(Program::plain(Kernel::Pick), &faults, |_, linked| params_differ(linked));
+}
+
+#[test]
+fn planted_faults_of_overrides_and_sizes_are_found() {
+    finds_planted(lstm_step(), &[("PANELS", "COLUMNS", "overrides")], overrides_differ);
+    let faults = [
+        ("@workgroup_size(4u", "@workgroup_size(8u", "workgroup size"),
+        ("SLICES * TERMS>", "SLICES * TERMS * 2u>", "workgroup bytes"),
+        ("SLICES * TERMS>", "SLICES * TERMS * 99u>", "at most 16 KiB"),
+        ("@workgroup_size(4u", "@workgroup_size(999u", "1 to 256 invocations"),
+    ];
+    finds_planted(lstm_step(), &faults, sizes_differ);
+}
+
+#[test]
+fn planted_faults_of_cells_are_found() {
+    let faults = [
+        ("GATE_INPUT: u32 = 0u", "GATE_INPUT: u32 = 1u", "GATE_INPUT: expected Some(0), got Some(1)"),
+        ("const GATES: u32 = 4u", "const GATES: u32 = 5u", "GATES: expected Some(4), got Some(5)"),
+    ];
+    finds_planted(lstm_step(), &faults, |_, linked| cell_differs(Cell::Lstm, linked));
+}
