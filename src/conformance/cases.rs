@@ -365,3 +365,48 @@ fn joints() -> Vec<Case> {
         whole("no recurrent layer at all", dense, 7, 3),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashSet};
+
+    use super::*;
+
+    #[test]
+    fn every_two_levels_of_any_two_axes_meet() {
+        let points = points();
+        let pairs = pairs();
+        assert_eq!((points.len(), pairs.len()), (82, 836));
+        for pair @ ((a, x), (b, y)) in pairs {
+            assert!(points.iter().any(|point| point[a] == x && point[b] == y), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn every_cell_meets_every_size_over_several_steps_from_states() {
+        let mut met: BTreeMap<(String, bool), HashSet<usize>> = BTreeMap::new();
+        for case in cases().into_iter().filter(|case| case.time > 1 && case.states == InitialStates::Given) {
+            for stack in case.model.stacks() {
+                let cell = (stack.cell.to_string(), stack.proj_size.is_some());
+                met.entry(cell).or_default().insert(stack.hidden_size);
+            }
+        }
+        assert_eq!(met.len(), CELLS.len());
+        for ((cell, projected), sizes) in met {
+            let wanted = HIDDEN.into_iter().filter(|&hidden| hidden > 1 || !projected);
+            let missing: Vec<usize> = wanted.filter(|hidden| !sizes.contains(hidden)).collect();
+            assert!(missing.is_empty(), "{cell}, projected {projected}: {missing:?}");
+        }
+    }
+
+    #[test]
+    fn every_case_has_a_name_of_its_own_and_a_sound_model() {
+        let cases = cases();
+        assert_eq!(cases.len(), 129);
+        let names: HashSet<_> = cases.iter().map(|case| &case.name).collect();
+        assert_eq!(names.len(), cases.len());
+        for case in &cases {
+            case.model.check().unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! Knows numbers and models; knows no case and no executor.
 
+use std::f64::consts::SQRT_2;
 use std::fmt;
 
 use ndarray::{ArrayViewD, IxDyn};
@@ -35,10 +36,13 @@ impl Tolerance {
     /// An executor in f32 against the oracle.
     ///
     /// A product of depth K with partial sums of size about 1 is wrong by about `√K` roundings (Higham and Mary,
-    /// "A New Approach to Probabilistic Rounding Error Analysis", 2019; the sure bound γ_K is K of them), a step by
+    /// "A New Approach to Probabilistic Rounding Error Analysis", 2019; the sure bound `γ_K` is K of them), a step by
     /// [`POINTWISE`] more. Slopes are at most 1 and the recurrent products contract, so that the errors of T steps
     /// and L layers add up like independent ones: by `√(T · L)`. Weights in half precision change nothing, since the
     /// oracle is given the rounded ones and sums stay in f32.
+    ///
+    /// Measured: these equations run in f32 use at most 49 % of it over the whole table (deep relu stacks), and
+    /// most cells less than 15 %; any bug of [`Bug`](super::Bug) overshoots it tenfold.
     pub fn executor(model: &Model, time: usize) -> Self {
         let (depth, layers) = model.layers.iter().fold((1, 0), |(depth, layers), layer| match &layer.kind {
             LayerKind::Recurrent(r) => {
@@ -53,10 +57,10 @@ impl Tolerance {
 
     /// One executor in f32 against another: a few ULP a step.
     ///
-    /// The worst that both can be wrong by, in opposite directions.
+    /// What either may be away from the truth, times `√2`: two independent errors.
     pub fn executors(model: &Model, time: usize) -> Self {
         let one = Self::executor(model, time);
-        Self { abs: 2.0 * one.abs, rel: 2.0 * one.rel }
+        Self { abs: one.abs * SQRT_2, rel: one.rel * SQRT_2 }
     }
 
     fn roundings(count: f64) -> Self {

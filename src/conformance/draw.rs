@@ -1,13 +1,14 @@
 //! Random weights and inputs of a case, from its seed alone: never zero, and rubbish wherever nobody may look.
 
-use ndarray::{Array, Array2, Dimension, ShapeBuilder};
+use ndarray::{Array, Array2, ArrayView1, Dimension, ShapeBuilder, s};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::{Case, InitialStates, MaskKind, weights_map};
 use crate::call::{Input, States};
+use crate::cell::{Cell, Nonlinearity};
 use crate::kernel::Storage;
-use crate::model::{Axes, Bias, Flow, LayerKind, Model, Recurrent};
+use crate::model::{Axes, Bias, Flow, Layer, LayerKind, Model, Recurrent};
 use crate::weights::{CellWeights, LayerWeights, Weights};
 
 /// The source of all random numbers of a case.
@@ -35,52 +36,70 @@ impl Draw {
     fn array<D: Dimension, S: ShapeBuilder<Dim = D>>(&mut self, shape: S, least: f32, scale: f32) -> Array<f32, D> {
         Array::from_shape_simple_fn(shape, || self.number(least, scale))
     }
+
+    /// The weights of a product, `[rows, depth]`, of variance about `1 / fan_in`.
+    fn product(&mut self, shape: (usize, usize), fan_in: usize) -> Array2<f32> {
+        #[allow(clippy::cast_precision_loss, reason = "sizes of cases are small")]
+        let scale = (3.0 / fan_in as f32).sqrt();
+        self.array(shape, 0.1, scale)
+    }
 }
 
-/// The random weights of a case: uniform within `1 / √H` as PyTorch begins, but never near zero.
+/// The random weights of a case: products that keep the size of what they are given, and biases that are missed.
 pub(super) fn weights(case: &Case) -> Weights {
     let mut draw = Draw::new(case.seed);
-    let layers = case.model.layers.iter().map(|layer| layer_weights(&mut draw, &layer.kind)).collect();
-    let weights = Weights { layers };
-    let has_one_hot = case.model.layers.iter().any(|layer| matches!(layer.kind, LayerKind::OneHot(_)));
-    if has_one_hot && case.storage == Storage::F16 {
+    let layers = &case.model.layers;
+    let begins_with_one_hot = matches!(layers[0].kind, LayerKind::OneHot(_));
+    let mut layer = |(index, layer): (usize, &Layer)| {
+        // A unit vector brings one weight of a row to bear, however long the row.
+        let fan_in = (begins_with_one_hot && index == 1).then_some(4);
+        layer_weights(&mut draw, &layer.kind, fan_in)
+    };
+    let weights = Weights { layers: layers.iter().enumerate().map(&mut layer).collect() };
+    if begins_with_one_hot && case.storage == Storage::F16 {
         // The table of `W_x` and its bias is summed before it is rounded to half, the oracle's weights are rounded
         // before they are summed. On this grid both are exact, so that they must agree.
-        return weights_map(&weights, |w| (w / 4.0 * 1024.0).round() / 1024.0);
+        return weights_map(&weights, |w| (w * 1024.0).round() / 1024.0);
     }
     weights
 }
 
-fn layer_weights(draw: &mut Draw, layer: &LayerKind) -> LayerWeights {
+fn layer_weights(draw: &mut Draw, layer: &LayerKind, fan_in: Option<usize>) -> LayerWeights {
     match layer {
         LayerKind::Embedding(e) => LayerWeights::Embedding(draw.array((e.num_embeddings, e.embedding_dim), 0.1, 1.0)),
         LayerKind::Recurrent(r) => LayerWeights::Recurrent(
-            (0..r.num_layers * r.directions()).map(|row| cell_weights(draw, r, row / r.directions())).collect(),
+            (0..r.num_layers * r.directions())
+                .map(|row| {
+                    let layer = row / r.directions();
+                    let depth = r.layer_input(layer).len();
+                    cell_weights(draw, r, depth, fan_in.filter(|_| layer == 0).unwrap_or(depth))
+                })
+                .collect(),
         ),
         LayerKind::Linear(l) => LayerWeights::Linear {
-            w: draw.array((l.out_features, l.in_features), 0.1, scale(l.in_features)),
-            b: (l.bias != Bias::None).then(|| draw.array(l.out_features, 0.5, scale(l.in_features))),
+            w: draw.product((l.out_features, l.in_features), fan_in.unwrap_or(l.in_features)),
+            b: (l.bias != Bias::None).then(|| draw.array(l.out_features, 0.5, 0.5)),
         },
         LayerKind::OneHot(_) | LayerKind::Select(_) | LayerKind::Activation(_) => LayerWeights::None,
     }
 }
 
-fn cell_weights(draw: &mut Draw, r: &Recurrent, layer: usize) -> CellWeights {
+fn cell_weights(draw: &mut Draw, r: &Recurrent, depth: usize, fan_in: usize) -> CellWeights {
     let rows = r.cell.gates() * r.hidden_size;
-    let scale = scale(r.hidden_size);
+    let mut bias = || {
+        let bias = draw.array(rows, 0.5, 0.5);
+        // A unit of a relu that is always off would hide every bug.
+        if r.cell == Cell::Rnn(Nonlinearity::Relu) { bias.mapv(f32::abs) } else { bias }
+    };
+    let b_x = (r.bias != Bias::None).then(&mut bias);
+    let b_h = (r.bias == Bias::Two).then(&mut bias);
     CellWeights {
-        w_x: draw.array((rows, r.layer_input(layer).len()), 0.1, scale),
-        w_h: draw.array((rows, r.state_size()), 0.1, scale),
-        b_x: (r.bias != Bias::None).then(|| draw.array(rows, 0.5, scale)),
-        b_h: (r.bias == Bias::Two).then(|| draw.array(rows, 0.5, scale)),
-        w_r: r.proj_size.map(|p| draw.array((p, r.hidden_size), 0.1, scale)),
+        w_x: draw.product((rows, depth), fan_in),
+        w_h: draw.product((rows, r.state_size()), r.state_size()),
+        b_x,
+        b_h,
+        w_r: r.proj_size.map(|p| draw.product((p, r.hidden_size), r.hidden_size)),
     }
-}
-
-fn scale(depth: usize) -> f32 {
-    #[allow(clippy::cast_precision_loss, reason = "sizes of cases are small")]
-    let depth = depth as f32;
-    depth.sqrt().recip()
 }
 
 /// The random input of a case, in the axes of its model. Dead steps hold NaN, or tokens that no table has.
@@ -92,7 +111,7 @@ pub(super) fn input(case: &Case) -> Input {
     match case.mask {
         MaskKind::All => {}
         MaskKind::Lengths => {
-            let steps = |row: ndarray::ArrayView1<'_, bool>| row.iter().map(|&live| i64::from(live)).sum::<i64>();
+            let steps = |row: ArrayView1<'_, bool>| row.iter().map(|&live| i64::from(live)).sum::<i64>();
             input = input.lengths(live.columns().into_iter().map(steps));
         }
         MaskKind::Holes => input = input.mask(in_axes(&case.model, live)),
@@ -105,7 +124,7 @@ pub(super) fn input(case: &Case) -> Input {
     input
 }
 
-/// `[T, B]`. Where there are three rows or more, one of them has no step at all.
+/// `[T, B]`. Row 0 has a dead step and a live one, where it has two; of three rows or more, one has no step at all.
 fn live(draw: &mut Draw, case: &Case) -> Array2<bool> {
     let (time, batch) = (case.time, case.batch);
     let mut live = Array2::from_elem((time, batch), true);
@@ -114,12 +133,19 @@ fn live(draw: &mut Draw, case: &Case) -> Array2<bool> {
         match case.mask {
             MaskKind::All => {}
             MaskKind::Lengths => {
-                let steps = if nothing { 0 } else { 1 + draw.below(time) };
-                row.slice_mut(ndarray::s![steps..]).fill(false);
+                let steps = match b {
+                    _ if nothing => 0,
+                    0 => time / 2 + 1,
+                    _ => 1 + draw.below(time),
+                };
+                row.slice_mut(s![steps..]).fill(false);
             }
             MaskKind::Holes => {
                 row.mapv_inplace(|_| !nothing && draw.below(4) > 0);
-                row[time / 2] &= b > 0;
+                if b == 0 {
+                    row[time / 2] = false;
+                    row[(time / 2 + 1) % time] = true;
+                }
             }
         }
     }
@@ -141,7 +167,7 @@ fn sequence(draw: &mut Draw, case: &Case, live: &Array2<bool>) -> Input {
         Flow::Steps(features) | Flow::Rows(features) => {
             let mut x = draw.array((time, batch, features.len()), 0.1, 1.0);
             for (at, _) in live.indexed_iter().filter(|(_, live)| !**live) {
-                x.slice_mut(ndarray::s![at.0, at.1, ..]).fill(f32::NAN);
+                x.slice_mut(s![at.0, at.1, ..]).fill(f32::NAN);
             }
             Input::features(in_axes(&case.model, x))
         }
