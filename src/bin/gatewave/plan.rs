@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use gatewave::{Error, ErrorKind, Mask, Shape, SlotKind, Weights};
+use gatewave::plan::{Shape, SlotKind};
+use gatewave::{Error, ErrorKind, Mask, Weights};
 
 use crate::args::{self, DeviceArgs, MaybeModelArgs, Precision};
 use crate::shapes::StackArgs;

@@ -9,7 +9,8 @@ use std::io::Write;
 use comfy_table::{CellAlignment, Table, presets};
 use gatewave::conformance::{self, Bug, Case, CaseResult, InitialStates, MaskKind, Tolerance};
 use gatewave::oracle::{TrueStates, Truth};
-use gatewave::{Device, Engine, Mask, Model, Options, Output, Precision, Result, Shape, Storage, Weights};
+use gatewave::plan::Shape;
+use gatewave::{Device, Engine, Mask, Model, Options, Output, Precision, Result, Storage, Weights};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
