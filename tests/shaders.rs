@@ -9,14 +9,16 @@ mod lint;
 mod source;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::error::Error as _;
 use std::fs;
 use std::mem::{offset_of, size_of};
 use std::path::Path;
 
 use gatewave::Cell;
-use gatewave::kernel::{self, Access, Kernel, Params, Program, link};
+use gatewave::kernel::{self, Access, Kernel, Mask, Params, Program, Storage, Tile, link};
+use gatewave::plan::Limits;
+use gatewave::plan::tune::{Product, Target, Tuning};
 use naga::back::PipelineConstants;
 use naga::back::pipeline_constants::process_overrides;
 use naga::proc::Layouter;
@@ -28,8 +30,8 @@ const PROGRAMS: usize = 283;
 /// The files under `shaders/`.
 const FILES: usize = 35;
 
-/// What every WebGPU device can do. Halves in a word are part of it: naga names them because OpenGL ES 3.0 lacks them.
-const BASELINE: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+/// What every WebGPU device can do.
+const BASELINE: Capabilities = Capabilities::empty();
 /// WebGPU's default limits.
 const MAX_INVOCATIONS: u32 = 256;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
@@ -164,7 +166,7 @@ fn every_program_links_parses_and_validates_with_baseline_capabilities() {
 #[test]
 fn no_program_is_listed_twice() {
     let programs = link::programs();
-    let distinct: std::collections::HashSet<_> = programs.iter().collect();
+    let distinct: HashSet<_> = programs.iter().collect();
     assert_eq!(distinct.len(), programs.len());
     let kernels: BTreeSet<_> = programs.iter().map(|program| program.kernel).collect();
     assert_eq!(kernels.into_iter().collect::<Vec<_>>(), Kernel::ALL, "a kernel that no program uses");
@@ -284,6 +286,46 @@ fn sizes_differ(program: &Program, linked: &Linked) -> Vec<String> {
 #[test]
 fn each_tuning_has_the_workgroup_it_claims_and_fits_webgpu() {
     for_every_program(sizes_differ);
+}
+
+/// The programs of every kernel of a step with every tile that `tune` chooses for it, over a sweep of sizes.
+fn tuned_steps() -> HashSet<Program> {
+    let plain = |program: &Program| {
+        program.kernel.is_step()
+            && program.tile == Tile::NONE
+            && program.storage == Storage::F32
+            && program.mask == Mask::All
+    };
+    let mut programs = HashSet::new();
+    for program in link::programs().into_iter().filter(plain) {
+        for target in [Target::Host, Target::Software, Target::Gpu] {
+            for rows in [1, 2, 3, 7, 8, 17, 256] {
+                for panels in [1, 2, 3, 5, 8, 16, 33, 64, 512] {
+                    for depth in [16, 32, 48, 64, 128, 256, 512, 1024, 8192] {
+                        let gates = program.product_gates() as usize;
+                        let tile = Tuning::of(target).step(Product { rows, depth, panels, gates }, &Limits::WEBGPU);
+                        programs.insert(Program { tile, ..program });
+                    }
+                }
+            }
+        }
+    }
+    programs
+}
+
+#[test]
+fn each_tile_that_tuning_chooses_has_the_workgroup_it_claims_and_fits_webgpu() {
+    let programs = tuned_steps();
+    let found: Vec<_> = programs
+        .iter()
+        .flat_map(|program| {
+            let linked = Linked::of(program).unwrap_or_else(|error| panic!("{}: {error}", name(program)));
+            sizes_differ(program, &linked).into_iter().map(|finding| format!("{}: {finding}", name(program)))
+        })
+        .collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    let tiles: HashSet<_> = programs.iter().map(|program| program.tile).collect();
+    assert!(tiles.len() > 20, "only {} tiles seen", tiles.len());
 }
 
 #[test]

@@ -129,7 +129,7 @@ impl Cpu {
             Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => step::run(self.arch, bound),
             Kernel::Gather => rows::gather(bound),
             Kernel::OneHot => rows::one_hot(bound),
-            Kernel::Select => rows::select(bound),
+            Kernel::Pick => rows::pick(bound),
             Kernel::Blank => rows::blank(bound),
             Kernel::Softmax | Kernel::Activate => rows::activate(self.arch, bound),
         }
@@ -139,9 +139,9 @@ impl Cpu {
 /// How long one thread takes for a dispatch.
 fn ns(program: &Program, params: &Params, sides: usize) -> usize {
     match program.kernel {
-        Kernel::Project => project::ns(program, params, sides),
+        Kernel::Project => project::ns(params, sides),
         Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => step::ns(program, params, sides),
-        Kernel::Gather | Kernel::OneHot | Kernel::Select | Kernel::Blank | Kernel::Softmax | Kernel::Activate => {
+        Kernel::Gather | Kernel::OneHot | Kernel::Pick | Kernel::Blank | Kernel::Softmax | Kernel::Activate => {
             rows::ns(params, sides)
         }
     }

@@ -1,4 +1,4 @@
-//! The kernels without a product: `gather`, `one_hot`, `select`, `blank`, `softmax`, `activate`.
+//! The kernels without a product: `gather`, `one_hot`, `pick`, `blank`, `softmax`, `activate`.
 //!
 //! Each makes rows from rows, so threads share them by rows where there is much to write.
 
@@ -44,7 +44,7 @@ pub(super) fn gather(bound: &mut Bound<'_>) {
     bound.write("result", |bound, result| {
         for z in 0..bound.sides {
             let tokens = span(bound.indices("tokens"), [p.source_0, p.source_1][z], rows, 1);
-            let table = &bound.floats("weights")[z * p.weight_panels as usize * width..];
+            let table = &bound.floats("weights")[p.weight_panel as usize * width..];
             let target = span_mut(result, [p.target_0, p.target_1][z], rows, width);
             by_rows(target, width, |from, target| {
                 for (token, row) in tokens[from..].iter().zip(target.chunks_exact_mut(width)) {
@@ -75,15 +75,16 @@ pub(super) fn one_hot(bound: &mut Bound<'_>) {
 }
 
 /// One row of the sequence for each direction.
-pub(super) fn select(bound: &mut Bound<'_>) {
+pub(super) fn pick(bound: &mut Bound<'_>) {
     let p = *bound.params;
     let (batch, units) = (p.batch as usize, p.units as usize);
     let width = units * p.directions as usize;
     bound.write("result", |bound, result| {
-        for (z, row) in [p.source_0, p.source_1].into_iter().enumerate().take(p.directions as usize) {
-            let source = span(bound.floats("source"), row, batch, width);
+        for (z, row) in [p.source_0, p.source_1].into_iter().enumerate().take(bound.sides) {
+            let column = (p.direction as usize + z) * units;
+            let source = span(bound.floats("source"), row * p.batch, batch, width);
             for (source, target) in source.chunks_exact(width).zip(result.chunks_exact_mut(width)) {
-                target[z * units..][..units].copy_from_slice(&source[z * units..][..units]);
+                target[column..][..units].copy_from_slice(&source[column..][..units]);
             }
         }
     });
@@ -109,7 +110,7 @@ pub(super) fn blank(bound: &mut Bound<'_>) {
 pub(super) fn activate(arch: Arch, bound: &mut Bound<'_>) {
     let p = *bound.params;
     let (rows, width) = (p.rows as usize, p.units as usize * p.directions as usize);
-    let part = [p.units as usize, p.depth as usize];
+    let part = [p.units as usize, p.features as usize];
     bound.write("result", |bound, result| {
         let source = span(bound.floats("source"), p.source_0, rows, width);
         by_rows(span_mut(result, p.target_0, rows, width), width, |from, target| {
