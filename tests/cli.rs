@@ -36,6 +36,8 @@ fn gatewave<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Ran
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatewave"));
     command.env_remove("RUST_LOG").env("GATEWAVE_ADAPTER", "cpu");
+    // Mesa's Vulkan drivers complain on standard error where it is missing.
+    command.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

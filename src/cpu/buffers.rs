@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::kernel::{Params, Program};
+use crate::kernel::{Params, Program, Storage};
 use crate::pack::PackedBuffer;
 use crate::plan::{Plan, SlotKind, Window};
 
@@ -141,7 +141,14 @@ impl Bound<'_> {
     pub(super) fn floats(&self, name: &str) -> &[f32] {
         let window = self.window(name);
         match &self.buffers.slots[window.slot] {
-            Buffer::Weights(index) => cut(&self.weights[*index], window),
+            Buffer::Weights(index) => {
+                // A plan counts the bytes of the packed halves; here they are widened.
+                let scale = match self.program.storage {
+                    Storage::F32 => 1,
+                    Storage::F16 => 2,
+                };
+                &self.weights[*index][elems(scale * window.offset)..][..elems(scale * window.bytes)]
+            }
             Buffer::Floats(data) => cut(data, window),
             Buffer::Indices(data) => bytemuck::cast_slice(cut(data, window)),
         }
