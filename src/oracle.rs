@@ -12,7 +12,7 @@ use ndarray::{
 
 use crate::call::{Batching, Call, Input, Sequence};
 use crate::cell::{Activation, Cell, Nonlinearity, Reset};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Axes, Direction, LayerKind, Model, Recurrent, Select};
 use crate::weights::{CellWeights, LayerWeights, Weights};
 
@@ -39,10 +39,13 @@ pub struct TrueStates {
 ///
 /// # Errors
 ///
-/// Kind `Shape`, where the input does not fit the model.
+/// Kind `Model`, where the layers do not fit each other; `Weights`, where the weights are another model's; `Shape`,
+/// where the input does not fit the model.
 pub fn run(model: &Model, weights: &Weights, input: &Input) -> Result<Truth> {
+    model.check()?;
+    weights.to_tensors(model)?;
     let (call, form) = input.check(model)?;
-    let (values, states) = run_layers(model, weights, &call);
+    let (values, states) = run_layers(model, weights, &call)?;
     let in_form = |states: States| match form.batching {
         Batching::Batch => TrueStates { h: states.h.into_dyn(), c: states.c.map(Array::into_dyn) },
         Batching::Single => TrueStates {
@@ -80,14 +83,14 @@ struct States {
 }
 
 /// Every layer, one after the other.
-fn run_layers(model: &Model, weights: &Weights, call: &Call) -> (Values, Vec<States>) {
+fn run_layers(model: &Model, weights: &Weights, call: &Call) -> Result<(Values, Vec<States>)> {
     let mut values = match &call.sequence {
         Sequence::Features(x) => Values::Steps(x.mapv(f64::from)),
         Sequence::Tokens(tokens) => Values::Tokens(tokens.clone()),
     };
     let mut states: Vec<States> = Vec::new();
     let mut final_hidden = None;
-    for (layer, weights) in model.layers.iter().zip(&weights.layers) {
+    for (index, (layer, weights)) in model.layers.iter().zip(&weights.layers).enumerate() {
         values = match (&layer.kind, weights, values) {
             (LayerKind::Embedding(_), LayerWeights::Embedding(table), Values::Tokens(tokens)) => {
                 Values::Steps(embedding(&tokens, table))
@@ -122,10 +125,13 @@ fn run_layers(model: &Model, weights: &Weights, call: &Call) -> (Values, Vec<Sta
             }
             (LayerKind::Activation(f), _, Values::Steps(x)) => Values::Steps(activate(*f, x)),
             (LayerKind::Activation(f), _, Values::Rows(x)) => Values::Rows(activate(*f, x)),
-            _ => unreachable!("checked weights and values fit a checked model"),
+            (kind, ..) => {
+                let message = format!("layer {index} {}: expected its weights, got another layer's", kind.name());
+                return Err(Error::new(ErrorKind::Weights, message));
+            }
         };
     }
-    (values, states)
+    Ok((values, states))
 }
 
 /// `y[t, b] = table[tokens[t, b]]`.

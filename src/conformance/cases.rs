@@ -376,7 +376,7 @@ mod tests {
     fn every_two_levels_of_any_two_axes_meet() {
         let points = points();
         let pairs = pairs();
-        assert_eq!((points.len(), pairs.len()), (82, 836));
+        assert_eq!((points.len(), pairs.len()), (82, 1014));
         for pair @ ((a, x), (b, y)) in pairs {
             assert!(points.iter().any(|point| point[a] == x && point[b] == y), "{pair:?}");
         }

@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::kernel::{Params, Program, Storage};
+use crate::kernel::{Params, Program};
 use crate::pack::PackedBuffer;
 use crate::plan::{Plan, SlotKind, Window};
 
@@ -142,12 +142,10 @@ impl Bound<'_> {
         let window = self.window(name);
         match &self.buffers.slots[window.slot] {
             Buffer::Weights(index) => {
-                // A plan counts the bytes of the packed halves; here they are widened.
-                let scale = match self.program.storage {
-                    Storage::F32 => 1,
-                    Storage::F16 => 2,
-                };
-                &self.weights[*index][elems(scale * window.offset)..][..elems(scale * window.bytes)]
+                // The plan counts the bytes of the stored weights; here they are widened.
+                let widened = 4 / self.program.storage.bytes();
+                let window = Window { offset: window.offset * widened, bytes: window.bytes * widened, ..window };
+                cut(&self.weights[*index], window)
             }
             Buffer::Floats(data) => cut(data, window),
             Buffer::Indices(data) => bytemuck::cast_slice(cut(data, window)),
