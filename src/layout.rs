@@ -136,6 +136,11 @@ impl Layout {
         let mut add = |name: String, role, form| buffers.push(Buffer { name, role, form });
         let mut input = model.input()?;
         for (layer, (Layer { kind, .. }, flow)) in model.layers.iter().zip(model.flows()?).enumerate() {
+            // What the layer takes, in the parts that the layer before it gives.
+            let source = match input {
+                Flow::Steps(f) | Flow::Rows(f) => f,
+                Flow::Tokens(tokens) => Features::one(tokens),
+            };
             match kind {
                 LayerKind::Embedding(e) => add(
                     format!("{layer}.table"),
@@ -162,7 +167,7 @@ impl Layout {
                             add(
                                 format!("{layer}.w_x.{stacked}"),
                                 Role::Input { layer, stacked },
-                                matrix(r.layer_input(stacked), gates, units),
+                                matrix(if stacked == 0 { source } else { r.output() }, gates, units),
                             );
                         }
                         let state = Features::one(r.state_size());
@@ -184,10 +189,6 @@ impl Layout {
                     }
                 }
                 LayerKind::Linear(l) => {
-                    let source = match input {
-                        Flow::Steps(f) | Flow::Rows(f) => f,
-                        Flow::Tokens(n) => Features::one(n),
-                    };
                     add(
                         format!("{layer}.w"),
                         Role::Linear { layer },

@@ -25,6 +25,8 @@ pub use call::{Input, Output, Sequence, States};
 pub use cell::{Activation, Cell, Nonlinearity, Reset};
 pub use engine::{Device, DeviceInfo, Engine, Options, Precision, Timings};
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "gpu")]
+pub use gpu::{AdapterInfo, AdapterKind, adapters};
 pub use kernel::{Mask, Storage};
 pub use model::*;
 pub use summary::Summary;

@@ -21,7 +21,7 @@ pub(crate) enum Choice {
 
 /// What an adapter is, in the order in which they are preferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum AdapterKind {
+pub enum AdapterKind {
     /// A GPU with memory of its own.
     Discrete,
     /// A GPU that shares the host's memory.
@@ -36,21 +36,21 @@ pub(crate) enum AdapterKind {
 
 /// An adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct AdapterInfo {
+pub struct AdapterInfo {
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// Its driver.
-    pub(crate) driver: String,
+    pub driver: String,
     /// The driver's version, as the driver words it.
-    pub(crate) driver_info: String,
+    pub driver_info: String,
     /// The interface it is reached through: `Vulkan`, `Metal`, `DX12`, `WebGPU` or `noop`.
-    pub(crate) backend: &'static str,
+    pub backend: &'static str,
     /// What it is.
-    pub(crate) kind: AdapterKind,
+    pub kind: AdapterKind,
     /// What it can do.
-    pub(crate) limits: Limits,
+    pub limits: Limits,
     /// Whether it can time its own work.
-    pub(crate) timestamps: bool,
+    pub timestamps: bool,
 }
 
 /// An adapter of wgpu, and what we say of it.
@@ -61,7 +61,7 @@ pub(super) struct Found {
 
 /// Every adapter that wgpu sees, each name through one backend only.
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) fn adapters() -> Vec<AdapterInfo> {
+pub fn adapters() -> Vec<AdapterInfo> {
     pollster::block_on(find(&Choice::Auto)).into_iter().map(|found| found.info).collect()
 }
 

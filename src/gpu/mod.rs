@@ -19,9 +19,10 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub(crate) use adapter::Choice;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use adapter::adapters;
-pub(crate) use adapter::{AdapterInfo, AdapterKind, Choice};
+pub use adapter::adapters;
+pub use adapter::{AdapterInfo, AdapterKind};
 use bound::{Bound, Fill, Want};
 pub(crate) use buffers::Loaded;
 use device::{Device, Wait};

@@ -1,1 +1,120 @@
-fn main() {}
+//! The command line: parses the arguments, calls the subcommand, and turns its result into an exit status.
+//!
+//! Results go to standard output, everything else to standard error. Exit status 0: done; 1: failed; 2: the
+//! arguments or files cannot be used. One file per subcommand; what they share is in `args`, `shapes`, `tensors`.
+
+mod adapters;
+mod args;
+mod bench;
+mod generate;
+mod plan;
+mod run;
+mod shapes;
+mod summary;
+mod tensors;
+mod verify;
+
+use std::error::Error as _;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use gatewave::{Error, ErrorKind};
+
+/// Runs recurrent networks (RNN, LSTM, GRU) on any GPU and on the CPU.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Args),
+    Generate(generate::Args),
+    Summary(summary::Args),
+    Plan(plan::Args),
+    Adapters(adapters::Args),
+    Verify(verify::Args),
+    Bench(bench::Args),
+}
+
+/// How a subcommand ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It did what was asked.
+    Done,
+    /// It did, and found a difference.
+    Different,
+}
+
+/// Why a subcommand stopped.
+enum Stop {
+    /// Something went wrong.
+    Failed(Error),
+    /// Whoever read the standard output has left: `gatewave … | head`.
+    NobodyReads,
+}
+
+type Outcome<T = Verdict> = Result<T, Stop>;
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<io::Error> for Stop {
+    /// Subcommands write to nothing but the standard output by themselves.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::NobodyReads,
+            _ => Self::Failed(Error::new(ErrorKind::Io, format!("standard output: {error}"))),
+        }
+    }
+}
+
+/// A line on standard error. A closed one is not worth stopping for.
+fn note(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn execute(command: &Command, out: &mut impl Write) -> Outcome {
+    let verdict = match command {
+        Command::Run(args) => run::run(args, out),
+        Command::Generate(args) => generate::run(args, out),
+        Command::Summary(args) => summary::run(args, out),
+        Command::Plan(args) => plan::run(args, out),
+        Command::Adapters(args) => adapters::run(args, out),
+        Command::Verify(args) => verify::run(args, out),
+        Command::Bench(args) => bench::run(args, out),
+    }?;
+    out.flush()?;
+    Ok(verdict)
+}
+
+fn report(error: &Error) -> ExitCode {
+    note(format_args!("error: {error}"));
+    let mut source = error.source();
+    while let Some(cause) = source {
+        note(format_args!("  because: {cause}"));
+        source = cause.source();
+    }
+    match error.kind() {
+        // Nothing in the arguments could have prevented it.
+        ErrorKind::Lost => ExitCode::from(1),
+        _ => ExitCode::from(2),
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // The GPU stack warns about optional features that a device lacks: of interest to those who ask (`RUST_LOG`).
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error,gatewave=warn")).init();
+    match execute(&cli.command, &mut io::stdout().lock()) {
+        Ok(Verdict::Done) | Err(Stop::NobodyReads) => ExitCode::SUCCESS,
+        Ok(Verdict::Different) => ExitCode::from(1),
+        Err(Stop::Failed(error)) => report(&error),
+    }
+}

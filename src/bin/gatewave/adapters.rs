@@ -1,0 +1,130 @@
+//! `gatewave adapters`: what can compute here, and what `auto` would take.
+
+use std::io::Write;
+
+#[cfg(feature = "gpu")]
+use gatewave::AdapterInfo;
+use gatewave::{Device, Engine, Model, Result, Rnn, Weights};
+#[cfg(feature = "gpu")]
+use serde::Serialize;
+use serde_json::json;
+
+use crate::args::device_name;
+use crate::{Outcome, Verdict};
+
+/// Lists the adapters there are, with driver and limits, and what auto would choose
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
+    list(args, out)?;
+    let engine = auto()?;
+    let device = engine.device();
+    if args.json {
+        writeln!(
+            out,
+            "{}",
+            json!({"auto": device_name(device), "device": device.to_string(), "reason": device.reason()})
+        )?;
+    } else {
+        writeln!(out, "auto: {device} ({})", device.reason())?;
+    }
+    Ok(Verdict::Done)
+}
+
+/// The smallest engine there is, on what `auto` means: asked, and not guessed.
+fn auto() -> Result<Engine> {
+    let model = Model::new().layer(Rnn::new(1, 1));
+    let weights = Weights::random(&model, 0)?;
+    Engine::new(model, &weights, Device::Auto)
+}
+
+#[cfg(not(feature = "gpu"))]
+fn list(args: &Args, out: &mut impl Write) -> Outcome<()> {
+    if !args.json {
+        writeln!(out, "no adapters: built without the feature `gpu`")?;
+    }
+    Ok(())
+}
+
+#[cfg(feature = "gpu")]
+fn list(args: &Args, out: &mut impl Write) -> Outcome<()> {
+    let adapters = gatewave::adapters();
+    if adapters.is_empty() && !args.json {
+        writeln!(out, "no adapters: is a Vulkan, Metal or DX12 driver installed?")?;
+    }
+    for adapter in &adapters {
+        if args.json {
+            writeln!(out, "{}", serde_json::to_string(&Line::of(adapter)).expect("plain data"))?;
+        } else {
+            text(adapter, out)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(feature = "gpu")]
+fn text(adapter: &AdapterInfo, out: &mut impl Write) -> Outcome<()> {
+    let limits = &adapter.limits;
+    let mebibytes = |bytes: u64| bytes >> 20;
+    writeln!(out, "{}", adapter.name)?;
+    writeln!(out, "  type       {}", adapter.kind)?;
+    writeln!(out, "  backend    {}", adapter.backend)?;
+    writeln!(out, "  driver     {} {}", adapter.driver, adapter.driver_info)?;
+    writeln!(
+        out,
+        "  memory     bindings to {} MiB, buffers to {} MiB",
+        mebibytes(limits.binding_bytes),
+        mebibytes(limits.buffer_bytes)
+    )?;
+    writeln!(
+        out,
+        "  workgroup  {} invocations, {} KiB; {} workgroups a dimension",
+        limits.invocations,
+        limits.workgroup_bytes >> 10,
+        limits.workgroups
+    )?;
+    writeln!(out, "  timestamps {}", if adapter.timestamps { "yes" } else { "no" })?;
+    Ok(())
+}
+
+/// An adapter as JSON.
+#[cfg(feature = "gpu")]
+#[derive(Serialize)]
+struct Line<'a> {
+    name: &'a str,
+    r#type: String,
+    backend: &'a str,
+    driver: &'a str,
+    driver_info: &'a str,
+    timestamps: bool,
+    binding_bytes: u64,
+    buffer_bytes: u64,
+    workgroups: u32,
+    invocations: u32,
+    workgroup_bytes: u32,
+}
+
+#[cfg(feature = "gpu")]
+impl<'a> Line<'a> {
+    fn of(adapter: &'a AdapterInfo) -> Self {
+        let limits = &adapter.limits;
+        Self {
+            name: &adapter.name,
+            r#type: adapter.kind.to_string(),
+            backend: adapter.backend,
+            driver: &adapter.driver,
+            driver_info: &adapter.driver_info,
+            timestamps: adapter.timestamps,
+            binding_bytes: limits.binding_bytes,
+            buffer_bytes: limits.buffer_bytes,
+            workgroups: limits.workgroups,
+            invocations: limits.invocations,
+            workgroup_bytes: limits.workgroup_bytes,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! `gatewave plan`: what would run for a call of a given shape, before anything does.
+
+use std::io::Write;
+
+use gatewave::plan::{Shape, SlotKind};
+use gatewave::{Error, ErrorKind, Mask, Weights};
+
+use crate::args::{self, DeviceArgs, MaybeModelArgs, Precision};
+use crate::shapes::StackArgs;
+use crate::{Outcome, Verdict, note};
+
+/// Prints the dispatches, sizes and memory of a call, before anything runs
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: MaybeModelArgs,
+    #[command(flatten)]
+    stack: StackArgs,
+    /// Sequences of the call
+    #[arg(short, long, value_name = "B")]
+    batch: usize,
+    /// Timesteps of the call
+    #[arg(short = 't', long, value_name = "T")]
+    steps: usize,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// How weights are stored
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Precision,
+}
+
+pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
+    let device = args.device.device()?;
+    let (model, weights) = match (args.model.open()?, args.stack.work(args.steps, args.batch)) {
+        (Some(opened), None) => opened,
+        (None, Some(work)) => {
+            let model = work.model()?;
+            let weights = Weights::random(&model, 0)?;
+            (model, weights)
+        }
+        (Some(_), Some(_)) => return Err(one_of("got both").into()),
+        (None, None) => return Err(one_of("got neither").into()),
+    };
+    let engine = args::engine(model, &weights, device, args.precision)?;
+    let plan = engine.plan(Shape { time: args.steps, batch: args.batch, mask: Mask::All })?;
+    if plan.shape.batch < args.batch {
+        note(format_args!("the batch runs in tiles of {} rows; this is the plan of one", plan.shape.batch));
+    }
+    writeln!(out, "{}", plan.to_string().trim_end())?;
+    writeln!(out)?;
+    writeln!(out, "{:<12}{:>14}", "dispatches", plan.steps.len())?;
+    for (name, bytes) in [
+        ("weights", plan.bytes(|kind| matches!(kind, SlotKind::Weights(_)))),
+        ("input", plan.bytes(|kind| matches!(kind, SlotKind::Input | SlotKind::Index))),
+        ("output", plan.bytes(|kind| kind == SlotKind::Output)),
+        ("scratch", plan.bytes(|kind| kind == SlotKind::Scratch)),
+    ] {
+        writeln!(out, "{name:<12}{bytes:>14} bytes")?;
+    }
+    Ok(Verdict::Done)
+}
+
+fn one_of(got: &str) -> Error {
+    Error::new(ErrorKind::Model, format!("plan: expected MODEL or --cell with its sizes, {got}"))
+}

@@ -1,0 +1,350 @@
+//! Tensor files of the command line: `.safetensors`, `.npz` and `.npy`, read and written.
+//!
+//! Stands outside the road: turns files into named arrays and back, and knows neither what the names mean
+//! nor which model they go to.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use gatewave::{Error, ErrorKind, Result};
+use half::{bf16, f16};
+use ndarray::ArrayD;
+use ndarray_npy::{NpzReader, NpzWriter, ReadDataError, ReadNpyExt, ReadableElement, WriteNpyExt};
+use safetensors::tensor::{Dtype, TensorView};
+
+/// An array of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Tensor {
+    /// Any floating type, as f32.
+    Real(ArrayD<f32>),
+    /// Any integer type or booleans.
+    Whole(ArrayD<i64>),
+}
+
+/// The arrays of a file by name. The array of an `.npy` file is named `x`.
+pub(crate) type Tensors = BTreeMap<String, Tensor>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Safetensors,
+    Npz,
+    Npy,
+}
+
+impl Format {
+    fn of(path: &Path) -> Result<Self> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("safetensors") => Ok(Self::Safetensors),
+            Some("npz") => Ok(Self::Npz),
+            Some("npy") => Ok(Self::Npy),
+            _ => Err(io_error(path, "expected a name that ends in .safetensors, .npz or .npy")),
+        }
+    }
+}
+
+fn io_error(path: &Path, what: impl fmt::Display) -> Error {
+    Error::new(ErrorKind::Io, format!("{}: {what}", path.display()))
+}
+
+/// The arrays of the file at `path`.
+///
+/// # Errors
+///
+/// Kind `Io`, where the file cannot be read, is not what its name says, or holds a type that is not read.
+pub(crate) fn read(path: &Path) -> Result<Tensors> {
+    let format = Format::of(path)?;
+    let bytes = fs::read(path).map_err(|e| io_error(path, &e))?;
+    match format {
+        Format::Safetensors => read_safetensors(path, &bytes),
+        Format::Npz => read_npz(path, &bytes),
+        Format::Npy => {
+            let array = ArrayD::<Scalar>::read_npy(&*bytes).map_err(|e| io_error(path, &e))?;
+            Ok(Tensors::from([("x".to_owned(), Tensor::of(&array))]))
+        }
+    }
+}
+
+fn read_safetensors(path: &Path, bytes: &[u8]) -> Result<Tensors> {
+    let file = safetensors::SafeTensors::deserialize(bytes).map_err(|e| io_error(path, &e))?;
+    let mut tensors = Tensors::new();
+    for (name, view) in file.iter() {
+        let scalars = scalars(view.dtype(), view.data())
+            .ok_or_else(|| io_error(path, format_args!("tensor {name}: type {:?} is not read", view.dtype())))?;
+        let array = ArrayD::from_shape_vec(view.shape(), scalars)
+            .map_err(|e| io_error(path, format_args!("tensor {name}: {e}")))?;
+        tensors.insert(name.to_owned(), Tensor::of(&array));
+    }
+    Ok(tensors)
+}
+
+fn read_npz(path: &Path, bytes: &[u8]) -> Result<Tensors> {
+    let unread = |e| match e {
+        ndarray_npy::ReadNpzError::Zip(e) => {
+            io_error(path, format_args!("{e}; arrays compressed by numpy.savez_compressed are not read"))
+        }
+        other => io_error(path, &other),
+    };
+    let mut file = NpzReader::new(io::Cursor::new(bytes)).map_err(unread)?;
+    let mut tensors = Tensors::new();
+    for name in file.names().map_err(unread)? {
+        let array: ArrayD<Scalar> = file.by_name(&name).map_err(|e| unread(e).at(format_args!("array {name}")))?;
+        tensors.insert(name, Tensor::of(&array));
+    }
+    Ok(tensors)
+}
+
+/// A number of a file, whatever its type there.
+#[derive(Clone, Copy, Debug)]
+enum Scalar {
+    Real(f32),
+    Whole(i64),
+}
+
+impl Tensor {
+    fn of(array: &ArrayD<Scalar>) -> Self {
+        // A file in Fortran's order comes with its axes reversed in memory.
+        let array = array.as_standard_layout();
+        if array.iter().all(|scalar| matches!(scalar, Scalar::Whole(_))) && !array.is_empty() {
+            Self::Whole(array.mapv(|scalar| match scalar {
+                Scalar::Whole(value) => value,
+                Scalar::Real(_) => 0,
+            }))
+        } else {
+            Self::Real(array.mapv(Scalar::real))
+        }
+    }
+
+    /// The numbers as f32.
+    pub(crate) fn real(self) -> ArrayD<f32> {
+        match self {
+            Self::Real(array) => array,
+            Self::Whole(array) => array.mapv(|value| Scalar::Whole(value).real()),
+        }
+    }
+}
+
+impl Scalar {
+    #[allow(clippy::cast_precision_loss, reason = "tokens and flags are far below 2^24")]
+    fn real(self) -> f32 {
+        match self {
+            Self::Real(value) => value,
+            Self::Whole(value) => value as f32,
+        }
+    }
+}
+
+/// The numbers of little-endian `bytes`; `None` where the type is not read.
+#[allow(clippy::cast_possible_truncation, reason = "f64 is read as the nearest f32")]
+fn scalars(dtype: Dtype, bytes: &[u8]) -> Option<Vec<Scalar>> {
+    fn each<const N: usize>(bytes: &[u8], scalar: impl Fn([u8; N]) -> Scalar) -> Vec<Scalar> {
+        bytes.as_chunks::<N>().0.iter().map(|chunk| scalar(*chunk)).collect()
+    }
+    use Scalar::{Real, Whole};
+    Some(match dtype {
+        Dtype::F64 => each(bytes, |b| Real(f64::from_le_bytes(b) as f32)),
+        Dtype::F32 => each(bytes, |b| Real(f32::from_le_bytes(b))),
+        Dtype::F16 => each(bytes, |b| Real(f16::from_le_bytes(b).to_f32())),
+        Dtype::BF16 => each(bytes, |b| Real(bf16::from_le_bytes(b).to_f32())),
+        Dtype::I64 => each(bytes, |b| Whole(i64::from_le_bytes(b))),
+        Dtype::I32 => each(bytes, |b| Whole(i32::from_le_bytes(b).into())),
+        Dtype::I16 => each(bytes, |b| Whole(i16::from_le_bytes(b).into())),
+        Dtype::I8 => each(bytes, |b| Whole(i8::from_le_bytes(b).into())),
+        // No token, length or flag comes near the clamp: what does is refused later by its value.
+        Dtype::U64 => each(bytes, |b| Whole(i64::try_from(u64::from_le_bytes(b)).unwrap_or(i64::MAX))),
+        Dtype::U32 => each(bytes, |b| Whole(u32::from_le_bytes(b).into())),
+        Dtype::U16 => each(bytes, |b| Whole(u16::from_le_bytes(b).into())),
+        Dtype::U8 => each(bytes, |b| Whole(u8::from_le_bytes(b).into())),
+        Dtype::BOOL => each(bytes, |[b]| Whole((b != 0).into())),
+        _ => return None,
+    })
+}
+
+impl ReadableElement for Scalar {
+    fn read_to_end_exact_vec<R: Read>(
+        reader: R,
+        descriptor: &py_literal::Value,
+        len: usize,
+    ) -> Result<Vec<Self>, ReadDataError> {
+        let wrong = || ReadDataError::WrongDescriptor(descriptor.clone());
+        let text = descriptor.as_string().ok_or_else(wrong)?;
+        let dtype = match text.trim_start_matches(['<', '>', '|', '=']) {
+            "f8" => Dtype::F64,
+            "f4" => Dtype::F32,
+            "f2" => Dtype::F16,
+            "i8" => Dtype::I64,
+            "i4" => Dtype::I32,
+            "i2" => Dtype::I16,
+            "i1" => Dtype::I8,
+            "u8" => Dtype::U64,
+            "u4" => Dtype::U32,
+            "u2" => Dtype::U16,
+            "u1" => Dtype::U8,
+            "b1" => Dtype::BOOL,
+            _ => return Err(wrong()),
+        };
+        let size = dtype.bitsize() / 8;
+        let expected = len.checked_mul(size).ok_or(ReadDataError::MissingData)?;
+        // Grows with what is there, so that a header cannot ask for more memory than its file has.
+        let mut bytes = Vec::new();
+        reader.take((expected as u64).saturating_add(1)).read_to_end(&mut bytes)?;
+        match bytes.len() {
+            n if n < expected => return Err(ReadDataError::MissingData),
+            n if n > expected => return Err(ReadDataError::ExtraBytes(n - expected)),
+            _ => {}
+        }
+        if text.starts_with('>') {
+            bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+        }
+        scalars(dtype, &bytes).ok_or_else(wrong)
+    }
+}
+
+/// A file that will be written: proven writable when made, and replaced only when the work is done.
+///
+/// Until [`write`](Self::write) an existing file is untouched; a run that fails leaves nothing behind.
+pub(crate) struct Destination {
+    path: PathBuf,
+    format: Format,
+    temporary: PathBuf,
+    file: Option<File>,
+}
+
+impl Destination {
+    /// Opens a temporary file beside `path`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Io`, where `path` has no known ending, is no regular file, or cannot be written.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let format = Format::of(path)?;
+        let cannot = |e: &dyn fmt::Display| io_error(path, format_args!("cannot be written: {e}"));
+        // A link is followed, so that what it points to is replaced and not the link.
+        let path = if path.exists() { fs::canonicalize(path).map_err(|e| cannot(&e))? } else { path.to_owned() };
+        if path.exists() {
+            if !path.is_file() {
+                return Err(cannot(&"not a regular file"));
+            }
+            OpenOptions::new().append(true).open(&path).map_err(|e| cannot(&e))?;
+        }
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| cannot(&"not a file name"))?;
+        let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
+        let file = OpenOptions::new().write(true).create_new(true).open(&temporary).map_err(|e| cannot(&e))?;
+        Ok(Self { path, format, temporary, file: Some(file) })
+    }
+
+    /// Writes `arrays` and puts the file in its place. An `.npy` file takes the first array alone.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Io`, where the system refuses.
+    pub(crate) fn write(mut self, arrays: &[(String, ArrayD<f32>)]) -> Result<()> {
+        let failed = |path: &Path, e: &dyn fmt::Display| io_error(path, format_args!("cannot be written: {e}"));
+        let file = self.file.take().expect("taken once: write consumes the destination");
+        let written = match self.format {
+            Format::Safetensors => write_safetensors(file, arrays),
+            Format::Npz => write_npz(file, arrays),
+            Format::Npy => write_npy(file, arrays),
+        };
+        written.map_err(|e| failed(&self.path, &e))?;
+        fs::rename(&self.temporary, &self.path).map_err(|e| failed(&self.path, &e))
+    }
+}
+
+impl Drop for Destination {
+    fn drop(&mut self) {
+        // After a rename there is nothing to remove, and before it nobody is left to tell of a failure.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+fn write_safetensors(mut file: File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
+    let bytes: Vec<Vec<u8>> =
+        arrays.iter().map(|(_, array)| array.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
+    let views = arrays
+        .iter()
+        .zip(&bytes)
+        .map(|((name, array), bytes)| Ok((name, TensorView::new(Dtype::F32, array.shape().to_vec(), bytes)?)))
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+        .map_err(io::Error::other)?;
+    file.write_all(&safetensors::serialize(views, None).map_err(io::Error::other)?)
+}
+
+fn write_npz(file: File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
+    let mut writer = NpzWriter::new(BufWriter::new(file));
+    for (name, array) in arrays {
+        writer.add_array(name.as_str(), array).map_err(io::Error::other)?;
+    }
+    writer.finish().map_err(io::Error::other)?.flush()
+}
+
+fn write_npy(file: File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
+    let mut writer = BufWriter::new(file);
+    let (_, array) = arrays.first().expect("a run gives an output");
+    array.write_npy(&mut writer).map_err(io::Error::other)?;
+    writer.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+
+    use ndarray::array;
+
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        env::temp_dir().join(format!("gatewave-{}-{name}", std::process::id()))
+    }
+
+    #[test]
+    fn every_format_gives_back_what_was_written() {
+        let array = array![[1.5_f32, -2.0, 3.25], [0.0, 5.0, -6.5]].into_dyn();
+        for (file, name) in [("a.safetensors", "output"), ("a.npz", "output"), ("a.npy", "x")] {
+            let path = scratch(file);
+            Destination::open(&path).unwrap().write(&[("output".to_owned(), array.clone())]).unwrap();
+            let read = read(&path).unwrap();
+            fs::remove_file(&path).unwrap();
+            assert_eq!(read, Tensors::from([(name.to_owned(), Tensor::Real(array.clone()))]), "{file}");
+        }
+    }
+
+    #[test]
+    fn numpy_types_and_orders_are_told_apart() {
+        let npy = |descr: &str, fortran: &str, data: &[u8]| {
+            let mut header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': (2, 2), }}");
+            while (10 + header.len() + 1) % 64 != 0 {
+                header.push(' ');
+            }
+            header.push('\n');
+            let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+            [b"\x93NUMPY\x01\x00".as_slice(), &length, header.as_bytes(), data].concat()
+        };
+        let read = |bytes: &[u8]| ArrayD::<Scalar>::read_npy(bytes).map(|array| Tensor::of(&array));
+        let whole = |rows: [[i64; 2]; 2]| Tensor::Whole(ndarray::arr2(&rows).into_dyn());
+        assert_eq!(read(&npy("|u1", "False", &[1, 2, 3, 4])).unwrap(), whole([[1, 2], [3, 4]]));
+        assert_eq!(read(&npy("|u1", "True", &[1, 2, 3, 4])).unwrap(), whole([[1, 3], [2, 4]]));
+        assert_eq!(read(&npy(">i2", "False", &[0, 1, 0, 2, 255, 255, 1, 0])).unwrap(), whole([[1, 2], [-1, 256]]));
+        let halves = npy("<f2", "False", &[0, 0x3c, 0, 0x40, 0, 0xbc, 0, 0]);
+        assert_eq!(read(&halves).unwrap(), Tensor::Real(array![[1.0, 2.0], [-1.0, 0.0]].into_dyn()));
+        assert!(read(&npy("<c8", "False", &[0; 32])).is_err(), "complex numbers are refused");
+        assert!(read(&npy("<f4", "False", &[0; 15])).is_err(), "a short file is refused");
+        assert!(read(&npy("<f4", "False", &[0; 17])).is_err(), "a long file is refused");
+    }
+
+    #[test]
+    fn a_destination_that_is_not_written_leaves_no_trace() {
+        let path = scratch("kept.npy");
+        fs::write(&path, b"before").unwrap();
+        drop(Destination::open(&path).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"before");
+        let hidden = format!(".gatewave-{}-kept", std::process::id());
+        let left = fs::read_dir(env::temp_dir())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(&hidden));
+        assert_eq!(left.count(), 0);
+        fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,348 @@
+//! `gatewave verify`: the conformance table on the CPU and on a device, against the oracle and each other.
+//!
+//! Owns the report. The cases, the tolerances and the comparison are `conformance`'s; negative controls show that a
+//! tolerance would have found a bug, had there been one.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use comfy_table::{CellAlignment, Table, presets};
+use gatewave::conformance::{self, Bug, Case, CaseResult, InitialStates, MaskKind, Tolerance};
+use gatewave::oracle::{TrueStates, Truth};
+use gatewave::plan::Shape;
+use gatewave::{Device, Engine, Mask, Model, Options, Output, Precision, Result, Storage, Weights};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use crate::args::{DeviceArgs, MaybeModelArgs, device_name, note_device};
+use crate::{Outcome, Verdict};
+
+/// Controls must differ by this many times the tolerance.
+const CONTROL_MARGIN: f64 = 10.0;
+
+/// Compares a device with the CPU, and both with the oracle
+///
+/// Runs the whole table of cases, or random inputs through MODEL. Exit status 1 where anything differs.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: MaybeModelArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
+    let device = args.device.device()?;
+    let subjects = match args.model.open()? {
+        Some((model, weights)) => of_model(&args.model.name().unwrap_or_default(), &model, &weights),
+        None => of_table(),
+    };
+    let executors = executors(device, &subjects)?;
+    let bar = bar(subjects.len());
+    let mut report = Report { json: args.json, ..Report::default() };
+    for subject in &subjects {
+        bar.set_message(subject.case.name.clone());
+        for row in subject.rows(&executors) {
+            bar.suspend(|| report.add(row, out))?;
+        }
+        bar.inc(1);
+    }
+    if args.model.name().is_none() {
+        for executor in &executors {
+            for bug in Bug::ALL {
+                report.add(control(bug, &subjects, executor), out)?;
+            }
+        }
+    }
+    bar.finish_and_clear();
+    report.close(out)
+}
+
+/// A case and the weights to run it with.
+struct Subject {
+    case: Case,
+    weights: Weights,
+}
+
+/// What computes.
+struct Executor {
+    name: String,
+    device: Device,
+}
+
+/// One comparison.
+struct Row {
+    /// Who is compared with whom: `cpu / oracle`.
+    pair: String,
+    /// What the maximum is kept for: the cell, and each kernel that ran.
+    groups: Vec<String>,
+    result: CaseResult,
+    expected: Expected,
+}
+
+/// What a row must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    /// The same numbers.
+    Same,
+    /// A planted bug.
+    Bug,
+}
+
+fn of_table() -> Vec<Subject> {
+    conformance::cases().into_iter().map(|case| Subject { weights: case.weights(), case }).collect()
+}
+
+/// Random inputs of several shapes for a user's model.
+fn of_model(name: &str, model: &Model, weights: &Weights) -> Vec<Subject> {
+    let shapes = [
+        (1, 1, MaskKind::All, InitialStates::Zero),
+        (7, 3, MaskKind::All, InitialStates::Given),
+        (12, 4, MaskKind::Lengths, InitialStates::Given),
+        (33, 2, MaskKind::Holes, InitialStates::Zero),
+    ];
+    let subject = |(seed, (time, batch, mask, states))| {
+        let name = format!("{name} T={time} B={batch} mask={mask:?} states={states:?}");
+        let case = Case { name, model: model.clone(), time, batch, storage: Storage::F32, mask, states, seed };
+        Subject { case, weights: weights.clone() }
+    };
+    (1..).zip(shapes).map(subject).collect()
+}
+
+/// The CPU, and the device where it is another.
+fn executors(device: Device, subjects: &[Subject]) -> Result<Vec<Executor>> {
+    let mut executors = vec![Executor { name: "cpu".to_owned(), device: Device::Cpu }];
+    if let Some(subject) = subjects.first() {
+        let engine = subject.engine(&subject.weights, &device)?;
+        note_device(engine.device());
+        let name = device_name(engine.device());
+        if name != executors[0].name {
+            executors.push(Executor { name, device });
+        }
+    }
+    Ok(executors)
+}
+
+impl Subject {
+    fn engine(&self, weights: &Weights, device: &Device) -> Result<Engine> {
+        let precision = match self.case.storage {
+            Storage::F32 => Precision::F32,
+            Storage::F16 => Precision::F16,
+        };
+        Engine::with_options(self.case.model.clone(), weights, Options { device: device.clone(), precision })
+    }
+
+    /// What an executor gives, and the kernels that it ran.
+    fn execute(&self, weights: &Weights, executor: &Executor) -> Result<(Output, Vec<String>)> {
+        let engine = self.engine(weights, &executor.device)?;
+        let mask = if self.case.mask == MaskKind::All { Mask::All } else { Mask::Live };
+        let plan = engine.plan(Shape { time: self.case.time, batch: self.case.batch, mask })?;
+        let mut kernels: Vec<_> =
+            plan.programs.iter().map(|program| format!("kernel {}", program.kernel.name())).collect();
+        kernels.sort();
+        kernels.dedup();
+        Ok((engine.run(&self.case.input())?, kernels))
+    }
+
+    /// Every executor against the oracle, and every other one against the first, which is the CPU.
+    fn rows(&self, executors: &[Executor]) -> Vec<Row> {
+        let cell = self.case.model.stacks().last().map_or_else(|| "no cell".to_owned(), |stack| stack.cell.to_string());
+        let mut rows = Vec::new();
+        let mut first: Option<Output> = None;
+        for executor in executors {
+            let mut groups = vec![cell.clone()];
+            let mut given = None;
+            let outcome = self.execute(&self.weights, executor).and_then(|(output, kernels)| {
+                groups.extend(kernels);
+                let parts =
+                    conformance::compare_outputs(&output, &self.case.truth(&self.weights)?, self.case.tolerance());
+                given = Some(output);
+                parts
+            });
+            rows.push(self.row(format!("{} / oracle", executor.name), groups.clone(), outcome));
+            match (&first, given) {
+                (None, given) => first = given,
+                (Some(cpu), Some(output)) => {
+                    let tolerance = Tolerance::executors(&self.case.model, self.case.time);
+                    let outcome = conformance::compare_outputs(&output, &as_truth(cpu), tolerance);
+                    rows.push(self.row(format!("{} / cpu", executor.name), groups, outcome));
+                }
+                (Some(_), None) => {}
+            }
+        }
+        rows
+    }
+
+    fn row(&self, pair: String, groups: Vec<String>, outcome: Result<Vec<conformance::Part>>) -> Row {
+        let result = CaseResult { name: self.case.name.clone(), outcome };
+        Row { pair, groups, result, expected: Expected::Same }
+    }
+}
+
+/// What an executor gave, in the place of the truth.
+pub(crate) fn as_truth(output: &Output) -> Truth {
+    Truth {
+        output: output.output.mapv(f64::from),
+        states: output
+            .states
+            .iter()
+            .map(|states| TrueStates { h: states.h.mapv(f64::from), c: states.c.as_ref().map(|c| c.mapv(f64::from)) })
+            .collect(),
+    }
+}
+
+/// The result of a case with `bug` planted in the executor's weights: it must differ.
+fn control(bug: Bug, subjects: &[Subject], executor: &Executor) -> Row {
+    // A bug in the recurrent product shows only where there is a state to multiply.
+    let shows = |case: &Case| {
+        case.storage == Storage::F32
+            && case.mask == MaskKind::All
+            && case.states == InitialStates::Given
+            && case.time > 1
+    };
+    let planted = subjects
+        .iter()
+        .filter(|subject| shows(&subject.case))
+        .find_map(|subject| Some((subject, bug.plant(&subject.case.model, &subject.weights)?)));
+    let (case, outcome) = match planted {
+        Some((subject, wrong)) => {
+            let outcome = subject.execute(&wrong, executor).and_then(|(output, _)| {
+                let truth = subject.case.truth(&subject.weights)?;
+                conformance::compare_outputs(&output, &truth, subject.case.tolerance())
+            });
+            (subject.case.name.as_str(), outcome)
+        }
+        None => ("no case can show it", Ok(Vec::new())),
+    };
+    Row {
+        pair: format!("{} / oracle", executor.name),
+        groups: Vec::new(),
+        result: CaseResult { name: format!("control {bug:?} in {case}"), outcome },
+        expected: Expected::Bug,
+    }
+}
+
+impl Row {
+    fn passed(&self) -> bool {
+        match self.expected {
+            Expected::Same => self.result.passed(),
+            // An executor that fails outright has shown nothing about the tolerance.
+            Expected::Bug => self.result.worst().is_some() && self.result.used() >= CONTROL_MARGIN,
+        }
+    }
+
+    /// The row in full.
+    fn text(&self) -> String {
+        match self.expected {
+            Expected::Same => format!("{}: {}", self.pair, self.result),
+            Expected::Bug => {
+                let verdict = if self.passed() { "ok  " } else { "FAIL" };
+                let used = self.result.used();
+                format!(
+                    "{}: {verdict} {}: differs by {used:.1} times the tolerance, expected {CONTROL_MARGIN} or more",
+                    self.pair, self.result.name
+                )
+            }
+        }
+    }
+
+    fn line(&self) -> Line<'_> {
+        let worst = self.result.worst();
+        Line {
+            case: &self.result.name,
+            pair: &self.pair,
+            expected: match self.expected {
+                Expected::Same => "same",
+                Expected::Bug => "different",
+            },
+            passed: self.passed(),
+            // JSON has no infinity: null where nothing could be compared.
+            percent_of_tolerance: Some(100.0 * self.result.used()).filter(|used| used.is_finite()),
+            worst: worst.map(|part| format!("{} {}", part.name, part.comparison)),
+            error: self.result.outcome.as_ref().err().map(ToString::to_string),
+        }
+    }
+}
+
+/// A row as JSON.
+#[derive(Serialize)]
+struct Line<'a> {
+    case: &'a str,
+    pair: &'a str,
+    expected: &'static str,
+    passed: bool,
+    percent_of_tolerance: Option<f64>,
+    worst: Option<String>,
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+}
+
+/// What has been compared so far.
+#[derive(Default)]
+struct Report {
+    json: bool,
+    passed: usize,
+    failed: usize,
+    /// By pair and group: comparisons, and the most of a tolerance that one used.
+    most: BTreeMap<(String, String), (usize, f64)>,
+    controls: Vec<String>,
+}
+
+impl Report {
+    /// Counts a row; prints it where it failed, and always as JSON.
+    fn add(&mut self, row: Row, out: &mut impl Write) -> Outcome<()> {
+        if row.passed() {
+            self.passed += 1;
+        } else {
+            self.failed += 1;
+        }
+        match (self.json, row.expected) {
+            (true, _) => writeln!(out, "{}", serde_json::to_string(&row.line()).expect("plain data"))?,
+            (false, Expected::Same) if !row.passed() => writeln!(out, "{}", row.text())?,
+            (false, Expected::Same) => {}
+            (false, Expected::Bug) => self.controls.push(row.text()),
+        }
+        for group in row.groups {
+            let (count, most) = self.most.entry((row.pair.clone(), group)).or_default();
+            *count += 1;
+            *most = most.max(row.result.used());
+        }
+        Ok(())
+    }
+
+    fn close(self, out: &mut impl Write) -> Outcome {
+        let counts = Counts { passed: self.passed, failed: self.failed };
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string(&counts).expect("plain data"))?;
+        } else {
+            let mut table = Table::new();
+            table.load_style(presets::UTF8_FULL_CONDENSED);
+            table.set_header(["compared", "what", "cases", "most of the tolerance"]);
+            for column in 2..4 {
+                table.column_mut(column).expect("the header has four").set_cell_alignment(CellAlignment::Right);
+            }
+            for ((pair, group), (cases, most)) in &self.most {
+                table.add_row([pair, group, &cases.to_string(), &format!("{:.1} %", 100.0 * most)]);
+            }
+            writeln!(out, "{table}")?;
+            for control in &self.controls {
+                writeln!(out, "{control}")?;
+            }
+            writeln!(out, "{} passed, {} failed", self.passed, self.failed)?;
+        }
+        Ok(if self.failed == 0 { Verdict::Done } else { Verdict::Different })
+    }
+}
+
+fn bar(cases: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} cases  {msg}").expect("a fixed template");
+    ProgressBar::with_draw_target(Some(cases as u64), ProgressDrawTarget::stderr()).with_style(style)
+}
