@@ -31,6 +31,7 @@ pub(crate) enum PackedBuffer {
 
 impl PackedBuffer {
     /// The bytes, as a GPU takes them.
+    #[cfg(feature = "gpu")]
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::F32(data) => bytemuck::cast_slice(data),
