@@ -1,6 +1,7 @@
 //! The command line as its users meet it: results, messages, exit statuses, and what goes to which stream.
 //!
 //! Runs the built binary on the CPU; knows nothing of the library.
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod support;
 

@@ -10,7 +10,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use gatewave::conformance::{self, Bug, Case, CaseResult, InitialStates, MaskKind, Tolerance};
 use gatewave::oracle::{TrueStates, Truth};
 use gatewave::plan::Shape;
-use gatewave::{Device, Engine, Mask, Model, Options, Output, Precision, Result, Storage, Weights};
+use gatewave::{Cell, Device, Engine, Mask, Model, Nonlinearity, Options, Output, Precision, Result, Storage, Weights};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -196,12 +196,14 @@ pub(crate) fn as_truth(output: &Output) -> Truth {
 
 /// The result of a case with `bug` planted in the executor's weights: it must differ.
 fn control(bug: Bug, subjects: &[Subject], executor: &Executor) -> Row {
-    // A bug in the recurrent product shows only where there is a state to multiply.
+    // A bug in the recurrent product shows only where there is a state to multiply and no unit of a relu is idle, and
+    // a handful of weights may all happen to be near a half.
     let shows = |case: &Case| {
         case.storage == Storage::F32
             && case.mask == MaskKind::All
             && case.states == InitialStates::Given
             && case.time > 1
+            && case.model.stacks().all(|stack| stack.hidden_size >= 16 && stack.cell != Cell::Rnn(Nonlinearity::Relu))
     };
     let planted = subjects
         .iter()
