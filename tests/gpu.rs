@@ -11,7 +11,12 @@ fn device() -> Device {
     name.parse().expect("any name is a device")
 }
 
-fn engine(case: &Case, model: &gatewave::Model, weights: &gatewave::Weights, device: Device) -> gatewave::Result<Engine> {
+fn engine(
+    case: &Case,
+    model: &gatewave::Model,
+    weights: &gatewave::Weights,
+    device: Device,
+) -> gatewave::Result<Engine> {
     let precision = match case.storage {
         Storage::F32 => Precision::F32,
         Storage::F16 => Precision::F16,
@@ -39,7 +44,9 @@ fn table(device: Device) {
         let result = conformance::run(case, &mut |case, model, weights, input| {
             engine(case, model, weights, device.clone())?.run(&input)
         });
-        if start.elapsed().as_secs_f64() > 1.0 { eprintln!("slow {} {:?}", result.name, start.elapsed()); }
+        if start.elapsed().as_secs_f64() > 1.0 {
+            eprintln!("slow {} {:?}", result.name, start.elapsed());
+        }
         if result.passed() {
             used = used.max(result.used());
         } else {

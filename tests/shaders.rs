@@ -54,7 +54,6 @@ fn params_in_rust() -> Vec<(&'static str, usize)> {
         direction,
         depth,
         units,
-        gates,
         panel,
         panels,
         weight_panel,
@@ -72,6 +71,7 @@ fn params_in_rust() -> Vec<(&'static str, usize)> {
         token,
         tokens,
         features,
+        unused,
     ]
 }
 

@@ -1,33 +1,46 @@
 // The product of many rows at once: every timestep's input product, and linear layers. See src/kernel/catalog.rs.
-const PRODUCT_GATES: u32 = 1u;
-const WORKGROUP: u32 = 64u;
+override PANELS: u32 = 1u;
+override SLICES: u32 = 1u; // tiles of rows that a workgroup computes
 
 @group(0) @binding(2) var<storage, read> source: array<vec4<f32>>; // [..][K]
 @group(0) @binding(3) var<storage, read_write> result: array<vec4<f32>>; // [..][P][G][16]
+
+struct Place {
+    quad: u32,    // which four units of the panel
+    inside: bool, // whether the panel exists: stores are guarded, loads are clamped
+    panel: u32,   // of this dispatch
+    row: u32,     // first row of the tile
+    z: u32,       // direction of this dispatch
+}
 
 fn load_source(at: u32) -> vec4<f32> {
     return source[at];
 }
 
-@compute @workgroup_size(WORKGROUP)
-fn project(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let panel_quads = 4u * params.gates;
-    let quads = params.panels * panel_quads;
-    let inside = group.x * WORKGROUP + lane < quads;
-    let quad = min(group.x * WORKGROUP + lane, quads - 1u);
-    let row = group.y * ROWS;
-    let first = of_direction(group.z, params.source_0, params.source_1);
-    for (var i = 0u; i < ROWS; i++) {
-        source_at[i] = (first + min(row + i, params.rows - 1u)) * (params.depth / 4u);
-    }
-    let panel = params.weight_panel + group.z * params.weight_panels + quad / panel_quads;
-    product(panel * (params.depth + 1u) * panel_quads + quad % panel_quads, panel_quads, params.depth, 0u, 1u);
+fn row_source(p: Place, i: u32) -> u32 {
+    let row = of_direction(p.z, params.source_0, params.source_1) + min(p.row + i, params.rows - 1u);
+    return row * (params.depth / 4u);
+}
 
-    let written = of_direction(group.z, params.target_0, params.target_1);
-    for (var i = 0u; i < ROWS; i++) {
-        if inside && row + i < params.rows {
-            let at = (written + row + i) * (params.units / 4u) + params.panel * panel_quads + quad;
-            result[at] = activate_chosen(sums[i]);
+fn share(lane: u32, row: u32, sum: array<vec4<f32>, PRODUCT_GATES>) {
+}
+
+fn finish(p: Place, i: u32, r: array<vec4<f32>, PRODUCT_GATES>) {
+    if p.inside && p.row + i < params.rows {
+        let row = of_direction(p.z, params.target_0, params.target_1) + p.row + i;
+        let at = row * (params.units / 4u) + (params.panel + p.panel) * 4u * PRODUCT_GATES + p.quad;
+        for (var g = 0u; g < PRODUCT_GATES; g++) {
+            result[at + g * 4u] = activate_chosen(r[g]);
         }
     }
+}
+
+@compute @workgroup_size(4u * PANELS * SLICES)
+fn project(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let panel = group.x * PANELS + (lane / 4u) % PANELS;
+    let tile = group.y * SLICES + lane / (4u * PANELS);
+    let p = Place(lane % 4u, panel < params.panels, min(panel, params.panels - 1u), tile * ROWS, group.z);
+    let first = params.weight_panel + p.z * params.weight_panels + p.panel;
+    product(p, first * (params.depth + 1u) * 4u * PRODUCT_GATES + p.quad, 0u, 1u);
+    finish_rows(p);
 }

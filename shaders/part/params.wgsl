@@ -6,7 +6,6 @@ struct Params {
     direction: u32,
     depth: u32,
     units: u32,
-    gates: u32,
     panel: u32,
     panels: u32,
     weight_panel: u32,
@@ -24,6 +23,7 @@ struct Params {
     token: u32,
     tokens: u32,
     features: u32,
+    unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

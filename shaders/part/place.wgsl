@@ -40,3 +40,8 @@ fn weight_start(p: Place) -> u32 {
 fn unit_at(p: Place) -> u32 {
     return (params.panel + p.panel) * 4u + p.quad;
 }
+
+// Whether row `i` of the tile is the place's to write.
+fn is_own(p: Place, i: u32) -> bool {
+    return p.inside && p.row + i < params.batch;
+}

@@ -1,31 +1,22 @@
-// The product of ROWS rows of a source with PRODUCT_GATES gates of four units: registers only, each weight loaded
-// once for all rows. A kernel supplies PRODUCT_GATES and load_source(at), both in fours.
+// The product of some rows of a source with the gates of four units. A kernel supplies load_source(at) and
+// row_source(place, row), both in fours; gates/*.wgsl and tile/*.wgsl hold the sums.
 // Sums run over k ascending, in fours, each slice on its own; reduce/*.wgsl adds the slices in order.
 
-var<private> sums: array<vec4<f32>, ROWS * PRODUCT_GATES>;
-var<private> source_at: array<u32, ROWS>; // where each row starts, in fours
+fn add_dot(sum: vec4<f32>, s: vec4<f32>, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>) -> vec4<f32> {
+    return fma(vec4(s.w), w3, fma(vec4(s.z), w2, fma(vec4(s.y), w1, fma(vec4(s.x), w0, sum))));
+}
 
-// `weight_at`: gate 0 of row k = 0, in fours. `weight_step`: from one k to the next. Gates are 4 apart.
-fn product(weight_at: u32, weight_step: u32, depth: u32, slice: u32, slices: u32) {
-    let bias_at = weight_at + depth * weight_step;
-    for (var g = 0u; g < PRODUCT_GATES; g++) {
-        let bias = select(vec4(0.0), load_weight(bias_at + g * 4u), slice == 0u);
-        for (var row = 0u; row < ROWS; row++) {
-            sums[row * PRODUCT_GATES + g] = bias;
-        }
+// `first`: where gate 0 of depth 0 is among the weights, in fours.
+fn product(p: Place, first: u32, slice: u32, slices: u32) {
+    let step = 4u * PRODUCT_GATES;
+    // Row `depth` of the weights is the bias: slice 0 starts from it, the others from nothing.
+    var start: Gates;
+    if slice == 0u {
+        start = load_gates(first + params.depth * step);
     }
-    for (var k = slice; k < depth / 4u; k += slices) {
-        let at = weight_at + k * 4u * weight_step;
-        for (var g = 0u; g < PRODUCT_GATES; g++) {
-            let w0 = load_weight(at + g * 4u);
-            let w1 = load_weight(at + weight_step + g * 4u);
-            let w2 = load_weight(at + 2u * weight_step + g * 4u);
-            let w3 = load_weight(at + 3u * weight_step + g * 4u);
-            for (var row = 0u; row < ROWS; row++) {
-                let s = load_source(source_at[row] + k);
-                let i = row * PRODUCT_GATES + g;
-                sums[i] = fma(vec4(s.w), w3, fma(vec4(s.z), w2, fma(vec4(s.y), w1, fma(vec4(s.x), w0, sums[i]))));
-            }
-        }
+    start_rows(p, start);
+    for (var k = slice; k < params.depth / 4u; k += slices) {
+        let at = first + k * 4u * step;
+        add_rows(k, load_gates(at), load_gates(at + step), load_gates(at + 2u * step), load_gates(at + 3u * step));
     }
 }

@@ -1,2 +1,25 @@
-// Rows of the batch that one invocation computes.
+// 1 row of the source an invocation: each weight loaded serves it alone. Named variables, no array and no
+// loop, so that every driver keeps the sums in registers.
 const ROWS: u32 = 1u;
+
+var<private> sum_0: Gates;
+
+var<private> source_0: u32;
+
+fn start_rows(p: Place, bias: Gates) {
+    source_0 = row_source(p, 0u);
+    sum_0 = bias;
+}
+
+// Adds depth 4k .. 4k + 3.
+fn add_rows(k: u32, w0: Gates, w1: Gates, w2: Gates, w3: Gates) {
+    sum_0 = add_product(sum_0, load_source(source_0 + k), w0, w1, w2, w3);
+}
+
+fn finish_rows(p: Place) {
+    finish(p, 0u, as_array(sum_0));
+}
+
+fn share_rows(lane: u32) {
+    share(lane, 0u, as_array(sum_0));
+}

@@ -1,2 +1,46 @@
-// Rows of the batch that one invocation computes.
+// 4 rows of the source an invocation: each weight loaded serves them all. Named variables, no array and no
+// loop, so that every driver keeps the sums in registers.
 const ROWS: u32 = 4u;
+
+var<private> sum_0: Gates;
+var<private> sum_1: Gates;
+var<private> sum_2: Gates;
+var<private> sum_3: Gates;
+
+var<private> source_0: u32;
+var<private> source_1: u32;
+var<private> source_2: u32;
+var<private> source_3: u32;
+
+fn start_rows(p: Place, bias: Gates) {
+    source_0 = row_source(p, 0u);
+    source_1 = row_source(p, 1u);
+    source_2 = row_source(p, 2u);
+    source_3 = row_source(p, 3u);
+    sum_0 = bias;
+    sum_1 = bias;
+    sum_2 = bias;
+    sum_3 = bias;
+}
+
+// Adds depth 4k .. 4k + 3.
+fn add_rows(k: u32, w0: Gates, w1: Gates, w2: Gates, w3: Gates) {
+    sum_0 = add_product(sum_0, load_source(source_0 + k), w0, w1, w2, w3);
+    sum_1 = add_product(sum_1, load_source(source_1 + k), w0, w1, w2, w3);
+    sum_2 = add_product(sum_2, load_source(source_2 + k), w0, w1, w2, w3);
+    sum_3 = add_product(sum_3, load_source(source_3 + k), w0, w1, w2, w3);
+}
+
+fn finish_rows(p: Place) {
+    finish(p, 0u, as_array(sum_0));
+    finish(p, 1u, as_array(sum_1));
+    finish(p, 2u, as_array(sum_2));
+    finish(p, 3u, as_array(sum_3));
+}
+
+fn share_rows(lane: u32) {
+    share(lane, 0u, as_array(sum_0));
+    share(lane, 1u, as_array(sum_1));
+    share(lane, 2u, as_array(sum_2));
+    share(lane, 3u, as_array(sum_3));
+}

@@ -139,7 +139,7 @@ impl Cpu {
 /// How long one thread takes for a dispatch.
 fn ns(program: &Program, params: &Params, sides: usize) -> usize {
     match program.kernel {
-        Kernel::Project => project::ns(params, sides),
+        Kernel::Project => project::ns(program, params, sides),
         Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => step::ns(program, params, sides),
         Kernel::Gather | Kernel::OneHot | Kernel::Pick | Kernel::Blank | Kernel::Softmax | Kernel::Activate => {
             rows::ns(params, sides)

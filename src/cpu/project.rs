@@ -13,28 +13,28 @@ use super::math::{relu, sigmoid, tanh};
 use super::product::{Epilogue, NEAR_ROWS, Product, Rows, even};
 use super::threads;
 use crate::cell::Activation;
-use crate::kernel::{LANES, Params};
+use crate::kernel::{LANES, Params, Program};
 
 /// How long one thread takes for a dispatch of the kernel.
-pub(super) fn ns(params: &Params, sides: usize) -> usize {
-    let weights = params.depth as usize * params.panels as usize * LANES * params.gates as usize * sides;
+pub(super) fn ns(program: &Program, params: &Params, sides: usize) -> usize {
+    let weights = params.depth as usize * params.panels as usize * LANES * program.product_gates() as usize * sides;
     threads::product_ns(params.rows as usize, weights)
 }
 
 /// Runs `project`.
 pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
-    let threads = threads::worth(ns(bound.params, bound.sides));
+    let threads = threads::worth(ns(bound.program, bound.params, bound.sides));
     let mut scratch = std::mem::take(&mut bound.buffers.scratch);
     bound.write("result", |bound, result| {
         let p = bound.params;
-        let (rows, depth, width) = (p.rows as usize, p.depth as usize, bound.params.gates as usize * LANES);
+        let (rows, depth, width) = (p.rows as usize, p.depth as usize, bound.program.product_gates() as usize * LANES);
         let (panels, size) = (p.panels as usize, (depth + 1) * width);
         for z in 0..bound.sides {
             let first = p.weight_panel as usize + z * p.weight_panels as usize;
             let source = [p.source_0, p.source_1][z] as usize * depth;
             let product = Product {
                 panels: &bound.floats("weights")[first * size..][..panels * size],
-                gates: bound.params.gates as usize,
+                gates: bound.program.product_gates() as usize,
                 depth,
                 source: Rows { data: &bound.floats("source")[source..], stride: depth },
             };

@@ -33,7 +33,7 @@ const PROJECT: Declaration = Declaration {
         binding(2, "source", Access::Read, When::Always),
         binding(3, "result", Access::ReadWrite, When::Always),
     ],
-    overrides: &["ACTIVATION"],
+    overrides: &["PANELS", "SLICES", "ACTIVATION"],
 };
 
 /// For b < batch, i < panels: `r = hidden[source_z][b][d·depth ..][..depth] · weights + bias`,

@@ -18,6 +18,10 @@ parts![
     "cell/lstm.wgsl",
     "cell/rnn_relu.wgsl",
     "cell/rnn_tanh.wgsl",
+    "gates/gates_1.wgsl",
+    "gates/gates_2.wgsl",
+    "gates/gates_3.wgsl",
+    "gates/gates_4.wgsl",
     "kernel/activate.wgsl",
     "kernel/blank.wgsl",
     "kernel/gather.wgsl",
@@ -63,11 +67,12 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
     };
     match program.kernel {
         Kernel::Project => {
-            parts.extend([weight, "part/activation.wgsl", "part/activation_choice.wgsl", rows(program.tile)]);
-            parts.push("part/product.wgsl");
+            parts.extend([weight, gates(program), rows(program.tile), "part/product.wgsl"]);
+            parts.extend(["part/activation.wgsl", "part/activation_choice.wgsl"]);
         }
         Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => {
-            parts.extend([weight, rows(program.tile), "part/place.wgsl", "part/product.wgsl", reduce(program.tile)]);
+            parts.extend([weight, gates(program), rows(program.tile), "part/place.wgsl", "part/product.wgsl"]);
+            parts.push(reduce(program.tile));
             if let Some(cell) = program.cell {
                 parts.extend(["part/activation.wgsl", cell_file(cell), "part/gates.wgsl"]);
             }
@@ -108,6 +113,9 @@ pub fn programs() -> Vec<Program> {
         for tile in Tile::ROWS.map(|rows| Tile { rows, ..Tile::NONE }) {
             for activation in [Activation::Linear, Activation::Sigmoid, Activation::Tanh, Activation::Relu] {
                 programs.push(Program { storage, tile, activation, ..Program::plain(Kernel::Project) });
+            }
+            for cell in Cell::ALL {
+                programs.push(Program { storage, tile, cell: Some(cell), ..Program::plain(Kernel::Project) });
             }
             for slices in [1, 4] {
                 let tile = Tile { slices, ..tile };
@@ -151,6 +159,15 @@ fn rows(tile: Tile) -> &'static str {
         2 => "tile/rows_2.wgsl",
         4 => "tile/rows_4.wgsl",
         _ => "tile/rows_8.wgsl",
+    }
+}
+
+fn gates(program: &Program) -> &'static str {
+    match program.product_gates() {
+        1 => "gates/gates_1.wgsl",
+        2 => "gates/gates_2.wgsl",
+        3 => "gates/gates_3.wgsl",
+        _ => "gates/gates_4.wgsl",
     }
 }
 

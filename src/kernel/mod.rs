@@ -103,7 +103,7 @@ pub enum Mask {
 pub struct Program {
     /// The kernel.
     pub kernel: Kernel,
-    /// The cell that is linked in, for the kernels that have one.
+    /// The cell that is linked in, for the kernels that have one. `Project`: the cell whose gates it computes.
     pub cell: Option<Cell>,
     /// What a step does with its states. `Hidden` where the kernel has none.
     pub states: StateKind,
@@ -124,7 +124,8 @@ pub struct Tile {
     pub rows: u32,
     /// Panels of 16 units that a workgroup computes. An override.
     pub panels: u32,
-    /// Lanes that share one output and split K. A power of two. An override; 1 for `Project`.
+    /// A step: lanes that share one output and split K, a power of two. `Project`: tiles of rows that a workgroup
+    /// computes. An override.
     pub slices: u32,
 }
 
@@ -205,18 +206,23 @@ impl Program {
 }
 
 impl Kernel {
-    /// Whether the kernel is a part of a timestep, cut by a step's tile.
+    /// Whether the kernel is a product, cut by a tile.
+    pub fn is_product(self) -> bool {
+        self.is_step() || self == Self::Project
+    }
+
+    /// Whether the kernel is a part of a timestep.
     pub fn is_step(self) -> bool {
         matches!(self, Self::Step | Self::StepReset | Self::StepNew | Self::StepProject)
     }
 }
 
 impl Program {
-    /// Gates of the product that a step computes; 1 elsewhere.
+    /// G of the product that the program computes; 1 where it has none.
+    #[allow(clippy::cast_possible_truncation, reason = "a cell has at most four gates")]
     pub fn product_gates(&self) -> u32 {
         match (self.kernel, self.cell) {
-            (Kernel::Step, Some(Cell::Lstm)) => 4,
-            (Kernel::Step, Some(Cell::Gru(_))) => 3,
+            (Kernel::Project | Kernel::Step, Some(cell)) => cell.gates() as u32,
             (Kernel::StepReset, _) => 2,
             _ => 1,
         }
@@ -237,7 +243,7 @@ impl Program {
 
     /// Invocations of a workgroup in x, y, z.
     pub fn workgroup_size(&self) -> [u32; 3] {
-        let x = if self.kernel.is_step() { 4 * self.tile.panels * self.tile.slices } else { WORKGROUP };
+        let x = if self.kernel.is_product() { 4 * self.tile.panels * self.tile.slices } else { WORKGROUP };
         [x, 1, 1]
     }
 
@@ -260,10 +266,10 @@ impl Program {
                 3 * u64::from(params.units * params.directions).div_ceil(u64::from(WORKGROUP))
                     + 2 * u64::from(WORKGROUP)
             }
-            kernel if kernel.is_step() || kernel == Kernel::Project => {
-                let turns = u64::from(params.depth / 4).div_ceil(u64::from(self.tile.slices));
-                let finish = rows * (2 + gates * (1 + u64::from(self.tile.slices)));
-                gates * (1 + rows) + turns * (1 + gates * (1 + rows)) + finish
+            kernel if kernel.is_product() => {
+                let slices = if kernel.is_step() { u64::from(self.tile.slices) } else { 1 };
+                // The depth in fours, then sharing, adding and finishing each row.
+                u64::from(params.depth / 4).div_ceil(slices) + rows * (1 + gates * (3 + slices))
             }
             _ => 0,
         }

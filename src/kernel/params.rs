@@ -20,8 +20,6 @@ pub struct Params {
     /// Padded features of one direction's output; a row of the target has `units · directions`.
     /// For `Project` and `Gather`: elements of a row of the target.
     pub units: u32,
-    /// `Project`: G, the gates of a panel.
-    pub gates: u32,
     /// The first panel to compute.
     pub panel: u32,
     /// How many panels.
@@ -56,6 +54,8 @@ pub struct Params {
     pub tokens: u32,
     /// `Softmax`: the true features of a part, without padding.
     pub features: u32,
+    /// Keeps the size a multiple of 16 bytes.
+    pub unused: u32,
 }
 
 impl Params {

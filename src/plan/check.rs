@@ -145,7 +145,7 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Vec<(&'static str, 
     let product = n(program.product_gates());
     match program.kernel {
         Kernel::Project => {
-            vec![weights(n(p.gates)), ("source", (source + rows) * depth), ("result", (target + rows) * units)]
+            vec![weights(product), ("source", (source + rows) * depth), ("result", (target + rows) * units)]
         }
         Kernel::Step if program.states == StateKind::Projected => vec![
             weights(product),
@@ -200,7 +200,10 @@ pub fn covers(plan: &Plan, step: &Dispatch) -> bool {
     let columns = |elems: u32| x * u64::from(WORKGROUP) * 4 >= u64::from(elems);
     let tile_rows = u64::from(program.tile.rows);
     match program.kernel {
-        Kernel::Project => y * tile_rows >= u64::from(p.rows) && columns(p.panels * p.gates * LANES as u32),
+        Kernel::Project => {
+            y * tile_rows * u64::from(program.tile.slices) >= u64::from(p.rows)
+                && x * u64::from(program.tile.panels) >= u64::from(p.panels)
+        }
         kernel if kernel.is_step() => {
             y * tile_rows >= u64::from(p.batch) && x * u64::from(program.tile.panels) >= u64::from(p.panels)
         }

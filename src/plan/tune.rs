@@ -50,9 +50,13 @@ impl Tuning {
         }
     }
 
-    /// The tile of the hoisted product and of linear layers: every weight loaded serves `rows` rows.
+    /// The tile of the hoisted product and of linear layers: every weight loaded serves `rows` rows; panels, then tiles
+    /// of rows, fill a workgroup of 64.
     pub fn project(&self, product: Product) -> Tile {
-        Tile { rows: rows_for(product.rows), ..Tile::NONE }
+        let rows = rows_for(product.rows);
+        let panels = (product.panels as u32).clamp(1, 16);
+        let tiles = product.rows.div_ceil(rows as usize) as u32;
+        Tile { rows, panels, slices: (16 / panels).clamp(1, tiles.max(1)) }
     }
 
     /// The tile of a timestep.

@@ -152,6 +152,7 @@ impl Lowering<'_> {
         let (result, result_base) = self.rows(result, written, chunk.len);
         let product = HoistedProduct {
             buffer,
+            cell: None,
             activation,
             rows: chunk.len * batch,
             source,
@@ -196,14 +197,14 @@ impl Lowering<'_> {
         for panels in self.panels(product.buffer, first, directions) {
             let size = Product { rows: product.rows, depth: depth(source), panels: all * directions, gates };
             let tile = self.tuning.project(size);
-            for (row, rows) in self.pieces(product.rows, tile.rows) {
+            let tile_rows = tile.rows * tile.slices;
+            for (row, rows) in self.pieces(product.rows, tile_rows) {
                 let (source_0, source_1) = pair(panels.direction, panels.directions, |d| product.sources[d] + row);
                 let (target_0, target_1) = pair(panels.direction, panels.directions, |d| product.targets[d] + row);
                 let params = Params {
                     rows: word(rows),
                     depth: word(depth(source)),
                     units: word(all * gates * LANES),
-                    gates: word(gates),
                     source_0,
                     source_1,
                     target_0,
@@ -211,12 +212,17 @@ impl Lowering<'_> {
                     ..panels.params()
                 };
                 let program = Program {
+                    cell: product.cell,
                     storage: self.layout.storage,
                     activation: product.activation,
                     tile,
                     ..Program::plain(Kernel::Project)
                 };
-                let grid = [lanes(panels.panels * gates * LANES), rows.div_ceil(tile.rows as usize), panels.directions];
+                let grid = [
+                    panels.panels.div_ceil(tile.panels as usize),
+                    rows.div_ceil(tile_rows as usize),
+                    panels.directions,
+                ];
                 self.dispatch(program, params, grid, vec![panels.window, product.source, product.result]);
             }
         }
@@ -266,6 +272,7 @@ impl Lowering<'_> {
                 };
                 let product = HoistedProduct {
                     buffer,
+                    cell: Some(r.cell),
                     activation: Activation::Linear,
                     rows: chunk.len * batch,
                     source: window,
@@ -413,6 +420,8 @@ impl Lowering<'_> {
 /// A product of many rows with a packed matrix.
 struct HoistedProduct {
     buffer: usize,
+    /// The cell whose gates it gives; none for a linear layer.
+    cell: Option<Cell>,
     activation: Activation,
     rows: usize,
     source: Window,

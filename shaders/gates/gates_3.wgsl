@@ -1,0 +1,26 @@
+// Sums of 3 gates of four units: named members, no array and no loop, so that every driver keeps them in registers.
+const PRODUCT_GATES: u32 = 3u;
+
+struct Gates {
+    g0: vec4<f32>,
+    g1: vec4<f32>,
+    g2: vec4<f32>,
+}
+
+// The weights of four units at depth k; `at` is where gate 0 is, in fours.
+fn load_gates(at: u32) -> Gates {
+    return Gates(load_weight(at), load_weight(at + 4u), load_weight(at + 8u));
+}
+
+// Adds the product of four elements of a row with their weights.
+fn add_product(sum: Gates, s: vec4<f32>, w0: Gates, w1: Gates, w2: Gates, w3: Gates) -> Gates {
+    return Gates(
+        add_dot(sum.g0, s, w0.g0, w1.g0, w2.g0, w3.g0),
+        add_dot(sum.g1, s, w0.g1, w1.g1, w2.g1, w3.g1),
+        add_dot(sum.g2, s, w0.g2, w1.g2, w2.g2, w3.g2),
+    );
+}
+
+fn as_array(sum: Gates) -> array<vec4<f32>, PRODUCT_GATES> {
+    return array<vec4<f32>, PRODUCT_GATES>(sum.g0, sum.g1, sum.g2);
+}
