@@ -137,11 +137,13 @@ impl Epilogue for Share<'_> {
 /// `target = f(source)`, elementwise; both a multiple of 16 long.
 #[inline(always)]
 pub(super) fn map<S: Simd>(simd: S, f: Activation, source: &[f32], target: &mut [f32]) {
-    let pairs = S::as_simd_f32s(source).0.iter().zip(S::as_mut_simd_f32s(target).0);
-    match f {
-        Activation::Sigmoid => pairs.for_each(|(x, y)| *y = sigmoid(simd, *x)),
-        Activation::Tanh => pairs.for_each(|(x, y)| *y = tanh(simd, *x)),
-        Activation::Relu => pairs.for_each(|(x, y)| *y = relu(simd, *x)),
-        Activation::Linear | Activation::Softmax | Activation::LogSoftmax => pairs.for_each(|(x, y)| *y = *x),
+    let (source, target) = (S::as_simd_f32s(source).0, S::as_mut_simd_f32s(target).0);
+    for (x, y) in source.iter().zip(target) {
+        *y = match f {
+            Activation::Sigmoid => sigmoid(simd, *x),
+            Activation::Tanh => tanh(simd, *x),
+            Activation::Relu => relu(simd, *x),
+            Activation::Linear | Activation::Softmax | Activation::LogSoftmax => *x,
+        };
     }
 }
