@@ -17,16 +17,15 @@ const SERIES: [f32; 6] = [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e
 /// `(s, p)` with `exp(x) = s + s·p`, s a power of two, for −87.3 ≤ x ≤ 88.
 #[inline(always)]
 fn parts<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
-    let constant = |value| simd.splat_f32s(value);
-    let rounded = simd.mul_add_e_f32s(x, constant(LOG2_E), constant(ROUND));
-    let n = simd.sub_f32s(rounded, constant(ROUND));
+    let rounded = simd.mul_add_e_f32s(x, simd.splat_f32s(LOG2_E), simd.splat_f32s(ROUND));
+    let n = simd.sub_f32s(rounded, simd.splat_f32s(ROUND));
     let bits = simd.transmute_u32s_f32s(rounded);
     let s = simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(bits, simd.splat_u32s(23)));
-    let r = simd.mul_add_e_f32s(n, constant(-LN_2_HIGH), x);
-    let r = simd.mul_add_e_f32s(n, constant(-LN_2_LOW), r);
-    let mut series = constant(SERIES[0]);
+    let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-LN_2_HIGH), x);
+    let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-LN_2_LOW), r);
+    let mut series = simd.splat_f32s(SERIES[0]);
     for c in &SERIES[1..] {
-        series = simd.mul_add_e_f32s(series, r, constant(*c));
+        series = simd.mul_add_e_f32s(series, r, simd.splat_f32s(*c));
     }
     (s, simd.mul_add_e_f32s(simd.mul_f32s(r, r), series, r))
 }

@@ -10,6 +10,8 @@ mod product;
 mod project;
 mod rows;
 mod step;
+#[cfg(test)]
+mod tests;
 mod threads;
 
 use std::sync::{Mutex, PoisonError};

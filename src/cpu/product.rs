@@ -90,8 +90,10 @@ impl Product<'_> {
             (1, 2, 4) => self.fixed::<S, 1, 2, 4>(simd, rows, panel, tile),
             (1, 3, 2) => self.fixed::<S, 1, 3, 2>(simd, rows, panel, tile),
             (1, 4, 2) => self.fixed::<S, 1, 4, 2>(simd, rows, panel, tile),
-            (_, 1, 4) => self.rows::<S, 1, 4>(simd, rows, panel, tile),
-            (_, 2, 2) => self.rows::<S, 2, 2>(simd, rows, panel, tile),
+            (2, 1, 4) => self.fixed::<S, 2, 1, 4>(simd, rows, panel, tile),
+            (2, 2, 2) => self.fixed::<S, 2, 2, 2>(simd, rows, panel, tile),
+            (3, 1, 4) => self.fixed::<S, 3, 1, 4>(simd, rows, panel, tile),
+            (3, 2, 2) => self.fixed::<S, 3, 2, 2>(simd, rows, panel, tile),
             (_, 1, _) => self.rows::<S, 1, 1>(simd, rows, panel, tile),
             (_, 2, _) => self.rows::<S, 2, 1>(simd, rows, panel, tile),
             (_, 3, _) => self.rows::<S, 3, 1>(simd, rows, panel, tile),
@@ -160,7 +162,7 @@ impl Shape {
         let columns = (1..=most).rev().find(|&c| registers.is_multiple_of(c)).unwrap_or(1);
         let group = match (rows, S::REGISTER_COUNT) {
             (1, _) => [8, 4, 2, 2][columns - 1],
-            (_, 32..) => 4 / columns,
+            (2..=3, 32..) => 4 / columns,
             _ => 1,
         };
         Self { columns, group }
@@ -197,7 +199,10 @@ impl<const R: usize, const C: usize, const Q: usize> WithSimd for Block<'_, R, C
                 }
             }
             for k in 0..depth {
-                let weights = walk.map(|panel| panel[k * strips]);
+                let mut weights = [[simd.splat_f32s(0.0); C]; Q];
+                for (weights, walk) in weights.iter_mut().zip(walk) {
+                    *weights = walk[k * strips];
+                }
                 for (sums, row) in sums.iter_mut().zip(source) {
                     let x = simd.splat_f32s(row[k]);
                     for (sums, weights) in sums.iter_mut().zip(weights) {

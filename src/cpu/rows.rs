@@ -82,7 +82,7 @@ pub(super) fn pick(bound: &mut Bound<'_>) {
     bound.write("result", |bound, result| {
         for (z, row) in [p.source_0, p.source_1].into_iter().enumerate().take(bound.sides) {
             let column = (p.direction as usize + z) * units;
-            let source = span(bound.floats("source"), row * p.batch, batch, width);
+            let source = span(bound.floats("source"), row, 1, batch * width);
             for (source, target) in source.chunks_exact(width).zip(result.chunks_exact_mut(width)) {
                 target[column..][..units].copy_from_slice(&source[column..][..units]);
             }
@@ -160,8 +160,9 @@ impl WithSimd for Softmax<'_> {
         let parts = || source.chunks_exact(padded).flat_map(|part| &part[..size]);
         let most = parts().fold(f32::NEG_INFINITY, |most, &x| if x > most || x.is_nan() { x } else { most });
         let shift = simd.splat_f32s(most);
-        let registers = S::as_simd_f32s(source).0.iter().zip(S::as_mut_simd_f32s(target).0);
-        registers.for_each(|(x, y)| *y = exp(simd, simd.sub_f32s(*x, shift)));
+        for (x, y) in S::as_simd_f32s(source).0.iter().zip(S::as_mut_simd_f32s(target).0) {
+            *y = exp(simd, simd.sub_f32s(*x, shift));
+        }
         for part in target.chunks_exact_mut(padded) {
             part[size..].fill(0.0);
         }

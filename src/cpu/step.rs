@@ -4,13 +4,14 @@
 //! The new states are computed into scratch, from buffers that nobody writes meanwhile, and copied to their rows at
 //! the end: so threads share the work by direction, panel and row without sharing a buffer they write.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::buffers::Bound;
-use super::cells::{Gru, GruNew, GruReset, Lstm, LstmProjected, Projection, RnnRelu, RnnTanh, Rule};
+use super::cells::{Gates, Gru, GruNew, GruReset, Lstm, LstmProjected, Projection, RnnRelu, RnnTanh, Rule};
 use super::product::{Epilogue, Product, Rows, even};
 use super::threads;
 use crate::cell::{Cell, Nonlinearity};
@@ -21,15 +22,17 @@ const PART_ROWS: usize = 12;
 
 /// Runs a recurrent kernel.
 pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
-    match (bound.program.kernel, bound.program.cell, bound.program.states) {
-        (Kernel::StepReset, ..) => step(arch, GruReset, bound),
-        (Kernel::StepNew, ..) => step(arch, GruNew, bound),
-        (Kernel::StepProject, ..) => step(arch, Projection, bound),
-        (_, Some(Cell::Lstm), StateKind::Projected) => step(arch, LstmProjected, bound),
-        (_, Some(Cell::Lstm), _) => step(arch, Lstm, bound),
-        (_, Some(Cell::Gru(_)), _) => step(arch, Gru, bound),
-        (_, Some(Cell::Rnn(Nonlinearity::Relu)), _) => step(arch, RnnRelu, bound),
-        (_, Some(Cell::Rnn(Nonlinearity::Tanh)) | None, _) => step(arch, RnnTanh, bound),
+    match bound.program.kernel {
+        Kernel::StepReset => step::<GruReset>(arch, bound),
+        Kernel::StepNew => step::<GruNew>(arch, bound),
+        Kernel::StepProject => step::<Projection>(arch, bound),
+        _ => match (bound.program.cell.expect("a step has a cell"), bound.program.states) {
+            (Cell::Lstm, StateKind::Projected) => step::<LstmProjected>(arch, bound),
+            (Cell::Lstm, _) => step::<Lstm>(arch, bound),
+            (Cell::Gru(_), _) => step::<Gru>(arch, bound),
+            (Cell::Rnn(Nonlinearity::Tanh), _) => step::<RnnTanh>(arch, bound),
+            (Cell::Rnn(Nonlinearity::Relu), _) => step::<RnnRelu>(arch, bound),
+        },
     }
 }
 
@@ -70,10 +73,11 @@ struct Part<'a> {
     given: &'a mut [f32],
 }
 
-fn step<R: Rule>(arch: Arch, rule: R, bound: &mut Bound<'_>) {
+fn step<R: Rule>(arch: Arch, bound: &mut Bound<'_>) {
     let params = *bound.params;
     let (batch, panels) = (params.batch as usize, params.panels as usize);
-    let cuts = cuts(threads::worth(ns(bound.program, &params, bound.sides)), bound.sides, batch, panels);
+    let threads = threads::worth(ns(bound.program, &params, bound.sides));
+    let cuts = cuts(threads, bound.sides, batch, panels);
     let mut scratch = std::mem::take(&mut bound.buffers.scratch);
     let mut free = scratch.reserve(R::GIVES * bound.sides * batch * panels * LANES);
     let mut parts = Vec::with_capacity(cuts.len());
@@ -85,11 +89,12 @@ fn step<R: Rule>(arch: Arch, rule: R, bound: &mut Bound<'_>) {
     let sides: [Side<'_>; 2] = std::array::from_fn(|z| side::<R>(bound, z.min(bound.sides - 1)));
     let compute = |part: &mut Part<'_>| {
         let Part { side, rows, panels, given } = part;
-        arch.dispatch(Share { rule, side: sides[*side], rows: rows.clone(), panels: panels.clone(), given });
+        let (rule, side) = (PhantomData::<R>, sides[*side]);
+        arch.dispatch(Share { rule, side, rows: rows.clone(), panels: panels.clone(), given });
     };
-    match &mut parts[..] {
-        [part] => compute(part),
-        parts => parts.par_iter_mut().with_max_len(1).for_each(compute),
+    match threads {
+        1 => parts.iter_mut().for_each(compute),
+        _ => parts.par_iter_mut().with_max_len(1).for_each(compute),
     }
     for (index, place) in places(bound).into_iter().enumerate().take(R::GIVES) {
         let target = bound.floats_mut(place.name);
@@ -192,7 +197,7 @@ fn put(target: &mut [f32], part: &Part<'_>, index: usize, place: Place, params: 
 
 /// A part, on SIMD registers.
 struct Share<'a, R> {
-    rule: R,
+    rule: PhantomData<R>,
     side: Side<'a>,
     rows: Range<usize>,
     panels: Range<usize>,
@@ -222,13 +227,18 @@ impl<R: Rule> Epilogue for Share<'_, R> {
         let second = if R::GIVES == 2 { &mut second[start..][..LANES] } else { second };
 
         let registers = LANES / S::F32_LANES;
-        let (x, r) = (S::as_simd_f32s(x).0, S::as_simd_f32s(product).0);
-        for v in 0..registers {
-            let old = states.map(|s| S::as_simd_f32s(s).0.get(v).copied().unwrap_or(simd.splat_f32s(0.0)));
-            let new = R::update(simd, |g| x[g * registers + v], |g| r[g * registers + v], old);
-            S::as_mut_simd_f32s(first).0[v] = new[0];
+        let (input, product) = (S::as_simd_f32s(x).0, S::as_simd_f32s(product).0);
+        for at in 0..registers {
+            let mut old = [simd.splat_f32s(0.0); 2];
+            for i in 0..2 {
+                if R::READS[i] {
+                    old[i] = S::as_simd_f32s(states[i]).0[at];
+                }
+            }
+            let new = R::update(simd, Gates { input, product, registers, at }, old);
+            S::as_mut_simd_f32s(first).0[at] = new[0];
             if R::GIVES == 2 {
-                S::as_mut_simd_f32s(second).0[v] = new[1];
+                S::as_mut_simd_f32s(second).0[at] = new[1];
             }
         }
         if side.live.is_some_and(|live| live[row] == 0) {

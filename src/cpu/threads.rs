@@ -3,11 +3,11 @@
 //! The numbers are measured on two cores of a Zen 4 server; they need to be right within a factor of two only.
 
 /// What one core does in a nanosecond, roughly: operations of a product, and bytes of weights from beyond its L1.
-const FLOPS_PER_NS: usize = 80;
-const WEIGHT_BYTES_PER_NS: usize = 32;
+const FLOPS_PER_NS: usize = 90;
+const WEIGHT_BYTES_PER_NS: usize = 90;
 const COPIED_BYTES_PER_NS: usize = 8;
 /// Work below this costs less than waking a second thread for it.
-const WORTH_NS: usize = 16_000;
+const WORTH_NS: usize = 30_000;
 
 /// How long one thread takes for a product of `rows` rows with weights of `weights` elements.
 pub(super) fn product_ns(rows: usize, weights: usize) -> usize {

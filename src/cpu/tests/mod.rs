@@ -1,0 +1,165 @@
+//! Each kernel against its sentence in `kernel::catalog`, restated naively in f64: odd sizes, both directions, masks,
+//! windows that start inside a slot, dispatches that compute a part of the panels, and both storages.
+
+mod executor;
+mod project;
+mod rows;
+mod step;
+
+use super::*;
+use crate::cell::{Activation, Cell, Nonlinearity, Reset};
+use crate::kernel::{LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, Mask, StateKind, Storage};
+use crate::pack::PackedBuffer;
+use crate::plan::{Feed, Fetch, Read, Shape, Slot, SlotKind, Window};
+
+/// What a binding holds.
+#[derive(Clone)]
+enum Data {
+    Weights(Vec<f32>),
+    Floats(Vec<f32>),
+    Indices(Vec<u32>),
+}
+
+/// One dispatch of a kernel.
+struct Case {
+    program: Program,
+    params: Params,
+    sides: usize,
+    bound: Vec<(&'static str, Data)>,
+}
+
+/// The widest instruction set there is, and narrower ones: each has its own blocks of a product.
+fn instruction_sets() -> Vec<Arch> {
+    let mut sets = vec![Arch::new(), Arch::Scalar];
+    #[cfg(target_arch = "x86_64")]
+    sets.extend(pulp::x86::V3::try_new().map(Arch::V3));
+    sets
+}
+
+/// Floats before and after each window: they must neither be read nor written.
+const MARGIN: usize = 64;
+
+/// Numbers in −1 … 1 that are the same every time.
+fn noise(seed: u32, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(next).collect()
+}
+
+fn padded_by_margins<T: Copy>(data: &[T], margin: T) -> Vec<T> {
+    [&[margin; MARGIN], data, &[margin; MARGIN]].concat()
+}
+
+impl Case {
+    fn get(&self, name: &str) -> &Data {
+        &self.bound.iter().find(|bound| bound.0 == name).unwrap().1
+    }
+
+    fn float(&self, name: &str, index: usize) -> f64 {
+        match self.get(name) {
+            Data::Weights(data) if self.program.storage == Storage::F16 => half::f16::from_f32(data[index]).to_f64(),
+            Data::Weights(data) | Data::Floats(data) => f64::from(data[index]),
+            Data::Indices(_) => panic!("{name} holds indices"),
+        }
+    }
+
+    fn index(&self, name: &str, index: usize) -> usize {
+        let Data::Indices(data) = self.get(name) else { panic!("{name} holds floats") };
+        data[index] as usize
+    }
+
+    /// The plan of this dispatch alone, its feeds and its weights.
+    fn plan(&self) -> (Plan, Vec<FeedData>, Packed) {
+        let (mut slots, mut windows, mut writes, mut feeds, mut buffers) = (vec![], vec![], vec![], vec![], vec![]);
+        for (slot, (name, data)) in self.bound.iter().enumerate() {
+            let (kind, len) = match data {
+                Data::Weights(data) => {
+                    let data = padded_by_margins(data, f32::NAN);
+                    let halves = || data.iter().map(|&x| half::f16::from_f32(x)).collect();
+                    buffers.push(match self.program.storage {
+                        Storage::F32 => PackedBuffer::F32(data.clone()),
+                        Storage::F16 => PackedBuffer::F16(halves()),
+                    });
+                    (SlotKind::Weights(buffers.len() - 1), data.len())
+                }
+                Data::Floats(data) => {
+                    feeds.push(FeedData::F32(padded_by_margins(data, f32::NAN)));
+                    (SlotKind::Scratch, data.len() + 2 * MARGIN)
+                }
+                Data::Indices(data) => {
+                    feeds.push(FeedData::U32(padded_by_margins(data, u32::MAX)));
+                    (SlotKind::Index, data.len() + 2 * MARGIN)
+                }
+            };
+            let elem = if matches!(data, Data::Weights(_)) { self.program.storage.bytes() } else { 4 };
+            let bytes = elem * len as u64;
+            slots.push(Slot { name: (*name).into(), dims: vec![len], bytes, kind });
+            windows.push(Window { slot, offset: elem * MARGIN as u64, bytes: bytes - 2 * elem * MARGIN as u64 });
+            if !matches!(kind, SlotKind::Weights(_)) {
+                writes.push(Write { feed: Feed::Features, slot, offset: 0, bytes });
+            }
+        }
+        let plan = Plan {
+            title: self.program.kernel.name().into(),
+            shape: Shape { time: 1, batch: self.params.batch as usize, mask: self.program.mask },
+            slots,
+            programs: vec![self.program],
+            params: vec![self.params],
+            writes,
+            steps: vec![Dispatch { program: 0, params: 0, grid: [1, 1, u32::try_from(self.sides).unwrap()], windows }],
+            reads: vec![],
+        };
+        (plan, feeds, Packed { storage: self.program.storage, buffers })
+    }
+
+    /// Runs it, and compares every float of every slot with `expected`: (binding, index, value) of all it writes.
+    fn check(&self, expected: &[(&str, usize, f64)]) {
+        assert!(!expected.is_empty(), "the case expects nothing");
+        let (plan, feeds, packed) = self.plan();
+        let mut cpu = Cpu::new(packed);
+        for arch in instruction_sets() {
+            cpu.arch = arch;
+            self.compare(&plan, expected, cpu.trace(&plan, &feeds).unwrap());
+        }
+    }
+
+    fn compare(&self, plan: &Plan, expected: &[(&str, usize, f64)], traced: Vec<(SlotId, Vec<f32>)>) {
+        for (slot, got) in traced {
+            let name = &plan.slots[slot].name;
+            let Data::Floats(before) = self.get(name) else { panic!("{name} holds no floats") };
+            let mut want: Vec<f64> = before.iter().copied().map(f64::from).collect();
+            expected.iter().filter(|e| e.0 == name).for_each(|e| want[e.1] = e.2);
+            let want = padded_by_margins(&want, f64::NAN);
+            for (i, (&got, want)) in got.iter().zip(want).enumerate() {
+                let close = (f64::from(got) - want).abs() <= 2e-6 + 2e-6 * want.abs();
+                let what = format!("{} {:?}", self.program.kernel.name(), self.program.cell);
+                let same = close || got.is_nan() && want.is_nan() || f64::from(got) == want;
+                assert!(same, "{what}: {name}[{}]: got {got}, expected {want}", i as isize - MARGIN as isize);
+            }
+        }
+    }
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+fn activation(f: Activation, x: f64) -> f64 {
+    match f {
+        Activation::Sigmoid => sigmoid(x),
+        Activation::Tanh => x.tanh(),
+        Activation::Relu => x.max(0.0),
+        _ => x,
+    }
+}
+
+/// `Σ_k source(k) · weights[panel][k][g][u] + weights[panel][depth][g][u]`.
+fn product(case: &Case, gates: usize, at: [usize; 3], source: impl Fn(usize) -> f64) -> f64 {
+    let [panel, g, u] = at;
+    let depth = case.params.depth as usize;
+    let weight = |k| case.float("weights", ((panel * (depth + 1) + k) * gates + g) * LANES + u);
+    (0..depth).map(|k| source(k) * weight(k)).sum::<f64>() + weight(depth)
+}

@@ -1,0 +1,80 @@
+//! The hoisted product: gates of every cell, activations, few rows and many.
+
+use super::*;
+
+/// A hoisted product of `rows` rows, for both directions.
+fn project_case(cell: Option<Cell>, f: Activation, storage: Storage, [rows, depth, panels]: [usize; 3]) -> Case {
+    let gates = cell.map_or(1, Cell::gates);
+    let (all, n) = (panels + 2, |n: usize| u32::try_from(n).unwrap());
+    let units = all * gates * LANES;
+    let weights = (1 + 2 * (panels + 1)) * (depth + 1) * gates * LANES;
+    let params = Params {
+        rows: n(rows),
+        batch: 1,
+        directions: 2,
+        depth: n(depth),
+        units: n(units),
+        panel: 1,
+        panels: n(panels),
+        weight_panel: 1,
+        weight_panels: n(panels + 1),
+        source_0: 1,
+        source_1: 2,
+        target_0: n(rows + 1),
+        target_1: 0,
+        ..Params::default()
+    };
+    let small = |x: f32| x / (depth as f32).sqrt();
+    let bound = vec![
+        ("weights", Data::Weights(noise(5, weights).into_iter().map(small).collect())),
+        ("source", Data::Floats(noise(6, (rows + 3) * depth))),
+        ("result", Data::Floats(noise(7, (2 * rows + 2) * units))),
+    ];
+    let program = Program { cell, storage, activation: f, ..Program::plain(Kernel::Project) };
+    Case { program, params, sides: 2, bound }
+}
+
+fn project_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
+    let p = &case.params;
+    let gates = case.program.cell.map_or(1, Cell::gates);
+    let mut expected = Vec::new();
+    for (z, (source, target)) in [(p.source_0, p.target_0), (p.source_1, p.target_1)].into_iter().enumerate() {
+        for m in 0..p.rows as usize {
+            for (i, g, u) in
+                (0..p.panels as usize).flat_map(|i| (0..gates).flat_map(move |g| (0..LANES).map(move |u| (i, g, u))))
+            {
+                let panel = p.weight_panel as usize + p.weight_panels as usize * z + i;
+                let row = (source as usize + m) * p.depth as usize;
+                let sum = product(case, gates, [panel, g, u], |k| case.float("source", row + k));
+                let column = ((p.panel as usize + i) * gates + g) * LANES + u;
+                let place = (target as usize + m) * p.units as usize + column;
+                expected.push(("result", place, activation(case.program.activation, sum)));
+            }
+        }
+    }
+    expected
+}
+
+#[test]
+fn project_does_what_the_catalog_says() {
+    let cells = [None, Some(Cell::Lstm), Some(Cell::Gru(Reset::After)), Some(Cell::Rnn(Nonlinearity::Tanh))];
+    let activations = [Activation::Linear, Activation::Sigmoid, Activation::Tanh, Activation::Relu];
+    for (i, sizes) in
+        [[1, 16, 1], [1, 32, 11], [2, 48, 5], [3, 16, 9], [7, 32, 3], [100, 16, 2]].into_iter().enumerate()
+    {
+        for (j, cell) in cells.into_iter().enumerate() {
+            for storage in [Storage::F32, Storage::F16] {
+                let case = project_case(cell, activations[(i + j) % 4], storage, sizes);
+                case.check(&project_expected(&case));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_product_shared_by_threads_is_the_same_product() {
+    for sizes in [[331, 128, 5], [3, 512, 80], [1, 512, 100]] {
+        let case = project_case(None, Activation::Linear, Storage::F32, sizes);
+        case.check(&project_expected(&case));
+    }
+}
