@@ -6,6 +6,7 @@
 mod cache;
 mod device;
 mod executor;
+mod probe;
 mod timings;
 
 use std::fmt;
@@ -185,26 +186,6 @@ impl Engine {
     /// Where the engine computes, and why there.
     pub fn device(&self) -> &DeviceInfo {
         &self.device
-    }
-
-    /// The contents of every slot of the plans that `input` runs through, by name, after the last dispatch: for
-    /// comparing executors slot by slot.
-    ///
-    /// # Errors
-    ///
-    /// As [`run`](Self::run).
-    #[doc(hidden)]
-    pub fn trace(&self, input: &Input) -> Result<Vec<(String, Vec<f32>)>> {
-        let (call, form) = input.check(&self.model)?;
-        let mut slots = Vec::new();
-        for tile in self.tiles(&call, form) {
-            let Tile { rows, plan } = tile?;
-            let feeds = self.feeds(&call, &rows, &plan);
-            for (slot, data) in executor::block_on(self.executor.trace(&plan, &feeds))? {
-                slots.push((plan.slots[slot].name.clone(), data));
-            }
-        }
-        Ok(slots)
     }
 
     async fn walk(&self, input: &Input, wait: Wait) -> Result<(Output, Timings)> {

@@ -81,6 +81,17 @@ impl Executor {
         Ok((Self::Cpu(Box::new(Cpu::new(packed))), DeviceInfo::cpu(reason)))
     }
 
+    /// wgpu's validator, with the weights in it: it refuses what a device would, and computes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where the weights do not fit WebGPU's limits.
+    #[cfg(feature = "gpu")]
+    pub(super) async fn validator(packed: Packed) -> Result<(Self, DeviceInfo)> {
+        let gpu = Gpu::open(Choice::Noop).await?.expect("wgpu always has its validator");
+        Self::gpu(gpu, packed, "no device: validation alone".to_owned()).await
+    }
+
     #[cfg(feature = "gpu")]
     async fn gpu(gpu: Gpu, packed: Packed, reason: String) -> Result<(Self, DeviceInfo)> {
         let loaded = gpu.load(packed).await?;
