@@ -6,6 +6,10 @@
 mod cache;
 mod device;
 mod executor;
+#[cfg(feature = "gpu")]
+mod gpus;
+#[cfg(feature = "gpu")]
+mod self_check;
 mod timings;
 
 use std::fmt;
@@ -27,7 +31,7 @@ use cache::Cache;
 use executor::{Executor, Wait};
 use timings::timed;
 
-pub use device::{Device, DeviceInfo};
+pub use device::{Device, DeviceInfo, SelfCheck};
 pub use timings::Timings;
 
 /// A model with its weights on a device, ready to run.
@@ -207,6 +211,20 @@ impl Engine {
         Ok(slots)
     }
 
+    /// Loses the device as a driver's crash does, for every engine of the process that shares it: for tests. Engines
+    /// share a device that was asked for in the same words. The CPU is not lost.
+    #[doc(hidden)]
+    pub fn lose_device(&self) {
+        self.executor.lose();
+    }
+
+    /// From now on fills what a GPU's kernels write with NaNs before every run, for every engine that shares the device,
+    /// so that an element that no kernel wrote shows: for tests.
+    #[doc(hidden)]
+    pub fn poison(&self) {
+        self.executor.poison();
+    }
+
     async fn walk(&self, input: &Input, wait: Wait) -> Result<(Output, Timings)> {
         let (call, form) = input.check(&self.model)?;
         let mut decoder = Decoder::new(&self.model, form)?;
@@ -214,7 +232,7 @@ impl Engine {
         for tile in self.tiles(&call, form) {
             let Tile { rows, plan } = tile?;
             let feeds = timed(&mut timings.upload, || self.feeds(&call, &rows, &plan));
-            let (data, took) = self.executor.run(&plan, &feeds, wait).await?;
+            let (data, took) = self.executor.run(&plan, &feeds, wait).await.map_err(|e| self.device.explain(e))?;
             timings.add(took);
             timed(&mut timings.readback, || decoder.decode(&plan, &rows, &data));
         }
@@ -273,7 +291,8 @@ impl Engine {
             Some(time) => format!("a sequence of {time} steps would fit: split it and carry the states over"),
             None => "not even one step fits: the model is too large for this device".into(),
         };
-        Error::new(ErrorKind::Limits, format!("one sequence of {} steps on {}: {why}; {hint}", shape.time, self.device))
+        let text = format!("one sequence of {} steps on {}: {why}; {hint}", shape.time, self.device);
+        self.device.explain(Error::new(ErrorKind::Limits, text))
     }
 
     fn plans(&self) -> MutexGuard<'_, Cache<Shape, Arc<Plan>>> {
