@@ -8,6 +8,7 @@ mod device;
 mod executor;
 #[cfg(feature = "gpu")]
 mod gpus;
+mod probe;
 #[cfg(feature = "gpu")]
 mod self_check;
 mod timings;
@@ -189,40 +190,6 @@ impl Engine {
     /// Where the engine computes, and why there.
     pub fn device(&self) -> &DeviceInfo {
         &self.device
-    }
-
-    /// The contents of every slot of the plans that `input` runs through, by name, after the last dispatch: for
-    /// comparing executors slot by slot.
-    ///
-    /// # Errors
-    ///
-    /// As [`run`](Self::run).
-    #[doc(hidden)]
-    pub fn trace(&self, input: &Input) -> Result<Vec<(String, Vec<f32>)>> {
-        let (call, form) = input.check(&self.model)?;
-        let mut slots = Vec::new();
-        for tile in self.tiles(&call, form) {
-            let Tile { rows, plan } = tile?;
-            let feeds = self.feeds(&call, &rows, &plan);
-            for (slot, data) in executor::block_on(self.executor.trace(&plan, &feeds))? {
-                slots.push((plan.slots[slot].name.clone(), data));
-            }
-        }
-        Ok(slots)
-    }
-
-    /// Loses the device as a driver's crash does, for every engine of the process that shares it: for tests. Engines
-    /// share a device that was asked for in the same words. The CPU is not lost.
-    #[doc(hidden)]
-    pub fn lose_device(&self) {
-        self.executor.lose();
-    }
-
-    /// From now on fills what a GPU's kernels write with NaNs before every run, for every engine that shares the device,
-    /// so that an element that no kernel wrote shows: for tests.
-    #[doc(hidden)]
-    pub fn poison(&self) {
-        self.executor.poison();
     }
 
     async fn walk(&self, input: &Input, wait: Wait) -> Result<(Output, Timings)> {

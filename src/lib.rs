@@ -1,25 +1,187 @@
-//! gatewave.
+//! Recurrent networks (simple RNN, LSTM, GRU) on any GPU through wgpu's compute shaders, and on the CPU.
+//!
+//! A [`Model`] says what is computed, [`Weights`] are its numbers, and an [`Engine`] is both of them on a device, ready
+//! to run. Words, sizes and shapes are PyTorch's.
+//!
+//! # A first model
+//!
+//! Tokens through a table and an LSTM to one number: the layers read like `torch.nn.Sequential`.
+//!
+//! ```
+//! use gatewave::{Activation, Device, Embedding, Engine, Input, Linear, Lstm, Model, Select, Weights};
+//! use ndarray::array;
+//!
+//! # fn main() -> gatewave::Result<()> {
+//! let model = Model::new()
+//!     .layer(Embedding::new(500, 16))
+//!     .layer(Lstm::new(16, 32).num_layers(2))
+//!     .layer(Select::FinalHidden)
+//!     .layer(Linear::new(32, 1).activation(Activation::Sigmoid));
+//! println!("{}", model.summary());
+//!
+//! let weights = Weights::random(&model, 0)?;
+//! let engine = Engine::new(model, &weights, Device::Auto)?;
+//! println!("{}: {}", engine.device(), engine.device().reason());
+//!
+//! // Two rows of five tokens; the second row ends after three, and what stands there then is not read.
+//! let input = Input::tokens(array![[11, 22, 33, 44, 55], [7, 8, 9, 0, 0]]).lengths([5, 3]);
+//! let result = engine.run(&input)?;
+//! assert_eq!(result.output.shape(), [2, 1]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Weights from PyTorch
+//!
+//! A `state_dict` that `safetensors.torch.save_file` wrote is read as it is. What it does not say (which layers there
+//! are, and in which order) stands in a description: a JSON file beside it, or the file's own metadata.
+//! `docs/model-format.md` in the repository has every key.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use gatewave::{Device, Engine, Input, weights};
+//! use ndarray::Array2;
+//!
+//! # fn main() -> gatewave::Result<()> {
+//! let tensors = Path::new("models/shakespeare/shakespeare.safetensors");
+//! let description = Path::new("models/shakespeare/model.json");
+//! let (model, weights) = weights::open(tensors, Some(description))?;
+//! let engine = Engine::new(model, &weights, Device::Cpu)?;
+//!
+//! let result = engine.run(&Input::tokens(Array2::zeros((1, 8))))?;
+//! assert_eq!(result.output.shape(), [1, 8, 65]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # States
+//!
+//! An engine keeps no state between calls. Every call gives the final states of each recurrent stack, in PyTorch's
+//! order and shapes, and takes initial ones: a long sequence may come in pieces.
+//!
+//! ```
+//! use gatewave::{Device, Engine, Gru, Input, Model, Weights};
+//! use ndarray::Array3;
+//!
+//! # fn main() -> gatewave::Result<()> {
+//! let model = Model::new().layer(Gru::new(8, 32));
+//! let engine = Engine::new(model.clone(), &Weights::random(&model, 0)?, Device::Cpu)?;
+//!
+//! let mut states = None;
+//! for _ in 0..3 {
+//!     let mut piece = Input::features(Array3::ones((1, 10, 8)));
+//!     if let Some(states) = states {
+//!         piece = piece.states(states);
+//!     }
+//!     let result = engine.run(&piece)?;
+//!     states = result.states.into_iter().next();
+//! }
+//! assert_eq!(states.map(|states| states.h.shape().to_vec()), Some(vec![1, 1, 32]));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Sequences of different lengths
+//!
+//! [`Input::lengths`] gives each row its number of steps, in any order; [`Input::mask`] says it step by step, holes
+//! included. Where a row has no step its state stays and its output is zero; the padding is never read, so it may hold
+//! NaN. The reverse direction begins at each row's own last step. That is what PyTorch gives for a `PackedSequence`.
+//!
+//! # Devices and precision
+//!
+//! [`Device::Auto`] is the discrete GPU, else the integrated one, else the CPU; [`Engine::device`] says which it was and
+//! why. [`Device::Named`] takes a part of an adapter's name, and there is no falling back from it:
+//!
+//! ```
+//! use gatewave::{Device, Engine, ErrorKind, Lstm, Model, Options, Precision, Weights};
+//!
+//! # fn main() -> gatewave::Result<()> {
+//! let model = Model::new().layer(Lstm::new(8, 32));
+//! let weights = Weights::random(&model, 0)?;
+//!
+//! let halves = Options::default().device(Device::Cpu).precision(Precision::F16);
+//! let engine = Engine::with_options(model.clone(), &weights, halves)?;
+//! assert_eq!(engine.device().name(), "CPU");
+//!
+//! let error = Engine::new(model, &weights, Device::Named("voodoo".into())).unwrap_err();
+//! assert_eq!(error.kind(), ErrorKind::Device);
+//! println!("{error}"); // names the adapters that there are
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Without blocking, and from many threads
+//!
+//! [`Engine::new_async`] and [`Engine::run_async`] sleep while a GPU computes. An engine is `Send` and `Sync`: calls
+//! may overlap.
+//!
+//! ```
+//! use gatewave::{Device, Engine, Input, Model, Options, Rnn, Weights};
+//! use ndarray::Array3;
+//!
+//! # fn main() -> gatewave::Result<()> {
+//! let model = Model::new().layer(Rnn::new(4, 16).bidirectional());
+//! let weights = Weights::random(&model, 0)?;
+//! let output = pollster::block_on(async {
+//!     let engine = Engine::new_async(model, &weights, Options::default().device(Device::Cpu)).await?;
+//!     engine.run_async(&Input::features(Array3::zeros((3, 5, 4)))).await
+//! })?;
+//! assert_eq!(output.output.shape(), [3, 5, 32]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Errors
+//!
+//! Nothing that can be passed in makes the library panic. An [`Error`] says **where: what, expected x, got y; hint**,
+//! and its [`kind`](Error::kind) what a caller can do about it.
+//!
+//! # Is it right?
+//!
+//! [`oracle`] computes the textbook equations in f64, and [`conformance`] is the table of cases that every executor is
+//! compared with it on, with its tolerances. `gatewave verify` runs the table on any device.
+//!
+//! # Features
+//!
+//! `gpu` (default) is the wgpu executor; without it the crate builds without wgpu and computes on the CPU. `cli`
+//! (default) is what the binary `gatewave` needs; a library user may leave it out.
 
-mod call;
+// In the order of the road; ARCHITECTURE.md says who may import whom.
+
+// What the user asks for, and what everyone may use.
 mod cell;
-pub mod conformance;
-mod cpu;
-mod engine;
 mod error;
-mod feed;
-#[cfg(feature = "gpu")]
-mod gpu;
+mod model;
+mod summary;
+
+// Bytes of a file become named tensors, and those the weights of a model.
+pub mod weights;
+
+// What a call brings, checked against the model.
+mod call;
+
+// Where weights and states sit, what kernels are, and what a call decides: for the command line and the tests.
 #[doc(hidden)]
 pub mod kernel;
 #[doc(hidden)]
 pub mod layout;
-mod model;
-pub mod oracle;
 mod pack;
 #[doc(hidden)]
 pub mod plan;
-mod summary;
-pub mod weights;
+
+// Who computes.
+mod cpu;
+#[cfg(feature = "gpu")]
+mod gpu;
+
+// Who walks the road for a user.
+mod engine;
+mod feed;
+
+// Who checks.
+pub mod conformance;
+pub mod oracle;
 
 pub use call::{Input, Output, Sequence, States};
 pub use cell::{Activation, Cell, Nonlinearity, Reset};
@@ -28,7 +190,15 @@ pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "gpu")]
 pub use gpu::{AdapterInfo, AdapterKind, adapters};
 pub use kernel::{Mask, Storage};
-pub use model::*;
+pub use model::{
+    Axes, Bias, Direction, Embedding, Features, Flow, Gru, Layer, LayerKind, Linear, Lstm, Model, OneHot, Recurrent,
+    Rnn, Select,
+};
 pub use plan::Strategy;
 pub use summary::Summary;
 pub use weights::{CellWeights, LayerWeights, Weights};
+
+/// The README's examples are tested with the rest.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

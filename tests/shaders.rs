@@ -15,10 +15,10 @@ use std::fs;
 use std::mem::{offset_of, size_of};
 use std::path::Path;
 
-use gatewave::Cell;
 use gatewave::kernel::{self, Access, Kernel, Mask, Params, Program, Storage, Tile, link};
 use gatewave::plan::Limits;
 use gatewave::plan::tune::{Product, Target, Tuning};
+use gatewave::{Cell, Reset};
 use naga::back::PipelineConstants;
 use naga::back::pipeline_constants::process_overrides;
 use naga::proc::Layouter;
@@ -335,24 +335,39 @@ fn barriers_stand_in_uniform_control_flow_and_are_explained() {
     assert!(barriers > 0, "no barrier seen");
 }
 
-fn cell_differs(cell: Cell, linked: &Linked) -> Vec<String> {
+/// The gates that a product sums, and, where a cell is linked in, the cell's own constants.
+fn gates_differ(program: &Program, linked: &Linked) -> Vec<String> {
     let constant = |name: &str, value: usize| differ(name, &Some(value), &linked.constant(name));
     let mut found = Vec::new();
-    found.extend(constant("GATES", cell.gates()));
-    found.extend(constant("STATES", cell.states()));
-    // A cell of one gate has nothing to index.
-    if cell.gates() > 1 {
-        let gates = cell.gate_names().iter().enumerate();
-        found.extend(gates.filter_map(|(at, gate)| constant(&format!("GATE_{}", gate.to_uppercase()), at)));
+    if program.kernel.is_product() {
+        found.extend(constant("PRODUCT_GATES", program.product_gates() as usize));
+    }
+    if let Some(cell) = linked_cell(program) {
+        found.extend(constant("GATES", cell.gates()));
+        found.extend(constant("STATES", cell.states()));
+        // A cell of one gate has nothing to index.
+        if cell.gates() > 1 {
+            let gates = cell.gate_names().iter().enumerate();
+            found.extend(gates.filter_map(|(at, gate)| constant(&format!("GATE_{}", gate.to_uppercase()), at)));
+        }
     }
     found
 }
 
+/// The cell whose file `program` is linked from: `project` has a cell for its gates' number alone.
+fn linked_cell(program: &Program) -> Option<Cell> {
+    program.cell.filter(|_| link::parts(program).iter().any(|part| part.starts_with("cell/")))
+}
+
 #[test]
-fn gates_and_states_of_each_cell_file_are_those_of_the_cell() {
-    for_every_program(|program, linked| program.cell.map_or_else(Vec::new, |cell| cell_differs(cell, linked)));
-    let cells: BTreeSet<_> = link::programs().iter().filter_map(|program| Some(program.cell?.to_string())).collect();
+fn gates_and_states_of_each_program_are_those_of_its_cell() {
+    for_every_program(gates_differ);
+    let programs = link::programs();
+    let cells: BTreeSet<_> = programs.iter().filter_map(|program| Some(linked_cell(program)?.to_string())).collect();
     assert_eq!(cells.len(), Cell::ALL.len(), "cells linked: {cells:?}");
+    let products: BTreeSet<_> =
+        programs.iter().filter(|p| p.kernel.is_product()).map(|p| (p.kernel, p.product_gates())).collect();
+    assert_eq!(products.len(), 3 + 3 + 3, "kernels and gates of products: {products:?}");
 }
 
 #[test]
@@ -420,12 +435,14 @@ fn lstm_step() -> Program {
 
 #[test]
 fn an_error_names_file_and_line() {
-    let text = link::source(&lstm_step()).replace("    return hidden[at];", "    return hidden[at]");
-    let error = Linked::parse(text).map(|_| ()).expect_err("a semicolon is missing");
-    assert!(error.starts_with("shaders/kernel/step.wgsl:7: "), "{error}");
-    let text = link::source(&lstm_step()).replace("    return hidden[at];", "    return at;");
-    let error = Linked::parse(text).map(|_| ()).expect_err("the type is wrong");
-    assert!(error.starts_with("shaders/kernel/step.wgsl:5: "), "{error}");
+    let right = "    return hidden[at];";
+    let (_, step) = link::PARTS.iter().find(|(path, _)| *path == "kernel/step.wgsl").unwrap();
+    let line = 1 + step.lines().position(|line| line == right).expect("a line to spoil");
+    for (wrong, line) in [("    return hidden[at]", line + 1), ("    return 1u;", line)] {
+        let text = link::source(&lstm_step()).replace(right, wrong);
+        let error = Linked::parse(text).map(|_| ()).expect_err(wrong);
+        assert!(error.starts_with(&format!("shaders/kernel/step.wgsl:{line}: ")), "{error}");
+    }
 }
 
 #[test]
@@ -467,10 +484,17 @@ fn planted_faults_of_overrides_and_sizes_are_found() {
 }
 
 #[test]
-fn planted_faults_of_cells_are_found() {
+fn planted_faults_of_gates_are_found() {
+    let faults = [("GATE_INPUT: u32 = 0u", "GATE_INPUT: u32 = 1u", "GATE_INPUT: expected Some(0), got Some(1)")];
+    finds_planted(lstm_step(), &faults, gates_differ);
+    // Where the product is not of all gates, another number of them is still WGSL.
+    let reset = link::programs().into_iter().find(|program| program.kernel == Kernel::StepReset).expect("it ships");
     let faults = [
-        ("GATE_INPUT: u32 = 0u", "GATE_INPUT: u32 = 1u", "GATE_INPUT: expected Some(0), got Some(1)"),
-        ("const GATES: u32 = 4u", "const GATES: u32 = 5u", "GATES: expected Some(4), got Some(5)"),
+        ("const GATES: u32 = 3u", "const GATES: u32 = 5u", "GATES: expected Some(3), got Some(5)"),
+        ("const STATES: u32 = 1u", "const STATES: u32 = 2u", "STATES: expected Some(1), got Some(2)"),
     ];
-    finds_planted(lstm_step(), &faults, |_, linked| cell_differs(Cell::Lstm, linked));
+    finds_planted(reset, &faults, gates_differ);
+    let project = |cell| Program { cell: Some(cell), ..Program::plain(Kernel::Project) };
+    let other = Linked::of(&project(Cell::Gru(Reset::After))).expect("it ships");
+    assert_eq!(gates_differ(&project(Cell::Lstm), &other), ["PRODUCT_GATES: expected Some(4), got Some(3)"]);
 }

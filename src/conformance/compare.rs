@@ -37,7 +37,7 @@ impl Tolerance {
     ///
     /// A product of depth K with partial sums of size about 1 is wrong by about `√K` roundings (Higham and Mary,
     /// "A New Approach to Probabilistic Rounding Error Analysis", 2019; the sure bound `γ_K` is K of them), a step by
-    /// [`POINTWISE`] more. Slopes are at most 1 and the recurrent products contract, so that the errors of T steps
+    /// `POINTWISE` more. Slopes are at most 1 and the recurrent products contract, so that the errors of T steps
     /// and L layers add up like independent ones: by `√(T · L)`. Weights in half precision change nothing, since the
     /// oracle is given the rounded ones and sums stay in f32.
     ///

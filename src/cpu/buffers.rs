@@ -100,6 +100,17 @@ impl Buffers {
         Self { slots: slots.collect(), scratch: Floats::default() }
     }
 
+    /// Buffers for `plan`, all floats NaN.
+    pub(super) fn poisoned(plan: &Plan) -> Self {
+        let mut buffers = Self::of(plan);
+        for slot in &mut buffers.slots {
+            if let Buffer::Floats(data) = slot {
+                data.fill(f32::NAN);
+            }
+        }
+        buffers
+    }
+
     /// Whether these can be `plan`'s: then what is in them does not matter, since a plan reads what it wrote.
     pub(super) fn fit(&self, plan: &Plan) -> bool {
         self.slots.len() == plan.slots.len()

@@ -53,7 +53,7 @@ impl Cpu {
     ///
     /// Kind `Shape`, where the feeds are not what the plan writes.
     pub(crate) fn run(&self, plan: &Plan, feeds: &[FeedData]) -> Result<Vec<Vec<f32>>> {
-        let buffers = self.execute(plan, feeds)?;
+        let buffers = self.execute(plan, feeds, self.take(plan))?;
         let read = |read: &crate::plan::Read| match &buffers.slots[read.slot] {
             Buffer::Floats(data) => data[elems(read.offset)..][..elems(read.bytes)].to_vec(),
             Buffer::Weights(_) | Buffer::Indices(_) => unreachable!("a plan reads floats that it wrote"),
@@ -67,13 +67,13 @@ impl Cpu {
         Ok(results)
     }
 
-    /// Runs a checked plan and gives every float slot but the weights as it is at the end.
+    /// Runs a checked plan and gives every float slot but the weights as it is at the end: NaN where nothing wrote.
     ///
     /// # Errors
     ///
     /// As [`run`](Self::run).
     pub(crate) fn trace(&self, plan: &Plan, feeds: &[FeedData]) -> Result<Vec<(SlotId, Vec<f32>)>> {
-        let buffers = self.execute(plan, feeds)?;
+        let buffers = self.execute(plan, feeds, Buffers::poisoned(plan))?;
         let floats = buffers.slots.iter().enumerate().filter_map(|(slot, buffer)| match buffer {
             Buffer::Floats(data) => Some((slot, data.to_vec())),
             Buffer::Weights(_) | Buffer::Indices(_) => None,
@@ -81,12 +81,11 @@ impl Cpu {
         Ok(floats.collect())
     }
 
-    fn execute(&self, plan: &Plan, feeds: &[FeedData]) -> Result<Buffers> {
+    fn execute(&self, plan: &Plan, feeds: &[FeedData], mut buffers: Buffers) -> Result<Buffers> {
         if feeds.len() != plan.writes.len() {
             let (expected, got) = (plan.writes.len(), feeds.len());
             return Err(Error::new(ErrorKind::Shape, format!("feeds: expected {expected}, got {got}")));
         }
-        let mut buffers = self.take(plan);
         for (write, feed) in plan.writes.iter().zip(feeds) {
             put(&mut buffers, *write, feed)?;
         }

@@ -76,6 +76,32 @@ impl Executor {
         Ok((Self::Cpu(Box::new(Cpu::new(packed))), DeviceInfo::cpu(reason)))
     }
 
+    /// wgpu's validator, with the weights in it: it refuses what a device would, and computes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where the weights do not fit WebGPU's limits.
+    #[cfg(feature = "gpu")]
+    pub(super) async fn validator(packed: Packed) -> Result<(Self, DeviceInfo)> {
+        let gpu = Gpu::open(Choice::Noop).await?.expect("wgpu always has its validator");
+        Self::gpu(Arc::new(gpu), packed, "no device: validation alone".to_owned()).await
+    }
+
+    /// As [`open`](Self::open), but on a GPU that no other engine shares, and unchecked.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    #[cfg(feature = "gpu")]
+    pub(super) async fn alone(device: &Device, packed: Packed) -> Result<(Self, DeviceInfo)> {
+        if let Some(choice) = choice(device, 0)
+            && let Some(gpu) = Gpu::open(choice).await?
+        {
+            return Self::gpu(Arc::new(gpu), packed, "asked for, unshared".to_owned()).await;
+        }
+        Self::open(&Device::Cpu, packed).await
+    }
+
     #[cfg(feature = "gpu")]
     async fn gpu(gpu: Arc<Gpu>, packed: Packed, reason: String) -> Result<(Self, DeviceInfo)> {
         let AdapterInfo { name, driver, driver_info, backend, .. } = gpu.info();
@@ -139,24 +165,6 @@ impl Executor {
             Self::Gpu { gpu, loaded } => gpu.trace(loaded, plan, feeds).await,
         }
     }
-
-    /// Loses the device, for every engine that shares it. The host is not lost.
-    pub(super) fn lose(&self) {
-        match self {
-            Self::Cpu(_) => {}
-            #[cfg(feature = "gpu")]
-            Self::Gpu { gpu, .. } => gpu.lose(),
-        }
-    }
-
-    /// From now on fills what a GPU's kernels write with NaNs before every run, for every engine that shares it.
-    pub(super) fn poison(&self) {
-        match self {
-            Self::Cpu(_) => {}
-            #[cfg(feature = "gpu")]
-            Self::Gpu { gpu, .. } => gpu.poison(),
-        }
-    }
 }
 
 /// The best GPU that opens and passes its self-checks, and why it is that one, or none.
@@ -189,20 +197,26 @@ async fn auto() -> (Option<Arc<Gpu>>, String) {
 pub(super) async fn self_checks(device: &Device) -> Result<Vec<SelfCheck>> {
     let mut checks = Vec::new();
     let mut rank = 0;
-    loop {
-        let choice = match device {
-            Device::Cpu => return Ok(checks),
-            Device::Named(name) => Choice::Named(name.clone()),
-            Device::Auto => Choice::Auto { rank },
-        };
-        let Some(gpu) = gpus::open(&choice).await? else { return Ok(checks) };
+    while let Some(choice) = choice(device, rank) {
+        let Some(gpu) = gpus::open(&choice).await? else { break };
         let of_one = gpus::self_checks(&gpu).await?;
         let passed = of_one.iter().all(|check| check.fault.is_none());
         checks.extend(of_one);
-        if passed || *device != Device::Auto {
-            return Ok(checks);
+        if passed {
+            break;
         }
         rank += 1;
+    }
+    Ok(checks)
+}
+
+/// The GPU of rank `rank`, from 0, among those that `device` means, if there can be one.
+#[cfg(feature = "gpu")]
+fn choice(device: &Device, rank: usize) -> Option<Choice> {
+    match device {
+        Device::Auto => Some(Choice::Auto { rank }),
+        Device::Named(name) => (rank == 0).then(|| Choice::Named(name.clone())),
+        Device::Cpu => None,
     }
 }
 

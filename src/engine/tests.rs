@@ -1,5 +1,7 @@
 //! What happens where a call does not fit the device: the batch in tiles, and the message where one row is too long.
 
+mod windows;
+
 use ndarray::Array3;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

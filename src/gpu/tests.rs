@@ -1,5 +1,5 @@
-//! The executor against wgpu's validator, which needs no adapter; and, behind `--ignored`, against the adapter that
-//! `GATEWAVE_ADAPTER` names. The plans are made by hand, of one kernel that is easily foretold.
+//! The executor against wgpu's validator, which needs no adapter: `tests/gpu.rs` is where one computes. The plans are
+//! made by hand, of one kernel.
 
 use super::*;
 use crate::cell::Activation;
@@ -41,10 +41,6 @@ fn ramp() -> Vec<f32> {
     (0..ELEMS).map(|i| i as f32 - 20.0).collect()
 }
 
-fn relu_ramp() -> Vec<f32> {
-    ramp().into_iter().map(|x| x.max(0.0)).collect()
-}
-
 fn feeds() -> Vec<FeedData> {
     vec![FeedData::F32(ramp())]
 }
@@ -69,11 +65,14 @@ fn the_validator_takes_a_plan_and_its_reads_have_their_sizes() {
     let plan = Arc::new(chain(3));
     let run = gpu.run_blocking(&loaded, &plan, &feeds()).unwrap();
     assert_eq!(run.reads.iter().map(Vec::len).collect::<Vec<_>>(), [ELEMS]);
+    assert_eq!(run.timings.device_us.is_some(), gpu.info().timestamps);
     let run = pollster::block_on(gpu.run(&loaded, &plan, &feeds())).unwrap();
     assert_eq!(run.reads.iter().map(Vec::len).collect::<Vec<_>>(), [ELEMS]);
 }
 
-fn compile_all(gpu: &Gpu) {
+#[test]
+fn the_validator_takes_every_program_with_its_declared_bindings() {
+    let (gpu, _) = open(Choice::Noop);
     let programs = link::programs();
     assert!(!programs.is_empty());
     for program in programs {
@@ -81,11 +80,6 @@ fn compile_all(gpu: &Gpu) {
             panic!("{program:?}: {error}");
         }
     }
-}
-
-#[test]
-fn the_validator_takes_every_program_with_its_declared_bindings() {
-    compile_all(&open(Choice::Noop).0);
 }
 
 #[test]
@@ -190,109 +184,5 @@ fn an_adapter_that_is_not_there_is_an_error_that_lists_what_there_is() {
     assert!(text.starts_with("device `no such adapter`: no adapter has this in its name; there is "), "{text}");
     for adapter in adapters() {
         assert!(text.contains(&adapter.to_string()), "{text}");
-    }
-}
-
-mod on_an_adapter {
-    //! `GATEWAVE_ADAPTER=llvmpipe cargo test --lib gpu -- --ignored`
-    use super::*;
-
-    fn named() -> (Gpu, Loaded) {
-        open(Choice::Named(std::env::var("GATEWAVE_ADAPTER").expect("GATEWAVE_ADAPTER names the adapter")))
-    }
-
-    #[test]
-    #[ignore = "needs an adapter"]
-    fn the_driver_compiles_every_program() {
-        compile_all(&named().0);
-    }
-
-    #[test]
-    #[ignore = "needs an adapter"]
-    fn a_plan_computes_what_it_says_again_and_again() {
-        let (gpu, loaded) = named();
-        let plan = Arc::new(chain(3));
-        for _ in 0..3 {
-            let run = gpu.run_blocking(&loaded, &plan, &feeds()).unwrap();
-            assert_eq!(run.reads, [relu_ramp()]);
-            assert_eq!(run.timings.device_us.is_some(), gpu.info().timestamps);
-        }
-        assert_eq!(pollster::block_on(gpu.run(&loaded, &plan, &feeds())).unwrap().reads, [relu_ramp()]);
-    }
-
-    #[test]
-    #[ignore = "needs an adapter"]
-    fn a_trace_shows_every_slot_and_poison_what_was_not_written() {
-        let (gpu, loaded) = named();
-        let trace = pollster::block_on(gpu.trace(&loaded, &Arc::new(chain(2)), &feeds())).unwrap();
-        assert_eq!(trace.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), [0, 1, 2, 3]);
-        assert_eq!((&trace[0].1, &trace[1].1, &trace[3].1), (&ramp(), &relu_ramp(), &relu_ramp()));
-        assert!(trace[2].1.iter().all(|x| x.is_nan()), "nothing writes scratch.1");
-
-        let mut half = chain(1);
-        half.steps[0].grid[1] = 0;
-        let run = |gpu: &Gpu| gpu.run_blocking(&loaded, &Arc::new(half.clone()), &feeds()).unwrap();
-        assert_eq!(run(&gpu).reads, [vec![0.0; ELEMS]]);
-        gpu.poison();
-        assert!(run(&gpu).reads[0].iter().all(|x| x.is_nan()));
-    }
-
-    #[test]
-    #[ignore = "needs an adapter"]
-    fn a_plan_of_many_submits_runs_in_order() {
-        let (gpu, loaded) = named();
-        gpu.poison();
-        let run = gpu.run_blocking(&loaded, &Arc::new(chain(40_000)), &feeds()).unwrap();
-        assert_eq!(run.reads, [relu_ramp()]);
-    }
-
-    #[test]
-    #[ignore = "needs an adapter"]
-    fn threads_run_one_plan_at_once() {
-        let (gpu, loaded) = named();
-        let plan = Arc::new(chain(50));
-        std::thread::scope(|scope| {
-            for thread in 0..4 {
-                let (gpu, loaded, plan) = (&gpu, &loaded, &plan);
-                scope.spawn(move || {
-                    let input: Vec<f32> = ramp().iter().map(|x| x + 1000.0 * thread as f32).collect();
-                    let expected: Vec<f32> = input.iter().map(|x| x.max(0.0)).collect();
-                    let feeds = [FeedData::F32(input)];
-                    for _ in 0..20 {
-                        assert_eq!(gpu.run_blocking(loaded, plan, &feeds).unwrap().reads, [expected.clone()]);
-                        assert_eq!(
-                            pollster::block_on(gpu.run(loaded, plan, &feeds)).unwrap().reads,
-                            [expected.clone()]
-                        );
-                    }
-                });
-            }
-        });
-    }
-
-    #[test]
-    #[ignore = "needs an adapter"]
-    fn a_device_lost_in_mid_run_is_an_error_and_never_a_wrong_result() {
-        let (gpu, loaded) = named();
-        let plan = Arc::new(chain(20_000));
-        std::thread::scope(|scope| {
-            let runs: Vec<_> = (0..2)
-                .map(|_| {
-                    scope.spawn(|| {
-                        loop {
-                            match gpu.run_blocking(&loaded, &plan, &feeds()) {
-                                Ok(run) => assert_eq!(run.reads, [relu_ramp()]),
-                                Err(error) => return error,
-                            }
-                        }
-                    })
-                })
-                .collect();
-            std::thread::sleep(std::time::Duration::from_millis(300));
-            gpu.lose();
-            for run in runs {
-                assert_eq!(run.join().unwrap().kind(), ErrorKind::Lost);
-            }
-        });
     }
 }

@@ -62,8 +62,8 @@ impl Tuning {
     /// The tile of a timestep.
     ///
     /// Rows first: a weight loaded once serves them all. Then, on a GPU, slices of the depth until there are some
-    /// 16,384 invocations: at batch 1 the units alone leave a GPU almost idle. A software GPU has as many lanes as a
-    /// CPU has, and pays for the barrier that slices need.
+    /// 16,384 invocations: at batch 1 the units alone leave a GPU almost idle. At most 16 slices, since one invocation
+    /// adds them up. A software GPU has as many lanes as a CPU has, and pays for the barrier that slices need.
     pub fn step(&self, product: Product, limits: &Limits) -> Tile {
         let rows = rows_for(product.rows);
         match self.target {
@@ -76,6 +76,7 @@ impl Tuning {
                 let fits = |slices: u32| {
                     let bytes = 16 * 4 * u64::from(slices) * u64::from(rows) * product.gates as u64;
                     bytes <= u64::from(limits.workgroup_bytes)
+                        && slices <= 16
                         && 4 * slices <= limits.invocations
                         && slices as usize <= product.depth / 4
                 };

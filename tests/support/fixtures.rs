@@ -2,7 +2,6 @@
 //! description that goes with each weights file.
 //!
 //! Knows the manifest and nothing of the library, so that any test can use it.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -199,6 +198,25 @@ fn read_io(path: &Path) -> (BTreeMap<String, Array>, BTreeMap<String, ArrayD<f64
     }
     outputs.extend(truths);
     (inputs, outputs)
+}
+
+/// Tensor `name` of a file, which is i32 or i64.
+pub fn read_i64(file: &[u8], name: &str) -> ArrayD<i64> {
+    let tensors = SafeTensors::deserialize(file).expect("a file of tensors");
+    let view = tensors.tensor(name).expect("the tensor is there");
+    match view.dtype() {
+        Dtype::I32 => array(view.shape(), view.data(), i32::from_le_bytes).mapv(i64::from),
+        Dtype::I64 => array(view.shape(), view.data(), i64::from_le_bytes),
+        other => panic!("{name} is {other}"),
+    }
+}
+
+/// Tensor `name` of a file, which is f64.
+pub fn read_f64(file: &[u8], name: &str) -> ArrayD<f64> {
+    let tensors = SafeTensors::deserialize(file).expect("a file of tensors");
+    let view = tensors.tensor(name).expect("the tensor is there");
+    assert_eq!(view.dtype(), Dtype::F64, "{name}");
+    array(view.shape(), view.data(), f64::from_le_bytes)
 }
 
 fn array<const N: usize, T>(shape: &[usize], data: &[u8], read: impl Fn([u8; N]) -> T) -> ArrayD<T> {

@@ -98,7 +98,10 @@ fn report(error: &Error) -> ExitCode {
     note(format_args!("error: {error}"));
     let mut source = error.source();
     while let Some(cause) = source {
-        note(format_args!("  because: {cause}"));
+        // Most messages quote their cause already.
+        if !error.to_string().contains(&cause.to_string()) {
+            note(format_args!("  because: {cause}"));
+        }
         source = cause.source();
     }
     match error.kind() {

@@ -1,0 +1,109 @@
+//! What tests need of an engine and users do not: every slot of a plan, wgpu's validator in a device's place, and a
+//! device that fails when told to.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::call::{Call, Input};
+use crate::error::Result;
+use crate::plan::Plan;
+
+#[cfg(feature = "gpu")]
+use super::Device;
+use super::executor::{self, Executor};
+use super::{Engine, Tile};
+#[cfg(feature = "gpu")]
+use super::{Options, Precision};
+#[cfg(feature = "gpu")]
+use crate::{model::Model, pack::pack, weights::Weights};
+
+/// Slots by name, with what is in them.
+type Slots = Vec<(String, Vec<f32>)>;
+
+impl Engine {
+    /// An engine on wgpu's validator, which needs no adapter: it refuses what a device would, and computes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_options`](Self::with_options).
+    #[cfg(feature = "gpu")]
+    #[doc(hidden)]
+    pub fn on_validator(model: Model, weights: &Weights, precision: Precision) -> Result<Self> {
+        let mut engine = Self::with_options(model, weights, Options { device: Device::Cpu, precision })?;
+        let packed = pack(weights, &engine.model, &engine.layout)?;
+        (engine.executor, engine.device) = executor::block_on(Executor::validator(packed))?;
+        engine.limits = engine.executor.limits();
+        Ok(engine)
+    }
+
+    /// An engine on a device that no other engine shares, and so may lose.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_options`](Self::with_options).
+    #[cfg(feature = "gpu")]
+    #[doc(hidden)]
+    pub fn alone(model: Model, weights: &Weights, options: Options) -> Result<Self> {
+        let Options { device, precision } = options;
+        let mut engine = Self::with_options(model, weights, Options { device: Device::Cpu, precision })?;
+        let packed = pack(weights, &engine.model, &engine.layout)?;
+        (engine.executor, engine.device) = executor::block_on(Executor::alone(&device, packed))?;
+        engine.limits = engine.executor.limits();
+        Ok(engine)
+    }
+
+    /// The contents of every float slot of the plans that `input` runs through, by name, after the last dispatch: for
+    /// comparing executors slot by slot. What no dispatch wrote is NaN.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    #[doc(hidden)]
+    pub fn trace(&self, input: &Input) -> Result<Slots> {
+        let (call, form) = input.check(&self.model)?;
+        let mut slots = Vec::new();
+        for tile in self.tiles(&call, form) {
+            let Tile { rows, plan } = tile?;
+            slots.extend(self.trace_rows(&plan, &call, &rows)?);
+        }
+        Ok(slots)
+    }
+
+    /// [`trace`](Self::trace) of one plan for the whole input: another engine's plan, or one made by hand.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where the plan is of another call; otherwise as [`run`](Self::run).
+    #[doc(hidden)]
+    pub fn trace_plan(&self, plan: &Arc<Plan>, input: &Input) -> Result<Slots> {
+        let (call, form) = input.check(&self.model)?;
+        self.trace_rows(plan, &call, &(0..form.batch))
+    }
+
+    fn trace_rows(&self, plan: &Arc<Plan>, call: &Call, rows: &Range<usize>) -> Result<Slots> {
+        let feeds = self.feeds(call, rows, plan);
+        let traced = executor::block_on(self.executor.trace(plan, &feeds))?;
+        Ok(traced.into_iter().map(|(slot, data)| (plan.slots[slot].name.clone(), data)).collect())
+    }
+
+    /// From now on a GPU fills what kernels write with NaNs before every run, so that a dispatch that did nothing
+    /// shows. The CPU stays as it is.
+    #[doc(hidden)]
+    pub fn poison(&self) {
+        match &self.executor {
+            Executor::Cpu(_) => {}
+            #[cfg(feature = "gpu")]
+            Executor::Gpu { gpu, .. } => gpu.poison(),
+        }
+    }
+
+    /// Loses the device, as a driver's crash does, for every engine that shares it. The CPU stays as it is.
+    #[doc(hidden)]
+    pub fn lose(&self) {
+        match &self.executor {
+            Executor::Cpu(_) => {}
+            #[cfg(feature = "gpu")]
+            Executor::Gpu { gpu, .. } => gpu.lose(),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! A device so narrow that weights, tables, sequences, time and batch are cut, against the host, which cuts nothing:
+//! both give the same.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::conformance::{Case, Tolerance, cases, compare};
+use crate::kernel::Kernel;
+use crate::plan::SlotKind;
+
+/// What a plan cuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Cut {
+    /// The panels of a matrix, over several dispatches.
+    Weights,
+    /// The rows of a table, over several dispatches.
+    Table,
+    /// The hoisted product, into chunks of time.
+    Time,
+    /// A sequence, bound window by window.
+    Sequence,
+    /// The batch, into tiles: several plans.
+    Batch,
+}
+
+fn cuts(case: &Case, plan: &Plan) -> BTreeSet<Cut> {
+    let kernel = |kernel: Kernel| plan.steps.iter().filter(move |step| plan.programs[step.program].kernel == kernel);
+    let windows = |kind: fn(SlotKind) -> bool, of: usize| {
+        let bound =
+            plan.steps.iter().flat_map(|step| &step.windows).filter(|window| kind(plan.slots[window.slot].kind));
+        bound.filter(|window| window.slot == of).map(|window| (window.offset, window.bytes)).collect::<BTreeSet<_>>()
+    };
+    let cut = |kind: fn(SlotKind) -> bool| (0..plan.slots.len()).any(|slot| windows(kind, slot).len() > 1);
+    let tokens = kernel(Kernel::Gather).map(|step| plan.params[step.params].token).collect::<BTreeSet<_>>();
+    let times = kernel(Kernel::Project).map(|step| plan.params[step.params].rows).collect::<BTreeSet<_>>();
+    let mut cuts = BTreeSet::new();
+    cuts.extend(cut(|kind| matches!(kind, SlotKind::Weights(_))).then_some(Cut::Weights));
+    cuts.extend((tokens.len() > 1).then_some(Cut::Table));
+    cuts.extend(times.iter().any(|&rows| (rows as usize) < case.time * plan.shape.batch).then_some(Cut::Time));
+    cuts.extend(cut(|kind| matches!(kind, SlotKind::Input | SlotKind::Output)).then_some(Cut::Sequence));
+    cuts.extend((plan.shape.batch < case.batch).then_some(Cut::Batch));
+    cuts
+}
+
+fn engine(case: &Case, limits: Limits) -> Engine {
+    let precision = match case.storage {
+        Storage::F32 => Precision::F32,
+        Storage::F16 => Precision::F16,
+    };
+    let options = Options { device: Device::Cpu, precision };
+    let mut engine = Engine::with_options(case.model.clone(), &case.weights(), options).unwrap();
+    engine.limits = limits;
+    engine
+}
+
+#[test]
+fn what_is_cut_to_fit_a_narrow_device_gives_what_it_gives_whole() {
+    let mut seen = BTreeSet::new();
+    let mut compared = 0;
+    for case in cases() {
+        let input = case.input();
+        let (call, form) = input.check(&case.model).unwrap();
+        let whole = engine(&case, Limits::HOST).run(&input).unwrap();
+        for binding_bytes in [8 << 10, 32 << 10] {
+            let narrow = engine(&case, Limits { binding_bytes, ..Limits::WEBGPU });
+            let tiles: Result<Vec<_>> = narrow.tiles(&call, form).collect();
+            let tiles = match tiles {
+                Err(error) if error.kind() == ErrorKind::Limits => continue,
+                tiles => tiles.unwrap(),
+            };
+            let cuts: BTreeSet<_> = tiles.iter().flat_map(|tile| cuts(&case, &tile.plan)).collect();
+            if cuts.is_empty() {
+                continue;
+            }
+            let cut = narrow.run(&input).unwrap();
+            let tolerance = Tolerance::executors(&case.model, case.time);
+            let near = |cut: &ndarray::ArrayD<f32>, whole: &ndarray::ArrayD<f32>| {
+                let comparison = compare(cut.view(), whole.mapv(f64::from).view(), tolerance).unwrap();
+                assert!(comparison.passed(), "{} in {binding_bytes} bytes, {cuts:?}: {comparison}", case.name);
+            };
+            near(&cut.output, &whole.output);
+            cut.states.iter().zip(&whole.states).for_each(|(cut, whole)| near(&cut.h, &whole.h));
+            seen.extend(cuts);
+            compared += 1;
+        }
+    }
+    let all = [Cut::Weights, Cut::Table, Cut::Time, Cut::Sequence, Cut::Batch];
+    assert_eq!(seen, BTreeSet::from(all));
+    assert!(compared > 60, "only {compared} compared");
+}

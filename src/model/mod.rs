@@ -1,0 +1,156 @@
+//! The first noun of the road: what the user asks for. Layers one after the other, and whether they fit.
+//!
+//! A `Model` is a description: it holds no weights and knows no device. `layers` has the plain layers, `recurrent` the
+//! stacks, `flow` what one layer hands to the next.
+
+mod flow;
+mod layers;
+mod recurrent;
+
+use crate::error::{Error, ErrorKind, Result};
+
+pub use flow::{Features, Flow};
+pub use layers::{Embedding, Layer, LayerKind, Linear, OneHot, Select};
+pub use recurrent::{Bias, Direction, Gru, Lstm, Recurrent, Rnn};
+
+/// A recurrent model: layers one after the other.
+///
+/// # Example
+///
+/// ```
+/// use gatewave::{Activation, Embedding, Linear, Lstm, Model, Select};
+///
+/// let model = Model::new()
+///     .layer(Embedding::new(500, 16))
+///     .layer(Lstm::new(16, 8).num_layers(2).bidirectional())
+///     .layer(Select::FinalHidden)
+///     .layer(Linear::new(16, 1).activation(Activation::Sigmoid));
+/// model.check()?;
+/// println!("{}", model.summary());
+/// # Ok::<(), gatewave::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// Which axis of an input is the batch.
+    pub axes: Axes,
+    /// The characters of a character model, in token order.
+    pub vocabulary: Option<Vec<char>>,
+    /// The layers, first to last.
+    pub layers: Vec<Layer>,
+}
+
+/// The order of the axes of sequences, in and out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Axes {
+    /// `[B, T, …]`: PyTorch's `batch_first=True`, and Keras.
+    BatchFirst,
+    /// `[T, B, …]`: PyTorch's default.
+    TimeMajor,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Model {
+    /// A model with no layers yet, batch first.
+    pub fn new() -> Self {
+        Self { axes: Axes::BatchFirst, vocabulary: None, layers: Vec::new() }
+    }
+
+    /// The model with `layer` after its last. Its tensors get the prefix of `nn.Sequential`: `0.`, `1.`, …
+    #[must_use]
+    pub fn layer(self, layer: impl Into<LayerKind>) -> Self {
+        let weights = format!("{}.", self.layers.len());
+        self.named_layer(weights, layer)
+    }
+
+    /// The model with `layer` after its last, its tensors named with the prefix `weights`.
+    #[must_use]
+    pub fn named_layer(mut self, weights: impl Into<String>, layer: impl Into<LayerKind>) -> Self {
+        self.layers.push(Layer { kind: layer.into(), weights: weights.into() });
+        self
+    }
+
+    /// The model with its sequences laid out as `axes`.
+    #[must_use]
+    pub fn axes(mut self, axes: Axes) -> Self {
+        self.axes = axes;
+        self
+    }
+
+    /// The recurrent stacks, first to last.
+    pub fn stacks(&self) -> impl Iterator<Item = &Recurrent> {
+        self.layers.iter().filter_map(|layer| match &layer.kind {
+            LayerKind::Recurrent(stack) => Some(stack),
+            _ => None,
+        })
+    }
+
+    /// What the model takes.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where there is no layer or the first one takes no sequence.
+    pub fn input(&self) -> Result<Flow> {
+        let first = self.layers.first().ok_or_else(|| Error::new(ErrorKind::Model, "the model has no layers"))?;
+        match &first.kind {
+            LayerKind::Embedding(e) => Ok(Flow::Tokens(e.num_embeddings)),
+            LayerKind::OneHot(o) => Ok(Flow::Tokens(o.num_classes)),
+            LayerKind::Recurrent(r) => Ok(Flow::Steps(Features::one(r.input_size))),
+            LayerKind::Linear(l) => Ok(Flow::Steps(Features::one(l.in_features))),
+            LayerKind::Select(_) | LayerKind::Activation(_) => Err(Error::new(
+                ErrorKind::Model,
+                format!(
+                    "layer 0 {}: expected a layer that takes a sequence (embedding, one_hot, rnn, lstm, gru, linear) first",
+                    first.kind.name()
+                ),
+            )),
+        }
+    }
+
+    /// What flows out of each layer, first to last.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where a layer cannot take what the one before it gives, or has a size of zero.
+    pub fn flows(&self) -> Result<Vec<Flow>> {
+        let mut flow = self.input()?;
+        let mut recurrent = None;
+        let mut flows = Vec::with_capacity(self.layers.len());
+        for (index, layer) in self.layers.iter().enumerate() {
+            flow =
+                layer.kind.flow(flow, recurrent).map_err(|e| e.at(format!("layer {index} {}", layer.kind.name())))?;
+            if let LayerKind::Recurrent(stack) = &layer.kind {
+                recurrent = Some(stack.output());
+            }
+            flows.push(flow);
+        }
+        Ok(flows)
+    }
+
+    /// Whether the layers fit each other.
+    ///
+    /// # Errors
+    ///
+    /// As [`flows`](Self::flows), and where the vocabulary's length is not the number of tokens.
+    pub fn check(&self) -> Result<()> {
+        self.flows()?;
+        if let (Some(vocabulary), Flow::Tokens(tokens)) = (&self.vocabulary, self.input()?)
+            && vocabulary.len() != tokens
+        {
+            return Err(Error::new(
+                ErrorKind::Model,
+                format!("vocabulary: expected {tokens} characters, one for each token, got {}", vocabulary.len()),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The number of trainable parameters.
+    pub fn parameters(&self) -> usize {
+        self.layers.iter().map(|layer| layer.kind.parameters()).sum()
+    }
+}

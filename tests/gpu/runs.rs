@@ -1,0 +1,112 @@
+//! Calls on the adapter: again and again, at once, long, and on a device that is lost.
+
+use std::thread;
+use std::time::Duration;
+
+use gatewave::conformance::{Tolerance, compare};
+use gatewave::{Axes, Device, Engine, ErrorKind, Gru, Input, Lstm, Model, Options, Output, Select, Weights};
+use ndarray::ArrayD;
+
+use crate::support::executor::adapter;
+use crate::support::noise::noise;
+
+fn engine(device: Device, model: &Model) -> Engine {
+    let weights = Weights::random(model, 5).expect("the model is right");
+    let engine = Engine::new(model.clone(), &weights, device).expect("the engine opens");
+    engine.poison();
+    engine
+}
+
+fn tagger() -> Model {
+    Model::new().layer(Gru::new(6, 40).num_layers(2).bidirectional())
+}
+
+fn call(seed: usize) -> Input {
+    Input::features(noise(&[3, 20, 6], seed)).lengths([20, 7, 13])
+}
+
+fn assert_near(got: &ArrayD<f32>, want: &ArrayD<f32>, tolerance: Tolerance) {
+    let comparison = compare(got.view(), want.mapv(f64::from).view(), tolerance).expect("the shapes are the same");
+    assert!(comparison.passed(), "{comparison}");
+}
+
+#[test]
+fn a_call_gives_the_same_bits_again_and_again_whoever_waits() {
+    let engine = engine(adapter(), &tagger());
+    let first = engine.run(&call(0)).unwrap();
+    for _ in 0..3 {
+        assert_eq!(engine.run(&call(0)).unwrap(), first);
+        assert_ne!(engine.run(&call(1)).unwrap(), first);
+        assert_eq!(pollster::block_on(engine.run_async(&call(0))).unwrap(), first);
+    }
+}
+
+#[test]
+fn threads_that_call_at_once_get_what_they_would_alone() {
+    let engine = engine(adapter(), &tagger());
+    let alone: Vec<Output> = (0..4).map(|seed| engine.run(&call(seed)).unwrap()).collect();
+    thread::scope(|scope| {
+        for (seed, alone) in alone.iter().enumerate() {
+            let engine = &engine;
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    assert_eq!(engine.run(&call(seed)).unwrap(), *alone);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn the_last_state_of_a_long_sequence_is_the_cpus() {
+    const TIME: usize = 20_000;
+    let model = Model::new().layer(Lstm::new(3, 16)).layer(Select::LastStep).axes(Axes::TimeMajor);
+    let input = Input::features(noise(&[TIME, 1, 3], 2));
+    let [got, want] = [adapter(), Device::Cpu].map(|device| engine(device, &model).run(&input).unwrap());
+    let tolerance = Tolerance::executors(&model, TIME);
+    assert_near(&got.output, &want.output, tolerance);
+    assert_near(&got.states[0].h, &want.states[0].h, tolerance);
+    assert_near(got.states[0].c.as_ref().unwrap(), want.states[0].c.as_ref().unwrap(), tolerance);
+    // A run that stopped on the way is no accident away: the state moves with every step.
+    let shorter = Input::features(noise(&[TIME - 1, 1, 3], 2));
+    let before = engine(Device::Cpu, &model).run(&shorter).unwrap();
+    let moved = compare(before.output.view(), want.output.mapv(f64::from).view(), tolerance).unwrap();
+    assert!(moved.used > 10.0, "{moved}");
+}
+
+#[test]
+fn a_device_lost_in_mid_run_is_an_error_and_never_a_wrong_result() {
+    const TIME: usize = 5_000;
+    let model = Model::new().layer(Lstm::new(3, 16)).layer(Select::FinalHidden).axes(Axes::TimeMajor);
+    let input = Input::features(noise(&[TIME, 1, 3], 2));
+    // A device of its own: other tests go on with theirs.
+    let weights = Weights::random(&model, 5).unwrap();
+    let engine = Engine::alone(model, &weights, Options::default().device(adapter())).unwrap();
+    let right = engine.run(&input).unwrap();
+    thread::scope(|scope| {
+        let until_lost = || {
+            loop {
+                match engine.run(&input) {
+                    Ok(output) => assert_eq!(output, right),
+                    Err(error) => return error,
+                }
+            }
+        };
+        let runs = [scope.spawn(until_lost), scope.spawn(until_lost)];
+        thread::sleep(Duration::from_millis(300));
+        engine.lose();
+        for run in runs {
+            assert_eq!(run.join().unwrap().kind(), ErrorKind::Lost);
+        }
+    });
+    assert_eq!(engine.run(&input).unwrap_err().kind(), ErrorKind::Lost);
+}
+
+#[test]
+fn an_adapter_that_is_not_there_is_an_error_and_not_the_cpu() {
+    let model = tagger();
+    let weights = Weights::random(&model, 5).unwrap();
+    let error = Engine::new(model, &weights, Device::Named("no such adapter".to_owned())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Device);
+    assert!(error.to_string().contains("no such adapter"), "{error}");
+}

@@ -1,0 +1,156 @@
+//! One plan on the adapter and on the CPU, slot by slot: where they differ, the first slot that does names the kernel
+//! that is to blame.
+//!
+//! The plans are those of a GPU, with its slices of the depth, and those of a device so narrow that everything is cut:
+//! neither is what a software adapter runs by itself.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use gatewave::conformance::{Bug, Case, Tolerance, cases};
+use gatewave::kernel::{Access, Kernel};
+use gatewave::plan::tune::Target;
+use gatewave::plan::{Limits, Plan, SlotId};
+use gatewave::{Device, Engine, ErrorKind, Weights};
+
+use crate::support::executor::{adapter, engine, telling_cases};
+use crate::support::plans::{NARROW, plan_of, precision};
+
+/// A slot that differs.
+#[derive(Debug)]
+struct Difference {
+    /// The slot, the element, both values and the dispatch that wrote it first.
+    place: String,
+    /// How much of the tolerance it is.
+    used: f64,
+}
+
+/// The worst element of the first slot, in the order in which dispatches write them, that is past the tolerance.
+fn first_difference(
+    plan: &Plan,
+    got: &[(String, Vec<f32>)],
+    want: &[(String, Vec<f32>)],
+    tolerance: Tolerance,
+) -> Option<Difference> {
+    let named = |slots: &[(String, Vec<f32>)], slot: SlotId| {
+        let name = &plan.slots[slot].name;
+        slots.iter().find(|(traced, _)| traced == name).unwrap_or_else(|| panic!("no slot {name}")).1.clone()
+    };
+    assert_eq!(got.len(), want.len(), "slots");
+    writers(plan).into_iter().find_map(|(slot, step)| {
+        let (got, want) = (named(got, slot), named(want, slot));
+        assert_eq!(got.len(), want.len(), "{}", plan.slots[slot].name);
+        let pairs = got.iter().zip(&want).enumerate();
+        let (index, used) =
+            pairs.map(|(index, (&a, &b))| (index, used(a, b, tolerance))).max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let kernel = plan.programs[plan.steps[step].program].kernel.name();
+        let place = format!(
+            "{}[{index}], first written by step {step} ({kernel}): got {}, want {}",
+            plan.slots[slot].name, got[index], want[index]
+        );
+        (used > 1.0).then_some(Difference { place, used })
+    })
+}
+
+/// The slots that dispatches write, each with the first that does.
+fn writers(plan: &Plan) -> Vec<(SlotId, usize)> {
+    let mut seen = BTreeSet::new();
+    let mut writers = Vec::new();
+    for (index, step) in plan.steps.iter().enumerate() {
+        let bindings = plan.programs[step.program].bindings().skip(1).zip(&step.windows);
+        for (_, window) in bindings.filter(|(binding, _)| binding.access == Access::ReadWrite) {
+            if seen.insert(window.slot) {
+                writers.push((window.slot, index));
+            }
+        }
+    }
+    writers
+}
+
+/// How much of the tolerance lies between `a` and `b`. NaN is what nobody wrote, on both sides or on none.
+fn used(a: f32, b: f32, tolerance: Tolerance) -> f64 {
+    let (a, b) = (f64::from(a), f64::from(b));
+    match (a.is_finite(), b.is_finite()) {
+        (true, true) => (a - b).abs() / (tolerance.abs + tolerance.rel * a.abs().max(b.abs())),
+        _ if a.is_nan() && b.is_nan() => 0.0,
+        _ => f64::INFINITY,
+    }
+}
+
+fn compare(case: &Case, plan: &Arc<Plan>, on_gpu: &Weights, on_cpu: &Weights) -> Option<Difference> {
+    let trace = |device: &Device, weights: &Weights| {
+        let engine: Engine = engine(device, precision(case), &case.model, weights).expect("the engine opens");
+        engine.trace_plan(plan, &case.input()).unwrap_or_else(|error| panic!("{}: {error}", case.name))
+    };
+    let (got, want) = (trace(&adapter(), on_gpu), trace(&Device::Cpu, on_cpu));
+    first_difference(plan, &got, &want, Tolerance::executors(&case.model, case.time))
+}
+
+/// Every third case on the plan for `target` and `limits`; gives the plans that there are.
+fn every_third(first: usize, target: Target, limits: &Limits) -> Vec<Arc<Plan>> {
+    let mut plans = Vec::new();
+    let mut differ = Vec::new();
+    for case in cases().iter().skip(first).step_by(3) {
+        let plan = match plan_of(case, target, limits) {
+            Ok(plan) => plan,
+            // The engine would cut the batch: that is not the plan's work.
+            Err(error) if error.kind() == ErrorKind::Limits => continue,
+            Err(error) => panic!("{}: {error}", case.name),
+        };
+        let weights = case.weights();
+        if let Some(difference) = compare(case, &plan, &weights, &weights) {
+            differ.push(format!("{}: {} ({:.1} tolerances)", case.name, difference.place, difference.used));
+        }
+        plans.push(plan);
+    }
+    assert!(differ.is_empty(), "{} of {} differ:\n{}", differ.len(), plans.len(), differ.join("\n"));
+    plans
+}
+
+fn kernels(plans: &[Arc<Plan>]) -> BTreeSet<Kernel> {
+    plans.iter().flat_map(|plan| &plan.programs).map(|program| program.kernel).collect()
+}
+
+#[test]
+fn plans_for_a_gpu_give_the_cpus_slots() {
+    let plans = every_third(0, Target::Gpu, &Limits::WEBGPU);
+    assert_eq!(plans.len(), 43);
+    assert!(kernels(&plans).len() >= 9, "{:?}", kernels(&plans));
+    let sliced = plans.iter().filter(|plan| plan.programs.iter().any(|p| p.kernel.is_step() && p.tile.slices > 1));
+    assert!(sliced.count() > 30);
+}
+
+#[test]
+fn plans_for_a_narrow_device_give_the_cpus_slots() {
+    let plans = every_third(1, Target::Software, &NARROW);
+    assert!(plans.len() > 25, "only {} plans", plans.len());
+    assert!(kernels(&plans).len() >= 8, "{:?}", kernels(&plans));
+}
+
+#[test]
+fn a_planted_bug_is_a_difference_of_ten_tolerances_in_a_slot_of_its_own() {
+    for case in telling_cases() {
+        let plan = plan_of(&case, Target::Gpu, &Limits::WEBGPU).expect("the plan fits");
+        let weights = case.weights();
+        let wrong = Bug::RowOffByOne.plant(&case.model, &weights).expect("there are recurrent weights");
+        let difference = compare(&case, &plan, &wrong, &weights).unwrap_or_else(|| panic!("{}: none", case.name));
+        assert!(difference.used > 10.0, "{}: {difference:?}", case.name);
+        // The input's product is right: the recurrent one is to blame.
+        assert!(difference.place.contains("(step"), "{}: {difference:?}", case.name);
+    }
+}
+
+#[test]
+fn a_dispatch_that_is_not_run_leaves_nan() {
+    let case = telling_cases().remove(0);
+    let mut plan = Arc::unwrap_or_clone(plan_of(&case, Target::Gpu, &Limits::WEBGPU).expect("the plan fits"));
+    plan.steps.truncate(1);
+    let plan = Arc::new(plan);
+    for device in [adapter(), Device::Cpu] {
+        let engine = engine(&device, precision(&case), &case.model, &case.weights()).expect("the engine opens");
+        let slots = engine.trace_plan(&plan, &case.input()).expect("the plan runs");
+        let read = &plan.slots[plan.reads[0].slot].name;
+        let (_, data) = slots.iter().find(|(name, _)| name == read).expect("what is read is traced");
+        assert!(data.last().is_some_and(|x| x.is_nan()), "{device:?}: {read}");
+    }
+}

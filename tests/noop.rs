@@ -1,0 +1,87 @@
+//! Every plan of a sweep through wgpu's validator, without an adapter: bindings, windows, sizes, grids, copies.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use gatewave::conformance::cases;
+use gatewave::kernel::Kernel;
+use gatewave::plan::tune::Target;
+use gatewave::plan::{Limits, Plan, Shape};
+use gatewave::{
+    Embedding, Engine, ErrorKind, Gru, Input, Linear, Lstm, Mask, Model, Precision, Select, Storage, Weights,
+};
+use ndarray::ArrayD;
+use support::plans::{NARROW, plan, plan_of, precision};
+
+fn engine(model: &Model, precision: Precision) -> Engine {
+    let weights = Weights::random(model, 1).expect("the model is right");
+    Engine::on_validator(model.clone(), &weights, precision).expect("the validator opens")
+}
+
+#[test]
+fn the_validator_takes_every_plan_of_the_table_for_every_device() {
+    let (mut plans, mut refused) = (0, 0);
+    let mut kernels = BTreeSet::new();
+    for case in cases() {
+        let engine = engine(&case.model, precision(&case));
+        engine.run(&case.input()).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        for target in [Target::Software, Target::Gpu] {
+            for limits in [Limits::WEBGPU, NARROW] {
+                let plan = match plan_of(&case, target, &limits) {
+                    Err(error) if error.kind() == ErrorKind::Limits && limits == NARROW => {
+                        refused += 1;
+                        continue;
+                    }
+                    plan => plan.unwrap_or_else(|error| panic!("{}: {error}", case.name)),
+                };
+                let traced = engine.trace_plan(&plan, &case.input());
+                traced.unwrap_or_else(|error| panic!("{} for {target:?}, {limits:?}: {error}", case.name));
+                kernels.extend(plan.programs.iter().map(|program| program.kernel));
+                plans += 1;
+            }
+        }
+    }
+    assert_eq!(kernels.into_iter().collect::<Vec<_>>(), Kernel::ALL);
+    assert_eq!(plans + refused, 4 * cases().len());
+    assert!(refused < cases().len() / 2, "{refused} refused");
+}
+
+#[test]
+fn the_validator_takes_long_sequences_in_chunks() {
+    let tagger = Model::new().layer(Embedding::new(300, 40)).layer(Gru::new(40, 33).num_layers(2).bidirectional());
+    let last = Model::new().layer(Lstm::new(64, 256)).layer(Select::LastStep).layer(Linear::new(256, 2));
+    let tokens = Input::tokens(ArrayD::zeros(vec![2, 150]));
+    let features = Input::features(ArrayD::zeros(vec![1, 20_000, 64]));
+    for (model, input, time, batch, limits) in
+        [(tagger, tokens, 150, 2, NARROW), (last, features, 20_000, 1, Limits::WEBGPU)]
+    {
+        let shape = Shape { time, batch, mask: Mask::All };
+        let plan = plan(&model, Storage::F32, shape, Target::Gpu, &limits).expect("the plan fits");
+        let products = plan.steps.iter().filter(|step| plan.programs[step.program].kernel == Kernel::Project);
+        assert!(products.count() > 4, "{}: not in chunks", plan.title);
+        engine(&model, Precision::F32).trace_plan(&plan, &input).expect("the validator takes it");
+    }
+}
+
+#[test]
+fn the_validator_refuses_planted_faults() {
+    let model = Model::new().layer(Lstm::new(8, 32).bidirectional());
+    let shape = Shape { time: 4, batch: 3, mask: Mask::All };
+    let right = plan(&model, Storage::F32, shape, Target::Gpu, &Limits::WEBGPU).expect("the plan fits");
+    let (engine, input) = (engine(&model, Precision::F32), Input::features(ArrayD::zeros(vec![3, 4, 8])));
+    engine.trace_plan(&right, &input).expect("it is right");
+    let faults: [(&str, fn(&mut Plan)); 4] = [
+        ("a window past its slot", |plan| plan.steps[1].windows[1].bytes += 1 << 20),
+        ("an unaligned window", |plan| plan.steps[1].windows[0].offset = 4),
+        ("a grid past the limit", |plan| plan.steps[1].grid[0] = 70_000),
+        ("a slot that is read and written", |plan| plan.steps[1].windows[1] = plan.steps[1].windows[2]),
+    ];
+    for (what, break_it) in faults {
+        let mut wrong = Plan::clone(&right);
+        break_it(&mut wrong);
+        let error = engine.trace_plan(&Arc::new(wrong), &input).expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::Device, "{what}: {error}");
+    }
+}

@@ -1,0 +1,111 @@
+//! What every executor must pass: the conformance table, PyTorch's fixtures, a trained model; and the bugs, planted on
+//! purpose, that it must not pass with. `tests/cpu.rs` and `tests/gpu.rs` run it.
+
+use std::path::Path;
+
+use gatewave::conformance::{self, Bug, Case, Tolerance, cases, compare};
+use gatewave::weights::open;
+use gatewave::{Cell, Device, Engine, Input, Model, Nonlinearity, Options, Precision, Result, Storage, Weights};
+
+use super::plans::precision;
+use super::{fixtures, pytorch};
+
+/// The adapter that `GATEWAVE_ADAPTER` names; without it the test fails, and says what to do.
+pub fn adapter() -> Device {
+    let name = std::env::var("GATEWAVE_ADAPTER").expect(
+        "GATEWAVE_ADAPTER must name the adapter to test, by a part of its name; scripts/setup.sh installs software \
+         adapters and scripts/test.sh runs all tests on them; with a GPU: GATEWAVE_ADAPTER=nvidia cargo test --release",
+    );
+    Device::Named(name)
+}
+
+/// An engine whose GPU starts every run from NaNs.
+pub fn engine(device: &Device, precision: Precision, model: &Model, weights: &Weights) -> Result<Engine> {
+    let engine = Engine::with_options(model.clone(), weights, Options { device: device.clone(), precision })?;
+    engine.poison();
+    Ok(engine)
+}
+
+/// Every case of the table gives the truth.
+pub fn table(device: &Device) {
+    let cases = cases();
+    assert!(cases.len() > 100, "only {} cases", cases.len());
+    let results: Vec<_> = cases
+        .iter()
+        .map(|case| {
+            conformance::run(case, &mut |case, model, weights, input| {
+                engine(device, precision(case), model, weights)?.run(&input)
+            })
+        })
+        .collect();
+    let failed: Vec<_> = results.iter().filter(|result| !result.passed()).map(ToString::to_string).collect();
+    assert!(failed.is_empty(), "{} of {} failed:\n{}", failed.len(), cases.len(), failed.join("\n"));
+    let used = results.iter().map(|result| result.used()).fold(0.0, f64::max);
+    eprintln!("{device:?}: {} cases, at most {:.0} % of the tolerance used", cases.len(), 100.0 * used);
+}
+
+/// Cases in which every bug of the weights must show: several steps of enough units, none of them off.
+pub fn telling_cases() -> Vec<Case> {
+    let tells = |case: &Case, cell: Cell| {
+        let stack = case.model.stacks().next().expect("every case has a stack");
+        let alone = case.model.layers.len() == 1 && case.storage == Storage::F32;
+        alone && stack.cell == cell && stack.hidden_size > 16 && (7..33).contains(&case.time)
+    };
+    let cells = Cell::ALL.into_iter().filter(|cell| *cell != Cell::Rnn(Nonlinearity::Relu));
+    let cases: Vec<_> = cells.filter_map(|cell| cases().into_iter().find(|case| tells(case, cell))).collect();
+    assert_eq!(cases.len(), Cell::ALL.len() - 1);
+    cases
+}
+
+/// A bug in the weights overshoots the tolerance tenfold.
+pub fn planted_bugs(device: &Device) {
+    let mut planted = [0; Bug::ALL.len()];
+    for case in telling_cases() {
+        for (count, bug) in planted.iter_mut().zip(Bug::ALL) {
+            let Some(wrong) = bug.plant(&case.model, &case.weights()) else { continue };
+            let result = conformance::run(&case, &mut |case, model, _, input| {
+                engine(device, precision(case), model, &wrong)?.run(&input)
+            });
+            assert!(result.outcome.is_ok() && result.used() > 10.0, "{bug:?}: {result}");
+            *count += 1;
+        }
+    }
+    assert!(planted.iter().all(|&count| count >= 2), "{planted:?}");
+}
+
+/// Every fixture gives what PyTorch gave, within the manifest's tolerance.
+pub fn fixtures_of_pytorch(device: &Device) {
+    let (mut compared, mut packed, mut time_major, mut unbatched) = (0, 0, 0, 0);
+    for fixture in fixtures::all() {
+        let (model, weights) = pytorch::load(&fixture);
+        let run = engine(device, Precision::F32, &model, &weights).and_then(|e| e.run(&pytorch::input_of(&fixture)));
+        let got = run.unwrap_or_else(|error| panic!("{}: {error}", fixture.id));
+        let tolerance = Tolerance { abs: fixture.atol, rel: fixture.rtol };
+        for (name, comparison) in pytorch::compare_wanted(&fixture, &got, tolerance) {
+            assert!(comparison.passed(), "{} {name}: {comparison}", fixture.id);
+            compared += 1;
+        }
+        packed += usize::from(fixture.packed);
+        time_major += usize::from(fixture.config["batch_first"] == false);
+        unbatched += usize::from(fixture.config["unbatched"] == true);
+    }
+    assert_eq!((compared, packed, time_major, unbatched), (136, 29, 22, 1));
+}
+
+/// The trained model gives the logits and states that PyTorch gave in f64.
+pub fn shakespeare(device: &Device) {
+    const TOLERANCE: Tolerance = Tolerance { abs: 1e-4, rel: 0.0 };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/shakespeare");
+    let file = |name: &str| std::fs::read(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let (passages, expected) = (file("passages.safetensors"), file("expected.safetensors"));
+    let ids = fixtures::read_i64(&passages, "ids");
+    let (model, weights) = open(&folder.join("shakespeare.safetensors"), None).expect("the model is read");
+    let got = engine(device, Precision::F32, &model, &weights).and_then(|engine| engine.run(&Input::tokens(ids)));
+    let got = got.expect("the model runs");
+    let cell = got.states[0].c.as_ref().expect("an lstm has a cell state");
+    for (name, got) in [("output", &got.output), ("h_n", &got.states[0].h), ("c_n", cell)] {
+        let want = fixtures::read_f64(&expected, name);
+        let comparison = compare(got.view(), want.view(), TOLERANCE).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(comparison.passed(), "{name}: {comparison}");
+    }
+}

@@ -1,0 +1,33 @@
+//! Plans of the table's cases, made for any device without having it.
+
+use std::sync::Arc;
+
+use gatewave::conformance::{Case, MaskKind};
+use gatewave::layout::Layout;
+use gatewave::plan::lower::lower;
+use gatewave::plan::tune::{Target, Tuning};
+use gatewave::plan::{Limits, Plan, Shape};
+use gatewave::{Mask, Model, Precision, Result, Storage};
+
+/// A device that takes so little at once that weights, tables, sequences and time are cut.
+pub const NARROW: Limits = Limits { binding_bytes: 32 << 10, ..Limits::WEBGPU };
+
+/// The plan of `model` for a device of `limits`.
+pub fn plan(model: &Model, storage: Storage, shape: Shape, target: Target, limits: &Limits) -> Result<Arc<Plan>> {
+    let layout = Layout::of(model, storage)?;
+    lower(model, &layout, shape, limits, &Tuning::of(target)).map(Arc::new)
+}
+
+/// The plan of a case.
+pub fn plan_of(case: &Case, target: Target, limits: &Limits) -> Result<Arc<Plan>> {
+    let mask = if case.mask == MaskKind::All { Mask::All } else { Mask::Live };
+    plan(&case.model, case.storage, Shape { time: case.time, batch: case.batch, mask }, target, limits)
+}
+
+/// How a case stores its weights, as an engine is told it.
+pub fn precision(case: &Case) -> Precision {
+    match case.storage {
+        Storage::F32 => Precision::F32,
+        Storage::F16 => Precision::F16,
+    }
+}
