@@ -50,12 +50,12 @@ fn the_validator_takes_every_plan_of_the_table_for_every_device() {
 
 #[test]
 fn the_validator_takes_long_sequences_in_chunks() {
-    let tagger = Model::new().layer(Embedding::new(300, 40)).layer(Gru::new(40, 33).num_layers(2).bidirectional());
+    let tagger = Model::new().layer(Embedding::new(300, 40)).layer(Gru::new(40, 16).num_layers(2).bidirectional());
     let last = Model::new().layer(Lstm::new(64, 256)).layer(Select::LastStep).layer(Linear::new(256, 2));
-    let tokens = Input::tokens(ArrayD::zeros(vec![2, 150]));
+    let tokens = Input::tokens(ArrayD::zeros(vec![2, 600]));
     let features = Input::features(ArrayD::zeros(vec![1, 20_000, 64]));
     for (model, input, time, batch, limits) in
-        [(tagger, tokens, 150, 2, NARROW), (last, features, 20_000, 1, Limits::WEBGPU)]
+        [(tagger, tokens, 600, 2, NARROW), (last, features, 20_000, 1, Limits::WEBGPU)]
     {
         let shape = Shape { time, batch, mask: Mask::All };
         let plan = plan(&model, Storage::F32, shape, Target::Gpu, &limits).expect("the plan fits");
@@ -65,6 +65,8 @@ fn the_validator_takes_long_sequences_in_chunks() {
     }
 }
 
+type Fault = fn(&mut Plan);
+
 #[test]
 fn the_validator_refuses_planted_faults() {
     let model = Model::new().layer(Lstm::new(8, 32).bidirectional());
@@ -72,7 +74,7 @@ fn the_validator_refuses_planted_faults() {
     let right = plan(&model, Storage::F32, shape, Target::Gpu, &Limits::WEBGPU).expect("the plan fits");
     let (engine, input) = (engine(&model, Precision::F32), Input::features(ArrayD::zeros(vec![3, 4, 8])));
     engine.trace_plan(&right, &input).expect("it is right");
-    let faults: [(&str, fn(&mut Plan)); 4] = [
+    let faults: [(&str, Fault); 4] = [
         ("a window past its slot", |plan| plan.steps[1].windows[1].bytes += 1 << 20),
         ("an unaligned window", |plan| plan.steps[1].windows[0].offset = 4),
         ("a grid past the limit", |plan| plan.steps[1].grid[0] = 70_000),

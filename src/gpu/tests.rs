@@ -6,23 +6,23 @@ use crate::cell::Activation;
 use crate::kernel::{Kernel, Mask, Params, Program, link};
 use crate::plan::{Dispatch, Feed, Fetch, Read, Shape, Slot, SlotKind, Window, Write};
 
-const ROWS: usize = 4;
-const UNITS: usize = 16;
-const ELEMS: usize = ROWS * UNITS;
+const ROWS: u32 = 4;
+const UNITS: u32 = 16;
+const ELEMS: usize = (ROWS * UNITS) as usize;
 const BYTES: u64 = 4 * ELEMS as u64;
 
 /// `output = relu(… relu(input))` in `count` dispatches, by way of two scratch slots.
 fn chain(count: usize) -> Plan {
-    let slot = |name: &str, kind| Slot { name: name.to_owned(), dims: vec![ROWS, UNITS], bytes: BYTES, kind };
+    let slot = |name: &str, kind| Slot { name: name.to_owned(), dims: vec![ROWS as usize, UNITS as usize], bytes: BYTES, kind };
     let window = |slot| Window { slot, offset: 0, bytes: BYTES };
     let step = |index: usize| {
         let source = if index == 0 { 0 } else { 1 + (index - 1) % 2 };
         let result = if index == count - 1 { 3 } else { 1 + index % 2 };
-        Dispatch { program: 0, params: 0, grid: [1, ROWS as u32, 1], windows: vec![window(source), window(result)] }
+        Dispatch { program: 0, params: 0, grid: [1, ROWS, 1], windows: vec![window(source), window(result)] }
     };
     Plan {
         title: format!("chain of {count}"),
-        shape: Shape { time: 1, batch: ROWS, mask: Mask::All },
+        shape: Shape { time: 1, batch: ROWS as usize, mask: Mask::All },
         slots: vec![
             slot("input", SlotKind::Input),
             slot("scratch.0", SlotKind::Scratch),
@@ -30,7 +30,7 @@ fn chain(count: usize) -> Plan {
             slot("output", SlotKind::Output),
         ],
         programs: vec![Program { activation: Activation::Relu, ..Program::plain(Kernel::Activate) }],
-        params: vec![Params { rows: ROWS as u32, directions: 1, units: UNITS as u32, ..Params::default() }],
+        params: vec![Params { rows: ROWS, directions: 1, units: UNITS, ..Params::default() }],
         writes: vec![Write { feed: Feed::Features, slot: 0, offset: 0, bytes: BYTES }],
         steps: (0..count).map(step).collect(),
         reads: vec![Read { fetch: Fetch::Output, slot: 3, offset: 0, bytes: BYTES }],

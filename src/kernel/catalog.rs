@@ -98,7 +98,7 @@ const STEP_PROJECT: Declaration = Declaration {
     overrides: &["PANELS", "SLICES"],
 };
 
-/// For m < rows, v = tokens[source_z + m]: where `token ≤ v < token + tokens`,
+/// For m < rows, `v = tokens[source_z + m]`: where `token ≤ v < token + tokens`,
 /// `target[target_z + m] = table[weight_panel + v − token]`. Rows have `units` elements.
 const GATHER: Declaration = Declaration {
     name: "gather",

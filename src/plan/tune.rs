@@ -9,7 +9,7 @@ use crate::kernel::Tile;
 pub enum Target {
     /// The CPU executor.
     Host,
-    /// A GPU that is a CPU: lavapipe, SwiftShader, WARP.
+    /// A GPU that is a CPU: lavapipe, `SwiftShader`, WARP.
     Software,
     /// A GPU.
     Gpu,
@@ -54,9 +54,9 @@ impl Tuning {
     /// of rows, fill a workgroup of 64.
     pub fn project(&self, product: Product) -> Tile {
         let rows = rows_for(product.rows);
-        let panels = (product.panels as u32).clamp(1, 16);
-        let tiles = product.rows.div_ceil(rows as usize) as u32;
-        Tile { rows, panels, slices: (16 / panels).clamp(1, tiles.max(1)) }
+        let panels = at_most(product.panels, 16);
+        let tiles = at_most(product.rows.div_ceil(rows as usize), 16);
+        Tile { rows, panels, slices: (16 / panels).min(tiles) }
     }
 
     /// The tile of a timestep.
@@ -68,7 +68,7 @@ impl Tuning {
         let rows = rows_for(product.rows);
         match self.target {
             Target::Host => Tile::NONE,
-            Target::Software => Tile { rows, panels: 2.min(product.panels).max(1) as u32, slices: 1 },
+            Target::Software => Tile { rows, panels: at_most(product.panels, 2), slices: 1 },
             Target::Gpu => {
                 let invocations = |slices: u32| {
                     product.panels as u64 * 4 * u64::from(slices) * product.rows.div_ceil(rows as usize) as u64
@@ -85,11 +85,16 @@ impl Tuning {
                     slices *= 2;
                 }
                 // A workgroup of fewer than 32 lanes wastes a subgroup.
-                let panels = (32 / (4 * slices)).clamp(1, product.panels as u32);
+                let panels = at_most(product.panels, (32 / (4 * slices)).max(1));
                 Tile { rows, panels, slices }
             }
         }
     }
+}
+
+/// `count`, but at least 1 and at most `most`.
+fn at_most(count: usize, most: u32) -> u32 {
+    u32::try_from(count).map_or(most, |count| count.clamp(1, most))
 }
 
 /// The smallest tile that takes all rows, up to the largest there is.

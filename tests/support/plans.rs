@@ -10,7 +10,7 @@ use gatewave::plan::{Limits, Plan, Shape};
 use gatewave::{Mask, Model, Precision, Result, Storage};
 
 /// A device that takes so little at once that weights, tables, sequences and time are cut.
-pub const NARROW: Limits = Limits { binding_bytes: 32 << 10, ..Limits::WEBGPU };
+pub const NARROW: Limits = Limits { binding_bytes: 64 << 10, ..Limits::WEBGPU };
 
 /// The plan of `model` for a device of `limits`.
 pub fn plan(model: &Model, storage: Storage, shape: Shape, target: Target, limits: &Limits) -> Result<Arc<Plan>> {
