@@ -144,7 +144,7 @@ impl Input {
     ///
     /// # Shapes
     ///
-    /// `[B, T]` (`[T, B]` where the model is time-major), or `[T]` without a batch.
+    /// `[B, T]` whatever the model's axes, or `[T]` without a batch.
     #[must_use]
     pub fn mask<D: Dimension>(mut self, mask: Array<bool, D>) -> Self {
         self.mask = Some(mask.into_dyn());
@@ -250,14 +250,16 @@ impl Input {
                 Array2::from_shape_fn((form.time, form.batch), |(t, b)| t < steps[b])
             }
             (None, Some(mask)) => {
-                let expected = form.sequence_dims();
+                // A mask has one order of axes, as lengths have one: a row of it is a row of the batch.
+                let rows = Form { axes: Axes::BatchFirst, ..form };
+                let (expected, letters) = match form.batching {
+                    Batching::Batch => (vec![form.batch, form.time], "B, T"),
+                    Batching::Single => (vec![form.time], "T"),
+                };
                 if mask.shape() != expected {
-                    return Err(shape(format!(
-                        "mask: expected {expected:?} (the input's own axes), got {:?}",
-                        mask.shape()
-                    )));
+                    return Err(shape(format!("mask: expected {expected:?} ({letters}), got {:?}", mask.shape())));
                 }
-                form.time_major::<_, Ix2>(mask.clone())
+                rows.time_major::<_, Ix2>(mask.clone())
             }
         };
         Ok(if live.iter().all(|&l| l) { None } else { Some(live) })
@@ -265,15 +267,6 @@ impl Input {
 }
 
 impl Form {
-    /// The axes of a sequence before its features, as the user wrote them.
-    fn sequence_dims(self) -> Vec<usize> {
-        match (self.batching, self.axes) {
-            (Batching::Single, _) => vec![self.time],
-            (Batching::Batch, Axes::BatchFirst) => vec![self.batch, self.time],
-            (Batching::Batch, Axes::TimeMajor) => vec![self.time, self.batch],
-        }
-    }
-
     /// The user's index of step t of row b.
     fn position(self, t: usize, b: usize) -> Vec<usize> {
         match (self.batching, self.axes) {

@@ -6,7 +6,11 @@
 mod cache;
 mod device;
 mod executor;
+#[cfg(feature = "gpu")]
+mod gpus;
 mod probe;
+#[cfg(feature = "gpu")]
+mod self_check;
 mod timings;
 
 use std::fmt;
@@ -21,14 +25,14 @@ use crate::layout::Layout;
 use crate::model::Model;
 use crate::pack::pack;
 use crate::plan::tune::Tuning;
-use crate::plan::{FeedData, Limits, Plan, Shape, check, lower};
+use crate::plan::{FeedData, Limits, Plan, Shape, lower};
 use crate::weights::Weights;
 
 use cache::Cache;
 use executor::{Executor, Wait};
 use timings::timed;
 
-pub use device::{Device, DeviceInfo};
+pub use device::{Device, DeviceInfo, SelfCheck};
 pub use timings::Timings;
 
 /// A model with its weights on a device, ready to run.
@@ -59,6 +63,7 @@ pub struct Engine {
     layout: Layout,
     executor: Executor,
     limits: Limits,
+    tuning: Tuning,
     device: DeviceInfo,
     plans: Mutex<Cache<Shape, Arc<Plan>>>,
 }
@@ -125,8 +130,8 @@ impl Engine {
         let packed = pack(weights, &model, &layout)?;
         let (executor, device) = Executor::open(&options.device, packed).await?;
         log::info!("device {device}: {}", device.reason());
-        let limits = executor.limits();
-        Ok(Self { model, layout, executor, limits, device, plans: Mutex::new(Cache::new(PLANS)) })
+        let (limits, tuning) = (executor.limits(), Tuning::of(executor.target()));
+        Ok(Self { model, layout, executor, limits, tuning, device, plans: Mutex::new(Cache::new(PLANS)) })
     }
 
     /// What the model gives for `input`, and its final states.
@@ -195,7 +200,7 @@ impl Engine {
         for tile in self.tiles(&call, form) {
             let Tile { rows, plan } = tile?;
             let feeds = timed(&mut timings.upload, || self.feeds(&call, &rows, &plan));
-            let (data, took) = self.executor.run(&plan, &feeds, wait).await?;
+            let (data, took) = self.executor.run(&plan, &feeds, wait).await.map_err(|e| self.device.explain(e))?;
             timings.add(took);
             timed(&mut timings.readback, || decoder.decode(&plan, &rows, &data));
         }
@@ -240,10 +245,7 @@ impl Engine {
     }
 
     fn lower(&self, shape: Shape) -> Result<Plan> {
-        let tuning = Tuning::of(self.executor.target());
-        let plan = lower::lower(&self.model, &self.layout, shape, &self.limits, &tuning)?;
-        check::check(&plan, &self.limits)?;
-        Ok(plan)
+        lower::lower(&self.model, &self.layout, shape, &self.limits, &self.tuning)
     }
 
     /// Why one sequence does not fit, and how long a sequence would.
@@ -254,7 +256,8 @@ impl Engine {
             Some(time) => format!("a sequence of {time} steps would fit: split it and carry the states over"),
             None => "not even one step fits: the model is too large for this device".into(),
         };
-        Error::new(ErrorKind::Limits, format!("one sequence of {} steps on {}: {why}; {hint}", shape.time, self.device))
+        let text = format!("one sequence of {} steps on {}: {why}; {hint}", shape.time, self.device);
+        self.device.explain(Error::new(ErrorKind::Limits, text))
     }
 
     fn plans(&self) -> MutexGuard<'_, Cache<Shape, Arc<Plan>>> {

@@ -59,6 +59,13 @@ impl Error {
         self
     }
 
+    /// The same error, with `; hint` after its message.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
+        self.0.message = format!("{}; {hint}", self.0.message);
+        self
+    }
+
     /// The same error, with the error that caused it as its source.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn error::Error + Send + Sync>>) -> Self {

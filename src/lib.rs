@@ -185,7 +185,7 @@ pub mod oracle;
 
 pub use call::{Input, Output, Sequence, States};
 pub use cell::{Activation, Cell, Nonlinearity, Reset};
-pub use engine::{Device, DeviceInfo, Engine, Options, Precision, Timings};
+pub use engine::{Device, DeviceInfo, Engine, Options, Precision, SelfCheck, Timings};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "gpu")]
 pub use gpu::{AdapterInfo, AdapterKind, adapters};
@@ -194,6 +194,7 @@ pub use model::{
     Axes, Bias, Direction, Embedding, Features, Flow, Gru, Layer, LayerKind, Linear, Lstm, Model, OneHot, Recurrent,
     Rnn, Select,
 };
+pub use plan::Strategy;
 pub use summary::Summary;
 pub use weights::{CellWeights, LayerWeights, Weights};
 

@@ -160,6 +160,17 @@ fn each_row_of_any_length_is_what_it_is_alone() {
 }
 
 #[test]
+fn a_mask_has_the_batch_first_whatever_the_axes_of_the_model() {
+    let live = Array2::from_shape_fn((3, 5), |(b, t)| t < [5, 2, 3][b]);
+    for (axes, dims) in [(Axes::BatchFirst, (3, 5, 4)), (Axes::TimeMajor, (5, 3, 4))] {
+        let engine = cpu(&Model::new().layer(Gru::new(4, 7)).axes(axes));
+        let x = || Input::features(random(dims, 2));
+        let by_lengths = engine.run(&x().lengths([5, 2, 3])).unwrap();
+        assert_eq!(engine.run(&x().mask(live.clone())).unwrap(), by_lengths);
+    }
+}
+
+#[test]
 fn a_mask_with_holes_is_the_sequence_without_the_holes() {
     let mask = [true, false, true, true, false, false, true];
     let steps: Vec<usize> = (0..7).filter(|&t| mask[t]).collect();
@@ -412,12 +423,12 @@ fn lengths_and_masks_that_do_not_fit_are_refused_with_what_was_expected() {
         "lengths and mask: expected one of them, got both; a mask says it all",
     );
     let swapped = Array2::from_elem((5, 3), true);
-    assert_refused(&engine, &x().mask(swapped), "mask: expected [3, 5] (the input's own axes), got [5, 3]");
+    assert_refused(&engine, &x().mask(swapped), "mask: expected [3, 5] (B, T), got [5, 3]");
     let alone = Input::features(Array2::zeros((5, 4)));
     let batched = Array2::from_elem((1, 5), true);
-    assert_refused(&engine, &alone.mask(batched), "mask: expected [5] (the input's own axes), got [1, 5]");
-    let rows = Array2::from_elem((5, 3), true);
-    assert_refused(&time_major, &x().mask(rows), "mask: expected [3, 5] (the input's own axes), got [5, 3]");
+    assert_refused(&engine, &alone.mask(batched), "mask: expected [5] (T), got [1, 5]");
+    let as_the_sequence = Array2::from_elem((3, 5), true);
+    assert_refused(&time_major, &x().mask(as_the_sequence), "mask: expected [5, 3] (B, T), got [3, 5]");
 }
 
 #[test]

@@ -114,7 +114,7 @@ pub(super) fn input(case: &Case) -> Input {
             let steps = |row: ArrayView1<'_, bool>| row.iter().map(|&live| i64::from(live)).sum::<i64>();
             input = input.lengths(live.columns().into_iter().map(steps));
         }
-        MaskKind::Holes => input = input.mask(in_axes(&case.model, live)),
+        MaskKind::Holes => input = input.mask(live.reversed_axes()),
     }
     if case.states == InitialStates::Given {
         for (index, stack) in case.model.stacks().enumerate() {

@@ -1,9 +1,10 @@
-//! Which device a user asks for, and what is said about the one that was taken.
+//! Which device a user asks for, what is said about the one that was taken, and what was checked on it.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::Strategy;
 
 /// Where to compute.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -18,12 +19,65 @@ pub enum Device {
     Named(String),
 }
 
+impl Device {
+    /// What the known-answer self-checks show of the adapters that an engine on this device would try, in that order:
+    /// an engine takes the first that passes. None for the CPU.
+    ///
+    /// A check runs once in a process for each adapter and driver.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Device`, where no adapter has the name asked for, or it does not open; `Lost`, where it is lost meanwhile.
+    pub fn self_checks(&self) -> Result<Vec<SelfCheck>> {
+        super::executor::block_on(super::executor::self_checks(self))
+    }
+}
+
+/// What the known-answer self-check of a strategy showed on an adapter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SelfCheck {
+    /// The adapter, with its driver.
+    pub adapter: String,
+    /// The way of computing that was checked.
+    pub strategy: Strategy,
+    /// The first wrong number, in words; `None` where all are right.
+    pub fault: Option<String>,
+}
+
+impl SelfCheck {
+    /// The error of a device that failed it.
+    #[cfg(feature = "gpu")]
+    pub(super) fn error(&self) -> Option<Error> {
+        self.fault.as_ref()?;
+        let text = format!("{self}; this driver computes wrong numbers: update it, or use --device cpu");
+        Some(Error::new(ErrorKind::Device, text))
+    }
+}
+
+impl fmt::Display for SelfCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fault = self.fault.as_deref().unwrap_or("ok");
+        write!(f, "{}: self-check of {}: {fault}", self.adapter, self.strategy)
+    }
+}
+
 /// The device an engine computes on. `Display` gives it in a line: `CPU: 8 threads, AVX2`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceInfo {
     pub(super) name: String,
     pub(super) detail: String,
     pub(super) reason: String,
+    pub(super) place: Place,
+}
+
+/// Which executor a device means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The host's.
+    Cpu,
+    /// A GPU's.
+    #[cfg(feature = "gpu")]
+    Gpu,
 }
 
 impl DeviceInfo {
@@ -42,17 +96,38 @@ impl DeviceInfo {
         &self.reason
     }
 
+    /// Whether it is the CPU executor. (A software adapter is none: it is a GPU to all who use it.)
+    pub fn is_cpu(&self) -> bool {
+        self.place == Place::Cpu
+    }
+
+    /// `error`; where the work did not fit a GPU, with which GPU that is, why it was taken and what there is besides.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        if error.kind() != ErrorKind::Limits || self.is_cpu() {
+            return error;
+        }
+        error.hint(format_args!(
+            "the device is {} ({}); --device cpu takes what fits the host's memory",
+            self.name, self.reason
+        ))
+    }
+
     /// The CPU, as this process sees it.
     pub(super) fn cpu(reason: impl Into<String>) -> Self {
         let threads = rayon::current_num_threads();
         let plural = if threads == 1 { "" } else { "s" };
-        Self { name: "CPU".into(), detail: format!("{threads} thread{plural}, {}", vectors()), reason: reason.into() }
+        Self {
+            name: "CPU".into(),
+            detail: format!("{threads} thread{plural}, {}", vectors()),
+            reason: reason.into(),
+            place: Place::Cpu,
+        }
     }
 }
 
 impl fmt::Display for DeviceInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let between = if self.name == "CPU" { ": " } else { ", " };
+        let between = if self.is_cpu() { ": " } else { ", " };
         write!(f, "{}{between}{}", self.name, self.detail)
     }
 }
@@ -85,5 +160,58 @@ impl FromStr for Device {
             "cpu" => Ok(Self::Cpu),
             _ => Ok(Self::Named(text.trim().to_owned())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(feature = "gpu")]
+    fn gpu() -> DeviceInfo {
+        DeviceInfo {
+            name: "Voodoo".into(),
+            detail: "Vulkan".into(),
+            reason: "auto: the best GPU (discrete)".into(),
+            place: Place::Gpu,
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "gpu")]
+    fn a_failed_self_check_says_what_to_do() {
+        let fault = "slot 1.hidden.0 [2, 1, 7]: expected 0.25, got 0.26";
+        let adapter = "Voodoo [Vulkan, discrete]".to_owned();
+        let failed = SelfCheck { adapter, strategy: Strategy::Step, fault: Some(fault.into()) };
+        let error = failed.error().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Device);
+        assert_eq!(
+            error.to_string(),
+            "Voodoo [Vulkan, discrete]: self-check of step: slot 1.hidden.0 [2, 1, 7]: expected 0.25, got 0.26; this \
+             driver computes wrong numbers: update it, or use --device cpu"
+        );
+        let passed = SelfCheck { fault: None, ..failed };
+        assert_eq!(passed.to_string(), "Voodoo [Vulkan, discrete]: self-check of step: ok");
+        assert!(passed.error().is_none());
+    }
+
+    #[test]
+    #[cfg(feature = "gpu")]
+    fn what_does_not_fit_a_gpu_is_told_with_its_name_and_the_way_out() {
+        let limits = || Error::new(ErrorKind::Limits, "buffer `weights.0`: too large");
+        assert_eq!(
+            gpu().explain(limits()).to_string(),
+            "buffer `weights.0`: too large; the device is Voodoo (auto: the best GPU (discrete)); --device cpu takes \
+             what fits the host's memory"
+        );
+        assert_eq!(DeviceInfo::cpu("asked for").explain(limits()).to_string(), limits().to_string());
+        let shape = Error::new(ErrorKind::Shape, "input: too short");
+        assert_eq!(gpu().explain(shape).to_string(), "input: too short");
+    }
+
+    #[test]
+    fn the_cpu_is_the_cpu_and_is_not_checked() {
+        assert!(DeviceInfo::cpu("asked for").is_cpu());
+        assert_eq!(Device::Cpu.self_checks().unwrap(), []);
     }
 }

@@ -9,13 +9,15 @@ use crate::error::Result;
 #[cfg(not(feature = "gpu"))]
 use crate::error::{Error, ErrorKind};
 #[cfg(feature = "gpu")]
-use crate::gpu::{AdapterInfo, AdapterKind, Choice, Gpu, Loaded};
+use crate::gpu::{AdapterInfo, Choice, Gpu, Loaded};
 use crate::pack::Packed;
 use crate::plan::tune::Target;
 use crate::plan::{FeedData, Limits, Plan, SlotId};
 
-use super::device::{Device, DeviceInfo};
+use super::device::{Device, DeviceInfo, SelfCheck};
 use super::timings::{Timings, timed};
+#[cfg(feature = "gpu")]
+use super::{device::Place, gpus};
 
 /// An executor with a model's weights.
 pub(super) enum Executor {
@@ -24,8 +26,8 @@ pub(super) enum Executor {
     /// A GPU.
     #[cfg(feature = "gpu")]
     Gpu {
-        /// The open device.
-        gpu: Box<Gpu>,
+        /// The open device, which other engines may share.
+        gpu: Arc<Gpu>,
         /// The weights on it.
         loaded: Box<Loaded>,
     },
@@ -51,29 +53,22 @@ impl Executor {
             Device::Cpu => "asked for".to_owned(),
             #[cfg(feature = "gpu")]
             Device::Named(name) => {
-                if let Some(gpu) = Gpu::open(Choice::Named(name.clone())).await? {
+                if let Some(gpu) = gpus::open_sound(&Choice::Named(name.clone())).await? {
                     return Self::gpu(gpu, packed, format!("asked for as {name:?}")).await;
                 }
                 unreachable!("a name that means no adapter is an error");
             }
             #[cfg(feature = "gpu")]
-            Device::Auto => match Gpu::open(Choice::Auto).await {
-                Ok(Some(gpu)) => {
-                    let reason = format!("auto: the best GPU ({})", gpu.info().kind);
-                    return Self::gpu(gpu, packed, reason).await;
+            Device::Auto => {
+                let (gpu, reason) = auto().await;
+                match gpu {
+                    Some(gpu) => return Self::gpu(gpu, packed, reason).await,
+                    None => reason,
                 }
-                Ok(None) => "auto: no discrete or integrated GPU here".to_owned(),
-                Err(e) => {
-                    log::warn!("the GPU does not open: {e}");
-                    format!("auto: the GPU does not open ({e})")
-                }
-            },
+            }
             #[cfg(not(feature = "gpu"))]
             Device::Named(name) => {
-                return Err(Error::new(
-                    ErrorKind::Device,
-                    format!("device {name:?}: expected auto or cpu: this gatewave was built without the feature `gpu`"),
-                ));
+                return Err(no_gpus(name));
             }
             #[cfg(not(feature = "gpu"))]
             Device::Auto => "auto: built without the feature `gpu`".to_owned(),
@@ -89,17 +84,32 @@ impl Executor {
     #[cfg(feature = "gpu")]
     pub(super) async fn validator(packed: Packed) -> Result<(Self, DeviceInfo)> {
         let gpu = Gpu::open(Choice::Noop).await?.expect("wgpu always has its validator");
-        Self::gpu(gpu, packed, "no device: validation alone".to_owned()).await
+        Self::gpu(Arc::new(gpu), packed, "no device: validation alone".to_owned()).await
+    }
+
+    /// As [`open`](Self::open), but on a GPU that no other engine shares, and unchecked.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    #[cfg(feature = "gpu")]
+    pub(super) async fn alone(device: &Device, packed: Packed) -> Result<(Self, DeviceInfo)> {
+        if let Some(choice) = choice(device, 0)
+            && let Some(gpu) = Gpu::open(choice).await?
+        {
+            return Self::gpu(Arc::new(gpu), packed, "asked for, unshared".to_owned()).await;
+        }
+        Self::open(&Device::Cpu, packed).await
     }
 
     #[cfg(feature = "gpu")]
-    async fn gpu(gpu: Gpu, packed: Packed, reason: String) -> Result<(Self, DeviceInfo)> {
-        let loaded = gpu.load(packed).await?;
+    async fn gpu(gpu: Arc<Gpu>, packed: Packed, reason: String) -> Result<(Self, DeviceInfo)> {
         let AdapterInfo { name, driver, driver_info, backend, .. } = gpu.info();
         let parts = [*backend, driver, driver_info].into_iter().filter(|part| !part.is_empty());
         let detail = parts.collect::<Vec<_>>().join(", ");
-        let info = DeviceInfo { name: name.clone(), detail, reason };
-        Ok((Self::Gpu { gpu: Box::new(gpu), loaded: Box::new(loaded) }, info))
+        let info = DeviceInfo { name: name.clone(), detail, reason, place: Place::Gpu };
+        let loaded = gpu.load(packed).await.map_err(|e| info.explain(e))?;
+        Ok((Self::Gpu { gpu, loaded: Box::new(loaded) }, info))
     }
 
     /// What the device can do.
@@ -116,9 +126,7 @@ impl Executor {
         match self {
             Self::Cpu(_) => Target::Host,
             #[cfg(feature = "gpu")]
-            Self::Gpu { gpu, .. } if gpu.info().kind == AdapterKind::Software => Target::Software,
-            #[cfg(feature = "gpu")]
-            Self::Gpu { .. } => Target::Gpu,
+            Self::Gpu { gpu, .. } => gpus::target(gpu),
         }
     }
 
@@ -157,6 +165,78 @@ impl Executor {
             Self::Gpu { gpu, loaded } => gpu.trace(loaded, plan, feeds).await,
         }
     }
+}
+
+/// The best GPU that opens and passes its self-checks, and why it is that one, or none.
+#[cfg(feature = "gpu")]
+async fn auto() -> (Option<Arc<Gpu>>, String) {
+    let mut refused = Vec::new();
+    loop {
+        match gpus::open_sound(&Choice::Auto { rank: refused.len() }).await {
+            Ok(Some(gpu)) => {
+                let best = if refused.is_empty() { "the best GPU" } else { "the best GPU that works" };
+                let reason = format!("auto: {best} ({})", gpu.info().kind);
+                return (Some(gpu), reason);
+            }
+            Ok(None) if refused.is_empty() => return (None, "auto: no discrete or integrated GPU here".to_owned()),
+            Ok(None) => return (None, format!("auto: no GPU works here: {}", refused.join("; "))),
+            Err(e) => {
+                log::warn!("auto passes over a GPU: {e}");
+                refused.push(e.to_string());
+            }
+        }
+    }
+}
+
+/// What the self-checks show of the adapters that `device` would try, up to the first that passes.
+///
+/// # Errors
+///
+/// Those of [`Executor::open`] on a named device.
+#[cfg(feature = "gpu")]
+pub(super) async fn self_checks(device: &Device) -> Result<Vec<SelfCheck>> {
+    let mut checks = Vec::new();
+    let mut rank = 0;
+    while let Some(choice) = choice(device, rank) {
+        let Some(gpu) = gpus::open(&choice).await? else { break };
+        let of_one = gpus::self_checks(&gpu).await?;
+        let passed = of_one.iter().all(|check| check.fault.is_none());
+        checks.extend(of_one);
+        if passed {
+            break;
+        }
+        rank += 1;
+    }
+    Ok(checks)
+}
+
+/// The GPU of rank `rank`, from 0, among those that `device` means, if there can be one.
+#[cfg(feature = "gpu")]
+fn choice(device: &Device, rank: usize) -> Option<Choice> {
+    match device {
+        Device::Auto => Some(Choice::Auto { rank }),
+        Device::Named(name) => (rank == 0).then(|| Choice::Named(name.clone())),
+        Device::Cpu => None,
+    }
+}
+
+/// Nothing is checked where nothing but the host computes.
+///
+/// # Errors
+///
+/// Kind `Device`, for a named device.
+#[cfg(not(feature = "gpu"))]
+pub(super) async fn self_checks(device: &Device) -> Result<Vec<SelfCheck>> {
+    match device {
+        Device::Cpu | Device::Auto => Ok(Vec::new()),
+        Device::Named(name) => Err(no_gpus(name)),
+    }
+}
+
+#[cfg(not(feature = "gpu"))]
+fn no_gpus(name: &str) -> Error {
+    let text = format!("device {name:?}: expected auto or cpu: this gatewave was built without the feature `gpu`");
+    Error::new(ErrorKind::Device, text)
 }
 
 /// Waits for `future` in this thread.

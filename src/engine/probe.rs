@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::call::{Call, Input};
 use crate::error::Result;
 use crate::plan::Plan;
+use crate::plan::tune::{Target, Tuning};
 
 #[cfg(feature = "gpu")]
 use super::Device;
@@ -32,8 +33,32 @@ impl Engine {
         let mut engine = Self::with_options(model, weights, Options { device: Device::Cpu, precision })?;
         let packed = pack(weights, &engine.model, &engine.layout)?;
         (engine.executor, engine.device) = executor::block_on(Executor::validator(packed))?;
-        engine.limits = engine.executor.limits();
+        (engine.limits, engine.tuning) = (engine.executor.limits(), Tuning::of(engine.executor.target()));
         Ok(engine)
+    }
+
+    /// An engine on a device that no other engine shares, and so may lose.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_options`](Self::with_options).
+    #[cfg(feature = "gpu")]
+    #[doc(hidden)]
+    pub fn alone(model: Model, weights: &Weights, options: Options) -> Result<Self> {
+        let Options { device, precision } = options;
+        let mut engine = Self::with_options(model, weights, Options { device: Device::Cpu, precision })?;
+        let packed = pack(weights, &engine.model, &engine.layout)?;
+        (engine.executor, engine.device) = executor::block_on(Executor::alone(&device, packed))?;
+        (engine.limits, engine.tuning) = (engine.executor.limits(), Tuning::of(engine.executor.target()));
+        Ok(engine)
+    }
+
+    /// The same engine with its plans made for another kind of device: a GPU's tiles on a software adapter.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn tuned_for(mut self, target: Target) -> Self {
+        self.tuning = Tuning::of(target);
+        self
     }
 
     /// The contents of every float slot of the plans that `input` runs through, by name, after the last dispatch: for
@@ -81,7 +106,7 @@ impl Engine {
         }
     }
 
-    /// Loses the device, as a driver's crash does. The CPU stays as it is.
+    /// Loses the device, as a driver's crash does, for every engine that shares it. The CPU stays as it is.
     #[doc(hidden)]
     pub fn lose(&self) {
         match &self.executor {

@@ -11,9 +11,12 @@ use crate::plan::Limits;
 /// Which adapter a caller asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// A discrete GPU, else an integrated one, else none: software adapters run only when they are named.
-    Auto,
-    /// The best adapter that has this in its name, whatever the case of its letters.
+    /// The discrete GPUs, then the integrated ones; software adapters run only when they are named.
+    Auto {
+        /// Which of them, counted from 0.
+        rank: usize,
+    },
+    /// The adapter of this name, else the best that has it in its name, whatever the case of its letters.
     Named(String),
     /// wgpu's backend that validates and computes nothing, with WebGPU's default limits: for tests.
     Noop,
@@ -62,10 +65,10 @@ pub(super) struct Found {
 /// Every adapter that wgpu sees, each name through one backend only.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn adapters() -> Vec<AdapterInfo> {
-    pollster::block_on(find(&Choice::Auto)).into_iter().map(|found| found.info).collect()
+    pollster::block_on(find(&Choice::Auto { rank: 0 })).into_iter().map(|found| found.info).collect()
 }
 
-/// The adapter that `choice` means; `None` where `Choice::Auto` finds no GPU.
+/// The adapter that `choice` means; `None` where `Choice::Auto` finds no GPU of its rank.
 ///
 /// # Errors
 ///
@@ -76,7 +79,7 @@ pub(super) async fn choose(choice: &Choice) -> Result<Option<Found>> {
     let picked = pick(choice, &infos)?;
     match picked {
         Some(index) => log::info!("adapter {}: chosen by {choice:?}", infos[index]),
-        None => log::info!("adapter: no GPU among {}", list(&infos)),
+        None => log::info!("adapter: none for {choice:?} among {}", list(&infos)),
     }
     Ok(picked.map(|index| found.swap_remove(index)))
 }
@@ -85,7 +88,7 @@ pub(super) async fn choose(choice: &Choice) -> Result<Option<Found>> {
 async fn find(choice: &Choice) -> Vec<Found> {
     let backends = match choice {
         Choice::Noop => wgpu::Backends::NOOP,
-        Choice::Auto | Choice::Named(_) => {
+        Choice::Auto { .. } | Choice::Named(_) => {
             wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12 | wgpu::Backends::BROWSER_WEBGPU
         }
     };
@@ -155,15 +158,18 @@ fn same_on_another_backend(a: &AdapterInfo, b: &AdapterInfo) -> bool {
 
 /// The index of the adapter that `choice` means.
 fn pick(choice: &Choice, infos: &[&AdapterInfo]) -> Result<Option<usize>> {
-    let best = |fits: &dyn Fn(&AdapterInfo) -> bool| {
-        (0..infos.len()).filter(|&index| fits(infos[index])).min_by_key(|&index| infos[index].kind)
-    };
     match choice {
-        Choice::Auto => Ok(best(&is_gpu)),
-        Choice::Noop => Ok(best(&|_| true)),
+        Choice::Auto { rank } => {
+            let mut gpus: Vec<_> = (0..infos.len()).filter(|&index| is_gpu(infos[index])).collect();
+            gpus.sort_by_key(|&index| infos[index].kind);
+            Ok(gpus.get(*rank).copied())
+        }
+        Choice::Noop => Ok((!infos.is_empty()).then_some(0)),
         Choice::Named(name) => {
             let wanted = name.to_lowercase();
-            match best(&|info| info.name.to_lowercase().contains(&wanted)) {
+            let names: Vec<_> = infos.iter().map(|info| info.name.to_lowercase()).collect();
+            let fits = (0..infos.len()).filter(|&index| names[index].contains(&wanted));
+            match fits.min_by_key(|&index| (names[index] != wanted, infos[index].kind)) {
                 Some(index) => Ok(Some(index)),
                 None => Err(Error::new(
                     ErrorKind::Device,
@@ -240,7 +246,7 @@ mod tests {
         let software = info("llvmpipe", "Vulkan", AdapterKind::Software);
         let integrated = info("Iris", "Vulkan", AdapterKind::Integrated);
         let discrete = info("Arc", "Vulkan", AdapterKind::Discrete);
-        let auto = |infos: &[&AdapterInfo]| pick(&Choice::Auto, infos).unwrap();
+        let auto = |infos: &[&AdapterInfo]| pick(&Choice::Auto { rank: 0 }, infos).unwrap();
         assert_eq!(auto(&[&software, &integrated, &discrete]), Some(2));
         assert_eq!(auto(&[&software, &integrated]), Some(1));
         assert_eq!(auto(&[&software]), None);
@@ -248,9 +254,29 @@ mod tests {
     }
 
     #[test]
+    fn auto_goes_on_to_the_next_gpu_and_then_has_none() {
+        let infos = [
+            info("Iris", "Vulkan", AdapterKind::Integrated),
+            info("llvmpipe", "Vulkan", AdapterKind::Software),
+            info("Arc", "Vulkan", AdapterKind::Discrete),
+        ];
+        let infos: Vec<_> = infos.iter().collect();
+        let ranks = [0, 1, 2].map(|rank| pick(&Choice::Auto { rank }, &infos).unwrap());
+        assert_eq!(ranks, [Some(2), Some(0), None]);
+    }
+
+    #[test]
+    fn a_whole_name_wins_over_a_better_adapter_that_has_it_in_its_name() {
+        let whole = info("Arc", "Vulkan", AdapterKind::Integrated);
+        let longer = info("Arc Pro", "Vulkan", AdapterKind::Discrete);
+        assert_eq!(pick(&named("arc"), &[&longer, &whole]).unwrap(), Some(1));
+        assert_eq!(pick(&named("ar"), &[&longer, &whole]).unwrap(), Some(0));
+    }
+
+    #[test]
     fn auto_trusts_a_browser_that_does_not_say_what_its_adapter_is() {
-        assert_eq!(pick(&Choice::Auto, &[&info("", "WebGPU", AdapterKind::Other)]).unwrap(), Some(0));
-        assert_eq!(pick(&Choice::Auto, &[&info("?", "Vulkan", AdapterKind::Other)]).unwrap(), None);
+        assert_eq!(pick(&Choice::Auto { rank: 0 }, &[&info("", "WebGPU", AdapterKind::Other)]).unwrap(), Some(0));
+        assert_eq!(pick(&Choice::Auto { rank: 0 }, &[&info("?", "Vulkan", AdapterKind::Other)]).unwrap(), None);
     }
 
     #[test]

@@ -315,3 +315,74 @@ fn group(
         entries: &entries,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{Choice, Gpu};
+    use crate::kernel::{Kernel, Mask, Program, Storage};
+    use crate::pack::Packed;
+    use crate::plan::{Feed, Fetch, Read, Shape, Slot, Write};
+
+    const BYTES: u64 = 4 * 16;
+
+    /// `output = input` in one dispatch.
+    fn plan() -> Arc<Plan> {
+        let slot = |name: &str, kind| Slot { name: name.to_owned(), dims: vec![1, 1, 16], bytes: BYTES, kind };
+        let windows = [0, 1].map(|slot| Window { slot, offset: 0, bytes: BYTES });
+        Arc::new(Plan {
+            title: "copy".to_owned(),
+            shape: Shape { time: 1, batch: 1, mask: Mask::All },
+            slots: vec![slot("input", SlotKind::Input), slot("output", SlotKind::Output)],
+            programs: vec![Program::plain(Kernel::Activate)],
+            params: vec![Params { rows: 1, directions: 1, units: 16, ..Params::default() }],
+            writes: vec![Write { feed: Feed::Features, slot: 0, offset: 0, bytes: BYTES }],
+            steps: vec![Dispatch { program: 0, params: 0, grid: [1, 1, 1], windows: windows.into() }],
+            reads: vec![Read { fetch: Fetch::Output, slot: 1, offset: 0, bytes: BYTES }],
+        })
+    }
+
+    fn open() -> (Gpu, Loaded) {
+        pollster::block_on(async {
+            let gpu = Gpu::open(Choice::Noop).await.unwrap().expect("wgpu always has its validator");
+            let loaded = gpu.load(Packed { storage: Storage::F32, buffers: Vec::new() }).await.unwrap();
+            (gpu, loaded)
+        })
+    }
+
+    /// Every object of a bound plan that a call uses.
+    fn objects(
+        bound: &Bound,
+    ) -> (Vec<wgpu::Buffer>, Vec<wgpu::BindGroup>, Vec<wgpu::ComputePipeline>, Vec<wgpu::Buffer>) {
+        let pipelines = bound.pipelines.iter().map(|pipeline| pipeline.pipeline.clone()).collect();
+        (bound.slots.clone(), bound.groups.clone(), pipelines, bound.readback.staging().to_vec())
+    }
+
+    #[test]
+    fn a_repeated_call_makes_no_object_anew() {
+        let (gpu, loaded) = open();
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            // An equal plan is as good as the same one.
+            gpu.run_blocking(&loaded, &plan(), &[FeedData::F32(vec![0.5; 16])]).unwrap();
+            let bound = loaded.take(&plan()).expect("the plan is at rest");
+            assert!(loaded.take(&plan()).is_none(), "a second set of buffers was made");
+            seen.push(objects(&bound));
+            loaded.put(bound);
+        }
+        assert!(seen.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+
+    #[test]
+    fn calls_at_once_have_buffers_of_their_own() {
+        let (gpu, loaded) = open();
+        let run = || gpu.run_blocking(&loaded, &plan(), &[FeedData::F32(vec![0.5; 16])]).unwrap();
+        run();
+        let first = loaded.take(&plan()).expect("the plan is at rest");
+        run();
+        let second = loaded.take(&plan()).expect("the second call made its own");
+        let (a, b) = (objects(&first), objects(&second));
+        assert!(a.0.iter().all(|buffer| !b.0.contains(buffer)) && a.3.iter().all(|buffer| !b.3.contains(buffer)));
+        assert!(a.2 == b.2, "pipelines are shared");
+    }
+}

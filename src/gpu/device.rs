@@ -126,6 +126,11 @@ impl Device {
         lock(&self.faults.uncaptured).take().map_or(Ok(()), |error| Err(error.at(&self.info.name)))
     }
 
+    /// Whether the device is known to be lost.
+    pub(super) fn is_lost(&self) -> bool {
+        self.faults.lost.get().is_some()
+    }
+
     /// The error of work that did not come back.
     pub(super) fn unanswered(&self) -> Error {
         self.check().err().unwrap_or_else(|| self.lost("it did not give back what it computed"))

@@ -62,7 +62,7 @@ pub(crate) struct Timings {
 }
 
 impl Gpu {
-    /// Opens the GPU that `choice` means; `None` where `Choice::Auto` finds none.
+    /// Opens the GPU that `choice` means; `None` where `Choice::Auto` finds none of its rank.
     ///
     /// # Errors
     ///
@@ -133,6 +133,11 @@ impl Gpu {
     /// From now on fills what a plan's kernels write with NaNs before every run: for tests.
     pub(crate) fn poison(&self) {
         self.poison.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the device is known to be lost, for good.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.device.is_lost()
     }
 
     /// Loses the device, as a driver's crash does: for tests.

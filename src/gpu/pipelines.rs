@@ -71,7 +71,11 @@ fn pipeline(device: &wgpu::Device, program: &Program, module: &wgpu::ShaderModul
         layout: Some(&pipeline_layout),
         module,
         entry_point: label,
-        compilation_options: wgpu::PipelineCompilationOptions { constants: &program.overrides(), ..Default::default() },
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants: &program.overrides(),
+            // No kernel reads workgroup memory that it has not written.
+            zero_initialize_workgroup_memory: false,
+        },
         cache: None,
     });
     Pipeline { pipeline, layout }

@@ -96,6 +96,12 @@ impl Readback {
         Ok(bytemuck::pod_collect_to_vec(&view[..]))
     }
 
+    /// The buffers that are mapped.
+    #[cfg(test)]
+    pub(super) fn staging(&self) -> &[wgpu::Buffer] {
+        &self.staging
+    }
+
     /// How many sources there are.
     pub(super) fn len(&self) -> usize {
         self.sources.len()

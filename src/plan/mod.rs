@@ -1,12 +1,15 @@
 //! The plan: everything that is decided about a call, as plain data. No bytes, no device, no closures:
 //! equal inputs give equal plans, and `Display` prints a stable text.
 //!
-//! `lower` makes plans, `check` proves what must hold, `tune` chooses; executors only obey.
+//! `lower` makes plans, `check` proves what must hold, `tune` chooses (`strategy` names what there is to choose from); executors only obey.
 
 pub mod check;
 pub mod lower;
+mod strategy;
 mod text;
 pub mod tune;
+
+pub use strategy::Strategy;
 
 use crate::kernel::{Mask, Params, Program};
 

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use gatewave::conformance::{Tolerance, compare};
-use gatewave::{Axes, Device, Engine, ErrorKind, Gru, Input, Lstm, Model, Output, Select, Weights};
+use gatewave::{Axes, Device, Engine, ErrorKind, Gru, Input, Lstm, Model, Options, Output, Select, Weights};
 use ndarray::ArrayD;
 
 use crate::support::executor::adapter;
@@ -79,7 +79,9 @@ fn a_device_lost_in_mid_run_is_an_error_and_never_a_wrong_result() {
     const TIME: usize = 5_000;
     let model = Model::new().layer(Lstm::new(3, 16)).layer(Select::FinalHidden).axes(Axes::TimeMajor);
     let input = Input::features(noise(&[TIME, 1, 3], 2));
-    let engine = engine(adapter(), &model);
+    // A device of its own: other tests go on with theirs.
+    let weights = Weights::random(&model, 5).unwrap();
+    let engine = Engine::alone(model, &weights, Options::default().device(adapter())).unwrap();
     let right = engine.run(&input).unwrap();
     thread::scope(|scope| {
         let until_lost = || {

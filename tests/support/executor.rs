@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use gatewave::conformance::{self, Bug, Case, Tolerance, cases, compare};
+use gatewave::plan::tune::Target;
 use gatewave::weights::open;
 use gatewave::{Cell, Device, Engine, Input, Model, Nonlinearity, Options, Precision, Result, Storage, Weights};
 
@@ -26,15 +27,19 @@ pub fn engine(device: &Device, precision: Precision, model: &Model, weights: &We
     Ok(engine)
 }
 
-/// Every case of the table gives the truth.
-pub fn table(device: &Device) {
+/// Every case of the table gives the truth, with plans made for a `target` if one is given.
+pub fn table(device: &Device, target: Option<Target>) {
     let cases = cases();
     assert!(cases.len() > 100, "only {} cases", cases.len());
     let results: Vec<_> = cases
         .iter()
         .map(|case| {
             conformance::run(case, &mut |case, model, weights, input| {
-                engine(device, precision(case), model, weights)?.run(&input)
+                let engine = engine(device, precision(case), model, weights)?;
+                match target {
+                    Some(target) => engine.tuned_for(target).run(&input),
+                    None => engine.run(&input),
+                }
             })
         })
         .collect();

@@ -1,9 +1,11 @@
-//! `gatewave adapters`: what can compute here, and what `auto` would take.
+//! `gatewave adapters`: what can compute here, whether it computes rightly, and what `auto` would take.
 
+#[cfg(feature = "gpu")]
+use std::collections::BTreeMap;
 use std::io::Write;
 
 #[cfg(feature = "gpu")]
-use gatewave::AdapterInfo;
+use gatewave::{AdapterInfo, SelfCheck};
 use gatewave::{Device, Engine, Model, Result, Rnn, Weights};
 #[cfg(feature = "gpu")]
 use serde::Serialize;
@@ -12,7 +14,7 @@ use serde_json::json;
 use crate::args::device_name;
 use crate::{Outcome, Verdict};
 
-/// Lists the adapters there are, with driver and limits, and what auto would choose
+/// Lists the adapters there are, with driver, limits and self-checks, and what auto would choose
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// One JSON object a line
@@ -89,7 +91,20 @@ fn text(adapter: &AdapterInfo, out: &mut impl Write) -> Outcome<()> {
         limits.workgroups
     )?;
     writeln!(out, "  timestamps {}", if adapter.timestamps { "yes" } else { "no" })?;
+    for (what, outcome) in self_checks(adapter) {
+        writeln!(out, "  self-check {what}: {outcome}")?;
+    }
     Ok(())
+}
+
+/// What the self-checks of an adapter show, by strategy: `ok`, or what is wrong. Where none could be done, why.
+#[cfg(feature = "gpu")]
+fn self_checks(adapter: &AdapterInfo) -> BTreeMap<&'static str, String> {
+    let outcome = |check: SelfCheck| (check.strategy.name(), check.fault.unwrap_or_else(|| "ok".to_owned()));
+    match Device::Named(adapter.name.clone()).self_checks() {
+        Ok(checks) => checks.into_iter().map(outcome).collect(),
+        Err(error) => BTreeMap::from([("not done", error.to_string())]),
+    }
 }
 
 /// An adapter as JSON.
@@ -107,6 +122,7 @@ struct Line<'a> {
     workgroups: u32,
     invocations: u32,
     workgroup_bytes: u32,
+    self_checks: BTreeMap<&'static str, String>,
 }
 
 #[cfg(feature = "gpu")]
@@ -125,6 +141,7 @@ impl<'a> Line<'a> {
             workgroups: limits.workgroups,
             invocations: limits.invocations,
             workgroup_bytes: limits.workgroup_bytes,
+            self_checks: self_checks(adapter),
         }
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! Turns arguments into the library's own nouns; decides nothing.
 
+use std::env::{self, VarError};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use gatewave::{Device, DeviceInfo, Engine, Model, Options, Result, Weights, weights};
+use gatewave::{Device, DeviceInfo, Engine, Error, ErrorKind, Model, Options, Result, Weights, weights};
 
 use crate::note;
 
@@ -53,15 +54,35 @@ impl MaybeModelArgs {
 /// Which device.
 #[derive(clap::Args)]
 pub(crate) struct DeviceArgs {
-    /// Where to compute: the best GPU or else the CPU, the CPU, or the adapter with NAME in its name
-    #[arg(long, env = "GATEWAVE_ADAPTER", value_name = "auto|cpu|NAME", default_value = "auto")]
-    device: String,
+    /// Where to compute: the best GPU or else the CPU, the CPU, or the adapter with NAME in its name [default: the
+    /// environment's `GATEWAVE_ADAPTER`, else auto]
+    #[arg(long, value_name = "auto|cpu|NAME")]
+    device: Option<Device>,
 }
+
+/// The environment variable that says what `--device` is where it is not given.
+const ADAPTER: &str = "GATEWAVE_ADAPTER";
 
 impl DeviceArgs {
     /// The device that was asked for.
     pub(crate) fn device(&self) -> Result<Device> {
-        self.device.parse()
+        match (&self.device, env::var(ADAPTER)) {
+            (Some(device), _) => Ok(device.clone()),
+            (None, value) => by_default(value),
+        }
+    }
+}
+
+/// The device that the environment asks for. An empty variable is one that is not set.
+fn by_default(value: Result<String, VarError>) -> Result<Device> {
+    match value {
+        Ok(name) if name.trim().is_empty() => Ok(Device::Auto),
+        Ok(name) => name.parse(),
+        Err(VarError::NotPresent) => Ok(Device::Auto),
+        Err(VarError::NotUnicode(name)) => Err(Error::new(
+            ErrorKind::Device,
+            format!("{ADAPTER}: expected auto, cpu or a part of an adapter's name, got {name:?}"),
+        )),
     }
 }
 
@@ -107,8 +128,19 @@ pub(crate) fn note_device(device: &DeviceInfo) {
 
 /// The device's name, as `--device` and the peers' scripts write it: `cpu`, or the adapter's.
 pub(crate) fn device_name(device: &DeviceInfo) -> String {
-    match device.name() {
-        "CPU" => "cpu".to_owned(),
-        name => name.to_owned(),
+    if device.is_cpu() { "cpu".to_owned() } else { device.name().to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_variable_is_one_that_is_not_set() {
+        for empty in [Ok(String::new()), Ok(" ".to_owned()), Err(VarError::NotPresent)] {
+            assert_eq!(by_default(empty).unwrap(), Device::Auto);
+        }
+        assert_eq!(by_default(Ok("cpu".to_owned())).unwrap(), Device::Cpu);
+        assert_eq!(by_default(Ok("llvmpipe".to_owned())).unwrap(), Device::Named("llvmpipe".to_owned()));
     }
 }

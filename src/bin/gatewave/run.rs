@@ -15,8 +15,8 @@ use crate::{Outcome, Verdict};
 
 /// Runs a model on the tensors of a file
 ///
-/// Reads x (features, or integer tokens), and optionally lengths, mask, `h_0` and `c_0`; gives output, `h_n` and
-/// `c_n`. The second recurrent stack's states are named `h_0.1`, `c_0.1`, `h_n.1`, `c_n.1`, and so on.
+/// Reads x (features, or integer tokens), and optionally lengths, mask (`[B, T]` whatever the model's axes), `h_0` and
+/// `c_0`; gives output, `h_n` and `c_n`. The second recurrent stack's states are named `h_0.1`, `c_0.1`, `h_n.1`, `c_n.1`, and so on.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

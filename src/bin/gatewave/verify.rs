@@ -10,7 +10,9 @@ use comfy_table::{CellAlignment, Table, presets};
 use gatewave::conformance::{self, Bug, Case, CaseResult, InitialStates, MaskKind, Tolerance};
 use gatewave::oracle::{TrueStates, Truth};
 use gatewave::plan::Shape;
-use gatewave::{Cell, Device, Engine, Mask, Model, Nonlinearity, Options, Output, Precision, Result, Storage, Weights};
+use gatewave::{
+    Cell, Device, Engine, Mask, Model, Nonlinearity, Options, Output, Precision, Result, SelfCheck, Storage, Weights,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -40,9 +42,16 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         Some((model, weights)) => of_model(&args.model.name().unwrap_or_default(), &model, &weights),
         None => of_table(),
     };
+    let mut report = Report { json: args.json, ..Report::default() };
+    let mut sound = true;
+    for check in device.self_checks()? {
+        sound &= check.fault.is_none();
+        report.self_check(&check, out)?;
+    }
+    // `auto` passes over what fails by itself; a device that was named is not used.
+    let device = if sound || device == Device::Auto { device } else { Device::Cpu };
     let executors = executors(device, &subjects)?;
     let bar = bar(subjects.len());
-    let mut report = Report { json: args.json, ..Report::default() };
     for subject in &subjects {
         bar.set_message(subject.case.name.clone());
         for row in subject.rows(&executors) {
@@ -71,6 +80,8 @@ struct Subject {
 struct Executor {
     name: String,
     device: Device,
+    /// Holds a GPU open, so that the engines of all cases share it and what it compiled.
+    _engine: Option<Engine>,
 }
 
 /// One comparison.
@@ -114,13 +125,13 @@ fn of_model(name: &str, model: &Model, weights: &Weights) -> Vec<Subject> {
 
 /// The CPU, and the device where it is another.
 fn executors(device: Device, subjects: &[Subject]) -> Result<Vec<Executor>> {
-    let mut executors = vec![Executor { name: "cpu".to_owned(), device: Device::Cpu }];
+    let mut executors = vec![Executor { name: "cpu".to_owned(), device: Device::Cpu, _engine: None }];
     if let Some(subject) = subjects.first() {
         let engine = subject.engine(&subject.weights, &device)?;
         note_device(engine.device());
         let name = device_name(engine.device());
         if name != executors[0].name {
-            executors.push(Executor { name, device });
+            executors.push(Executor { name, device, _engine: Some(engine) });
         }
     }
     Ok(executors)
@@ -281,6 +292,20 @@ struct Line<'a> {
     error: Option<String>,
 }
 
+impl<'a> Line<'a> {
+    fn of_self_check(case: &'a str, check: &'a SelfCheck) -> Self {
+        Self {
+            case,
+            pair: &check.adapter,
+            expected: "same",
+            passed: check.fault.is_none(),
+            percent_of_tolerance: None,
+            worst: None,
+            error: check.fault.clone(),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Counts {
     passed: usize,
@@ -295,10 +320,27 @@ struct Report {
     failed: usize,
     /// By pair and group: comparisons, and the most of a tolerance that one used.
     most: BTreeMap<(String, String), (usize, f64)>,
-    controls: Vec<String>,
+    /// What is said after the table: self-checks and controls.
+    notes: Vec<String>,
 }
 
 impl Report {
+    /// Counts a self-check of a device; prints it as JSON.
+    fn self_check(&mut self, check: &SelfCheck, out: &mut impl Write) -> Outcome<()> {
+        match check.fault {
+            None => self.passed += 1,
+            Some(_) => self.failed += 1,
+        }
+        if self.json {
+            let case = format!("self-check of {}", check.strategy);
+            let line = Line::of_self_check(&case, check);
+            writeln!(out, "{}", serde_json::to_string(&line).expect("plain data"))?;
+        } else {
+            self.notes.push(check.to_string());
+        }
+        Ok(())
+    }
+
     /// Counts a row; prints it where it failed, and always as JSON.
     fn add(&mut self, row: Row, out: &mut impl Write) -> Outcome<()> {
         if row.passed() {
@@ -310,7 +352,7 @@ impl Report {
             (true, _) => writeln!(out, "{}", serde_json::to_string(&row.line()).expect("plain data"))?,
             (false, Expected::Same) if !row.passed() => writeln!(out, "{}", row.text())?,
             (false, Expected::Same) => {}
-            (false, Expected::Bug) => self.controls.push(row.text()),
+            (false, Expected::Bug) => self.notes.push(row.text()),
         }
         for group in row.groups {
             let (count, most) = self.most.entry((row.pair.clone(), group)).or_default();
@@ -335,8 +377,8 @@ impl Report {
                 table.add_row([pair, group, &cases.to_string(), &format!("{:.1} %", 100.0 * most)]);
             }
             writeln!(out, "{table}")?;
-            for control in &self.controls {
-                writeln!(out, "{control}")?;
+            for note in &self.notes {
+                writeln!(out, "{note}")?;
             }
             writeln!(out, "{} passed, {} failed", self.passed, self.failed)?;
         }

@@ -1,0 +1,92 @@
+//! The GPUs of this process: each is opened once for as long as an engine holds it, and checked once for good.
+//!
+//! Opening costs the driver's start and the compilation of every kernel, so engines share a device. Decides nothing but
+//! whether a device may be used at all.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::error::Result;
+use crate::gpu::{AdapterInfo, AdapterKind, Choice, Gpu};
+use crate::plan::Strategy;
+use crate::plan::tune::Target;
+
+use super::device::SelfCheck;
+use super::self_check::KnownAnswer;
+
+/// Open devices, by what was asked for.
+static OPEN: Mutex<Vec<(Choice, Weak<Gpu>)>> = Mutex::new(Vec::new());
+
+/// The self-checks that were done, by adapter.
+static CHECKED: Mutex<Vec<(AdapterInfo, Vec<SelfCheck>)>> = Mutex::new(Vec::new());
+
+/// The GPU that `choice` means, after its self-checks; `None` where `Choice::Auto` finds none of its rank.
+///
+/// # Errors
+///
+/// Those of [`open`] and [`self_checks`]; kind `Device`, where the device computes wrong numbers.
+pub(super) async fn open_sound(choice: &Choice) -> Result<Option<Arc<Gpu>>> {
+    let Some(gpu) = open(choice).await? else { return Ok(None) };
+    match self_checks(&gpu).await?.iter().find_map(SelfCheck::error) {
+        Some(error) => Err(error),
+        None => Ok(Some(gpu)),
+    }
+}
+
+/// The GPU that `choice` means, which another engine may have opened; `None` where `Choice::Auto` finds none of its
+/// rank. Two threads that ask for a new one at the same time both open it.
+///
+/// # Errors
+///
+/// Kind `Device`: none has the name asked for, or the driver refuses.
+pub(super) async fn open(choice: &Choice) -> Result<Option<Arc<Gpu>>> {
+    let known = lock(&OPEN).iter().filter(|(known, _)| known == choice).find_map(|(_, gpu)| gpu.upgrade());
+    if let Some(gpu) = known.filter(|gpu| !gpu.is_lost()) {
+        return Ok(Some(gpu));
+    }
+    let Some(gpu) = Gpu::open(choice.clone()).await? else { return Ok(None) };
+    let gpu = Arc::new(gpu);
+    let mut open = lock(&OPEN);
+    open.retain(|(known, gpu)| known != choice && gpu.strong_count() > 0);
+    open.push((choice.clone(), Arc::downgrade(&gpu)));
+    Ok(Some(gpu))
+}
+
+/// What the self-checks of `gpu` show: done now, where none of this process did it.
+///
+/// # Errors
+///
+/// Those of [`Gpu::load`] and [`Gpu::trace`]: a check that could not be done is no verdict, and is not remembered.
+pub(super) async fn self_checks(gpu: &Gpu) -> Result<Vec<SelfCheck>> {
+    let known = lock(&CHECKED).iter().find(|(known, _)| known == gpu.info()).map(|(_, checks)| checks.clone());
+    if let Some(checks) = known {
+        return Ok(checks);
+    }
+    let mut checks = Vec::new();
+    for strategy in Strategy::ALL {
+        let fault = fault(gpu, strategy).await.map_err(|e| e.at(format!("self-check of {strategy}")))?;
+        checks.push(SelfCheck { adapter: gpu.info().to_string(), strategy, fault });
+    }
+    log::info!("{}: self-checks: {checks:?}", gpu.info());
+    lock(&CHECKED).push((gpu.info().clone(), checks.clone()));
+    Ok(checks)
+}
+
+async fn fault(gpu: &Gpu, strategy: Strategy) -> Result<Option<String>> {
+    let answer = KnownAnswer::of(strategy, target(gpu), &gpu.limits())?;
+    let loaded = gpu.load(answer.packed.clone()).await?;
+    let got = gpu.trace(&loaded, &answer.plan, &answer.feeds).await?;
+    Ok(answer.fault(&got))
+}
+
+/// What plans for `gpu` are to be made for.
+pub(super) fn target(gpu: &Gpu) -> Target {
+    match gpu.info().kind {
+        AdapterKind::Software => Target::Software,
+        AdapterKind::Discrete | AdapterKind::Integrated | AdapterKind::Virtual | AdapterKind::Other => Target::Gpu,
+    }
+}
+
+/// Locks `mutex`: entries go in whole or not at all, so that a panic elsewhere does not matter.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

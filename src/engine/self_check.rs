@@ -1,0 +1,203 @@
+//! The known-answer self-check: whether a device computes what the host computes.
+//!
+//! Drivers have been wrong without saying so. Before a GPU serves an engine, a small model runs through its executor and
+//! every slot is compared with the CPU executor's, on one plan: it is the device that is in doubt here, not the
+//! plan, which the conformance table compares with the oracle. Knows plans and executors; knows no wgpu.
+
+use std::sync::Arc;
+
+use ndarray::{Array, Array2, Array3, Dimension, ShapeBuilder};
+
+use crate::call::{Input, States};
+use crate::cpu::Cpu;
+use crate::error::Result;
+use crate::feed::encode;
+use crate::kernel::{Mask, Storage};
+use crate::layout::Layout;
+use crate::model::{Gru, Lstm, Model};
+use crate::pack::{Packed, pack};
+use crate::plan::tune::{Target, Tuning};
+use crate::plan::{FeedData, Limits, Plan, Shape, SlotId, Strategy, lower};
+use crate::weights::Weights;
+
+/// What may lie between two executors, absolute and relative: some tens of times what the order of sums and a
+/// driver's `exp` explain in a few steps of states around 1, and a hundredth of what a wrong kernel shows.
+const TOLERANCE: f32 = 1e-4;
+
+const TIME: usize = 5;
+/// Two rows share each weight; more of them only make the kernels longer, and slow drivers slower to compile them.
+const BATCH: usize = 2;
+const INPUT: usize = 5;
+/// One more than two panels.
+const HIDDEN: usize = 33;
+
+/// A call whose every slot is known.
+pub(super) struct KnownAnswer {
+    /// The weights.
+    pub(super) packed: Packed,
+    /// The plan, made as an engine on the device would make it.
+    pub(super) plan: Arc<Plan>,
+    /// What the plan writes.
+    pub(super) feeds: Vec<FeedData>,
+    expected: Vec<(SlotId, Vec<f32>)>,
+}
+
+impl KnownAnswer {
+    /// The call that checks `strategy` on a device of this kind: both directions of an LSTM, a GRU, rows that end
+    /// early, states that are not zero, sizes that fill no tile.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where the device takes not even this.
+    pub(super) fn of(strategy: Strategy, target: Target, limits: &Limits) -> Result<Self> {
+        let model = Model::new().layer(Lstm::new(INPUT, HIDDEN).bidirectional()).layer(Gru::new(2 * HIDDEN, HIDDEN));
+        let layout = Layout::of(&model, Storage::F32)?;
+        let packed = pack(&Weights::random(&model, 0)?, &model, &layout)?;
+        let tuning = match strategy {
+            Strategy::Step => Tuning::of(target),
+        };
+        let shape = Shape { time: TIME, batch: BATCH, mask: Mask::Live };
+        let plan = lower::lower(&model, &layout, shape, limits, &tuning)?;
+        let (call, _) = input().check(&model)?;
+        let feeds: Vec<_> = plan.writes.iter().map(|write| encode(&call, &model, 0..BATCH, write.feed)).collect();
+        let expected = Cpu::new(packed.clone()).trace(&plan, &feeds)?;
+        Ok(Self { packed, plan: Arc::new(plan), feeds, expected })
+    }
+
+    /// The first element of the first slot that is not what it should be, in words.
+    pub(super) fn fault(&self, got: &[(SlotId, Vec<f32>)]) -> Option<String> {
+        if got.len() != self.expected.len() {
+            return Some(format!("expected {} slots, got {}", self.expected.len(), got.len()));
+        }
+        self.expected.iter().zip(got).find_map(|((slot, expected), (_, got))| self.slot_fault(*slot, expected, got))
+    }
+
+    fn slot_fault(&self, slot: SlotId, expected: &[f32], got: &[f32]) -> Option<String> {
+        let slot = &self.plan.slots[slot];
+        if got.len() != expected.len() {
+            return Some(format!("slot {}: expected {} elements, got {}", slot.name, expected.len(), got.len()));
+        }
+        let at = expected.iter().zip(got).position(|(&expected, &got)| !agree(expected, got))?;
+        let index = index(at, &slot.dims);
+        Some(format!("slot {} {index:?}: expected {}, got {}", slot.name, expected[at], got[at]))
+    }
+}
+
+/// A NaN agrees with nothing.
+fn agree(a: f32, b: f32) -> bool {
+    (a - b).abs() <= TOLERANCE * (1.0 + a.abs())
+}
+
+/// The index of element `at` of a slot of `dims`.
+fn index(mut at: usize, dims: &[usize]) -> Vec<usize> {
+    let mut index: Vec<_> = dims
+        .iter()
+        .rev()
+        .map(|&size| {
+            let here = at % size;
+            at /= size;
+            here
+        })
+        .collect();
+    index.reverse();
+    index
+}
+
+/// Numbers between -1 and 1 without a pattern that a wrong index would fit.
+fn numbers<Sh: ShapeBuilder<Dim = D>, D: Dimension>(shape: Sh) -> Array<f32, D> {
+    let mut n = 0.0_f32;
+    Array::from_shape_simple_fn(shape, || {
+        n += 1.0;
+        (n * n * 0.37).sin()
+    })
+}
+
+fn input() -> Input {
+    let states = |rows| numbers((rows, BATCH, HIDDEN));
+    let live = Array2::from_shape_fn((BATCH, TIME), |(b, t)| t + 2 * b < TIME);
+    Input::features(numbers((BATCH, TIME, INPUT)))
+        .mask(live)
+        .stack_states(0, States::with_cell(states(2), states(2)))
+        .stack_states(1, States::hidden(Array3::from(states(1))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Kernel;
+
+    fn answer() -> KnownAnswer {
+        KnownAnswer::of(Strategy::Step, Target::Gpu, &Limits::WEBGPU).unwrap()
+    }
+
+    /// What `answer` says of its own numbers after `spoil` had them.
+    fn fault(answer: &KnownAnswer, spoil: impl FnOnce(&mut Vec<(SlotId, Vec<f32>)>)) -> Option<String> {
+        let mut got = answer.expected.clone();
+        spoil(&mut got);
+        answer.fault(&got)
+    }
+
+    fn place(answer: &KnownAnswer, name: &str) -> usize {
+        let named = |(slot, _): &(SlotId, _)| answer.plan.slots[*slot].name == name;
+        answer.expected.iter().position(named).expect("a slot of this name")
+    }
+
+    #[test]
+    fn the_right_numbers_have_no_fault_and_the_last_bits_do_not_matter() {
+        let answer = answer();
+        assert_eq!(fault(&answer, |_| {}), None);
+        let shift = |got: &mut Vec<(SlotId, Vec<f32>)>| {
+            got.iter_mut().flat_map(|(_, data)| data).for_each(|x| *x += 1e-6);
+        };
+        assert_eq!(fault(&answer, shift), None);
+    }
+
+    #[test]
+    fn one_wrong_element_is_named_with_what_it_should_be() {
+        let answer = answer();
+        let hidden = place(&answer, "1.hidden.0");
+        let [_, batch, width] = answer.plan.slots[answer.expected[hidden].0].dims[..] else { panic!("three axes") };
+        let at = (2 * batch + 1) * width + 7;
+        let right = answer.expected[hidden].1[at];
+        let fault = fault(&answer, |got| got[hidden].1[at] = right + 0.01).expect("0.01 is a fault");
+        assert_eq!(fault, format!("slot 1.hidden.0 [2, 1, 7]: expected {right}, got {}", right + 0.01));
+    }
+
+    #[test]
+    fn the_first_wrong_slot_is_the_one_that_is_named() {
+        let answer = answer();
+        let (first, second) = (place(&answer, "0.hidden.0"), place(&answer, "1.hidden.0"));
+        let text = fault(&answer, |got| {
+            got[first].1[0] += 1.0;
+            got[second].1[0] += 1.0;
+        });
+        assert!(text.unwrap().starts_with("slot 0.hidden.0 [0, 0, 0]: expected "));
+    }
+
+    #[test]
+    fn what_was_never_written_is_a_fault() {
+        let answer = answer();
+        let text = fault(&answer, |got| *got.last_mut().unwrap().1.last_mut().unwrap() = f32::NAN).unwrap();
+        assert!(text.ends_with(", got NaN"), "{text}");
+    }
+
+    #[test]
+    fn missing_slots_and_elements_are_faults() {
+        let answer = answer();
+        let slots = answer.expected.len();
+        let text = fault(&answer, |got| got.truncate(slots - 1)).unwrap();
+        assert_eq!(text, format!("expected {slots} slots, got {}", slots - 1));
+        let text = fault(&answer, |got| got[0].1.truncate(159)).unwrap();
+        assert_eq!(text, "slot input: expected 160 elements, got 159");
+    }
+
+    #[test]
+    fn every_target_runs_the_kernels_of_a_step() {
+        for target in [Target::Software, Target::Gpu] {
+            let answer = KnownAnswer::of(Strategy::Step, target, &Limits::WEBGPU).unwrap();
+            let kernels: Vec<_> = answer.plan.programs.iter().map(|program| program.kernel).collect();
+            assert_eq!(kernels.iter().filter(|&&kernel| kernel == Kernel::Step).count(), 2, "{kernels:?}");
+            assert_eq!(kernels.iter().filter(|&&kernel| kernel == Kernel::Project).count(), 2, "{kernels:?}");
+        }
+    }
+}
