@@ -2,14 +2,18 @@
 //! purpose, that it must not pass with. `tests/cpu.rs` and `tests/gpu.rs` run it.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use gatewave::conformance::{self, Bug, Case, Tolerance, cases, compare};
 use gatewave::plan::tune::Target;
 use gatewave::weights::open;
-use gatewave::{Cell, Device, Engine, Input, Model, Nonlinearity, Options, Precision, Result, Storage, Weights};
+use gatewave::{Cell, Device, Engine, Input, Model, Nonlinearity, Options, Precision, Result, Rnn, Storage, Weights};
 
 use super::plans::precision;
 use super::{fixtures, pytorch};
+
+/// An engine that is never dropped: the device, which engines share, stays open, and what it compiled with it.
+static HELD: OnceLock<Engine> = OnceLock::new();
 
 /// The adapter that `GATEWAVE_ADAPTER` names; without it the test fails, and says what to do.
 pub fn adapter() -> Device {
@@ -17,7 +21,13 @@ pub fn adapter() -> Device {
         "GATEWAVE_ADAPTER must name the adapter to test, by a part of its name; scripts/setup.sh installs software \
          adapters and scripts/test.sh runs all tests on them; with a GPU: GATEWAVE_ADAPTER=nvidia cargo test --release",
     );
-    Device::Named(name)
+    let device = Device::Named(name);
+    HELD.get_or_init(|| {
+        let model = Model::new().layer(Rnn::new(1, 1));
+        let weights = Weights::random(&model, 0).expect("the model is right");
+        engine(&device, Precision::F32, &model, &weights).unwrap_or_else(|error| panic!("{error}"))
+    });
+    device
 }
 
 /// An engine whose GPU starts every run from NaNs.
