@@ -23,13 +23,11 @@ gatewave=${CARGO_TARGET_DIR:-target}/release/gatewave
 on_adapter "$lavapipe" llvmpipe "$gatewave" adapters
 on_adapter "$swiftshader" swiftshader "$gatewave" adapters
 
-# Tests that need an adapter are marked `ignored` for a plain `cargo test`; here there is one.
 say "all tests, on lavapipe"
-on_adapter "$lavapipe" llvmpipe cargo_test --lib --bins --tests -- --include-ignored
+on_adapter "$lavapipe" llvmpipe cargo_test --lib --bins --tests
 say "the examples in the documentation"
 on_adapter "$lavapipe" llvmpipe cargo_test --doc
-say "the tests that run on an adapter, on SwiftShader"
-on_adapter "$swiftshader" swiftshader cargo_test --lib gpu:: -- --include-ignored
-on_adapter "$swiftshader" swiftshader cargo_test --test gpu -- --include-ignored
+say "the tests of an adapter, on SwiftShader"
+on_adapter "$swiftshader" swiftshader cargo_test --test gpu
 
 say "all tests passed"

@@ -1,0 +1,149 @@
+//! Files that are damaged, or that cannot be opened.
+
+use std::path::Path;
+
+use gatewave::ErrorKind;
+use gatewave::weights::{open, safetensors};
+use serde_json::json;
+
+use crate::support::fixtures;
+use crate::{file, load, lstm_tensors, model_error, read_refusal, refusal, scratch, tensors, weights_error};
+
+#[test]
+fn a_file_too_short_for_a_length_is_refused() {
+    let message = "expected at least 8 bytes (the header's length), got 3; is this a .safetensors file?";
+    assert_eq!(read_refusal(b"abc"), weights_error(message));
+}
+
+#[test]
+fn a_file_cut_off_in_its_header_is_refused() {
+    let bytes = safetensors::to_bytes(&lstm_tensors(), None).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+    let message = format!("header: expected {length} bytes, got 12; the file is cut off, or is no .safetensors file");
+    assert_eq!(read_refusal(&bytes[..20]), weights_error(&message));
+}
+
+#[test]
+fn a_file_cut_off_in_its_data_is_refused() {
+    let bytes = safetensors::to_bytes(&tensors(&[("w", &[4])]), None).unwrap();
+    let message = "data: expected 16 bytes, got 13; the file is cut off";
+    assert_eq!(read_refusal(&bytes[..bytes.len() - 3]), weights_error(message));
+}
+
+#[test]
+fn no_prefix_of_a_file_is_read() {
+    let bytes = safetensors::to_bytes(&lstm_tensors(), Some("{}")).unwrap();
+    for length in 0..bytes.len() {
+        assert_eq!(read_refusal(&bytes[..length]).0, ErrorKind::Weights, "{length} bytes");
+    }
+}
+
+#[test]
+fn bytes_after_the_last_tensor_are_refused() {
+    let mut bytes = safetensors::to_bytes(&tensors(&[("w", &[4])]), None).unwrap();
+    bytes.push(0);
+    let message = "data: expected 16 bytes, got 17; there are bytes that belong to no tensor";
+    assert_eq!(read_refusal(&bytes), weights_error(message));
+}
+
+#[test]
+fn a_header_that_lies_about_a_size_is_refused() {
+    let header = json!({"w": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 12]}});
+    let message = "tensor w: expected 16 bytes for F32 [2, 2], got 12 (data_offsets [0, 12])";
+    assert_eq!(read_refusal(&file(&header, &[0; 12])), weights_error(message));
+    let header =
+        json!({"w": {"dtype": "F32", "shape": [4_294_967_296_u64, 4_294_967_296_u64], "data_offsets": [0, 0]}});
+    let message =
+        "tensor w: expected more than 2^64 bytes for F32 [4294967296, 4294967296], got 0 (data_offsets [0, 0])";
+    assert_eq!(read_refusal(&file(&header, &[])), weights_error(message));
+}
+
+#[test]
+fn a_header_whose_tensors_overlap_or_run_backwards_is_refused() {
+    let header = json!({
+        "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+        "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]},
+    });
+    let message = "header: tensor b: expected data_offsets [8, …] (where the one before ends), got [4, 12]";
+    assert_eq!(read_refusal(&file(&header, &[0; 12])), weights_error(message));
+    let header = json!({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, "b": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}});
+    let message = "header: tensor b: expected data_offsets [8, …] (where the one before ends), got [8, 0]";
+    assert_eq!(read_refusal(&file(&header, &[0; 8])), weights_error(message));
+}
+
+#[test]
+fn a_header_that_is_not_json_is_refused() {
+    let bytes = [&4u64.to_le_bytes()[..], b"oops"].concat();
+    let message = "header: expected a JSON object, got expected value at line 1 column 1; is this a .safetensors file?";
+    assert_eq!(read_refusal(&bytes), weights_error(message));
+}
+
+#[test]
+fn a_header_without_a_shape_is_refused() {
+    let header = json!({"w": {"dtype": "F32", "data_offsets": [0, 0]}});
+    let message = "header: tensor w: expected dtype, shape and data_offsets, got missing field `shape`";
+    assert_eq!(read_refusal(&file(&header, &[])), weights_error(message));
+}
+
+#[test]
+fn an_integer_tensor_is_refused_only_where_the_model_needs_it() {
+    let header = json!({
+        "rnn.weight_hh_l0": {"dtype": "F32", "shape": [1, 1], "data_offsets": [8, 12]},
+        "rnn.weight_ih_l0": {"dtype": "F32", "shape": [1, 1], "data_offsets": [12, 16]},
+        "steps": {"dtype": "I64", "shape": [], "data_offsets": [0, 8]},
+    });
+    let read = safetensors::read_bytes(&file(&header, &[0; 16])).unwrap().tensors;
+    load(json!([{"type": "rnn", "weights": "rnn."}]), read).unwrap();
+
+    let header = json!({"fc.weight": {"dtype": "I64", "shape": [1, 2], "data_offsets": [0, 16]}});
+    let read = safetensors::read_bytes(&file(&header, &[0; 16])).unwrap().tensors;
+    let message = "layer 0 linear: fc.weight: expected elements of type F32, F16, BF16 or F64, got I64; \
+                   save it as one of them";
+    assert_eq!(refusal(json!([{"type": "linear", "weights": "fc."}]), read), weights_error(message));
+}
+
+#[test]
+fn a_format_that_is_not_read_is_refused_by_name() {
+    let cases = [
+        ("m.onnx", "m.onnx: expected a .safetensors file, got .onnx; this format is not read yet"),
+        ("m.keras", "m.keras: expected a .safetensors file, got .keras; this format is not read yet"),
+        ("m.h5", "m.h5: expected a .safetensors file, got .h5; this format is not read yet"),
+        (
+            "m.pt",
+            "m.pt: expected a .safetensors file, got .pt; in PyTorch, \
+             safetensors.torch.save_file(model.state_dict(), \"model.safetensors\") writes one",
+        ),
+        ("m", "m: expected a .safetensors file, got no extension"),
+    ];
+    for (path, message) in cases {
+        let error = open(Path::new(path), None).unwrap_err();
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Io, message.to_owned()));
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_an_io_error_with_its_path() {
+    let path = scratch("nowhere.safetensors");
+    let error = open(&path, None).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(error.to_string().starts_with(&format!("{}: ", path.display())), "{error}");
+    assert!(std::error::Error::source(&error).is_some());
+
+    let fixture = fixtures::one("pt_o00_rnn_relu");
+    let description = scratch("nowhere.json");
+    let error = open(&fixture.weights, Some(&description)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(error.to_string().starts_with(&format!("{}: ", description.display())), "{error}");
+}
+
+#[test]
+fn a_file_without_a_description_says_how_to_give_one() {
+    let fixture = fixtures::one("pt_o00_rnn_relu");
+    let error = open(&fixture.weights, None).unwrap_err();
+    let message = format!(
+        "{}: expected a description of the model in the metadata (key gatewave.model), got none; \
+         give one beside the file (--model model.json)",
+        fixture.weights.display()
+    );
+    assert_eq!((error.kind(), error.to_string()), model_error(&message));
+}

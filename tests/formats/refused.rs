@@ -1,0 +1,216 @@
+//! Tensors that are not the model's, and descriptions that are wrong.
+
+use gatewave::weights::{Tensor, Tensors, description};
+use serde_json::{Value, json};
+
+use crate::{lstm_tensors, model_error, refusal, tensor, tensors, weights_error};
+
+#[test]
+fn a_gru_read_as_an_lstm_is_recognised() {
+    let mut given = lstm_tensors();
+    given.insert("lstm.weight_hh_l1", tensor(&[12, 4]));
+    let message = "layer 0 lstm: lstm.weight_hh_l1: expected [16, 4] (4 gates × 4), got [12, 4]; \
+                   12 = 3 × 4: is this a GRU?";
+    assert_eq!(refusal(json!([{"type": "lstm", "weights": "lstm."}]), given), weights_error(message));
+}
+
+#[test]
+fn an_lstm_read_as_an_rnn_is_recognised() {
+    let message = "layer 0 rnn: lstm.weight_ih_l0: expected [4, 6], got [16, 6]; 16 = 4 × 4: is this an LSTM?";
+    assert_eq!(refusal(json!([{"type": "rnn", "weights": "lstm."}]), lstm_tensors()), weights_error(message));
+}
+
+#[test]
+fn a_transposed_matrix_is_recognised() {
+    let mut given = lstm_tensors();
+    given.insert("lstm.weight_ih_l1", tensor(&[4, 16]));
+    let message = "layer 0 lstm: lstm.weight_ih_l1: expected [16, 4] (4 gates × 4), got [4, 16]; is it transposed?";
+    assert_eq!(refusal(json!([{"type": "lstm", "weights": "lstm."}]), given), weights_error(message));
+}
+
+#[test]
+fn a_bias_of_the_wrong_length_is_refused() {
+    let given = tensors(&[("fc.weight", &[2, 3]), ("fc.bias", &[3])]);
+    let message = "layer 0 linear: fc.bias: expected [2], got [3]";
+    assert_eq!(refusal(json!([{"type": "linear", "weights": "fc."}]), given), weights_error(message));
+}
+
+#[test]
+fn a_matrix_of_three_axes_is_refused() {
+    let given = tensors(&[("fc.weight", &[2, 3, 1])]);
+    let message = "layer 0 linear: fc.weight: expected a matrix, got [2, 3, 1]";
+    assert_eq!(refusal(json!([{"type": "linear", "weights": "fc."}]), given), weights_error(message));
+}
+
+#[test]
+fn a_missing_tensors_error_tells_the_prefix_of_the_file() {
+    let given: Tensors = lstm_tensors().iter().map(|(name, t)| (format!("module.{name}"), t.clone())).collect();
+    let sizes = json!([{"type": "lstm", "input_size": 6, "hidden_size": 4, "num_layers": 2, "weights": "lstm."}]);
+    let message = "layer 0 lstm: lstm.weight_ih_l0: expected a tensor of that name, got none; \
+                   there is module.lstm.weight_ih_l0; set \"weights\": \"module.lstm.\"";
+    assert_eq!(refusal(sizes, given.clone()), weights_error(message));
+    let message = "layer 0 lstm: input_size: left out, and there is no weight_ih_l0 to tell it; \
+                   there is module.lstm.weight_ih_l0; set \"weights\": \"module.lstm.\"";
+    assert_eq!(refusal(json!([{"type": "lstm"}]), given), weights_error(message));
+}
+
+#[test]
+fn a_missing_tensors_error_lists_the_layers_it_could_be() {
+    let given = tensors(&[("a.fc.weight", &[1, 2]), ("b.fc.weight", &[1, 2]), ("c.weight", &[1, 2])]);
+    let message = "layer 0 linear: in_features: left out, and there is no fc.weight to tell it; \
+                   there is a.fc.weight, b.fc.weight; set \"weights\" to what stands before weight";
+    assert_eq!(refusal(json!([{"type": "linear", "weights": "fc."}]), given), weights_error(message));
+}
+
+#[test]
+fn a_missing_tensors_error_lists_near_names() {
+    let shapes: [(&str, &[usize]); 3] = [("r.weight_ih_l0", &[3, 2]), ("r.weight_hh_10", &[3, 3]), ("b", &[3])];
+    let layer = json!([{"type": "rnn", "input_size": 2, "hidden_size": 3, "weights": "r."}]);
+    let message = "layer 0 rnn: r.weight_hh_l0: expected a tensor of that name, got none; \
+                   near it, there is r.weight_hh_10, r.weight_ih_l0";
+    assert_eq!(refusal(layer, tensors(&shapes)), weights_error(message));
+}
+
+#[test]
+fn a_missing_tensors_error_says_what_else_there_is() {
+    let layer = json!([{"type": "rnn", "input_size": 2, "hidden_size": 3}]);
+    let given = tensors(&[("a", &[1]), ("b", &[1]), ("c", &[1]), ("d", &[1]), ("e", &[1]), ("f", &[1])]);
+    let missing = "layer 0 rnn: weight_ih_l0: expected a tensor of that name, got none; ";
+    assert_eq!(refusal(layer.clone(), given), weights_error(&format!("{missing}there is a, b, c, d and 2 more")));
+    assert_eq!(refusal(layer, Tensors::new()), weights_error(&format!("{missing}the file holds no tensors")));
+}
+
+#[test]
+fn a_description_that_contradicts_the_tensors_is_refused() {
+    let against = |key: &str, value: Value| {
+        let mut layer = json!({"type": "lstm", "weights": "lstm."});
+        layer[key] = value;
+        refusal(json!([layer]), lstm_tensors())
+    };
+    let cases = [
+        ("hidden_size", json!(5), "5, the tensors say 4 (lstm.weight_hh_l0 [16, 4])"),
+        ("input_size", json!(7), "7, the tensors say 6 (lstm.weight_ih_l0 [16, 6])"),
+        ("num_layers", json!(3), "3, the tensors say 2 (the last is lstm.weight_ih_l1)"),
+        ("num_layers", json!(1), "1, the tensors say 2 (the last is lstm.weight_ih_l1)"),
+        ("bidirectional", json!(true), "true, the tensors say false (there is no lstm.weight_ih_l0_reverse)"),
+        ("bias", json!(false), "false, the tensors say true (lstm.bias_hh_l0)"),
+        ("bias", json!("single"), "\"single\", the tensors say true (lstm.bias_hh_l0)"),
+        ("proj_size", json!(2), "2, the tensors say 0 (there is no lstm.weight_hr_l0)"),
+    ];
+    for (key, value, rest) in cases {
+        assert_eq!(against(key, value), model_error(&format!("layer 0 lstm: {key}: the description says {rest}")));
+    }
+    let linear = json!([{"type": "linear", "in_features": 4, "out_features": 2, "weights": "fc.", "bias": true}]);
+    let message = "layer 0 linear: in_features: the description says 4, the tensors say 3 (fc.weight [2, 3])";
+    assert_eq!(refusal(linear.clone(), tensors(&[("fc.weight", &[2, 3])])), model_error(message));
+    let message = "layer 0 linear: bias: the description says true, the tensors say false (there is no fc.bias)";
+    assert_eq!(refusal(linear, tensors(&[("fc.weight", &[2, 4])])), model_error(message));
+    let embedding = json!([{"type": "embedding", "num_embeddings": 9}]);
+    let message = "layer 0 embedding: num_embeddings: the description says 9, the tensors say 8 (weight [8, 2])";
+    assert_eq!(refusal(embedding, tensors(&[("weight", &[8, 2])])), model_error(message));
+}
+
+#[test]
+fn a_claim_of_more_layers_than_memory_holds_is_refused_at_the_first() {
+    let layer = json!([{"type": "rnn", "input_size": 2, "hidden_size": 3, "num_layers": 2_147_483_647}]);
+    let message = "layer 0 rnn: weight_ih_l0: expected a tensor of that name, got none; the file holds no tensors";
+    assert_eq!(refusal(layer, Tensors::new()), weights_error(message));
+}
+
+#[test]
+fn a_tensor_with_fewer_elements_than_its_shape_is_refused() {
+    let given = Tensors::from_iter([("weight", Tensor { shape: vec![1, 2], data: vec![1.0] })]);
+    let message = "layer 0 linear: weight: expected the elements of [1, 2], got 1";
+    assert_eq!(refusal(json!([{"type": "linear"}]), given), weights_error(message));
+}
+
+#[test]
+fn a_wrong_description_is_refused() {
+    let refusal = |json: &str| {
+        let error = description::from_json(json, &lstm_tensors()).expect_err("this must be refused");
+        (error.kind(), error.to_string())
+    };
+    let cases = [
+        ("{", "expected JSON, got EOF while parsing an object at line 1 column 1"),
+        ("[]", "expected an object, got []"),
+        (r#"{"layers": []}"#, "gatewave: expected 1 (the format's version), got nothing"),
+        (r#"{"gatewave": 2, "layers": []}"#, "gatewave: expected 1 (the format's version), got 2"),
+        (r#"{"gatewave": 1}"#, "layers: expected a list, got nothing"),
+        (r#"{"gatewave": 1, "layers": {}}"#, "layers: expected a list, got {}"),
+        (r#"{"gatewave": 1, "layers": []}"#, "the model has no layers"),
+        (r#"{"gatewave": 1, "batch_first": 1, "layers": []}"#, "batch_first: expected true or false, got 1"),
+        (
+            r#"{"gatewave": 1, "layer": [], "layers": []}"#,
+            "layer: unknown key; the known ones are gatewave, batch_first, vocabulary, layers",
+        ),
+        (
+            r#"{"gatewave": 1, "vocabulary": "ab", "layers": [{"type": "one_hot", "num_classes": 3}]}"#,
+            "vocabulary: expected 3 characters, one for each token, got 2",
+        ),
+    ];
+    for (json, message) in cases {
+        assert_eq!(refusal(json), model_error(message), "{json}");
+    }
+}
+
+#[test]
+fn a_wrong_layer_is_refused() {
+    let cases = [
+        (json!(3), "layer 0: expected an object, got 3"),
+        (
+            json!({}),
+            "layer 0: type: expected one of \"embedding\", \"one_hot\", \"rnn\", \"lstm\", \"gru\", \
+             \"select\", \"linear\", \"activation\", got nothing",
+        ),
+        (
+            json!({"type": "lstmm"}),
+            "layer 0 lstmm: type: expected one of \"embedding\", \"one_hot\", \"rnn\", \"lstm\", \"gru\", \
+             \"select\", \"linear\", \"activation\", got \"lstmm\"",
+        ),
+        (
+            json!({"type": "lstm", "weights": "lstm.", "hiden_size": 4}),
+            "layer 0 lstm: hiden_size: unknown key; the known ones are type, weights, input_size, hidden_size, \
+             num_layers, proj_size, bidirectional, bias",
+        ),
+        (
+            json!({"type": "lstm", "weights": "lstm.", "nonlinearity": "tanh"}),
+            "layer 0 lstm: nonlinearity: unknown key; the known ones are type, weights, input_size, hidden_size, \
+             num_layers, proj_size, bidirectional, bias",
+        ),
+        (json!({"type": "lstm", "hidden_size": "4"}), "layer 0 lstm: hidden_size: expected a whole number, got \"4\""),
+        (json!({"type": "lstm", "hidden_size": -4}), "layer 0 lstm: hidden_size: expected a whole number, got -4"),
+        (
+            json!({"type": "lstm", "bias": "double"}),
+            "layer 0 lstm: bias: expected one of true, false, \"single\", got \"double\"",
+        ),
+        (
+            json!({"type": "rnn", "nonlinearity": "elu"}),
+            "layer 0 rnn: nonlinearity: expected one of \"tanh\", \"relu\", got \"elu\"",
+        ),
+        (
+            json!({"type": "select", "what": "first"}),
+            "layer 0 select: what: expected one of \"all_steps\", \"last_step\", \"final_hidden\", got \"first\"",
+        ),
+        (
+            json!({"type": "select"}),
+            "layer 0 select: what: expected one of \"all_steps\", \"last_step\", \"final_hidden\", got nothing",
+        ),
+        (
+            json!({"type": "activation", "activation": "elu"}),
+            "layer 0 activation: activation: expected one of \"linear\", \"sigmoid\", \"tanh\", \"relu\", \"softmax\", \
+             \"log_softmax\", got \"elu\"",
+        ),
+        (
+            json!({"type": "one_hot"}),
+            "layer 0 one_hot: num_classes: left out, and neither a vocabulary nor the next layer tells it",
+        ),
+        (json!({"type": "one_hot", "num_classes": 0}), "layer 0 one_hot: num_classes: expected at least 1, got 0"),
+        (
+            json!({"type": "gru", "input_size": 2, "hidden_size": 4, "proj_size": 2}),
+            "layer 0 gru: proj_size: only an lstm has a projection",
+        ),
+    ];
+    for (layer, message) in cases {
+        assert_eq!(refusal(json!([layer]), lstm_tensors()), model_error(message), "{layer}");
+    }
+}
