@@ -13,7 +13,12 @@ const BYTES: u64 = 4 * ELEMS as u64;
 
 /// `output = relu(… relu(input))` in `count` dispatches, by way of two scratch slots.
 fn chain(count: usize) -> Plan {
-    let slot = |name: &str, kind| Slot { name: name.to_owned(), dims: vec![ROWS as usize, UNITS as usize], bytes: BYTES, kind };
+    let slot = |name: &str, kind| Slot {
+        name: name.to_owned(),
+        dims: vec![ROWS as usize, UNITS as usize],
+        bytes: BYTES,
+        kind,
+    };
     let window = |slot| Window { slot, offset: 0, bytes: BYTES };
     let step = |index: usize| {
         let source = if index == 0 { 0 } else { 1 + (index - 1) % 2 };
