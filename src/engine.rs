@@ -25,7 +25,7 @@ use crate::layout::Layout;
 use crate::model::Model;
 use crate::pack::pack;
 use crate::plan::tune::Tuning;
-use crate::plan::{FeedData, Limits, Plan, Shape, check, lower};
+use crate::plan::{FeedData, Limits, Plan, Shape, lower};
 use crate::weights::Weights;
 
 use cache::Cache;
@@ -63,6 +63,7 @@ pub struct Engine {
     layout: Layout,
     executor: Executor,
     limits: Limits,
+    tuning: Tuning,
     device: DeviceInfo,
     plans: Mutex<Cache<Shape, Arc<Plan>>>,
 }
@@ -129,8 +130,8 @@ impl Engine {
         let packed = pack(weights, &model, &layout)?;
         let (executor, device) = Executor::open(&options.device, packed).await?;
         log::info!("device {device}: {}", device.reason());
-        let limits = executor.limits();
-        Ok(Self { model, layout, executor, limits, device, plans: Mutex::new(Cache::new(PLANS)) })
+        let (limits, tuning) = (executor.limits(), Tuning::of(executor.target()));
+        Ok(Self { model, layout, executor, limits, tuning, device, plans: Mutex::new(Cache::new(PLANS)) })
     }
 
     /// What the model gives for `input`, and its final states.
@@ -244,10 +245,7 @@ impl Engine {
     }
 
     fn lower(&self, shape: Shape) -> Result<Plan> {
-        let tuning = Tuning::of(self.executor.target());
-        let plan = lower::lower(&self.model, &self.layout, shape, &self.limits, &tuning)?;
-        check::check(&plan, &self.limits)?;
-        Ok(plan)
+        lower::lower(&self.model, &self.layout, shape, &self.limits, &self.tuning)
     }
 
     /// Why one sequence does not fit, and how long a sequence would.

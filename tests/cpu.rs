@@ -7,7 +7,7 @@ use support::executor;
 
 #[test]
 fn every_case_of_the_table_gives_the_truth() {
-    executor::table(&Device::Cpu);
+    executor::table(&Device::Cpu, None);
 }
 
 #[test]

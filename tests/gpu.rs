@@ -10,11 +10,18 @@ mod runs;
 #[path = "gpu/slots.rs"]
 mod slots;
 
+use gatewave::plan::tune::Target;
 use support::executor::{self, adapter};
 
 #[test]
 fn every_case_of_the_table_gives_the_truth() {
-    executor::table(&adapter());
+    executor::table(&adapter(), None);
+}
+
+/// On a software adapter the tiles of a GPU, with its slices of the depth, would otherwise never run.
+#[test]
+fn every_case_of_the_table_gives_the_truth_with_the_tiles_of_a_gpu() {
+    executor::table(&adapter(), Some(Target::Gpu));
 }
 
 #[test]

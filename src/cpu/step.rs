@@ -242,8 +242,9 @@ impl<R: Rule> Epilogue for Share<'_, R> {
             }
         }
         if side.live.is_some_and(|live| live[row] == 0) {
-            if R::HELD[0] {
-                first.copy_from_slice(states[0]);
+            match R::HELD[0] {
+                true => first.copy_from_slice(states[0]),
+                false => first.fill(0.0),
             }
             if R::HELD[1] && R::GIVES == 2 {
                 second.copy_from_slice(states[1]);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::call::{Call, Input};
 use crate::error::Result;
 use crate::plan::Plan;
+use crate::plan::tune::{Target, Tuning};
 
 #[cfg(feature = "gpu")]
 use super::Device;
@@ -32,7 +33,7 @@ impl Engine {
         let mut engine = Self::with_options(model, weights, Options { device: Device::Cpu, precision })?;
         let packed = pack(weights, &engine.model, &engine.layout)?;
         (engine.executor, engine.device) = executor::block_on(Executor::validator(packed))?;
-        engine.limits = engine.executor.limits();
+        (engine.limits, engine.tuning) = (engine.executor.limits(), Tuning::of(engine.executor.target()));
         Ok(engine)
     }
 
@@ -48,8 +49,16 @@ impl Engine {
         let mut engine = Self::with_options(model, weights, Options { device: Device::Cpu, precision })?;
         let packed = pack(weights, &engine.model, &engine.layout)?;
         (engine.executor, engine.device) = executor::block_on(Executor::alone(&device, packed))?;
-        engine.limits = engine.executor.limits();
+        (engine.limits, engine.tuning) = (engine.executor.limits(), Tuning::of(engine.executor.target()));
         Ok(engine)
+    }
+
+    /// The same engine with its plans made for another kind of device: a GPU's tiles on a software adapter.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn tuned_for(mut self, target: Target) -> Self {
+        self.tuning = Tuning::of(target);
+        self
     }
 
     /// The contents of every float slot of the plans that `input` runs through, by name, after the last dispatch: for

@@ -39,8 +39,8 @@ const PROJECT: Declaration = Declaration {
 /// For b < batch, i < panels: `r = hidden[source_z][b][d·depth ..][..depth] · weights + bias`,
 /// `x = gates[gates_z][b][panel + i]`, `s = (hidden[source_z][b][d·units + n], memory[memory_in][b][d·units + n])`,
 /// `s' = cell_update(x, r, s)`; where `live[live_z][b]` is 0, `s' = s`. Then `hidden[target_z][b][d·units + n] = s'_0` and
-/// `memory[memory_out][b][d·units + n] = s'_1`. Projected: `s'_0` goes to `memory[MEMORY_UNPROJECTED]` instead,
-/// `hidden` is only read, and its rows have `directions · depth` elements.
+/// `memory[memory_out][b][d·units + n] = s'_1`. Projected: `s'_0`, 0 in dead rows, goes to `memory[MEMORY_UNPROJECTED]`
+/// instead, `hidden` is only read, and its rows have `directions · depth` elements.
 const STEP: Declaration = Declaration {
     name: "step",
     bindings: &[

@@ -96,7 +96,8 @@ fn a_device_lost_in_mid_run_is_an_error_and_never_a_wrong_result() {
         thread::sleep(Duration::from_millis(300));
         engine.lose();
         for run in runs {
-            assert_eq!(run.join().unwrap().kind(), ErrorKind::Lost);
+            let error = run.join().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Lost, "{error}");
         }
     });
     assert_eq!(engine.run(&input).unwrap_err().kind(), ErrorKind::Lost);

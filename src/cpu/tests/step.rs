@@ -132,7 +132,7 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                             }
                         };
                         if case.program.states == StateKind::Projected {
-                            expected.push(("memory", own(MEMORY_UNPROJECTED), new));
+                            expected.push(("memory", own(MEMORY_UNPROJECTED), if dead { 0.0 } else { new }));
                         } else {
                             expected.push(("hidden", own(target), if dead { h() } else { new }));
                         }
