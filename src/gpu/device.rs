@@ -92,7 +92,7 @@ impl Device {
             let (validation, memory, internal) = (popped.0.await, popped.1.await, popped.2.await);
             self.check().map_err(|error| error.at(place))?;
             match memory.or(internal).or(validation) {
-                Some(error) => Err(ours(error).at(place).at(&self.info.name)),
+                Some(error) => Err(self.blame(ours(error).at(place).at(&self.info.name))),
                 None => Ok(value),
             }
         }
@@ -124,6 +124,16 @@ impl Device {
             return Err(self.lost(why));
         }
         lock(&self.faults.uncaptured).take().map_or(Ok(()), |error| Err(error.at(&self.info.name)))
+    }
+
+    /// `error`, or the loss of the device where that is behind it: what belongs to a lost device is invalid, and wgpu says
+    /// so before it tells of the loss, which it does only when polled.
+    pub(super) fn blame(&self, error: Error) -> Error {
+        let polled = std::panic::AssertUnwindSafe(|| self.device.poll(wgpu::PollType::Poll));
+        if std::panic::catch_unwind(polled).is_err() {
+            self.faults.lose(REPORTED_LOST.to_owned());
+        }
+        self.faults.lost.get().map_or(error, |why| self.lost(why))
     }
 
     /// Whether the device is known to be lost.
@@ -173,9 +183,13 @@ impl Device {
 
     /// Destroys the device, as a driver's crash does.
     pub(super) fn lose(&self) {
+        self.faults.lose("it was destroyed".to_owned());
         self.device.destroy();
     }
 }
+
+/// What wgpu 30 panics with in `Device::poll`, in our words.
+const REPORTED_LOST: &str = "the driver reports it lost";
 
 /// Blocks until `submission` is done.
 ///
@@ -190,7 +204,7 @@ fn poll(device: &wgpu::Device, faults: &Faults, name: &str, submission: &wgpu::S
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(wgpu::PollError::Timeout)) => log::debug!("{name}: still computing"),
             Ok(Err(error)) => faults.lose(format!("the work was not taken: {error}")),
-            Err(_) => faults.lose("the driver reports it lost".to_owned()),
+            Err(_) => faults.lose(REPORTED_LOST.to_owned()),
         }
         if let Some(why) = faults.lost.get() {
             return Err(lost(name, why));

@@ -172,7 +172,7 @@ impl Gpu {
         self.device.wait(submission, wait).await?;
         landing.landed(&self.device).await?;
         let compute_us = watch.lap_us();
-        let (reads, device_us) = bound.read(&self.device.queue)?;
+        let (reads, device_us) = bound.read(&self.device.queue).map_err(|error| self.device.blame(error))?;
         // What was reported while the device computed belongs to this run.
         self.device.check()?;
         let timings = Timings { upload_us, compute_us, readback_us: watch.lap_us(), device_us };
