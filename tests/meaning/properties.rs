@@ -71,14 +71,14 @@ fn rows_of_a_batch_are_independent() {
 #[test]
 fn padding_and_holes_change_no_live_step() {
     let mut x = noise(&[TIME, BATCH, 6], 0);
-    let live = Array2::from_shape_fn((TIME, BATCH), |(t, b)| match b {
+    let live = Array2::from_shape_fn((BATCH, TIME), |(b, t)| match b {
         0 => t < 3,
         1 => t >= 2,
         2 => t % 2 == 0,
         3 => t != 4,
         _ => true,
     });
-    for ((t, b), _) in live.indexed_iter().filter(|(_, live)| !**live) {
+    for ((b, t), _) in live.indexed_iter().filter(|(_, live)| !**live) {
         x.slice_mut(s![t, b, ..]).fill(f32::NAN);
     }
     for (stack, weights) in stacks() {
@@ -86,12 +86,12 @@ fn padding_and_holes_change_no_live_step() {
         let input = Input::features(x.clone()).mask(live.clone()).states(states.clone());
         let all = oracle::run(&model(&stack), &weights, &input).unwrap();
         for b in 0..BATCH {
-            let steps: Vec<usize> = (0..TIME).filter(|&t| live[[t, b]]).collect();
+            let steps: Vec<usize> = (0..TIME).filter(|&t| live[[b, t]]).collect();
             let own = row(&x, b).select(Axis(0), &steps);
             let input = Input::features(own).states(row_states(&states, b));
             let alone = oracle::run(&model(&stack), &weights, &input).unwrap();
             assert_row(&all, b, &alone, &steps);
-            for t in (0..TIME).filter(|&t| !live[[t, b]]) {
+            for t in (0..TIME).filter(|&t| !live[[b, t]]) {
                 assert!(all.output.slice(s![t, b, ..]).iter().all(|&y| y == 0.0));
             }
         }
@@ -102,7 +102,7 @@ fn padding_and_holes_change_no_live_step() {
 fn lengths_are_the_mask_of_each_rows_first_steps() {
     let x = noise(&[TIME, BATCH, 6], 0);
     let lengths = [3, 7, 0, 1, 5];
-    let live = Array2::from_shape_fn((TIME, BATCH), |(t, b)| t < lengths[b]);
+    let live = Array2::from_shape_fn((BATCH, TIME), |(b, t)| t < lengths[b]);
     for (stack, weights) in stacks() {
         let run =
             |input: Input| oracle::run(&model(&stack), &weights, &input.states(states_for(&stack, BATCH))).unwrap();
