@@ -180,7 +180,12 @@ fn recurrent(name: &str, mut keys: Keys, under: &Under<'_>) -> Result<LayerKind>
     let seen = seen.as_ref();
     let size = |key, said, seen| agree(key, said, seen, usize::clone);
     let bias_word = |bias: &Bias| bias_json(*bias);
-    let untold = |key, part| move || under.untold(key, &cell_tensor(part, 0, Way::Forward));
+    let untold = |key, part| {
+        move || match under.lacks_only_hidden() {
+            true => under.untold("hidden_size", &cell_tensor(Part::WH, 0, Way::Forward)),
+            false => under.untold(key, &cell_tensor(part, 0, Way::Forward)),
+        }
+    };
     Ok(LayerKind::Recurrent(Recurrent {
         cell,
         input_size: size("input_size", input_size, seen.map(|s| s.input_size.clone()))?

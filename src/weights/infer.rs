@@ -66,6 +66,7 @@ impl Under<'_> {
             None => (state_size, Seen::new(0, self.absent(&name(Part::WR)))),
         };
         let layers = (1..).take_while(|&l| self.has(&cell_tensor(Part::WX, l, Way::Forward))).count() + 1;
+        self.no_layer_past(layers)?;
         let last = cell_tensor(Part::WX, layers - 1, Way::Forward);
         let direction = self.either(&cell_tensor(Part::WX, 0, Way::Reverse), Direction::Both, Direction::Forward);
         let bias = match (self.has(&name(Part::BX)), self.has(&name(Part::BH))) {
@@ -75,6 +76,25 @@ impl Under<'_> {
         };
         let num_layers = Seen::new(layers, format!("the last is {}{last}", self.prefix));
         Ok(Some(SeenStack { input_size, hidden_size, num_layers, direction, bias, proj_size }))
+    }
+
+    /// Refuses tensors of a layer past the first gap: a file that lost a layer must not be read as a shallower one.
+    fn no_layer_past(&self, layers: usize) -> Result<()> {
+        let stem = format!("{}weight_ih_l", self.prefix);
+        let index = |name: &str| name.strip_prefix(&stem)?.trim_end_matches("_reverse").parse::<usize>().ok();
+        match self.tensors.names().find(|name| index(name).is_some_and(|layer| layer >= layers)) {
+            None => Ok(()),
+            Some(stray) => Err(Error::new(
+                ErrorKind::Weights,
+                format!("{stray}: expected {stem}{layers} before it, got none; did the file lose a layer?"),
+            )),
+        }
+    }
+
+    /// Whether the first layer's input product is there and its recurrent product is not.
+    pub(super) fn lacks_only_hidden(&self) -> bool {
+        let there = |part| self.has(&cell_tensor(part, 0, Way::Forward));
+        there(Part::WX) && !there(Part::WH)
     }
 
     /// The bias of a linear layer.

@@ -62,7 +62,8 @@ fn cells(stack: &Recurrent) -> impl Iterator<Item = (usize, Way)> + use<> {
 }
 
 impl Weights {
-    /// The weights of `model`, from tensors with PyTorch's names. Warns of elements that are NaN or infinite.
+    /// The weights of `model`, from tensors with PyTorch's names. Warns of elements that are NaN or infinite, and of
+    /// tensors that no layer uses.
     ///
     /// A tensor that two layers name is used by both.
     ///
@@ -92,7 +93,11 @@ impl Weights {
             });
             assemble(&layer.kind, own.collect())
         });
-        Ok(Self { layers: layers.collect() })
+        let weights = Self { layers: layers.collect() };
+        if let Some(warning) = unused(&tensors) {
+            log::warn!("{warning}");
+        }
+        Ok(weights)
     }
 
     /// The tensors of these weights, with PyTorch's names.
@@ -151,6 +156,15 @@ impl LayerWeights {
             Self::Linear { w, b } => iter::once(matrix(w)).chain(b.as_ref().map(vector)).collect(),
         }
     }
+}
+
+/// What is left of a file after every layer took its tensors, in words: most often a layer that the description forgot.
+fn unused(left: &Tensors) -> Option<String> {
+    const FEW: usize = 4;
+    let names: Vec<_> = left.names().collect();
+    let few = names.iter().take(FEW).copied().collect::<Vec<_>>().join(", ");
+    let more = if names.len() > FEW { ", …" } else { "" };
+    (!names.is_empty()).then(|| format!("tensors that no layer of the model uses: {} ({few}{more})", names.len()))
 }
 
 /// The weights of a layer from its tensors, in the order of [`needed`], their shapes checked.
@@ -263,4 +277,22 @@ fn article(name: &str) -> &'static str {
 
 fn place(index: usize, layer: &Layer) -> String {
     format!("layer {index} {}", layer.kind.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_that_no_layer_uses_are_counted_and_a_few_are_named() {
+        let left = |names: &[&str]| -> Tensors {
+            let tensor = Tensor { shape: vec![1], data: vec![0.0] };
+            names.iter().map(|name| ((*name).to_owned(), tensor.clone())).collect()
+        };
+        assert_eq!(unused(&left(&[])), None);
+        let two = unused(&left(&["head.bias", "head.weight"])).unwrap();
+        assert_eq!(two, "tensors that no layer of the model uses: 2 (head.bias, head.weight)");
+        let five = unused(&left(&["a", "b", "c", "d", "e"])).unwrap();
+        assert_eq!(five, "tensors that no layer of the model uses: 5 (a, b, c, d, …)");
+    }
 }

@@ -81,6 +81,27 @@ fn a_missing_tensors_error_says_what_else_there_is() {
 }
 
 #[test]
+fn a_stack_that_lost_a_layer_is_not_read_as_a_shallower_one() {
+    let renamed = |name: &str| name.replace("_l1", "_l3");
+    let given: Tensors = lstm_tensors().iter().map(|(name, t)| (renamed(name), t.clone())).collect();
+    let message = "layer 0 lstm: lstm.weight_ih_l3: expected lstm.weight_ih_l1 before it, got none; \
+                   did the file lose a layer?";
+    assert_eq!(refusal(json!([{"type": "lstm", "weights": "lstm."}]), given), weights_error(message));
+}
+
+#[test]
+fn a_missing_recurrent_product_is_named() {
+    let given: Tensors = lstm_tensors()
+        .iter()
+        .filter(|(name, _)| *name != "lstm.weight_hh_l0")
+        .map(|(name, t)| (name.to_owned(), t.clone()))
+        .collect();
+    let (_, message) = refusal(json!([{"type": "lstm", "weights": "lstm."}]), given);
+    let start = "layer 0 lstm: hidden_size: left out, and there is no lstm.weight_hh_l0 to tell it; ";
+    assert!(message.starts_with(start), "{message}");
+}
+
+#[test]
 fn a_description_that_contradicts_the_tensors_is_refused() {
     let against = |key: &str, value: Value| {
         let mut layer = json!({"type": "lstm", "weights": "lstm."});

@@ -3,7 +3,7 @@
 //! Turns arguments into the library's own nouns; decides nothing.
 
 use std::env::{self, VarError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use gatewave::{Device, DeviceInfo, Engine, Error, ErrorKind, Model, Options, Result, Weights, weights};
@@ -33,6 +33,11 @@ pub(crate) struct MaybeModelArgs {
 }
 
 impl ModelArgs {
+    /// The files of the model.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(self.path.as_path()).chain(self.description.as_deref())
+    }
+
     /// Reads the model.
     pub(crate) fn open(&self) -> Result<(Model, Weights)> {
         weights::open(&self.path, self.description.as_deref())
@@ -77,7 +82,11 @@ impl DeviceArgs {
 fn by_default(value: Result<String, VarError>) -> Result<Device> {
     match value {
         Ok(name) if name.trim().is_empty() => Ok(Device::Auto),
-        Ok(name) => name.parse(),
+        Ok(name) => name.parse().inspect(|device| {
+            if let Device::Named(name) = device {
+                note(format_args!("device `{name}` is asked for by {ADAPTER}"));
+            }
+        }),
         Err(VarError::NotPresent) => Ok(Device::Auto),
         Err(VarError::NotUnicode(name)) => Err(Error::new(
             ErrorKind::Device,

@@ -114,7 +114,12 @@ fn report(error: &Error) -> ExitCode {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // The GPU stack warns about optional features that a device lacks: of interest to those who ask (`RUST_LOG`).
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error,gatewave=warn")).init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error,gatewave=warn"))
+        .format(|line, record| match record.level() {
+            log::Level::Warn => writeln!(line, "warning: {}", record.args()),
+            level => writeln!(line, "{}: {}", level.as_str().to_lowercase(), record.args()),
+        })
+        .init();
     match execute(&cli.command, &mut io::stdout().lock()) {
         Ok(Verdict::Done) | Err(Stop::NobodyReads) => ExitCode::SUCCESS,
         Ok(Verdict::Different) => ExitCode::from(1),

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gatewave::{Cell, Error, ErrorKind, Input, Model, Output, Result, States};
 use ndarray::ArrayD;
@@ -36,6 +36,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
+    spare(args.model.files().chain(args.input.iter().map(PathBuf::as_path)), &args.output)?;
     let destinations = destinations(&args.input, &args.output)?;
     let device = args.device.device()?;
     let (model, weights) = args.model.open()?;
@@ -54,6 +55,18 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         }
     }
     Ok(Verdict::Done)
+}
+
+/// Refuses an output that is one of the files that are read: trained weights are not to be written over.
+fn spare<'a>(read: impl Iterator<Item = &'a Path>, outputs: &[PathBuf]) -> Result<()> {
+    let read: HashSet<_> = read.filter_map(|path| path.canonicalize().ok()).collect();
+    match outputs.iter().find(|output| output.canonicalize().is_ok_and(|path| read.contains(&path))) {
+        None => Ok(()),
+        Some(output) => Err(Error::new(
+            ErrorKind::Io,
+            format!("--output: expected a file of its own, got {}, which is read in this call", output.display()),
+        )),
+    }
 }
 
 /// Opens every output before any work, so that none is done in vain.
