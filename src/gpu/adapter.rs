@@ -139,7 +139,7 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
 /// wgpu's limits as a plan's.
 ///
 /// The iterations of loops are no limit of wgpu's. They are the same for all, though only some drivers fail past
-/// them: a dispatch that is kept below stays clear of the two seconds after which desktop drivers kill one.
+/// them: so no list of such drivers has to be kept.
 pub(super) fn limits(limits: &wgpu::Limits) -> Limits {
     Limits {
         binding_bytes: limits.max_storage_buffer_binding_size,
