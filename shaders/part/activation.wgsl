@@ -1,6 +1,11 @@
 // Activations, four units at a time, with error bounds that do not depend on the driver's exp and tanh:
 // Metal's tanh gave 0 and NaN for large arguments, and a fast exp made LSTM units collapse.
 
+// NaN where x is NaN, y elsewhere: min, max and clamp may drop a NaN, and a wrong weight must show.
+fn keep_nan(x: vec4<f32>, y: vec4<f32>) -> vec4<f32> {
+    return select(y, x, (bitcast<vec4<u32>>(x) & vec4(0x7fffffffu)) > vec4(0x7f800000u));
+}
+
 // exp(x), x clamped to [-87, 88]: x = n ln 2 + r with |r| <= 0.35, e^r by its series to r^7 (relative error 2e-7).
 fn exp_bounded(x: vec4<f32>) -> vec4<f32> {
     let clamped = clamp(x, vec4(-87.0), vec4(88.0));
@@ -8,7 +13,7 @@ fn exp_bounded(x: vec4<f32>) -> vec4<f32> {
     let r = (clamped - n * 0.693359375) + n * 2.12194440e-4;
     let series = 1.0 + r * (1.0 + r * (0.5 + r * (0.16666667 + r * (0.041666667 + r * (0.0083333333
         + r * (0.0013888889 + r * 1.984127e-4))))));
-    return series * bitcast<vec4<f32>>((vec4<i32>(n) + 127) << vec4(23u));
+    return keep_nan(x, series * bitcast<vec4<f32>>((vec4<i32>(n) + 127) << vec4(23u)));
 }
 
 fn sigmoid(x: vec4<f32>) -> vec4<f32> {
@@ -24,5 +29,5 @@ fn hyperbolic_tangent(x: vec4<f32>) -> vec4<f32> {
 }
 
 fn relu(x: vec4<f32>) -> vec4<f32> {
-    return max(x, vec4(0.0));
+    return keep_nan(x, max(x, vec4(0.0)));
 }
