@@ -376,9 +376,13 @@ fn an_array_of_a_type_that_is_not_read_is_refused_with_its_type() {
 fn a_nan_among_the_weights_is_warned_of_by_its_name_and_carried_on() {
     let folder = Folder::new("nan");
     let reals = |shape: &[usize], values: &[f32]| Array::F32(ArrayD::from_shape_vec(shape, values.to_vec()).unwrap());
-    let (weights, description, input) = (folder.path("w.safetensors"), folder.path("m.json"), folder.path("x.safetensors"));
+    let (weights, description, input) =
+        (folder.path("w.safetensors"), folder.path("m.json"), folder.path("x.safetensors"));
     let w = reals(&[2, 3], &[1.0, 2.0, 3.0, 4.0, f32::NAN, 6.0]);
-    write_tensors(&weights, &BTreeMap::from([("fc.weight".to_owned(), w), ("fc.bias".to_owned(), reals(&[2], &[0.5; 2]))]));
+    write_tensors(
+        &weights,
+        &BTreeMap::from([("fc.weight".to_owned(), w), ("fc.bias".to_owned(), reals(&[2], &[0.5; 2]))]),
+    );
     fs::write(&description, r#"{"gatewave": 1, "layers": [{"type": "linear", "weights": "fc."}]}"#).unwrap();
     write_tensors(&input, &BTreeMap::from([("x".to_owned(), reals(&[1, 1, 3], &[1.0; 3]))]));
     let ran = gatewave(["run", &weights, "--model", &description, "--input", &input]);

@@ -2,9 +2,10 @@
 
 use gatewave::conformance::{Tolerance, compare};
 use gatewave::{
-    Device, Embedding, ErrorKind, Gru, Input, LayerWeights, Linear, Lstm, Model, OneHot, Output, Precision, Rnn, Weights,
+    Device, Embedding, ErrorKind, Gru, Input, LayerWeights, Linear, Lstm, Model, OneHot, Output, Precision, Rnn,
+    Weights,
 };
-use ndarray::{Array2, s};
+use ndarray::{Array1, Array2, s};
 
 use crate::runs::{assert_near, engine};
 use crate::support::executor::{self, adapter};
@@ -46,7 +47,7 @@ fn a_dispatch_whose_loops_come_near_the_limit_gives_the_cpus_numbers() {
         // A loop that stopped before its last sixteen turns is no accident away.
         let [LayerWeights::Linear { w, .. }] = &weights.layers[..] else { panic!("one linear layer") };
         let last = depth - 64;
-        let missing = w.slice(s![.., last..]).dot(&x.slice(s![0, 0, last..]));
+        let missing: Array1<f32> = w.slice(s![.., last..]).dot(&x.slice(s![0, 0, last..]));
         let early = &want - &missing.broadcast(want.shape()).unwrap();
         let stopped = compare(early.view(), want.mapv(f64::from).view(), tolerance).unwrap();
         assert!(stopped.used > 10.0, "{stopped}");
