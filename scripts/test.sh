@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# All tests: the library without a GPU, everything on lavapipe, and what runs on an adapter once more on SwiftShader.
+# All tests: the library without a GPU, everything on lavapipe, what runs on an adapter once more on SwiftShader, and
+# the conformance table on both as a user runs it.
 # Installs the two software adapters first where they are missing. Ends with status 0 if all is well.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,8 +15,9 @@ swiftshader=$(swiftshader_icd)
 say() { printf '\n== %s\n' "$*"; }
 cargo_test() { cargo test --release --locked "$@"; }
 
-say "without a GPU: the library alone"
-cargo check --release --locked --no-default-features --lib
+say "without a GPU: the library alone, and the command line"
+cargo_test --no-default-features --lib
+cargo check --release --locked --no-default-features --features cli
 
 say "adapters"
 cargo build --release --locked --bin gatewave
@@ -27,6 +29,9 @@ say "all tests, on lavapipe"
 on_adapter "$lavapipe" llvmpipe cargo_test --lib --bins --tests
 say "the examples in the documentation"
 on_adapter "$lavapipe" llvmpipe cargo_test --doc
+say "gatewave verify, on both"
+on_adapter "$lavapipe" llvmpipe "$gatewave" verify
+on_adapter "$swiftshader" swiftshader "$gatewave" verify
 say "the tests of an adapter, on SwiftShader"
 on_adapter "$swiftshader" swiftshader cargo_test --test gpu
 

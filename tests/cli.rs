@@ -1,11 +1,12 @@
 //! The command line as its users meet it: results, messages, exit statuses, and what goes to which stream.
 //!
-//! Runs the built binary on the CPU; knows nothing of the library.
+//! Runs the built binary, on the CPU unless a test says otherwise; knows nothing of the library.
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod support;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,7 +14,7 @@ use std::process::{Command, Stdio};
 use ndarray::ArrayD;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
-use support::fixtures::{self, Array};
+use support::fixtures::{self, Array, Fixture};
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/shakespeare/shakespeare.safetensors");
 
@@ -25,8 +26,19 @@ struct Ran {
     err: String,
 }
 
-fn gatewave<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
-    let output = command().args(args).output().expect("the binary starts");
+/// Runs it on the CPU.
+fn gatewave<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
+    run(command().args(args))
+}
+
+/// Runs it on the adapter that the environment names.
+#[cfg(feature = "gpu")]
+fn gatewave_on_adapter<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
+    run(command().env("GATEWAVE_ADAPTER", support::executor::adapter_name()).args(args))
+}
+
+fn run(command: &mut Command) -> Ran {
+    let output = command.output().expect("the binary starts");
     Ran {
         status: output.status.code().expect("it exits by itself"),
         out: String::from_utf8(output.stdout).expect("UTF-8"),
@@ -129,33 +141,51 @@ fn assert_close(name: &str, got: &ArrayD<f64>, want: &ArrayD<f64>, atol: f64, rt
 }
 
 /// Runs a golden case from its files and compares every tensor that comes out.
-fn run_fixture(id: &str) {
-    let fixture = fixtures::one(id);
-    let folder = Folder::new(id);
+fn run_fixture(fixture: &Fixture, device: &str) {
+    let folder = Folder::new(&format!("{device}-{}", fixture.id));
     let (description, input, output) =
         (folder.path("model.json"), folder.path("in.safetensors"), folder.path("out.safetensors"));
     fs::write(&description, &fixture.description_json).unwrap();
     write_tensors(&input, &fixture.inputs);
     let weights = fixture.weights.to_str().unwrap();
-    let ran = gatewave(["run", weights, "--model", &description, "--input", &input, "--output", &output]);
+    let files = ["run", weights, "--model", &description, "--input", &input, "--output", &output];
+    let ran = run(command().args(files).args(["--device", device]));
     assert!(ran.err.starts_with("device: "), "{ran:?}");
+    assert_eq!(ran.err.starts_with("device: CPU"), device == "cpu", "{ran:?}");
     assert_eq!(ran.done(), "", "with --output nothing is printed");
     let got = read_tensors(&output);
     for (name, want) in &fixture.wanted {
-        assert_close(name, &got[name], want, fixture.atol, fixture.rtol);
+        let name = if name == "logits" { "output" } else { name };
+        assert_close(&format!("{} {name}", fixture.id), &got[name], want, fixture.atol, fixture.rtol);
     }
     assert_eq!(got.len(), fixture.wanted.len(), "{:?}", got.keys());
     assert_eq!(folder.names(), ["in.safetensors", "model.json", "out.safetensors"], "no temporary file is left");
 }
 
 #[test]
-fn run_gives_what_pytorch_gives_for_a_packed_projected_bidirectional_lstm() {
-    run_fixture("pt_os_lstm_proj_bi2");
+fn run_gives_what_pytorch_gives_for_every_fixture() {
+    fixtures::all().iter().for_each(|fixture| run_fixture(fixture, "cpu"));
 }
 
+/// Every cell, packed and not, projected, both directions, time-major, without a batch, tokens, half precision.
 #[test]
-fn run_gives_what_pytorch_gives_for_a_time_major_gru() {
-    run_fixture("pt_o07_gru");
+#[cfg(feature = "gpu")]
+fn run_on_an_adapter_gives_what_pytorch_gives() {
+    let device = support::executor::adapter_name();
+    for id in [
+        "pt_o00_rnn_relu",
+        "pt_o04_rnn_tanh",
+        "pt_o07_gru",
+        "pt_o09_lstm",
+        "pt_os_lstm_unbatched",
+        "pt_os_lstm_proj_bi2",
+        "pt_os_gru_bf16w",
+        "pt_om_char_lstm",
+        "pt_om_clf_bilstm_packed",
+        "pt_om_clf_rnn_sigmoid",
+    ] {
+        run_fixture(&fixtures::one(id), &device);
+    }
 }
 
 #[test]
@@ -255,9 +285,123 @@ fn a_run_that_fails_keeps_the_file_that_was_there() {
 }
 
 #[test]
+fn an_output_given_twice_is_refused() {
+    let inputs = ["run", MODEL, "--input", "a.npy", "--input", "b.npy"];
+    let error = gatewave(inputs.into_iter().chain(["--output", "c.npy", "--output", "c.npy"])).refused();
+    assert_eq!(error, "--output: c.npy is given twice");
+}
+
+#[test]
+fn a_folder_as_an_output_is_refused() {
+    let folder = Folder::new("folder");
+    let output = folder.path("out.npz");
+    fs::create_dir(&output).unwrap();
+    let error = gatewave(["run", MODEL, "--input", "nowhere.npy", "--output", &output]).refused();
+    assert_eq!(error, format!("{output}: cannot be written: not a regular file"));
+}
+
+/// What the system refuses to whoever runs this is refused, though the folder would let the file be replaced. (It
+/// refuses the superuser nothing.)
+#[test]
+fn an_output_that_may_not_be_written_is_refused_and_kept() {
+    let folder = Folder::new("read-only");
+    let (input, output) = (folder.path("in.safetensors"), folder.path("out.npz"));
+    let ids = ArrayD::from_shape_vec(vec![1, 2], vec![1, 2]).unwrap();
+    write_tensors(&input, &BTreeMap::from([("ids".to_owned(), Array::I64(ids))]));
+    fs::write(&output, "before").unwrap();
+    let mut permissions = fs::metadata(&output).unwrap().permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(&output, permissions).unwrap();
+    let ran = gatewave(["run", MODEL, "--input", &input, "--output", &output]);
+    match fs::OpenOptions::new().append(true).open(&output) {
+        Ok(_) => {
+            assert_eq!(ran.done(), "");
+            assert!(fs::read(&output).unwrap().starts_with(b"PK"), "an archive took its place");
+        }
+        Err(why) => {
+            assert_eq!(ran.refused(), format!("{output}: cannot be written: {why}"));
+            assert_eq!(fs::read_to_string(&output).unwrap(), "before");
+        }
+    }
+    assert_eq!(folder.names(), ["in.safetensors", "out.npz"]);
+}
+
+/// The message about an input file of these bytes, after its name.
+fn refused_input(name: &str, bytes: &[u8]) -> String {
+    let folder = Folder::new(name);
+    let input = folder.path(name);
+    fs::write(&input, bytes).unwrap();
+    let error = gatewave(["run", MODEL, "--input", &input]).refused();
+    error.strip_prefix(&format!("{input}: ")).unwrap_or_else(|| panic!("{error}")).to_owned()
+}
+
+/// A `.safetensors` file of this header and so many bytes of data.
+fn safetensors_of(header: &str, data: usize) -> Vec<u8> {
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; data]].concat()
+}
+
+#[test]
+fn an_input_that_is_cut_off_or_contradicts_itself_is_refused() {
+    let whole = safetensors_of(r#"{"x":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}"#, 24);
+    let hint = "; is this a whole .safetensors file?";
+    for (name, length, what) in [
+        ("header.safetensors", 20, "invalid header length"),
+        ("nothing.safetensors", 0, "header too small"),
+        ("data.safetensors", whole.len() - 1, "incomplete metadata, file not fully covered"),
+    ] {
+        assert_eq!(refused_input(name, &whole[..length]), format!("{what}{hint}"));
+    }
+    let lying = safetensors_of(r#"{"x":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,24]}}"#, 24);
+    let error = refused_input("lying.safetensors", &lying);
+    assert_eq!(error, format!("invalid shape, data type, or offset for tensor{hint}"));
+    let huge = safetensors_of(r#"{"x":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,24]}}"#, 24);
+    let error = refused_input("huge.safetensors", &huge);
+    assert_eq!(error, format!("overflow computing buffer size from shape and/or element type{hint}"));
+    let text = refused_input("text.npy", b"1.0, 2.0");
+    assert!(!text.is_empty(), "{text}");
+}
+
+#[test]
+fn an_array_of_a_type_that_is_not_read_is_refused_with_its_type() {
+    let header = "{'descr': '<c8', 'fortran_order': False, 'shape': (1, 2), }\n";
+    let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+    let file = [b"\x93NUMPY\x01\x00".as_slice(), &length, header.as_bytes(), &[0; 16]].concat();
+    let error = refused_input("complex.npy", &file);
+    assert_eq!(error, "expected floats, integers or booleans, got type '<c8'");
+    let eighths = safetensors_of(r#"{"x":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}}"#, 2);
+    assert_eq!(refused_input("f8.safetensors", &eighths), "tensor x: type F8_E4M3 is not read");
+}
+
+#[test]
+fn a_nan_among_the_weights_is_warned_of_by_its_name_and_carried_on() {
+    let folder = Folder::new("nan");
+    let reals = |shape: &[usize], values: &[f32]| Array::F32(ArrayD::from_shape_vec(shape, values.to_vec()).unwrap());
+    let (weights, description, input) =
+        (folder.path("w.safetensors"), folder.path("m.json"), folder.path("x.safetensors"));
+    let w = reals(&[2, 3], &[1.0, 2.0, 3.0, 4.0, f32::NAN, 6.0]);
+    write_tensors(
+        &weights,
+        &BTreeMap::from([("fc.weight".to_owned(), w), ("fc.bias".to_owned(), reals(&[2], &[0.5; 2]))]),
+    );
+    fs::write(&description, r#"{"gatewave": 1, "layers": [{"type": "linear", "weights": "fc."}]}"#).unwrap();
+    write_tensors(&input, &BTreeMap::from([("x".to_owned(), reals(&[1, 1, 3], &[1.0; 3]))]));
+    let ran = gatewave(["run", &weights, "--model", &description, "--input", &input]);
+    let warnings: Vec<_> = ran.err.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(warnings.len(), 1, "{ran:?}");
+    assert!(warnings[0].ends_with("fc.weight: 1 of 6 elements is NaN or infinite"), "{ran:?}");
+    assert_eq!(ran.done(), "output [1, 1, 2]: 6.500000 NaN\n");
+}
+
+#[test]
 fn a_device_that_is_not_there_is_refused_with_those_that_are() {
     let error = gatewave(["generate", MODEL, "--prompt", "A", "--device", "no such device"]).refused();
-    assert!(error.contains("no such device") && error.contains("cpu"), "{error}");
+    if cfg!(feature = "gpu") {
+        let start = "device `no such device`: no adapter has this in its name; there is ";
+        let there = error.strip_prefix(start).and_then(|rest| rest.strip_suffix("; `cpu` always works"));
+        assert!(there.is_some_and(|there| !there.is_empty()), "{error}");
+    } else {
+        assert!(error.ends_with("this gatewave was built without the feature `gpu`"), "{error}");
+    }
 }
 
 #[test]
@@ -266,6 +410,15 @@ fn generate_always_taking_the_likeliest_writes_the_known_text() {
     let ran = gatewave(["generate", MODEL, "--prompt", "ROMEO:\n", "--length", "200", "--temperature", "0"]);
     assert!(ran.err.starts_with("device: "), "{ran:?}");
     assert_eq!(ran.done(), want);
+}
+
+#[test]
+#[cfg(feature = "gpu")]
+fn generate_on_an_adapter_writes_the_cpus_text() {
+    let greedy = ["generate", MODEL, "--prompt", "ROMEO:\n", "--length", "40", "--temperature", "0"];
+    let (cpu, adapter) = (gatewave(greedy), gatewave_on_adapter(greedy));
+    assert!(!adapter.err.starts_with("device: CPU"), "{adapter:?}");
+    assert_eq!(adapter.done(), cpu.done());
 }
 
 #[test]

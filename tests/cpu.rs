@@ -1,9 +1,12 @@
-//! The CPU executor against the oracle, PyTorch and a trained model.
+//! The CPU executor against the oracle, PyTorch and a trained model, and at large sizes.
 
 mod support;
 
-use gatewave::Device;
+use gatewave::conformance::{Tolerance, compare};
+use gatewave::{Activation, Device, Engine, Gru, Input, Linear, Lstm, Model, Output, Precision, Weights, oracle};
+use ndarray::{Axis, concatenate, s};
 use support::executor;
+use support::noise::noise;
 
 #[test]
 fn every_case_of_the_table_gives_the_truth() {
@@ -23,4 +26,63 @@ fn every_fixture_gives_what_pytorch_gives() {
 #[test]
 fn shakespeares_logits_and_states_are_pytorchs() {
     executor::shakespeare(&Device::Cpu);
+}
+
+fn engine(model: &Model, weights: &Weights) -> Engine {
+    executor::engine(&Device::Cpu, Precision::F32, model, weights).expect("the engine opens")
+}
+
+#[test]
+fn a_hundred_thousand_steps_in_one_call_are_ten_calls_with_the_state_carried() {
+    const TIME: usize = 100_000;
+    const PIECES: usize = 10;
+    let model = Model::new().layer(Lstm::new(3, 16));
+    let engine = engine(&model, &Weights::random(&model, 5).expect("the model is right"));
+    let x = noise(&[1, TIME, 3], 2);
+    let whole = engine.run(&Input::features(x.clone())).expect("the whole runs");
+    let mut pieces: Vec<Output> = Vec::new();
+    for piece in x.axis_chunks_iter(Axis(1), TIME / PIECES) {
+        let mut input = Input::features(piece.to_owned());
+        if let Some(before) = pieces.last() {
+            input = input.states(before.states[0].clone());
+        }
+        pieces.push(engine.run(&input).expect("a piece runs"));
+    }
+    assert_eq!(pieces.len(), PIECES);
+    let outputs: Vec<_> = pieces.iter().map(|piece| piece.output.view()).collect();
+    let joined = concatenate(Axis(1), &outputs).expect("pieces of one sequence");
+    // Every sum is the same one: not a bit may differ.
+    assert!(joined == whole.output);
+    assert!(pieces[PIECES - 1].states == whole.states);
+    // Carried states matter for as long as the first steps of a piece.
+    let fresh = engine.run(&Input::features(x.slice(s![.., TIME / PIECES..2 * TIME / PIECES, ..]).to_owned()));
+    assert!(fresh.expect("a piece runs").output != pieces[1].output);
+}
+
+#[test]
+fn two_thousand_units_give_the_truth() {
+    const TIME: usize = 2;
+    let model = Model::new().layer(Gru::new(3, 2_000));
+    let weights = Weights::random(&model, 5).expect("the model is right");
+    let input = Input::features(noise(&[1, TIME, 3], 1));
+    let got = engine(&model, &weights).run(&input).expect("the model runs");
+    let want = oracle::run(&model, &weights, &input).expect("the oracle runs");
+    for (got, want) in [(&got.output, &want.output), (&got.states[0].h, &want.states[0].h)] {
+        let compared = compare(got.view(), want.view(), Tolerance::executor(&model, TIME)).expect("the same shapes");
+        assert!(compared.passed(), "{compared}");
+    }
+}
+
+#[test]
+fn a_softmax_over_a_hundred_thousand_classes_sums_to_one() {
+    const CLASSES: usize = 100_000;
+    let model = Model::new().layer(Linear::new(8, CLASSES).activation(Activation::Softmax));
+    let weights = Weights::random(&model, 5).expect("the model is right");
+    let output = engine(&model, &weights).run(&Input::features(noise(&[2, 1, 8], 1))).expect("the model runs").output;
+    for row in output.lanes(Axis(2)) {
+        assert_eq!(row.len(), CLASSES);
+        let sum: f64 = row.iter().map(|&p| f64::from(p)).sum();
+        assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+        assert!(row.iter().all(|&p| 0.0 < p && p < 1e-3), "no class has it all");
+    }
 }

@@ -1,12 +1,17 @@
-//! Everything that only an adapter can show: results, slot by slot and as a whole, long runs, threads, a lost device.
+//! Everything that only an adapter can show: results, slot by slot and as a whole, large sizes, long
+//! runs, threads, NaN, a lost device.
 //!
 //! `GATEWAVE_ADAPTER` names the adapter by a part of its name, and it must be there: `scripts/test.sh` installs two
 //! software adapters and runs this on both.
 
 mod support;
 
+#[path = "gpu/nan.rs"]
+mod nan;
 #[path = "gpu/runs.rs"]
 mod runs;
+#[path = "gpu/sizes.rs"]
+mod sizes;
 #[path = "gpu/slots.rs"]
 mod slots;
 

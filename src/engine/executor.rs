@@ -9,7 +9,7 @@ use crate::error::Result;
 #[cfg(not(feature = "gpu"))]
 use crate::error::{Error, ErrorKind};
 #[cfg(feature = "gpu")]
-use crate::gpu::{AdapterInfo, Choice, Gpu, Loaded};
+use crate::gpu::{AdapterInfo, AdapterKind, Choice, Gpu, Loaded};
 use crate::pack::Packed;
 use crate::plan::tune::Target;
 use crate::plan::{FeedData, Limits, Plan, SlotId};
@@ -170,13 +170,25 @@ impl Executor {
 /// The best GPU that opens and passes its self-checks, and why it is that one, or none.
 #[cfg(feature = "gpu")]
 async fn auto() -> (Option<Arc<Gpu>>, String) {
+    first_sound(|rank| async move {
+        let gpu = gpus::open_sound(&Choice::Auto { rank }).await?;
+        Ok(gpu.map(|gpu| (gpu.info().kind, gpu)))
+    })
+    .await
+}
+
+/// The first GPU by rank that `open` gives, with what it is, without an error, and why it is that one, or none.
+#[cfg(feature = "gpu")]
+async fn first_sound<G, F>(open: impl Fn(usize) -> F) -> (Option<G>, String)
+where
+    F: Future<Output = Result<Option<(AdapterKind, G)>>>,
+{
     let mut refused = Vec::new();
     loop {
-        match gpus::open_sound(&Choice::Auto { rank: refused.len() }).await {
-            Ok(Some(gpu)) => {
+        match open(refused.len()).await {
+            Ok(Some((kind, gpu))) => {
                 let best = if refused.is_empty() { "the best GPU" } else { "the best GPU that works" };
-                let reason = format!("auto: {best} ({})", gpu.info().kind);
-                return (Some(gpu), reason);
+                return (Some(gpu), format!("auto: {best} ({kind})"));
             }
             Ok(None) if refused.is_empty() => return (None, "auto: no discrete or integrated GPU here".to_owned()),
             Ok(None) => return (None, format!("auto: no GPU works here: {}", refused.join("; "))),
@@ -252,5 +264,36 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
         Poll::Pending => unreachable!("the CPU computes before it returns"),
+    }
+}
+
+#[cfg(all(test, feature = "gpu"))]
+mod tests {
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+
+    /// What `auto` takes where these are the GPUs, best first.
+    fn auto_of(gpus: &[Result<(AdapterKind, &'static str), &'static str>]) -> (Option<&'static str>, String) {
+        block_on(first_sound(async |rank| match gpus.get(rank) {
+            None => Ok(None),
+            Some(Ok(gpu)) => Ok(Some(*gpu)),
+            Some(Err(fault)) => Err(Error::new(ErrorKind::Device, *fault)),
+        }))
+    }
+
+    #[test]
+    fn auto_takes_the_best_gpu_or_says_that_there_is_none() {
+        let (discrete, integrated) = (Ok((AdapterKind::Discrete, "Arc")), Ok((AdapterKind::Integrated, "Iris")));
+        assert_eq!(auto_of(&[discrete, integrated]), (Some("Arc"), "auto: the best GPU (discrete)".to_owned()));
+        assert_eq!(auto_of(&[]), (None, "auto: no discrete or integrated GPU here".to_owned()));
+    }
+
+    #[test]
+    fn auto_passes_over_a_gpu_that_computes_wrong_numbers_and_goes_on() {
+        let gpus = [Err("Arc computes wrong numbers"), Ok((AdapterKind::Integrated, "Iris"))];
+        assert_eq!(auto_of(&gpus), (Some("Iris"), "auto: the best GPU that works (integrated)".to_owned()));
+        let gpus = [Err("Arc computes wrong numbers"), Err("Iris opens no device")];
+        let reason = "auto: no GPU works here: Arc computes wrong numbers; Iris opens no device".to_owned();
+        assert_eq!(auto_of(&gpus), (None, reason));
     }
 }

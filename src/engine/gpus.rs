@@ -90,3 +90,30 @@ pub(super) fn target(gpu: &Gpu) -> Target {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// wgpu's validator computes nothing: the self-check must find it out.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn a_device_that_computes_wrong_numbers_is_refused_with_the_first_of_them_and_what_to_do() {
+        let refused = pollster::block_on(open_sound(&Choice::Noop)).err().expect("it computes nothing");
+        assert_eq!(refused.kind(), ErrorKind::Device);
+        let text = refused.to_string();
+        assert!(text.contains(": self-check of step: slot ") && text.contains(": expected "), "{text}");
+        assert!(text.ends_with("; this driver computes wrong numbers: update it, or use --device cpu"), "{text}");
+    }
+
+    #[test]
+    fn the_verdict_on_a_device_is_remembered() {
+        let gpu = pollster::block_on(open(&Choice::Noop)).unwrap().expect("wgpu always has its validator");
+        let checks = pollster::block_on(self_checks(&gpu)).unwrap();
+        assert_eq!(checks.len(), Strategy::ALL.len());
+        assert!(checks.iter().all(|check| check.fault.is_some()), "{checks:?}");
+        // A lost device could not be checked again.
+        gpu.lose();
+        assert_eq!(pollster::block_on(self_checks(&gpu)).unwrap(), checks);
+    }
+}

@@ -4,13 +4,13 @@ use std::thread;
 use std::time::Duration;
 
 use gatewave::conformance::{Tolerance, compare};
-use gatewave::{Axes, Device, Engine, ErrorKind, Gru, Input, Lstm, Model, Options, Output, Select, Weights};
+use gatewave::{Axes, Device, Engine, Error, ErrorKind, Gru, Input, Lstm, Model, Options, Output, Select, Weights};
 use ndarray::ArrayD;
 
 use crate::support::executor::adapter;
 use crate::support::noise::noise;
 
-fn engine(device: Device, model: &Model) -> Engine {
+pub(crate) fn engine(device: Device, model: &Model) -> Engine {
     let weights = Weights::random(model, 5).expect("the model is right");
     let engine = Engine::new(model.clone(), &weights, device).expect("the engine opens");
     engine.poison();
@@ -25,7 +25,8 @@ fn call(seed: usize) -> Input {
     Input::features(noise(&[3, 20, 6], seed)).lengths([20, 7, 13])
 }
 
-fn assert_near(got: &ArrayD<f32>, want: &ArrayD<f32>, tolerance: Tolerance) {
+#[track_caller]
+pub(crate) fn assert_near(got: &ArrayD<f32>, want: &ArrayD<f32>, tolerance: Tolerance) {
     let comparison = compare(got.view(), want.mapv(f64::from).view(), tolerance).expect("the shapes are the same");
     assert!(comparison.passed(), "{comparison}");
 }
@@ -96,11 +97,19 @@ fn a_device_lost_in_mid_run_is_an_error_and_never_a_wrong_result() {
         thread::sleep(Duration::from_millis(300));
         engine.lose();
         for run in runs {
-            let error = run.join().unwrap();
-            assert_eq!(error.kind(), ErrorKind::Lost, "{error}");
+            assert_lost(&engine, &run.join().unwrap());
         }
     });
-    assert_eq!(engine.run(&input).unwrap_err().kind(), ErrorKind::Lost);
+    assert_lost(&engine, &engine.run(&input).unwrap_err());
+}
+
+/// The error says which device it was, and what to do.
+#[track_caller]
+fn assert_lost(engine: &Engine, error: &Error) {
+    assert_eq!(error.kind(), ErrorKind::Lost, "{error}");
+    let name = engine.device().name();
+    let text = format!("{name}: the device was lost: it was destroyed; make a new engine and call again");
+    assert!(error.to_string().ends_with(&text), "{error}");
 }
 
 #[test]

@@ -15,13 +15,17 @@ use super::{fixtures, pytorch};
 /// An engine that is never dropped: the device, which engines share, stays open, and what it compiled with it.
 static HELD: OnceLock<Engine> = OnceLock::new();
 
-/// The adapter that `GATEWAVE_ADAPTER` names; without it the test fails, and says what to do.
-pub fn adapter() -> Device {
-    let name = std::env::var("GATEWAVE_ADAPTER").expect(
+/// The name in `GATEWAVE_ADAPTER`; without it the test fails, and says what to do.
+pub fn adapter_name() -> String {
+    std::env::var("GATEWAVE_ADAPTER").expect(
         "GATEWAVE_ADAPTER must name the adapter to test, by a part of its name; scripts/setup.sh installs software \
          adapters and scripts/test.sh runs all tests on them; with a GPU: GATEWAVE_ADAPTER=nvidia cargo test --release",
-    );
-    let device = Device::Named(name);
+    )
+}
+
+/// The adapter that `GATEWAVE_ADAPTER` names.
+pub fn adapter() -> Device {
+    let device = Device::Named(adapter_name());
     HELD.get_or_init(|| {
         let model = Model::new().layer(Rnn::new(1, 1));
         let weights = Weights::random(&model, 0).expect("the model is right");

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use gatewave::{Error, ErrorKind, Result};
 use half::{bf16, f16};
 use ndarray::ArrayD;
-use ndarray_npy::{NpzReader, NpzWriter, ReadDataError, ReadNpyExt, ReadableElement, WriteNpyExt};
+use ndarray_npy::{NpzReader, NpzWriter, ReadDataError, ReadNpyError, ReadNpyExt, ReadableElement, WriteNpyExt};
 use safetensors::tensor::{Dtype, TensorView};
 
 /// An array of a file.
@@ -61,14 +61,15 @@ pub(crate) fn read(path: &Path) -> Result<Tensors> {
         Format::Safetensors => read_safetensors(path, &bytes),
         Format::Npz => read_npz(path, &bytes),
         Format::Npy => {
-            let array = ArrayD::<Scalar>::read_npy(&*bytes).map_err(|e| io_error(path, &e))?;
+            let array = ArrayD::<Scalar>::read_npy(&*bytes).map_err(|e| unread_npy(path, &e))?;
             Ok(Tensors::from([("x".to_owned(), Tensor::of(&array))]))
         }
     }
 }
 
 fn read_safetensors(path: &Path, bytes: &[u8]) -> Result<Tensors> {
-    let file = safetensors::SafeTensors::deserialize(bytes).map_err(|e| io_error(path, &e))?;
+    let file = safetensors::SafeTensors::deserialize(bytes)
+        .map_err(|e| io_error(path, format_args!("{e}; is this a whole .safetensors file?")))?;
     let mut tensors = Tensors::new();
     for (name, view) in file.iter() {
         let scalars = scalars(view.dtype(), view.data())
@@ -80,12 +81,22 @@ fn read_safetensors(path: &Path, bytes: &[u8]) -> Result<Tensors> {
     Ok(tensors)
 }
 
+/// The error of an array, whose type is the one thing that a user can do something about.
+fn unread_npy(path: &Path, error: &ReadNpyError) -> Error {
+    match error {
+        ReadNpyError::WrongDescriptor(descriptor) => {
+            io_error(path, format_args!("expected floats, integers or booleans, got type {descriptor}"))
+        }
+        other => io_error(path, other),
+    }
+}
+
 fn read_npz(path: &Path, bytes: &[u8]) -> Result<Tensors> {
     let unread = |e| match e {
         ndarray_npy::ReadNpzError::Zip(e) => {
             io_error(path, format_args!("{e}; arrays compressed by numpy.savez_compressed are not read"))
         }
-        other => io_error(path, &other),
+        ndarray_npy::ReadNpzError::Npy(e) => unread_npy(path, &e),
     };
     let mut file = NpzReader::new(io::Cursor::new(bytes)).map_err(unread)?;
     let mut tensors = Tensors::new();

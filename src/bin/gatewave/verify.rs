@@ -390,3 +390,29 @@ fn bar(cases: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} cases  {msg}").expect("a fixed template");
     ProgressBar::with_draw_target(Some(cases as u64), ProgressDrawTarget::stderr()).with_style(style)
 }
+
+#[cfg(test)]
+mod tests {
+    use gatewave::Strategy;
+
+    use super::*;
+
+    #[test]
+    fn a_failed_self_check_is_a_failure_of_the_whole() {
+        let check = |fault: Option<&str>| SelfCheck {
+            adapter: "Voodoo".to_owned(),
+            strategy: Strategy::Step,
+            fault: fault.map(str::to_owned),
+        };
+        for json in [false, true] {
+            let (mut report, mut out) = (Report { json, ..Report::default() }, Vec::new());
+            assert!(report.self_check(&check(None), &mut out).is_ok());
+            assert!(report.self_check(&check(Some("slot input [0]: expected 1, got 0")), &mut out).is_ok());
+            assert!(matches!(report.close(&mut out), Ok(Verdict::Different)));
+            let out = String::from_utf8(out).unwrap();
+            let wanted = if json { r#""failed":1"# } else { "1 passed, 1 failed" };
+            assert!(out.lines().last().unwrap().contains(wanted), "{out}");
+            assert!(out.contains("slot input [0]: expected 1, got 0"), "{out}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! A NaN in the weights comes out as NaN wherever the equations carry it, on the adapter as on the CPU, and nowhere
+//! else: a shader's `max` or `clamp` that swallowed it would make a broken model look well.
+
+use gatewave::conformance::{Tolerance, compare};
+use gatewave::{
+    Activation, Cell, Device, Input, LayerWeights, Linear, Model, Output, Precision, Recurrent, Reset, Weights,
+};
+use ndarray::{ArrayD, Axis};
+
+use crate::support::executor::{adapter, engine};
+use crate::support::noise::noise;
+
+const BATCH: usize = 3;
+const TIME: usize = 3;
+const INPUT: usize = 5;
+/// Two panels and a part of a third, so that there are units in other panels than the one that is hit.
+const UNITS: usize = 40;
+/// The unit that is hit.
+const HIT: usize = 7;
+
+/// What `model` gives on the adapter, where its NaNs are the CPU's and all else is near it.
+fn run(what: &str, model: &Model, weights: &Weights) -> Output {
+    let input = Input::features(noise(&[BATCH, TIME, INPUT], 4));
+    let [got, want] = [adapter(), Device::Cpu]
+        .map(|device| engine(&device, Precision::F32, model, weights).unwrap().run(&input).unwrap());
+    assert_same(what, model, &got.output, &want.output);
+    for (got, want) in got.states.iter().zip(&want.states) {
+        assert_same(what, model, &got.h, &want.h);
+        assert_eq!(got.c.is_some(), want.c.is_some());
+        if let (Some(got), Some(want)) = (&got.c, &want.c) {
+            assert_same(what, model, got, want);
+        }
+    }
+    got
+}
+
+fn assert_same(what: &str, model: &Model, got: &ArrayD<f32>, want: &ArrayD<f32>) {
+    assert_eq!(got.mapv(f32::is_nan), want.mapv(f32::is_nan), "{what}");
+    let zero = |x: f32| if x.is_nan() { 0.0 } else { x };
+    let (got, want) = (got.mapv(zero), want.mapv(|x| f64::from(zero(x))));
+    let comparison = compare(got.view(), want.view(), Tolerance::executors(model, TIME)).unwrap();
+    assert!(comparison.passed(), "{what}: {comparison}");
+}
+
+#[test]
+fn a_nan_weight_of_a_linear_layer_gives_nan_through_every_activation() {
+    for activation in Activation::ALL {
+        let model = Model::new().layer(Linear::new(INPUT, UNITS).activation(activation));
+        let mut weights = Weights::random(&model, 5).unwrap();
+        let LayerWeights::Linear { w, .. } = &mut weights.layers[0] else { panic!("a linear layer") };
+        w[[HIT, 2]] = f32::NAN;
+        let what = format!("{activation:?}");
+        let output = run(&what, &model, &weights).output;
+        // A sum over the features carries it to all of them.
+        let spreads = matches!(activation, Activation::Softmax | Activation::LogSoftmax);
+        for (unit, column) in output.axis_iter(Axis(2)).enumerate() {
+            assert!(column.iter().all(|y| y.is_nan() == (spreads || unit == HIT)), "{what}: unit {unit}");
+        }
+    }
+}
+
+#[test]
+fn a_nan_weight_of_a_cell_gives_nan_in_the_hidden_states_it_reaches() {
+    for cell in Cell::ALL {
+        for gate in 0..cell.gates() {
+            let model = Model::new().layer(Recurrent::new(cell, INPUT, UNITS));
+            let mut weights = Weights::random(&model, 5).unwrap();
+            let LayerWeights::Recurrent(of_cells) = &mut weights.layers[0] else { panic!("a recurrent layer") };
+            of_cells[0].w_x[[gate * UNITS + HIT, 2]] = f32::NAN;
+            let what = format!("{cell:?}, gate {gate}");
+            let got = run(&what, &model, &weights);
+            // The first step hits the unit, and through the recurrent product the next ones hit all of them.
+            assert!(got.output.index_axis(Axis(1), 0).index_axis(Axis(1), HIT).iter().all(|h| h.is_nan()), "{what}");
+            assert!(got.output.index_axis(Axis(1), 1).iter().all(|h| h.is_nan()), "{what}");
+            assert!(got.states[0].h.iter().all(|h| h.is_nan()), "{what}");
+            // The reset before the product carries it to every unit at once.
+            let at_once = cell == Cell::Gru(Reset::Before) && gate == 0;
+            let other = got.output.index_axis(Axis(1), 0).index_axis(Axis(1), HIT + 1).to_owned();
+            assert!(other.iter().all(|h| h.is_nan() == at_once), "{what}");
+        }
+    }
+}
