@@ -11,7 +11,7 @@ use ndarray::{
     s,
 };
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, SMALLER_CALL, zeros};
 use crate::model::{Axes, Flow, Model, Recurrent};
 
 /// The input of a run: one sequence or a batch of them.
@@ -191,7 +191,7 @@ impl Input {
             .stacks()
             .enumerate()
             .map(|(index, stack)| {
-                initial(self.states.get(&index), stack, form)
+                states(self.states.get(&index), stack, form)
                     .map_err(|e| e.at(format!("states of stack {index} ({})", stack.cell.name())))
             })
             .collect::<Result<_>>()?;
@@ -343,14 +343,27 @@ fn tokens(x: &ArrayD<i64>, live: Option<&Array2<bool>>, form: Form, bound: usize
     Ok(tokens)
 }
 
-/// The initial states of `stack`, checked; zeros where there are none.
-fn initial(given: Option<&States>, stack: &Recurrent, form: Form) -> Result<(Array3<f32>, Option<Array3<f32>>)> {
+/// The states of `stack` before a call: zeros.
+///
+/// # Errors
+///
+/// Kind `Limits`, where there is no memory for them.
+pub(crate) fn initial(stack: &Recurrent, form: Form) -> Result<(Array3<f32>, Option<Array3<f32>>)> {
+    let array = |size| {
+        let dims = (stack.num_layers * stack.directions(), form.batch, size);
+        let data = zeros("the states", &[dims.0, dims.1, dims.2], SMALLER_CALL)?;
+        Ok(Array3::from_shape_vec(dims, data).expect("as many elements as the dims say"))
+    };
+    let c = (stack.cell.states() > 1).then(|| array(stack.hidden_size)).transpose()?;
+    Ok((array(stack.state_size())?, c))
+}
+
+/// The states of `stack` that were given, checked; zeros where there are none.
+fn states(given: Option<&States>, stack: &Recurrent, form: Form) -> Result<(Array3<f32>, Option<Array3<f32>>)> {
     let rows = stack.num_layers * stack.directions();
     let dims = |size| (rows, form.batch, size);
     let has_cell = stack.cell.states() > 1;
-    let Some(given) = given else {
-        return Ok((Array3::zeros(dims(stack.state_size())), has_cell.then(|| Array3::zeros(dims(stack.hidden_size)))));
-    };
+    let Some(given) = given else { return initial(stack, form) };
     let one = |name: &str, state: &ArrayD<f32>, size: usize| {
         let (expected, letters) = match form.batching {
             Batching::Batch => (vec![rows, form.batch, size], "layers · directions, B, size"),

@@ -8,6 +8,7 @@ mod device;
 mod executor;
 #[cfg(feature = "gpu")]
 mod gpus;
+mod planner;
 mod probe;
 #[cfg(feature = "gpu")]
 mod self_check;
@@ -15,24 +16,23 @@ mod timings;
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::call::{Call, Form, Input, Output};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::feed::{Decoder, encode};
 use crate::kernel::{Mask, Storage};
 use crate::layout::Layout;
 use crate::model::Model;
-use crate::pack::pack;
-use crate::plan::tune::Tuning;
-use crate::plan::{FeedData, Limits, Plan, Shape, lower};
+use crate::pack::{Packed, pack};
+use crate::plan::{FeedData, Plan, Shape};
 use crate::weights::Weights;
 
-use cache::Cache;
-use executor::{Executor, Wait};
+use executor::{Executor, Machine, Wait};
 use timings::timed;
 
 pub use device::{Device, DeviceInfo, SelfCheck};
+pub use planner::Planner;
 pub use timings::Timings;
 
 /// A model with its weights on a device, ready to run.
@@ -59,13 +59,8 @@ pub use timings::Timings;
 /// # Ok::<(), gatewave::Error>(())
 /// ```
 pub struct Engine {
-    model: Model,
-    layout: Layout,
+    planner: Planner,
     executor: Executor,
-    limits: Limits,
-    tuning: Tuning,
-    device: DeviceInfo,
-    plans: Mutex<Cache<Shape, Arc<Plan>>>,
 }
 
 /// How an engine is made.
@@ -87,12 +82,17 @@ pub enum Precision {
     F16,
 }
 
-/// Plans that are kept: a server sees a few shapes again and again.
-const PLANS: usize = 16;
-
 const _: () = {
     const fn shared_between_threads<T: Send + Sync>() {}
     shared_between_threads::<Engine>();
+};
+
+/// The futures go from thread to thread too; in a browser there is one.
+#[cfg(not(target_arch = "wasm32"))]
+const _: fn(Model, &Weights, &Engine, &Input) = |model, weights, engine, input| {
+    fn sent<T: Send>(_: T) {}
+    sent(Engine::new_async(model, weights, Options::default()));
+    sent(engine.run_async(input));
 };
 
 impl Engine {
@@ -121,17 +121,21 @@ impl Engine {
     ///
     /// As [`with_options`](Self::with_options).
     pub async fn new_async(model: Model, weights: &Weights, options: Options) -> Result<Self> {
-        model.check()?;
-        let storage = match options.precision {
-            Precision::F32 => Storage::F32,
-            Precision::F16 => Storage::F16,
-        };
-        let layout = Layout::of(&model, storage)?;
-        let packed = pack(weights, &model, &layout)?;
-        let (executor, device) = Executor::open(&options.device, packed).await?;
-        log::info!("device {device}: {}", device.reason());
-        let (limits, tuning) = (executor.limits(), Tuning::of(executor.target()));
-        Ok(Self { model, layout, executor, limits, tuning, device, plans: Mutex::new(Cache::new(PLANS)) })
+        let (layout, packed) = packed(&model, weights, options.precision)?;
+        let opened = Machine::open(&options.device).await?;
+        Self::on(opened, model, layout, packed).await
+    }
+
+    /// An engine on an open device.
+    async fn on(
+        (machine, device): (Machine, DeviceInfo),
+        model: Model,
+        layout: Layout,
+        packed: Packed,
+    ) -> Result<Self> {
+        let planner = Planner::on(model, layout, &machine, device);
+        let executor = machine.load(packed).await.map_err(|e| planner.device.explain(e))?;
+        Ok(Self { planner, executor })
     }
 
     /// What the model gives for `input`, and its final states.
@@ -169,41 +173,37 @@ impl Engine {
     ///
     /// Kind `Shape`, where `shape` has no steps or no rows; `Limits`, where not even one sequence fits the device.
     pub fn plan(&self, shape: Shape) -> Result<Arc<Plan>> {
-        if shape.time == 0 || shape.batch == 0 {
-            return Err(Error::new(
-                ErrorKind::Shape,
-                format!("plan: expected at least one step and one row, got T = {}, B = {}", shape.time, shape.batch),
-            ));
-        }
-        if let Some(plan) = self.plans().get(&shape) {
-            return Ok(plan);
-        }
-        let plan = Arc::new(self.lower_tile(shape)?);
-        self.plans().put(shape, Arc::clone(&plan));
-        Ok(plan)
+        self.planner.plan(shape)
     }
 
     /// The model.
     pub fn model(&self) -> &Model {
-        &self.model
+        &self.planner.model
     }
 
     /// Where the engine computes, and why there.
     pub fn device(&self) -> &DeviceInfo {
-        &self.device
+        &self.planner.device
     }
 
     async fn walk(&self, input: &Input, wait: Wait) -> Result<(Output, Timings)> {
-        let (call, form) = input.check(&self.model)?;
-        let mut decoder = Decoder::new(&self.model, form)?;
+        let Planner { model, device, .. } = &self.planner;
+        let (call, form) = input.check(model)?;
+        let mut decoder = None;
         let mut timings = Timings::default();
         for tile in self.tiles(&call, form) {
             let Tile { rows, plan } = tile?;
-            let feeds = timed(&mut timings.upload, || self.feeds(&call, &rows, &plan));
-            let (data, took) = self.executor.run(&plan, &feeds, wait).await.map_err(|e| self.device.explain(e))?;
+            let feeds = timed(&mut timings.upload, || self.feeds(&call, &rows, &plan))?;
+            // After the first plan, and before anything runs: what no device takes needs no memory for its output.
+            let decoder = match &mut decoder {
+                Some(decoder) => decoder,
+                none => none.insert(Decoder::new(model, form)?),
+            };
+            let (data, took) = self.executor.run(&plan, &feeds, wait).await.map_err(|e| device.explain(e))?;
             timings.add(took);
             timed(&mut timings.readback, || decoder.decode(&plan, &rows, &data));
         }
+        let decoder = decoder.expect("a call has at least one row, and so a tile");
         let output = timed(&mut timings.readback, || decoder.finish());
         Ok((output, timings))
     }
@@ -227,49 +227,32 @@ impl Engine {
     }
 
     /// What `plan` is fed for rows `rows` of `call`.
-    fn feeds(&self, call: &Call, rows: &Range<usize>, plan: &Plan) -> Vec<FeedData> {
-        plan.writes.iter().map(|write| encode(call, &self.model, rows.clone(), write.feed)).collect()
+    fn feeds(&self, call: &Call, rows: &Range<usize>, plan: &Plan) -> Result<Vec<FeedData>> {
+        plan.writes.iter().map(|write| encode(call, self.model(), rows.clone(), write.feed)).collect()
     }
+}
 
-    /// The plan of `shape`, its batch halved until it fits the device.
-    fn lower_tile(&self, shape: Shape) -> Result<Plan> {
-        let mut tile = shape;
-        loop {
-            match self.lower(tile) {
-                Err(e) if e.kind() == ErrorKind::Limits && tile.batch > 1 => tile.batch = tile.batch.div_ceil(2),
-                Err(e) if e.kind() == ErrorKind::Limits => return Err(self.too_long(tile, &e)),
-                plan => return plan,
-            }
-            log::debug!("a batch of {} does not fit {}; trying {}", shape.batch, self.device, tile.batch);
-        }
-    }
-
-    fn lower(&self, shape: Shape) -> Result<Plan> {
-        lower::lower(&self.model, &self.layout, shape, &self.limits, &self.tuning)
-    }
-
-    /// Why one sequence does not fit, and how long a sequence would.
-    fn too_long(&self, shape: Shape, why: &Error) -> Error {
-        let halves = std::iter::successors(Some(shape.time / 2), |time| Some(time / 2)).take_while(|&time| time > 0);
-        let fits = halves.into_iter().find(|&time| self.lower(Shape { time, ..shape }).is_ok());
-        let hint = match fits {
-            Some(time) => format!("a sequence of {time} steps would fit: split it and carry the states over"),
-            None => "not even one step fits: the model is too large for this device".into(),
-        };
-        let text = format!("one sequence of {} steps on {}: {why}; {hint}", shape.time, self.device);
-        self.device.explain(Error::new(ErrorKind::Limits, text))
-    }
-
-    fn plans(&self) -> MutexGuard<'_, Cache<Shape, Arc<Plan>>> {
-        // A plan goes in whole or not at all: a panic elsewhere left nothing half done.
-        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// The checked model's layout, and the weights packed as it says.
+fn packed(model: &Model, weights: &Weights, precision: Precision) -> Result<(Layout, Packed)> {
+    model.check()?;
+    let layout = Layout::of(model, precision.storage())?;
+    let packed = pack(weights, model, &layout)?;
+    Ok((layout, packed))
 }
 
 /// Some rows of a call, and their plan.
 struct Tile {
     rows: Range<usize>,
     plan: Arc<Plan>,
+}
+
+impl Precision {
+    fn storage(self) -> Storage {
+        match self {
+            Self::F32 => Storage::F32,
+            Self::F16 => Storage::F16,
+        }
+    }
 }
 
 impl Options {
@@ -290,7 +273,7 @@ impl Options {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("model", &self.model).field("device", &self.device).finish_non_exhaustive()
+        f.debug_struct("Engine").field("model", self.model()).field("device", self.device()).finish_non_exhaustive()
     }
 }
 

@@ -1,8 +1,12 @@
-//! The one error type of the crate: opaque, with a kind that answers "what can the caller do".
+//! The one error type of the crate: opaque, with a kind that answers "what can the caller do"; and memory, the want of
+//! which is an error like any other.
 //!
 //! Messages read **where: what, expected x, got y; hint**. No dependency's type is in a public signature.
 
+use std::hint::black_box;
 use std::{error, fmt};
+
+use bytemuck::Zeroable;
 
 /// What a caller can do about an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +40,39 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     source: Option<Box<dyn error::Error + Send + Sync>>,
+}
+
+/// What to do where a call takes more memory than there is.
+pub(crate) const SMALLER_CALL: &str = "try fewer steps a call or a smaller batch";
+
+/// What to do where a model takes more memory than there is.
+pub(crate) const SMALLER_MODEL: &str = "try a smaller model";
+
+/// As many zeros as `dims` say, for `what`. Sizes are the user's: where there is no memory for them, that is an error
+/// with `hint`, and no abort.
+///
+/// # Errors
+///
+/// Kind `Limits`.
+pub(crate) fn zeros<T: Zeroable>(what: impl fmt::Display, dims: &[usize], hint: &str) -> Result<Vec<T>> {
+    let len = dims.iter().fold(1_usize, |len, &n| len.saturating_mul(n));
+    bytemuck::allocation::try_zeroed_vec(len).map_err(|()| {
+        let bytes = len.saturating_mul(size_of::<T>());
+        let text = format!("{what}: needs {bytes} bytes of memory, which this machine does not give; {hint}");
+        Error::new(ErrorKind::Limits, text)
+    })
+}
+
+/// Whether the system gives `bytes` in one piece. One that promises memory it may not have still refuses more than all
+/// of it, and says so here before many smaller pieces are promised one by one.
+///
+/// # Errors
+///
+/// Kind `Limits`.
+pub(crate) fn affordable(what: impl fmt::Display, bytes: u64, hint: &str) -> Result<()> {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    // An allocation that nobody looks at would be optimized away.
+    zeros::<u8>(what, &[bytes], hint).map(|memory| drop(black_box(memory)))
 }
 
 /// A result with this crate's [`Error`].
@@ -93,5 +130,24 @@ impl fmt::Debug for Error {
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         self.0.source.as_ref().map(|source| &**source as &(dyn error::Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_not_there_is_an_error_with_its_size() {
+        for dims in [[1 << 40, 1 << 19], [usize::MAX, usize::MAX]] {
+            let error = zeros::<f32>("slot x", &dims, SMALLER_CALL).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Limits);
+            let text = error.to_string();
+            assert!(
+                text.starts_with("slot x: needs ") && text.ends_with("; try fewer steps a call or a smaller batch")
+            );
+        }
+        assert!(affordable("weights", 1 << 61, SMALLER_MODEL).is_err());
+        assert_eq!(zeros::<f32>("slot x", &[2, 3], SMALLER_CALL).unwrap(), [0.0; 6]);
     }
 }

@@ -8,8 +8,8 @@ use std::ops::Range;
 use ndarray::{Array3, ArrayD, ArrayView3, ArrayViewMut3, Axis, s};
 use rayon::prelude::*;
 
-use crate::call::{Batching, Call, Form, Output, Sequence, States};
-use crate::error::Result;
+use crate::call::{Batching, Call, Form, Output, Sequence, States, initial};
+use crate::error::{Result, SMALLER_CALL, zeros};
 use crate::kernel::padded;
 use crate::model::{Axes, Features, Flow, Model};
 use crate::plan::{Feed, FeedData, Fetch, Plan};
@@ -22,25 +22,29 @@ const PARALLEL_ELEMS: usize = 1 << 16;
 /// # Shapes
 ///
 /// As [`Feed`] says, B being the length of `rows`.
-pub(crate) fn encode(call: &Call, model: &Model, rows: Range<usize>, feed: Feed) -> FeedData {
+///
+/// # Errors
+///
+/// Kind `Limits`, where there is no memory for it.
+pub(crate) fn encode(call: &Call, model: &Model, rows: Range<usize>, feed: Feed) -> Result<FeedData> {
     let state = |stack: usize, layer: usize, state: &Array3<f32>| {
         let directions = model.stacks().nth(stack).expect("a plan of this model").directions();
         let part = s![layer * directions..(layer + 1) * directions, rows.clone(), ..];
-        FeedData::F32(pad_state(state.slice(part)))
+        pad_state(state.slice(part)).map(FeedData::F32)
     };
-    match (feed, &call.sequence) {
-        (Feed::Features, Sequence::Features(x)) => FeedData::F32(pad_features(x.slice(s![.., rows, ..]))),
+    Ok(match (feed, &call.sequence) {
+        (Feed::Features, Sequence::Features(x)) => FeedData::F32(pad_features(x.slice(s![.., rows, ..]))?),
         (Feed::Tokens, Sequence::Tokens(tokens)) => FeedData::U32(tokens.slice(s![.., rows]).iter().copied().collect()),
         (Feed::Features | Feed::Tokens, _) => unreachable!("a call carries what its model begins with"),
         (Feed::Live, _) => FeedData::U32(match &call.live {
             Some(live) => live.slice(s![.., rows]).iter().map(|&live| u32::from(live)).collect(),
             None => vec![1; time(call) * rows.len()],
         }),
-        (Feed::Hidden { stack, layer }, _) => state(stack, layer, &call.states[stack].0),
+        (Feed::Hidden { stack, layer }, _) => state(stack, layer, &call.states[stack].0)?,
         (Feed::Memory { stack, layer }, _) => {
-            state(stack, layer, call.states[stack].1.as_ref().expect("only an LSTM's plan has a memory"))
+            state(stack, layer, call.states[stack].1.as_ref().expect("only an LSTM's plan has a memory"))?
         }
-    }
+    })
 }
 
 fn time(call: &Call) -> usize {
@@ -51,10 +55,10 @@ fn time(call: &Call) -> usize {
 }
 
 /// `[T, B, I]` → `[T][B][padded I]`.
-fn pad_features(x: ArrayView3<'_, f32>) -> Vec<f32> {
+fn pad_features(x: ArrayView3<'_, f32>) -> Result<Vec<f32>> {
     let (time, batch, size) = x.dim();
     let width = padded(size);
-    let mut data = vec![0.0; time * batch * width];
+    let mut data = zeros("the padded input", &[time, batch, width], SMALLER_CALL)?;
     for_rows(&mut data, width, |row, target| {
         let source = x.slice(s![row / batch, row % batch, ..]);
         match source.to_slice() {
@@ -62,16 +66,17 @@ fn pad_features(x: ArrayView3<'_, f32>) -> Vec<f32> {
             None => target.iter_mut().zip(source).for_each(|(to, from)| *to = *from),
         }
     });
-    data
+    Ok(data)
 }
 
 /// `[D, B, S]` → `[B][D · padded S]`.
-fn pad_state(state: ArrayView3<'_, f32>) -> Vec<f32> {
+fn pad_state(state: ArrayView3<'_, f32>) -> Result<Vec<f32>> {
     let (directions, batch, size) = state.dim();
     let width = padded(size);
-    let mut data = Array3::zeros((batch, directions, width));
-    data.slice_mut(s![.., .., ..size]).assign(&state.permuted_axes([1, 0, 2]));
-    data.into_raw_vec_and_offset().0
+    let mut data = zeros("the padded states", &[batch, directions, width], SMALLER_CALL)?;
+    let mut padded = ArrayViewMut3::from_shape((batch, directions, width), &mut data).expect("as many as the dims say");
+    padded.slice_mut(s![.., .., ..size]).assign(&state.permuted_axes([1, 0, 2]));
+    Ok(data)
 }
 
 /// An output being filled, one batch tile after the other.
@@ -88,15 +93,13 @@ impl<'a> Decoder<'a> {
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where the model's layers do not fit each other.
+    /// Kind `Model`, where the model's layers do not fit each other; `Limits`, where there is no memory for it.
     pub(crate) fn new(model: &'a Model, form: Form) -> Result<Self> {
         let flow = *model.flows()?.last().expect("flows refuses a model without layers");
-        let rows = if matches!(flow, Flow::Rows(_)) { form.batch } else { form.batch * form.time };
-        let states = model.stacks().map(|stack| {
-            let zeros = |size| Array3::zeros((stack.num_layers * stack.directions(), form.batch, size));
-            (zeros(stack.state_size()), (stack.cell.states() > 1).then(|| zeros(stack.hidden_size)))
-        });
-        Ok(Self { model, form, flow, output: vec![0.0; rows * features(flow).len()], states: states.collect() })
+        let time = if matches!(flow, Flow::Rows(_)) { 1 } else { form.time };
+        let output = zeros("the output", &[time, form.batch, features(flow).len()], SMALLER_CALL)?;
+        let states = model.stacks().map(|stack| initial(stack, form)).collect::<Result<_>>()?;
+        Ok(Self { model, form, flow, output, states })
     }
 
     /// Takes in what `plan`, run on rows `rows` of the call, gave for its reads.
@@ -240,7 +243,7 @@ mod tests {
     fn features_become_time_major_and_padded() {
         let model = Model::new().layer(Lstm::new(3, 4));
         let (call, _) = Input::features(counted((4, 2, 3))).check(&model).unwrap();
-        let data = floats(encode(&call, &model, 1..3, Feed::Features));
+        let data = floats(encode(&call, &model, 1..3, Feed::Features).unwrap());
         assert_eq!(data.len(), 2 * 2 * 16);
         assert_eq!(data[..4], [7.0, 8.0, 9.0, 0.0], "step 0 of row 1");
         assert_eq!(data[16..20], [13.0, 14.0, 15.0, 0.0], "step 0 of row 2");
@@ -251,7 +254,7 @@ mod tests {
     fn large_features_take_the_same_road_on_all_cores() {
         let model = Model::new().layer(Lstm::new(20, 4));
         let (call, _) = Input::features(counted((40, 101, 20))).check(&model).unwrap();
-        let data = floats(encode(&call, &model, 0..40, Feed::Features));
+        let data = floats(encode(&call, &model, 0..40, Feed::Features).unwrap());
         assert!(data.len() > PARALLEL_ELEMS);
         let Sequence::Features(x) = &call.sequence else { panic!("features") };
         for ((t, b, i), &x) in x.indexed_iter() {
@@ -265,9 +268,9 @@ mod tests {
         let model = Model::new().layer(OneHot::new(9)).layer(Gru::new(9, 4));
         let tokens = Array2::from_shape_vec((3, 2), vec![1, 2, 3, -7, 5, 6]).unwrap();
         let (call, _) = Input::tokens(tokens).lengths([2, 1, 2]).check(&model).unwrap();
-        assert_eq!(indices(encode(&call, &model, 0..3, Feed::Tokens)), [1, 3, 5, 2, 0, 6]);
-        assert_eq!(indices(encode(&call, &model, 0..3, Feed::Live)), [1, 1, 1, 1, 0, 1]);
-        assert_eq!(indices(encode(&call, &model, 1..2, Feed::Live)), [1, 0]);
+        assert_eq!(indices(encode(&call, &model, 0..3, Feed::Tokens).unwrap()), [1, 3, 5, 2, 0, 6]);
+        assert_eq!(indices(encode(&call, &model, 0..3, Feed::Live).unwrap()), [1, 1, 1, 1, 0, 1]);
+        assert_eq!(indices(encode(&call, &model, 1..2, Feed::Live).unwrap()), [1, 0]);
     }
 
     #[test]
@@ -283,9 +286,9 @@ mod tests {
                 let (mut fetches, mut data) = (Vec::new(), Vec::new());
                 for layer in 0..3 {
                     fetches.push(Fetch::Hidden { stack: 0, layer });
-                    data.push(floats(encode(&call, &model, rows.clone(), Feed::Hidden { stack: 0, layer })));
+                    data.push(floats(encode(&call, &model, rows.clone(), Feed::Hidden { stack: 0, layer }).unwrap()));
                     fetches.push(Fetch::Memory { stack: 0, layer });
-                    data.push(floats(encode(&call, &model, rows.clone(), Feed::Memory { stack: 0, layer })));
+                    data.push(floats(encode(&call, &model, rows.clone(), Feed::Memory { stack: 0, layer }).unwrap()));
                 }
                 assert_eq!((data[0].len(), data[1].len()), (rows.len() * 32, rows.len() * 64));
                 decoder.decode(&plan(fetches, 2, rows.len()), &rows, &data);

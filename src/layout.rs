@@ -3,9 +3,12 @@
 //! The third noun of the road, made from a `Model` alone; `pack` fills it, `plan::lower` binds it.
 
 use crate::cell::{Cell, Reset};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{LANES, Storage, padded};
 use crate::model::{Features, Flow, Layer, LayerKind, Model};
+
+/// Layers of a stack: far more than anyone trains, and few enough to list.
+const MOST_STACKED: usize = 1 << 12;
 
 /// Every packed buffer of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,9 +101,9 @@ pub enum Form {
 }
 
 impl Form {
-    /// Elements in all.
+    /// Elements in all; more than 64 bits count saturate.
     pub fn elems(self) -> u64 {
-        let product = |axes: &[usize]| axes.iter().map(|&n| n as u64).product();
+        let product = |axes: &[usize]| axes.iter().fold(1, |elems: u64, &n| elems.saturating_mul(n as u64));
         match self {
             Self::Matrix { directions, panels, source, gates, .. } => {
                 product(&[directions, panels, depth(source) + 1, gates, LANES])
@@ -130,7 +133,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where the layers do not fit each other.
+    /// Kind `Model`, where the layers do not fit each other; `Limits`, where there are too many to list.
     pub fn of(model: &Model, storage: Storage) -> Result<Self> {
         let mut buffers = Vec::new();
         let mut add = |name: String, role, form| buffers.push(Buffer { name, role, form });
@@ -156,6 +159,11 @@ impl Layout {
                         gates,
                         units,
                     };
+                    if r.num_layers > MOST_STACKED {
+                        let text =
+                            format!("layer {layer}: a stack of {} layers, the most is {MOST_STACKED}", r.num_layers);
+                        return Err(Error::new(ErrorKind::Limits, text));
+                    }
                     for stacked in 0..r.num_layers {
                         if stacked == 0 && one_hot_before(model, layer) {
                             add(

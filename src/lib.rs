@@ -185,6 +185,8 @@ pub mod oracle;
 
 pub use call::{Input, Output, Sequence, States};
 pub use cell::{Activation, Cell, Nonlinearity, Reset};
+#[doc(hidden)]
+pub use engine::Planner;
 pub use engine::{Device, DeviceInfo, Engine, Options, Precision, SelfCheck, Timings};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "gpu")]

@@ -5,7 +5,7 @@
 use ndarray::{ArrayView1, ArrayView2, s};
 use rayon::prelude::*;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, SMALLER_MODEL, zeros};
 use crate::kernel::{LANES, Storage, padded};
 use crate::layout::{Buffer, Form, Layout, Role, depth};
 use crate::model::{Bias, Features, LayerKind, Model, Recurrent};
@@ -52,7 +52,8 @@ struct Source<'a> {
 ///
 /// # Errors
 ///
-/// Kind `Weights`, where the weights are not of the model's shapes, or one is too large for 16-bit floats.
+/// Kind `Weights`, where the weights are not of the model's shapes, or one is too large for 16-bit floats; `Limits`, where
+/// there is no memory for the packed ones.
 pub(crate) fn pack(weights: &Weights, model: &Model, layout: &Layout) -> Result<Packed> {
     check(weights, model)?;
     let one = |buffer: &Buffer| {
@@ -64,16 +65,16 @@ pub(crate) fn pack(weights: &Weights, model: &Model, layout: &Layout) -> Result<
             }
             (Form::Table { rows, width, .. }, _) => table(&sources, rows, width),
         };
-        store(data, layout.storage).map_err(|e| e.at(format!("weights {}", buffer.name)))
+        data.and_then(|data| store(data, layout.storage)).map_err(|e| e.at(format!("weights {}", buffer.name)))
     };
     Ok(Packed { storage: layout.storage, buffers: layout.buffers.iter().map(one).collect::<Result<_>>()? })
 }
 
 /// `[D][P][K + 1][G][16]`.
-fn matrix(sources: &[Source<'_>], panels: usize, source: Features, gates: usize, units: usize) -> Vec<f32> {
+fn matrix(sources: &[Source<'_>], panels: usize, source: Features, gates: usize, units: usize) -> Result<Vec<f32>> {
     let rows = depth(source);
     let panel_elems = (rows + 1) * gates * LANES;
-    let mut data = vec![0.0; sources.len() * panels * panel_elems];
+    let mut data = zeros("packed", &[sources.len(), panels, panel_elems], SMALLER_MODEL)?;
     data.par_chunks_exact_mut(panel_elems).enumerate().for_each(|(index, panel)| {
         let (from, first) = (&sources[index / panels], index % panels * LANES);
         for gate in 0..gates {
@@ -89,7 +90,7 @@ fn matrix(sources: &[Source<'_>], panels: usize, source: Features, gates: usize,
             }
         }
     });
-    data
+    Ok(data)
 }
 
 /// The padded row that feature `feature` of `source` has.
@@ -98,9 +99,9 @@ fn padded_row(source: Features, feature: usize) -> usize {
 }
 
 /// `[D][V][P][G][16]`: row v is what the input product gives for the unit vector of v.
-fn token_table(sources: &[Source<'_>], width: usize, stack: &Recurrent) -> Vec<f32> {
+fn token_table(sources: &[Source<'_>], width: usize, stack: &Recurrent) -> Result<Vec<f32>> {
     let (gates, units, tokens) = (stack.cell.gates(), stack.hidden_size, stack.input_size);
-    let mut data = vec![0.0; sources.len() * tokens * width];
+    let mut data = zeros("packed", &[sources.len(), tokens, width], SMALLER_MODEL)?;
     data.par_chunks_exact_mut(width).enumerate().for_each(|(index, row)| {
         let (from, token) = (&sources[index / tokens], index % tokens);
         for gate in 0..gates {
@@ -111,7 +112,7 @@ fn token_table(sources: &[Source<'_>], width: usize, stack: &Recurrent) -> Vec<f
             }
         }
     });
-    data
+    Ok(data)
 }
 
 /// Where gate `gate` of unit `unit` stands in `[P][G][16]`.
@@ -120,13 +121,13 @@ fn lane(gates: usize, gate: usize, unit: usize) -> usize {
 }
 
 /// `[V][width]`.
-fn table(sources: &[Source<'_>], rows: usize, width: usize) -> Vec<f32> {
-    let mut data = vec![0.0; sources.len() * rows * width];
+fn table(sources: &[Source<'_>], rows: usize, width: usize) -> Result<Vec<f32>> {
+    let mut data = zeros("packed", &[sources.len(), rows, width], SMALLER_MODEL)?;
     let all = sources.iter().flat_map(|source| source.w.rows());
     for (target, row) in data.chunks_exact_mut(width).zip(all) {
         target.iter_mut().zip(row).for_each(|(to, from)| *to = *from);
     }
-    data
+    Ok(data)
 }
 
 fn store(data: Vec<f32>, storage: Storage) -> Result<PackedBuffer> {

@@ -10,7 +10,7 @@ use gatewave::conformance::{Tolerance, compare};
 use gatewave::plan::Shape;
 use gatewave::{
     Activation, Axes, Cell, CellWeights, Device, Embedding, Engine, ErrorKind, Gru, Input, LayerWeights, Linear, Lstm,
-    Mask, Model, OneHot, Options, Output, Precision, Recurrent, Rnn, Select, States, Weights,
+    Mask, Model, OneHot, Options, Output, Planner, Precision, Recurrent, Rnn, Select, States, Weights,
 };
 use ndarray::{
     Array, Array1, Array2, Array3, ArrayD, ArrayView, Axis, Dimension, Ix3, ShapeBuilder, array, concatenate, s,
@@ -464,4 +464,27 @@ fn states_that_do_not_fit_are_refused_with_what_was_expected() {
         &Input::features(Array2::zeros((5, 4))).stack_states(1, States::hidden(zeros(&[1, 1, 5]))),
         "states of stack 1 (gru): h: expected [1, 5] (layers · directions, size), got [1, 1, 5]",
     );
+}
+
+#[test]
+fn a_planner_needs_no_weights_and_plans_as_an_engine_does() {
+    let model = Model::new().layer(Lstm::new(5, 18).bidirectional()).layer(Linear::new(36, 3));
+    let shape = Shape { time: 7, batch: 3, mask: Mask::All };
+    let options = Options::default().device(Device::Cpu);
+    let planner = Planner::new(model.clone(), &options).unwrap();
+    assert_eq!(planner.plan(shape).unwrap(), cpu(&model).plan(shape).unwrap());
+
+    let vast = Planner::new(Model::new().layer(Lstm::new(4, 2_147_483_647)), &options).unwrap();
+    let error = vast.plan(Shape { time: usize::MAX, batch: usize::MAX, mask: Mask::All }).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limits, "{error}");
+}
+
+#[test]
+fn weights_that_no_memory_holds_are_an_error() {
+    for layers in [1, 2_147_483_647] {
+        let model = Model::new().layer(Lstm::new(4, 2_147_483_647).num_layers(layers));
+        let error = Weights::random(&model, 0).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limits);
+        assert!(error.to_string().ends_with("which this machine does not give; try a smaller model"), "{error}");
+    }
 }

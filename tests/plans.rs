@@ -126,9 +126,87 @@ fn a_buffer_past_the_limit_is_refused_with_what_there_is() {
     assert_eq!(error.kind(), ErrorKind::Limits);
     assert_eq!(
         error.to_string(),
-        "0.w_x.0: needs a buffer of 266240 bytes, the device's largest is 100000; try a smaller batch, fewer steps a \
-         call, or another device"
+        "0.w_x.0: needs a buffer of 266240 bytes, the device's largest is 100000; try 16-bit weights (--precision f16), \
+         which take half as much, or another device"
     );
+}
+
+#[test]
+fn any_size_is_planned_or_refused_and_nothing_of_that_size_is_made() {
+    let models = [
+        Model::new().layer(Lstm::new(8, 16).num_layers(2).bidirectional()),
+        Model::new().layer(Gru::new(2_147_483_647, 2_147_483_647).cell(Cell::Gru(Reset::Before))),
+        Model::new().layer(OneHot::new(2_147_483_647)).layer(Lstm::new(2_147_483_647, 2_147_483_647).bidirectional()),
+        Model::new().layer(Embedding::new(9, 5)).layer(Linear::new(5, 2_147_483_647).activation(Activation::Softmax)),
+    ];
+    let sizes = [1, 1_000, 1 << 22, 1 << 33, 1_000_000_000_000, usize::MAX];
+    for (model, limits) in models.iter().flat_map(|model| [(model, Limits::WEBGPU), (model, Limits::HOST)]) {
+        for (time, batch) in sizes.into_iter().flat_map(|time| sizes.map(|batch| (time, batch))) {
+            for mask in [Mask::All, Mask::Live] {
+                match plan_on(model, (time, batch, mask), &limits, Target::Host) {
+                    Ok(plan) => assert!(plan.steps.len() <= 1 << 22),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Limits, "{error}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_call_of_too_many_steps_is_refused_with_how_many_there_may_be() {
+    let model = Model::new().layer(Rnn::new(1, 1));
+    let error = plan_on(&model, (5_000_000, 1, Mask::All), &Limits::HOST, Target::Host).expect_err("too many");
+    assert_eq!(
+        error.to_string(),
+        "needs 5000000 dispatches or more, a plan has at most 4194304; try fewer steps a call"
+    );
+}
+
+#[test]
+fn a_stack_that_cannot_be_listed_is_refused() {
+    let model = Model::new().layer(Rnn::new(1, 1).num_layers(2_147_483_647));
+    let error = Layout::of(&model, Storage::F32).expect_err("too many layers");
+    assert_eq!(error.to_string(), "layer 0: a stack of 2147483647 layers, the most is 4096");
+}
+
+#[test]
+fn large_panels_are_cut_one_by_one() {
+    // A panel takes 18 MB, eight of them more than a binding.
+    let model = Model::new().layer(Lstm::new(70_000, 128));
+    let plan = plan(&model, (2, 1, Mask::All));
+    let windows: Vec<_> = plan
+        .steps
+        .iter()
+        .filter(|step| plan.programs[step.program].kernel == Kernel::Project)
+        .map(|step| (step.windows[0].offset, plan.params[step.params].panel, plan.params[step.params].panels))
+        .collect();
+    let panel = 70_001 * 4 * 16 * 4;
+    assert_eq!(windows, [(0, 0, 7), (7 * panel, 7, 1)]);
+}
+
+#[test]
+fn params_past_the_largest_buffer_are_refused() {
+    let model = Model::new().layer(Rnn::new(1, 1).bidirectional());
+    let right = plan(&model, (500, 1, Mask::All));
+    let limits = Limits { buffer_bytes: right.params_bytes(), ..Limits::WEBGPU };
+    assert!(right.slots.iter().all(|slot| slot.bytes < limits.buffer_bytes), "{right}");
+    check(&right, &limits).expect("as large as the largest");
+    let limits = Limits { buffer_bytes: right.params_bytes() - 1, ..limits };
+    let error = check(&right, &limits).expect_err("one byte too many");
+    assert!(error.to_string().starts_with("params: needs a buffer of "), "{error}");
+}
+
+#[test]
+fn a_depth_past_what_a_device_is_trusted_with_is_refused_with_what_would_do() {
+    let on =
+        |depth| plan_on(&Model::new().layer(Linear::new(depth, 1)), (1, 1, Mask::All), &Limits::WEBGPU, Target::Gpu);
+    let error = on(300_000).expect_err("too deep").to_string();
+    assert!(error.ends_with(" would do; the CPU (--device cpu) takes any number"), "{error}");
+    let fits: usize =
+        error.rsplit(" would do").nth(1).and_then(|text| text.rsplit(' ').next()).unwrap().parse().unwrap();
+    assert!((250_000..270_000).contains(&fits), "{error}");
+    on(fits).expect("what the message says");
+    on(fits + 64).expect_err("not much more");
 }
 
 type Fault = fn(&mut Plan);

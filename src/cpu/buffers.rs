@@ -3,11 +3,13 @@
 //! Floats start at a cache line, so that no register's load crosses two. Knows slots and windows; knows no kernel's
 //! meaning.
 
+use std::fmt::Display;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::error::{Result, SMALLER_CALL, SMALLER_MODEL, affordable, zeros};
 use crate::kernel::{Params, Program};
 use crate::pack::PackedBuffer;
 use crate::plan::{Plan, SlotKind, Window};
@@ -30,6 +32,15 @@ impl Floats {
         Self { lines: vec![Line::zeroed(); len.div_ceil(16)], len }
     }
 
+    /// `len` zeros for `what`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where there is no memory for them.
+    pub(super) fn try_zeros(what: impl Display, len: usize, hint: &str) -> Result<Self> {
+        Ok(Self { lines: zeros(what, &[len.div_ceil(16)], hint)?, len })
+    }
+
     /// At least `len` floats, whatever they are.
     pub(super) fn reserve(&mut self, len: usize) -> &mut [f32] {
         if self.len < len {
@@ -39,17 +50,22 @@ impl Floats {
     }
 
     /// The weights, widened.
-    pub(super) fn widened(buffer: PackedBuffer) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where there is no memory for them.
+    pub(super) fn widened(buffer: PackedBuffer) -> Result<Self> {
+        let zeros = |len| Self::try_zeros("weights", len, SMALLER_MODEL);
         match buffer {
             PackedBuffer::F32(data) => {
-                let mut floats = Self::zeros(data.len());
+                let mut floats = zeros(data.len())?;
                 floats.copy_from_slice(&data);
-                floats
+                Ok(floats)
             }
             PackedBuffer::F16(data) => {
-                let mut floats = Self::zeros(data.len());
+                let mut floats = zeros(data.len())?;
                 half::slice::HalfFloatSliceExt::convert_to_f32_slice(&data[..], &mut floats);
-                floats
+                Ok(floats)
             }
         }
     }
@@ -91,24 +107,39 @@ pub(super) struct Buffers {
 
 impl Buffers {
     /// Zeroed buffers for `plan`.
-    pub(super) fn of(plan: &Plan) -> Self {
-        let slots = plan.slots.iter().map(|slot| match slot.kind {
-            SlotKind::Weights(index) => Buffer::Weights(index),
-            SlotKind::Index => Buffer::Indices(vec![0; elems(slot.bytes)]),
-            SlotKind::Input | SlotKind::Scratch | SlotKind::Output => Buffer::Floats(Floats::zeros(elems(slot.bytes))),
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where there is no memory for them.
+    pub(super) fn of(plan: &Plan) -> Result<Self> {
+        let bytes = plan.bytes(|kind| !matches!(kind, SlotKind::Weights(_)));
+        affordable("the slots of the call", bytes, SMALLER_CALL)?;
+        let slots = plan.slots.iter().map(|slot| {
+            let what = format_args!("slot {}", slot.name);
+            Ok(match slot.kind {
+                SlotKind::Weights(index) => Buffer::Weights(index),
+                SlotKind::Index => Buffer::Indices(zeros(what, &[elems(slot.bytes)], SMALLER_CALL)?),
+                SlotKind::Input | SlotKind::Scratch | SlotKind::Output => {
+                    Buffer::Floats(Floats::try_zeros(what, elems(slot.bytes), SMALLER_CALL)?)
+                }
+            })
         });
-        Self { slots: slots.collect(), scratch: Floats::default() }
+        Ok(Self { slots: slots.collect::<Result<_>>()?, scratch: Floats::default() })
     }
 
     /// Buffers for `plan`, all floats NaN.
-    pub(super) fn poisoned(plan: &Plan) -> Self {
-        let mut buffers = Self::of(plan);
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](Self::of).
+    pub(super) fn poisoned(plan: &Plan) -> Result<Self> {
+        let mut buffers = Self::of(plan)?;
         for slot in &mut buffers.slots {
             if let Buffer::Floats(data) = slot {
                 data.fill(f32::NAN);
             }
         }
-        buffers
+        Ok(buffers)
     }
 
     /// Whether these can be `plan`'s: then what is in them does not matter, since a plan reads what it wrote.

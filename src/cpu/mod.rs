@@ -18,10 +18,10 @@ use std::sync::{Mutex, PoisonError};
 
 use pulp::Arch;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, SMALLER_CALL, zeros};
 use crate::kernel::{Kernel, Params, Program};
 use crate::pack::Packed;
-use crate::plan::{Dispatch, FeedData, Limits, Plan, SlotId, Write};
+use crate::plan::{Dispatch, FeedData, Plan, SlotId, Write};
 use buffers::{Bound, Buffer, Buffers, Floats, elems};
 
 /// Sets of buffers that are kept for the next call.
@@ -37,28 +37,31 @@ pub(crate) struct Cpu {
 
 impl Cpu {
     /// An executor with these weights. Halves are widened: the values stay rounded.
-    pub(crate) fn new(packed: Packed) -> Self {
-        let weights = packed.buffers.into_iter().map(Floats::widened).collect();
-        Self { arch: Arch::new(), weights, kept: Mutex::default() }
-    }
-
-    /// What a plan for this executor may ask for.
-    pub(crate) fn limits(&self) -> Limits {
-        Limits::HOST
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where there is no memory for them.
+    pub(crate) fn new(packed: Packed) -> Result<Self> {
+        let weights = packed.buffers.into_iter().map(Floats::widened).collect::<Result<_>>()?;
+        Ok(Self { arch: Arch::new(), weights, kept: Mutex::default() })
     }
 
     /// Runs a checked plan: `feeds[i]` goes to `plan.writes[i]`, and `plan.reads[i]` gives the i-th result.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where the feeds are not what the plan writes.
+    /// Kind `Shape`, where the feeds are not what the plan writes; `Limits`, where there is no memory for the plan.
     pub(crate) fn run(&self, plan: &Plan, feeds: &[FeedData]) -> Result<Vec<Vec<f32>>> {
-        let buffers = self.execute(plan, feeds, self.take(plan))?;
+        let buffers = self.execute(plan, feeds, self.take(plan)?)?;
         let read = |read: &crate::plan::Read| match &buffers.slots[read.slot] {
-            Buffer::Floats(data) => data[elems(read.offset)..][..elems(read.bytes)].to_vec(),
+            Buffer::Floats(data) => {
+                let mut result = zeros("the results", &[elems(read.bytes)], SMALLER_CALL)?;
+                result.copy_from_slice(&data[elems(read.offset)..][..elems(read.bytes)]);
+                Ok(result)
+            }
             Buffer::Weights(_) | Buffer::Indices(_) => unreachable!("a plan reads floats that it wrote"),
         };
-        let results = plan.reads.iter().map(read).collect();
+        let results = plan.reads.iter().map(read).collect::<Result<_>>()?;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT {
             kept.remove(0);
@@ -73,7 +76,7 @@ impl Cpu {
     ///
     /// As [`run`](Self::run).
     pub(crate) fn trace(&self, plan: &Plan, feeds: &[FeedData]) -> Result<Vec<(SlotId, Vec<f32>)>> {
-        let buffers = self.execute(plan, feeds, Buffers::poisoned(plan))?;
+        let buffers = self.execute(plan, feeds, Buffers::poisoned(plan)?)?;
         let floats = buffers.slots.iter().enumerate().filter_map(|(slot, buffer)| match buffer {
             Buffer::Floats(data) => Some((slot, data.to_vec())),
             Buffer::Weights(_) | Buffer::Indices(_) => None,
@@ -103,10 +106,10 @@ impl Cpu {
     }
 
     /// Buffers for `plan`: kept ones if they fit.
-    fn take(&self, plan: &Plan) -> Buffers {
+    fn take(&self, plan: &Plan) -> Result<Buffers> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         match kept.iter().rposition(|buffers| buffers.fit(plan)) {
-            Some(i) => kept.remove(i),
+            Some(i) => Ok(kept.remove(i)),
             None => Buffers::of(plan),
         }
     }

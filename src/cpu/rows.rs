@@ -10,7 +10,7 @@ use super::math::exp;
 use super::project::map;
 use super::threads;
 use crate::cell::Activation;
-use crate::kernel::Params;
+use crate::kernel::{LANES, Params};
 
 /// How long one thread takes for a dispatch of any of these kernels.
 pub(super) fn ns(params: &Params, sides: usize) -> usize {
@@ -166,11 +166,26 @@ impl WithSimd for Softmax<'_> {
         for part in target.chunks_exact_mut(padded) {
             part[size..].fill(0.0);
         }
-        let sum: f32 = target.iter().sum();
+        let sum = sum(target);
+        let log_sum = sum.ln();
         for (target, source) in target.chunks_exact_mut(padded).zip(source.chunks_exact(padded)) {
             for (y, x) in target[..size].iter_mut().zip(source) {
-                *y = if log { x - most - sum.ln() } else { *y / sum };
+                *y = if log { x - most - log_sum } else { *y / sum };
             }
         }
     }
+}
+
+/// The sum of a row, whose length is a multiple of 16. Lane by lane and block by block: one running sum would lose three
+/// digits over 100,000 classes.
+#[inline(always)]
+fn sum(row: &[f32]) -> f32 {
+    let block = |block: &[f32]| {
+        let mut lanes = [0.0; LANES];
+        for part in block.chunks_exact(LANES) {
+            lanes.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
+        }
+        lanes.iter().sum::<f32>()
+    };
+    row.chunks(64 * LANES).map(block).sum()
 }

@@ -42,19 +42,28 @@ pub(super) enum Wait {
     Aside,
 }
 
-impl Executor {
-    /// The executor that `device` means, with the weights in it.
+/// A device that is open, without a model's weights.
+pub(super) enum Machine {
+    /// The host.
+    Cpu,
+    /// A GPU, which engines may share.
+    #[cfg(feature = "gpu")]
+    Gpu(Arc<Gpu>),
+}
+
+impl Machine {
+    /// What `device` means.
     ///
     /// # Errors
     ///
-    /// Kind `Device`, where there is no such device; `Limits`, where the weights do not fit it.
-    pub(super) async fn open(device: &Device, packed: Packed) -> Result<(Self, DeviceInfo)> {
+    /// Kind `Device`, where there is no such device.
+    pub(super) async fn open(device: &Device) -> Result<(Self, DeviceInfo)> {
         let reason = match device {
             Device::Cpu => "asked for".to_owned(),
             #[cfg(feature = "gpu")]
             Device::Named(name) => {
                 if let Some(gpu) = gpus::open_sound(&Choice::Named(name.clone())).await? {
-                    return Self::gpu(gpu, packed, format!("asked for as {name:?}")).await;
+                    return Ok(Self::gpu(gpu, format!("asked for as {name:?}")));
                 }
                 unreachable!("a name that means no adapter is an error");
             }
@@ -62,7 +71,7 @@ impl Executor {
             Device::Auto => {
                 let (gpu, reason) = auto().await;
                 match gpu {
-                    Some(gpu) => return Self::gpu(gpu, packed, reason).await,
+                    Some(gpu) => return Ok(Self::gpu(gpu, reason)),
                     None => reason,
                 }
             }
@@ -73,63 +82,80 @@ impl Executor {
             #[cfg(not(feature = "gpu"))]
             Device::Auto => "auto: built without the feature `gpu`".to_owned(),
         };
-        Ok((Self::Cpu(Box::new(Cpu::new(packed))), DeviceInfo::cpu(reason)))
+        Ok((Self::Cpu, DeviceInfo::cpu(reason)))
     }
 
-    /// wgpu's validator, with the weights in it: it refuses what a device would, and computes nothing.
+    /// wgpu's validator: it refuses what a device would, and computes nothing.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where the weights do not fit WebGPU's limits.
+    /// Kind `Device`, where wgpu refuses.
     #[cfg(feature = "gpu")]
-    pub(super) async fn validator(packed: Packed) -> Result<(Self, DeviceInfo)> {
+    pub(super) async fn validator() -> Result<(Self, DeviceInfo)> {
         let gpu = Gpu::open(Choice::Noop).await?.expect("wgpu always has its validator");
-        Self::gpu(Arc::new(gpu), packed, "no device: validation alone".to_owned()).await
+        Ok(Self::gpu(Arc::new(gpu), "no device: validation alone".to_owned()))
     }
 
-    /// As [`open`](Self::open), but on a GPU that no other engine shares, and unchecked.
+    /// As [`open`](Self::open), but a GPU that no other engine shares, and unchecked.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
     #[cfg(feature = "gpu")]
-    pub(super) async fn alone(device: &Device, packed: Packed) -> Result<(Self, DeviceInfo)> {
+    pub(super) async fn alone(device: &Device) -> Result<(Self, DeviceInfo)> {
         if let Some(choice) = choice(device, 0)
             && let Some(gpu) = Gpu::open(choice).await?
         {
-            return Self::gpu(Arc::new(gpu), packed, "asked for, unshared".to_owned()).await;
+            return Ok(Self::gpu(Arc::new(gpu), "asked for, unshared".to_owned()));
         }
-        Self::open(&Device::Cpu, packed).await
+        Self::open(&Device::Cpu).await
     }
 
     #[cfg(feature = "gpu")]
-    async fn gpu(gpu: Arc<Gpu>, packed: Packed, reason: String) -> Result<(Self, DeviceInfo)> {
+    fn gpu(gpu: Arc<Gpu>, reason: String) -> (Self, DeviceInfo) {
         let AdapterInfo { name, driver, driver_info, backend, .. } = gpu.info();
         let parts = [*backend, driver, driver_info].into_iter().filter(|part| !part.is_empty());
         let detail = parts.collect::<Vec<_>>().join(", ");
         let info = DeviceInfo { name: name.clone(), detail, reason, place: Place::Gpu };
-        let loaded = gpu.load(packed).await.map_err(|e| info.explain(e))?;
-        Ok((Self::Gpu { gpu, loaded: Box::new(loaded) }, info))
+        (Self::Gpu(gpu), info)
     }
 
     /// What the device can do.
     pub(super) fn limits(&self) -> Limits {
         match self {
-            Self::Cpu(cpu) => cpu.limits(),
+            Self::Cpu => Limits::HOST,
             #[cfg(feature = "gpu")]
-            Self::Gpu { gpu, .. } => gpu.limits(),
+            Self::Gpu(gpu) => gpu.limits(),
         }
     }
 
     /// What plans are to be made for.
     pub(super) fn target(&self) -> Target {
         match self {
-            Self::Cpu(_) => Target::Host,
+            Self::Cpu => Target::Host,
             #[cfg(feature = "gpu")]
-            Self::Gpu { gpu, .. } => gpus::target(gpu),
+            Self::Gpu(gpu) => gpus::target(gpu),
         }
     }
 
+    /// The executor, with a model's weights in it.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where the weights do not fit the device.
+    pub(super) async fn load(self, packed: Packed) -> Result<Executor> {
+        match self {
+            Self::Cpu => Ok(Executor::Cpu(Box::new(Cpu::new(packed)?))),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => {
+                let loaded = Box::new(gpu.load(packed).await?);
+                Ok(Executor::Gpu { gpu, loaded })
+            }
+        }
+    }
+}
+
+impl Executor {
     /// What `plan` reads, one for each of its reads; `feeds` are what it writes.
     #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU is waited for"))]
     pub(super) async fn run(
@@ -204,7 +230,7 @@ where
 ///
 /// # Errors
 ///
-/// Those of [`Executor::open`] on a named device.
+/// Those of [`Machine::open`] on a named device.
 #[cfg(feature = "gpu")]
 pub(super) async fn self_checks(device: &Device) -> Result<Vec<SelfCheck>> {
     let mut checks = Vec::new();

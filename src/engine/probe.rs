@@ -10,13 +10,13 @@ use crate::plan::Plan;
 use crate::plan::tune::{Target, Tuning};
 
 #[cfg(feature = "gpu")]
-use super::Device;
+use super::executor::Machine;
 use super::executor::{self, Executor};
 use super::{Engine, Tile};
 #[cfg(feature = "gpu")]
-use super::{Options, Precision};
+use super::{Options, Precision, packed};
 #[cfg(feature = "gpu")]
-use crate::{model::Model, pack::pack, weights::Weights};
+use crate::{model::Model, weights::Weights};
 
 /// Slots by name, with what is in them.
 type Slots = Vec<(String, Vec<f32>)>;
@@ -30,11 +30,8 @@ impl Engine {
     #[cfg(feature = "gpu")]
     #[doc(hidden)]
     pub fn on_validator(model: Model, weights: &Weights, precision: Precision) -> Result<Self> {
-        let mut engine = Self::with_options(model, weights, Options { device: Device::Cpu, precision })?;
-        let packed = pack(weights, &engine.model, &engine.layout)?;
-        (engine.executor, engine.device) = executor::block_on(Executor::validator(packed))?;
-        (engine.limits, engine.tuning) = (engine.executor.limits(), Tuning::of(engine.executor.target()));
-        Ok(engine)
+        let (layout, packed) = packed(&model, weights, precision)?;
+        executor::block_on(async { Self::on(Machine::validator().await?, model, layout, packed).await })
     }
 
     /// An engine on a device that no other engine shares, and so may lose.
@@ -45,19 +42,15 @@ impl Engine {
     #[cfg(feature = "gpu")]
     #[doc(hidden)]
     pub fn alone(model: Model, weights: &Weights, options: Options) -> Result<Self> {
-        let Options { device, precision } = options;
-        let mut engine = Self::with_options(model, weights, Options { device: Device::Cpu, precision })?;
-        let packed = pack(weights, &engine.model, &engine.layout)?;
-        (engine.executor, engine.device) = executor::block_on(Executor::alone(&device, packed))?;
-        (engine.limits, engine.tuning) = (engine.executor.limits(), Tuning::of(engine.executor.target()));
-        Ok(engine)
+        let (layout, packed) = packed(&model, weights, options.precision)?;
+        executor::block_on(async { Self::on(Machine::alone(&options.device).await?, model, layout, packed).await })
     }
 
     /// The same engine with its plans made for another kind of device: a GPU's tiles on a software adapter.
     #[doc(hidden)]
     #[must_use]
     pub fn tuned_for(mut self, target: Target) -> Self {
-        self.tuning = Tuning::of(target);
+        self.planner.tuning = Tuning::of(target);
         self
     }
 
@@ -69,7 +62,7 @@ impl Engine {
     /// As [`run`](Self::run).
     #[doc(hidden)]
     pub fn trace(&self, input: &Input) -> Result<Slots> {
-        let (call, form) = input.check(&self.model)?;
+        let (call, form) = input.check(self.model())?;
         let mut slots = Vec::new();
         for tile in self.tiles(&call, form) {
             let Tile { rows, plan } = tile?;
@@ -85,12 +78,12 @@ impl Engine {
     /// Kind `Shape`, where the plan is of another call; otherwise as [`run`](Self::run).
     #[doc(hidden)]
     pub fn trace_plan(&self, plan: &Arc<Plan>, input: &Input) -> Result<Slots> {
-        let (call, form) = input.check(&self.model)?;
+        let (call, form) = input.check(self.model())?;
         self.trace_rows(plan, &call, &(0..form.batch))
     }
 
     fn trace_rows(&self, plan: &Arc<Plan>, call: &Call, rows: &Range<usize>) -> Result<Slots> {
-        let feeds = self.feeds(call, rows, plan);
+        let feeds = self.feeds(call, rows, plan)?;
         let traced = executor::block_on(self.executor.trace(plan, &feeds))?;
         Ok(traced.into_iter().map(|(slot, data)| (plan.slots[slot].name.clone(), data)).collect())
     }

@@ -59,8 +59,9 @@ impl KnownAnswer {
         let shape = Shape { time: TIME, batch: BATCH, mask: Mask::Live };
         let plan = lower::lower(&model, &layout, shape, limits, &tuning)?;
         let (call, _) = input().check(&model)?;
-        let feeds: Vec<_> = plan.writes.iter().map(|write| encode(&call, &model, 0..BATCH, write.feed)).collect();
-        let expected = Cpu::new(packed.clone()).trace(&plan, &feeds)?;
+        let feeds: Vec<FeedData> =
+            plan.writes.iter().map(|write| encode(&call, &model, 0..BATCH, write.feed)).collect::<Result<_>>()?;
+        let expected = Cpu::new(packed.clone())?.trace(&plan, &feeds)?;
         Ok(Self { packed, plan: Arc::new(plan), feeds, expected })
     }
 

@@ -7,13 +7,15 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::error::ErrorKind;
 use crate::model::{Axes, Lstm, Select};
+use crate::plan::Limits;
 
 /// An engine on the CPU that takes no binding of more than `binding_bytes`.
 fn small(model: &Model, binding_bytes: u64) -> Engine {
     let weights = Weights::random(model, 1).unwrap();
     let mut engine = Engine::new(model.clone(), &weights, Device::Cpu).unwrap();
-    engine.limits = Limits { binding_bytes, buffer_bytes: binding_bytes, ..Limits::WEBGPU };
+    engine.planner.limits = Limits { binding_bytes, buffer_bytes: binding_bytes, ..Limits::WEBGPU };
     engine
 }
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use super::bound::Bound;
 use super::device::{Device, lock};
 use super::pipelines::STORAGE_ALIGN;
-use crate::error::Result;
-use crate::pack::Packed;
+use crate::error::{Error, Result};
+use crate::pack::{Packed, PackedBuffer};
 use crate::plan::{FeedData, Plan};
 
 /// How many plans of a model keep their buffers when they do not run.
@@ -37,7 +37,7 @@ impl Loaded {
         let (count, mut total) = (packed.buffers.len(), 0);
         for (index, data) in packed.buffers.into_iter().enumerate() {
             let (name, bytes) = (format!("weights.{index}"), data.bytes());
-            device.fits(&name, bytes.len() as u64)?;
+            device.fits(&name, bytes.len() as u64).map_err(|e| smaller(e, &data))?;
             let upload = || {
                 let buffer = storage(&device.device, &name, bytes.len() as u64);
                 for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
@@ -65,6 +65,14 @@ impl Loaded {
         let mut idle = lock(&self.idle);
         idle.insert(0, bound);
         idle.truncate(IDLE);
+    }
+}
+
+/// `error`, with what would make `data` smaller.
+fn smaller(error: Error, data: &PackedBuffer) -> Error {
+    match data {
+        PackedBuffer::F32(_) => error.hint("16-bit weights (--precision f16) take half as much"),
+        PackedBuffer::F16(_) => error,
     }
 }
 

@@ -151,6 +151,6 @@ impl Model {
 
     /// The number of trainable parameters.
     pub fn parameters(&self) -> usize {
-        self.layers.iter().map(|layer| layer.kind.parameters()).sum()
+        self.layers.iter().map(|layer| layer.kind.parameters()).fold(0, usize::saturating_add)
     }
 }

@@ -162,10 +162,12 @@ impl Recurrent {
             Bias::Two => 2,
         };
         let one = |layer| {
-            rows * (self.layer_input(layer).len() + self.state_size() + biases)
-                + self.proj_size.map_or(0, |p| p * self.hidden_size)
+            let products = rows.saturating_mul(self.layer_input(layer).len() + self.state_size() + biases);
+            products.saturating_add(self.proj_size.map_or(0, |p| p * self.hidden_size))
         };
-        (0..self.num_layers).map(one).sum::<usize>() * self.directions()
+        // All layers but the first are alike.
+        let rest = one(1).saturating_mul(self.num_layers.saturating_sub(1));
+        one(0).saturating_add(rest).saturating_mul(self.directions())
     }
 
     /// Whether the sizes make sense.

@@ -2,7 +2,7 @@
 //!
 //! wgpu does not see most of this: workgroups sized by overrides, grids past the limit, rows out of a window.
 
-use super::{Dispatch, Limits, Plan, SlotKind, WINDOW_ALIGN};
+use super::{Dispatch, Limits, Plan, Slot, SlotKind, WINDOW_ALIGN};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{
     Access, Kernel, LANES, MEMORY_UNPROJECTED, MEMORY_UPDATE, Params, Program, StateKind, Storage, WORKGROUP,
@@ -15,12 +15,14 @@ use crate::kernel::{
 /// Kind `Limits`: the first dispatch or slot that does not fit, what it needs and what there is.
 pub fn check(plan: &Plan, limits: &Limits) -> Result<()> {
     for slot in &plan.slots {
-        if slot.bytes > limits.buffer_bytes {
-            return Err(too_large(format!(
-                "{}: needs a buffer of {} bytes, the device's largest is {}; try a smaller batch, fewer steps a call, or another device",
-                slot.name, slot.bytes, limits.buffer_bytes
-            )));
-        }
+        slot_fits(slot, limits)?;
+    }
+    let params = plan.params_bytes();
+    if params > limits.buffer_bytes {
+        return Err(too_large(format!(
+            "params: needs a buffer of {params} bytes, the device's largest is {}; try fewer steps a call, or another device",
+            limits.buffer_bytes
+        )));
     }
     let mut written: Vec<bool> = plan.slots.iter().map(|slot| matches!(slot.kind, SlotKind::Weights(_))).collect();
     for write in &plan.writes {
@@ -38,6 +40,23 @@ pub fn check(plan: &Plan, limits: &Limits) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the device has buffers as large as `slot`.
+///
+/// # Errors
+///
+/// Kind `Limits`, where it has not.
+pub(super) fn slot_fits(slot: &Slot, limits: &Limits) -> Result<()> {
+    if slot.bytes <= limits.buffer_bytes {
+        return Ok(());
+    }
+    let hint = match slot.kind {
+        SlotKind::Weights(_) => "try 16-bit weights (--precision f16), which take half as much, or another device",
+        _ => "try a smaller batch, fewer steps a call, or another device",
+    };
+    let (name, bytes, most) = (&slot.name, slot.bytes, limits.buffer_bytes);
+    Err(too_large(format!("{name}: needs a buffer of {bytes} bytes, the device's largest is {most}; {hint}")))
 }
 
 fn too_large(message: String) -> Error {
@@ -119,9 +138,18 @@ fn program_fits(program: &Program, params: &Params, limits: &Limits) -> Result<(
     }
     let iterations = program.loop_iterations(params);
     if iterations > u64::from(limits.loop_iterations) {
+        // What does not grow with the depth, or with the features of a row where there is no depth.
+        let fixed = program.loop_iterations(&Params { depth: 0, units: 0, ..*params });
+        let (what, size) = match params.depth {
+            0 => ("features", u64::from(params.units) * u64::from(params.directions)),
+            depth => ("inputs of a product", u64::from(depth)),
+        };
+        let room = u64::from(limits.loop_iterations).saturating_sub(fixed);
+        let fits = size.saturating_mul(room) / (iterations - fixed).max(1) / LANES as u64 * LANES as u64;
         return Err(too_large(format!(
-            "{iterations} iterations of loops an invocation, the device is trusted with {}; a depth of {} is too much for it",
-            limits.loop_iterations, params.depth
+            "{iterations} iterations of loops an invocation, the device is trusted with {}; {size} {what} are too many for \
+             it, {fits} would do; the CPU (--device cpu) takes any number",
+            limits.loop_iterations
         )));
     }
     Ok(())

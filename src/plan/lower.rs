@@ -16,17 +16,22 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Mask, Params, Program, Storage};
 use crate::layout::{Layout, depth};
 use crate::model::{Flow, Model};
-use ops::{Op, Sequence};
+use ops::{Op, OpKind, Sequence};
+use slots::Stage;
 
 /// Timesteps of a chunk are a multiple of this, so that every chunk's window starts at a multiple of
 /// [`WINDOW_ALIGN`](super::WINDOW_ALIGN): a row of a sequence has at least 16 elements of 4 bytes.
 const CHUNK_ALIGN: usize = 4;
 
+/// Dispatches of a plan: with more of them it would take the host a gigabyte to say what is to be done.
+const MOST_DISPATCHES: usize = 1 << 22;
+
 /// Decides how a call of `shape` runs.
 ///
 /// # Errors
 ///
-/// Kind `Limits` where it does not fit `limits`, whatever is tried but a smaller batch.
+/// Kind `Limits` where it does not fit `limits`, whatever is tried but a smaller batch: found before anything of the size
+/// of the call is made, so that any size may be asked for.
 pub fn lower(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuning: &Tuning) -> Result<Plan> {
     let ops = ops::flatten(model, layout, shape)?;
     let input = input_features(model)?.map_or(1, depth);
@@ -90,15 +95,8 @@ struct Lowering<'a> {
 
 impl Lowering<'_> {
     fn run(&mut self, ops: &[Op]) -> Result<()> {
-        self.inputs(ops)?;
-        let mut stages = Vec::with_capacity(ops.len());
-        let mut value = self.features();
-        for (index, op) in ops.iter().enumerate() {
-            let stage = self.stage(op, value, self.span(ops, index))?;
-            value = stage.result();
-            stages.push(stage);
-        }
-
+        let stages = self.stages(ops)?;
+        self.fits(&stages)?;
         let mut first = 0;
         while first < stages.len() {
             // Stages that stream run together, chunk by chunk; any other runs alone.
@@ -107,6 +105,7 @@ impl Lowering<'_> {
             for chunk in self.chunks(group[0].time(self.shape)) {
                 for stage in group {
                     self.emit(stage, chunk);
+                    countable(self.plan.steps.len())?;
                 }
             }
             for stage in group {
@@ -114,9 +113,42 @@ impl Lowering<'_> {
             }
             first += group.len();
         }
-        let output = value.ok_or_else(|| Error::new(ErrorKind::Model, "the model has no layer that gives features"))?;
+        let output = stages
+            .last()
+            .and_then(Stage::result)
+            .ok_or_else(|| Error::new(ErrorKind::Model, "the model has no layer that gives features"))?;
         self.read_output(output);
         Ok(())
+    }
+
+    /// The operations with their slots; each takes what the one before it gives.
+    fn stages<'a>(&mut self, ops: &'a [Op]) -> Result<Vec<Stage<'a>>> {
+        self.inputs(ops)?;
+        let mut stages = Vec::with_capacity(ops.len());
+        let mut value = self.features();
+        for (index, op) in ops.iter().enumerate() {
+            let stage = self.stage(op, value, self.span(ops, index))?;
+            value = stage.result();
+            stages.push(stage);
+        }
+        Ok(stages)
+    }
+
+    /// Whether every slot fits the device and every dispatch the plan. From here on sizes are so small that their
+    /// products do not overflow.
+    fn fits(&self, stages: &[Stage<'_>]) -> Result<()> {
+        for slot in &self.plan.slots {
+            check::slot_fits(slot, self.limits)?;
+        }
+        for buffer in 0..self.layout.buffers.len() {
+            check::slot_fits(&self.weights_slot(buffer), self.limits)?;
+        }
+        // At least one dispatch a step of a recurrence, and one a chunk of anything else.
+        let dispatches = stages.iter().map(|stage| match stage.op.kind {
+            OpKind::Recurrent(_) => stage.time(self.shape),
+            _ => stage.time(self.shape).div_ceil(self.chunk),
+        });
+        countable(dispatches.fold(0, usize::saturating_add))
     }
 
     fn chunks(&self, time: usize) -> Vec<Chunk> {
@@ -141,13 +173,23 @@ impl Lowering<'_> {
             self.plan.slots[slot].kind = SlotKind::Output;
         }
         let row = self.row_bytes(slot);
-        self.plan.reads.push(Read { fetch, slot, offset: first as u64 * row, bytes: rows as u64 * row });
+        self.plan.reads.push(Read {
+            fetch,
+            slot,
+            offset: (first as u64).saturating_mul(row),
+            bytes: (rows as u64).saturating_mul(row),
+        });
     }
 
     /// Writes `feed` into row `row` of a slot.
     fn write(&mut self, feed: Feed, slot: SlotId, row: usize, rows: usize) {
         let bytes = self.row_bytes(slot);
-        self.plan.writes.push(Write { feed, slot, offset: row as u64 * bytes, bytes: rows as u64 * bytes });
+        self.plan.writes.push(Write {
+            feed,
+            slot,
+            offset: (row as u64).saturating_mul(bytes),
+            bytes: (rows as u64).saturating_mul(bytes),
+        });
     }
 
     fn program(&mut self, program: Program) -> usize {
@@ -171,11 +213,21 @@ impl Lowering<'_> {
     }
 }
 
+/// Whether a plan can have so many dispatches.
+fn countable(dispatches: usize) -> Result<()> {
+    if dispatches <= MOST_DISPATCHES {
+        return Ok(());
+    }
+    let text =
+        format!("needs {dispatches} dispatches or more, a plan has at most {MOST_DISPATCHES}; try fewer steps a call");
+    Err(Error::new(ErrorKind::Limits, text))
+}
+
 /// Timesteps of a chunk: as many as the scratch budget and the binding limit allow, never fewer than the alignment.
 fn chunk_length(ops: &[Op], input: usize, shape: Shape, limits: &Limits, tuning: &Tuning) -> usize {
     let batch = shape.batch as u64;
-    let step_bytes = batch * ops.iter().map(Op::step_bytes).sum::<u64>().max(1);
-    let widest = batch * ops.iter().map(Op::widest_bytes).max().unwrap_or(1).max(4 * input as u64);
+    let step_bytes = batch.saturating_mul(ops.iter().map(Op::step_bytes).sum::<u64>().max(1));
+    let widest = batch.saturating_mul(ops.iter().map(Op::widest_bytes).max().unwrap_or(1).max(4 * input as u64));
     // A window may start up to CHUNK_ALIGN rows early, and holds the rows before and after the chunk.
     let bound = (limits.binding_bytes / widest.max(1)).saturating_sub(2 + CHUNK_ALIGN as u64);
     let wanted = (tuning.chunk_bytes() / step_bytes).min(bound);

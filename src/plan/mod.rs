@@ -229,4 +229,14 @@ impl Plan {
     pub fn bytes(&self, pick: impl Fn(SlotKind) -> bool) -> u64 {
         self.slots.iter().filter(|slot| pick(slot.kind)).map(|slot| slot.bytes).sum()
     }
+
+    /// Bytes of the params on a GPU, each at a multiple of the alignment of a uniform. The host reads them where they are.
+    pub fn params_bytes(&self) -> u64 {
+        self.params.len() as u64 * WINDOW_ALIGN
+    }
+
+    /// Bytes that the host reads back.
+    pub fn staging_bytes(&self) -> u64 {
+        self.reads.iter().map(|read| read.bytes).sum()
+    }
 }

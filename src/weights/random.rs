@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::Weights;
 use super::named::{Needed, needed};
 use super::tensors::{Tensor, Tensors};
-use crate::error::Result;
+use crate::error::{Result, SMALLER_MODEL, affordable, zeros};
 use crate::model::{LayerKind, Model};
 
 impl Weights {
@@ -17,16 +17,20 @@ impl Weights {
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where the layers do not fit each other, or two of them give one name to tensors of two shapes.
+    /// Kind `Model`, where the layers do not fit each other, or two of them give one name to tensors of two shapes;
+    /// `Limits`, where there is no memory for them.
     pub fn random(model: &Model, seed: u64) -> Result<Self> {
         model.check()?;
+        affordable("weights", (model.parameters() as u64).saturating_mul(4), SMALLER_MODEL)?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut tensors = Tensors::new();
         for layer in &model.layers {
             let bound = bound(&layer.kind);
             for Needed { local, shape } in needed(&layer.kind) {
-                let data = (0..shape.iter().product()).map(|_| rng.random_range(-bound..=bound)).collect();
-                tensors.insert(layer.weights.clone() + &local, Tensor { shape, data });
+                let name = layer.weights.clone() + &local;
+                let mut data = zeros(format_args!("weights {name}"), &shape, SMALLER_MODEL)?;
+                data.fill_with(|| rng.random_range(-bound..=bound));
+                tensors.insert(name, Tensor { shape, data });
             }
         }
         Self::from_tensors(model, tensors)

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use comfy_table::{CellAlignment, Table, presets};
 use gatewave::conformance::{Tolerance, compare_outputs, rounded_to_half};
 use gatewave::oracle::{self, Truth};
-use gatewave::{Device, Engine, Input, Options, Output, Result, Timings, Weights};
+use gatewave::plan::Shape;
+use gatewave::{Device, Engine, Error, ErrorKind, Input, Mask, Options, Output, Planner, Result, Timings, Weights};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ndarray::Array3;
 use rand::{Rng, SeedableRng};
@@ -143,10 +144,15 @@ impl Bench {
     fn shape(&self, work: &Work, device: &Device) -> Result<Measured> {
         self.bar.set_message(work.id.clone());
         let model = work.model()?;
-        let weights = Weights::random(&model, SEED)?;
-        let input = Input::features(features(work));
+        let options = |device| Options { device, precision: self.precision.into() };
+        // Refuses what no engine runs before anything of its size is drawn.
+        let shape = Shape { time: work.steps, batch: work.batch, mask: Mask::All };
+        let planned = Planner::new(model.clone(), &options(Device::Cpu)).and_then(|planner| planner.plan(shape));
+        planned.map_err(|e| e.at(&work.id))?;
+        let input = Input::features(features(work).map_err(|e| e.at(&work.id))?);
+        let weights = Weights::random(&model, SEED).map_err(|e| e.at(&work.id))?;
         let open = |device| {
-            let options = Options { device, precision: self.precision.into() };
+            let options = options(device);
             Engine::with_options(model.clone(), &weights, options).map_err(|e| e.at(&work.id))
         };
         let cpu = open(Device::Cpu)?;
@@ -202,11 +208,25 @@ fn difference(got: &Output, want: &Truth, tolerance: Tolerance) -> Result<Option
 }
 
 /// `[T, B, I]` in [-1, 1), never all zero.
-fn features(work: &Work) -> Array3<f32> {
+///
+/// # Errors
+///
+/// Kind `Limits`, where there is no memory for it.
+fn features(work: &Work) -> Result<Array3<f32>> {
+    let dims = [work.steps, work.batch, work.input];
+    let len = dims.iter().fold(1_usize, |len, &n| len.saturating_mul(n));
+    let mut data = Vec::new();
+    data.try_reserve_exact(len).map_err(|e| {
+        let text =
+            format!("an input of {dims:?} (T, B, I): needs more memory than this machine gives; try fewer steps");
+        Error::new(ErrorKind::Limits, text).because(e)
+    })?;
+
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
     #[allow(clippy::cast_precision_loss, reason = "24 bits fit")]
     let mut number = || (rng.next_u32() >> 8) as f32 / (1 << 23) as f32 - 1.0;
-    Array3::from_shape_simple_fn((work.steps, work.batch, work.input), &mut number)
+    data.extend(std::iter::repeat_with(&mut number).take(len));
+    Ok(Array3::from_shape_vec(dims, data).expect("as many elements as the dims say"))
 }
 
 impl Series {

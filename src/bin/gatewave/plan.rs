@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use gatewave::plan::{Shape, SlotKind};
-use gatewave::{Error, ErrorKind, Mask, Weights};
+use gatewave::{Error, ErrorKind, Mask, Options, Planner};
 
-use crate::args::{self, DeviceArgs, MaybeModelArgs, Precision};
+use crate::args::{DeviceArgs, MaybeModelArgs, Precision, note_device};
 use crate::shapes::StackArgs;
 use crate::{Outcome, Verdict, note};
 
@@ -31,23 +31,24 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
-    let (model, weights) = match (args.model.open()?, args.stack.work(args.steps, args.batch)) {
-        (Some(opened), None) => opened,
-        (None, Some(work)) => {
-            let model = work.model()?;
-            let weights = Weights::random(&model, 0)?;
-            (model, weights)
-        }
+    let model = match (args.model.open()?, args.stack.work(args.steps, args.batch)) {
+        (Some((model, _)), None) => model,
+        (None, Some(work)) => work.model()?,
         (Some(_), Some(_)) => return Err(one_of("got both").into()),
         (None, None) => return Err(one_of("got neither").into()),
     };
-    let engine = args::engine(model, &weights, device, args.precision)?;
-    let plan = engine.plan(Shape { time: args.steps, batch: args.batch, mask: Mask::All })?;
+    // Without weights: a plan may be asked for before there is memory for them.
+    let planner = Planner::new(model, &Options { device, precision: args.precision.into() })?;
+    note_device(planner.device());
+    let plan = planner.plan(Shape { time: args.steps, batch: args.batch, mask: Mask::All })?;
     if plan.shape.batch < args.batch {
         note(format_args!("the batch runs in tiles of {} rows; this is the plan of one", plan.shape.batch));
     }
     writeln!(out, "{}", plan.to_string().trim_end())?;
     writeln!(out)?;
+    for (name, bytes) in [("params", plan.params_bytes()), ("staging", plan.staging_bytes())] {
+        writeln!(out, "{name:<12}{bytes:>14} bytes")?;
+    }
     writeln!(out, "{:<12}{:>14}", "dispatches", plan.steps.len())?;
     for (name, bytes) in [
         ("weights", plan.bytes(|kind| matches!(kind, SlotKind::Weights(_)))),

@@ -125,13 +125,14 @@ impl Work {
         Ok(model)
     }
 
-    /// Multiplications of a run.
+    /// Multiplications of a run; more than 128 bits count saturate.
     pub(crate) fn products(&self) -> u128 {
         let [steps, batch, input, hidden, layers, directions] =
             [self.steps, self.batch, self.input, self.hidden, self.layers, self.directions].map(|n| n as u128);
         let gates = Cell::from(self.cell).gates() as u128;
         let deeper = (layers - layers.min(1)) * (directions * hidden + hidden);
-        steps * batch * directions * gates * hidden * (input + hidden + deeper)
+        let factors = [steps, batch, directions, gates, hidden, input + hidden + deeper];
+        factors.into_iter().fold(1, u128::saturating_mul)
     }
 }
 

@@ -9,7 +9,7 @@ fn calls_at_the_same_time_and_one_after_the_other_agree() {
     let case = step_case(Kernel::Step, Cell::Lstm, StateKind::Memory, Mask::All, Storage::F32, sizes);
     let (mut plan, feeds, packed) = case.plan();
     plan.reads = vec![Read { fetch: Fetch::Output, slot: 2, offset: 4 * MARGIN as u64, bytes: 4 * 96 }];
-    let cpu = Cpu::new(packed);
+    let cpu = Cpu::new(packed).unwrap();
     let first = cpu.run(&plan, &feeds).unwrap();
     assert_eq!(first[0].len(), 96);
     let bits = |results: &[Vec<f32>]| results[0].iter().map(|x| x.to_bits()).collect::<Vec<_>>();
@@ -26,7 +26,7 @@ fn feeds_that_do_not_fit_are_errors() {
     let bound = vec![("tokens", Data::Indices(vec![3])), ("result", Data::Floats(vec![0.0; 16]))];
     let case = Case { program: Program::plain(Kernel::OneHot), params, sides: 1, bound };
     let (plan, mut feeds, packed) = case.plan();
-    let cpu = Cpu::new(packed);
+    let cpu = Cpu::new(packed).unwrap();
     feeds[0] = FeedData::U32(vec![3; 4]);
     let error = cpu.run(&plan, &feeds).unwrap_err();
     assert_eq!(error.to_string(), "feed Features: expected 129 elements of its slot's type, got 4 indices");

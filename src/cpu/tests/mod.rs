@@ -119,7 +119,7 @@ impl Case {
     fn check(&self, expected: &[(&str, usize, f64)]) {
         assert!(!expected.is_empty(), "the case expects nothing");
         let (plan, feeds, packed) = self.plan();
-        let mut cpu = Cpu::new(packed);
+        let mut cpu = Cpu::new(packed).unwrap();
         for arch in instruction_sets() {
             cpu.arch = arch;
             self.compare(&plan, expected, cpu.trace(&plan, &feeds).unwrap());

@@ -129,3 +129,25 @@ fn softmax_is_over_the_true_features_and_overflows_nowhere() {
         case.check(&expected);
     }
 }
+
+#[test]
+fn a_softmax_of_many_classes_keeps_its_digits() {
+    let classes = 100_000;
+    for f in [Activation::Softmax, Activation::LogSoftmax] {
+        let mut source = vec![-0.1; classes];
+        source[7] = 0.0;
+        let n = u32::try_from(classes).unwrap();
+        let params = Params { rows: 1, directions: 1, units: n, features: n, ..Params::default() };
+        let bound = vec![("source", Data::Floats(source)), ("result", Data::Floats(vec![0.0; classes]))];
+        let case =
+            Case { program: Program { activation: f, ..Program::plain(Kernel::Softmax) }, params, sides: 1, bound };
+        let (mut plan, feeds, packed) = case.plan();
+        plan.reads = vec![Read { fetch: Fetch::Output, slot: 1, offset: 4 * MARGIN as u64, bytes: 4 * u64::from(n) }];
+        let got = Cpu::new(packed).unwrap().run(&plan, &feeds).unwrap();
+        let x = f64::from(-0.1_f32);
+        let sum = 1.0 + (classes - 1) as f64 * x.exp();
+        let expected = if f == Activation::Softmax { x.exp() / sum } else { x - sum.ln() };
+        let error = (f64::from(got[0][classes - 1]) - expected).abs() / expected.abs();
+        assert!(error < 1e-6, "{f:?}: {error}");
+    }
+}

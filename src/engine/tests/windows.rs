@@ -49,7 +49,7 @@ fn engine(case: &Case, limits: Limits) -> Engine {
     };
     let options = Options { device: Device::Cpu, precision };
     let mut engine = Engine::with_options(case.model.clone(), &case.weights(), options).unwrap();
-    engine.limits = limits;
+    engine.planner.limits = limits;
     engine
 }
 

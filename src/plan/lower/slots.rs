@@ -5,7 +5,7 @@ use super::{CHUNK_ALIGN, Lowering};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{LANES, Mask};
 use crate::layout::{Form, depth};
-use crate::plan::{Feed, Shape, Slot, SlotId, SlotKind, Window};
+use crate::plan::{Feed, Shape, Slot, SlotId, SlotKind, WINDOW_ALIGN, Window};
 
 /// An operation with its slots.
 pub(super) struct Stage<'a> {
@@ -63,6 +63,14 @@ impl Lowering<'_> {
         if let Some(&slot) = self.weights.get(&buffer) {
             return slot;
         }
+        self.plan.slots.push(self.weights_slot(buffer));
+        let slot = self.plan.slots.len() - 1;
+        self.weights.insert(buffer, slot);
+        slot
+    }
+
+    /// The slot that packed buffer `buffer` would have.
+    pub(super) fn weights_slot(&self, buffer: usize) -> Slot {
         let packed = &self.layout.buffers[buffer];
         let dims = match packed.form {
             Form::Matrix { directions, panels, source, gates, .. } => {
@@ -70,12 +78,8 @@ impl Lowering<'_> {
             }
             Form::Table { directions, rows, width } => vec![directions, rows, width],
         };
-        let bytes = packed.form.elems() * self.layout.storage.bytes();
-        let name = packed.name.clone();
-        self.plan.slots.push(Slot { name, dims, bytes, kind: SlotKind::Weights(buffer) });
-        let slot = self.plan.slots.len() - 1;
-        self.weights.insert(buffer, slot);
-        slot
+        let bytes = packed.form.elems().saturating_mul(self.layout.storage.bytes());
+        Slot { name: packed.name.clone(), dims, bytes, kind: SlotKind::Weights(buffer) }
     }
 
     /// The host's slots, and the hoisted gates that all layers share.
@@ -155,12 +159,15 @@ impl Lowering<'_> {
         let batch = self.shape.batch;
         let (layer, features, width) = (stage.op.layer, stage.op.features, depth(stage.op.features));
         // Row 0 is the initial state; the reverse direction starts from a row past the end.
-        let hidden =
-            self.slot(format!("{layer}.hidden.{}", r.stacked), SlotKind::Scratch, &[rows + r.directions, batch, width]);
+        let hidden = self.slot(
+            format!("{layer}.hidden.{}", r.stacked),
+            SlotKind::Scratch,
+            &[rows.saturating_add(r.directions), batch, width],
+        );
         let (stack, stacked) = (r.stack, r.stacked);
         self.write(Feed::Hidden { stack, layer: stacked }, hidden, 0, 1);
         if r.directions == 2 {
-            self.write(Feed::Hidden { stack, layer: stacked }, hidden, rows + 1, 1);
+            self.write(Feed::Hidden { stack, layer: stacked }, hidden, rows.saturating_add(1), 1);
             let meeting = self.slot(format!("{layer}.final.{stacked}"), SlotKind::Scratch, &[1, batch, width]);
             stage.meeting = Some(meeting);
         }
@@ -255,14 +262,14 @@ impl Lowering<'_> {
             }];
         }
         let mut windows = Vec::new();
-        let fit = usize::try_from(self.limits.binding_bytes / panel_bytes).unwrap_or(usize::MAX);
+        let (fit, aligned) = self.cuts(panel_bytes);
         for direction in first..first + directions {
             let base = direction * panels;
             let mut panel = 0;
             while panel < panels {
-                // Eight panels of any size are a multiple of the window alignment.
-                let start = (base + panel) / 8 * 8;
-                let end = (start + fit.max(8)).min(base + panels).max(base + panel + 1);
+                let start = (base + panel) / aligned * aligned;
+                // One panel at least: where even that is too much, `check` refuses the plan.
+                let end = (start + fit).min(base + panels).max(base + panel + 1);
                 windows.push(Panels {
                     window: Window {
                         slot,
@@ -290,15 +297,23 @@ impl Lowering<'_> {
             return Vec::new();
         };
         let row_bytes = width as u64 * self.layout.storage.bytes();
-        let fit = usize::try_from(self.limits.binding_bytes / row_bytes).unwrap_or(usize::MAX).max(8);
+        let (fit, aligned) = self.cuts(row_bytes);
         let (base, mut row, mut windows) = (direction * rows, 0, Vec::new());
         while row < rows {
-            let start = (base + row) / 8 * 8;
-            let end = (start + fit).min(base + rows);
+            let start = (base + row) / aligned * aligned;
+            let end = (start + fit).min(base + rows).max(base + row + 1);
             let window = Window { slot, offset: start as u64 * row_bytes, bytes: (end - start) as u64 * row_bytes };
             windows.push((window, row, end - base - row, base + row - start));
             row = end - base;
         }
         windows
+    }
+
+    /// How pieces of `bytes` are cut into windows: how many fit one, and the multiples of how many start one.
+    fn cuts(&self, bytes: u64) -> (usize, usize) {
+        let fit = usize::try_from(self.limits.binding_bytes / bytes).unwrap_or(usize::MAX);
+        // The alignment is a power of two, and so is what of it `bytes` lack.
+        let aligned = WINDOW_ALIGN >> bytes.trailing_zeros().min(WINDOW_ALIGN.trailing_zeros());
+        (fit, usize::try_from(aligned).expect("at most the alignment"))
     }
 }

@@ -1,0 +1,110 @@
+//! Shape → plan on an open device: the batch in tiles that fit it, what is said where none does, the plans that are kept.
+//!
+//! Needs a model and a device's limits, and no weights: what would run can be told before there is memory for it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::Layout;
+use crate::model::Model;
+use crate::plan::tune::Tuning;
+use crate::plan::{Limits, Plan, Shape, lower};
+
+use super::Options;
+use super::cache::Cache;
+use super::device::DeviceInfo;
+use super::executor::{self, Machine};
+
+/// Plans that are kept: a server sees a few shapes again and again.
+const PLANS: usize = 16;
+
+/// A model on a device without its weights: it plans, and runs nothing.
+#[doc(hidden)]
+pub struct Planner {
+    pub(super) model: Model,
+    pub(super) layout: Layout,
+    pub(super) limits: Limits,
+    pub(super) tuning: Tuning,
+    pub(super) device: DeviceInfo,
+    plans: Mutex<Cache<Shape, Arc<Plan>>>,
+}
+
+impl Planner {
+    /// A planner of `model` on the device that `options` mean.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where the layers do not fit each other; `Device`, where there is no such device.
+    pub fn new(model: Model, options: &Options) -> Result<Self> {
+        model.check()?;
+        let layout = Layout::of(&model, options.precision.storage())?;
+        let (machine, device) = executor::block_on(Machine::open(&options.device))?;
+        Ok(Self::on(model, layout, &machine, device))
+    }
+
+    /// A planner on an open device.
+    pub(super) fn on(model: Model, layout: Layout, machine: &Machine, device: DeviceInfo) -> Self {
+        log::info!("device {device}: {}", device.reason());
+        let (limits, tuning) = (machine.limits(), Tuning::of(machine.target()));
+        Self { model, layout, limits, tuning, device, plans: Mutex::new(Cache::new(PLANS)) }
+    }
+
+    /// The plan of a call of `shape`, or of the tile of it that fits.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where `shape` has no steps or no rows; `Limits`, where not even one sequence fits the device.
+    pub fn plan(&self, shape: Shape) -> Result<Arc<Plan>> {
+        if shape.time == 0 || shape.batch == 0 {
+            return Err(Error::new(
+                ErrorKind::Shape,
+                format!("plan: expected at least one step and one row, got T = {}, B = {}", shape.time, shape.batch),
+            ));
+        }
+        if let Some(plan) = self.plans().get(&shape) {
+            return Ok(plan);
+        }
+        let plan = Arc::new(self.lower_tile(shape)?);
+        self.plans().put(shape, Arc::clone(&plan));
+        Ok(plan)
+    }
+
+    /// Where is planned for, and why there.
+    pub fn device(&self) -> &DeviceInfo {
+        &self.device
+    }
+
+    /// The plan of `shape`, its batch halved until it fits the device.
+    fn lower_tile(&self, shape: Shape) -> Result<Plan> {
+        let mut tile = shape;
+        loop {
+            match self.lower(tile) {
+                Err(e) if e.kind() == ErrorKind::Limits && tile.batch > 1 => tile.batch = tile.batch.div_ceil(2),
+                Err(e) if e.kind() == ErrorKind::Limits => return Err(self.too_long(tile, &e)),
+                plan => return plan,
+            }
+            log::debug!("a batch of {} does not fit {}; trying {}", shape.batch, self.device, tile.batch);
+        }
+    }
+
+    fn lower(&self, shape: Shape) -> Result<Plan> {
+        lower::lower(&self.model, &self.layout, shape, &self.limits, &self.tuning)
+    }
+
+    /// Why one sequence does not fit, and how long a sequence would.
+    fn too_long(&self, shape: Shape, why: &Error) -> Error {
+        let halves = std::iter::successors(Some(shape.time / 2), |time| Some(time / 2)).take_while(|&time| time > 0);
+        let fits = halves.into_iter().find(|&time| self.lower(Shape { time, ..shape }).is_ok());
+        let hint = match fits {
+            Some(time) => format!("a sequence of {time} steps would fit: split it and carry the states over"),
+            None => "not even one step fits: the model is too large for this device".into(),
+        };
+        let text = format!("one sequence of {} steps on {}: {why}; {hint}", shape.time, self.device);
+        self.device.explain(Error::new(ErrorKind::Limits, text))
+    }
+
+    fn plans(&self) -> MutexGuard<'_, Cache<Shape, Arc<Plan>>> {
+        // A plan goes in whole or not at all: a panic elsewhere left nothing half done.
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
