@@ -43,9 +43,11 @@ fn softmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
         total += parts[i];
     }
 
+    // SwiftShader's log makes a number of a NaN.
+    let log_total = keep_nan(vec4(total), vec4(log(total))).x;
     for (var c = lane; c < width; c += WORKGROUP) {
         let shifted = source[read_at + c] - highest;
-        let value = select(exp_bounded(vec4(shifted)).x / total, shifted - log(total), ACTIVATION == 5u);
+        let value = select(exp_bounded(vec4(shifted)).x / total, shifted - log_total, ACTIVATION == 5u);
         result[write_at + c] = select(0.0, value, is_feature(c));
     }
 }

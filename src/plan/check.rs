@@ -109,7 +109,14 @@ fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool])
             ("weights", Storage::F16) => 2,
             _ => 4,
         };
-        if elems.saturating_mul(elem_bytes) > window.bytes || elems > u64::from(u32::MAX) {
+        if elems > u64::from(u32::MAX) {
+            return Err(too_large(format!(
+                "{}: a dispatch reaches {elems} elements of it, kernels count to {}; try a smaller batch or a smaller model",
+                slot.name,
+                u32::MAX
+            )));
+        }
+        if elems.saturating_mul(elem_bytes) > window.bytes {
             return Err(too_large(format!(
                 "{} as {}: touches {elems} elements, {} bytes are bound",
                 slot.name, binding.name, window.bytes

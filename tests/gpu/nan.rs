@@ -21,8 +21,9 @@ const HIT: usize = 7;
 /// What `model` gives on the adapter, where its NaNs are the CPU's and all else is near it.
 fn run(what: &str, model: &Model, weights: &Weights) -> Output {
     let input = Input::features(noise(&[BATCH, TIME, INPUT], 4));
-    let [got, want] = [adapter(), Device::Cpu]
-        .map(|device| engine(&device, Precision::F32, model, weights).unwrap().run(&input).unwrap());
+    let [got, want] = [adapter(), Device::Cpu].map(|device| {
+        engine(&device, Precision::F32, model, weights).and_then(|engine| engine.run(&input)).expect("it runs")
+    });
     assert_same(what, model, &got.output, &want.output);
     for (got, want) in got.states.iter().zip(&want.states) {
         assert_same(what, model, &got.h, &want.h);
@@ -38,7 +39,7 @@ fn assert_same(what: &str, model: &Model, got: &ArrayD<f32>, want: &ArrayD<f32>)
     assert_eq!(got.mapv(f32::is_nan), want.mapv(f32::is_nan), "{what}");
     let zero = |x: f32| if x.is_nan() { 0.0 } else { x };
     let (got, want) = (got.mapv(zero), want.mapv(|x| f64::from(zero(x))));
-    let comparison = compare(got.view(), want.view(), Tolerance::executors(model, TIME)).unwrap();
+    let comparison = compare(got.view(), want.view(), Tolerance::executors(model, TIME)).expect("one shape");
     assert!(comparison.passed(), "{what}: {comparison}");
 }
 

@@ -14,21 +14,22 @@ use crate::support::noise::noise;
 /// What the adapter gives, where that is what the CPU gives.
 #[track_caller]
 fn same_as_the_cpu(model: &Model, input: &Input, time: usize) -> Output {
-    let [got, want] = [adapter(), Device::Cpu].map(|device| engine(device, model).run(input).unwrap());
+    let [got, want] = [adapter(), Device::Cpu].map(|device| engine(device, model).run(input).expect("it runs"));
     let tolerance = Tolerance::executors(model, time);
     assert_near(&got.output, &want.output, tolerance);
     assert_eq!(got.states.len(), want.states.len());
     for (got, want) in got.states.iter().zip(&want.states) {
         assert_near(&got.h, &want.h, tolerance);
         if let Some(want) = &want.c {
-            assert_near(got.c.as_ref().unwrap(), want, tolerance);
+            assert_near(got.c.as_ref().expect("a cell state"), want, tolerance);
         }
     }
     got
 }
 
 fn tokens(classes: i64) -> Input {
-    Input::tokens(Array2::from_shape_vec((2, 2), vec![0, classes - 1, classes / 2, 65_537 % classes]).unwrap())
+    let tokens = vec![0, classes - 1, classes / 2, 65_537 % classes];
+    Input::tokens(Array2::from_shape_vec((2, 2), tokens).expect("four tokens"))
 }
 
 /// The deepest product that fits the 65,535 iterations of loops a dispatch may have: two rows, then one.

@@ -218,7 +218,7 @@ fn features(work: &Work) -> Result<Array3<f32>> {
     let mut data = Vec::new();
     data.try_reserve_exact(len).map_err(|e| {
         let text =
-            format!("an input of {dims:?} (T, B, I): needs more memory than this machine gives; try fewer steps");
+            format!("an input of {dims:?} (T, B, I): needs more memory than this machine gives; try a smaller batch");
         Error::new(ErrorKind::Limits, text).because(e)
     })?;
 

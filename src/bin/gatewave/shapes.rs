@@ -199,5 +199,7 @@ mod tests {
         };
         assert_eq!(work(1, 1).products(), 2 * 3 * 4 * 7 * (5 + 7));
         assert_eq!(work(2, 2).products(), 2 * 3 * 2 * 4 * 7 * ((5 + 7) + (14 + 7)));
+        let vast = Work { steps: usize::MAX, batch: usize::MAX, ..work(1, 1) };
+        assert_eq!(vast.products(), u128::MAX);
     }
 }
