@@ -255,6 +255,16 @@ impl Precision {
     }
 }
 
+impl From<Storage> for Precision {
+    /// The precision whose weights are stored so.
+    fn from(storage: Storage) -> Self {
+        match storage {
+            Storage::F32 => Self::F32,
+            Storage::F16 => Self::F16,
+        }
+    }
+}
+
 impl Options {
     /// The same on `device`.
     #[must_use]

@@ -13,7 +13,7 @@ use gatewave::{
     Embedding, Engine, ErrorKind, Gru, Input, Linear, Lstm, Mask, Model, Precision, Select, Storage, Weights,
 };
 use ndarray::ArrayD;
-use support::plans::{NARROW, plan, plan_of, precision};
+use support::plans::{NARROW, plan, plan_of};
 
 fn engine(model: &Model, precision: Precision) -> Engine {
     let weights = Weights::random(model, 1).expect("the model is right");
@@ -25,7 +25,7 @@ fn the_validator_takes_every_plan_of_the_table_for_every_device() {
     let (mut plans, mut refused) = (0, 0);
     let mut kernels = BTreeSet::new();
     for case in cases() {
-        let engine = engine(&case.model, precision(&case));
+        let engine = engine(&case.model, case.storage.into());
         engine.run(&case.input()).unwrap_or_else(|error| panic!("{}: {error}", case.name));
         for target in [Target::Software, Target::Gpu] {
             for limits in [Limits::WEBGPU, NARROW] {

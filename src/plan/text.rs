@@ -48,9 +48,10 @@ impl fmt::Display for Plan {
 impl Plan {
     /// How many dispatches from `index` on differ in their params alone.
     fn alike(&self, index: usize) -> usize {
-        let key = |step: &Dispatch| (step.program, step.grid, step.windows.clone());
-        let first = key(&self.steps[index]);
-        self.steps[index..].iter().take_while(|step| key(step) == first).count()
+        let first = &self.steps[index];
+        let alike =
+            |step: &&Dispatch| (step.program, step.grid, &step.windows) == (first.program, first.grid, &first.windows);
+        self.steps[index..].iter().take_while(alike).count()
     }
 
     fn step(&self, f: &mut fmt::Formatter<'_>, index: usize) -> fmt::Result {

@@ -14,7 +14,7 @@ use gatewave::plan::{Limits, Plan, SlotId};
 use gatewave::{Device, Engine, ErrorKind, Weights};
 
 use crate::support::executor::{adapter, engine, telling_cases};
-use crate::support::plans::{NARROW, plan_of, precision};
+use crate::support::plans::{NARROW, plan_of};
 
 /// A slot that differs.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ fn used(a: f32, b: f32, tolerance: Tolerance) -> f64 {
 
 fn compare(case: &Case, plan: &Arc<Plan>, on_gpu: &Weights, on_cpu: &Weights) -> Option<Difference> {
     let trace = |device: &Device, weights: &Weights| {
-        let engine: Engine = engine(device, precision(case), &case.model, weights).expect("the engine opens");
+        let engine: Engine = engine(device, case.storage.into(), &case.model, weights).expect("the engine opens");
         engine.trace_plan(plan, &case.input()).unwrap_or_else(|error| panic!("{}: {error}", case.name))
     };
     let (got, want) = (trace(&adapter(), on_gpu), trace(&Device::Cpu, on_cpu));
@@ -147,7 +147,7 @@ fn a_dispatch_that_is_not_run_leaves_nan() {
     plan.steps.truncate(1);
     let plan = Arc::new(plan);
     for device in [adapter(), Device::Cpu] {
-        let engine = engine(&device, precision(&case), &case.model, &case.weights()).expect("the engine opens");
+        let engine = engine(&device, case.storage.into(), &case.model, &case.weights()).expect("the engine opens");
         let slots = engine.trace_plan(&plan, &case.input()).expect("the plan runs");
         let read = &plan.slots[plan.reads[0].slot].name;
         let (_, data) = slots.iter().find(|(name, _)| name == read).expect("what is read is traced");

@@ -9,7 +9,6 @@ use gatewave::plan::tune::Target;
 use gatewave::weights::open;
 use gatewave::{Cell, Device, Engine, Input, Model, Nonlinearity, Options, Precision, Result, Rnn, Storage, Weights};
 
-use super::plans::precision;
 use super::{fixtures, pytorch};
 
 /// An engine that is never dropped: the device, which engines share, stays open, and what it compiled with it.
@@ -49,7 +48,7 @@ pub fn table(device: &Device, target: Option<Target>) {
         .iter()
         .map(|case| {
             conformance::run(case, &mut |case, model, weights, input| {
-                let engine = engine(device, precision(case), model, weights)?;
+                let engine = engine(device, case.storage.into(), model, weights)?;
                 match target {
                     Some(target) => engine.tuned_for(target).run(&input),
                     None => engine.run(&input),
@@ -85,7 +84,7 @@ pub fn planted_bugs(device: &Device) {
             }
             let Some(wrong) = bug.plant(&case.model, &case.weights()) else { continue };
             let result = conformance::run(&case, &mut |case, model, _, input| {
-                engine(device, precision(case), model, &wrong)?.run(&input)
+                engine(device, case.storage.into(), model, &wrong)?.run(&input)
             });
             assert!(result.outcome.is_ok() && result.used() > 10.0, "{bug:?}: {result}");
             *count += 1;

@@ -7,7 +7,7 @@ use gatewave::layout::Layout;
 use gatewave::plan::lower::lower;
 use gatewave::plan::tune::{Target, Tuning};
 use gatewave::plan::{Limits, Plan, Shape};
-use gatewave::{Mask, Model, Precision, Result, Storage};
+use gatewave::{Mask, Model, Result, Storage};
 
 /// A device that takes so little at once that weights, tables, sequences and time are cut.
 pub const NARROW: Limits = Limits { binding_bytes: 64 << 10, ..Limits::WEBGPU };
@@ -22,12 +22,4 @@ pub fn plan(model: &Model, storage: Storage, shape: Shape, target: Target, limit
 pub fn plan_of(case: &Case, target: Target, limits: &Limits) -> Result<Arc<Plan>> {
     let mask = if case.mask == MaskKind::All { Mask::All } else { Mask::Live };
     plan(&case.model, case.storage, Shape { time: case.time, batch: case.batch, mask }, target, limits)
-}
-
-/// How a case stores its weights, as an engine is told it.
-pub fn precision(case: &Case) -> Precision {
-    match case.storage {
-        Storage::F32 => Precision::F32,
-        Storage::F16 => Precision::F16,
-    }
 }

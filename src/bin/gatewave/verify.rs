@@ -10,9 +10,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use gatewave::conformance::{self, Bug, Case, CaseResult, InitialStates, MaskKind, Tolerance};
 use gatewave::oracle::{TrueStates, Truth};
 use gatewave::plan::Shape;
-use gatewave::{
-    Cell, Device, Engine, Mask, Model, Nonlinearity, Options, Output, Precision, Result, SelfCheck, Storage, Weights,
-};
+use gatewave::{Cell, Device, Engine, Mask, Model, Nonlinearity, Options, Output, Result, SelfCheck, Storage, Weights};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -139,10 +137,7 @@ fn executors(device: Device, subjects: &[Subject]) -> Result<Vec<Executor>> {
 
 impl Subject {
     fn engine(&self, weights: &Weights, device: &Device) -> Result<Engine> {
-        let precision = match self.case.storage {
-            Storage::F32 => Precision::F32,
-            Storage::F16 => Precision::F16,
-        };
+        let precision = self.case.storage.into();
         Engine::with_options(self.case.model.clone(), weights, Options { device: device.clone(), precision })
     }
 

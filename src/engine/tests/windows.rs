@@ -43,11 +43,7 @@ fn cuts(case: &Case, plan: &Plan) -> BTreeSet<Cut> {
 }
 
 fn engine(case: &Case, limits: Limits) -> Engine {
-    let precision = match case.storage {
-        Storage::F32 => Precision::F32,
-        Storage::F16 => Precision::F16,
-    };
-    let options = Options { device: Device::Cpu, precision };
+    let options = Options { device: Device::Cpu, precision: case.storage.into() };
     let mut engine = Engine::with_options(case.model.clone(), &case.weights(), options).unwrap();
     engine.planner.limits = limits;
     engine
