@@ -1,27 +1,22 @@
-//! Cells: how many gates and states each has, and the canonical order of its gates.
+//! Cells: how many gates and states each has, the canonical order of its gates, and what they go through.
 //!
 //! The only place that knows a gate order; loaders translate into it. Imports nothing of ours.
 
+mod activation;
+
 use std::fmt;
 
-/// A recurrent cell.
+pub use activation::{Activation, Constant};
+
+/// A recurrent cell. What its gates go through is its [`Functions`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cell {
     /// Simple (Elman) RNN: `h' = f(x·W_x + b_x + h·W_h + b_h)`.
-    Rnn(Nonlinearity),
+    Rnn,
     /// LSTM (Hochreiter and Schmidhuber 1997, with the forget gate of Gers 1999). Gates: input, forget, cell, output.
     Lstm,
     /// GRU (Cho et al. 2014). Gates: reset, update, new.
     Gru(Reset),
-}
-
-/// The nonlinearity of a simple RNN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Nonlinearity {
-    /// Hyperbolic tangent.
-    Tanh,
-    /// `max(0, x)`.
-    Relu,
 }
 
 /// Where a GRU's reset gate acts.
@@ -33,37 +28,88 @@ pub enum Reset {
     Before,
 }
 
-/// A nonlinearity that stands outside a cell.
+/// What a cell's gates and states go through, by ONNX's letters. Each is elementwise; a function that a cell does not
+/// have is [`Activation::Linear`].
+///
+/// | cell | `f` | `g` | `h` |
+/// | --- | --- | --- | --- |
+/// | RNN | the state: tanh | | |
+/// | LSTM | gates input, forget, output: sigmoid | gate cell: tanh | the cell state on its way out: tanh |
+/// | GRU | gates reset, update: sigmoid | gate new: tanh | |
+///
+/// Keras' `recurrent_activation` is `f`, its `activation` is `g` and `h`, or an RNN's `f`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Activation {
-    /// The identity.
-    Linear,
-    /// `1 / (1 + exp(-x))`.
-    Sigmoid,
-    /// Hyperbolic tangent.
-    Tanh,
-    /// `max(0, x)`.
-    Relu,
-    /// `exp(x_i) / Σ exp(x_j)` over the features.
-    Softmax,
-    /// `log(softmax(x))` over the features.
-    LogSoftmax,
+pub struct Functions {
+    /// The first.
+    pub f: Activation,
+    /// The second.
+    pub g: Activation,
+    /// The third.
+    pub h: Activation,
+}
+
+/// Whether an LSTM's forget gate is its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Coupling {
+    /// Four gates.
+    #[default]
+    Apart,
+    /// `f = 1 − i`, whatever the forget gate's weights (ONNX's `input_forget`; Greff et al. 2017, "CIFG").
+    InputForget,
+}
+
+/// Whether an LSTM's gates see the cell state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Peepholes {
+    /// They do not.
+    #[default]
+    None,
+    /// Each its own unit's (Gers and Schmidhuber 2000): input and forget the old state, output the new one.
+    Diagonal,
+}
+
+/// How a cell departs from the equations that its name alone stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Variant {
+    /// What gates and states go through.
+    pub functions: Functions,
+    /// What goes into a function is bounded to `−clip ..= clip` before (ONNX's `clip`).
+    pub clip: Option<Constant>,
+    /// Of an LSTM.
+    pub coupling: Coupling,
+    /// Of an LSTM.
+    pub peepholes: Peepholes,
+}
+
+impl Functions {
+    /// None: of a kernel without a cell.
+    pub const NONE: Self = Self { f: Activation::Linear, g: Activation::Linear, h: Activation::Linear };
+
+    /// The functions in order.
+    pub fn each(self) -> [Activation; 3] {
+        [self.f, self.g, self.h]
+    }
+}
+
+impl Variant {
+    /// None: of a kernel without a cell.
+    pub const NONE: Self =
+        Self { functions: Functions::NONE, clip: None, coupling: Coupling::Apart, peepholes: Peepholes::None };
+
+    /// `cell` as its name alone says.
+    pub fn plain(cell: Cell) -> Self {
+        Self { functions: cell.functions(), ..Self::NONE }
+    }
 }
 
 impl Cell {
     /// One of each cell there is, in a stable order.
-    pub const ALL: [Self; 5] = [
-        Self::Rnn(Nonlinearity::Tanh),
-        Self::Rnn(Nonlinearity::Relu),
-        Self::Lstm,
-        Self::Gru(Reset::After),
-        Self::Gru(Reset::Before),
-    ];
+    pub const ALL: [Self; 4] = [Self::Rnn, Self::Lstm, Self::Gru(Reset::After), Self::Gru(Reset::Before)];
 
     /// The gates by word, in canonical order (which is PyTorch's).
     pub fn gate_names(self) -> &'static [&'static str] {
         match self {
-            Self::Rnn(_) => &["hidden"],
+            Self::Rnn => &["hidden"],
             Self::Lstm => &["input", "forget", "cell", "output"],
             Self::Gru(_) => &["reset", "update", "new"],
         }
@@ -78,14 +124,33 @@ impl Cell {
     pub fn states(self) -> usize {
         match self {
             Self::Lstm => 2,
-            Self::Rnn(_) | Self::Gru(_) => 1,
+            Self::Rnn | Self::Gru(_) => 1,
+        }
+    }
+
+    /// How many functions the cell has: `f`, `g`, `h`.
+    pub fn function_count(self) -> usize {
+        match self {
+            Self::Rnn => 1,
+            Self::Lstm => 3,
+            Self::Gru(_) => 2,
+        }
+    }
+
+    /// What the gates and states go through where nothing else is said.
+    pub const fn functions(self) -> Functions {
+        let (sigmoid, tanh) = (Activation::Sigmoid, Activation::Tanh);
+        match self {
+            Self::Rnn => Functions { f: tanh, ..Functions::NONE },
+            Self::Lstm => Functions { f: sigmoid, g: tanh, h: tanh },
+            Self::Gru(_) => Functions { f: sigmoid, g: tanh, ..Functions::NONE },
         }
     }
 
     /// The name of the cell, as descriptions write it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Rnn(_) => "rnn",
+            Self::Rnn => "rnn",
             Self::Lstm => "lstm",
             Self::Gru(_) => "gru",
         }
@@ -93,31 +158,13 @@ impl Cell {
 }
 
 impl fmt::Display for Cell {
-    /// The name and what tells it from its siblings: `lstm`, `rnn relu`, `gru reset before`.
+    /// The name and what tells it from its siblings: `lstm`, `gru reset before`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Rnn(Nonlinearity::Tanh) => "rnn tanh",
-            Self::Rnn(Nonlinearity::Relu) => "rnn relu",
+            Self::Rnn => "rnn",
             Self::Lstm => "lstm",
             Self::Gru(Reset::After) => "gru",
             Self::Gru(Reset::Before) => "gru reset before",
         })
-    }
-}
-
-impl Activation {
-    /// Every activation, in a stable order.
-    pub const ALL: [Self; 6] = [Self::Linear, Self::Sigmoid, Self::Tanh, Self::Relu, Self::Softmax, Self::LogSoftmax];
-
-    /// The name, as descriptions write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Linear => "linear",
-            Self::Sigmoid => "sigmoid",
-            Self::Tanh => "tanh",
-            Self::Relu => "relu",
-            Self::Softmax => "softmax",
-            Self::LogSoftmax => "log_softmax",
-        }
     }
 }

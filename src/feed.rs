@@ -40,6 +40,7 @@ pub(crate) fn encode(call: &Call, model: &Model, rows: Range<usize>, feed: Feed)
             Some(live) => live.slice(s![.., rows]).iter().map(|&live| u32::from(live)).collect(),
             None => vec![1; time(call) * rows.len()],
         }),
+        (Feed::Seen, _) => todo!(),
         (Feed::Hidden { stack, layer }, _) => state(stack, layer, &call.states[stack].0)?,
         (Feed::Memory { stack, layer }, _) => {
             state(stack, layer, call.states[stack].1.as_ref().expect("only an LSTM's plan has a memory"))?

@@ -2,7 +2,7 @@
 //!
 //! The third noun of the road, made from a `Model` alone; `pack` fills it, `plan::lower` binds it.
 
-use crate::cell::{Cell, Reset};
+use crate::cell::{Cell, Peepholes, Reset};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{LANES, Storage, padded};
 use crate::model::{Features, Flow, Layer, LayerKind, Model};
@@ -76,7 +76,8 @@ pub enum Role {
 /// How a buffer is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// `[directions][panels][depth + 1][gates][16]`: row `depth` is the bias.
+    /// `[directions][panels][depth + 1 + extra][gates][16]`: row `depth` is the bias, and what is after it an LSTM's
+    /// peepholes.
     Matrix {
         /// D.
         directions: usize,
@@ -86,6 +87,8 @@ pub enum Form {
         source: Features,
         /// G.
         gates: usize,
+        /// Rows after the bias: 1 where there are peepholes.
+        extra: usize,
         /// True units of the output: what lies between them and `16 P` is zero.
         units: usize,
     },
@@ -105,8 +108,8 @@ impl Form {
     pub fn elems(self) -> u64 {
         let product = |axes: &[usize]| axes.iter().fold(1, |elems: u64, &n| elems.saturating_mul(n as u64));
         match self {
-            Self::Matrix { directions, panels, source, gates, .. } => {
-                product(&[directions, panels, depth(source) + 1, gates, LANES])
+            Self::Matrix { directions, panels, source, gates, extra, .. } => {
+                product(&[directions, panels, depth(source) + 1 + extra, gates, LANES])
             }
             Self::Table { directions, rows, width } => product(&[directions, rows, width]),
         }
@@ -152,13 +155,15 @@ impl Layout {
                 ),
                 LayerKind::Recurrent(r) => {
                     let (directions, gates, units) = (r.directions(), r.cell.gates(), r.hidden_size);
-                    let matrix = |source, gates, units: usize| Form::Matrix {
+                    let matrix = |source, gates, units: usize, extra| Form::Matrix {
                         directions,
                         panels: units.div_ceil(LANES),
                         source,
                         gates,
+                        extra,
                         units,
                     };
+                    let peepholes = usize::from(r.peepholes != Peepholes::None);
                     if r.num_layers > MOST_STACKED {
                         let text =
                             format!("layer {layer}: a stack of {} layers, the most is {MOST_STACKED}", r.num_layers);
@@ -175,23 +180,29 @@ impl Layout {
                             add(
                                 format!("{layer}.w_x.{stacked}"),
                                 Role::Input { layer, stacked },
-                                matrix(if stacked == 0 { source } else { r.output() }, gates, units),
+                                matrix(if stacked == 0 { source } else { r.output() }, gates, units, 0),
                             );
                         }
                         let state = Features::one(r.state_size());
                         let hidden = |gate| Role::Hidden { layer, stacked, gate };
                         match r.cell {
                             Cell::Gru(Reset::Before) => {
-                                add(format!("{layer}.w_h.{stacked}.reset_update"), hidden(0), matrix(state, 2, units));
-                                add(format!("{layer}.w_h.{stacked}.new"), hidden(2), matrix(state, 1, units));
+                                add(
+                                    format!("{layer}.w_h.{stacked}.reset_update"),
+                                    hidden(0),
+                                    matrix(state, 2, units, 0),
+                                );
+                                add(format!("{layer}.w_h.{stacked}.new"), hidden(2), matrix(state, 1, units, 0));
                             }
-                            _ => add(format!("{layer}.w_h.{stacked}"), hidden(0), matrix(state, gates, units)),
+                            _ => {
+                                add(format!("{layer}.w_h.{stacked}"), hidden(0), matrix(state, gates, units, peepholes))
+                            }
                         }
                         if let Some(p) = r.proj_size {
                             add(
                                 format!("{layer}.w_r.{stacked}"),
                                 Role::Projection { layer, stacked },
-                                matrix(Features::one(units), 1, p),
+                                matrix(Features::one(units), 1, p, 0),
                             );
                         }
                     }
@@ -205,11 +216,16 @@ impl Layout {
                             panels: l.out_features.div_ceil(LANES),
                             source,
                             gates: 1,
+                            extra: 0,
                             units: l.out_features,
                         },
                     );
                 }
-                LayerKind::OneHot(_) | LayerKind::Select(_) | LayerKind::Activation(_) => {}
+                LayerKind::OneHot(_)
+                | LayerKind::Masking(_)
+                | LayerKind::Select(_)
+                | LayerKind::Activation(_)
+                | LayerKind::Dropout(_) => {}
             }
             input = flow;
         }

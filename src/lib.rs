@@ -184,7 +184,7 @@ pub mod conformance;
 pub mod oracle;
 
 pub use call::{Input, Output, Sequence, States};
-pub use cell::{Activation, Cell, Nonlinearity, Reset};
+pub use cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 #[doc(hidden)]
 pub use engine::Planner;
 pub use engine::{Device, DeviceInfo, Engine, Options, Precision, SelfCheck, Timings};
@@ -193,8 +193,9 @@ pub use error::{Error, ErrorKind, Result};
 pub use gpu::{AdapterInfo, AdapterKind, adapters};
 pub use kernel::{Mask, Storage};
 pub use model::{
-    Axes, Bias, Direction, Embedding, Features, Flow, Gru, Layer, LayerKind, Linear, Lstm, Model, OneHot, Recurrent,
-    Rnn, Select,
+    Axes, Bias, Dim, Direction, Dropout, Drops, Embedding, Features, Flow, Gru, InputPort, InputValue, Interface,
+    Layer, LayerKind, Linear, Lstm, Masking, Memory, Merge, Model, OneHot, OutputPort, OutputValue, Padding, Recurrent,
+    Rnn, Select, State, WeightPart,
 };
 pub use plan::Strategy;
 pub use summary::Summary;

@@ -11,7 +11,7 @@ use ndarray::{
 };
 
 use crate::call::{Batching, Call, Input, Sequence};
-use crate::cell::{Activation, Cell, Nonlinearity, Reset};
+use crate::cell::{Activation, Cell, Reset};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Axes, Direction, LayerKind, Model, Recurrent, Select};
 use crate::weights::{CellWeights, LayerWeights, Weights};
@@ -109,6 +109,7 @@ fn run_layers(model: &Model, weights: &Weights, call: &Call) -> Result<(Values, 
             (LayerKind::Select(select), _, Values::Steps(x)) => match select {
                 Select::AllSteps => Values::Steps(x),
                 Select::LastStep => Values::Rows(last_step(x)),
+                Select::LastOutput => todo!(),
                 Select::FinalHidden => {
                     Values::Rows(final_hidden.clone().expect("a checked model has a stack before final_hidden"))
                 }
@@ -171,6 +172,7 @@ fn stack(
 ) -> (Array3<f64>, States) {
     let directions: &[_] = match r.direction {
         Direction::Forward => &[Walk::Up],
+        Direction::Reverse | Direction::Backwards => &[Walk::Down],
         Direction::Both => &[Walk::Up, Walk::Down],
     };
     let mut last = initial;
@@ -246,11 +248,8 @@ fn cell_step(
     match cell {
         // h' = f(x·W_x + b_x + h·W_h + b_h)
         // Elman, "Finding Structure in Time", 1990; torch.nn.RNN.
-        Cell::Rnn(f) => {
-            let f: fn(f64) -> f64 = match f {
-                Nonlinearity::Tanh => f64::tanh,
-                Nonlinearity::Relu => relu,
-            };
+        Cell::Rnn => {
+            let f: fn(f64) -> f64 = f64::tanh;
             ((w.x(0, x) + w.h(0, h)).mapv(f), None)
         }
         // i = σ(x·W_xi + b_xi + h·W_hi + b_hi)     f, o likewise
@@ -357,6 +356,7 @@ fn activate<D: RemoveAxis>(f: Activation, mut x: Array<f64, D>) -> Array<f64, D>
             lane.mapv_inplace(f64::exp);
         }),
         Activation::LogSoftmax => x.lanes_mut(features).into_iter().for_each(log_softmax),
+        _ => todo!(),
     }
     x
 }

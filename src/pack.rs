@@ -59,7 +59,9 @@ pub(crate) fn pack(weights: &Weights, model: &Model, layout: &Layout) -> Result<
     let one = |buffer: &Buffer| {
         let sources = sources(weights, model, buffer);
         let data = match (buffer.form, buffer.role) {
-            (Form::Matrix { panels, source, gates, units, .. }, _) => matrix(&sources, panels, source, gates, units),
+            (Form::Matrix { panels, source, gates, extra, units, .. }, _) => {
+                matrix(&sources, panels, source, [gates, extra], units)
+            }
             (Form::Table { width, .. }, Role::InputTable { layer }) => {
                 token_table(&sources, width, stack(model, layer))
             }
@@ -70,10 +72,16 @@ pub(crate) fn pack(weights: &Weights, model: &Model, layout: &Layout) -> Result<
     Ok(Packed { storage: layout.storage, buffers: layout.buffers.iter().map(one).collect::<Result<_>>()? })
 }
 
-/// `[D][P][K + 1][G][16]`.
-fn matrix(sources: &[Source<'_>], panels: usize, source: Features, gates: usize, units: usize) -> Result<Vec<f32>> {
+/// `[D][P][K + 1 + extra][G][16]`.
+fn matrix(
+    sources: &[Source<'_>],
+    panels: usize,
+    source: Features,
+    [gates, extra]: [usize; 2],
+    units: usize,
+) -> Result<Vec<f32>> {
     let rows = depth(source);
-    let panel_elems = (rows + 1) * gates * LANES;
+    let panel_elems = (rows + 1 + extra) * gates * LANES;
     let mut data = zeros("packed", &[sources.len(), panels, panel_elems], SMALLER_MODEL)?;
     data.par_chunks_exact_mut(panel_elems).enumerate().for_each(|(index, panel)| {
         let (from, first) = (&sources[index / panels], index % panels * LANES);
@@ -211,7 +219,7 @@ fn check(weights: &Weights, model: &Model) -> Result<()> {
                 })
             }
             (LayerKind::Recurrent(r), LayerWeights::Recurrent(cells)) => check_cells(r, cells),
-            (LayerKind::OneHot(_) | LayerKind::Select(_) | LayerKind::Activation(_), LayerWeights::None) => Ok(()),
+            (kind, LayerWeights::None) if kind.parameters() == 0 => Ok(()),
             _ => Err(Error::new(ErrorKind::Weights, "expected this layer's weights, got another layer's")),
         };
         fits.map_err(|e| e.at(format!("weights of layer {index} {}", layer.kind.name())))?;

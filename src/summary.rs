@@ -6,7 +6,7 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, ContentLineStyle, LineStyle, Table, TableStyle};
 
-use crate::cell::{Cell, Nonlinearity, Reset};
+use crate::cell::{Activation, Cell, Reset};
 use crate::model::{Direction, Flow, Layer, LayerKind, Model, Recurrent, Select};
 
 /// A model's layers, output shapes and parameter counts. `Display` prints the table.
@@ -95,15 +95,18 @@ fn type_text(kind: &LayerKind) -> String {
         LayerKind::Select(Select::AllSteps) => "Select, all steps".into(),
         LayerKind::Select(Select::LastStep) => "Select, last step".into(),
         LayerKind::Select(Select::FinalHidden) => "Select, final hidden state".into(),
+        LayerKind::Select(Select::LastOutput) => "Select, last output".into(),
         LayerKind::Linear(_) => "Linear".into(),
-        LayerKind::Activation(activation) => format!("Activation, {}", activation.name()),
+        LayerKind::Masking(masking) => format!("Masking, {}", masking.value),
+        LayerKind::Dropout(_) => "Dropout".into(),
+        LayerKind::Activation(activation) => format!("Activation, {activation}"),
     }
 }
 
 fn stack_text(stack: &Recurrent) -> String {
     let cell = match stack.cell {
-        Cell::Rnn(Nonlinearity::Tanh) => "RNN",
-        Cell::Rnn(Nonlinearity::Relu) => "RNN, relu",
+        Cell::Rnn if stack.functions[0].f == Activation::Relu => "RNN, relu",
+        Cell::Rnn => "RNN",
         Cell::Lstm => "LSTM",
         Cell::Gru(Reset::After) => "GRU",
         Cell::Gru(Reset::Before) => "GRU, reset before",

@@ -71,6 +71,7 @@ fn a_simple_rnn_gives_the_numbers_of_its_equation() {
         w_h: array![[0.25]],
         b_x: Some(array![0.1]),
         b_h: Some(array![0.2]),
+        peepholes: None,
         w_r: None,
     };
     let weights = Weights { layers: vec![LayerWeights::Recurrent(vec![cell])] };

@@ -12,7 +12,7 @@ mod properties;
 
 use gatewave::conformance::{self, Bug, Case, InitialStates, Tolerance, cases, compare};
 use gatewave::oracle::{self, TrueStates, Truth};
-use gatewave::{Bias, Cell, Nonlinearity, Output, States, Storage};
+use gatewave::{Activation, Bias, Cell, Output, States, Storage};
 use ndarray::{ArrayD, ArrayView, Dimension};
 use support::{fixtures, pytorch};
 
@@ -91,7 +91,7 @@ fn every_case_says_something() {
 
 /// Whether there are relu units with no bias to keep them on: those that are off say nothing.
 fn has_idle_units(case: &Case) -> bool {
-    case.model.stacks().any(|stack| stack.cell == Cell::Rnn(Nonlinearity::Relu) && stack.bias == Bias::None)
+    case.model.stacks().any(|stack| stack.functions[0].f == Activation::Relu && stack.bias == Bias::None)
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::{Case, InitialStates, MaskKind};
-use crate::cell::{Activation, Cell, Nonlinearity, Reset};
+use crate::cell::{Activation, Cell, Functions, Reset};
 use crate::kernel::Storage;
 use crate::model::{Axes, Bias, Direction, Embedding, Gru, Linear, Lstm, Model, OneHot, Recurrent, Rnn, Select};
 
@@ -22,13 +22,13 @@ pub fn cases() -> Vec<Case> {
 }
 
 // The axes of the table, the levels of each from the cheapest on.
-const CELLS: [(Cell, Projection); 6] = [
-    (Cell::Rnn(Nonlinearity::Tanh), Projection::None),
-    (Cell::Rnn(Nonlinearity::Relu), Projection::None),
-    (Cell::Gru(Reset::After), Projection::None),
-    (Cell::Gru(Reset::Before), Projection::None),
-    (Cell::Lstm, Projection::None),
-    (Cell::Lstm, Projection::ToTwoThirds),
+const CELLS: [(Cell, Functions, Projection); 6] = [
+    (Cell::Rnn, Cell::Rnn.functions(), Projection::None),
+    (Cell::Rnn, Functions { f: Activation::Relu, ..Functions::NONE }, Projection::None),
+    (Cell::Gru(Reset::After), Cell::Gru(Reset::After).functions(), Projection::None),
+    (Cell::Gru(Reset::Before), Cell::Gru(Reset::Before).functions(), Projection::None),
+    (Cell::Lstm, Cell::Lstm.functions(), Projection::None),
+    (Cell::Lstm, Cell::Lstm.functions(), Projection::ToTwoThirds),
 ];
 const HIDDEN: [usize; 11] = [1, 15, 16, 17, 31, 32, 33, 64, 65, 130, 257];
 const INPUT: [usize; 7] = [1, 3, 16, 17, 33, 65, 130];
@@ -160,7 +160,7 @@ fn complete(start: Partial, several_steps: bool, missing: &BTreeSet<Pair>, used:
 fn allowed(partial: &Partial) -> bool {
     let cheapest = partial.map(|level| level.unwrap_or(0));
     let impossible =
-        CELLS[cheapest[CELL_AXIS]].1 == Projection::ToTwoThirds && partial[HIDDEN_AXIS].is_some_and(|h| HIDDEN[h] == 1);
+        CELLS[cheapest[CELL_AXIS]].2 == Projection::ToTwoThirds && partial[HIDDEN_AXIS].is_some_and(|h| HIDDEN[h] == 1);
     !impossible && cost(&cheapest) <= BUDGET
 }
 
@@ -175,7 +175,7 @@ fn cost(point: &Point) -> usize {
 /// The case of a point: one stack of recurrent layers.
 fn stack_case(point: Point) -> Case {
     let [cell, hidden, input, time, batch, layers, directions, bias, storage, mask, states, order] = point;
-    let (cell, projection) = CELLS[cell];
+    let (cell, functions, projection) = CELLS[cell];
     let stack = Recurrent {
         cell,
         input_size: INPUT[input],
@@ -184,15 +184,19 @@ fn stack_case(point: Point) -> Case {
         direction: DIRECTIONS[directions],
         bias: BIAS[bias],
         proj_size: (projection == Projection::ToTwoThirds).then(|| (2 * HIDDEN[hidden]).div_ceil(3)),
+        ..Recurrent::new(cell, INPUT[input], HIDDEN[hidden]).functions(functions)
     };
     let (time, batch, storage, mask, states) = (TIME[time], BATCH[batch], STORAGE[storage], MASK[mask], STATES[states]);
     let mut words = vec![cell.to_string()];
+    words.extend((functions != cell.functions()).then(|| functions.f.to_string()));
     words.extend(stack.proj_size.map(|p| format!("projected to {p}")));
     words.push(format!("I={} H={} L={}", stack.input_size, stack.hidden_size, stack.num_layers));
     words.push(format!("T={time} B={batch}"));
     words.push(match stack.direction {
         Direction::Forward => "forward".to_owned(),
         Direction::Both => "both ways".to_owned(),
+        Direction::Reverse => "reverse".to_owned(),
+        Direction::Backwards => "backwards".to_owned(),
     });
     words.push(match stack.bias {
         Bias::None => "no bias".to_owned(),
@@ -387,7 +391,7 @@ mod tests {
         let mut met: BTreeMap<(String, bool), HashSet<usize>> = BTreeMap::new();
         for case in cases().into_iter().filter(|case| case.time > 1 && case.states == InitialStates::Given) {
             for stack in case.model.stacks() {
-                let cell = (stack.cell.to_string(), stack.proj_size.is_some());
+                let cell = (format!("{} {}", stack.cell, stack.functions[0].f), stack.proj_size.is_some());
                 met.entry(cell).or_default().insert(stack.hidden_size);
             }
         }

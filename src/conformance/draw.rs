@@ -6,7 +6,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::{Case, InitialStates, MaskKind, weights_map};
 use crate::call::{Input, States};
-use crate::cell::{Cell, Nonlinearity};
+use crate::cell::Activation;
 use crate::kernel::Storage;
 use crate::model::{Axes, Bias, Flow, Layer, LayerKind, Model, Recurrent};
 use crate::weights::{CellWeights, LayerWeights, Weights};
@@ -80,7 +80,11 @@ fn layer_weights(draw: &mut Draw, layer: &LayerKind, fan_in: Option<usize>) -> L
             w: draw.product((l.out_features, l.in_features), fan_in.unwrap_or(l.in_features)),
             b: (l.bias != Bias::None).then(|| draw.array(l.out_features, 0.5, 0.5)),
         },
-        LayerKind::OneHot(_) | LayerKind::Select(_) | LayerKind::Activation(_) => LayerWeights::None,
+        LayerKind::OneHot(_)
+        | LayerKind::Masking(_)
+        | LayerKind::Select(_)
+        | LayerKind::Activation(_)
+        | LayerKind::Dropout(_) => LayerWeights::None,
     }
 }
 
@@ -89,7 +93,7 @@ fn cell_weights(draw: &mut Draw, r: &Recurrent, depth: usize, fan_in: usize) -> 
     let mut bias = || {
         let bias = draw.array(rows, 0.5, 0.5);
         // A unit of a relu that is always off would hide every bug.
-        if r.cell == Cell::Rnn(Nonlinearity::Relu) { bias.mapv(f32::abs) } else { bias }
+        if r.functions[0].f == Activation::Relu { bias.mapv(f32::abs) } else { bias }
     };
     let b_x = (r.bias != Bias::None).then(&mut bias);
     let b_h = (r.bias == Bias::Two).then(&mut bias);
@@ -98,6 +102,7 @@ fn cell_weights(draw: &mut Draw, r: &Recurrent, depth: usize, fan_in: usize) -> 
         w_h: draw.product((rows, r.state_size()), r.state_size()),
         b_x,
         b_h,
+        peepholes: None,
         w_r: r.proj_size.map(|p| draw.product((p, r.hidden_size), r.hidden_size)),
     }
 }

@@ -222,6 +222,7 @@ fn weights_map(weights: &Weights, f: impl Fn(f32) -> f32 + Copy) -> Weights {
         b_x: cell.b_x.as_ref().map(|b| b.mapv(f)),
         b_h: cell.b_h.as_ref().map(|b| b.mapv(f)),
         w_r: cell.w_r.as_ref().map(|w| w.mapv(f)),
+        peepholes: cell.peepholes.as_ref().map(|w| w.mapv(f)),
     };
     let layer = |layer: &LayerWeights| match layer {
         LayerWeights::None => LayerWeights::None,

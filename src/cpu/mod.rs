@@ -135,6 +135,7 @@ impl Cpu {
             Kernel::OneHot => rows::one_hot(bound),
             Kernel::Pick => rows::pick(bound),
             Kernel::Blank => rows::blank(bound),
+            Kernel::Merge => todo!(),
             Kernel::Softmax | Kernel::Activate => rows::activate(self.arch, bound),
         }
     }
@@ -145,9 +146,13 @@ fn ns(program: &Program, params: &Params, sides: usize) -> usize {
     match program.kernel {
         Kernel::Project => project::ns(program, params, sides),
         Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => step::ns(program, params, sides),
-        Kernel::Gather | Kernel::OneHot | Kernel::Pick | Kernel::Blank | Kernel::Softmax | Kernel::Activate => {
-            rows::ns(params, sides)
-        }
+        Kernel::Gather
+        | Kernel::OneHot
+        | Kernel::Pick
+        | Kernel::Blank
+        | Kernel::Merge
+        | Kernel::Softmax
+        | Kernel::Activate => rows::ns(params, sides),
     }
 }
 

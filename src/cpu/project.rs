@@ -142,6 +142,7 @@ pub(super) fn map<S: Simd>(simd: S, f: Activation, source: &[f32], target: &mut 
             Activation::Tanh => tanh(simd, *x),
             Activation::Relu => relu(simd, *x),
             Activation::Linear | Activation::Softmax | Activation::LogSoftmax => *x,
+            _ => todo!(),
         };
     }
 }

@@ -14,7 +14,7 @@ use super::buffers::Bound;
 use super::cells::{Gates, Gru, GruNew, GruReset, Lstm, LstmProjected, Projection, RnnRelu, RnnTanh, Rule};
 use super::product::{Epilogue, Product, Rows, even};
 use super::threads;
-use crate::cell::{Cell, Nonlinearity};
+use crate::cell::{Activation, Cell};
 use crate::kernel::{Kernel, LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, Mask, Params, Program, StateKind};
 
 /// Fewest rows that are worth a part of their own.
@@ -30,8 +30,8 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
             (Cell::Lstm, StateKind::Projected) => step::<LstmProjected>(arch, bound),
             (Cell::Lstm, _) => step::<Lstm>(arch, bound),
             (Cell::Gru(_), _) => step::<Gru>(arch, bound),
-            (Cell::Rnn(Nonlinearity::Tanh), _) => step::<RnnTanh>(arch, bound),
-            (Cell::Rnn(Nonlinearity::Relu), _) => step::<RnnRelu>(arch, bound),
+            (Cell::Rnn, _) if bound.program.variant.functions.f == Activation::Relu => step::<RnnRelu>(arch, bound),
+            (Cell::Rnn, _) => step::<RnnTanh>(arch, bound),
         },
     }
 }

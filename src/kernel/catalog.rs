@@ -4,7 +4,6 @@
 //! `source_z` is `source_0` or `source_1`. `W = 16 G` is the width of a panel's row.
 
 use super::{Access, Binding, Kernel, When};
-use crate::cell::Activation;
 
 /// What is fixed about a kernel whatever it is linked with.
 #[derive(Debug)]
@@ -133,7 +132,8 @@ const PICK: Declaration = Declaration {
     overrides: &[],
 };
 
-/// For m < rows: `target[target_0 + m] = live[live_0 + m] ? source[source_0 + m] : 0`. Rows have `units · directions`.
+/// For m < rows, each direction z: `target[target_0 + m][z·units ..] = live[live_z + m] ? source[source_0 + m][z·units ..] : 0`.
+/// Rows have `units · directions` elements, and the grid's z counts the directions.
 const BLANK: Declaration = Declaration {
     name: "blank",
     bindings: &[
@@ -143,6 +143,18 @@ const BLANK: Declaration = Declaration {
         binding(3, "result", Access::ReadWrite, When::Always),
     ],
     overrides: &[],
+};
+
+/// For m < rows: `target[target_0 + m][n] = a ∘ b`, a and b the `units` elements of each direction of `source[source_0 + m]`:
+/// their sum, their mean or their product. Rows of `source` have `2 · units` elements, those of `target` `units`.
+const MERGE: Declaration = Declaration {
+    name: "merge",
+    bindings: &[
+        PARAMS,
+        binding(1, "source", Access::Read, When::Always),
+        binding(2, "result", Access::ReadWrite, When::Always),
+    ],
+    overrides: &["COMBINE"],
 };
 
 /// For m < rows, over the features c with `c % units < features`: `target[target_0 + m] = softmax(source[source_0 + m])`;
@@ -170,7 +182,7 @@ const ACTIVATE: Declaration = Declaration {
 
 impl Kernel {
     /// Every kernel.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Project,
         Self::Step,
         Self::StepReset,
@@ -180,6 +192,7 @@ impl Kernel {
         Self::OneHot,
         Self::Pick,
         Self::Blank,
+        Self::Merge,
         Self::Softmax,
         Self::Activate,
     ];
@@ -196,6 +209,7 @@ impl Kernel {
             Self::OneHot => &ONE_HOT,
             Self::Pick => &PICK,
             Self::Blank => &BLANK,
+            Self::Merge => &MERGE,
             Self::Softmax => &SOFTMAX,
             Self::Activate => &ACTIVATE,
         }
@@ -204,20 +218,5 @@ impl Kernel {
     /// File stem, entry point and label.
     pub fn name(self) -> &'static str {
         self.declaration().name
-    }
-}
-
-impl Activation {
-    /// The value of the override `ACTIVATION`; `shaders/part/activation_choice.wgsl` and `shaders/kernel/softmax.wgsl`
-    /// read it.
-    pub(crate) fn code(self) -> u32 {
-        match self {
-            Self::Linear => 0,
-            Self::Sigmoid => 1,
-            Self::Tanh => 2,
-            Self::Relu => 3,
-            Self::Softmax => 4,
-            Self::LogSoftmax => 5,
-        }
     }
 }

@@ -3,7 +3,7 @@
 //! No preprocessor: a module is its parts one after the other, each under a marker line that names its file.
 
 use super::{Kernel, Mask, Program, StateKind, Storage, Tile};
-use crate::cell::{Activation, Cell, Nonlinearity, Reset};
+use crate::cell::{Activation, Cell, Functions, Reset, Variant};
 
 macro_rules! parts {
     ($($path:literal),* $(,)?) => {
@@ -25,6 +25,7 @@ parts![
     "kernel/activate.wgsl",
     "kernel/blank.wgsl",
     "kernel/gather.wgsl",
+    "kernel/merge.wgsl",
     "kernel/one_hot.wgsl",
     "kernel/pick.wgsl",
     "kernel/project.wgsl",
@@ -74,7 +75,7 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
             parts.extend([weight, gates(program), rows(program.tile), "part/place.wgsl", "part/product.wgsl"]);
             parts.push(reduce(program.tile));
             if let Some(cell) = program.cell {
-                parts.extend(["part/activation.wgsl", cell_file(cell), "part/gates.wgsl"]);
+                parts.extend(["part/activation.wgsl", cell_file(cell, program.variant), "part/gates.wgsl"]);
             }
             if program.kernel == Kernel::Step {
                 parts.push(match program.states {
@@ -90,7 +91,7 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
         Kernel::Gather => parts.push(weight),
         Kernel::Softmax => parts.push("part/activation.wgsl"),
         Kernel::Activate => parts.extend(["part/activation.wgsl", "part/activation_choice.wgsl"]),
-        Kernel::OneHot | Kernel::Pick | Kernel::Blank => {}
+        Kernel::OneHot | Kernel::Pick | Kernel::Blank | Kernel::Merge => {}
     }
     parts.push(kernel_file(program.kernel));
     parts
@@ -123,7 +124,7 @@ pub fn programs() -> Vec<Program> {
             }
         }
     }
-    for kernel in [Kernel::OneHot, Kernel::Pick, Kernel::Blank] {
+    for kernel in [Kernel::OneHot, Kernel::Pick, Kernel::Blank, Kernel::Merge] {
         programs.push(Program::plain(kernel));
     }
     for activation in [Activation::Softmax, Activation::LogSoftmax] {
@@ -137,11 +138,12 @@ pub fn programs() -> Vec<Program> {
 
 fn step_programs(storage: Storage, tile: Tile) -> Vec<Program> {
     let mut programs = Vec::new();
-    let mut add = |kernel, cell, states, mask| {
-        programs.push(Program { kernel, cell, states, storage, mask, activation: Activation::Linear, tile });
+    let mut add = |kernel, cell: Option<Cell>, states, mask| {
+        let variant = cell.map_or(Variant::NONE, Variant::plain);
+        programs.push(Program { cell, variant, states, storage, mask, tile, ..Program::plain(kernel) });
     };
     for mask in [Mask::All, Mask::Live] {
-        for cell in [Cell::Rnn(Nonlinearity::Tanh), Cell::Rnn(Nonlinearity::Relu), Cell::Gru(Reset::After)] {
+        for cell in [Cell::Rnn, Cell::Gru(Reset::After)] {
             add(Kernel::Step, Some(cell), StateKind::Hidden, mask);
         }
         add(Kernel::Step, Some(Cell::Lstm), StateKind::Memory, mask);
@@ -175,15 +177,18 @@ fn reduce(tile: Tile) -> &'static str {
     if tile.slices == 1 { "reduce/none.wgsl" } else { "reduce/slices.wgsl" }
 }
 
-fn cell_file(cell: Cell) -> &'static str {
+fn cell_file(cell: Cell, variant: Variant) -> &'static str {
     match cell {
-        Cell::Rnn(Nonlinearity::Tanh) => "cell/rnn_tanh.wgsl",
-        Cell::Rnn(Nonlinearity::Relu) => "cell/rnn_relu.wgsl",
+        Cell::Rnn if variant.functions == RELU => "cell/rnn_relu.wgsl",
+        Cell::Rnn => "cell/rnn_tanh.wgsl",
         Cell::Lstm => "cell/lstm.wgsl",
         Cell::Gru(Reset::After) => "cell/gru.wgsl",
         Cell::Gru(Reset::Before) => "cell/gru_before.wgsl",
     }
 }
+
+/// The functions of an RNN that has a file of its own.
+const RELU: Functions = Functions { f: Activation::Relu, ..Functions::NONE };
 
 fn kernel_file(kernel: Kernel) -> &'static str {
     PARTS

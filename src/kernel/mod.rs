@@ -10,13 +10,14 @@
 //! Every feature axis is padded to a multiple of [`LANES`] = 16 with zeros, so that no kernel has a remainder loop;
 //! features in several parts (the directions of a bidirectional layer) are padded part by part.
 //!
-//! - **matrix** (product weights): `[D][P][K + 1][G][16]`, f32 or packed halves. Panel p holds units 16p … 16p+15.
-//!   Row K of a panel is the bias. K and P count padded features.
+//! - **matrix** (product weights): `[D][P][K + 1 + E][G][16]`, f32 or packed halves. Panel p holds units 16p … 16p+15.
+//!   Row K of a panel is the bias. Row K + 1, where an LSTM has peepholes (E = 1), is theirs, gate by gate; the gate cell
+//!   has none: zero. K and P count padded features.
 //! - **table** (gather): `[D][V][width]`, f32 or packed halves.
 //! - **sequence** (input, outputs, hidden states): `[R][B][width]`, width = D · padded part size.
 //! - **gates** (the hoisted input product): `[D][C][B][P][G][16]`, C timesteps of a chunk, ascending in time.
 //! - **memory** (what a cell keeps beside its hidden state): `[M][B][D · padded H]`.
-//! - **live**, **tokens**: `[T][B]` u32.
+//! - **live**, **tokens**: `[T][B]` u32; live of held outputs (`Feed::Seen`) `[2][T][B]`.
 
 pub mod catalog;
 pub mod link;
@@ -24,7 +25,7 @@ mod params;
 
 pub use params::Params;
 
-use crate::cell::{Activation, Cell};
+use crate::cell::{Activation, Cell, Peepholes, Variant};
 
 /// Units of a panel; every feature axis is padded to a multiple of it.
 pub const LANES: usize = 16;
@@ -63,6 +64,8 @@ pub enum Kernel {
     Pick,
     /// A sequence with zeros where there is no step.
     Blank,
+    /// The outputs of two directions combined.
+    Merge,
     /// Softmax or log-softmax over the features of each row.
     Softmax,
     /// An elementwise activation.
@@ -89,6 +92,18 @@ pub enum StateKind {
     Projected,
 }
 
+/// How the outputs of two directions become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Combine {
+    /// They are added.
+    #[default]
+    Sum,
+    /// Their mean.
+    Average,
+    /// They are multiplied.
+    Product,
+}
+
 /// Whether every row has a step at every time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mask {
@@ -105,6 +120,9 @@ pub struct Program {
     pub kernel: Kernel,
     /// The cell that is linked in, for the kernels that have one. `Project`: the cell whose gates it computes.
     pub cell: Option<Cell>,
+    /// How a step departs from what its cell alone stands for. [`Variant::NONE`] where the kernel has no cell, and in
+    /// `Project`, which knows no function of it.
+    pub variant: Variant,
     /// What a step does with its states. `Hidden` where the kernel has none.
     pub states: StateKind,
     /// How the weights are stored. `F32` where the kernel has none.
@@ -113,6 +131,8 @@ pub struct Program {
     pub mask: Mask,
     /// `Project`: what the product goes through. `Activate`, `Softmax`: which. `Linear` elsewhere.
     pub activation: Activation,
+    /// `Merge`: how. `Sum` elsewhere.
+    pub combine: Combine,
     /// The tile of a product. [`Tile::NONE`] where the kernel has no product.
     pub tile: Tile,
 }
@@ -185,10 +205,12 @@ impl Program {
         Self {
             kernel,
             cell: None,
+            variant: Variant::NONE,
             states: StateKind::Hidden,
             storage: Storage::F32,
             mask: Mask::All,
             activation: Activation::Linear,
+            combine: Combine::Sum,
             tile: Tile::NONE,
         }
     }
@@ -228,12 +250,21 @@ impl Program {
         }
     }
 
+    /// Rows of a panel of the weights after those of the depth: the bias, and an LSTM's peepholes.
+    pub fn rows_after_depth(&self) -> u32 {
+        match (self.kernel, self.variant.peepholes) {
+            (Kernel::Step, Peepholes::Diagonal) => 2,
+            _ => 1,
+        }
+    }
+
     /// The override constants and their values.
     pub fn overrides(&self) -> Vec<(&'static str, f64)> {
         let value = |&name: &&'static str| {
             let value = match name {
                 "PANELS" => self.tile.panels,
                 "SLICES" => self.tile.slices,
+                "COMBINE" => self.combine as u32,
                 _ => self.activation.code(),
             };
             (name, f64::from(value))

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::layers::{LayerKind, Select};
+use super::recurrent::Recurrent;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What flows between two layers.
@@ -65,8 +66,8 @@ impl fmt::Display for Flow {
 }
 
 impl LayerKind {
-    /// What the layer gives for `input`. `recurrent` is what the last recurrent stack before it gave.
-    pub(super) fn flow(&self, input: Flow, recurrent: Option<Features>) -> Result<Flow> {
+    /// What the layer gives for `input`. `recurrent` is the last recurrent stack before it.
+    pub(super) fn flow(&self, input: Flow, recurrent: Option<&Recurrent>) -> Result<Flow> {
         let unfit = |wants: String| Err(Error::new(ErrorKind::Model, format!("expected {wants}, got {input}")));
         let vectors = |size| match input {
             Flow::Tokens(_) => Ok(Flow::Steps(Features::one(size))),
@@ -76,6 +77,11 @@ impl LayerKind {
             Self::Embedding(e) => {
                 positive("num_embeddings", e.num_embeddings)?;
                 positive("embedding_dim", e.embedding_dim)?;
+                if let Some(token) = e.mask_token.filter(|&token| token >= e.num_embeddings) {
+                    let text =
+                        format!("mask_token: expected less than {} (num_embeddings), got {token}", e.num_embeddings);
+                    return Err(Error::new(ErrorKind::Model, text));
+                }
                 vectors(e.embedding_dim)
             }
             Self::OneHot(o) => {
@@ -92,8 +98,11 @@ impl LayerKind {
             Self::Select(select) => match (select, input, recurrent) {
                 (Select::AllSteps, Flow::Steps(f), _) => Ok(Flow::Steps(f)),
                 (Select::LastStep, Flow::Steps(f), _) => Ok(Flow::Rows(f)),
-                (Select::FinalHidden, Flow::Steps(_), Some(f)) => Ok(Flow::Rows(f)),
-                (Select::FinalHidden, Flow::Steps(_), None) => unfit("a recurrent layer before final_hidden".into()),
+                (Select::FinalHidden, Flow::Steps(_), Some(r)) => Ok(Flow::Rows(r.hidden())),
+                (Select::LastOutput, Flow::Steps(_), Some(r)) => Ok(Flow::Rows(r.output())),
+                (Select::FinalHidden | Select::LastOutput, Flow::Steps(_), None) => {
+                    unfit("a recurrent layer before it".into())
+                }
                 _ => unfit("a sequence".into()),
             },
             Self::Linear(l) => {
@@ -105,9 +114,13 @@ impl LayerKind {
                     _ => unfit(format!("{} features (in_features)", l.in_features)),
                 }
             }
-            Self::Activation(_) => match input {
+            Self::Activation(_) | Self::Dropout(_) => match input {
                 Flow::Tokens(_) => unfit("features".into()),
                 other => Ok(other),
+            },
+            Self::Masking(m) => match input {
+                Flow::Steps(f) if f.len() == m.features => Ok(Flow::Steps(f)),
+                _ => unfit(format!("a sequence of {} features", m.features)),
             },
         }
     }

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::recurrent::{Bias, Direction, Recurrent};
-use crate::cell::Activation;
+use crate::cell::{Activation, Constant};
 
 /// A layer and the prefix of its tensors' names.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,8 @@ pub enum LayerKind {
     Embedding(Embedding),
     /// Tokens to unit vectors.
     OneHot(OneHot),
+    /// Where there is no step, told by the input itself.
+    Masking(Masking),
     /// A stack of recurrent layers.
     Recurrent(Recurrent),
     /// Part of a sequence.
@@ -31,6 +33,8 @@ pub enum LayerKind {
     Linear(Linear),
     /// A nonlinearity.
     Activation(Activation),
+    /// What training drops at random. The identity at inference.
+    Dropout(Dropout),
 }
 
 /// A table of vectors: token `v` becomes row `v`. Tensor: `weight` `[num_embeddings, embedding_dim]`.
@@ -42,6 +46,37 @@ pub struct Embedding {
     pub embedding_dim: usize,
     /// The token whose row got no gradient in training. Kept for round trips: it changes no number at inference.
     pub padding_idx: Option<usize>,
+    /// The token that stands where there is no step: 0 with Keras' `mask_zero`.
+    pub mask_token: Option<usize>,
+}
+
+/// A step whose features all equal `value` is none: the first layer of a model, before anything changes them (Keras'
+/// `Masking`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Masking {
+    /// I, the features of the input.
+    pub features: usize,
+    /// The value.
+    pub value: Constant,
+}
+
+/// Dropout, kept for round trips: it changes no number at inference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropout {
+    /// The share that training drops, 0 to 1.
+    pub rate: Constant,
+    /// What it drops.
+    pub drops: Drops,
+}
+
+/// What dropout drops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Drops {
+    /// Single elements.
+    #[default]
+    Elements,
+    /// A feature at every step of a sequence (Keras' `SpatialDropout1D`).
+    Features,
 }
 
 /// Token `v` becomes the vector of `num_classes` elements with a one at `v`.
@@ -60,6 +95,9 @@ pub enum Select {
     LastStep,
     /// The last layer's final hidden state, forward then reverse: each row's own last step.
     FinalHidden,
+    /// The last layer's output that is computed last (Keras' `return_sequences=False`): of the last step forward, of the
+    /// first in reverse, merged as its outputs are; of a dead step what the layer's padding gives.
+    LastOutput,
 }
 
 /// `y = f(x·Wᵀ + b)` over the features. Tensors: `weight` `[out_features, in_features]`, `bias` `[out_features]`.
@@ -78,7 +116,30 @@ pub struct Linear {
 impl Embedding {
     /// A table of `num_embeddings` rows of `embedding_dim`.
     pub fn new(num_embeddings: usize, embedding_dim: usize) -> Self {
-        Self { num_embeddings, embedding_dim, padding_idx: None }
+        Self { num_embeddings, embedding_dim, padding_idx: None, mask_token: None }
+    }
+}
+
+impl Embedding {
+    /// The same, with steps only where the token is another than `token` (Keras' `mask_zero` is 0).
+    #[must_use]
+    pub fn mask_token(mut self, token: usize) -> Self {
+        self.mask_token = Some(token);
+        self
+    }
+}
+
+impl Masking {
+    /// No step where all of `features` features are `value`.
+    pub fn new(features: usize, value: f32) -> Self {
+        Self { features, value: value.into() }
+    }
+}
+
+impl Dropout {
+    /// Drops single elements at `rate`.
+    pub fn new(rate: f32) -> Self {
+        Self { rate: rate.into(), drops: Drops::Elements }
     }
 }
 
@@ -116,10 +177,12 @@ impl LayerKind {
         match self {
             Self::Embedding(_) => "embedding",
             Self::OneHot(_) => "one_hot",
+            Self::Masking(_) => "masking",
             Self::Recurrent(r) => r.cell.name(),
             Self::Select(_) => "select",
             Self::Linear(_) => "linear",
             Self::Activation(_) => "activation",
+            Self::Dropout(_) => "dropout",
         }
     }
 
@@ -129,7 +192,7 @@ impl LayerKind {
             Self::Embedding(e) => e.num_embeddings * e.embedding_dim,
             Self::Recurrent(r) => r.parameters(),
             Self::Linear(l) => l.out_features * (l.in_features + usize::from(l.bias != Bias::None)),
-            Self::OneHot(_) | Self::Select(_) | Self::Activation(_) => 0,
+            Self::OneHot(_) | Self::Masking(_) | Self::Select(_) | Self::Activation(_) | Self::Dropout(_) => 0,
         }
     }
 }
@@ -143,6 +206,18 @@ impl From<Embedding> for LayerKind {
 impl From<OneHot> for LayerKind {
     fn from(layer: OneHot) -> Self {
         Self::OneHot(layer)
+    }
+}
+
+impl From<Masking> for LayerKind {
+    fn from(layer: Masking) -> Self {
+        Self::Masking(layer)
+    }
+}
+
+impl From<Dropout> for LayerKind {
+    fn from(layer: Dropout) -> Self {
+        Self::Dropout(layer)
     }
 }
 
@@ -187,20 +262,25 @@ impl fmt::Display for LayerKind {
                 }
                 match r.direction {
                     Direction::Forward => Ok(()),
+                    Direction::Reverse => f.write_str(" reverse"),
+                    Direction::Backwards => f.write_str(" backwards"),
                     Direction::Both => f.write_str(" bidirectional"),
                 }
             }
             Self::Select(Select::AllSteps) => f.write_str("all_steps"),
             Self::Select(Select::LastStep) => f.write_str("last_step"),
             Self::Select(Select::FinalHidden) => f.write_str("final_hidden"),
+            Self::Select(Select::LastOutput) => f.write_str("last_output"),
+            Self::Masking(m) => write!(f, "masking({})", m.value),
+            Self::Dropout(d) => write!(f, "dropout({})", d.rate),
             Self::Linear(l) => {
                 write!(f, "linear({}→{})", l.in_features, l.out_features)?;
                 match l.activation {
                     Activation::Linear => Ok(()),
-                    activation => write!(f, " {}", activation.name()),
+                    activation => write!(f, " {activation}"),
                 }
             }
-            Self::Activation(activation) => f.write_str(activation.name()),
+            Self::Activation(activation) => write!(f, "{activation}"),
         }
     }
 }

@@ -1,17 +1,19 @@
 //! The first noun of the road: what the user asks for. Layers one after the other, and whether they fit.
 //!
 //! A `Model` is a description: it holds no weights and knows no device. `layers` has the plain layers, `recurrent` the
-//! stacks, `flow` what one layer hands to the next.
+//! stacks, `flow` what one layer hands to the next, `interface` the names that callers use.
 
 mod flow;
+mod interface;
 mod layers;
 mod recurrent;
 
 use crate::error::{Error, ErrorKind, Result};
 
 pub use flow::{Features, Flow};
-pub use layers::{Embedding, Layer, LayerKind, Linear, OneHot, Select};
-pub use recurrent::{Bias, Direction, Gru, Lstm, Recurrent, Rnn};
+pub use interface::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, State, WeightPart};
+pub use layers::{Dropout, Drops, Embedding, Layer, LayerKind, Linear, Masking, OneHot, Select};
+pub use recurrent::{Bias, Direction, Gru, Lstm, Memory, Merge, Padding, Recurrent, Rnn};
 
 /// A recurrent model: layers one after the other.
 ///
@@ -37,6 +39,8 @@ pub struct Model {
     pub vocabulary: Option<Vec<char>>,
     /// The layers, first to last.
     pub layers: Vec<Layer>,
+    /// The names and axes of what goes in and what comes out, where they are not the usual ones.
+    pub interface: Option<Interface>,
 }
 
 /// The order of the axes of sequences, in and out.
@@ -57,7 +61,7 @@ impl Default for Model {
 impl Model {
     /// A model with no layers yet, batch first.
     pub fn new() -> Self {
-        Self { axes: Axes::BatchFirst, vocabulary: None, layers: Vec::new() }
+        Self { axes: Axes::BatchFirst, vocabulary: None, layers: Vec::new(), interface: None }
     }
 
     /// The model with `layer` after its last. Its tensors get the prefix of `nn.Sequential`: `0.`, `1.`, …
@@ -101,7 +105,8 @@ impl Model {
             LayerKind::OneHot(o) => Ok(Flow::Tokens(o.num_classes)),
             LayerKind::Recurrent(r) => Ok(Flow::Steps(Features::one(r.input_size))),
             LayerKind::Linear(l) => Ok(Flow::Steps(Features::one(l.in_features))),
-            LayerKind::Select(_) | LayerKind::Activation(_) => Err(Error::new(
+            LayerKind::Masking(m) => Ok(Flow::Steps(Features::one(m.features))),
+            LayerKind::Select(_) | LayerKind::Activation(_) | LayerKind::Dropout(_) => Err(Error::new(
                 ErrorKind::Model,
                 format!(
                     "layer 0 {}: expected a layer that takes a sequence (embedding, one_hot, rnn, lstm, gru, linear) first",
@@ -123,8 +128,13 @@ impl Model {
         for (index, layer) in self.layers.iter().enumerate() {
             flow =
                 layer.kind.flow(flow, recurrent).map_err(|e| e.at(format!("layer {index} {}", layer.kind.name())))?;
-            if let LayerKind::Recurrent(stack) = &layer.kind {
-                recurrent = Some(stack.output());
+            match &layer.kind {
+                LayerKind::Recurrent(stack) => recurrent = Some(stack),
+                LayerKind::Masking(_) if index > 0 => {
+                    let text = format!("layer {index} masking: expected it first, where it sees the input itself");
+                    return Err(Error::new(ErrorKind::Model, text));
+                }
+                _ => {}
             }
             flows.push(flow);
         }
@@ -138,6 +148,9 @@ impl Model {
     /// As [`flows`](Self::flows), and where the vocabulary's length is not the number of tokens.
     pub fn check(&self) -> Result<()> {
         self.flows()?;
+        if let Some(interface) = &self.interface {
+            interface.check(self).map_err(|e| e.at("interface"))?;
+        }
         if let (Some(vocabulary), Flow::Tokens(tokens)) = (&self.vocabulary, self.input()?)
             && vocabulary.len() != tokens
         {

@@ -3,7 +3,7 @@
 //! Knows cells; knows no weights and no layer beside it.
 
 use super::flow::{Features, positive};
-use crate::cell::{Cell, Nonlinearity, Reset};
+use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A stack of recurrent layers of one cell: PyTorch's `nn.RNN`, `nn.LSTM`, `nn.GRU`.
@@ -17,21 +17,74 @@ pub struct Recurrent {
     pub hidden_size: usize,
     /// L, the layers of the stack.
     pub num_layers: usize,
-    /// Forward, or forward and reverse side by side.
+    /// Which way each layer goes through time.
     pub direction: Direction,
     /// Which bias vectors there are.
     pub bias: Bias,
     /// The size of LSTM's projected hidden state (`proj_size`; Sak et al. 2014), if it is projected.
     pub proj_size: Option<usize>,
+    /// What gates and states go through: in the first direction, and in the reverse one of [`Direction::Both`].
+    pub functions: [Functions; 2],
+    /// The bound of what goes into a function, if there is one (ONNX's `clip`).
+    pub clip: Option<Constant>,
+    /// Whether an LSTM's forget gate is its own.
+    pub coupling: Coupling,
+    /// Whether an LSTM's gates see the cell state.
+    pub peepholes: Peepholes,
+    /// What becomes of the outputs of both directions.
+    pub merge: Merge,
+    /// What a dead step gives.
+    pub padding: Padding,
+    /// How long states last.
+    pub memory: Memory,
 }
 
-/// The directions of a recurrent layer.
+/// Which way a recurrent layer goes through time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// First step to last.
     Forward,
-    /// Both, their outputs concatenated: forward, then reverse.
+    /// Last step to first; each output stands where its step does (ONNX's `reverse`).
+    Reverse,
+    /// Last step to first; the outputs stand in the order in which they are computed (Keras' `go_backwards`): the
+    /// first is of the last step.
+    Backwards,
+    /// Forward, and reverse beside it.
     Both,
+}
+
+/// What becomes of the outputs of both directions of a layer. Final states are never merged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Merge {
+    /// They stand side by side, forward then reverse.
+    #[default]
+    Concat,
+    /// They are added.
+    Sum,
+    /// Their mean.
+    Average,
+    /// They are multiplied.
+    Product,
+}
+
+/// What a step gives where the mask says that there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Padding {
+    /// Zero (PyTorch, ONNX, Keras' `zero_output_for_mask`).
+    #[default]
+    Zero,
+    /// What the last live step before it gave, in the order in which the direction goes; zero before the first (Keras).
+    Held,
+}
+
+/// How long the states of a stack last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Memory {
+    /// For a call: each begins from zero or from what it is given.
+    #[default]
+    Call,
+    /// From call to call of an engine (Keras' `stateful`): a call that is given no states begins where the last ended.
+    Engine,
 }
 
 /// The bias vectors of a recurrent layer.
@@ -61,7 +114,7 @@ impl Rnn {
     /// One forward tanh layer with PyTorch's two biases.
     #[allow(clippy::new_ret_no_self, reason = "reads like torch.nn.RNN(input_size, hidden_size)")]
     pub fn new(input_size: usize, hidden_size: usize) -> Recurrent {
-        Recurrent::new(Cell::Rnn(Nonlinearity::Tanh), input_size, hidden_size)
+        Recurrent::new(Cell::Rnn, input_size, hidden_size)
     }
 }
 
@@ -92,13 +145,84 @@ impl Recurrent {
             direction: Direction::Forward,
             bias: Bias::Two,
             proj_size: None,
+            functions: [cell.functions(); 2],
+            clip: None,
+            coupling: Coupling::Apart,
+            peepholes: Peepholes::None,
+            merge: Merge::Concat,
+            padding: Padding::Zero,
+            memory: Memory::Call,
         }
     }
 
-    /// The same with another cell of the family: `Cell::Gru(Reset::Before)`, `Cell::Rnn(Nonlinearity::Relu)`.
+    /// The same with another cell, and that cell's own functions: `Cell::Gru(Reset::Before)`.
     #[must_use]
     pub fn cell(mut self, cell: Cell) -> Self {
         self.cell = cell;
+        self.functions = [cell.functions(); 2];
+        self
+    }
+
+    /// The same with other functions, in both directions.
+    #[must_use]
+    pub fn functions(mut self, functions: Functions) -> Self {
+        self.functions = [functions; 2];
+        self
+    }
+
+    /// The same with another first function: of an RNN, its nonlinearity.
+    #[must_use]
+    pub fn nonlinearity(mut self, f: Activation) -> Self {
+        self.functions = self.functions.map(|functions| Functions { f, ..functions });
+        self
+    }
+
+    /// The same with what goes into a function bounded to `−clip ..= clip`.
+    #[must_use]
+    pub fn clip(mut self, clip: f32) -> Self {
+        self.clip = Some(clip.into());
+        self
+    }
+
+    /// The same with the forget gate `1 − i` (LSTM only).
+    #[must_use]
+    pub fn coupled(mut self) -> Self {
+        self.coupling = Coupling::InputForget;
+        self
+    }
+
+    /// The same with diagonal peepholes (LSTM only).
+    #[must_use]
+    pub fn peepholes(mut self) -> Self {
+        self.peepholes = Peepholes::Diagonal;
+        self
+    }
+
+    /// The same with the outputs of both directions merged.
+    #[must_use]
+    pub fn merge(mut self, merge: Merge) -> Self {
+        self.merge = merge;
+        self
+    }
+
+    /// The same with what a dead step gives.
+    #[must_use]
+    pub fn padding(mut self, padding: Padding) -> Self {
+        self.padding = padding;
+        self
+    }
+
+    /// The same with states that last from call to call.
+    #[must_use]
+    pub fn stateful(mut self) -> Self {
+        self.memory = Memory::Engine;
+        self
+    }
+
+    /// The same in another direction.
+    #[must_use]
+    pub fn direction(mut self, direction: Direction) -> Self {
+        self.direction = direction;
         self
     }
 
@@ -133,7 +257,7 @@ impl Recurrent {
     /// D, the number of directions.
     pub fn directions(&self) -> usize {
         match self.direction {
-            Direction::Forward => 1,
+            Direction::Forward | Direction::Reverse | Direction::Backwards => 1,
             Direction::Both => 2,
         }
     }
@@ -143,9 +267,29 @@ impl Recurrent {
         self.proj_size.unwrap_or(self.hidden_size)
     }
 
-    /// What each step gives: a hidden state for each direction.
-    pub fn output(&self) -> Features {
+    /// The hidden states of a layer, side by side: one for each direction.
+    pub fn hidden(&self) -> Features {
         Features { parts: self.directions(), size: self.state_size() }
+    }
+
+    /// Whether a layer's outputs are merged: there are two, and they do not stand side by side.
+    pub fn is_merged(&self) -> bool {
+        self.directions() == 2 && self.merge != Merge::Concat
+    }
+
+    /// What each step gives: the hidden states, or what they are merged to.
+    pub fn output(&self) -> Features {
+        if self.is_merged() { Features::one(self.state_size()) } else { self.hidden() }
+    }
+
+    /// How the cell of direction `direction` departs from its plain equations.
+    pub fn variant(&self, direction: usize) -> Variant {
+        Variant {
+            functions: self.functions[direction],
+            clip: self.clip,
+            coupling: self.coupling,
+            peepholes: self.peepholes,
+        }
     }
 
     /// What layer `layer` of the stack takes.
@@ -163,7 +307,8 @@ impl Recurrent {
         };
         let one = |layer| {
             let products = rows.saturating_mul(self.layer_input(layer).len() + self.state_size() + biases);
-            products.saturating_add(self.proj_size.map_or(0, |p| p * self.hidden_size))
+            let peepholes = if self.peepholes == Peepholes::None { 0 } else { 3 * self.hidden_size };
+            products.saturating_add(self.proj_size.map_or(0, |p| p * self.hidden_size)).saturating_add(peepholes)
         };
         // All layers but the first are alike.
         let rest = one(1).saturating_mul(self.num_layers.saturating_sub(1));
@@ -177,6 +322,7 @@ impl Recurrent {
         {
             positive(name, size)?;
         }
+        self.check_variant()?;
         match self.proj_size {
             Some(_) if self.cell != Cell::Lstm => {
                 Err(Error::new(ErrorKind::Model, "proj_size: only an lstm has a projection"))
@@ -190,5 +336,34 @@ impl Recurrent {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the cell has what departs from its plain equations.
+    fn check_variant(&self) -> Result<()> {
+        let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
+        for functions in &self.functions[..self.directions()] {
+            for (letter, function) in ["f", "g", "h"].into_iter().zip(functions.each()).take(self.cell.function_count())
+            {
+                if !function.is_elementwise() {
+                    return wrong(format!(
+                        "function {letter}: expected one of each unit alone, got {function}, which needs all of them"
+                    ));
+                }
+            }
+        }
+        if let Some(clip) = self.clip.map(Constant::get)
+            && !(clip > 0.0 && clip.is_finite())
+        {
+            return wrong(format!("clip: expected a number above 0, got {clip}"));
+        }
+        if self.cell != Cell::Lstm {
+            if self.coupling != Coupling::Apart {
+                return wrong("coupling: only an lstm has an input and a forget gate".into());
+            }
+            if self.peepholes != Peepholes::None {
+                return wrong("peepholes: only an lstm has a cell state".into());
+            }
+        }
+        Ok(())
     }
 }

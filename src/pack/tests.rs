@@ -112,6 +112,7 @@ fn blank(model: &Model) -> Weights {
                 w_h: Array2::zeros((rows, r.state_size())),
                 b_x: (r.bias != Bias::None).then(|| Array1::zeros(rows)),
                 b_h: (r.bias == Bias::Two).then(|| Array1::zeros(rows)),
+                peepholes: None,
                 w_r: r.proj_size.map(|p| Array2::zeros((p, r.hidden_size))),
             };
             LayerWeights::Recurrent((0..r.num_layers * r.directions()).map(cell).collect())

@@ -171,7 +171,7 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Vec<(&'static str, 
     let width = directions * units;
     let (source, target) = (last(p.source_0, p.source_1), last(p.target_0, p.target_1));
     let panels = n(p.weight_panel) + n(grid[2] - 1) * n(p.weight_panels) + n(p.panels);
-    let weights = |gates: u64| ("weights", panels * (depth + 1) * gates * lanes);
+    let weights = |gates: u64| ("weights", panels * (depth + n(program.rows_after_depth())) * gates * lanes);
     let x_gates = program.cell.map_or(1, |cell| cell.gates() as u64);
     let gates = ("gates", (last(p.gates_0, p.gates_1) + 1) * batch * units * x_gates);
     let live = ("live", (last(p.live_0, p.live_1) + 1) * batch);
@@ -220,8 +220,13 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Vec<(&'static str, 
         Kernel::OneHot => vec![("tokens", source + rows), ("result", (target + rows) * units)],
         Kernel::Pick => vec![("source", (source + 1) * batch * width), ("result", batch * width)],
         Kernel::Blank => {
-            vec![("source", (source + rows) * width), ("live", n(p.live_0) + rows), ("result", (target + rows) * width)]
+            vec![
+                ("source", (source + rows) * width),
+                ("live", last(p.live_0, p.live_1) + rows),
+                ("result", (target + rows) * width),
+            ]
         }
+        Kernel::Merge => vec![("source", (source + rows) * 2 * units), ("result", (target + rows) * units)],
         Kernel::Softmax | Kernel::Activate => {
             vec![("source", (source + rows) * width), ("result", (target + rows) * width)]
         }

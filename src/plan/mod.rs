@@ -85,6 +85,8 @@ pub enum Feed {
     Tokens,
     /// The mask, `[T][B]` u32.
     Live,
+    /// Whether a row has had a step yet, `[2][T][B]` u32: at t or before it, and at t or after it.
+    Seen,
     /// The initial hidden state of a layer of a stack, `[B][D · padded]` f32.
     Hidden {
         /// Which recurrent stack of the model.

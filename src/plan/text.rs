@@ -130,6 +130,7 @@ impl fmt::Display for Feed {
             Self::Features => f.write_str("features"),
             Self::Tokens => f.write_str("tokens"),
             Self::Live => f.write_str("live"),
+            Self::Seen => f.write_str("seen"),
             Self::Hidden { stack, layer } => write!(f, "h_0 of stack {stack} layer {layer}"),
             Self::Memory { stack, layer } => write!(f, "c_0 of stack {stack} layer {layer}"),
         }

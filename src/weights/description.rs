@@ -9,7 +9,7 @@ use super::dialect::{Part, WEIGHT, Way, cell_tensor};
 use super::infer::{Under, agree};
 use super::keys::Keys;
 use super::tensors::Tensors;
-use crate::cell::{Activation, Cell, Nonlinearity, Reset};
+use crate::cell::{Activation, Cell, Reset};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Axes, Bias, Direction, Embedding, Layer, LayerKind, Linear, Model, OneHot, Recurrent, Select};
 
@@ -18,10 +18,14 @@ const VERSION: usize = 1;
 
 const TYPES: [&str; 8] = ["embedding", "one_hot", "rnn", "lstm", "gru", "select", "linear", "activation"];
 
-const SELECTS: [(&str, Select); 3] =
-    [("all_steps", Select::AllSteps), ("last_step", Select::LastStep), ("final_hidden", Select::FinalHidden)];
+const SELECTS: [(&str, Select); 4] = [
+    ("all_steps", Select::AllSteps),
+    ("last_step", Select::LastStep),
+    ("final_hidden", Select::FinalHidden),
+    ("last_output", Select::LastOutput),
+];
 
-const NONLINEARITIES: [(&str, Nonlinearity); 2] = [("tanh", Nonlinearity::Tanh), ("relu", Nonlinearity::Relu)];
+const NONLINEARITIES: [(&str, Activation); 2] = [("tanh", Activation::Tanh), ("relu", Activation::Relu)];
 
 /// The model that `json` describes; sizes that it leaves out are those of `tensors`.
 ///
@@ -45,7 +49,7 @@ pub fn from_json(json: &str, tensors: &Tensors) -> Result<Model> {
         None => return Err(wrong("layers: expected a list, got nothing".into())),
     };
     keys.finish()?;
-    let mut model = Model { axes, vocabulary, layers: Vec::with_capacity(layers.len()) };
+    let mut model = Model { axes, vocabulary, layers: Vec::with_capacity(layers.len()), interface: None };
     for (index, value) in layers.into_iter().enumerate() {
         let place = match value.get("type").and_then(Value::as_str) {
             Some(name) => format!("layer {index} {name}"),
@@ -108,6 +112,7 @@ fn embedding(mut keys: Keys, under: &Under<'_>) -> Result<LayerKind> {
         num_embeddings: size("num_embeddings", rows, seen_rows)?,
         embedding_dim: size("embedding_dim", columns, seen_columns)?,
         padding_idx,
+        mask_token: None,
     }))
 }
 
@@ -126,7 +131,7 @@ fn select(mut keys: Keys) -> Result<LayerKind> {
     Ok(LayerKind::Select(select))
 }
 
-fn activations() -> [(Value, Activation); 6] {
+fn activations() -> [(Value, Activation); 29] {
     Activation::ALL.map(|activation| (json!(activation.name()), activation))
 }
 
@@ -158,6 +163,7 @@ fn biases() -> [(Value, Bias); 3] {
 }
 
 fn recurrent(name: &str, mut keys: Keys, under: &Under<'_>) -> Result<LayerKind> {
+    let mut nonlinearity = None;
     let cell = match name {
         "lstm" => Cell::Lstm,
         "gru" => match keys.flag("reset_after")? {
@@ -166,7 +172,8 @@ fn recurrent(name: &str, mut keys: Keys, under: &Under<'_>) -> Result<LayerKind>
         },
         _ => {
             let words = NONLINEARITIES.map(|(word, nonlinearity)| (json!(word), nonlinearity));
-            Cell::Rnn(keys.word("nonlinearity", &words)?.unwrap_or(Nonlinearity::Tanh))
+            nonlinearity = keys.word("nonlinearity", &words)?;
+            Cell::Rnn
         }
     };
     let (input_size, hidden_size) = (keys.size("input_size")?, keys.size("hidden_size")?);
@@ -186,6 +193,9 @@ fn recurrent(name: &str, mut keys: Keys, under: &Under<'_>) -> Result<LayerKind>
             false => under.untold(key, &cell_tensor(part, 0, Way::Forward)),
         }
     };
+    let mut functions = cell.functions();
+    functions.f = nonlinearity.unwrap_or(functions.f);
+    let plain = Recurrent::new(cell, 1, 1).functions(functions);
     Ok(LayerKind::Recurrent(Recurrent {
         cell,
         input_size: size("input_size", input_size, seen.map(|s| s.input_size.clone()))?
@@ -197,6 +207,7 @@ fn recurrent(name: &str, mut keys: Keys, under: &Under<'_>) -> Result<LayerKind>
             .unwrap_or(Direction::Forward),
         bias: agree("bias", bias, seen.map(|s| s.bias.clone()), bias_word)?.unwrap_or(Bias::Two),
         proj_size: size("proj_size", proj_size, seen.map(|s| s.proj_size.clone()))?.filter(|&p| p > 0),
+        ..plain
     }))
 }
 
@@ -258,7 +269,7 @@ fn layer_json(layer: &Layer) -> Object<Value> {
         LayerKind::OneHot(o) => keys.push(("num_classes", json!(o.num_classes))),
         LayerKind::Recurrent(r) => keys.extend([
             match r.cell {
-                Cell::Rnn(nonlinearity) => ("nonlinearity", json!(word_of(&NONLINEARITIES, nonlinearity))),
+                Cell::Rnn => ("nonlinearity", json!(word_of(&NONLINEARITIES, r.functions[0].f))),
                 Cell::Gru(reset) => ("reset_after", json!(reset == Reset::After)),
                 Cell::Lstm => ("proj_size", json!(r.proj_size.unwrap_or(0))),
             },
@@ -276,6 +287,7 @@ fn layer_json(layer: &Layer) -> Object<Value> {
             ("activation", json!(l.activation.name())),
         ]),
         LayerKind::Activation(activation) => keys.push(("activation", json!(activation.name()))),
+        LayerKind::Masking(_) | LayerKind::Dropout(_) => {}
     }
     keys.push(("weights", json!(layer.weights)));
     Object(keys)

@@ -21,6 +21,8 @@ pub(super) enum Part {
     BH,
     /// The projection.
     WR,
+    /// The peepholes.
+    Peepholes,
 }
 
 /// The way a cell goes through a sequence.
@@ -40,6 +42,7 @@ pub(super) fn cell_tensor(part: Part, stacked: usize, way: Way) -> String {
         Part::BX => "bias_ih",
         Part::BH => "bias_hh",
         Part::WR => "weight_hr",
+        Part::Peepholes => "weight_ch",
     };
     let suffix = match way {
         Way::Forward => "",

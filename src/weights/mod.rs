@@ -60,6 +60,8 @@ pub struct CellWeights {
     pub b_h: Option<Array1<f32>>,
     /// The projection, `[proj_size, H]`.
     pub w_r: Option<Array2<f32>>,
+    /// An LSTM's peepholes, `[3, H]`: gates input, forget, output.
+    pub peepholes: Option<Array2<f32>>,
 }
 
 /// Reads a model and its weights from a `.safetensors` file.

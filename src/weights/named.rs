@@ -10,7 +10,7 @@ use ndarray::{Array1, Array2};
 use super::dialect::{BIAS, Part, WEIGHT, Way, cell_tensor};
 use super::tensors::{Entry, Tensor, Tensors, non_finite};
 use super::{CellWeights, LayerWeights, Weights};
-use crate::cell::Cell;
+use crate::cell::{Cell, Peepholes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Bias, Direction, Layer, LayerKind, Model, Recurrent};
 
@@ -36,7 +36,11 @@ pub(super) fn needed(layer: &LayerKind) -> Box<dyn Iterator<Item = Needed> + '_>
             let bias = (l.bias != Bias::None).then(|| tensor(BIAS, &[l.out_features]));
             Box::new(iter::once(tensor(WEIGHT, &[l.out_features, l.in_features])).chain(bias))
         }
-        LayerKind::OneHot(_) | LayerKind::Select(_) | LayerKind::Activation(_) => Box::new(iter::empty()),
+        LayerKind::OneHot(_)
+        | LayerKind::Masking(_)
+        | LayerKind::Select(_)
+        | LayerKind::Activation(_)
+        | LayerKind::Dropout(_) => Box::new(iter::empty()),
     }
 }
 
@@ -48,6 +52,7 @@ fn needed_by_cell(stack: &Recurrent, stacked: usize, way: Way) -> impl Iterator<
         (stack.bias != Bias::None).then(|| (Part::BX, vec![rows])),
         (stack.bias == Bias::Two).then(|| (Part::BH, vec![rows])),
         stack.proj_size.map(|proj_size| (Part::WR, vec![proj_size, stack.hidden_size])),
+        (stack.peepholes != Peepholes::None).then(|| (Part::Peepholes, vec![3, stack.hidden_size])),
     ];
     parts.into_iter().flatten().map(move |(part, shape)| Needed { local: cell_tensor(part, stacked, way), shape })
 }
@@ -56,6 +61,7 @@ fn needed_by_cell(stack: &Recurrent, stacked: usize, way: Way) -> impl Iterator<
 fn cells(stack: &Recurrent) -> impl Iterator<Item = (usize, Way)> + use<> {
     let ways: &[Way] = match stack.direction {
         Direction::Forward => &[Way::Forward],
+        Direction::Reverse | Direction::Backwards => &[Way::Reverse],
         Direction::Both => &[Way::Forward, Way::Reverse],
     };
     (0..stack.num_layers).flat_map(|stacked| ways.iter().map(move |&way| (stacked, way)))
@@ -89,11 +95,11 @@ impl Weights {
                 let uses = uses.get_mut(&name).expect("every needed name was counted");
                 *uses -= 1;
                 let tensor = if *uses > 0 { tensors.get(&name).cloned() } else { take(&mut tensors, &name) };
-                tensor.expect("every needed tensor was checked")
+                tensor.expect("every needed tensor was checked").into_parts().map_err(|e| e.at(name))
             });
-            assemble(&layer.kind, own.collect())
+            Ok(assemble(&layer.kind, own.collect::<Result<_>>()?))
         });
-        let weights = Self { layers: layers.collect() };
+        let weights = Self { layers: layers.collect::<Result<_>>()? };
         if let Some(warning) = unused(&tensors) {
             log::warn!("{warning}");
         }
@@ -122,8 +128,8 @@ impl Weights {
             }
             for (Needed { local, shape }, tensor) in needed(&layer.kind).zip(arrays) {
                 let name = layer.weights.clone() + &local;
-                if shape != tensor.shape {
-                    return Err(misshapen(&layer.kind, &name, &shape, &tensor.shape).at(place()));
+                if shape != tensor.shape() {
+                    return Err(misshapen(&layer.kind, &name, &shape, tensor.shape()).at(place()));
                 }
                 if tensors.get(&name).is_some_and(|other| !same_bits(other, &tensor)) {
                     let message =
@@ -140,8 +146,8 @@ impl Weights {
 impl LayerWeights {
     /// The arrays as tensors, in the order of [`needed`].
     fn arrays(&self) -> Vec<Tensor> {
-        let matrix = |w: &Array2<f32>| Tensor { shape: w.shape().to_vec(), data: w.iter().copied().collect() };
-        let vector = |b: &Array1<f32>| Tensor { shape: vec![b.len()], data: b.to_vec() };
+        let matrix = |w: &Array2<f32>| Tensor::new(w.shape(), w.iter().copied().collect());
+        let vector = |b: &Array1<f32>| Tensor::new([b.len()], b.to_vec());
         match self {
             Self::None => Vec::new(),
             Self::Embedding(table) => vec![matrix(table)],
@@ -150,7 +156,8 @@ impl LayerWeights {
                 .flat_map(|cell| {
                     let biases = [&cell.b_x, &cell.b_h].into_iter().flatten().map(vector);
                     let products = [matrix(&cell.w_x), matrix(&cell.w_h)];
-                    products.into_iter().chain(biases).chain(cell.w_r.as_ref().map(matrix)).collect::<Vec<_>>()
+                    let rest = [&cell.w_r, &cell.peepholes].into_iter().flatten().map(matrix);
+                    products.into_iter().chain(biases).chain(rest).collect::<Vec<_>>()
                 })
                 .collect(),
             Self::Linear { w, b } => iter::once(matrix(w)).chain(b.as_ref().map(vector)).collect(),
@@ -168,7 +175,7 @@ fn unused(left: &Tensors) -> Option<String> {
 }
 
 /// The weights of a layer from its tensors, in the order of [`needed`], their shapes checked.
-fn assemble(layer: &LayerKind, tensors: Vec<Tensor>) -> LayerWeights {
+fn assemble(layer: &LayerKind, tensors: Vec<(Vec<usize>, Vec<f32>)>) -> LayerWeights {
     let mut tensors = tensors.into_iter();
     let mut next = || tensors.next().expect("as many tensors as are needed");
     match layer {
@@ -180,27 +187,33 @@ fn assemble(layer: &LayerKind, tensors: Vec<Tensor>) -> LayerWeights {
                 b_x: (stack.bias != Bias::None).then(|| vector(next())),
                 b_h: (stack.bias == Bias::Two).then(|| vector(next())),
                 w_r: stack.proj_size.map(|_| matrix(next())),
+                peepholes: (stack.peepholes != Peepholes::None).then(|| matrix(next())),
             };
             LayerWeights::Recurrent(cells(stack).map(cell).collect())
         }
         LayerKind::Linear(l) => {
             LayerWeights::Linear { w: matrix(next()), b: (l.bias != Bias::None).then(|| vector(next())) }
         }
-        LayerKind::OneHot(_) | LayerKind::Select(_) | LayerKind::Activation(_) => LayerWeights::None,
+        LayerKind::OneHot(_)
+        | LayerKind::Masking(_)
+        | LayerKind::Select(_)
+        | LayerKind::Activation(_)
+        | LayerKind::Dropout(_) => LayerWeights::None,
     }
 }
 
-fn matrix(tensor: Tensor) -> Array2<f32> {
-    Array2::from_shape_vec([tensor.shape[0], tensor.shape[1]], tensor.data).expect("a checked shape")
+fn matrix((shape, elements): (Vec<usize>, Vec<f32>)) -> Array2<f32> {
+    Array2::from_shape_vec([shape[0], shape[1]], elements).expect("a checked shape")
 }
 
-fn vector(tensor: Tensor) -> Array1<f32> {
-    Array1::from_vec(tensor.data)
+fn vector((_, elements): (Vec<usize>, Vec<f32>)) -> Array1<f32> {
+    Array1::from_vec(elements)
 }
 
 /// Equality in which a NaN is itself.
 fn same_bits(a: &Tensor, b: &Tensor) -> bool {
-    a.shape == b.shape && bytemuck::cast_slice::<f32, u32>(&a.data) == bytemuck::cast_slice::<f32, u32>(&b.data)
+    let bits = |tensor: &Tensor| tensor.read().map(|x| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>()).ok();
+    a.shape() == b.shape() && bits(a).is_some() && bits(a) == bits(b)
 }
 
 fn take(tensors: &mut Tensors, name: &str) -> Option<Tensor> {
@@ -231,16 +244,11 @@ fn check_one(layer: &Layer, local: &str, shape: &[usize], tensors: &Tensors) -> 
         Some(Entry::Unread { dtype, .. }) => wrong(format!(
             "{name}: expected elements of type F32, F16, BF16 or F64, got {dtype}; save it as one of them"
         )),
-        Some(Entry::Read(tensor)) if tensor.shape != shape => Err(misshapen(&layer.kind, &name, shape, &tensor.shape)),
-        Some(Entry::Read(tensor)) if Some(tensor.data.len()) != elems(shape) => {
-            wrong(format!("{name}: expected the elements of {shape:?}, got {}", tensor.data.len()))
+        Some(Entry::Read(tensor)) if tensor.shape() != shape => {
+            Err(misshapen(&layer.kind, &name, shape, tensor.shape()))
         }
         Some(Entry::Read(_)) => Ok(()),
     }
-}
-
-fn elems(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n))
 }
 
 /// The error for a tensor of the wrong shape, with a guess at why.
@@ -286,7 +294,7 @@ mod tests {
     #[test]
     fn tensors_that_no_layer_uses_are_counted_and_a_few_are_named() {
         let left = |names: &[&str]| -> Tensors {
-            let tensor = Tensor { shape: vec![1], data: vec![0.0] };
+            let tensor = Tensor::new([1], vec![0.0]);
             names.iter().map(|name| ((*name).to_owned(), tensor.clone())).collect()
         };
         assert_eq!(unused(&left(&[])), None);

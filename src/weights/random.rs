@@ -30,7 +30,7 @@ impl Weights {
                 let name = layer.weights.clone() + &local;
                 let mut data = zeros(format_args!("weights {name}"), &shape, SMALLER_MODEL)?;
                 data.fill_with(|| rng.random_range(-bound..=bound));
-                tensors.insert(name, Tensor { shape, data });
+                tensors.insert(name, Tensor::new(shape, data));
             }
         }
         Self::from_tensors(model, tensors)

@@ -82,15 +82,15 @@ impl View for &Tensor {
     }
 
     fn shape(&self) -> &[usize] {
-        &self.shape
+        Tensor::shape(self)
     }
 
     fn data(&self) -> std::borrow::Cow<'_, [u8]> {
-        bytemuck::cast_slice(&self.data).into()
+        bytemuck::cast_slice(&self.read().expect("held")).to_vec().into()
     }
 
     fn data_len(&self) -> usize {
-        size_of_val(self.data.as_slice())
+        4 * Tensor::shape(self).iter().product::<usize>()
     }
 }
 
@@ -135,7 +135,7 @@ fn read_from(mut source: impl Read, length: u64) -> Result<Contents> {
     let mut tensors = Tensors::new();
     for (name, declared) in declared {
         match read_elements(&mut source, &declared).map_err(|e| e.at(format!("tensor {name}")))? {
-            Some(data) => tensors.insert(name, Tensor { shape: declared.shape, data }),
+            Some(data) => tensors.insert(name, Tensor::new(declared.shape, data)),
             None => tensors.insert_unread(name, declared.dtype, declared.shape),
         }
     }

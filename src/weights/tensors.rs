@@ -2,15 +2,109 @@
 //!
 //! Knows names, shapes and elements; knows no model and no file format.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
-/// A tensor, elements in row-major order.
-#[derive(Clone, Debug, Default, PartialEq)]
+use crate::error::{Error, ErrorKind, Result};
+
+/// A tensor: its shape, and its elements or the way to read them.
+#[derive(Clone)]
 pub struct Tensor {
+    shape: Vec<usize>,
+    elements: Elements,
+}
+
+/// Elements in row-major order.
+#[derive(Clone)]
+enum Elements {
+    Held(Vec<f32>),
+    Stored(Arc<Reader>),
+}
+
+/// Reads the elements of a tensor.
+type Reader = dyn Fn() -> Result<Vec<f32>> + Send + Sync;
+
+impl Tensor {
+    /// A tensor of these elements, in row-major order: as many as the product of `shape`, which is empty for a scalar.
+    pub fn new(shape: impl Into<Vec<usize>>, elements: Vec<f32>) -> Self {
+        Self { shape: shape.into(), elements: Elements::Held(elements) }
+    }
+
+    /// A tensor whose elements `read` reads, each time they are asked for: a file keeps what memory need not.
+    pub fn stored(shape: impl Into<Vec<usize>>, read: impl Fn() -> Result<Vec<f32>> + Send + Sync + 'static) -> Self {
+        Self { shape: shape.into(), elements: Elements::Stored(Arc::new(read)) }
+    }
+
     /// The length of each axis; empty for a scalar.
-    pub shape: Vec<usize>,
-    /// The elements: as many as the product of `shape`.
-    pub data: Vec<f32>,
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The elements, in row-major order.
+    ///
+    /// # Errors
+    ///
+    /// Of a stored tensor, what its reader gives: kind `Io` or `Weights`; `Weights`, where it gives another number of
+    /// elements than the shape says.
+    pub fn read(&self) -> Result<Cow<'_, [f32]>> {
+        let elements = match &self.elements {
+            Elements::Held(elements) => Cow::Borrowed(elements.as_slice()),
+            Elements::Stored(read) => Cow::Owned(read()?),
+        };
+        let wanted = self.shape.iter().try_fold(1_usize, |product, &n| product.checked_mul(n));
+        if wanted == Some(elements.len()) {
+            return Ok(elements);
+        }
+        let text = format!("expected the elements of {:?}, got {}", self.shape, elements.len());
+        Err(Error::new(ErrorKind::Weights, text))
+    }
+
+    /// The shape and the elements.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub(super) fn into_parts(self) -> Result<(Vec<usize>, Vec<f32>)> {
+        let read = self.read()?;
+        let elements = match read {
+            Cow::Owned(elements) => elements,
+            Cow::Borrowed(_) => match self.elements {
+                Elements::Held(elements) => elements,
+                Elements::Stored(_) => unreachable!("what is borrowed is held"),
+            },
+        };
+        Ok((self.shape, elements))
+    }
+
+    /// The same elements through `change`, which is called when they are read: as [`stored`](Self::stored), so that a
+    /// dialect's order costs no copy until then.
+    #[must_use]
+    pub fn map(
+        self,
+        shape: impl Into<Vec<usize>>,
+        change: impl Fn(&[f32]) -> Vec<f32> + Send + Sync + 'static,
+    ) -> Self {
+        Self::stored(shape, move || Ok(change(&self.read()?)))
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = match &self.elements {
+            Elements::Held(elements) => Some(elements),
+            Elements::Stored(_) => None,
+        };
+        f.debug_struct("Tensor").field("shape", &self.shape).field("held", &held).finish()
+    }
+}
+
+impl PartialEq for Tensor {
+    /// Whether both can be read and have one shape and equal elements.
+    fn eq(&self, other: &Self) -> bool {
+        self.shape == other.shape && matches!((self.read(), other.read()), (Ok(a), Ok(b)) if a == b)
+    }
 }
 
 /// Tensors by name.
@@ -55,7 +149,8 @@ impl Tensors {
     /// The shape of the tensor named `name`, read or not.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.entries.get(name).map(|entry| match entry {
-            Entry::Read(Tensor { shape, .. }) | Entry::Unread { shape, .. } => shape.as_slice(),
+            Entry::Read(tensor) => tensor.shape(),
+            Entry::Unread { shape, .. } => shape.as_slice(),
         })
     }
 
@@ -137,9 +232,10 @@ pub fn non_finite(tensors: &Tensors) -> Vec<String> {
     tensors
         .iter()
         .filter_map(|(name, tensor)| {
-            let bad = tensor.data.iter().filter(|x| !x.is_finite()).count();
+            let elements = tensor.read().ok()?;
+            let bad = elements.iter().filter(|x| !x.is_finite()).count();
             let verb = if bad == 1 { "is" } else { "are" };
-            (bad > 0).then(|| format!("{name}: {bad} of {} elements {verb} NaN or infinite", tensor.data.len()))
+            (bad > 0).then(|| format!("{name}: {bad} of {} elements {verb} NaN or infinite", elements.len()))
         })
         .collect()
 }

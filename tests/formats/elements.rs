@@ -12,8 +12,8 @@ use crate::{load, lstm_tensors, model_error, weights_error};
 fn tensors_with_nan_or_infinity_are_named() {
     let mut given = lstm_tensors();
     assert_eq!(non_finite(&given), [""; 0]);
-    given.insert("a", Tensor { shape: vec![3], data: vec![f32::NAN, 1.0, f32::NEG_INFINITY] });
-    given.insert("b", Tensor { shape: vec![1], data: vec![f32::INFINITY] });
+    given.insert("a", Tensor::new([3], vec![f32::NAN, 1.0, f32::NEG_INFINITY]));
+    given.insert("b", Tensor::new([1], vec![f32::INFINITY]));
     let warnings = ["a: 2 of 3 elements are NaN or infinite", "b: 1 of 1 elements is NaN or infinite"];
     assert_eq!(non_finite(&given), warnings);
 }
@@ -38,7 +38,7 @@ impl log::Log for Logger {
 fn a_nan_is_warned_of_and_loaded() {
     log::set_logger(&Logger).unwrap();
     log::set_max_level(log::LevelFilter::Warn);
-    let nan = Tensor { shape: vec![1, 2], data: vec![f32::NAN, 1.0] };
+    let nan = Tensor::new([1, 2], vec![f32::NAN, 1.0]);
     load(json!([{"type": "linear", "weights": "warned."}]), Tensors::from_iter([("warned.weight", nan)])).unwrap();
     let logged = LOGGED.lock().unwrap();
     assert!(logged.contains(&"WARN warned.weight: 1 of 2 elements is NaN or infinite".to_owned()), "{logged:?}");
@@ -59,9 +59,9 @@ fn random_weights_are_those_of_the_seed_and_within_pytorchs_bounds() {
             Some("1") => 0.25,
             _ => 1.0 / 8f32.sqrt(),
         };
-        let largest = tensor.data.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+        let largest = tensor.read().unwrap().iter().fold(0f32, |largest, x| largest.max(x.abs()));
         assert!(largest <= bound && largest > 0.9 * bound, "{name}: largest {largest}, bound {bound}");
-        let mean = tensor.data.iter().sum::<f32>() / tensor.data.len() as f32;
+        let mean = tensor.read().unwrap().iter().sum::<f32>() / tensor.read().unwrap().len() as f32;
         assert!(mean.abs() < bound / 4.0, "{name}: mean {mean}, bound {bound}");
     }
 }
@@ -70,7 +70,7 @@ fn random_weights_are_those_of_the_seed_and_within_pytorchs_bounds() {
 fn a_seed_gives_known_numbers() {
     let model = Model::new().named_layer("", Rnn::new(1, 1));
     let tensors = Weights::random(&model, 42).unwrap().to_tensors(&model).unwrap();
-    assert_eq!(tensors.get("weight_ih_l0").unwrap().data, [-0.551_838_64]);
+    assert_eq!(tensors.get("weight_ih_l0").unwrap().read().unwrap().as_ref(), [-0.551_838_64]);
 }
 
 #[test]
@@ -106,8 +106,8 @@ fn directions_and_layers_keep_pytorchs_order() {
     let mut given = Tensors::new();
     for (index, name) in names.into_iter().enumerate() {
         let inputs = if index < 2 { 1 } else { 2 };
-        given.insert(name, Tensor { shape: vec![1, inputs], data: vec![index as f32; inputs] });
-        given.insert(name.replace("ih", "hh"), Tensor { shape: vec![1, 1], data: vec![10.0 + index as f32] });
+        given.insert(name, Tensor::new([1, inputs], vec![index as f32; inputs]));
+        given.insert(name.replace("ih", "hh"), Tensor::new([1, 1], vec![10.0 + index as f32]));
     }
     let weights = Weights::from_tensors(&model, given).unwrap();
     let gatewave::weights::LayerWeights::Recurrent(cells) = &weights.layers[0] else { panic!("a recurrent layer") };

@@ -140,7 +140,7 @@ fn a_claim_of_more_layers_than_memory_holds_is_refused_at_the_first() {
 
 #[test]
 fn a_tensor_with_fewer_elements_than_its_shape_is_refused() {
-    let given = Tensors::from_iter([("weight", Tensor { shape: vec![1, 2], data: vec![1.0] })]);
+    let given = Tensors::from_iter([("weight", Tensor::new([1, 2], vec![1.0]))]);
     let message = "layer 0 linear: weight: expected the elements of [1, 2], got 1";
     assert_eq!(refusal(json!([{"type": "linear"}]), given), weights_error(message));
 }

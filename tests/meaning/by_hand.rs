@@ -3,8 +3,8 @@
 use gatewave::oracle::{self, Truth};
 use gatewave::weights::{CellWeights, LayerWeights};
 use gatewave::{
-    Activation, Bias, Cell, Embedding, ErrorKind, Gru, Input, Linear, Lstm, Model, Nonlinearity, OneHot, Reset, Rnn,
-    Select, States, Weights,
+    Activation, Bias, Cell, Embedding, ErrorKind, Gru, Input, Linear, Lstm, Model, OneHot, Reset, Rnn, Select, States,
+    Weights,
 };
 use ndarray::{Array2, ArrayView, Axis, arr1, array};
 
@@ -20,6 +20,7 @@ fn one_unit(gates: &[[f32; 4]]) -> Weights {
             w_h: matrix(1),
             b_x: Some(arr1(&column(2))),
             b_h: Some(arr1(&column(3))),
+            peepholes: None,
             w_r: None,
         }])],
     }
@@ -49,7 +50,7 @@ fn rnn_adds_both_products_and_both_biases() {
 #[test]
 fn rnn_relu_cuts_at_zero() {
     let weights = one_unit(&[[0.5, -0.25, 0.125, 0.0625]]);
-    let model = Model::new().layer(Rnn::new(1, 1).cell(Cell::Rnn(Nonlinearity::Relu)));
+    let model = Model::new().layer(Rnn::new(1, 1).nonlinearity(Activation::Relu));
     let truth = run_one(model, &weights, [1.0, -2.0], States::hidden(array![[0.5_f32]]));
     assert_near(truth.output.view(), &[0.5625, 0.0], "output");
 }
@@ -103,7 +104,7 @@ fn gru_reset_before_acts_on_the_state_and_not_on_the_bias() {
 #[test]
 fn lstm_projection_shrinks_the_hidden_state_and_not_the_cell() {
     let (w_x, w_h) = (Array2::zeros((8, 1)), Array2::zeros((8, 1)));
-    let cell = CellWeights { w_x, w_h, b_x: None, b_h: None, w_r: Some(array![[2.0, -4.0]]) };
+    let cell = CellWeights { w_x, w_h, b_x: None, b_h: None, w_r: Some(array![[2.0, -4.0]]), peepholes: None };
     let weights = Weights { layers: vec![LayerWeights::Recurrent(vec![cell])] };
     // Every gate is σ(0) = ½ and the candidate tanh(0) = 0: c' = c / 2, h' = (2 tanh c'_0 − 4 tanh c'_1) / 2.
     let states = States::with_cell(array![[0.0_f32]], array![[1.0_f32, -2.0]]);

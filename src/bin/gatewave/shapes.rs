@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use clap::ValueEnum;
-use gatewave::{Axes, Cell, Error, ErrorKind, Model, Nonlinearity, Recurrent, Reset, Result};
+use gatewave::{Activation, Axes, Cell, Error, ErrorKind, Model, Recurrent, Reset, Result};
 use serde::Deserialize;
 
 /// The work list that every quoted figure names.
@@ -31,8 +31,7 @@ pub(crate) enum CellName {
 impl From<CellName> for Cell {
     fn from(name: CellName) -> Self {
         match name {
-            CellName::Rnn => Self::Rnn(Nonlinearity::Tanh),
-            CellName::RnnRelu => Self::Rnn(Nonlinearity::Relu),
+            CellName::Rnn | CellName::RnnRelu => Self::Rnn,
             CellName::Lstm => Self::Lstm,
             CellName::Gru => Self::Gru(Reset::After),
             CellName::GruBefore => Self::Gru(Reset::Before),
@@ -110,7 +109,10 @@ impl Work {
     ///
     /// Kind `Model`, where a size is zero; kind `Shape`, where the call is empty.
     pub(crate) fn model(&self) -> Result<Model> {
-        let stack = Recurrent::new(self.cell.into(), self.input, self.hidden).num_layers(self.layers);
+        let mut stack = Recurrent::new(self.cell.into(), self.input, self.hidden).num_layers(self.layers);
+        if self.cell == CellName::RnnRelu {
+            stack = stack.nonlinearity(Activation::Relu);
+        }
         let stack = match self.directions {
             1 => stack,
             2 => stack.bidirectional(),

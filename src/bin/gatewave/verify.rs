@@ -10,7 +10,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use gatewave::conformance::{self, Bug, Case, CaseResult, InitialStates, MaskKind, Tolerance};
 use gatewave::oracle::{TrueStates, Truth};
 use gatewave::plan::Shape;
-use gatewave::{Cell, Device, Engine, Mask, Model, Nonlinearity, Options, Output, Result, SelfCheck, Storage, Weights};
+use gatewave::{Activation, Cell, Device, Engine, Mask, Model, Options, Output, Result, SelfCheck, Storage, Weights};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -209,7 +209,7 @@ fn control(bug: Bug, subjects: &[Subject], executor: &Executor) -> Row {
             && case.mask == MaskKind::All
             && case.states == InitialStates::Given
             && case.time > 1
-            && case.model.stacks().all(|stack| stack.hidden_size >= 16 && stack.cell != Cell::Rnn(Nonlinearity::Relu))
+            && case.model.stacks().all(|stack| stack.hidden_size >= 16 && stack.functions[0].f != Activation::Relu)
     };
     let planted = subjects
         .iter()

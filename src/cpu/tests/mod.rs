@@ -7,7 +7,7 @@ mod rows;
 mod step;
 
 use super::*;
-use crate::cell::{Activation, Cell, Nonlinearity, Reset};
+use crate::cell::{Activation, Cell, Reset, Variant};
 use crate::kernel::{LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, Mask, StateKind, Storage};
 use crate::pack::PackedBuffer;
 use crate::plan::{Feed, Fetch, Read, Shape, Slot, SlotKind, Window};

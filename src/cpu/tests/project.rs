@@ -57,7 +57,7 @@ fn project_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
 
 #[test]
 fn project_does_what_the_catalog_says() {
-    let cells = [None, Some(Cell::Lstm), Some(Cell::Gru(Reset::After)), Some(Cell::Rnn(Nonlinearity::Tanh))];
+    let cells = [None, Some(Cell::Lstm), Some(Cell::Gru(Reset::After)), Some(Cell::Rnn)];
     let activations = [Activation::Linear, Activation::Sigmoid, Activation::Tanh, Activation::Relu];
     for (i, sizes) in
         [[1, 16, 1], [1, 32, 11], [2, 48, 5], [3, 16, 9], [7, 32, 3], [100, 16, 2]].into_iter().enumerate()

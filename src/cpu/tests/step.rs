@@ -38,7 +38,8 @@ pub(super) fn step_case(kernel: Kernel, cell: Cell, states: StateKind, mask: Mas
             }
         }
     }
-    let program = Program { cell: Some(cell), states, storage, mask, ..Program::plain(kernel) };
+    let program =
+        Program { cell: Some(cell), variant: Variant::plain(cell), states, storage, mask, ..Program::plain(kernel) };
     let data = |name| match name {
         "weights" => Data::Weights(noise(1, weights).into_iter().map(small).collect()),
         "gates" => Data::Floats(gates.clone()),
@@ -119,8 +120,7 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                         let r = |g| from("hidden", source, cell.gates(), g);
                         let gate = |g| sigmoid(x(g) + r(g));
                         let (new, memory) = match cell {
-                            Cell::Rnn(Nonlinearity::Tanh) => ((x(0) + r(0)).tanh(), None),
-                            Cell::Rnn(Nonlinearity::Relu) => ((x(0) + r(0)).max(0.0), None),
+                            Cell::Rnn => ((x(0) + r(0)).tanh(), None),
                             Cell::Gru(_) => {
                                 let new = (x(2) + gate(0) * r(2)).tanh();
                                 ((1.0 - gate(1)) * new + gate(1) * h(), None)
@@ -149,8 +149,7 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
 fn recurrent() -> Vec<(Kernel, Cell, StateKind)> {
     let before = Cell::Gru(Reset::Before);
     vec![
-        (Kernel::Step, Cell::Rnn(Nonlinearity::Tanh), StateKind::Hidden),
-        (Kernel::Step, Cell::Rnn(Nonlinearity::Relu), StateKind::Hidden),
+        (Kernel::Step, Cell::Rnn, StateKind::Hidden),
         (Kernel::Step, Cell::Gru(Reset::After), StateKind::Hidden),
         (Kernel::Step, Cell::Lstm, StateKind::Memory),
         (Kernel::Step, Cell::Lstm, StateKind::Projected),

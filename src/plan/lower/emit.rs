@@ -3,7 +3,7 @@
 use super::ops::{Axis, Input, OpKind, Recurrence, Sequence, Span};
 use super::slots::{Panels, Stage};
 use super::{Chunk, Lowering};
-use crate::cell::{Activation, Cell, Reset};
+use crate::cell::{Activation, Cell, Reset, Variant};
 use crate::kernel::{Kernel, LANES, Mask, Params, Program, StateKind, WORKGROUP};
 use crate::layout::{Form, depth};
 use crate::plan::tune::Product;
@@ -335,6 +335,7 @@ impl Lowering<'_> {
         };
         let program = Program {
             cell: Some(r.cell),
+            variant: r.variants[first],
             storage: self.layout.storage,
             mask: self.shape.mask,
             ..Program::plain(Kernel::Step)
@@ -355,14 +356,14 @@ impl Lowering<'_> {
             (_, Some(projection)) => {
                 let step = Program { states: StateKind::Projected, ..program };
                 half(step, r.hidden[0], vec![Some(gates), live, Some(window), memory]);
-                let project = Program { kernel: Kernel::StepProject, cell: None, ..program };
+                let project = Program { kernel: Kernel::StepProject, cell: None, variant: Variant::NONE, ..program };
                 half(project, projection, vec![memory, live, Some(window)]);
             }
             (Cell::Lstm, None) => {
                 let step = Program { states: StateKind::Memory, ..program };
                 half(step, r.hidden[0], vec![Some(gates), live, Some(window), memory]);
             }
-            (Cell::Rnn(_) | Cell::Gru(Reset::After), None) => {
+            (Cell::Rnn | Cell::Gru(Reset::After), None) => {
                 half(program, r.hidden[0], vec![Some(gates), live, Some(window)]);
             }
         }

@@ -1,6 +1,6 @@
 //! The flat list of operations of a model: stacks opened into layers, padding blanked where it would be seen.
 
-use crate::cell::{Activation, Cell, Reset};
+use crate::cell::{Activation, Cell, Reset, Variant};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Kernel, Mask, padded};
 use crate::layout::{Layout, Role, depth, one_hot_before};
@@ -74,6 +74,8 @@ pub(super) struct Recurrence {
     pub(super) stacked: usize,
     pub(super) cell: Cell,
     pub(super) directions: usize,
+    /// How the cell of each direction departs from its plain equations.
+    pub(super) variants: [Variant; 2],
     /// H.
     pub(super) hidden_size: usize,
     /// Packed buffer of the input product: a table of tokens, or a matrix.
@@ -108,7 +110,7 @@ impl Recurrence {
         match self.cell {
             Cell::Lstm => 2 + usize::from(self.projection.is_some()),
             Cell::Gru(Reset::Before) => 2,
-            Cell::Rnn(_) | Cell::Gru(Reset::After) => 0,
+            Cell::Rnn | Cell::Gru(Reset::After) => 0,
         }
     }
 }
@@ -168,9 +170,9 @@ pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape) -> Result<Ve
                 }
                 stack += 1;
             }
-            LayerKind::Select(Select::AllSteps) => {}
+            LayerKind::Select(Select::AllSteps) | LayerKind::Masking(_) | LayerKind::Dropout(_) => {}
             LayerKind::Select(Select::LastStep) => add(OpKind::LastStep),
-            LayerKind::Select(Select::FinalHidden) => add(OpKind::FinalHidden),
+            LayerKind::Select(Select::FinalHidden | Select::LastOutput) => add(OpKind::FinalHidden),
             LayerKind::Linear(l) => {
                 let buffer = find(Role::Linear { layer })?;
                 match rowwise(l.activation) {
@@ -215,6 +217,7 @@ fn recurrence(
         stacked,
         cell: r.cell,
         directions: r.directions(),
+        variants: [0, 1].map(|direction| r.variant(direction)),
         hidden_size: r.hidden_size,
         input: if stacked == 0 && one_hot_before(model, layer) {
             Input::Table(buffer(layout, Role::InputTable { layer })?)
@@ -223,7 +226,7 @@ fn recurrence(
         },
         hidden: match r.cell {
             Cell::Gru(Reset::Before) => vec![hidden(0)?, hidden(2)?],
-            Cell::Rnn(_) | Cell::Lstm | Cell::Gru(Reset::After) => vec![hidden(0)?],
+            Cell::Rnn | Cell::Lstm | Cell::Gru(Reset::After) => vec![hidden(0)?],
         },
         projection: r.proj_size.map(|_| buffer(layout, Role::Projection { layer, stacked })).transpose()?,
     })

@@ -73,8 +73,8 @@ impl Lowering<'_> {
     pub(super) fn weights_slot(&self, buffer: usize) -> Slot {
         let packed = &self.layout.buffers[buffer];
         let dims = match packed.form {
-            Form::Matrix { directions, panels, source, gates, .. } => {
-                vec![directions, panels, depth(source) + 1, gates, LANES]
+            Form::Matrix { directions, panels, source, gates, extra, .. } => {
+                vec![directions, panels, depth(source) + 1 + extra, gates, LANES]
             }
             Form::Table { directions, rows, width } => vec![directions, rows, width],
         };
@@ -245,10 +245,10 @@ impl Lowering<'_> {
     /// The panels of a packed matrix, in as few windows as the binding limit allows, for the directions of a side.
     pub(super) fn panels(&mut self, buffer: usize, first: usize, directions: usize) -> Vec<Panels> {
         let slot = self.weights(buffer);
-        let Form::Matrix { panels, source, gates, .. } = self.layout.buffers[buffer].form else {
+        let Form::Matrix { panels, source, gates, extra, .. } = self.layout.buffers[buffer].form else {
             return Vec::new();
         };
-        let panel_bytes = ((depth(source) + 1) * gates * LANES) as u64 * self.layout.storage.bytes();
+        let panel_bytes = ((depth(source) + 1 + extra) * gates * LANES) as u64 * self.layout.storage.bytes();
         if self.fit_whole(&[slot]) {
             let window = self.whole(slot);
             return vec![Panels {
