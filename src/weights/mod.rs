@@ -10,6 +10,7 @@ mod keys;
 mod named;
 mod random;
 pub mod safetensors;
+pub mod support;
 mod tensors;
 
 use std::fs;

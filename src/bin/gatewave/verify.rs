@@ -10,7 +10,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use gatewave::conformance::{self, Bug, Case, CaseResult, InitialStates, MaskKind, Tolerance};
 use gatewave::oracle::{TrueStates, Truth};
 use gatewave::plan::Shape;
-use gatewave::{Activation, Cell, Device, Engine, Mask, Model, Options, Output, Result, SelfCheck, Storage, Weights};
+use gatewave::{Activation, Device, Engine, Mask, Model, Options, Output, Result, SelfCheck, Storage, Weights};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
