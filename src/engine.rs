@@ -8,6 +8,7 @@ mod device;
 mod executor;
 #[cfg(feature = "gpu")]
 mod gpus;
+mod named;
 mod planner;
 mod probe;
 #[cfg(feature = "gpu")]

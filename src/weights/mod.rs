@@ -21,6 +21,7 @@ use ndarray::{Array1, Array2};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Model;
 
+pub(crate) use dialect::from_onnx;
 pub use tensors::{Tensor, Tensors, non_finite};
 
 /// The weights of a model, layer by layer.
