@@ -14,9 +14,7 @@ use ndarray::{Array, ArrayD, Axis, Dimension};
 
 use crate::call::{Input, Output};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{
-    Dim, Flow, InputPort, InputValue, Interface, Layer, LayerKind, Model, OutputPort, OutputValue, State,
-};
+use crate::model::{Dim, InputPort, InputValue, Interface, Layer, LayerKind, Model, OutputPort};
 use crate::weights::{Tensor, Tensors, from_onnx};
 
 use output::Results;
