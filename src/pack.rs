@@ -219,7 +219,9 @@ impl<'a> Packing<'a> {
             unreachable!("a table is an embedding's")
         };
         self.source.read_rows(self.model, content.layer, content.w, content.rows.clone(), &mut |start, part| {
-            for (row, from) in data[start * width..].chunks_exact_mut(width).zip(part.chunks_exact(embedding.embedding_dim)) {
+            for (row, from) in
+                data[start * width..].chunks_exact_mut(width).zip(part.chunks_exact(embedding.embedding_dim))
+            {
                 for (to, &from) in row.iter_mut().zip(from) {
                     *to = E::of(from)?;
                 }
@@ -257,11 +259,7 @@ struct Column<'a, E> {
 
 impl<E: Element> Panels<'_, E> {
     /// Calls `each` with those of `rows` (gate · units + unit) that the panels have, and the column of each.
-    fn put(
-        &mut self,
-        rows: Range<usize>,
-        each: impl Fn(usize, &mut Column<'_, E>) -> Result<()> + Sync,
-    ) -> Result<()> {
+    fn put(&mut self, rows: Range<usize>, each: impl Fn(usize, &mut Column<'_, E>) -> Result<()> + Sync) -> Result<()> {
         let (gates, units) = (self.gates, self.units);
         self.data.par_chunks_exact_mut(self.elems).enumerate().try_for_each(|(index, panel)| {
             let first = index * LANES;
@@ -316,7 +314,9 @@ fn content(model: &Model, buffer: &Buffer, direction: usize) -> Content {
         (Role::Input { layer, stacked }, _) => input(layer, stacked),
         (Role::Hidden { layer, stacked, gate }, _) => {
             let (stack, _, part) = cell(layer, stacked);
-            let Form::Matrix { gates, units, .. } = buffer.form else { unreachable!("a recurrent product is a matrix") };
+            let Form::Matrix { gates, units, .. } = buffer.form else {
+                unreachable!("a recurrent product is a matrix")
+            };
             Content {
                 layer,
                 w: part(Part::WH),

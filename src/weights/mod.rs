@@ -102,9 +102,23 @@ pub(crate) fn narrowed(x: f32) -> Result<f16> {
 ///
 /// # Errors
 ///
+/// As [`read`], and what reading the tensors gives.
+pub fn open(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)> {
+    let (model, tensors) = read(path, description)?;
+    let weights = Weights::from_tensors(&model, tensors).map_err(|e| e.at(path.display()))?;
+    Ok((model, weights))
+}
+
+/// Reads a model from a `.safetensors` file, and the names and shapes of its tensors. Their elements stay in the file:
+/// [`Engine::from_tensors`](crate::Engine::from_tensors) loads them from there.
+///
+/// The model is described by the file `description`, or else by the metadata of the file itself.
+///
+/// # Errors
+///
 /// Kind `Io` where a file cannot be read, or is of a format that is not read; `Model` where there is no description, or
 /// it is wrong; `Weights` where the file is damaged, or its tensors are not those of the model.
-pub fn open(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)> {
+pub fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
     check_format(path)?;
     let contents = safetensors::read(path)?;
     let (json, described_by) = match (description, contents.description) {
@@ -124,8 +138,8 @@ pub fn open(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)>
         }
     };
     let model = description::from_json(&json, &contents.tensors).map_err(|e| e.at(described_by.display()))?;
-    let weights = Weights::from_tensors(&model, contents.tensors).map_err(|e| e.at(path.display()))?;
-    Ok((model, weights))
+    named::check(&model, &contents.tensors).map_err(|e| e.at(path.display()))?;
+    Ok((model, contents.tensors))
 }
 
 /// Writes a model and its weights to a `.safetensors` file that [`open`] reads.

@@ -79,6 +79,7 @@ impl Weights {
     /// the model's sizes ask for, or of a type that is not read.
     pub fn from_tensors(model: &Model, mut tensors: Tensors) -> Result<Self> {
         check(model, &tensors)?;
+        warn_of_unused(model, &tensors);
         let mut uses: HashMap<String, usize> = HashMap::new();
         for layer in &model.layers {
             for Needed { local, .. } in needed(&layer.kind) {
@@ -163,19 +164,21 @@ impl LayerWeights {
     }
 }
 
-/// Whether the layers fit each other, and `tensors` are what they need. Reads no element; warns of tensors that no layer
-/// uses.
+/// Whether the layers fit each other, and `tensors` are what they need. Reads no element.
 ///
 /// # Errors
 ///
 /// As [`Weights::from_tensors`], as far as shapes tell.
 pub(super) fn check(model: &Model, tensors: &Tensors) -> Result<()> {
     model.check()?;
-    check_all(model, tensors)?;
+    check_all(model, tensors)
+}
+
+/// Warns of tensors that no layer of `model` uses.
+pub(super) fn warn_of_unused(model: &Model, tensors: &Tensors) {
     if let Some(warning) = unused(model, tensors) {
         log::warn!("{warning}");
     }
-    Ok(())
 }
 
 /// The tensors that no layer of `model` takes, in words: most often those of a layer that the description forgot.

@@ -18,9 +18,9 @@ use half::{bf16, f16};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Precision, narrowed};
 use super::replace::Replacement;
 use super::tensors::{Tensor, Tensors};
+use super::{Precision, narrowed};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The key of the metadata under which the description of the model stands.
@@ -107,12 +107,7 @@ pub fn write(path: &Path, tensors: &Tensors, description: Option<&str>, precisio
     })
 }
 
-fn write_to(
-    to: &mut impl Write,
-    tensors: &Tensors,
-    description: Option<&str>,
-    precision: Precision,
-) -> Result<()> {
+fn write_to(to: &mut impl Write, tensors: &Tensors, description: Option<&str>, precision: Precision) -> Result<()> {
     let header = header(tensors, description, precision)?;
     to.write_all(&(header.len() as u64).to_le_bytes()).and_then(|()| to.write_all(&header)).map_err(unwritable)?;
     for (name, tensor) in tensors.iter() {
@@ -232,10 +227,7 @@ fn parse_header(header: &[u8]) -> Result<(Vec<(String, Declared)>, Option<String
 }
 
 /// The tensors that are `declared`, those of a type that is read made by `make`.
-fn contents(
-    declared: Vec<(String, Declared)>,
-    mut make: impl FnMut(Elements) -> Result<Tensor>,
-) -> Result<Tensors> {
+fn contents(declared: Vec<(String, Declared)>, mut make: impl FnMut(Elements) -> Result<Tensor>) -> Result<Tensors> {
     let mut tensors = Tensors::new();
     for (name, declared) in declared {
         match Elements::of(&declared).map_err(|e| e.at(format!("tensor {name}")))? {

@@ -76,6 +76,7 @@ impl<'a> Source<'a> {
     /// the model's sizes ask for, or of a type that is not read.
     pub(crate) fn named(tensors: &'a Tensors, model: &Model) -> Result<Self> {
         named::check(model, tensors)?;
+        named::warn_of_unused(model, tensors);
         Ok(Self(Arrays::Named { tensors, seen: HashMap::new() }))
     }
 
@@ -230,12 +231,7 @@ fn check_cells(stack: &Recurrent, cells: &[CellWeights]) -> Result<()> {
                 vec![stack.proj_size.unwrap_or(0), stack.hidden_size],
                 matrix(&cell.w_r),
             ),
-            (
-                "peepholes",
-                stack.peepholes != Peepholes::None,
-                vec![3, stack.hidden_size],
-                matrix(&cell.peepholes),
-            ),
+            ("peepholes", stack.peepholes != Peepholes::None, vec![3, stack.hidden_size], matrix(&cell.peepholes)),
         ];
         for (name, wanted, expected, got) in parts {
             same_if(wanted, name, &expected, got.as_deref()).map_err(|e| e.at(format!("cell {index}")))?;
