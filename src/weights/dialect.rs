@@ -106,11 +106,11 @@ pub(crate) fn from_onnx(stack: &Recurrent, part: WeightPart, tensor: &Tensor) ->
         }
         WeightPart::Peepholes => vec![(Part::Peepholes, vec![3, hidden], hidden, &ONNX_PEEPHOLES[..], 0)],
     };
-    let each: usize = wanted[1..].iter().product();
+    let each = wanted[1..].iter().fold(1, |product: usize, &n| product.saturating_mul(n));
     let mut tensors = Vec::new();
     for (direction, &way) in ways(stack.direction).iter().enumerate() {
         for (part, shape, length, gates, first) in pieces.clone() {
-            let first = direction * each + first;
+            let first = direction.saturating_mul(each).saturating_add(first);
             let cut = move |elements: &[f32]| -> Vec<f32> {
                 let gate = |&gate: &usize| &elements[first + gate * length..][..length];
                 gates.iter().flat_map(gate).copied().collect()
