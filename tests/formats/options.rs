@@ -3,8 +3,8 @@
 use gatewave::weights::{Tensors, description};
 use gatewave::{
     Activation, Bias, Cell, Constant, Dim, Direction, Dropout, Drops, Embedding, Functions, Gru, InputPort, InputValue,
-    Interface, Linear, Lstm, Masking, Memory, Merge, Model, OutputPort, OutputValue, Padding, Recurrent, Reset, Rnn,
-    Select, State, WeightPart,
+    Interface, Linear, Lstm, Masking, Merge, Model, OutputPort, OutputValue, Padding, Recurrent, Reset, Rnn, Select,
+    State, WeightPart,
 };
 use serde_json::{Value, json};
 
@@ -166,5 +166,40 @@ fn tensors_of_a_layer_whose_weights_the_caller_brings_do_not_speak_for_it() {
         ("b.weight_ih_l0_reverse", crate::tensor(&[16, 8])),
     ]);
     assert_eq!(description::from_json(&json.to_string(), &given).unwrap(), with_interface());
-    assert_eq!(Memory::default(), Memory::Call);
+}
+
+/// The documentation of descriptions.
+const DOCUMENTED: &str = include_str!("../../docs/model-format.md");
+
+#[test]
+fn the_documentations_examples_are_read_and_written_back() {
+    let examples: Vec<_> =
+        DOCUMENTED.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        let model = description::from_json(example, &Tensors::new()).unwrap_or_else(|e| panic!("{e}\n{example}"));
+        assert_eq!(description::from_json(&description::to_json(&model), &Tensors::new()).unwrap(), model);
+    }
+}
+
+#[test]
+fn every_function_is_documented_with_its_constants() {
+    let rows: Vec<_> = DOCUMENTED.lines().filter_map(|line| line.strip_prefix("| `")).collect();
+    for function in Activation::ALL {
+        let row = rows.iter().find_map(|row| row.strip_prefix(&format!("{}` |", function.name())));
+        let row = row.unwrap_or_else(|| panic!("{function} is not in docs/model-format.md"));
+        let constants: Vec<_> = function.constants().iter().map(|(key, value)| format!("{key} {value}")).collect();
+        assert_eq!(row.rsplit('|').nth(1).unwrap().trim(), constants.join(", "), "{function}");
+    }
+}
+
+#[test]
+fn every_key_of_a_stack_is_documented() {
+    for layer in [json!({"type": "lstm", "?": 0}), json!({"type": "rnn", "?": 0}), json!({"type": "gru", "?": 0})] {
+        let error = description::from_json(&described(json!([layer])), &Tensors::new()).unwrap_err().to_string();
+        let (_, known) = error.split_once("the known ones are ").unwrap();
+        for key in known.split(", ") {
+            assert!(DOCUMENTED.contains(&format!("`{key}`")), "{key} is not in docs/model-format.md");
+        }
+    }
 }
