@@ -6,6 +6,8 @@
 pub mod description;
 mod dialect;
 mod infer;
+#[cfg(feature = "keras")]
+pub mod keras;
 mod keys;
 mod named;
 mod random;
@@ -74,6 +76,12 @@ pub struct CellWeights {
 /// Kind `Io` where a file cannot be read, or is of a format that is not read; `Model` where there is no description, or
 /// it is wrong; `Weights` where the file is damaged, or its tensors are not those of the model.
 pub fn open(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)> {
+    #[cfg(feature = "keras")]
+    if has_extension(path, &["keras", "h5", "hdf5"]) {
+        let (model, tensors) = keras::read(path)?;
+        let weights = Weights::from_tensors(&model, tensors).map_err(|e| e.at(path.display()))?;
+        return Ok((model, weights));
+    }
     check_format(path)?;
     let contents = safetensors::read(path)?;
     let (json, described_by) = match (description, contents.description) {
@@ -104,6 +112,12 @@ pub fn open(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)>
 /// As [`Weights::to_tensors`], and kind `Io` where the file cannot be written.
 pub fn save(path: &Path, model: &Model, weights: &Weights) -> Result<()> {
     safetensors::write(path, &weights.to_tensors(model)?, Some(&description::to_json(model)))
+}
+
+#[cfg(feature = "keras")]
+fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    extension.is_some_and(|extension| extensions.contains(&extension.as_str()))
 }
 
 fn check_format(path: &Path) -> Result<()> {
