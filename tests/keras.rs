@@ -86,7 +86,7 @@ fn run(case: &Case, path: &std::path::Path) -> Result<(), String> {
     let weights = Weights::from_tensors(&model, tensors).map_err(|e| e.to_string())?;
     let tokens = matches!(model.layers[0].kind, LayerKind::Embedding(_));
     let engine = Engine::new(model, &weights, Device::Cpu).map_err(|e| e.to_string())?;
-    let tolerance = Tolerance { atol: case.atol, rtol: case.rtol };
+    let tolerance = Tolerance { abs: case.atol, rel: case.rtol };
     for call in &case.calls {
         let got = engine.run(&call.input(tokens)).map_err(|e| e.to_string())?;
         let compared = compare(got.output.view(), call.wanted.view(), tolerance).map_err(|e| e.to_string())?;

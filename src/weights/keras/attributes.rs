@@ -118,12 +118,8 @@ pub const ATTRIBUTES: &[Attribute] = {
 
 /// The row of key `name` of layer `class`.
 pub(super) fn of(class: &str, name: &str) -> Option<&'static Attribute> {
-    let has = |of: &str, word: &str| of.split(' ').any(|of| of == word);
-    ATTRIBUTES.iter().find(|row| {
-        (has(row.of, class) || row.of == "Layer" && !matches!(class, "Sequential" | "Functional"))
-            && has(row.name, name)
-            && !row.name.is_empty()
-    })
+    let every = if matches!(class, "Sequential" | "Functional") { class } else { "Layer" };
+    ATTRIBUTES.iter().find(|row| row.is(class, name) || row.is(every, name)).filter(|_| !name.is_empty())
 }
 
 /// Whether `class` is a layer that is read.

@@ -157,7 +157,7 @@ fn outside(keys: &Map<String, Value>) -> Result<()> {
         match key.as_str() {
             "class_name" | "config" | "name" => {}
             // How a layer was built and compiled; where it stands in a graph is read elsewhere.
-            "build_config" | "compile_config" | "inbound_nodes" | "shared_object_id" => {}
+            "build_config" | "compile_config" | "inbound_nodes" | "shared_object_id" | "backend" | "keras_version" => {}
             "module" => {
                 let module = value.as_str().unwrap_or_default();
                 if !value.is_null() && !["keras", "tf_keras", "tensorflow"].contains(&module.split('.').next().unwrap_or_default()) {

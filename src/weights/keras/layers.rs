@@ -114,10 +114,14 @@ impl Builder {
             return Err(wrong("mask: expected the one that the layer before it hands on, and where it does".into()));
         }
         self.take_state(takes)?;
-        config.dtype()?;
         self.take_shape(&mut config);
+        if config.class() != "InputLayer" {
+            config.dtype()?;
+        }
         match config.class() {
             "InputLayer" => {
+                // Tokens are integers of any type, and features are read as float32.
+                drop(config.take("dtype"));
                 config.only("sparse", &Value::Bool(false))?;
                 config.only("ragged", &Value::Bool(false))?;
             }
@@ -337,9 +341,12 @@ impl Builder {
             drop(inner.take("batch_input_shape"));
             match inner.class() {
                 "Dense" => self.dense(&mut inner, place, Within::Wrapped),
-                "Activation" | "ReLU" | "LeakyReLU" | "ELU" | "ThresholdedReLU" | "Softmax" | "Dropout" | "GaussianDropout"
-                | "AlphaDropout" | "GaussianNoise" | "ActivityRegularization" | "Identity" => self.elementwise(&mut inner),
-                _ => Err(wrong("expected a Dense, an activation or what is left out at inference".into())),
+                // Those that look further than a step.
+                "SimpleRNN" | "LSTM" | "GRU" | "Bidirectional" | "SpatialDropout1D" | "Embedding" | "Masking"
+                | "TimeDistributed" | "InputLayer" | "Flatten" | "Reshape" | "Permute" => {
+                    Err(wrong("expected a Dense, an activation or what is left out at inference".into()))
+                }
+                _ => self.elementwise(&mut inner),
             }
         };
         read().and_then(|()| inner.finish()).map_err(|e| e.at(at))
@@ -366,7 +373,8 @@ impl Builder {
             "Dropout" => Drops::Elements,
             "SpatialDropout1D" => Drops::Features,
             // Nothing at inference, and nothing to keep.
-            _ => return Ok(()),
+            "GaussianDropout" | "AlphaDropout" | "GaussianNoise" | "ActivityRegularization" | "Identity" => return Ok(()),
+            _ => return Err(wrong("expected a layer, got a model inside the model, which is not read".into())),
         };
         let rate = config.number("rate")?.unwrap_or(0.0);
         // A model begins with a layer that takes a sequence.
