@@ -9,29 +9,56 @@ use super::cells::{FORGET, Gates};
 use super::math::{apply, bounded, relu, sigmoid, tanh};
 use crate::cell::{Activation, Coupling, Peepholes, Variant};
 
-/// The functions of a cell by ONNX's letters, and how its gates see each other and the memory.
+/// The functions of a cell by ONNX's letters, and how its gates see each other and the memory. A function that a cell does
+/// not have is the identity.
 pub(super) trait Functions: Copy + Send + Sync {
     /// Whether the gates may have peepholes.
     const PEEPHOLES: bool = false;
 
     fn f<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s;
 
-    fn g<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s;
-
-    fn h<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s;
-
-    /// What goes into the function of gate input, forget or output of an LSTM whose memory is `memory`.
     #[inline(always)]
-    fn peeped<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, gate: usize, memory: S::f32s) -> S::f32s {
-        let _ = memory;
+    fn g<S: Simd>(self, _: S, x: S::f32s) -> S::f32s {
+        x
+    }
+
+    #[inline(always)]
+    fn h<S: Simd>(self, _: S, x: S::f32s) -> S::f32s {
+        x
+    }
+
+    /// What goes into the function of gate input, forget or output of an LSTM, whose memory comes last.
+    #[inline(always)]
+    fn peeped<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, gate: usize, _: S::f32s) -> S::f32s {
         gates.sum(simd, gate)
     }
 
-    /// The forget gate of an LSTM whose input gate is `input`.
+    /// The forget gate of an LSTM, from its memory and its input gate.
     #[inline(always)]
-    fn forget<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, memory: S::f32s, input: S::f32s) -> S::f32s {
-        let _ = input;
+    fn forget<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, memory: S::f32s, _: S::f32s) -> S::f32s {
         self.f(simd, self.peeped(simd, gates, FORGET, memory))
+    }
+}
+
+/// Simple RNN with tanh.
+#[derive(Clone, Copy)]
+pub(super) struct Tanh;
+
+impl Functions for Tanh {
+    #[inline(always)]
+    fn f<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
+        tanh(simd, x)
+    }
+}
+
+/// Simple RNN with `max(0, x)`.
+#[derive(Clone, Copy)]
+pub(super) struct Relu;
+
+impl Functions for Relu {
+    #[inline(always)]
+    fn f<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
+        relu(simd, x)
     }
 }
 
@@ -61,9 +88,9 @@ impl Functions for Plain {
 pub(super) struct General(pub(super) Variant);
 
 impl General {
-    /// A function of what is bounded before, where there is a clip.
+    /// A gate's function of what is bounded before, where there is a clip.
     #[inline(always)]
-    fn through<S: Simd>(self, simd: S, f: Activation, x: S::f32s) -> S::f32s {
+    fn gate<S: Simd>(self, simd: S, f: Activation, x: S::f32s) -> S::f32s {
         let x = match self.0.clip {
             Some(clip) => bounded(simd, x, clip),
             None => x,
@@ -77,17 +104,18 @@ impl Functions for General {
 
     #[inline(always)]
     fn f<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
-        self.through(simd, self.0.functions.f, x)
+        self.gate(simd, self.0.functions.f, x)
     }
 
     #[inline(always)]
     fn g<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
-        self.through(simd, self.0.functions.g, x)
+        self.gate(simd, self.0.functions.g, x)
     }
 
     #[inline(always)]
     fn h<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
-        self.through(simd, self.0.functions.h, x)
+        // A cell state is not bounded.
+        apply(simd, self.0.functions.h, x)
     }
 
     #[inline(always)]
@@ -106,38 +134,3 @@ impl Functions for General {
         }
     }
 }
-
-/// A simple RNN's function, compiled in. It has no other.
-macro_rules! only {
-    ($(#[$about:meta])* $name:ident, $function:ident) => {
-        $(#[$about])*
-        #[derive(Clone, Copy)]
-        pub(super) struct $name;
-
-        impl Functions for $name {
-            #[inline(always)]
-            fn f<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
-                $function(simd, x)
-            }
-
-            #[inline(always)]
-            fn g<S: Simd>(self, _: S, x: S::f32s) -> S::f32s {
-                x
-            }
-
-            #[inline(always)]
-            fn h<S: Simd>(self, _: S, x: S::f32s) -> S::f32s {
-                x
-            }
-        }
-    };
-}
-
-only!(
-    /// Simple RNN with tanh.
-    Tanh, tanh
-);
-only!(
-    /// Simple RNN with `max(0, x)`.
-    Relu, relu
-);

@@ -155,7 +155,7 @@ fn softsign<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 #[inline(always)]
 fn gelu_tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     /// `2 √(2/π)`.
-    const SLOPE: f32 = 1.595_769_1;
+    const SLOPE: f32 = 1.595_769;
     let square = simd.mul_f32s(x, x);
     let bend = simd.mul_add_e_f32s(square, simd.splat_f32s(SLOPE * 0.044_715), simd.splat_f32s(SLOPE));
     exp::gated(simd, x, simd.mul_f32s(x, bend))
