@@ -1,6 +1,6 @@
 // LSTM of any functions, with peepholes p (zero where there are none): i = f(x_i + r_i + p_i ∘ c),
 // f = f(x_f + r_f + p_f ∘ c) or, coupled, 1 − i, g = g(x_g + r_g), c' = f ∘ c + i ∘ g, o = f(x_o + r_o + p_o ∘ c'),
-// h' = o ∘ h(c'). What goes into a function is clipped; the cell state that is kept is not.
+// h' = o ∘ h(c'). What goes into a gate's function is clipped; the cell state is not, nor what h takes of it.
 const GATES: u32 = 4u;
 const STATES: u32 = 2u;
 

@@ -1,4 +1,4 @@
-// What goes into a cell's functions, bounded to -CLIP ..= CLIP; 0 means that nothing is.
+// What goes into the functions of gates, bounded to -CLIP ..= CLIP; 0 means that nothing is.
 override CLIP: f32 = 0.0;
 
 fn bounded(x: vec4<f32>) -> vec4<f32> {
