@@ -1,8 +1,7 @@
 //! Every elementwise function on the adapter, over a sweep of numbers: those near zero, those where exp leaves f32, the
 //! infinities and NaN.
 
-use gatewave::cell::Constant;
-use gatewave::{Activation, Input, LayerWeights, Linear, Model, Precision, Weights, oracle};
+use gatewave::{Activation, Constant, Input, LayerWeights, Linear, Model, Precision, Weights, oracle};
 use ndarray::{Array3, arr2};
 
 use crate::support::executor::{adapter, engine};
@@ -78,9 +77,9 @@ fn used(got: f32, want: f64, abs: f64) -> f64 {
 fn every_function_gives_the_truth_for_numbers_of_every_size() {
     let mut wrong = Vec::new();
     for function in functions() {
-        let linear = Linear::new(1, 1).no_bias();
-        let fused = Model::new().layer(linear.activation(function));
-        let apart = Model::new().layer(linear).layer(function);
+        let linear = || Linear::new(1, 1).no_bias();
+        let fused = Model::new().layer(linear().activation(function));
+        let apart = Model::new().layer(linear()).layer(function);
         for (model, place) in [(fused, "in a product"), (apart, "by itself")] {
             let (got, want) = both(&model);
             for ((x, got), want) in sweep().into_iter().zip(got).zip(want) {

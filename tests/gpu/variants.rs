@@ -1,10 +1,10 @@
 //! Cells that depart from what their names stand for, on the adapter: every function, clip, coupled gates, peepholes,
 //! against the oracle. The conformance table crosses them with sizes and masks; here each is met at least once.
 
-use gatewave::cell::Constant;
 use gatewave::conformance::{Tolerance, compare_outputs};
 use gatewave::{
-    Activation, Cell, Functions, Input, LayerWeights, Model, Precision, Recurrent, Reset, States, Weights, oracle,
+    Activation, Cell, Constant, Functions, Input, LayerWeights, Model, Peepholes, Precision, Recurrent, Reset, States,
+    Weights, oracle,
 };
 use ndarray::Array2;
 
@@ -31,7 +31,7 @@ const FUNCTIONS: Functions = Functions {
 #[track_caller]
 fn check(what: &str, stack: Recurrent, without: Option<Recurrent>) {
     let cell = stack.cell;
-    let (peepholes, state) = (stack.peepholes != gatewave::Peepholes::None, stack.state_size());
+    let (peepholes, state) = (stack.peepholes != Peepholes::None, stack.state_size());
     let model = Model::new().layer(stack);
     let mut weights = Weights::random(&model, 7).expect("the model is right");
     let LayerWeights::Recurrent(of_cells) = &mut weights.layers[0] else { panic!("a recurrent layer") };
@@ -52,7 +52,7 @@ fn check(what: &str, stack: Recurrent, without: Option<Recurrent>) {
     let own = used(&model, &weights);
     assert!(own <= 1.0, "{what}: {own:.1} tolerances");
     if let Some(without) = without {
-        if without.peepholes == gatewave::Peepholes::None {
+        if without.peepholes == Peepholes::None {
             let LayerWeights::Recurrent(of_cells) = &mut weights.layers[0] else { panic!("a recurrent layer") };
             of_cells[0].peepholes = None;
         }
