@@ -266,6 +266,30 @@ impl Input {
     }
 }
 
+impl Call {
+    /// `[2, T, B]`: whether row b has a step at t or before it, and whether it has one at t or after it.
+    pub(crate) fn seen(&self) -> Array3<bool> {
+        let (time, batch) = match &self.sequence {
+            Sequence::Features(x) => (x.dim().0, x.dim().1),
+            Sequence::Tokens(tokens) => tokens.dim(),
+        };
+        let mut seen = Array3::from_elem((2, time, batch), true);
+        if let Some(live) = &self.live {
+            for b in 0..batch {
+                let (mut before, mut after) = (false, false);
+                for step in 0..time {
+                    before |= live[[step, b]];
+                    seen[[0, step, b]] = before;
+                    let t = time - 1 - step;
+                    after |= live[[t, b]];
+                    seen[[1, t, b]] = after;
+                }
+            }
+        }
+        seen
+    }
+}
+
 impl Form {
     /// The user's index of step t of row b.
     fn position(self, t: usize, b: usize) -> Vec<usize> {

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array3, ArrayD, ArrayView3, ArrayViewMut3, Axis, s};
+use ndarray::{Array3, ArrayD, ArrayView, ArrayView3, ArrayViewMut3, Axis, Dimension, s};
 use rayon::prelude::*;
 
 use crate::call::{Batching, Call, Form, Output, Sequence, States, initial};
@@ -36,16 +36,23 @@ pub(crate) fn encode(call: &Call, model: &Model, rows: Range<usize>, feed: Feed)
         (Feed::Features, Sequence::Features(x)) => FeedData::F32(pad_features(x.slice(s![.., rows, ..]))?),
         (Feed::Tokens, Sequence::Tokens(tokens)) => FeedData::U32(tokens.slice(s![.., rows]).iter().copied().collect()),
         (Feed::Features | Feed::Tokens, _) => unreachable!("a call carries what its model begins with"),
-        (Feed::Live, _) => FeedData::U32(match &call.live {
-            Some(live) => live.slice(s![.., rows]).iter().map(|&live| u32::from(live)).collect(),
-            None => vec![1; time(call) * rows.len()],
+        (Feed::Live | Feed::LiveBackwards, _) => FeedData::U32(match (&call.live, feed) {
+            (Some(live), Feed::Live) => flags(live.slice(s![.., rows])),
+            (Some(live), _) => flags(live.slice(s![..;-1, rows])),
+            (None, _) => vec![1; time(call) * rows.len()],
         }),
-        (Feed::Seen, _) => todo!(),
+        (Feed::Seen, _) => FeedData::U32(flags(call.seen().slice(s![.., .., rows]))),
+        (Feed::SeenBackwards, _) => FeedData::U32(flags(call.seen().slice(s![1, ..;-1, rows]))),
         (Feed::Hidden { stack, layer }, _) => state(stack, layer, &call.states[stack].0)?,
         (Feed::Memory { stack, layer }, _) => {
             state(stack, layer, call.states[stack].1.as_ref().expect("only an LSTM's plan has a memory"))?
         }
     })
+}
+
+/// 1 where there is something, else 0.
+fn flags<D: Dimension>(flags: ArrayView<'_, bool, D>) -> Vec<u32> {
+    flags.iter().map(|&flag| u32::from(flag)).collect()
 }
 
 fn time(call: &Call) -> usize {
@@ -195,7 +202,7 @@ fn for_rows(data: &mut [f32], width: usize, each: impl Fn(usize, &mut [f32]) + S
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array, Array2, Dimension};
+    use ndarray::{Array, Array2};
 
     use super::*;
     use crate::call::Input;
