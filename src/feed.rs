@@ -282,6 +282,44 @@ mod tests {
     }
 
     #[test]
+    fn what_a_blank_goes_by_comes_in_the_order_of_the_outputs() {
+        let model = Model::new().layer(Gru::new(1, 4));
+        let mask = ndarray::array![[true, true, true], [false, true, false], [false, false, false]];
+        let (call, _) = Input::features(counted((3, 3, 1))).mask(mask).check(&model).unwrap();
+        let of = |rows, feed| indices(encode(&call, &model, rows, feed).unwrap());
+        assert_eq!(of(0..3, Feed::Live), [1, 0, 0, 1, 1, 0, 1, 0, 0]);
+        assert_eq!(of(0..2, Feed::Live), [1, 0, 1, 1, 1, 0]);
+        assert_eq!(of(0..2, Feed::Seen), [1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0], "forward, then reverse");
+        assert_eq!(of(0..2, Feed::SeenBackwards), [1, 0, 1, 1, 1, 1], "the last step first");
+        assert_eq!(of(2..3, Feed::Seen), [0; 6], "a row without steps");
+        let mask = ndarray::array![[true, false, false], [true, true, false]];
+        let (call, _) = Input::features(counted((2, 3, 1))).mask(mask).check(&model).unwrap();
+        assert_eq!(indices(encode(&call, &model, 0..2, Feed::LiveBackwards).unwrap()), [0, 0, 0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn without_a_mask_all_steps_are_live_and_seen() {
+        let model = Model::new().layer(Gru::new(1, 4));
+        let (call, _) = Input::features(counted((3, 2, 1))).check(&model).unwrap();
+        for (feed, len) in [(Feed::Live, 6), (Feed::LiveBackwards, 6), (Feed::Seen, 12), (Feed::SeenBackwards, 6)] {
+            assert_eq!(indices(encode(&call, &model, 0..3, feed).unwrap()), vec![1; len], "{feed}");
+        }
+    }
+
+    #[test]
+    fn a_merged_output_has_one_part_and_its_states_have_two() {
+        let model = Model::new().layer(Gru::new(3, 2).bidirectional().merge(crate::model::Merge::Sum));
+        let (_, form) = Input::features(counted((5, 4, 3))).check(&model).unwrap();
+        let mut decoder = Decoder::new(&model, form).unwrap();
+        let (steps, states) = (vec![1.0; 4 * 5 * 16], vec![2.0; 5 * 32]);
+        let fetches = [Fetch::Output, Fetch::Hidden { stack: 0, layer: 0 }];
+        decoder.decode(&plan(fetches, 4, 5), &(0..5), &[steps, states]);
+        let output = decoder.finish();
+        assert_eq!((output.output.shape(), output.states[0].h.shape()), (&[5, 4, 2][..], &[2, 5, 2][..]));
+        assert!(output.output.iter().all(|&y| y == 1.0) && output.states[0].h.iter().all(|&h| h == 2.0));
+    }
+
+    #[test]
     fn states_come_back_from_any_tiles_as_they_went_in() {
         let model = Model::new().layer(Lstm::new(3, 18).num_layers(3).bidirectional().proj_size(5));
         let states = States::with_cell(counted((6, 7, 5)), counted((6, 7, 18)));
