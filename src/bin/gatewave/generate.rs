@@ -82,8 +82,13 @@ fn vocabulary(model: &Model) -> Result<Vec<char>> {
     if model.input()?.tokens().is_none() {
         return unfit("layer 0: expected an embedding or one_hot first, to take characters");
     }
-    if model.stacks().any(|stack| stack.direction == Direction::Both) {
-        return unfit("bidirectional: a model that reads a text from its end cannot continue it");
+    if let Some(stack) = model.stacks().find(|stack| stack.direction != Direction::Forward) {
+        let direction = match stack.direction {
+            Direction::Both => "bidirectional",
+            Direction::Reverse => "reverse",
+            _ => "backwards",
+        };
+        return unfit(&format!("{direction}: a model that reads a text from its end cannot continue it"));
     }
     match model.flows()?.last() {
         Some(Flow::Steps(features) | Flow::Rows(features)) if features.len() == vocabulary.len() => {
