@@ -187,7 +187,7 @@ pub use call::{Input, Output, Sequence, States};
 pub use cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 #[doc(hidden)]
 pub use engine::Planner;
-pub use engine::{Device, DeviceInfo, Engine, Options, Precision, SelfCheck, Timings};
+pub use engine::{Device, DeviceInfo, Engine, Loading, Options, Progress, SelfCheck, Timings};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "gpu")]
 pub use gpu::{AdapterInfo, AdapterKind, adapters};
@@ -199,7 +199,7 @@ pub use model::{
 };
 pub use plan::Strategy;
 pub use summary::Summary;
-pub use weights::{CellWeights, LayerWeights, Weights};
+pub use weights::{CellWeights, LayerWeights, Precision, Weights};
 
 /// The README's examples are tested with the rest.
 #[cfg(doctest)]

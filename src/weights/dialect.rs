@@ -10,7 +10,7 @@ pub(super) const BIAS: &str = "bias";
 
 /// A tensor of a cell, by its canonical name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// The input product.
     WX,
     /// The recurrent product.

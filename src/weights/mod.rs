@@ -9,18 +9,25 @@ mod infer;
 mod keys;
 mod named;
 mod random;
+mod replace;
 pub mod safetensors;
+mod source;
 pub mod support;
 mod tensors;
 
 use std::fs;
 use std::path::Path;
 
+use half::f16;
 use ndarray::{Array1, Array2};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Model;
 
+pub(crate) use dialect::Part;
+#[doc(hidden)]
+pub use replace::Replacement;
+pub(crate) use source::{Array, Source};
 pub use tensors::{Tensor, Tensors, non_finite};
 
 /// The weights of a model, layer by layer.
@@ -65,7 +72,45 @@ pub struct CellWeights {
     pub peepholes: Option<Array2<f32>>,
 }
 
+/// How weights are stored, in a file or on a device. Inputs, states, sums and outputs are 32-bit floats either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// 16-bit floats: half the memory, and about three decimal digits.
+    F16,
+}
+
+/// The nearest 16-bit float.
+///
+/// # Errors
+///
+/// Kind `Weights`, where `x` is finite and too large for one.
+pub(crate) fn narrowed(x: f32) -> Result<f16> {
+    let half = f16::from_f32(x);
+    if x.is_finite() && half.is_infinite() {
+        let text = format!("expected at most 65504 in magnitude for 16-bit floats, got {x}; use 32-bit floats");
+        return Err(Error::new(ErrorKind::Weights, text));
+    }
+    Ok(half)
+}
+
 /// Reads a model and its weights from a `.safetensors` file.
+///
+/// The model is described by the file `description`, or else by the metadata of the file itself.
+///
+/// # Errors
+///
+/// As [`read`], and what reading the tensors gives.
+pub fn open(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)> {
+    let (model, tensors) = read(path, description)?;
+    let weights = Weights::from_tensors(&model, tensors).map_err(|e| e.at(path.display()))?;
+    Ok((model, weights))
+}
+
+/// Reads a model from a `.safetensors` file, and the names and shapes of its tensors. Their elements stay in the file:
+/// [`Engine::from_tensors`](crate::Engine::from_tensors) loads them from there.
 ///
 /// The model is described by the file `description`, or else by the metadata of the file itself.
 ///
@@ -73,7 +118,7 @@ pub struct CellWeights {
 ///
 /// Kind `Io` where a file cannot be read, or is of a format that is not read; `Model` where there is no description, or
 /// it is wrong; `Weights` where the file is damaged, or its tensors are not those of the model.
-pub fn open(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)> {
+pub fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
     check_format(path)?;
     let contents = safetensors::read(path)?;
     let (json, described_by) = match (description, contents.description) {
@@ -93,8 +138,8 @@ pub fn open(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)>
         }
     };
     let model = description::from_json(&json, &contents.tensors).map_err(|e| e.at(described_by.display()))?;
-    let weights = Weights::from_tensors(&model, contents.tensors).map_err(|e| e.at(path.display()))?;
-    Ok((model, weights))
+    named::check(&model, &contents.tensors).map_err(|e| e.at(path.display()))?;
+    Ok((model, contents.tensors))
 }
 
 /// Writes a model and its weights to a `.safetensors` file that [`open`] reads.
@@ -103,7 +148,7 @@ pub fn open(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)>
 ///
 /// As [`Weights::to_tensors`], and kind `Io` where the file cannot be written.
 pub fn save(path: &Path, model: &Model, weights: &Weights) -> Result<()> {
-    safetensors::write(path, &weights.to_tensors(model)?, Some(&description::to_json(model)))
+    safetensors::write(path, &weights.to_tensors(model)?, Some(&description::to_json(model)), Precision::F32)
 }
 
 fn check_format(path: &Path) -> Result<()> {
