@@ -9,6 +9,7 @@ mod executor;
 #[cfg(feature = "gpu")]
 mod gpus;
 mod memory;
+mod named;
 mod planner;
 mod probe;
 mod progress;

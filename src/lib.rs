@@ -158,8 +158,9 @@ mod summary;
 // Bytes of a file become named tensors, and those the weights of a model.
 pub mod weights;
 
-// What a call brings, checked against the model.
+// What a call brings, checked against the model; and by the names that callers use.
 mod call;
+mod named;
 
 // Where weights and states sit, what kernels are, and what a call decides: for the command line and the tests.
 #[doc(hidden)]
@@ -197,6 +198,7 @@ pub use model::{
     Layer, LayerKind, Linear, Lstm, Masking, Memory, Merge, Model, OneHot, OutputPort, OutputValue, Padding, Recurrent,
     Rnn, Select, State, WeightPart,
 };
+pub use named::{NamedTensors, Values};
 pub use plan::Strategy;
 pub use summary::Summary;
 pub use weights::{CellWeights, LayerWeights, Precision, Weights};

@@ -7,12 +7,12 @@ use std::iter;
 
 use ndarray::{Array1, Array2};
 
-use super::dialect::{BIAS, Part, WEIGHT, Way, cell_tensor};
+use super::dialect::{BIAS, Part, WEIGHT, Way, cell_tensor, ways};
 use super::tensors::{Entry, Tensor, Tensors, non_finite_warning};
 use super::{CellWeights, LayerWeights, Weights};
 use crate::cell::{Cell, Peepholes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Bias, Direction, Layer, LayerKind, Model, Recurrent};
+use crate::model::{Bias, Layer, LayerKind, Model, Recurrent};
 
 /// A tensor that a layer needs.
 pub(super) struct Needed {
@@ -59,12 +59,8 @@ fn needed_by_cell(stack: &Recurrent, stacked: usize, way: Way) -> impl Iterator<
 
 /// The cells of a stack: layer-major, forward before reverse.
 pub(super) fn cells(stack: &Recurrent) -> impl Iterator<Item = (usize, Way)> + use<> {
-    let ways: &[Way] = match stack.direction {
-        Direction::Forward => &[Way::Forward],
-        Direction::Reverse | Direction::Backwards => &[Way::Reverse],
-        Direction::Both => &[Way::Forward, Way::Reverse],
-    };
-    (0..stack.num_layers).flat_map(|stacked| ways.iter().map(move |&way| (stacked, way)))
+    let ways = ways(stack.direction);
+    (0..stack.num_layers).flat_map(move |stacked| ways.iter().map(move |&way| (stacked, way)))
 }
 
 impl Weights {
@@ -174,6 +170,15 @@ pub(super) fn check(model: &Model, tensors: &Tensors) -> Result<()> {
     check_all(model, tensors)
 }
 
+/// The names of the tensors that the layers of `model` need.
+pub(super) fn names(model: &Model) -> HashSet<String> {
+    let names = |layer: &Layer| {
+        let prefix = layer.weights.clone();
+        needed(&layer.kind).map(move |Needed { local, .. }| prefix.clone() + &local).collect::<Vec<_>>()
+    };
+    model.layers.iter().flat_map(names).collect()
+}
+
 /// Warns of tensors that no layer of `model` uses.
 pub(super) fn warn_of_unused(model: &Model, tensors: &Tensors) {
     if let Some(warning) = unused(model, tensors) {
@@ -184,11 +189,7 @@ pub(super) fn warn_of_unused(model: &Model, tensors: &Tensors) {
 /// The tensors that no layer of `model` takes, in words: most often those of a layer that the description forgot.
 fn unused(model: &Model, tensors: &Tensors) -> Option<String> {
     const FEW: usize = 4;
-    let used: HashSet<String> = model
-        .layers
-        .iter()
-        .flat_map(|layer| needed(&layer.kind).map(|Needed { local, .. }| layer.weights.clone() + &local))
-        .collect();
+    let used = names(model);
     let names: Vec<_> = tensors.names().filter(|&name| !used.contains(name)).collect();
     let few = names.iter().take(FEW).copied().collect::<Vec<_>>().join(", ");
     let more = if names.len() > FEW { ", …" } else { "" };

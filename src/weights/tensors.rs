@@ -222,6 +222,11 @@ impl Tensors {
         })
     }
 
+    /// Keeps the tensors whose names `keep` keeps.
+    pub(super) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.entries.retain(|name, _| keep(name));
+    }
+
     pub(super) fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries.get(name)
     }
@@ -273,7 +278,21 @@ impl Tensors {
 
 impl<N: Into<String>> FromIterator<(N, Tensor)> for Tensors {
     fn from_iter<I: IntoIterator<Item = (N, Tensor)>>(tensors: I) -> Self {
-        Self { entries: tensors.into_iter().map(|(name, tensor)| (name.into(), Entry::Read(tensor))).collect() }
+        let mut all = Self::new();
+        all.extend(tensors);
+        all
+    }
+}
+
+impl<N: Into<String>> Extend<(N, Tensor)> for Tensors {
+    fn extend<I: IntoIterator<Item = (N, Tensor)>>(&mut self, tensors: I) {
+        self.entries.extend(tensors.into_iter().map(|(name, tensor)| (name.into(), Entry::Read(tensor))));
+    }
+}
+
+impl Extend<Self> for Tensors {
+    fn extend<I: IntoIterator<Item = Self>>(&mut self, all: I) {
+        self.entries.extend(all.into_iter().flat_map(|tensors| tensors.entries));
     }
 }
 
