@@ -8,10 +8,10 @@ use pulp::Simd;
 use super::functions::Functions;
 
 /// The gates of an LSTM, in order.
-pub(super) const INPUT: usize = 0;
+const INPUT: usize = 0;
 pub(super) const FORGET: usize = 1;
-pub(super) const CELL: usize = 2;
-pub(super) const OUTPUT: usize = 3;
+const CELL: usize = 2;
+const OUTPUT: usize = 3;
 
 /// The gates of a GRU, in order. The product of its new gate alone, where the reset comes before it, is a product's first.
 const RESET: usize = 0;
