@@ -106,10 +106,12 @@ fn sparse_plus(x: vec4<f32>) -> vec4<f32> {
     return select(select(0.25 * (x + 1.0) * (x + 1.0), vec4(0.0), x <= vec4(-1.0)), x, x >= vec4(1.0));
 }
 
-// Below zero the sum would cancel: it is alpha over the difference. The square of what is past 1e18 overflows.
+// The square of what is past 1e18 would overflow: the root is |x| there. Below zero the sum would cancel: it is alpha
+// over the difference.
 fn squareplus(x: vec4<f32>, alpha: f32) -> vec4<f32> {
-    let root = select(sqrt(x * x + alpha), abs(x), abs(x) > vec4(1e18));
-    return 0.5 * select(x + root, alpha / (root - x), x < vec4(0.0));
+    let far = abs(x) > vec4(1e18);
+    let root = select(sqrt(x * x + alpha), abs(x), far);
+    return select(0.5 * x + 0.5 * root, 0.5 * alpha / (root - x), (x < vec4(0.0)) & !far);
 }
 
 fn function_by_code(code: u32, alpha: f32, beta: f32, x: vec4<f32>) -> vec4<f32> {

