@@ -86,7 +86,7 @@ fn a_trace_gives_slots_by_name() {
 
 #[test]
 fn states_that_last_go_through_tiles_and_stay_where_a_call_fails_half_way() {
-    let model = Model::new().layer(Lstm::new(16, 16).stateful());
+    let model = Model::new().layer(Lstm::new(16, 16).bidirectional().stateful());
     let (whole, tiled) = (small(&model, 1 << 30), small(&model, 64 << 10));
     let run = |engine: &Engine| engine.run(&Input::features(features((19, 50, 16)))).unwrap();
     let first = run(&whole);
