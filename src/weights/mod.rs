@@ -27,6 +27,7 @@ use crate::model::{InputPort, InputValue, Layer, LayerKind, Model};
 
 pub(crate) use dialect::Part;
 pub(crate) use dialect::from_onnx;
+pub use random::draw_supplied;
 #[doc(hidden)]
 pub use replace::Replacement;
 pub(crate) use source::{Array, Source};

@@ -25,13 +25,13 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: String,
     /// How many characters to write
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 200)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 200, allow_negative_numbers = true)]
     length: usize,
     /// How freely to choose: 0 always takes the likeliest, 1 draws as the model says
-    #[arg(short, long, value_name = "X", default_value_t = 0.8, value_parser = temperature)]
+    #[arg(short, long, value_name = "X", default_value_t = 0.8, value_parser = temperature, allow_negative_numbers = true)]
     temperature: f64,
     /// The seed of the draws
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
     #[command(flatten)]
     device: DeviceArgs,
@@ -152,7 +152,7 @@ impl Scores {
         let last = model.layers.iter().rev().find_map(|layer| match &layer.kind {
             LayerKind::Activation(activation) => Some(*activation),
             LayerKind::Linear(linear) => Some(linear.activation),
-            LayerKind::Select(_) => None,
+            LayerKind::Select(_) | LayerKind::Dropout(_) => None,
             _ => Some(Activation::Linear),
         });
         match last.unwrap_or(Activation::Linear) {
