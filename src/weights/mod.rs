@@ -8,6 +8,8 @@ mod dialect;
 mod infer;
 mod keys;
 mod named;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod random;
 pub mod safetensors;
 pub mod support;
@@ -74,6 +76,12 @@ pub struct CellWeights {
 /// Kind `Io` where a file cannot be read, or is of a format that is not read; `Model` where there is no description, or
 /// it is wrong; `Weights` where the file is damaged, or its tensors are not those of the model.
 pub fn open(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)> {
+    #[cfg(feature = "onnx")]
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
+        let (model, tensors) = onnx::read(path)?;
+        let weights = Weights::from_tensors(&model, tensors).map_err(|e| e.at(path.display()))?;
+        return Ok((model, weights));
+    }
     check_format(path)?;
     let contents = safetensors::read(path)?;
     let (json, described_by) = match (description, contents.description) {
