@@ -158,8 +158,9 @@ mod summary;
 // Bytes of a file become named tensors, and those the weights of a model.
 pub mod weights;
 
-// What a call brings, checked against the model.
+// What a call brings, checked against the model; and by the names that callers use.
 mod call;
+mod named;
 
 // Where weights and states sit, what kernels are, and what a call decides: for the command line and the tests.
 #[doc(hidden)]
@@ -187,7 +188,7 @@ pub use call::{Input, Output, Sequence, States};
 pub use cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 #[doc(hidden)]
 pub use engine::Planner;
-pub use engine::{Device, DeviceInfo, Engine, Options, Precision, SelfCheck, Timings};
+pub use engine::{Device, DeviceInfo, Engine, Loading, Options, Progress, SelfCheck, Timings};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "gpu")]
 pub use gpu::{AdapterInfo, AdapterKind, adapters};
@@ -197,9 +198,10 @@ pub use model::{
     Layer, LayerKind, Linear, Lstm, Masking, Memory, Merge, Model, OneHot, OutputPort, OutputValue, Padding, Recurrent,
     Rnn, Select, State, WeightPart,
 };
+pub use named::{NamedTensors, Values};
 pub use plan::Strategy;
 pub use summary::Summary;
-pub use weights::{CellWeights, LayerWeights, Weights};
+pub use weights::{CellWeights, LayerWeights, Precision, Weights};
 
 /// The README's examples are tested with the rest.
 #[cfg(doctest)]

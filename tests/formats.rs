@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use gatewave::weights::{Tensor, Tensors, description, open, safetensors, save};
 use gatewave::{
-    Activation, Axes, Bias, Cell, Embedding, ErrorKind, Gru, LayerKind, Linear, Lstm, Model, OneHot, Reset, Result,
-    Rnn, Select, Weights,
+    Activation, Axes, Bias, Cell, Embedding, ErrorKind, Gru, LayerKind, Linear, Lstm, Model, OneHot, Precision, Reset,
+    Result, Rnn, Select, Weights,
 };
 use half::{bf16, f16};
 use serde_json::{Value, json};
@@ -192,11 +192,14 @@ fn a_scalar_and_an_empty_tensor_are_read() {
 #[test]
 fn tensors_and_description_survive_a_round_trip() {
     let tensors = lstm_tensors();
-    let bytes = safetensors::to_bytes(&tensors, Some("{\"gatewave\": 1}")).unwrap();
+    let bytes = safetensors::to_bytes(&tensors, Some("{\"gatewave\": 1}"), Precision::F32).unwrap();
     let read = safetensors::read_bytes(&bytes).unwrap();
     assert_eq!(read.tensors, tensors);
     assert_eq!(read.description.as_deref(), Some("{\"gatewave\": 1}"));
-    assert_eq!(safetensors::read_bytes(&safetensors::to_bytes(&tensors, None).unwrap()).unwrap().description, None);
+    assert_eq!(
+        safetensors::read_bytes(&safetensors::to_bytes(&tensors, None, Precision::F32).unwrap()).unwrap().description,
+        None
+    );
 }
 
 #[test]

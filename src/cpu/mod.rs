@@ -20,7 +20,7 @@ use pulp::Arch;
 
 use crate::error::{Error, ErrorKind, Result, SMALLER_CALL, zeros};
 use crate::kernel::{Kernel, Params, Program};
-use crate::pack::Packed;
+use crate::pack::{Packed, PackedBuffer};
 use crate::plan::{Dispatch, FeedData, Plan, SlotId, Write};
 use buffers::{Bound, Buffer, Buffers, Floats, elems};
 
@@ -42,8 +42,24 @@ impl Cpu {
     ///
     /// Kind `Limits`, where there is no memory for them.
     pub(crate) fn new(packed: Packed) -> Result<Self> {
-        let weights = packed.buffers.into_iter().map(Floats::widened).collect::<Result<_>>()?;
-        Ok(Self { arch: Arch::new(), weights, kept: Mutex::default() })
+        let mut cpu = Self::empty();
+        packed.buffers.into_iter().try_for_each(|buffer| cpu.add(buffer))?;
+        Ok(cpu)
+    }
+
+    /// An executor without weights yet.
+    pub(crate) fn empty() -> Self {
+        Self { arch: Arch::new(), weights: Vec::new(), kept: Mutex::default() }
+    }
+
+    /// Takes the next buffer of weights.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub(crate) fn add(&mut self, buffer: PackedBuffer) -> Result<()> {
+        self.weights.push(Floats::widened(buffer)?);
+        Ok(())
     }
 
     /// Runs a checked plan: `feeds[i]` goes to `plan.writes[i]`, and `plan.reads[i]` gives the i-th result.

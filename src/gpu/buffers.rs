@@ -8,7 +8,7 @@ use super::bound::Bound;
 use super::device::{Device, lock};
 use super::pipelines::STORAGE_ALIGN;
 use crate::error::{Error, Result};
-use crate::pack::{Packed, PackedBuffer};
+use crate::pack::PackedBuffer;
 use crate::plan::{FeedData, Plan};
 
 /// How many plans of a model keep their buffers when they do not run.
@@ -19,6 +19,7 @@ const CHUNK: usize = 64 << 20;
 const POISON: u32 = 0x7FC0_DEAD;
 
 /// A model's weights on a device, and the buffers of the plans that last ran with them.
+#[derive(Default)]
 pub(crate) struct Loaded {
     /// One buffer for each of `Packed`.
     pub(super) weights: Vec<wgpu::Buffer>,
@@ -27,30 +28,25 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Uploads `packed`.
+    /// Uploads the next buffer.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where a buffer is too large or the device's memory too small.
-    pub(super) async fn new(device: &Device, packed: Packed) -> Result<Self> {
-        let mut weights = Vec::with_capacity(packed.buffers.len());
-        let (count, mut total) = (packed.buffers.len(), 0);
-        for (index, data) in packed.buffers.into_iter().enumerate() {
-            let (name, bytes) = (format!("weights.{index}"), data.bytes());
-            device.fits(&name, bytes.len() as u64).map_err(|e| smaller(e, &data))?;
-            let upload = || {
-                let buffer = storage(&device.device, &name, bytes.len() as u64);
-                for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
-                    device.queue.write_buffer(&buffer, (index * CHUNK) as u64, chunk);
-                    device.queue.submit([]);
-                }
-                buffer
-            };
-            weights.push(device.guard(&name, upload).await?);
-            total += bytes.len();
-            log::debug!("{}: uploaded {} of {count} buffers, {total} bytes", device.info.name, index + 1);
-        }
-        Ok(Self { weights, idle: Mutex::default() })
+    /// Kind `Limits`, where it is too large or the device's memory too small.
+    pub(super) async fn add(&mut self, device: &Device, data: PackedBuffer) -> Result<()> {
+        let (name, bytes) = (format!("weights.{}", self.weights.len()), data.bytes());
+        device.fits(&name, bytes.len() as u64).map_err(|e| smaller(e, &data))?;
+        let upload = || {
+            let buffer = storage(&device.device, &name, bytes.len() as u64);
+            for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
+                device.queue.write_buffer(&buffer, (index * CHUNK) as u64, chunk);
+                device.queue.submit([]);
+            }
+            buffer
+        };
+        self.weights.push(device.guard(&name, upload).await?);
+        log::debug!("{}: uploaded {name}, {} bytes", device.info.name, bytes.len());
+        Ok(())
     }
 
     /// The buffers of `plan`, where they are at rest here.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use gatewave::ErrorKind;
 use gatewave::weights::{open, safetensors};
+use gatewave::{ErrorKind, Precision};
 use serde_json::json;
 
 use crate::support::fixtures;
@@ -17,7 +17,7 @@ fn a_file_too_short_for_a_length_is_refused() {
 
 #[test]
 fn a_file_cut_off_in_its_header_is_refused() {
-    let bytes = safetensors::to_bytes(&lstm_tensors(), None).unwrap();
+    let bytes = safetensors::to_bytes(&lstm_tensors(), None, Precision::F32).unwrap();
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap());
     let message = format!("header: expected {length} bytes, got 12; the file is cut off, or is no .safetensors file");
     assert_eq!(read_refusal(&bytes[..20]), weights_error(&message));
@@ -25,14 +25,14 @@ fn a_file_cut_off_in_its_header_is_refused() {
 
 #[test]
 fn a_file_cut_off_in_its_data_is_refused() {
-    let bytes = safetensors::to_bytes(&tensors(&[("w", &[4])]), None).unwrap();
+    let bytes = safetensors::to_bytes(&tensors(&[("w", &[4])]), None, Precision::F32).unwrap();
     let message = "data: expected 16 bytes, got 13; the file is cut off";
     assert_eq!(read_refusal(&bytes[..bytes.len() - 3]), weights_error(message));
 }
 
 #[test]
 fn no_prefix_of_a_file_is_read() {
-    let bytes = safetensors::to_bytes(&lstm_tensors(), Some("{}")).unwrap();
+    let bytes = safetensors::to_bytes(&lstm_tensors(), Some("{}"), Precision::F32).unwrap();
     for length in 0..bytes.len() {
         assert_eq!(read_refusal(&bytes[..length]).0, ErrorKind::Weights, "{length} bytes");
     }
@@ -40,7 +40,7 @@ fn no_prefix_of_a_file_is_read() {
 
 #[test]
 fn bytes_after_the_last_tensor_are_refused() {
-    let mut bytes = safetensors::to_bytes(&tensors(&[("w", &[4])]), None).unwrap();
+    let mut bytes = safetensors::to_bytes(&tensors(&[("w", &[4])]), None, Precision::F32).unwrap();
     bytes.push(0);
     let message = "data: expected 16 bytes, got 17; there are bytes that belong to no tensor";
     assert_eq!(read_refusal(&bytes), weights_error(message));

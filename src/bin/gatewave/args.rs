@@ -6,9 +6,10 @@ use std::env::{self, VarError};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use gatewave::{Device, DeviceInfo, Engine, Error, ErrorKind, Model, Options, Result, Weights, weights};
+use gatewave::weights::{self, Tensors};
+use gatewave::{Device, DeviceInfo, Engine, Error, ErrorKind, Model, Options, Result, Weights};
 
-use crate::note;
+use crate::{note, progress};
 
 /// A model that must be given.
 #[derive(clap::Args)]
@@ -38,14 +39,36 @@ impl ModelArgs {
         std::iter::once(self.path.as_path()).chain(self.description.as_deref())
     }
 
-    /// Reads the model.
-    pub(crate) fn open(&self) -> Result<(Model, Weights)> {
-        weights::open(&self.path, self.description.as_deref())
+    /// Reads the model; its tensors stay in the file.
+    pub(crate) fn read(&self) -> Result<(Model, Tensors)> {
+        weights::read(&self.path, self.description.as_deref())
+    }
+
+    /// An engine of what [`read`](Self::read) gave, with a line about its device on standard error.
+    pub(crate) fn engine(
+        &self,
+        model: Model,
+        tensors: &Tensors,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Engine> {
+        let options = Options::default().device(device).precision(precision.into()).progress(progress::shown());
+        let engine = Engine::from_tensors(model, tensors, options).map_err(|e| match e.kind() {
+            ErrorKind::Weights => e.at(self.path.display()),
+            _ => e,
+        })?;
+        note_device(engine.device());
+        Ok(engine)
     }
 }
 
 impl MaybeModelArgs {
-    /// Reads the model, if there is one.
+    /// Reads the model, if there is one; its tensors stay in the file.
+    pub(crate) fn read(&self) -> Result<Option<(Model, Tensors)>> {
+        self.path.as_deref().map(|path| weights::read(path, self.description.as_deref())).transpose()
+    }
+
+    /// Reads the model with its weights, if there is one.
     pub(crate) fn open(&self) -> Result<Option<(Model, Weights)>> {
         self.path.as_deref().map(|path| weights::open(path, self.description.as_deref())).transpose()
     }
@@ -121,13 +144,6 @@ impl From<Precision> for gatewave::Precision {
             Precision::F16 => Self::F16,
         }
     }
-}
-
-/// An engine, with a line about its device on standard error.
-pub(crate) fn engine(model: Model, weights: &Weights, device: Device, precision: Precision) -> Result<Engine> {
-    let engine = Engine::with_options(model, weights, Options { device, precision: precision.into() })?;
-    note_device(engine.device());
-    Ok(engine)
 }
 
 /// Says on standard error where is computed, and why there.

@@ -144,7 +144,7 @@ impl Bench {
     fn shape(&self, work: &Work, device: &Device) -> Result<Measured> {
         self.bar.set_message(work.id.clone());
         let model = work.model()?;
-        let options = |device| Options { device, precision: self.precision.into() };
+        let options = |device| Options::default().device(device).precision(self.precision.into());
         // Refuses what no engine runs before anything of its size is drawn.
         let shape = Shape { time: work.steps, batch: work.batch, mask: Mask::All };
         let planned = Planner::new(model.clone(), &options(Device::Cpu)).and_then(|planner| planner.plan(shape));

@@ -9,7 +9,7 @@ use ndarray::ArrayD;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::args::{self, DeviceArgs, ModelArgs, Precision};
+use crate::args::{DeviceArgs, ModelArgs, Precision};
 use crate::{Outcome, Verdict};
 
 /// Lets a character model continue a text
@@ -49,11 +49,11 @@ fn temperature(text: &str) -> Result<f64, String> {
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
-    let (model, weights) = args.model.open()?;
+    let (model, tensors) = args.model.read()?;
     let vocabulary = vocabulary(&model)?;
     let scores = Scores::of(&model)?;
     let prompt = tokens(&args.prompt, &vocabulary)?;
-    let engine = args::engine(model, &weights, device, args.precision)?;
+    let engine = args.model.engine(model, &tensors, device, args.precision)?;
     let mut sampler = Sampler { temperature: args.temperature, rng: ChaCha8Rng::seed_from_u64(args.seed) };
 
     write!(out, "{}", args.prompt)?;

@@ -8,6 +8,7 @@ mod args;
 mod bench;
 mod generate;
 mod plan;
+mod progress;
 mod run;
 mod shapes;
 mod summary;

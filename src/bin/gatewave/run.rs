@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use gatewave::{Cell, Error, ErrorKind, Input, Model, Output, Result, States};
 use ndarray::ArrayD;
 
-use crate::args::{self, DeviceArgs, ModelArgs, Precision};
+use crate::args::{DeviceArgs, ModelArgs, Precision};
 use crate::tensors::{self, Destination, Tensor, Tensors};
 use crate::{Outcome, Verdict};
 
@@ -39,13 +39,13 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     spare(args.model.files().chain(args.input.iter().map(PathBuf::as_path)), &args.output)?;
     let destinations = destinations(&args.input, &args.output)?;
     let device = args.device.device()?;
-    let (model, weights) = args.model.open()?;
+    let (model, tensors) = args.model.read()?;
     let inputs = args
         .input
         .iter()
         .map(|path| input(tensors::read(path)?, &model).map_err(|e| e.at(path.display())))
         .collect::<Result<Vec<_>>>()?;
-    let engine = args::engine(model, &weights, device, args.precision)?;
+    let engine = args.model.engine(model, &tensors, device, args.precision)?;
     let mut destinations = destinations.into_iter();
     for (path, input) in args.input.iter().zip(&inputs) {
         let results = named(engine.run(input).map_err(|e| e.at(path.display()))?);

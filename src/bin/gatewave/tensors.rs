@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+use gatewave::weights::Replacement;
 use gatewave::{Error, ErrorKind, Result};
 use half::{bf16, f16};
 use ndarray::ArrayD;
@@ -214,13 +215,10 @@ impl ReadableElement for Scalar {
 }
 
 /// A file that will be written: proven writable when made, and replaced only when the work is done.
-///
-/// Until [`write`](Self::write) an existing file is untouched; a run that fails leaves nothing behind.
 pub(crate) struct Destination {
     path: PathBuf,
     format: Format,
-    temporary: PathBuf,
-    file: Option<File>,
+    file: Replacement,
 }
 
 impl Destination {
@@ -231,19 +229,7 @@ impl Destination {
     /// Kind `Io`, where `path` has no known ending, is no regular file, or cannot be written.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let format = Format::of(path)?;
-        let cannot = |e: &dyn fmt::Display| io_error(path, format_args!("cannot be written: {e}"));
-        // A link is followed, so that what it points to is replaced and not the link.
-        let path = if path.exists() { fs::canonicalize(path).map_err(|e| cannot(&e))? } else { path.to_owned() };
-        if path.exists() {
-            if !path.is_file() {
-                return Err(cannot(&"not a regular file"));
-            }
-            OpenOptions::new().append(true).open(&path).map_err(|e| cannot(&e))?;
-        }
-        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| cannot(&"not a file name"))?;
-        let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
-        let file = OpenOptions::new().write(true).create_new(true).open(&temporary).map_err(|e| cannot(&e))?;
-        Ok(Self { path, format, temporary, file: Some(file) })
+        Ok(Self { path: path.to_owned(), format, file: Replacement::open(path)? })
     }
 
     /// Writes `arrays` and puts the file in its place. An `.npy` file takes the first array alone.
@@ -251,27 +237,20 @@ impl Destination {
     /// # Errors
     ///
     /// Kind `Io`, where the system refuses.
-    pub(crate) fn write(mut self, arrays: &[(String, ArrayD<f32>)]) -> Result<()> {
-        let failed = |path: &Path, e: &dyn fmt::Display| io_error(path, format_args!("cannot be written: {e}"));
-        let file = self.file.take().expect("taken once: write consumes the destination");
-        let written = match self.format {
-            Format::Safetensors => write_safetensors(file, arrays),
-            Format::Npz => write_npz(file, arrays),
-            Format::Npy => write_npy(file, arrays),
-        };
-        written.map_err(|e| failed(&self.path, &e))?;
-        fs::rename(&self.temporary, &self.path).map_err(|e| failed(&self.path, &e))
+    pub(crate) fn write(self, arrays: &[(String, ArrayD<f32>)]) -> Result<()> {
+        let Self { path, format, file } = self;
+        file.finish(|file| {
+            let written = match format {
+                Format::Safetensors => write_safetensors(file, arrays),
+                Format::Npz => write_npz(file, arrays),
+                Format::Npy => write_npy(file, arrays),
+            };
+            written.map_err(|e| io_error(&path, format_args!("cannot be written: {e}")))
+        })
     }
 }
 
-impl Drop for Destination {
-    fn drop(&mut self) {
-        // After a rename there is nothing to remove, and before it nobody is left to tell of a failure.
-        let _ = fs::remove_file(&self.temporary);
-    }
-}
-
-fn write_safetensors(mut file: File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
+fn write_safetensors(file: &mut File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
     let bytes: Vec<Vec<u8>> =
         arrays.iter().map(|(_, array)| array.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
     let views = arrays
@@ -283,7 +262,7 @@ fn write_safetensors(mut file: File, arrays: &[(String, ArrayD<f32>)]) -> io::Re
     file.write_all(&safetensors::serialize(views, None).map_err(io::Error::other)?)
 }
 
-fn write_npz(file: File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
+fn write_npz(file: &mut File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
     let mut writer = NpzWriter::new(BufWriter::new(file));
     for (name, array) in arrays {
         writer.add_array(name.as_str(), array).map_err(io::Error::other)?;
@@ -291,7 +270,7 @@ fn write_npz(file: File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
     writer.finish().map_err(io::Error::other)?.flush()
 }
 
-fn write_npy(file: File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
+fn write_npy(file: &mut File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
     let mut writer = BufWriter::new(file);
     let (_, array) = arrays.first().expect("a run gives an output");
     array.write_npy(&mut writer).map_err(io::Error::other)?;

@@ -80,7 +80,7 @@ impl Case {
                     let data = padded_by_margins(data, f32::NAN);
                     let halves = || data.iter().map(|&x| half::f16::from_f32(x)).collect();
                     buffers.push(match self.program.storage {
-                        Storage::F32 => PackedBuffer::F32(data.clone()),
+                        Storage::F32 => PackedBuffer::of(&data),
                         Storage::F16 => PackedBuffer::F16(halves()),
                     });
                     (SlotKind::Weights(buffers.len() - 1), data.len())

@@ -1,6 +1,6 @@
 //! The operators RNN, LSTM and GRU: their attributes, weights, states and axes, as a stack of one layer.
 //!
-//! The one place that knows ONNX's gate orders: LSTM i o f c, GRU z r h, peepholes i o f.
+//! Gate orders and names are `dialect`'s.
 
 use super::axes::misfit;
 use super::constant::{Constant, is_possible};
@@ -10,9 +10,9 @@ use super::node::Node;
 use super::size::Size;
 use super::value::{At, Axis, Data, Feed, Fill, Role, Segment, Value};
 use crate::cell::{Activation, Cell, Constant as Number, Coupling, Functions, Peepholes, Reset};
-use crate::error::{Result, SMALLER_MODEL, zeros};
+use crate::error::Result;
 use crate::model::{Bias, Dim, Direction, InputValue, Recurrent, State, WeightPart};
-use crate::weights::dialect::{Part, Way, cell_tensor};
+use crate::weights::dialect::from_onnx;
 use crate::weights::tensors::Tensor;
 
 /// How the axes stand.
@@ -75,7 +75,7 @@ pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
     let (parent, [time, batch], w) = sequence(graph, x, layout, &stack, weights.w)?;
     let weights = Weights { w, ..weights };
     let stack = Recurrent { input_size: graph.chain.link(parent).features, ..stack };
-    let tensors = tensors(&stack, &weights);
+    let tensors = tensors(&stack, &weights)?;
     let features = stack.output().len();
     let link = graph.chain.layer(Some(parent), stack.clone().into(), features, tensors);
     for (weight, part) in weights.each() {
@@ -253,59 +253,15 @@ fn sequence(
     Ok((parent, axes, Weight::Given(w)))
 }
 
-/// ONNX's blocks of rows in the cell's canonical order.
-fn gates(cell: Cell) -> &'static [usize] {
-    match cell {
-        Cell::Rnn => &[0],
-        Cell::Lstm => &[0, 2, 3, 1],
-        Cell::Gru(_) => &[1, 0, 2],
-    }
-}
-
-/// The tensors of each direction, gates in the canonical order.
-fn tensors(stack: &Recurrent, weights: &Weights) -> Vec<(String, Tensor)> {
-    let (gates, hidden) = (gates(stack.cell), stack.hidden_size);
-    let ways: &[Way] = match stack.direction {
-        Direction::Forward => &[Way::Forward],
-        Direction::Both => &[Way::Forward, Way::Reverse],
-        Direction::Reverse | Direction::Backwards => &[Way::Reverse],
-    };
-    let rows = gates.len() * hidden;
+/// The tensors of the weights that the file holds, under the names of our own.
+fn tensors(stack: &Recurrent, weights: &Weights) -> Result<Vec<(String, Tensor)>> {
     let mut tensors = Vec::new();
-    for (direction, &way) in ways.iter().enumerate() {
-        let mut add = |part, weight: &Weight, shape: [usize; 2], first: usize, order: &'static [usize]| {
-            let flat = if shape[1] == 1 { vec![shape[0]] } else { shape.to_vec() };
-            let flat = if part == Part::BX || part == Part::BH { flat } else { shape.to_vec() };
-            let tensor = blocks(weight, flat, first, hidden * shape[1], order);
-            tensors.push((cell_tensor(part, 0, way), tensor));
-        };
-        let inputs = stack.input_size;
-        add(Part::WX, &weights.w, [rows, inputs], direction * rows * inputs, gates);
-        add(Part::WH, &weights.r, [rows, hidden], direction * rows * hidden, gates);
-        if let Some(b) = &weights.b {
-            add(Part::BX, b, [rows, 1], direction * 2 * rows, gates);
-            add(Part::BH, b, [rows, 1], (2 * direction + 1) * rows, gates);
-        }
-        if let Some(p) = &weights.p {
-            // Input, output, forget: blocks of H, which are our rows.
-            let tensor = blocks(p, vec![3, hidden], direction * 3 * hidden, hidden, &[0, 2, 1]);
-            tensors.push((cell_tensor(Part::Peepholes, 0, way), tensor));
+    for (weight, part) in weights.each() {
+        if let Weight::Given(constant) = weight {
+            tensors.extend(from_onnx(stack, part, &constant.tensor)?);
         }
     }
-    tensors
-}
-
-/// Blocks of `block` elements of `weight`, from element `first` on, in the order `order`; zeros where a caller supplies them.
-fn blocks(weight: &Weight, shape: Vec<usize>, first: usize, block: usize, order: &'static [usize]) -> Tensor {
-    match weight {
-        Weight::Given(constant) => constant.tensor.clone().map(shape, move |elements| {
-            order.iter().flat_map(|i| &elements[first + i * block..first + (i + 1) * block]).copied().collect()
-        }),
-        Weight::Input { .. } => {
-            let dims = shape.clone();
-            Tensor::stored(shape, move || zeros("weights that a caller supplies", &dims, SMALLER_MODEL))
-        }
-    }
+    Ok(tensors)
 }
 
 /// Which input holds the lengths of the rows: the same for all recurrent nodes.
