@@ -9,6 +9,8 @@ mod dialect;
 mod infer;
 mod keys;
 mod named;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod random;
 mod replace;
 pub mod safetensors;
@@ -131,6 +133,9 @@ pub fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)>
     }
     let (model, mut tensors) = match format {
         Format::Safetensors => native(path, description),
+        #[cfg(feature = "onnx")]
+        Format::Onnx => onnx::read(path),
+        #[cfg(not(feature = "onnx"))]
         Format::Onnx => Err(not_built(path, "onnx")),
         Format::Keras => Err(not_built(path, "keras")),
     }?;
