@@ -23,10 +23,12 @@ const fn binding(index: u32, name: &'static str, access: Access, when: When) -> 
 
 /// Of a kernel that is a product.
 const TILE: &[&str] = &["PANELS", "SLICES"];
-/// Of a kernel that is one gate or more of a cell: those after the tile's are a general cell's.
+/// Of a step: those after the tile's are a general cell's.
 const CELL: &[&str] = &[
     "PANELS", "SLICES", "CLIP", "COUPLED", "F", "F_ALPHA", "F_BETA", "G", "G_ALPHA", "G_BETA", "H", "H_ALPHA", "H_BETA",
 ];
+/// Of one half of a GRU's step, likewise.
+const HALF: &[&str] = &["PANELS", "SLICES", "CLIP", "F", "F_ALPHA", "F_BETA", "G", "G_ALPHA", "G_BETA"];
 /// Of a kernel that ends in a function.
 const FUNCTION: &[&str] = &["ACTIVATION", "ALPHA", "BETA"];
 
@@ -75,7 +77,7 @@ const STEP_RESET: Declaration = Declaration {
         binding(3, "hidden", Access::Read, When::Always),
         binding(4, "memory", Access::ReadWrite, When::Always),
     ],
-    overrides: CELL,
+    overrides: HALF,
 };
 
 /// `n = g(x_n + memory[MEMORY_RESET][b][d] · weights (G = 1) + bias)`, `h' = (1 − z) ∘ n + z ∘ h`; dead rows keep
@@ -90,7 +92,7 @@ const STEP_NEW: Declaration = Declaration {
         binding(4, "memory", Access::Read, When::Always),
         binding(5, "hidden", Access::ReadWrite, When::Always),
     ],
-    overrides: CELL,
+    overrides: HALF,
 };
 
 /// `h' = memory[MEMORY_UNPROJECTED][b][d·depth ..][..depth] · weights (G = 1)`; dead rows keep `hidden[source_z]`.

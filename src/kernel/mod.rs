@@ -196,7 +196,7 @@ pub struct Binding {
     pub when: When,
 }
 
-/// The functions of an RNN of ReLU.
+/// The functions of an RNN that has parts of its own.
 const RELU: Functions = Functions { f: Activation::Relu, ..Functions::NONE };
 
 /// The value of a constant as WebGPU takes it: an infinity is the largest number there is.
@@ -266,7 +266,7 @@ impl Program {
         }
     }
 
-    /// Whether the cell is what its name alone stands for, or an RNN of ReLU: those have parts of their own, the others
+    /// Whether the cell is what its name alone stands for, or an RNN of relu: those have parts of their own, the others
     /// are linked from the general ones.
     pub fn is_plain(&self) -> bool {
         let plain = |cell: Cell| {
