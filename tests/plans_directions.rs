@@ -53,7 +53,7 @@ fn pairs(p: &Params, z: u32) -> [usize; 4] {
 /// The row of its slot that a window starts at.
 fn first_row(plan: &Plan, window: Window) -> usize {
     let row: usize = plan.slots[window.slot].dims[1..].iter().product();
-    usize::try_from(window.offset).unwrap() / (4 * row)
+    usize::try_from(window.offset).expect("a small plan") / (4 * row)
 }
 
 /// What one step of one direction does: which step of the input, from and to which row of the hidden state.
