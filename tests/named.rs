@@ -304,8 +304,7 @@ fn every_mismatch_names_the_tensor_the_axes_and_what_came() {
     assert_eq!(beside("c0", noise(&[2, 2, 4], 1).into()), "c0: expected h0 beside it, got none");
     assert_eq!(beside("h", noise(&[1], 1).into()), "h: unknown tensor; this model takes X, lens, live, h0, c0");
     assert_eq!(refusal(&model, Vec::new()), "X: expected the input under this name, got nothing");
-    // What the axes do not tell.
-    assert_eq!(beside("lens", array![[1_i64], [6]].into()), "lengths: expected 0 to 5 (T) for row 1, got 6");
+    assert_eq!(beside("lens", array![[1_i64], [6]].into()), "lens: expected 0 to 5 (T) for row 1, got 6");
 }
 
 #[test]
