@@ -8,8 +8,11 @@ mod device;
 mod executor;
 #[cfg(feature = "gpu")]
 mod gpus;
+mod memory;
+mod named;
 mod planner;
 mod probe;
+mod progress;
 #[cfg(feature = "gpu")]
 mod self_check;
 mod timings;
@@ -24,20 +27,25 @@ use crate::feed::{Decoder, encode};
 use crate::kernel::{Mask, Storage};
 use crate::layout::Layout;
 use crate::model::Model;
-use crate::pack::{Packed, pack};
+use crate::pack::Packing;
 use crate::plan::{FeedData, Plan, Shape};
-use crate::weights::Weights;
+use crate::weights::{Precision, Source, Tensors, Weights};
 
 use executor::{Executor, Machine, Wait};
+use memory::Memory;
 use timings::timed;
 
 pub use device::{Device, DeviceInfo, SelfCheck};
 pub use planner::Planner;
+pub use progress::{Loading, Progress};
 pub use timings::Timings;
 
 /// A model with its weights on a device, ready to run.
 ///
-/// An engine keeps no state between calls: runs may overlap, from any number of threads, and give what they give alone.
+/// Runs may overlap, from any number of threads, and give what they give alone: an engine keeps no state between calls.
+/// But for stacks of [`Memory::Engine`](crate::Memory::Engine), Keras' `stateful`: a call that is given no states for such
+/// a stack begins where the engine's last call ended, so that calls of such an engine run one after another.
+/// [`reset_states`](Self::reset_states) begins anew.
 ///
 /// # Example
 ///
@@ -61,6 +69,8 @@ pub use timings::Timings;
 pub struct Engine {
     planner: Planner,
     executor: Executor,
+    /// Where the model has stacks whose states last.
+    memory: Option<Memory>,
 }
 
 /// How an engine is made.
@@ -70,16 +80,8 @@ pub struct Options {
     pub device: Device,
     /// How weights are stored.
     pub precision: Precision,
-}
-
-/// How weights are stored. Inputs, states, sums and outputs are 32-bit floats either way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Precision {
-    /// 32-bit floats.
-    #[default]
-    F32,
-    /// 16-bit floats: half the memory, and about three decimal digits.
-    F16,
+    /// Who is told how far loading is.
+    pub progress: Progress,
 }
 
 const _: () = {
@@ -89,9 +91,10 @@ const _: () = {
 
 /// The futures go from thread to thread too; in a browser there is one.
 #[cfg(not(target_arch = "wasm32"))]
-const _: fn(Model, &Weights, &Engine, &Input) = |model, weights, engine, input| {
+const _: fn(Model, &Weights, &Tensors, &Engine, &Input) = |model, weights, tensors, engine, input| {
     fn sent<T: Send>(_: T) {}
-    sent(Engine::new_async(model, weights, Options::default()));
+    sent(Engine::new_async(model.clone(), weights, Options::default()));
+    sent(Engine::from_tensors_async(model, tensors, Options::default()));
     sent(engine.run_async(input));
 };
 
@@ -121,21 +124,75 @@ impl Engine {
     ///
     /// As [`with_options`](Self::with_options).
     pub async fn new_async(model: Model, weights: &Weights, options: Options) -> Result<Self> {
-        let (layout, packed) = packed(&model, weights, options.precision)?;
-        let opened = Machine::open(&options.device).await?;
-        Self::on(opened, model, layout, packed).await
+        let (layout, source) = (layout(&model, &options)?, Source::held(weights, &model)?);
+        Self::on(Machine::open(&options.device).await?, model, layout, source, &options).await
     }
 
-    /// An engine on an open device.
+    /// An engine whose weights are `tensors`, by the names that the model's layers give them. Tensors that a file stores
+    /// are read one after the other, part by part, straight into what the device gets: what is loaded is never in the
+    /// host's memory twice, and where a GPU computes not even once.
+    ///
+    /// Warns of tensors that no layer uses, and of elements that are NaN or infinite.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_options`](Self::with_options); kind `Weights`, where a tensor is missing, of another shape than the
+    /// model's sizes ask for, or of a type that is not read; and what reading the tensors gives.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// use gatewave::weights::{description, safetensors};
+    /// use gatewave::{Device, Engine, Options};
+    ///
+    /// # fn main() -> gatewave::Result<()> {
+    /// let file = safetensors::read(Path::new("models/shakespeare/shakespeare.safetensors"))?;
+    /// let json = std::fs::read_to_string("models/shakespeare/model.json").expect("it is there");
+    /// let model = description::from_json(&json, &file.tensors)?;
+    /// let options = Options::default().device(Device::Cpu).progress(|loading| {
+    ///     println!("{} of {} bytes", loading.done_bytes, loading.total_bytes);
+    /// });
+    /// let engine = Engine::from_tensors(model, &file.tensors, options)?;
+    /// # drop(engine);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_tensors(model: Model, tensors: &Tensors, options: Options) -> Result<Self> {
+        executor::block_on(Self::from_tensors_async(model, tensors, options))
+    }
+
+    /// [`from_tensors`](Self::from_tensors), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_tensors`](Self::from_tensors).
+    pub async fn from_tensors_async(model: Model, tensors: &Tensors, options: Options) -> Result<Self> {
+        let (layout, source) = (layout(&model, &options)?, Source::named(tensors, &model)?);
+        Self::on(Machine::open(&options.device).await?, model, layout, source, &options).await
+    }
+
+    /// An engine on an open device, which gets one packed buffer after the other.
     async fn on(
         (machine, device): (Machine, DeviceInfo),
         model: Model,
         layout: Layout,
-        packed: Packed,
+        source: Source<'_>,
+        options: &Options,
     ) -> Result<Self> {
         let planner = Planner::on(model, layout, &machine, device);
-        let executor = machine.load(packed).await.map_err(|e| planner.device.explain(e))?;
-        Ok(Self { planner, executor })
+        let mut executor = machine.executor();
+        let (mut done, total) = (0, planner.layout.bytes());
+        options.progress.tell(done, total);
+        let packing = Packing::new(source, &planner.model, &planner.layout);
+        for (packed, buffer) in packing.zip(&planner.layout.buffers) {
+            executor.add(packed?).await.map_err(|e| planner.device.explain(e))?;
+            done += planner.layout.bytes_of(buffer);
+            options.progress.tell(done, total);
+        }
+        let memory = Memory::of(&planner.model);
+        Ok(Self { planner, executor, memory })
     }
 
     /// What the model gives for `input`, and its final states.
@@ -166,6 +223,14 @@ impl Engine {
         executor::block_on(self.walk(input, Wait::Here))
     }
 
+    /// Forgets the states that stacks of [`Memory::Engine`](crate::Memory::Engine) keep: the next call that is given none
+    /// begins from zero. It does not wait: a call that is under way ends as it began, and leaves no states.
+    pub fn reset_states(&self) {
+        if let Some(memory) = &self.memory {
+            memory.reset();
+        }
+    }
+
     /// The plan of a call of `shape`. Where the whole batch does not fit the device, the plan of the tile that does:
     /// its `shape.batch` is smaller, and the call is run tile by tile.
     ///
@@ -188,7 +253,11 @@ impl Engine {
 
     async fn walk(&self, input: &Input, wait: Wait) -> Result<(Output, Timings)> {
         let Planner { model, device, .. } = &self.planner;
-        let (call, form) = input.check(model)?;
+        let (mut call, form) = input.check(model)?;
+        let turn = match &self.memory {
+            Some(memory) => Some(memory.turn(input, &mut call, model, form).await?),
+            None => None,
+        };
         let mut decoder = None;
         let mut timings = Timings::default();
         for tile in self.tiles(&call, form) {
@@ -205,6 +274,9 @@ impl Engine {
         }
         let decoder = decoder.expect("a call has at least one row, and so a tile");
         let output = timed(&mut timings.readback, || decoder.finish());
+        if let Some(turn) = turn {
+            turn.keep(&output, model, form);
+        }
         Ok((output, timings))
     }
 
@@ -232,12 +304,10 @@ impl Engine {
     }
 }
 
-/// The checked model's layout, and the weights packed as it says.
-fn packed(model: &Model, weights: &Weights, precision: Precision) -> Result<(Layout, Packed)> {
+/// The checked model's layout.
+fn layout(model: &Model, options: &Options) -> Result<Layout> {
     model.check()?;
-    let layout = Layout::of(model, precision.storage())?;
-    let packed = pack(weights, model, &layout)?;
-    Ok((layout, packed))
+    Layout::of(model, storage(options.precision))
 }
 
 /// Some rows of a call, and their plan.
@@ -246,12 +316,11 @@ struct Tile {
     plan: Arc<Plan>,
 }
 
-impl Precision {
-    fn storage(self) -> Storage {
-        match self {
-            Self::F32 => Storage::F32,
-            Self::F16 => Storage::F16,
-        }
+/// How the packed weights of a precision are stored.
+fn storage(precision: Precision) -> Storage {
+    match precision {
+        Precision::F32 => Storage::F32,
+        Precision::F16 => Storage::F16,
     }
 }
 
@@ -277,6 +346,13 @@ impl Options {
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
+        self
+    }
+
+    /// The same with `tell` told how far loading is: at its beginning, and after each buffer of weights.
+    #[must_use]
+    pub fn progress(mut self, tell: impl Fn(Loading) + Send + Sync + 'static) -> Self {
+        self.progress = Progress::to(tell);
         self
     }
 }

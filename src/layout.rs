@@ -232,6 +232,16 @@ impl Layout {
         Ok(Self { storage, buffers })
     }
 
+    /// Bytes of all buffers.
+    pub fn bytes(&self) -> u64 {
+        self.buffers.iter().fold(0, |bytes: u64, buffer| bytes.saturating_add(self.bytes_of(buffer)))
+    }
+
+    /// Bytes of `buffer`, which is one of them.
+    pub fn bytes_of(&self, buffer: &Buffer) -> u64 {
+        buffer.form.elems().saturating_mul(self.storage.bytes())
+    }
+
     /// The index of the buffer that holds `role`.
     pub fn find(&self, role: Role) -> Option<usize> {
         self.buffers.iter().position(|buffer| buffer.role == role)

@@ -55,10 +55,14 @@
 //! # }
 //! ```
 //!
+//! [`Engine::from_tensors`] leaves out the step between: it loads a model from its file to the device without a copy of the
+//! weights on the way, and tells how far it is.
+//!
 //! # States
 //!
 //! An engine keeps no state between calls. Every call gives the final states of each recurrent stack, in PyTorch's
-//! order and shapes, and takes initial ones: a long sequence may come in pieces.
+//! order and shapes, and takes initial ones: a long sequence may come in pieces. (A stack that is
+//! [`stateful`](Recurrent::stateful), as Keras has them, begins where the engine's last call ended.)
 //!
 //! ```
 //! use gatewave::{Device, Engine, Gru, Input, Model, Weights};
@@ -158,8 +162,9 @@ mod summary;
 // Bytes of a file become named tensors, and those the weights of a model.
 pub mod weights;
 
-// What a call brings, checked against the model.
+// What a call brings, checked against the model; and by the names that callers use.
 mod call;
+mod named;
 
 // Where weights and states sit, what kernels are, and what a call decides: for the command line and the tests.
 #[doc(hidden)]
@@ -187,7 +192,7 @@ pub use call::{Input, Output, Sequence, States};
 pub use cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 #[doc(hidden)]
 pub use engine::Planner;
-pub use engine::{Device, DeviceInfo, Engine, Options, Precision, SelfCheck, Timings};
+pub use engine::{Device, DeviceInfo, Engine, Loading, Options, Progress, SelfCheck, Timings};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "gpu")]
 pub use gpu::{AdapterInfo, AdapterKind, adapters};
@@ -197,9 +202,10 @@ pub use model::{
     Layer, LayerKind, Linear, Lstm, Masking, Memory, Merge, Model, OneHot, OutputPort, OutputValue, Padding, Recurrent,
     Rnn, Select, State, WeightPart,
 };
+pub use named::{NamedTensors, Values};
 pub use plan::Strategy;
 pub use summary::Summary;
-pub use weights::{CellWeights, LayerWeights, Weights};
+pub use weights::{CellWeights, LayerWeights, Precision, Weights};
 
 /// The README's examples are tested with the rest.
 #[cfg(doctest)]

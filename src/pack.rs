@@ -1,17 +1,26 @@
 //! Weights + Layout → Packed: the bytes of every packed buffer, and (for tests) back.
 //!
-//! Knows where the layout puts each weight; knows no shape of a call and no device.
+//! One buffer after the other, each straight to where its bytes stay: what a device has taken need not be here any more,
+//! and what is in a file is never here twice. Knows where the layout puts each weight; knows no shape of a call and no
+//! device.
 
-use ndarray::{ArrayView1, ArrayView2, s};
+use std::ops::Range;
+
+use bytemuck::{Pod, Zeroable};
+use half::f16;
 use rayon::prelude::*;
 
-use crate::error::{Error, ErrorKind, Result, SMALLER_MODEL, zeros};
+use crate::cell::Peepholes;
+use crate::error::{Result, SMALLER_MODEL, zeros};
 use crate::kernel::{LANES, Storage, padded};
 use crate::layout::{Buffer, Form, Layout, Role, depth};
 use crate::model::{Bias, Features, LayerKind, Model, Recurrent};
-use crate::weights::{CellWeights, LayerWeights, Weights};
+#[cfg(any(test, feature = "gpu"))]
+use crate::weights::Weights;
+use crate::weights::{Array, Part, Source, narrowed};
 
-/// The packed buffers of a model, in the layout's order.
+/// The packed buffers of a model, in the layout's order: of the model that checks a device, and of tests.
+#[cfg(any(test, feature = "gpu"))]
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Packed {
     /// How they are stored.
@@ -24,10 +33,15 @@ pub(crate) struct Packed {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum PackedBuffer {
     /// 32-bit floats.
-    F32(Vec<f32>),
+    F32(Vec<Line>),
     /// 16-bit floats; an even number of them.
-    F16(Vec<half::f16>),
+    F16(Vec<f16>),
 }
+
+/// A cache line: 16 units of a gate.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+pub(crate) struct Line(pub(crate) [f32; LANES]);
 
 impl PackedBuffer {
     /// The bytes, as a GPU takes them.
@@ -38,14 +52,14 @@ impl PackedBuffer {
             Self::F16(data) => bytemuck::cast_slice(data),
         }
     }
-}
 
-/// What goes into one direction of a buffer.
-struct Source<'a> {
-    /// `[G · units, features]`; of an embedding's table `[V, features]`.
-    w: ArrayView2<'a, f32>,
-    /// `[G · units]`.
-    bias: Option<ArrayView1<'a, f32>>,
+    /// A buffer of these numbers, and zeros to the end of the last line.
+    #[cfg(test)]
+    pub(crate) fn of(data: &[f32]) -> Self {
+        let mut lines = vec![Line::zeroed(); data.len().div_ceil(LANES)];
+        bytemuck::cast_slice_mut(&mut lines)[..data.len()].copy_from_slice(data);
+        Self::F32(lines)
+    }
 }
 
 /// The packed buffers of `model`.
@@ -54,51 +68,224 @@ struct Source<'a> {
 ///
 /// Kind `Weights`, where the weights are not of the model's shapes, or one is too large for 16-bit floats; `Limits`, where
 /// there is no memory for the packed ones.
+#[cfg(any(test, feature = "gpu"))]
 pub(crate) fn pack(weights: &Weights, model: &Model, layout: &Layout) -> Result<Packed> {
-    check(weights, model)?;
-    let one = |buffer: &Buffer| {
-        let sources = sources(weights, model, buffer);
-        let data = match (buffer.form, buffer.role) {
-            (Form::Matrix { panels, source, gates, extra, units, .. }, _) => {
-                matrix(&sources, panels, source, [gates, extra], units)
-            }
-            (Form::Table { width, .. }, Role::InputTable { layer }) => {
-                token_table(&sources, width, stack(model, layer))
-            }
-            (Form::Table { rows, width, .. }, _) => table(&sources, rows, width),
-        };
-        data.and_then(|data| store(data, layout.storage)).map_err(|e| e.at(format!("weights {}", buffer.name)))
-    };
-    Ok(Packed { storage: layout.storage, buffers: layout.buffers.iter().map(one).collect::<Result<_>>()? })
+    let packing = Packing::new(Source::held(weights, model)?, model, layout);
+    Ok(Packed { storage: layout.storage, buffers: packing.collect::<Result<_>>()? })
 }
 
-/// `[D][P][K + 1 + extra][G][16]`.
-fn matrix(
-    sources: &[Source<'_>],
-    panels: usize,
-    source: Features,
-    [gates, extra]: [usize; 2],
-    units: usize,
-) -> Result<Vec<f32>> {
-    let rows = depth(source);
-    let panel_elems = (rows + 1 + extra) * gates * LANES;
-    let mut data = zeros("packed", &[sources.len(), panels, panel_elems], SMALLER_MODEL)?;
-    data.par_chunks_exact_mut(panel_elems).enumerate().for_each(|(index, panel)| {
-        let (from, first) = (&sources[index / panels], index % panels * LANES);
-        for gate in 0..gates {
-            for lane in 0..LANES.min(units - first) {
-                let row = gate * units + first + lane;
-                let mut put = |k, value| panel[(k * gates + gate) * LANES + lane] = value;
-                for (feature, &w) in from.w.row(row).iter().enumerate() {
-                    put(padded_row(source, feature), w);
+/// Packs one buffer of a layout after the other.
+///
+/// Its errors are of kind `Weights`, where a weight is too large for 16-bit floats; `Limits`, where there is no memory for
+/// a buffer; and what the source gives.
+pub(crate) struct Packing<'a> {
+    source: Source<'a>,
+    model: &'a Model,
+    layout: &'a Layout,
+    next: usize,
+}
+
+/// What goes into one direction of a buffer.
+struct Content {
+    /// The layer of the model.
+    layer: usize,
+    /// `[G · units, features]`; of an embedding `[V, features]`.
+    w: Array,
+    /// `[G · units]`.
+    bias: Option<Array>,
+    /// `[3, units]`.
+    peepholes: Option<Array>,
+    /// The rows of `w` and `bias`.
+    rows: Range<usize>,
+}
+
+/// Which row of an LSTM's peepholes each gate has.
+const PEEPHOLES: [Option<usize>; 4] = [Some(0), Some(1), None, Some(2)];
+
+/// An element of a packed buffer.
+trait Element: Pod + Send + Sync {
+    /// The nearest to `w`.
+    fn of(w: f32) -> Result<Self>;
+}
+
+impl Element for f32 {
+    fn of(w: f32) -> Result<Self> {
+        Ok(w)
+    }
+}
+
+impl Element for f16 {
+    fn of(w: f32) -> Result<Self> {
+        narrowed(w)
+    }
+}
+
+impl Iterator for Packing<'_> {
+    type Item = Result<PackedBuffer>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let buffer = self.layout.buffers.get(self.next)?;
+        self.next += 1;
+        Some(self.buffer(buffer).map_err(|e| e.at(format!("weights {}", buffer.name))))
+    }
+}
+
+impl<'a> Packing<'a> {
+    /// A packing of the weights that `source` has for `model`, as its layout says.
+    pub(crate) fn new(source: Source<'a>, model: &'a Model, layout: &'a Layout) -> Self {
+        Self { source, model, layout, next: 0 }
+    }
+
+    fn buffer(&mut self, buffer: &Buffer) -> Result<PackedBuffer> {
+        let elems = usize::try_from(buffer.form.elems()).unwrap_or(usize::MAX);
+        Ok(match self.layout.storage {
+            Storage::F32 => {
+                let mut lines: Vec<Line> = zeros("packed", &[elems.div_ceil(LANES)], SMALLER_MODEL)?;
+                self.fill::<f32>(buffer, bytemuck::cast_slice_mut(&mut lines))?;
+                PackedBuffer::F32(lines)
+            }
+            Storage::F16 => {
+                let mut halves = zeros("packed", &[elems], SMALLER_MODEL)?;
+                self.fill::<f16>(buffer, &mut halves)?;
+                PackedBuffer::F16(halves)
+            }
+        })
+    }
+
+    fn fill<E: Element>(&mut self, buffer: &Buffer, data: &mut [E]) -> Result<()> {
+        let (Form::Matrix { directions, .. } | Form::Table { directions, .. }) = buffer.form;
+        for (direction, data) in data.chunks_exact_mut(data.len() / directions).enumerate() {
+            let content = content(self.model, buffer, direction);
+            match (buffer.form, buffer.role) {
+                (Form::Matrix { source, gates, extra, units, .. }, _) => {
+                    let panels = Panels { data, elems: (depth(source) + 1 + extra) * gates * LANES, gates, units };
+                    self.matrix(&content, source, panels)?;
                 }
-                if let Some(bias) = &from.bias {
-                    put(rows, bias[row]);
+                (Form::Table { width, .. }, Role::InputTable { layer }) => {
+                    self.token_table(&content, data, width, stack(self.model, layer))?;
                 }
+                (Form::Table { width, .. }, _) => self.table(&content, data, width)?,
             }
         }
-    });
-    Ok(data)
+        Ok(())
+    }
+
+    /// `[P][K + 1 + extra][G][16]`.
+    fn matrix<E: Element>(&mut self, content: &Content, source: Features, mut panels: Panels<'_, E>) -> Result<()> {
+        let Content { layer, w, ref rows, .. } = *content;
+        let (width, first) = (source.len(), rows.start);
+        self.source.read_rows(self.model, layer, w, rows.clone(), &mut |start, part| {
+            let start = start - first;
+            panels.put(start..start + part.len() / width, |row, column| {
+                let mut weights = part[(row - start) * width..][..width].iter().enumerate();
+                weights.try_for_each(|(feature, &w)| column.put(padded_row(source, feature), w))
+            })
+        })?;
+        let bias_row = depth(source);
+        if let Some(bias) = content.bias {
+            let bias = self.whole(layer, bias, rows.clone())?;
+            panels.put(0..bias.len(), |row, column| column.put(bias_row, bias[row]))?;
+        }
+        if let Some(peepholes) = content.peepholes {
+            let (peepholes, units) = (self.whole(layer, peepholes, 0..3)?, panels.units);
+            panels.put(0..rows.len(), |row, column| match PEEPHOLES[row / units] {
+                Some(of) => column.put(bias_row + 1, peepholes[of * units + row % units]),
+                None => Ok(()),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// `[V][P][G][16]`: row v is what the input product gives for the unit vector of v.
+    fn token_table<E: Element>(
+        &mut self,
+        content: &Content,
+        data: &mut [E],
+        width: usize,
+        stack: &Recurrent,
+    ) -> Result<()> {
+        let (gates, units, tokens) = (stack.cell.gates(), stack.hidden_size, stack.input_size);
+        let bias = content.bias.map(|bias| self.whole(content.layer, bias, content.rows.clone())).transpose()?;
+        self.source.read_rows(self.model, content.layer, content.w, content.rows.clone(), &mut |start, part| {
+            data.par_chunks_exact_mut(width).enumerate().try_for_each(|(token, row)| {
+                for (n, column) in (start..).zip(part.chunks_exact(tokens)) {
+                    let bias = bias.as_ref().map_or(0.0, |bias| bias[n]);
+                    row[lane(gates, n / units, n % units)] = E::of(column[token] + bias)?;
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// `[V][width]`.
+    fn table<E: Element>(&mut self, content: &Content, data: &mut [E], width: usize) -> Result<()> {
+        let LayerKind::Embedding(embedding) = &self.model.layers[content.layer].kind else {
+            unreachable!("a table is an embedding's")
+        };
+        self.source.read_rows(self.model, content.layer, content.w, content.rows.clone(), &mut |start, part| {
+            for (row, from) in
+                data[start * width..].chunks_exact_mut(width).zip(part.chunks_exact(embedding.embedding_dim))
+            {
+                for (to, &from) in row.iter_mut().zip(from) {
+                    *to = E::of(from)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Rows `rows` of a small array.
+    fn whole(&mut self, layer: usize, array: Array, rows: Range<usize>) -> Result<Vec<f32>> {
+        let mut all = Vec::new();
+        self.source.read_rows(self.model, layer, array, rows, &mut |_, part| {
+            all.extend_from_slice(part);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+}
+
+/// The panels of one direction of a matrix.
+struct Panels<'a, E> {
+    data: &'a mut [E],
+    /// Of one panel.
+    elems: usize,
+    gates: usize,
+    units: usize,
+}
+
+/// What a panel holds of one gate of one unit: a number for each row of the depth.
+struct Column<'a, E> {
+    panel: &'a mut [E],
+    first: usize,
+    step: usize,
+}
+
+impl<E: Element> Panels<'_, E> {
+    /// Calls `each` with those of `rows` (gate · units + unit) that the panels have, and the column of each.
+    fn put(&mut self, rows: Range<usize>, each: impl Fn(usize, &mut Column<'_, E>) -> Result<()> + Sync) -> Result<()> {
+        let (gates, units) = (self.gates, self.units);
+        self.data.par_chunks_exact_mut(self.elems).enumerate().try_for_each(|(index, panel)| {
+            let first = index * LANES;
+            for gate in 0..gates {
+                for lane in 0..LANES.min(units - first) {
+                    let row = gate * units + first + lane;
+                    if rows.contains(&row) {
+                        each(row, &mut Column { panel, first: gate * LANES + lane, step: gates * LANES })?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+impl<E: Element> Column<'_, E> {
+    /// Puts `w` into row `k` of the depth.
+    fn put(&mut self, k: usize, w: f32) -> Result<()> {
+        self.panel[self.first + k * self.step] = E::of(w)?;
+        Ok(())
+    }
 }
 
 /// The padded row that feature `feature` of `source` has.
@@ -106,167 +293,65 @@ fn padded_row(source: Features, feature: usize) -> usize {
     feature / source.size * padded(source.size) + feature % source.size
 }
 
-/// `[D][V][P][G][16]`: row v is what the input product gives for the unit vector of v.
-fn token_table(sources: &[Source<'_>], width: usize, stack: &Recurrent) -> Result<Vec<f32>> {
-    let (gates, units, tokens) = (stack.cell.gates(), stack.hidden_size, stack.input_size);
-    let mut data = zeros("packed", &[sources.len(), tokens, width], SMALLER_MODEL)?;
-    data.par_chunks_exact_mut(width).enumerate().for_each(|(index, row)| {
-        let (from, token) = (&sources[index / tokens], index % tokens);
-        for gate in 0..gates {
-            for unit in 0..units {
-                let n = gate * units + unit;
-                let bias = from.bias.as_ref().map_or(0.0, |bias| bias[n]);
-                row[lane(gates, gate, unit)] = from.w[[n, token]] + bias;
-            }
-        }
-    });
-    Ok(data)
-}
-
 /// Where gate `gate` of unit `unit` stands in `[P][G][16]`.
 fn lane(gates: usize, gate: usize, unit: usize) -> usize {
     (unit / LANES * gates + gate) * LANES + unit % LANES
 }
 
-/// `[V][width]`.
-fn table(sources: &[Source<'_>], rows: usize, width: usize) -> Result<Vec<f32>> {
-    let mut data = zeros("packed", &[sources.len(), rows, width], SMALLER_MODEL)?;
-    let all = sources.iter().flat_map(|source| source.w.rows());
-    for (target, row) in data.chunks_exact_mut(width).zip(all) {
-        target.iter_mut().zip(row).for_each(|(to, from)| *to = *from);
-    }
-    Ok(data)
-}
-
-fn store(data: Vec<f32>, storage: Storage) -> Result<PackedBuffer> {
-    match storage {
-        Storage::F32 => Ok(PackedBuffer::F32(data)),
-        Storage::F16 => {
-            let halves: Vec<_> = data.iter().map(|&w| half::f16::from_f32(w)).collect();
-            match data.iter().zip(&halves).find(|(w, half)| w.is_finite() && half.is_infinite()) {
-                Some((w, _)) => Err(Error::new(
-                    ErrorKind::Weights,
-                    format!("expected at most 65504 in magnitude for 16-bit floats, got {w}; use 32-bit floats"),
-                )),
-                None => Ok(PackedBuffer::F16(halves)),
+/// What goes into direction `direction` of `buffer`. The weights have been checked.
+fn content(model: &Model, buffer: &Buffer, direction: usize) -> Content {
+    let whole = |layer: usize, rows: usize, w, bias| Content { layer, w, bias, peepholes: None, rows: 0..rows };
+    let cell = |layer: usize, stacked: usize| {
+        let (stack, cell) = (stack(model, layer), stacked * stack(model, layer).directions() + direction);
+        (stack, stack.cell.gates() * stack.hidden_size, move |part| Array::Cell { cell, part })
+    };
+    let input = |layer, stacked| {
+        let (stack, rows, part) = cell(layer, stacked);
+        whole(layer, rows, part(Part::WX), (stack.bias != Bias::None).then(|| part(Part::BX)))
+    };
+    match (buffer.role, &model.layers[layer_of(buffer.role)].kind) {
+        (Role::Table { layer }, LayerKind::Embedding(e)) => whole(layer, e.num_embeddings, Array::Weight, None),
+        (Role::Linear { layer }, LayerKind::Linear(l)) => {
+            whole(layer, l.out_features, Array::Weight, (l.bias != Bias::None).then_some(Array::Bias))
+        }
+        (Role::InputTable { layer }, _) => input(layer, 0),
+        (Role::Input { layer, stacked }, _) => input(layer, stacked),
+        (Role::Hidden { layer, stacked, gate }, _) => {
+            let (stack, _, part) = cell(layer, stacked);
+            let Form::Matrix { gates, units, .. } = buffer.form else {
+                unreachable!("a recurrent product is a matrix")
+            };
+            Content {
+                layer,
+                w: part(Part::WH),
+                bias: (stack.bias == Bias::Two).then(|| part(Part::BH)),
+                peepholes: (stack.peepholes != Peepholes::None).then(|| part(Part::Peepholes)),
+                rows: gate * units..(gate + gates) * units,
             }
         }
+        (Role::Projection { layer, stacked }, _) => {
+            let (stack, _, part) = cell(layer, stacked);
+            whole(layer, stack.state_size(), part(Part::WR), None)
+        }
+        (Role::Table { .. } | Role::Linear { .. }, _) => unreachable!("the layout is of this model"),
     }
 }
 
-/// What goes into `buffer`, direction by direction. The weights have been checked.
-fn sources<'a>(weights: &'a Weights, model: &Model, buffer: &Buffer) -> Vec<Source<'a>> {
-    let cells = |layer: usize, stacked: usize| {
-        let LayerWeights::Recurrent(cells) = &weights.layers[layer] else { unreachable!("checked: recurrent") };
-        let directions = stack(model, layer).directions();
-        cells[stacked * directions..(stacked + 1) * directions].iter()
-    };
-    let input = |cell: &'a CellWeights| Source { w: cell.w_x.view(), bias: cell.b_x.as_ref().map(|b| b.view()) };
-    match buffer.role {
-        Role::Table { layer } => {
-            let LayerWeights::Embedding(table) = &weights.layers[layer] else { unreachable!("checked: embedding") };
-            vec![Source { w: table.view(), bias: None }]
-        }
-        Role::Linear { layer } => {
-            let LayerWeights::Linear { w, b } = &weights.layers[layer] else { unreachable!("checked: linear") };
-            vec![Source { w: w.view(), bias: b.as_ref().map(|b| b.view()) }]
-        }
-        Role::InputTable { layer } => cells(layer, 0).map(input).collect(),
-        Role::Input { layer, stacked } => cells(layer, stacked).map(input).collect(),
-        Role::Hidden { layer, stacked, gate } => {
-            let rows = gate_rows(buffer.form, gate);
-            let hidden = |cell: &'a CellWeights| Source {
-                w: cell.w_h.slice(s![rows.clone(), ..]),
-                bias: cell.b_h.as_ref().map(|b| b.slice(s![rows.clone()])),
-            };
-            cells(layer, stacked).map(hidden).collect()
-        }
-        Role::Projection { layer, stacked } => cells(layer, stacked)
-            .map(|cell| Source { w: cell.w_r.as_ref().expect("checked: projected").view(), bias: None })
-            .collect(),
+/// The layer whose weights a buffer holds.
+fn layer_of(role: Role) -> usize {
+    match role {
+        Role::Table { layer }
+        | Role::Input { layer, .. }
+        | Role::InputTable { layer }
+        | Role::Hidden { layer, .. }
+        | Role::Projection { layer, .. }
+        | Role::Linear { layer } => layer,
     }
-}
-
-/// The rows of `W_h` that gates `gate…` of a buffer are.
-fn gate_rows(form: Form, gate: usize) -> std::ops::Range<usize> {
-    let Form::Matrix { gates, units, .. } = form else { unreachable!("a recurrent product is a matrix") };
-    gate * units..(gate + gates) * units
 }
 
 fn stack(model: &Model, layer: usize) -> &Recurrent {
     let LayerKind::Recurrent(stack) = &model.layers[layer].kind else { unreachable!("the layout is of this model") };
     stack
-}
-
-/// Whether every tensor is there with the model's shape. The readers of files say more about what they read; this
-/// keeps weights that were put together by hand from anything worse than an error.
-fn check(weights: &Weights, model: &Model) -> Result<()> {
-    if weights.layers.len() != model.layers.len() {
-        return Err(Error::new(
-            ErrorKind::Weights,
-            format!("weights: expected {} layers, got {}", model.layers.len(), weights.layers.len()),
-        ));
-    }
-    for (index, (layer, weights)) in model.layers.iter().zip(&weights.layers).enumerate() {
-        let fits = match (&layer.kind, weights) {
-            (LayerKind::Embedding(e), LayerWeights::Embedding(table)) => {
-                same("table", &[e.num_embeddings, e.embedding_dim], Some(table.shape()))
-            }
-            (LayerKind::Linear(l), LayerWeights::Linear { w, b }) => {
-                same("w", &[l.out_features, l.in_features], Some(w.shape())).and_then(|()| {
-                    let expected = [l.out_features];
-                    same_if(l.bias != Bias::None, "b", &expected, b.as_ref().map(|b| b.shape()))
-                })
-            }
-            (LayerKind::Recurrent(r), LayerWeights::Recurrent(cells)) => check_cells(r, cells),
-            (kind, LayerWeights::None) if kind.parameters() == 0 => Ok(()),
-            _ => Err(Error::new(ErrorKind::Weights, "expected this layer's weights, got another layer's")),
-        };
-        fits.map_err(|e| e.at(format!("weights of layer {index} {}", layer.kind.name())))?;
-    }
-    Ok(())
-}
-
-fn check_cells(stack: &Recurrent, cells: &[CellWeights]) -> Result<()> {
-    let directions = stack.directions();
-    if cells.len() != stack.num_layers * directions {
-        return Err(Error::new(
-            ErrorKind::Weights,
-            format!("expected {} cells (layers × directions), got {}", stack.num_layers * directions, cells.len()),
-        ));
-    }
-    let rows = stack.cell.gates() * stack.hidden_size;
-    for (index, cell) in cells.iter().enumerate() {
-        let input = stack.layer_input(index / directions).len();
-        let projection = [stack.proj_size.unwrap_or(0), stack.hidden_size];
-        same("w_x", &[rows, input], Some(cell.w_x.shape()))
-            .and_then(|()| same("w_h", &[rows, stack.state_size()], Some(cell.w_h.shape())))
-            .and_then(|()| same_if(stack.bias != Bias::None, "b_x", &[rows], cell.b_x.as_ref().map(|b| b.shape())))
-            .and_then(|()| same_if(stack.bias == Bias::Two, "b_h", &[rows], cell.b_h.as_ref().map(|b| b.shape())))
-            .and_then(|()| {
-                let w_r = cell.w_r.as_ref().map(|w| w.shape());
-                same_if(stack.proj_size.is_some(), "w_r", &projection, w_r)
-            })
-            .map_err(|e| e.at(format!("cell {index}")))?;
-    }
-    Ok(())
-}
-
-/// `same` where there should be a tensor; that there is none elsewhere.
-fn same_if(wanted: bool, name: &str, expected: &[usize], got: Option<&[usize]>) -> Result<()> {
-    match got {
-        Some(got) if !wanted => Err(Error::new(ErrorKind::Weights, format!("{name}: expected none, got {got:?}"))),
-        None if !wanted => Ok(()),
-        _ => same(name, expected, got),
-    }
-}
-
-fn same(name: &str, expected: &[usize], got: Option<&[usize]>) -> Result<()> {
-    if got == Some(expected) {
-        return Ok(());
-    }
-    let got = got.map_or("none".into(), |got| format!("{got:?}"));
-    Err(Error::new(ErrorKind::Weights, format!("{name}: expected {expected:?}, got {got}")))
 }
 
 #[cfg(test)]

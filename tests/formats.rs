@@ -6,6 +6,8 @@ mod support;
 mod elements;
 #[path = "formats/files.rs"]
 mod files;
+#[path = "formats/options.rs"]
+mod options;
 #[path = "formats/refused.rs"]
 mod refused;
 
@@ -14,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 use gatewave::weights::{Tensor, Tensors, description, open, safetensors, save};
 use gatewave::{
-    Activation, Axes, Bias, Cell, Embedding, ErrorKind, Gru, LayerKind, Linear, Lstm, Model, OneHot, Reset, Result,
-    Rnn, Select, Weights,
+    Activation, Axes, Bias, Cell, Embedding, ErrorKind, Gru, LayerKind, Linear, Lstm, Model, OneHot, Precision, Reset,
+    Result, Rnn, Select, Weights,
 };
 use half::{bf16, f16};
 use serde_json::{Value, json};
@@ -84,7 +86,7 @@ fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-/// Every variant that a description has a word for.
+/// Models that say everything that a description has a word for.
 fn models() -> Vec<Model> {
     let mut models = vec![
         Model::new()
@@ -104,6 +106,7 @@ fn models() -> Vec<Model> {
     models.extend(
         Activation::ALL.map(|activation| Model::new().named_layer("fc.", Linear::new(2, 3).activation(activation))),
     );
+    models.extend(options::models());
     models
 }
 
@@ -192,11 +195,14 @@ fn a_scalar_and_an_empty_tensor_are_read() {
 #[test]
 fn tensors_and_description_survive_a_round_trip() {
     let tensors = lstm_tensors();
-    let bytes = safetensors::to_bytes(&tensors, Some("{\"gatewave\": 1}")).unwrap();
+    let bytes = safetensors::to_bytes(&tensors, Some("{\"gatewave\": 1}"), Precision::F32).unwrap();
     let read = safetensors::read_bytes(&bytes).unwrap();
     assert_eq!(read.tensors, tensors);
     assert_eq!(read.description.as_deref(), Some("{\"gatewave\": 1}"));
-    assert_eq!(safetensors::read_bytes(&safetensors::to_bytes(&tensors, None).unwrap()).unwrap().description, None);
+    assert_eq!(
+        safetensors::read_bytes(&safetensors::to_bytes(&tensors, None, Precision::F32).unwrap()).unwrap().description,
+        None
+    );
 }
 
 #[test]

@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("call", &["model"]),
     ("summary", &["model", "cell"]),
     ("weights", &["model", "cell"]),
+    ("named", &["model", "call", "weights"]),
     ("oracle", &["model", "weights", "cell", "call"]),
     ("kernel", &["cell"]),
     ("layout", &["model", "kernel", "cell"]),
@@ -25,8 +26,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
-            "cell", "model", "call", "summary", "weights", "oracle", "kernel", "layout", "pack", "plan", "feed", "cpu",
-            "gpu",
+            "cell", "model", "call", "named", "summary", "weights", "oracle", "kernel", "layout", "pack", "plan",
+            "feed", "cpu", "gpu",
         ],
     ),
     ("conformance", &["oracle", "model", "weights", "cell", "call", "kernel"]),

@@ -7,17 +7,12 @@ use std::fmt::Display;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 
-use bytemuck::{Pod, Zeroable};
+use bytemuck::Zeroable;
 
 use crate::error::{Result, SMALLER_CALL, SMALLER_MODEL, affordable, zeros};
 use crate::kernel::{Params, Program};
-use crate::pack::PackedBuffer;
+use crate::pack::{Line, PackedBuffer};
 use crate::plan::{Plan, SlotKind, Window};
-
-/// A cache line.
-#[repr(C, align(64))]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-struct Line([f32; 16]);
 
 /// Floats from the start of a cache line on.
 #[derive(Clone, Debug, Default)]
@@ -55,15 +50,10 @@ impl Floats {
     ///
     /// Kind `Limits`, where there is no memory for them.
     pub(super) fn widened(buffer: PackedBuffer) -> Result<Self> {
-        let zeros = |len| Self::try_zeros("weights", len, SMALLER_MODEL);
         match buffer {
-            PackedBuffer::F32(data) => {
-                let mut floats = zeros(data.len())?;
-                floats.copy_from_slice(&data);
-                Ok(floats)
-            }
+            PackedBuffer::F32(lines) => Ok(Self { len: 16 * lines.len(), lines }),
             PackedBuffer::F16(data) => {
-                let mut floats = zeros(data.len())?;
+                let mut floats = Self::try_zeros("weights", data.len(), SMALLER_MODEL)?;
                 half::slice::HalfFloatSliceExt::convert_to_f32_slice(&data[..], &mut floats);
                 Ok(floats)
             }

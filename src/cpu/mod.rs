@@ -5,6 +5,7 @@
 
 mod buffers;
 mod cells;
+mod functions;
 mod math;
 mod product;
 mod project;
@@ -20,7 +21,9 @@ use pulp::Arch;
 
 use crate::error::{Error, ErrorKind, Result, SMALLER_CALL, zeros};
 use crate::kernel::{Kernel, Params, Program};
+#[cfg(any(test, feature = "gpu"))]
 use crate::pack::Packed;
+use crate::pack::PackedBuffer;
 use crate::plan::{Dispatch, FeedData, Plan, SlotId, Write};
 use buffers::{Bound, Buffer, Buffers, Floats, elems};
 
@@ -41,9 +44,26 @@ impl Cpu {
     /// # Errors
     ///
     /// Kind `Limits`, where there is no memory for them.
+    #[cfg(any(test, feature = "gpu"))]
     pub(crate) fn new(packed: Packed) -> Result<Self> {
-        let weights = packed.buffers.into_iter().map(Floats::widened).collect::<Result<_>>()?;
-        Ok(Self { arch: Arch::new(), weights, kept: Mutex::default() })
+        let mut cpu = Self::empty();
+        packed.buffers.into_iter().try_for_each(|buffer| cpu.add(buffer))?;
+        Ok(cpu)
+    }
+
+    /// An executor without weights yet.
+    pub(crate) fn empty() -> Self {
+        Self { arch: Arch::new(), weights: Vec::new(), kept: Mutex::default() }
+    }
+
+    /// Takes the next buffer of weights. Halves are widened: the values stay rounded.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where there is no memory for it.
+    pub(crate) fn add(&mut self, buffer: PackedBuffer) -> Result<()> {
+        self.weights.push(Floats::widened(buffer)?);
+        Ok(())
     }
 
     /// Runs a checked plan: `feeds[i]` goes to `plan.writes[i]`, and `plan.reads[i]` gives the i-th result.
@@ -135,7 +155,7 @@ impl Cpu {
             Kernel::OneHot => rows::one_hot(bound),
             Kernel::Pick => rows::pick(bound),
             Kernel::Blank => rows::blank(bound),
-            Kernel::Merge => todo!(),
+            Kernel::Merge => rows::merge(bound),
             Kernel::Softmax | Kernel::Activate => rows::activate(self.arch, bound),
         }
     }

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::error::{Error, ErrorKind};
 #[cfg(feature = "gpu")]
 use crate::gpu::{AdapterInfo, AdapterKind, Choice, Gpu, Loaded};
-use crate::pack::Packed;
+use crate::pack::PackedBuffer;
 use crate::plan::tune::Target;
 use crate::plan::{FeedData, Limits, Plan, SlotId};
 
@@ -138,24 +138,30 @@ impl Machine {
         }
     }
 
-    /// The executor, with a model's weights in it.
-    ///
-    /// # Errors
-    ///
-    /// Kind `Limits`, where the weights do not fit the device.
-    pub(super) async fn load(self, packed: Packed) -> Result<Executor> {
+    /// The executor, without weights yet.
+    pub(super) fn executor(self) -> Executor {
         match self {
-            Self::Cpu => Ok(Executor::Cpu(Box::new(Cpu::new(packed)?))),
+            Self::Cpu => Executor::Cpu(Box::new(Cpu::empty())),
             #[cfg(feature = "gpu")]
-            Self::Gpu(gpu) => {
-                let loaded = Box::new(gpu.load(packed).await?);
-                Ok(Executor::Gpu { gpu, loaded })
-            }
+            Self::Gpu(gpu) => Executor::Gpu { gpu, loaded: Box::default() },
         }
     }
 }
 
 impl Executor {
+    /// Takes the next packed buffer of the model's weights.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where it does not fit the device.
+    pub(super) async fn add(&mut self, buffer: PackedBuffer) -> Result<()> {
+        match self {
+            Self::Cpu(cpu) => cpu.add(buffer),
+            #[cfg(feature = "gpu")]
+            Self::Gpu { gpu, loaded } => gpu.add(loaded, buffer).await,
+        }
+    }
+
     /// What `plan` reads, one for each of its reads; `feeds` are what it writes.
     #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU is waited for"))]
     pub(super) async fn run(
@@ -278,19 +284,8 @@ fn no_gpus(name: &str) -> Error {
 }
 
 /// Waits for `future` in this thread.
-#[cfg(feature = "gpu")]
 pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     pollster::block_on(future)
-}
-
-/// Waits for `future` in this thread. Without GPUs there is nothing to wait for.
-#[cfg(not(feature = "gpu"))]
-pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    use std::task::{Context, Poll, Waker};
-    match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => unreachable!("the CPU computes before it returns"),
-    }
 }
 
 #[cfg(all(test, feature = "gpu"))]

@@ -36,8 +36,7 @@ impl Planner {
     ///
     /// Kind `Model`, where the layers do not fit each other; `Device`, where there is no such device.
     pub fn new(model: Model, options: &Options) -> Result<Self> {
-        model.check()?;
-        let layout = Layout::of(&model, options.precision.storage())?;
+        let layout = super::layout(&model, options)?;
         let (machine, device) = executor::block_on(Machine::open(&options.device))?;
         Ok(Self::on(model, layout, &machine, device))
     }

@@ -14,9 +14,12 @@ use super::executor::Machine;
 use super::executor::{self, Executor};
 use super::{Engine, Tile};
 #[cfg(feature = "gpu")]
-use super::{Options, Precision, packed};
+use super::{Options, layout};
 #[cfg(feature = "gpu")]
-use crate::{model::Model, weights::Weights};
+use crate::{
+    model::Model,
+    weights::{Precision, Source, Weights},
+};
 
 /// Slots by name, with what is in them.
 type Slots = Vec<(String, Vec<f32>)>;
@@ -30,8 +33,9 @@ impl Engine {
     #[cfg(feature = "gpu")]
     #[doc(hidden)]
     pub fn on_validator(model: Model, weights: &Weights, precision: Precision) -> Result<Self> {
-        let (layout, packed) = packed(&model, weights, precision)?;
-        executor::block_on(async { Self::on(Machine::validator().await?, model, layout, packed).await })
+        let options = Options::default().precision(precision);
+        let (layout, source) = (layout(&model, &options)?, Source::held(weights, &model)?);
+        executor::block_on(async { Self::on(Machine::validator().await?, model, layout, source, &options).await })
     }
 
     /// An engine on a device that no other engine shares, and so may lose.
@@ -42,8 +46,10 @@ impl Engine {
     #[cfg(feature = "gpu")]
     #[doc(hidden)]
     pub fn alone(model: Model, weights: &Weights, options: Options) -> Result<Self> {
-        let (layout, packed) = packed(&model, weights, options.precision)?;
-        executor::block_on(async { Self::on(Machine::alone(&options.device).await?, model, layout, packed).await })
+        let (layout, source) = (layout(&model, &options)?, Source::held(weights, &model)?);
+        executor::block_on(async {
+            Self::on(Machine::alone(&options.device).await?, model, layout, source, &options).await
+        })
     }
 
     /// The same engine with its plans made for another kind of device: a GPU's tiles on a software adapter.

@@ -5,20 +5,21 @@
 use std::sync::{Arc, Mutex};
 
 use super::bound::Bound;
-use super::device::{Device, lock};
+use super::device::{Device, Wait, lock};
 use super::pipelines::STORAGE_ALIGN;
 use crate::error::{Error, Result};
-use crate::pack::{Packed, PackedBuffer};
+use crate::pack::PackedBuffer;
 use crate::plan::{FeedData, Plan};
 
 /// How many plans of a model keep their buffers when they do not run.
 const IDLE: usize = 4;
 /// Bytes of weights that are staged before the queue gets them.
-const CHUNK: usize = 64 << 20;
+const CHUNK: usize = 16 << 20;
 /// A quiet NaN that no kernel computes.
 const POISON: u32 = 0x7FC0_DEAD;
 
 /// A model's weights on a device, and the buffers of the plans that last ran with them.
+#[derive(Default)]
 pub(crate) struct Loaded {
     /// One buffer for each of `Packed`.
     pub(super) weights: Vec<wgpu::Buffer>,
@@ -27,30 +28,28 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Uploads `packed`.
+    /// Uploads the next buffer.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where a buffer is too large or the device's memory too small.
-    pub(super) async fn new(device: &Device, packed: Packed) -> Result<Self> {
-        let mut weights = Vec::with_capacity(packed.buffers.len());
-        let (count, mut total) = (packed.buffers.len(), 0);
-        for (index, data) in packed.buffers.into_iter().enumerate() {
-            let (name, bytes) = (format!("weights.{index}"), data.bytes());
-            device.fits(&name, bytes.len() as u64).map_err(|e| smaller(e, &data))?;
+    /// Kind `Limits`, where it is too large or the device's memory too small.
+    pub(super) async fn add(&mut self, device: &Device, data: PackedBuffer) -> Result<()> {
+        let (name, bytes) = (format!("weights.{}", self.weights.len()), data.bytes());
+        device.fits(&name, bytes.len() as u64).map_err(|e| smaller(e, &data))?;
+        let make = || storage(&device.device, &name, bytes.len() as u64);
+        let buffer = device.guard(&name, make).await?;
+        for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
             let upload = || {
-                let buffer = storage(&device.device, &name, bytes.len() as u64);
-                for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
-                    device.queue.write_buffer(&buffer, (index * CHUNK) as u64, chunk);
-                    device.queue.submit([]);
-                }
-                buffer
+                device.queue.write_buffer(&buffer, (index * CHUNK) as u64, chunk);
+                device.queue.submit([])
             };
-            weights.push(device.guard(&name, upload).await?);
-            total += bytes.len();
-            log::debug!("{}: uploaded {} of {count} buffers, {total} bytes", device.info.name, index + 1);
+            // What is staged stays until the device has it: one chunk at a time.
+            let submission = device.guard(&name, upload).await?;
+            device.wait(submission, Wait::Aside).await?;
         }
-        Ok(Self { weights, idle: Mutex::default() })
+        self.weights.push(buffer);
+        log::debug!("{}: uploaded {name}, {} bytes", device.info.name, bytes.len());
+        Ok(())
     }
 
     /// The buffers of `plan`, where they are at rest here.
@@ -88,7 +87,7 @@ pub(super) fn storage(device: &wgpu::Device, label: &str, bytes: u64) -> wgpu::B
 
 /// Fills `buffer` with NaNs, so that an element that no kernel writes shows.
 pub(super) fn poison(queue: &wgpu::Queue, buffer: &wgpu::Buffer) {
-    let block = vec![POISON; CHUNK / 16];
+    let block = vec![POISON; CHUNK / 4];
     let block: &[u8] = bytemuck::cast_slice(&block);
     let mut at = 0;
     while at < buffer.size() {

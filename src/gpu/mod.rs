@@ -29,7 +29,7 @@ use device::{Device, Wait};
 use pipelines::Pipelines;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::pack::Packed;
+use crate::pack::{Packed, PackedBuffer};
 use crate::plan::{FeedData, Limits, Plan, SlotId};
 
 /// An open GPU. It serves several models, and several threads at once.
@@ -89,8 +89,21 @@ impl Gpu {
     ///
     /// Kind `Limits`, where they do not fit the device.
     pub(crate) async fn load(&self, packed: Packed) -> Result<Loaded> {
+        let mut loaded = Loaded::default();
+        for buffer in packed.buffers {
+            self.add(&mut loaded, buffer).await?;
+        }
+        Ok(loaded)
+    }
+
+    /// Uploads the next buffer of a model's weights; when this returns, the host may forget it.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub(crate) async fn add(&self, loaded: &mut Loaded, buffer: PackedBuffer) -> Result<()> {
         self.device.check()?;
-        Loaded::new(&self.device, packed).await
+        loaded.add(&self.device, buffer).await
     }
 
     /// Runs `plan` with `feeds[i]` for `plan.writes[i]`. The future sleeps while the device computes.

@@ -1,10 +1,13 @@
 //! The interface of a model that brings its own names: which named tensor is which input or output, and how its axes
 //! stand. A model from PyTorch has none (`x`, `lengths`, `output`, `h_n` …); one from ONNX has its graph's.
 //!
-//! Plain data; `call::named` turns tensors by these names into a call and its results into tensors.
+//! Plain data; `named` turns tensors by these names into a call and its results into tensors.
 
-use super::Model;
+use super::flow::Flow;
 use super::layers::LayerKind;
+use super::recurrent::{Bias, Recurrent};
+use super::{Axes, Model};
+use crate::cell::Peepholes;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a caller gives and gets, by name.
@@ -121,50 +124,233 @@ pub enum OutputValue {
 }
 
 impl Interface {
+    /// The names and axes of a model that brings none of its own: PyTorch's.
+    ///
+    /// In: `x` or `ids` `[B, T, I]` or `[B, T]` (`[T, B, …]` where the model is time-major), `lengths` `[B]`, `mask`
+    /// `[B, T]`, and for each recurrent stack `h_0` and an LSTM's `c_0` `[L·D, B, …]`. Out: `output`, `h_n`, `c_n`. The
+    /// second stack's states end in `.1`, the third's in `.2`, and so on.
+    pub fn standard(model: &Model) -> Self {
+        let states = || vec![Dim::Layers, Dim::Batch, Dim::Features];
+        let port = |name: &str, value, axes| InputPort { name: name.to_owned(), value, axes };
+        let tokens = matches!(model.input(), Ok(Flow::Tokens(_)));
+        let output = model.flows().ok().and_then(|flows| flows.last().copied());
+        let mut inputs: Vec<_> =
+            ["x", "ids"].map(|name| port(name, InputValue::Sequence, model.axes_of(tokens))).into();
+        inputs.push(port("lengths", InputValue::Lengths, vec![Dim::Batch]));
+        inputs.push(port("mask", InputValue::Mask, vec![Dim::Batch, Dim::Time]));
+        let axes =
+            if matches!(output, Some(Flow::Rows(_))) { vec![Dim::Batch, Dim::Features] } else { model.axes_of(false) };
+        let mut outputs = vec![OutputPort { name: "output".into(), value: OutputValue::Output, axes }];
+        for (index, stack) in model.stacks().enumerate() {
+            for (state, before, after) in [(State::Hidden, "h_0", "h_n"), (State::Cell, "c_0", "c_n")] {
+                if !state.is_of(stack) {
+                    continue;
+                }
+                let name = |name: &str| if index == 0 { name.to_owned() } else { format!("{name}.{index}") };
+                inputs.push(port(&name(before), InputValue::State { stack: index, state, first: 0 }, states()));
+                let value = OutputValue::States { state, stacks: vec![index] };
+                outputs.push(OutputPort { name: name(after), value, axes: states() });
+            }
+        }
+        Self { inputs, outputs }
+    }
+
     /// Whether the caller supplies weights.
     pub fn takes_weights(&self) -> bool {
         self.inputs.iter().any(|port| matches!(port.value, InputValue::Weights { .. }))
     }
 
+    /// Whether the caller supplies weights of layer `layer`.
+    pub fn supplies(&self, layer: usize) -> bool {
+        self.inputs.iter().any(|port| matches!(port.value, InputValue::Weights { layer: l, .. } if l == layer))
+    }
+
     /// Whether the ports fit `model`.
     pub(super) fn check(&self, model: &Model) -> Result<()> {
-        let stacks = model.stacks().count();
-        let wrong = |name: &str, text: String| Err(Error::new(ErrorKind::Model, format!("{name}: {text}")));
+        let stacks: Vec<_> = model.stacks().collect();
         if !self.inputs.iter().any(|port| port.value == InputValue::Sequence) {
-            return wrong("inputs", "expected a sequence among them, got none".into());
+            return Err(wrong("inputs: expected a sequence among them, got none"));
         }
-        for InputPort { name, value, axes } in &self.inputs {
-            match value {
-                InputValue::State { stack, .. } if *stack >= stacks => {
-                    return wrong(name, format!("stack: expected less than {stacks}, got {stack}"));
-                }
-                InputValue::Weights { layer, .. }
-                    if !matches!(model.layers.get(*layer).map(|l| &l.kind), Some(LayerKind::Recurrent(_))) =>
-                {
-                    return wrong(name, format!("layer: expected a recurrent one, got {layer}"));
-                }
-                _ => once_each(name, axes)?,
+        for (index, port) in self.inputs.iter().enumerate() {
+            let others = self.inputs[..index].iter();
+            let state = |value| matches!(value, InputValue::State { .. });
+            if others.clone().any(|other| other.name == port.name && !(state(other.value) && state(port.value))) {
+                return Err(wrong(format!("{}: expected a name of its own, got another input's", port.name)));
             }
+            if others.clone().any(|other| other.value == port.value && port.value != InputValue::Sequence) {
+                return Err(wrong(format!("{}: expected what no other input is, got {:?}", port.name, port.value)));
+            }
+            port.check(model, &stacks).map_err(|e| e.at(&port.name))?;
         }
-        for OutputPort { name, value, axes } in &self.outputs {
-            if let OutputValue::States { stacks: used, .. } = value
-                && let Some(stack) = used.iter().find(|&&stack| stack >= stacks)
-            {
-                return wrong(name, format!("stacks: expected less than {stacks}, got {stack}"));
+        for (index, port) in self.outputs.iter().enumerate() {
+            if self.outputs[..index].iter().any(|other| other.name == port.name) {
+                return Err(wrong(format!("{}: expected a name of its own, got another output's", port.name)));
             }
-            once_each(name, axes)?;
+            port.check(model, &stacks).map_err(|e| e.at(&port.name))?;
         }
         Ok(())
     }
 }
 
-/// Whether no axis but those of length 1 stands twice.
-fn once_each(name: &str, axes: &[Dim]) -> Result<()> {
-    let twice = axes.iter().enumerate().find(|&(i, dim)| *dim != Dim::One && axes[..i].contains(dim));
-    match twice {
-        None => Ok(()),
-        Some((_, dim)) => {
-            Err(Error::new(ErrorKind::Model, format!("{name}: expected each axis once, got {dim:?} twice")))
+impl State {
+    /// Whether the cell of `stack` has it.
+    pub(crate) fn is_of(self, stack: &Recurrent) -> bool {
+        self == Self::Hidden || stack.cell.states() > 1
+    }
+
+    /// The length of it in `stack`.
+    pub(crate) fn size(self, stack: &Recurrent) -> usize {
+        match self {
+            Self::Hidden => stack.state_size(),
+            Self::Cell => stack.hidden_size,
         }
     }
+
+    fn check(self, stacks: &[&Recurrent], stack: usize) -> Result<()> {
+        match stacks.get(stack) {
+            None => Err(wrong(format!("stack: expected less than {}, got {stack}", stacks.len()))),
+            Some(stack) if !self.is_of(stack) => Err(wrong(format!(
+                "expected a state of the stack, got the cell state, which no {} has",
+                stack.cell.name()
+            ))),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+impl InputPort {
+    fn check(&self, model: &Model, stacks: &[&Recurrent]) -> Result<()> {
+        let (axes, long) = (&self.axes, |dim, size: usize| (dim, size != 1));
+        match self.value {
+            InputValue::Sequence => {
+                let features = match model.input()? {
+                    Flow::Steps(features) | Flow::Rows(features) => Some(long(Dim::Features, features.len())),
+                    Flow::Tokens(_) => None,
+                };
+                fit(axes, [(Dim::Time, false), (Dim::Batch, false)].into_iter().chain(features))
+            }
+            InputValue::Lengths => fit(axes, [(Dim::Batch, false)]),
+            InputValue::Mask => fit(axes, [(Dim::Batch, false), (Dim::Time, false)]),
+            InputValue::State { stack, state, first } => {
+                state.check(stacks, stack)?;
+                let rows = stacks[stack].num_layers.saturating_mul(stacks[stack].directions());
+                let last = first.saturating_add(rows);
+                fit(
+                    axes,
+                    [long(Dim::Layers, last), (Dim::Batch, false), long(Dim::Features, state.size(stacks[stack]))],
+                )
+            }
+            InputValue::Weights { layer, part } => part.check(model, layer),
+        }
+    }
+}
+
+impl WeightPart {
+    fn check(self, model: &Model, layer: usize) -> Result<()> {
+        let Some(LayerKind::Recurrent(stack)) = model.layers.get(layer).map(|layer| &layer.kind) else {
+            return Err(wrong(format!("layer: expected a recurrent one, got {layer}")));
+        };
+        if stack.num_layers != 1 || stack.proj_size.is_some() {
+            return Err(wrong(format!(
+                "layer {layer}: expected one without a projection or layers in it, as ONNX has them"
+            )));
+        }
+        match self {
+            Self::Bias if stack.bias != Bias::Two => {
+                Err(wrong(format!("layer {layer}: expected one with two biases, which ONNX' B has")))
+            }
+            Self::Peepholes if stack.peepholes == Peepholes::None => {
+                Err(wrong(format!("layer {layer}: expected one with peepholes")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The shape that ONNX gives it in `stack`, the first axis being the directions.
+    pub(crate) fn shape(self, stack: &Recurrent) -> Vec<usize> {
+        let (directions, hidden) = (stack.directions(), stack.hidden_size);
+        let rows = stack.cell.gates() * hidden;
+        match self {
+            Self::Input => vec![directions, rows, stack.input_size],
+            Self::Recurrent => vec![directions, rows, hidden],
+            Self::Bias => vec![directions, 2 * rows],
+            Self::Peepholes => vec![directions, 3 * hidden],
+        }
+    }
+}
+
+impl OutputPort {
+    fn check(&self, model: &Model, stacks: &[&Recurrent]) -> Result<()> {
+        let flow = model.flows()?.last().copied();
+        let (time, features) = match flow {
+            Some(Flow::Steps(features)) => (Some((Dim::Time, false)), features),
+            Some(Flow::Rows(features)) => (None, features),
+            Some(Flow::Tokens(_)) | None => return Err(wrong("expected layers that give features, got none")),
+        };
+        let steps = time.into_iter().chain([(Dim::Batch, false)]);
+        let long = |dim, size: usize| (dim, size != 1);
+        match &self.value {
+            // Without directions of their own, the features are those of all of them.
+            OutputValue::Output if self.axes.contains(&Dim::Directions) => {
+                fit(&self.axes, steps.chain([(Dim::Directions, true), long(Dim::Features, features.size)]))
+            }
+            OutputValue::Output => fit(&self.axes, steps.chain([long(Dim::Features, features.len())])),
+            OutputValue::Direction(direction) if *direction >= features.parts => {
+                Err(wrong(format!("direction: expected less than {}, got {direction}", features.parts)))
+            }
+            OutputValue::Direction(_) => fit(&self.axes, steps.chain([long(Dim::Features, features.size)])),
+            OutputValue::States { state, stacks: used } => {
+                let Some(&first) = used.first() else { return Err(wrong("stacks: expected at least one, got none")) };
+                for &stack in used {
+                    state.check(stacks, stack)?;
+                    let (wanted, got) = (state.size(stacks[first]), state.size(stacks[stack]));
+                    if wanted != got {
+                        return Err(wrong(format!("stacks: expected states of one size, got {wanted} and {got}")));
+                    }
+                }
+                let rows =
+                    used.iter().map(|&stack| stacks[stack].num_layers.saturating_mul(stacks[stack].directions()));
+                let rows = rows.fold(0, usize::saturating_add);
+                let size = state.size(stacks[first]);
+                fit(&self.axes, [long(Dim::Layers, rows), (Dim::Batch, false), long(Dim::Features, size)])
+            }
+        }
+    }
+}
+
+impl Model {
+    /// The axes of its sequences: of tokens, or of features.
+    pub(crate) fn axes_of(&self, tokens: bool) -> Vec<Dim> {
+        let mut axes = match self.axes {
+            Axes::BatchFirst => vec![Dim::Batch, Dim::Time],
+            Axes::TimeMajor => vec![Dim::Time, Dim::Batch],
+        };
+        axes.extend((!tokens).then_some(Dim::Features));
+        axes
+    }
+}
+
+/// Whether `axes` are some of `dims`, each once, and those of length 1: `dims` say of each whether it must be there.
+fn fit(axes: &[Dim], dims: impl IntoIterator<Item = (Dim, bool)>) -> Result<()> {
+    let dims: Vec<_> = dims.into_iter().collect();
+    for (index, axis) in axes.iter().enumerate() {
+        if *axis == Dim::One {
+            continue;
+        }
+        if axes[..index].contains(axis) {
+            return Err(wrong(format!("axes: expected each once, got {axis:?} twice")));
+        }
+        if !dims.iter().any(|(dim, _)| dim == axis) {
+            let dims = dims.iter().map(|(dim, _)| format!("{dim:?}")).collect::<Vec<_>>().join(", ");
+            return Err(wrong(format!("axes: expected some of {dims}, got {axis:?}")));
+        }
+    }
+    match dims.iter().find(|(dim, needed)| *needed && !axes.contains(dim)) {
+        Some((dim, _)) => Err(wrong(format!("axes: expected {dim:?} among them, which is longer than 1"))),
+        None => Ok(()),
+    }
+}
+
+fn wrong(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Model, text)
 }

@@ -1,19 +1,24 @@
 //! `unpack(pack(w)) == w`, what lies in the padding, and what packing refuses.
 
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
 use ndarray::{Array1, Array2, Axis};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::cell::{Activation, Cell};
+use crate::error::ErrorKind;
 use crate::model::{Direction, Embedding, Linear, OneHot, Select};
+use crate::weights::{CellWeights, LayerWeights, Tensor, Tensors};
 
 /// The weights that `packed` holds, read by the formula of each form, one element at a time.
 fn unpack(packed: &Packed, layout: &Layout, model: &Model) -> Weights {
     let mut weights = blank(model);
     for (buffer, data) in layout.buffers.iter().zip(&packed.buffers) {
         let data: Vec<f32> = match data {
-            PackedBuffer::F32(data) => data.clone(),
+            PackedBuffer::F32(data) => bytemuck::cast_slice(data).to_vec(),
             PackedBuffer::F16(data) => data.iter().map(|half| half.to_f32()).collect(),
         };
         assert_eq!(data.len() as u64, buffer.form.elems(), "{}", buffer.name);
@@ -37,6 +42,9 @@ fn unpack(packed: &Packed, layout: &Layout, model: &Model) -> Weights {
                         Role::Hidden { stacked, gate, .. } => {
                             let cell = &mut cells[stacked * directions + d];
                             read(&data, buffer.form, d, gate, &mut cell.w_h, cell.b_h.as_mut());
+                            if let Some(peepholes) = &mut cell.peepholes {
+                                read_peepholes(&data, buffer.form, d, peepholes);
+                            }
                         }
                         Role::Projection { stacked, .. } => {
                             let cell = &mut cells[stacked * directions + d];
@@ -52,24 +60,10 @@ fn unpack(packed: &Packed, layout: &Layout, model: &Model) -> Weights {
     weights
 }
 
-fn layer_of(role: Role) -> usize {
-    match role {
-        Role::Table { layer }
-        | Role::Input { layer, .. }
-        | Role::InputTable { layer }
-        | Role::Hidden { layer, .. }
-        | Role::Projection { layer, .. }
-        | Role::Linear { layer } => layer,
-    }
-}
-
 /// Reads direction `d` of a matrix into the rows of gates `first…` of `w` and `b`.
 fn read(data: &[f32], form: Form, d: usize, first: usize, w: &mut Array2<f32>, b: Option<&mut Array1<f32>>) {
-    let Form::Matrix { panels, source, gates, units, .. } = form else { panic!("a matrix") };
-    let at = |n: usize, k: usize| {
-        let (gate, unit) = (n / units - first, n % units);
-        data[((((d * panels + unit / 16) * (depth(source) + 1) + k) * gates) + gate) * 16 + unit % 16]
-    };
+    let Form::Matrix { source, gates, units, .. } = form else { panic!("a matrix") };
+    let at = |n: usize, k: usize| data[place(form, d, k, n / units - first, n % units)];
     let mine = |n: usize| (first..first + gates).contains(&(n / units));
     for ((n, feature), w) in w.indexed_iter_mut().filter(|((n, _), _)| mine(*n)) {
         let (part, within) = (feature / source.size, feature % source.size);
@@ -77,6 +71,21 @@ fn read(data: &[f32], form: Form, d: usize, first: usize, w: &mut Array2<f32>, b
     }
     for (n, b) in b.into_iter().flatten().enumerate().filter(|(n, _)| mine(*n)) {
         *b = at(n, depth(source));
+    }
+}
+
+/// Where a matrix has row `k` of the depth, for a unit of a gate.
+fn place(form: Form, d: usize, k: usize, gate: usize, unit: usize) -> usize {
+    let Form::Matrix { panels, source, gates, extra, .. } = form else { panic!("a matrix") };
+    ((((d * panels + unit / 16) * (depth(source) + 1 + extra) + k) * gates) + gate) * 16 + unit % 16
+}
+
+/// Reads the row after the bias: gates input, forget, cell (which has none), output.
+fn read_peepholes(data: &[f32], form: Form, d: usize, peepholes: &mut Array2<f32>) {
+    let Form::Matrix { source, extra: 1, .. } = form else { panic!("a matrix with peepholes") };
+    for ((index, unit), p) in peepholes.indexed_iter_mut() {
+        *p = data[place(form, d, depth(source) + 1, [0, 1, 3][index], unit)];
+        assert_eq!(data[place(form, d, depth(source) + 1, 2, unit)], 0.0, "gate cell sees no state");
     }
 }
 
@@ -112,7 +121,7 @@ fn blank(model: &Model) -> Weights {
                 w_h: Array2::zeros((rows, r.state_size())),
                 b_x: (r.bias != Bias::None).then(|| Array1::zeros(rows)),
                 b_h: (r.bias == Bias::Two).then(|| Array1::zeros(rows)),
-                peepholes: None,
+                peepholes: (r.peepholes != Peepholes::None).then(|| Array2::zeros((3, r.hidden_size))),
                 w_r: r.proj_size.map(|p| Array2::zeros((p, r.hidden_size))),
             };
             LayerWeights::Recurrent((0..r.num_layers * r.directions()).map(cell).collect())
@@ -134,7 +143,8 @@ fn random(model: &Model) -> Weights {
             LayerWeights::Linear { w, b } => w.iter_mut().chain(b.iter_mut().flatten()).for_each(&mut fill),
             LayerWeights::Recurrent(cells) => {
                 for cell in cells {
-                    let matrices = [Some(&mut cell.w_x), Some(&mut cell.w_h), cell.w_r.as_mut()];
+                    let matrices =
+                        [Some(&mut cell.w_x), Some(&mut cell.w_h), cell.w_r.as_mut(), cell.peepholes.as_mut()];
                     matrices.into_iter().flatten().flatten().for_each(&mut fill);
                     let biases = [cell.b_x.as_mut(), cell.b_h.as_mut()];
                     biases.into_iter().flatten().flatten().for_each(&mut fill);
@@ -148,6 +158,16 @@ fn random(model: &Model) -> Weights {
     weights
 }
 
+fn directions(form: Form) -> usize {
+    let (Form::Matrix { directions, .. } | Form::Table { directions, .. }) = form;
+    directions
+}
+
+fn floats(buffer: &PackedBuffer) -> &[f32] {
+    let PackedBuffer::F32(data) = buffer else { panic!("packed in f32") };
+    bytemuck::cast_slice(data)
+}
+
 /// Every cell, direction, bias and depth there is, at sizes on both sides of a panel's edge.
 fn models() -> Vec<Model> {
     let mut models = Vec::new();
@@ -155,13 +175,19 @@ fn models() -> Vec<Model> {
         for (hidden, layers) in [(3, 1), (16, 2), (17, 3)] {
             for direction in [Direction::Forward, Direction::Both] {
                 for bias in [Bias::None, Bias::One, Bias::Two] {
-                    for proj in [None, Some(2)] {
-                        if proj.is_some() && cell != Cell::Lstm {
+                    for (proj, peepholes) in [
+                        (None, Peepholes::None),
+                        (Some(2), Peepholes::None),
+                        (None, Peepholes::Diagonal),
+                        (Some(2), Peepholes::Diagonal),
+                    ] {
+                        if (proj.is_some() || peepholes != Peepholes::None) && cell != Cell::Lstm {
                             continue;
                         }
                         let mut stack = Recurrent::new(cell, 5, hidden).num_layers(layers).bias(bias);
                         stack.direction = direction;
                         stack.proj_size = proj;
+                        stack.peepholes = peepholes;
                         let linear = Linear::new(stack.output().len(), 18).activation(Activation::Softmax);
                         let tail =
                             |model: Model| model.layer(stack.clone()).layer(Select::LastStep).layer(linear.clone());
@@ -188,7 +214,7 @@ fn unpacking_what_was_packed_gives_the_weights_back() {
             cases += 1;
         }
     }
-    assert_eq!(cases, (5 + 1) * 3 * 2 * 3 * 3 * 2);
+    assert_eq!(cases, (4 + 3) * 3 * 2 * 3 * 3 * 2);
 }
 
 #[test]
@@ -199,7 +225,8 @@ fn all_padding_is_zero() {
         for layer in &mut ones.layers {
             match layer {
                 LayerWeights::Recurrent(cells) => cells.iter_mut().for_each(|cell| {
-                    let matrices = [Some(&mut cell.w_x), Some(&mut cell.w_h), cell.w_r.as_mut()];
+                    let matrices =
+                        [Some(&mut cell.w_x), Some(&mut cell.w_h), cell.w_r.as_mut(), cell.peepholes.as_mut()];
                     matrices.into_iter().flatten().for_each(|w| w.fill(1.0));
                     [cell.b_x.as_mut(), cell.b_h.as_mut()].into_iter().flatten().for_each(|b| b.fill(1.0));
                 }),
@@ -213,14 +240,22 @@ fn all_padding_is_zero() {
         }
         let packed = pack(&ones, &model, &layout).unwrap();
         for (buffer, data) in layout.buffers.iter().zip(&packed.buffers) {
-            let PackedBuffer::F32(data) = data else { panic!("packed in f32") };
-            let elems: usize = sources(&ones, &model, buffer)
-                .iter()
-                .map(|from| match buffer.role {
-                    Role::InputTable { .. } => from.w.len(),
-                    _ => from.w.len() + from.bias.as_ref().map_or(0, |b| b.len()),
+            let elems: usize = (0..directions(buffer.form))
+                .map(|direction| {
+                    let content = content(&model, buffer, direction);
+                    let rows = content.rows.len();
+                    match (buffer.form, buffer.role) {
+                        // The bias is in every weight.
+                        (Form::Table { .. }, Role::InputTable { layer }) => rows * stack(&model, layer).input_size,
+                        (Form::Table { rows, .. }, _) => rows * 5,
+                        (Form::Matrix { source, units, .. }, _) => {
+                            let bias = content.bias.map_or(0, |_| rows);
+                            rows * source.len() + bias + content.peepholes.map_or(0, |_| 3 * units)
+                        }
+                    }
                 })
                 .sum();
+            let data = floats(data);
             assert_eq!(data.iter().filter(|&&w| w != 0.0).count(), elems, "{}", buffer.name);
         }
     }
@@ -235,7 +270,7 @@ fn the_first_elements_of_a_panel_are_the_first_feature_of_sixteen_units_gate_by_
     cells[0].w_x.indexed_iter_mut().for_each(|((n, i), w)| *w = (100 * i + n) as f32);
     cells[0].b_x.iter_mut().flatten().enumerate().for_each(|(n, b)| *b = -(n as f32));
     let packed = pack(&weights, &model, &layout).unwrap();
-    let PackedBuffer::F32(data) = &packed.buffers[0] else { panic!("packed in f32") };
+    let data = floats(&packed.buffers[0]);
     assert_eq!(data[..3], [0.0, 1.0, 2.0], "gate 0, units 0 to 2");
     assert_eq!(data[16..19], [20.0, 21.0, 22.0], "gate 1: rows 20 on");
     assert_eq!(data[64..67], [100.0, 101.0, 102.0], "feature 1");
@@ -277,4 +312,99 @@ fn weights_of_another_model_are_refused() {
     assert_eq!(refusal(&shorter), "weights: expected 2 layers, got 1");
     let swapped = Weights { layers: random(&model).layers.into_iter().rev().collect() };
     assert_eq!(refusal(&swapped), "weights of layer 0 gru: expected this layer's weights, got another layer's");
+}
+
+#[test]
+fn peepholes_that_do_not_fit_are_refused() {
+    let model = Model::new().layer(crate::model::Lstm::new(3, 4).peepholes());
+    let layout = Layout::of(&model, Storage::F32).unwrap();
+    let mut weights = random(&model);
+    let LayerWeights::Recurrent(cells) = &mut weights.layers[0] else { panic!("an lstm") };
+    cells[0].peepholes = Some(Array2::zeros((4, 3)));
+    let refused = pack(&weights, &model, &layout).unwrap_err();
+    assert_eq!(refused.to_string(), "weights of layer 0 lstm: cell 0: peepholes: expected [3, 4], got [4, 3]");
+    let plain = Model::new().layer(crate::model::Lstm::new(3, 4));
+    let refused = pack(&random(&model), &plain, &layout).unwrap_err();
+    assert_eq!(refused.to_string(), "weights of layer 0 lstm: cell 0: peepholes: expected none, got [3, 4]");
+}
+
+#[test]
+fn weights_in_any_order_of_memory_pack_alike() {
+    let model = Model::new().layer(crate::model::Lstm::new(3, 20).peepholes()).layer(Linear::new(20, 2));
+    let layout = Layout::of(&model, Storage::F32).unwrap();
+    let weights = random(&model);
+    let column_major = |w: &mut Array2<f32>| *w = w.t().as_standard_layout().into_owned().reversed_axes();
+    let mut turned = weights.clone();
+    let LayerWeights::Recurrent(cells) = &mut turned.layers[0] else { panic!("an lstm") };
+    cells.iter_mut().flat_map(|cell| [&mut cell.w_x, &mut cell.w_h]).for_each(column_major);
+    assert!(!cells[0].w_h.is_standard_layout() && turned == weights);
+    assert_eq!(pack(&turned, &model, &layout).unwrap(), pack(&weights, &model, &layout).unwrap());
+}
+
+/// Tensors that are read from `given` in parts, noting what of which is read.
+fn stored(given: &Tensors, read: &Arc<Mutex<Vec<(String, Range<usize>)>>>) -> Tensors {
+    let one = |(name, tensor): (&str, &Tensor)| {
+        let (elements, read, name) = (tensor.read().unwrap().into_owned(), Arc::clone(read), name.to_owned());
+        let part = {
+            let name = name.clone();
+            move |range: Range<usize>| {
+                read.lock().unwrap().push((name.clone(), range.clone()));
+                Ok(elements[range].to_vec())
+            }
+        };
+        (name, Tensor::stored_in_parts(tensor.shape(), part))
+    };
+    given.iter().map(one).collect()
+}
+
+#[test]
+fn stored_tensors_pack_as_weights_do_and_each_is_read_once_and_in_order() {
+    for model in models() {
+        for storage in [Storage::F32, Storage::F16] {
+            let layout = Layout::of(&model, storage).unwrap();
+            let weights = random(&model);
+            let (held, read) = (weights.to_tensors(&model).unwrap(), Arc::default());
+            let tensors = stored(&held, &read);
+            let packing = Packing::new(Source::named(&tensors, &model).unwrap(), &model, &layout);
+            assert!(read.lock().unwrap().is_empty(), "shapes are checked without reading");
+            let buffers: Vec<_> = packing.collect::<Result<_>>().unwrap();
+            assert!(buffers == pack(&weights, &model, &layout).unwrap().buffers, "{storage:?} {model:?}");
+            for (name, tensor) in held.iter() {
+                let read = read.lock().unwrap();
+                let ranges: Vec<_> = read.iter().filter(|(of, _)| of == name).map(|(_, range)| range).collect();
+                let ends = ranges.iter().fold(0, |end, range| if range.start == end { range.end } else { usize::MAX });
+                assert_eq!(ends, tensor.shape().iter().product::<usize>(), "{name}: {ranges:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_large_tensor_is_read_in_parts_and_packs_as_a_whole() {
+    let model = Model::new()
+        .layer(OneHot::new(700))
+        .layer(crate::model::Gru::new(700, 600).cell(Cell::Gru(crate::cell::Reset::Before)));
+    let layout = Layout::of(&model, Storage::F32).unwrap();
+    let weights = Weights::random(&model, 1).unwrap();
+    let read = Arc::default();
+    let tensors = stored(&weights.to_tensors(&model).unwrap(), &read);
+    let packing = Packing::new(Source::named(&tensors, &model).unwrap(), &model, &layout);
+    assert!(packing.collect::<Result<Vec<_>>>().unwrap() == pack(&weights, &model, &layout).unwrap().buffers);
+    let largest = read.lock().unwrap().iter().map(|(_, range)| range.len()).max().unwrap();
+    assert!(largest <= 1 << 20 && read.lock().unwrap().len() > 6, "{largest} elements at once");
+}
+
+#[test]
+fn a_tensor_that_cannot_be_read_is_an_error_with_its_name() {
+    let model = Model::new().layer(Linear::new(2, 2).no_bias());
+    let layout = Layout::of(&model, Storage::F32).unwrap();
+    let refusal = |tensor: Tensor| {
+        let tensors = Tensors::from_iter([("0.weight", tensor)]);
+        let mut packing = Packing::new(Source::named(&tensors, &model).unwrap(), &model, &layout);
+        packing.next().unwrap().unwrap_err().to_string()
+    };
+    let gone = Tensor::stored([2, 2], || Err(crate::error::Error::new(ErrorKind::Io, "the disk is gone")));
+    assert_eq!(refusal(gone), "weights 0.w: 0.weight: the disk is gone");
+    let short = Tensor::stored_in_parts([2, 2], |_| Ok(vec![0.0; 3]));
+    assert_eq!(refusal(short), "weights 0.w: 0.weight: expected the elements of [2, 2], got 3");
 }

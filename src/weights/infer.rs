@@ -6,6 +6,7 @@ use std::fmt::Display;
 
 use super::dialect::{BIAS, Part, WEIGHT, Way, cell_tensor};
 use super::tensors::Tensors;
+use crate::cell::Peepholes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Bias, Direction};
 
@@ -31,6 +32,7 @@ pub(super) struct SeenStack {
     pub(super) bias: Seen<Bias>,
     /// 0: not projected.
     pub(super) proj_size: Seen<usize>,
+    pub(super) peepholes: Seen<Peepholes>,
 }
 
 impl<T> Seen<T> {
@@ -53,9 +55,15 @@ impl Under<'_> {
         }
     }
 
-    /// What the tensors tell of a stack, if it is there.
-    pub(super) fn stack(&self) -> Result<Option<SeenStack>> {
-        let name = |part| cell_tensor(part, 0, Way::Forward);
+    /// What the tensors tell of a stack, if it is there. A stack that goes one way is `said` to go back; nothing in a
+    /// tensor tells a reverse one from one that runs backwards.
+    pub(super) fn stack(&self, said: Option<Direction>) -> Result<Option<SeenStack>> {
+        let (way, other) = match said {
+            Some(Direction::Reverse | Direction::Backwards) => (Way::Reverse, Way::Forward),
+            Some(Direction::Forward | Direction::Both) | None => (Way::Forward, Way::Reverse),
+        };
+        let one_way = said.filter(|&said| said != Direction::Both).unwrap_or(Direction::Forward);
+        let name = |part| cell_tensor(part, 0, way);
         let (Some([_, input_size]), Some([_, state_size])) =
             (self.matrix(&name(Part::WX))?, self.matrix(&name(Part::WH))?)
         else {
@@ -65,17 +73,23 @@ impl Under<'_> {
             Some([rows, columns]) => (columns, rows),
             None => (state_size, Seen::new(0, self.absent(&name(Part::WR)))),
         };
-        let layers = (1..).take_while(|&l| self.has(&cell_tensor(Part::WX, l, Way::Forward))).count() + 1;
+        let layers = (1..).take_while(|&l| self.has(&cell_tensor(Part::WX, l, way))).count() + 1;
         self.no_layer_past(layers)?;
-        let last = cell_tensor(Part::WX, layers - 1, Way::Forward);
-        let direction = self.either(&cell_tensor(Part::WX, 0, Way::Reverse), Direction::Both, Direction::Forward);
+        let last = cell_tensor(Part::WX, layers - 1, way);
         let bias = match (self.has(&name(Part::BX)), self.has(&name(Part::BH))) {
             (false, _) => Seen::new(Bias::None, self.absent(&name(Part::BX))),
             (true, false) => Seen::new(Bias::One, self.absent(&name(Part::BH))),
             (true, true) => Seen::new(Bias::Two, format!("{}{}", self.prefix, name(Part::BH))),
         };
-        let num_layers = Seen::new(layers, format!("the last is {}{last}", self.prefix));
-        Ok(Some(SeenStack { input_size, hidden_size, num_layers, direction, bias, proj_size }))
+        Ok(Some(SeenStack {
+            input_size,
+            hidden_size,
+            num_layers: Seen::new(layers, format!("the last is {}{last}", self.prefix)),
+            direction: self.either(&cell_tensor(Part::WX, 0, other), Direction::Both, one_way),
+            bias,
+            proj_size,
+            peepholes: self.either(&name(Part::Peepholes), Peepholes::Diagonal, Peepholes::None),
+        }))
     }
 
     /// Refuses tensors of a layer past the first gap: a file that lost a layer must not be read as a shallower one.
@@ -92,8 +106,8 @@ impl Under<'_> {
     }
 
     /// Whether the first layer's input product is there and its recurrent product is not.
-    pub(super) fn lacks_only_hidden(&self) -> bool {
-        let there = |part| self.has(&cell_tensor(part, 0, Way::Forward));
+    pub(super) fn lacks_only_hidden(&self, way: Way) -> bool {
+        let there = |part| self.has(&cell_tensor(part, 0, way));
         there(Part::WX) && !there(Part::WH)
     }
 

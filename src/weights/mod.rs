@@ -1,7 +1,8 @@
 //! Weights: named tensors, each shape checked against a `Model`, in canonical gate order.
 //!
-//! Readers turn the bytes of a file into [`Tensors`]; `Weights::from_tensors` turns those into `Weights`.
-//! [`open`] does both, and finds the model's description. Knows models and cells; knows no layout and no device.
+//! Readers turn the bytes of a file into a model and [`Tensors`]; `Weights::from_tensors` turns those into `Weights`.
+//! [`read`] does the first and [`open`] both, whatever the file's format is; [`write`] is the way back. Knows models and
+//! cells; knows no layout and no device.
 
 pub mod description;
 mod dialect;
@@ -10,19 +11,30 @@ mod infer;
 pub mod keras;
 mod keys;
 mod named;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod random;
+mod replace;
 pub mod safetensors;
+mod source;
 pub mod support;
 mod tensors;
 
 use std::fs;
 use std::path::Path;
 
+use half::f16;
 use ndarray::{Array1, Array2};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::Model;
+use crate::model::{InputPort, InputValue, Layer, LayerKind, Model};
 
+pub(crate) use dialect::Part;
+pub(crate) use dialect::from_onnx;
+pub use random::draw_supplied;
+#[doc(hidden)]
+pub use replace::Replacement;
+pub(crate) use source::{Array, Source};
 pub use tensors::{Tensor, Tensors, non_finite};
 
 /// The weights of a model, layer by layer.
@@ -67,22 +79,132 @@ pub struct CellWeights {
     pub peepholes: Option<Array2<f32>>,
 }
 
-/// Reads a model and its weights from a `.safetensors` file.
+/// How weights are stored, in a file or on a device. Inputs, states, sums and outputs are 32-bit floats either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// 16-bit floats: half the memory, and about three decimal digits.
+    F16,
+}
+
+/// The nearest 16-bit float.
 ///
-/// The model is described by the file `description`, or else by the metadata of the file itself.
+/// # Errors
+///
+/// Kind `Weights`, where `x` is finite and too large for one.
+pub(crate) fn narrowed(x: f32) -> Result<f16> {
+    let half = f16::from_f32(x);
+    if x.is_finite() && half.is_infinite() {
+        let text = format!("expected at most 65504 in magnitude for 16-bit floats, got {x}; use 32-bit floats");
+        return Err(Error::new(ErrorKind::Weights, text));
+    }
+    Ok(half)
+}
+
+/// Reads a model and its weights from a file: [`read`], and every element.
+///
+/// # Errors
+///
+/// As [`read`], and what reading the tensors gives; `Weights`, where the caller of the model supplies some.
+pub fn open(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)> {
+    let (model, tensors) = read(path, description)?;
+    let weights = Weights::from_tensors(&model, tensors).map_err(|e| e.at(path.display()))?;
+    Ok((model, weights))
+}
+
+/// Reads a model from a file, and the names and shapes of its tensors. Their elements stay in the file:
+/// [`Engine::from_tensors`](crate::Engine::from_tensors) loads them from there.
+///
+/// The name's ending says what the file is: `.safetensors`, whose model is described by the file `description`, or else
+/// by its own metadata; `.onnx`; `.keras`, `.h5` or `.hdf5`.
+///
+/// Weights that the caller supplies ([`Interface::takes_weights`](crate::Interface::takes_weights)) are among the
+/// tensors by name and shape; to read them is an error.
 ///
 /// # Errors
 ///
 /// Kind `Io` where a file cannot be read, or is of a format that is not read; `Model` where there is no description, or
 /// it is wrong; `Weights` where the file is damaged, or its tensors are not those of the model.
-pub fn open(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)> {
-    #[cfg(feature = "keras")]
-    if has_extension(path, &["keras", "h5", "hdf5"]) {
-        let (model, tensors) = keras::read(path)?;
-        let weights = Weights::from_tensors(&model, tensors).map_err(|e| e.at(path.display()))?;
-        return Ok((model, weights));
+pub fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
+    let format = Format::of(path)?;
+    if let (Some(file), true) = (description, format != Format::Safetensors) {
+        let message = format!("expected no description beside {}, which brings its own", path.display());
+        return Err(Error::new(ErrorKind::Model, message).at(file.display()));
     }
-    check_format(path)?;
+    let (model, mut tensors) = match format {
+        Format::Safetensors => native(path, description),
+        #[cfg(feature = "onnx")]
+        Format::Onnx => onnx::read(path),
+        #[cfg(not(feature = "onnx"))]
+        Format::Onnx => Err(not_built(path, "onnx")),
+        #[cfg(feature = "keras")]
+        Format::Keras => keras::read(path),
+        #[cfg(not(feature = "keras"))]
+        Format::Keras => Err(not_built(path, "keras")),
+    }?;
+    tensors.extend([supplied(&model)]);
+    named::check(&model, &tensors).map_err(|e| e.at(path.display()))?;
+    Ok((model, tensors))
+}
+
+/// Writes a model and its weights to a `.safetensors` file that [`open`] reads, in 32-bit floats.
+///
+/// # Errors
+///
+/// As [`Weights::to_tensors`], and kind `Io` where the file cannot be written.
+pub fn save(path: &Path, model: &Model, weights: &Weights) -> Result<()> {
+    write(path, model, weights.to_tensors(model)?, Precision::F32)
+}
+
+/// Writes a model and those of `tensors` that it needs to a `.safetensors` file that [`read`] reads. Tensors that
+/// are in a file are read one by one; those that the caller of the model supplies are left out.
+///
+/// # Errors
+///
+/// Kind `Model` where the layers do not fit each other; `Weights` where a tensor is missing, of another shape, or holds
+/// an element that is too large for `precision`; `Io` where the file cannot be written; and what reading a tensor gives.
+pub fn write(path: &Path, model: &Model, mut tensors: Tensors, precision: Precision) -> Result<()> {
+    let supplied = supplied(model);
+    tensors.extend([supplied.clone()]);
+    named::check(model, &tensors)?;
+    let needed = named::names(model);
+    tensors.retain(|name| needed.contains(name) && !supplied.contains(name));
+    safetensors::write(path, &tensors, Some(&description::to_json(model)), precision)
+}
+
+/// What a file is, by the ending of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Safetensors,
+    Onnx,
+    Keras,
+}
+
+impl Format {
+    fn of(path: &Path) -> Result<Self> {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        let got = match extension.as_deref() {
+            Some("safetensors") => return Ok(Self::Safetensors),
+            Some("onnx") => return Ok(Self::Onnx),
+            Some("keras" | "h5" | "hdf5") => return Ok(Self::Keras),
+            Some(other) => format!(".{other}"),
+            None => "no extension".into(),
+        };
+        let hint = match extension.as_deref() {
+            Some("pt" | "pth" | "bin" | "ckpt") => {
+                "; in PyTorch, safetensors.torch.save_file(model.state_dict(), \"model.safetensors\") writes one"
+            }
+            _ => "",
+        };
+        let message = format!("expected a .safetensors, .onnx, .keras or .h5 file, got {got}{hint}");
+        Err(Error::new(ErrorKind::Io, message).at(path.display()))
+    }
+}
+
+/// The model of a `.safetensors` file, and its tensors.
+fn native(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
     let contents = safetensors::read(path)?;
     let (json, described_by) = match (description, contents.description) {
         (Some(file), _) => {
@@ -101,38 +223,28 @@ pub fn open(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)>
         }
     };
     let model = description::from_json(&json, &contents.tensors).map_err(|e| e.at(described_by.display()))?;
-    let weights = Weights::from_tensors(&model, contents.tensors).map_err(|e| e.at(path.display()))?;
-    Ok((model, weights))
+    Ok((model, contents.tensors))
 }
 
-/// Writes a model and its weights to a `.safetensors` file that [`open`] reads.
-///
-/// # Errors
-///
-/// As [`Weights::to_tensors`], and kind `Io` where the file cannot be written.
-pub fn save(path: &Path, model: &Model, weights: &Weights) -> Result<()> {
-    safetensors::write(path, &weights.to_tensors(model)?, Some(&description::to_json(model)))
+/// The error for a format whose reader is left out of this build.
+#[cfg(not(all(feature = "keras", feature = "onnx")))]
+fn not_built(path: &Path, feature: &str) -> Error {
+    let message = format!("this format is not read: gatewave was built without the feature `{feature}`");
+    Error::new(ErrorKind::Io, message).at(path.display())
 }
 
-#[cfg(feature = "keras")]
-fn has_extension(path: &Path, extensions: &[&str]) -> bool {
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    extension.is_some_and(|extension| extensions.contains(&extension.as_str()))
-}
-
-fn check_format(path: &Path) -> Result<()> {
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    let got = match extension.as_deref() {
-        Some("safetensors") => return Ok(()),
-        Some(other) => format!(".{other}"),
-        None => "no extension".into(),
-    };
-    let hint = match extension.as_deref() {
-        Some("pt" | "pth" | "bin" | "ckpt") => {
-            "; in PyTorch, safetensors.torch.save_file(model.state_dict(), \"model.safetensors\") writes one"
-        }
-        Some("onnx" | "keras" | "h5" | "hdf5") => "; this format is not read yet",
-        _ => "",
-    };
-    Err(Error::new(ErrorKind::Io, format!("expected a .safetensors file, got {got}{hint}")).at(path.display()))
+/// The tensors that the caller of `model` supplies, which cannot be read before.
+fn supplied(model: &Model) -> Tensors {
+    let mut tensors = Tensors::new();
+    for InputPort { name, value, .. } in model.interface.iter().flat_map(|interface| &interface.inputs) {
+        let &InputValue::Weights { layer, part } = value else { continue };
+        let Some(Layer { kind: LayerKind::Recurrent(stack), weights: prefix }) = model.layers.get(layer) else {
+            continue;
+        };
+        let message = format!("expected weights from the caller, who brings them as {name} with each call");
+        let absent = Tensor::stored(part.shape(stack), move || Err(Error::new(ErrorKind::Weights, message.as_str())));
+        let cut = from_onnx(stack, part, &absent).expect("a tensor of the part's own shape");
+        tensors.extend(cut.into_iter().map(|(local, tensor)| (format!("{prefix}{local}"), tensor)));
+    }
+    tensors
 }

@@ -2,17 +2,17 @@
 //!
 //! The one place where every shape is checked. Knows models and names; knows no file format.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::iter;
 
 use ndarray::{Array1, Array2};
 
-use super::dialect::{BIAS, Part, WEIGHT, Way, cell_tensor};
-use super::tensors::{Entry, Tensor, Tensors, non_finite};
+use super::dialect::{BIAS, Part, WEIGHT, Way, cell_tensor, ways};
+use super::tensors::{Entry, Tensor, Tensors, non_finite_warning};
 use super::{CellWeights, LayerWeights, Weights};
 use crate::cell::{Cell, Peepholes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Bias, Direction, Layer, LayerKind, Model, Recurrent};
+use crate::model::{Bias, Layer, LayerKind, Model, Recurrent};
 
 /// A tensor that a layer needs.
 pub(super) struct Needed {
@@ -58,13 +58,9 @@ fn needed_by_cell(stack: &Recurrent, stacked: usize, way: Way) -> impl Iterator<
 }
 
 /// The cells of a stack: layer-major, forward before reverse.
-fn cells(stack: &Recurrent) -> impl Iterator<Item = (usize, Way)> + use<> {
-    let ways: &[Way] = match stack.direction {
-        Direction::Forward => &[Way::Forward],
-        Direction::Reverse | Direction::Backwards => &[Way::Reverse],
-        Direction::Both => &[Way::Forward, Way::Reverse],
-    };
-    (0..stack.num_layers).flat_map(|stacked| ways.iter().map(move |&way| (stacked, way)))
+pub(super) fn cells(stack: &Recurrent) -> impl Iterator<Item = (usize, Way)> + use<> {
+    let ways = ways(stack.direction);
+    (0..stack.num_layers).flat_map(move |stacked| ways.iter().map(move |&way| (stacked, way)))
 }
 
 impl Weights {
@@ -78,32 +74,31 @@ impl Weights {
     /// Kind `Model` where the layers do not fit each other, `Weights` where a tensor is missing, of another shape than
     /// the model's sizes ask for, or of a type that is not read.
     pub fn from_tensors(model: &Model, mut tensors: Tensors) -> Result<Self> {
-        model.check()?;
-        check_all(model, &tensors)?;
-        for warning in non_finite(&tensors) {
-            log::warn!("{warning}");
-        }
+        check(model, &tensors)?;
+        warn_of_unused(model, &tensors);
         let mut uses: HashMap<String, usize> = HashMap::new();
         for layer in &model.layers {
             for Needed { local, .. } in needed(&layer.kind) {
                 *uses.entry(layer.weights.clone() + &local).or_default() += 1;
             }
         }
-        let layers = model.layers.iter().map(|layer| {
+        let layers = model.layers.iter().enumerate().map(|(index, layer)| {
             let own = needed(&layer.kind).map(|Needed { local, .. }| {
                 let name = layer.weights.clone() + &local;
                 let uses = uses.get_mut(&name).expect("every needed name was counted");
                 *uses -= 1;
                 let tensor = if *uses > 0 { tensors.get(&name).cloned() } else { take(&mut tensors, &name) };
-                tensor.expect("every needed tensor was checked").into_parts().map_err(|e| e.at(name))
+                let parts = tensor.expect("every needed tensor was checked").into_parts();
+                let (shape, elements) = parts.map_err(|e| e.at(&name).at(place(index, layer)))?;
+                let bad = elements.iter().filter(|x| !x.is_finite()).count();
+                if let Some(warning) = non_finite_warning(&name, bad, elements.len()).filter(|_| *uses == 0) {
+                    log::warn!("{warning}");
+                }
+                Ok((shape, elements))
             });
             Ok(assemble(&layer.kind, own.collect::<Result<_>>()?))
         });
-        let weights = Self { layers: layers.collect::<Result<_>>()? };
-        if let Some(warning) = unused(&tensors) {
-            log::warn!("{warning}");
-        }
-        Ok(weights)
+        Ok(Self { layers: layers.collect::<Result<_>>()? })
     }
 
     /// The tensors of these weights, with PyTorch's names.
@@ -165,10 +160,37 @@ impl LayerWeights {
     }
 }
 
-/// What is left of a file after every layer took its tensors, in words: most often a layer that the description forgot.
-fn unused(left: &Tensors) -> Option<String> {
+/// Whether the layers fit each other, and `tensors` are what they need. Reads no element.
+///
+/// # Errors
+///
+/// As [`Weights::from_tensors`], as far as shapes tell.
+pub(super) fn check(model: &Model, tensors: &Tensors) -> Result<()> {
+    model.check()?;
+    check_all(model, tensors)
+}
+
+/// The names of the tensors that the layers of `model` need.
+pub(super) fn names(model: &Model) -> HashSet<String> {
+    let names = |layer: &Layer| {
+        let prefix = layer.weights.clone();
+        needed(&layer.kind).map(move |Needed { local, .. }| prefix.clone() + &local).collect::<Vec<_>>()
+    };
+    model.layers.iter().flat_map(names).collect()
+}
+
+/// Warns of tensors that no layer of `model` uses.
+pub(super) fn warn_of_unused(model: &Model, tensors: &Tensors) {
+    if let Some(warning) = unused(model, tensors) {
+        log::warn!("{warning}");
+    }
+}
+
+/// The tensors that no layer of `model` takes, in words: most often those of a layer that the description forgot.
+fn unused(model: &Model, tensors: &Tensors) -> Option<String> {
     const FEW: usize = 4;
-    let names: Vec<_> = left.names().collect();
+    let used = names(model);
+    let names: Vec<_> = tensors.names().filter(|&name| !used.contains(name)).collect();
     let few = names.iter().take(FEW).copied().collect::<Vec<_>>().join(", ");
     let more = if names.len() > FEW { ", …" } else { "" };
     (!names.is_empty()).then(|| format!("tensors that no layer of the model uses: {} ({few}{more})", names.len()))
@@ -290,17 +312,19 @@ fn place(index: usize, layer: &Layer) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Linear;
 
     #[test]
     fn tensors_that_no_layer_uses_are_counted_and_a_few_are_named() {
-        let left = |names: &[&str]| -> Tensors {
+        let model = Model::new().named_layer("fc.", Linear::new(1, 1).no_bias());
+        let unused = |names: &[&str]| {
             let tensor = Tensor::new([1], vec![0.0]);
-            names.iter().map(|name| ((*name).to_owned(), tensor.clone())).collect()
+            unused(&model, &names.iter().chain(&["fc.weight"]).map(|&name| (name, tensor.clone())).collect())
         };
-        assert_eq!(unused(&left(&[])), None);
-        let two = unused(&left(&["head.bias", "head.weight"])).unwrap();
+        assert_eq!(unused(&[]), None);
+        let two = unused(&["head.bias", "head.weight"]).unwrap();
         assert_eq!(two, "tensors that no layer of the model uses: 2 (head.bias, head.weight)");
-        let five = unused(&left(&["a", "b", "c", "d", "e"])).unwrap();
+        let five = unused(&["a", "b", "c", "d", "e"]).unwrap();
         assert_eq!(five, "tensors that no layer of the model uses: 5 (a, b, c, d, …)");
     }
 }

@@ -5,9 +5,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
+
+/// Elements of a tensor that are read at once, where it can be read in parts: what loading holds beside the model.
+const PART: usize = 1 << 20;
 
 /// A tensor: its shape, and its elements or the way to read them.
 #[derive(Clone)]
@@ -20,11 +24,15 @@ pub struct Tensor {
 #[derive(Clone)]
 enum Elements {
     Held(Vec<f32>),
-    Stored(Arc<Reader>),
+    Whole(Arc<Reader>),
+    Parts(Arc<PartReader>),
 }
 
 /// Reads the elements of a tensor.
 type Reader = dyn Fn() -> Result<Vec<f32>> + Send + Sync;
+
+/// Reads these elements of a tensor.
+type PartReader = dyn Fn(Range<usize>) -> Result<Vec<f32>> + Send + Sync;
 
 impl Tensor {
     /// A tensor of these elements, in row-major order: as many as the product of `shape`, which is empty for a scalar.
@@ -34,7 +42,15 @@ impl Tensor {
 
     /// A tensor whose elements `read` reads, each time they are asked for: a file keeps what memory need not.
     pub fn stored(shape: impl Into<Vec<usize>>, read: impl Fn() -> Result<Vec<f32>> + Send + Sync + 'static) -> Self {
-        Self { shape: shape.into(), elements: Elements::Stored(Arc::new(read)) }
+        Self { shape: shape.into(), elements: Elements::Whole(Arc::new(read)) }
+    }
+
+    /// A tensor of which `read` reads any range of elements: a large one need never be in memory as a whole.
+    pub fn stored_in_parts(
+        shape: impl Into<Vec<usize>>,
+        read: impl Fn(Range<usize>) -> Result<Vec<f32>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { shape: shape.into(), elements: Elements::Parts(Arc::new(read)) }
     }
 
     /// The length of each axis; empty for a scalar.
@@ -49,16 +65,50 @@ impl Tensor {
     /// Of a stored tensor, what its reader gives: kind `Io` or `Weights`; `Weights`, where it gives another number of
     /// elements than the shape says.
     pub fn read(&self) -> Result<Cow<'_, [f32]>> {
-        let elements = match &self.elements {
-            Elements::Held(elements) => Cow::Borrowed(elements.as_slice()),
-            Elements::Stored(read) => Cow::Owned(read()?),
+        let wanted = self.len();
+        let elements = match (&self.elements, wanted) {
+            (Elements::Held(elements), _) => Cow::Borrowed(elements.as_slice()),
+            (Elements::Whole(read), _) => Cow::Owned(read()?),
+            (Elements::Parts(read), Some(len)) => Cow::Owned(read(0..len)?),
+            (Elements::Parts(_), None) => Cow::Owned(Vec::new()),
         };
-        let wanted = self.shape.iter().try_fold(1_usize, |product, &n| product.checked_mul(n));
-        if wanted == Some(elements.len()) {
-            return Ok(elements);
+        if wanted == Some(elements.len()) { Ok(elements) } else { Err(self.miscounted(elements.len())) }
+    }
+
+    /// Calls `each` with the elements of rows `rows` (of the first axis), part by part and in order: the first row of
+    /// a part, and its elements, which are whole rows.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read), and what `each` gives.
+    pub(super) fn read_rows(
+        &self,
+        rows: Range<usize>,
+        each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let width = self.shape.iter().skip(1).fold(1, |width: usize, &n| width.saturating_mul(n));
+        let (Elements::Parts(read), Some(_)) = (&self.elements, self.len()) else {
+            return each(rows.start, &self.read()?[rows.start * width..rows.end * width]);
+        };
+        let step = (PART / width.max(1)).max(1);
+        for first in rows.clone().step_by(step) {
+            let part = first..rows.end.min(first + step);
+            let elements = read(part.start * width..part.end * width)?;
+            if elements.len() != part.len() * width {
+                return Err(self.miscounted(elements.len()));
+            }
+            each(first, &elements)?;
         }
-        let text = format!("expected the elements of {:?}, got {}", self.shape, elements.len());
-        Err(Error::new(ErrorKind::Weights, text))
+        Ok(())
+    }
+
+    /// How many elements the shape asks for; none where they are more than can be counted.
+    fn len(&self) -> Option<usize> {
+        self.shape.iter().try_fold(1_usize, |product, &n| product.checked_mul(n))
+    }
+
+    fn miscounted(&self, got: usize) -> Error {
+        Error::new(ErrorKind::Weights, format!("expected the elements of {:?}, got {got}", self.shape))
     }
 
     /// The shape and the elements.
@@ -72,7 +122,7 @@ impl Tensor {
             Cow::Owned(elements) => elements,
             Cow::Borrowed(_) => match self.elements {
                 Elements::Held(elements) => elements,
-                Elements::Stored(_) => unreachable!("what is borrowed is held"),
+                Elements::Whole(_) | Elements::Parts(_) => unreachable!("what is borrowed is held"),
             },
         };
         Ok((self.shape, elements))
@@ -94,7 +144,7 @@ impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let held = match &self.elements {
             Elements::Held(elements) => Some(elements),
-            Elements::Stored(_) => None,
+            Elements::Whole(_) | Elements::Parts(_) => None,
         };
         f.debug_struct("Tensor").field("shape", &self.shape).field("held", &held).finish()
     }
@@ -172,6 +222,11 @@ impl Tensors {
         })
     }
 
+    /// Keeps the tensors whose names `keep` keeps.
+    pub(super) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.entries.retain(|name, _| keep(name));
+    }
+
     pub(super) fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries.get(name)
     }
@@ -223,7 +278,21 @@ impl Tensors {
 
 impl<N: Into<String>> FromIterator<(N, Tensor)> for Tensors {
     fn from_iter<I: IntoIterator<Item = (N, Tensor)>>(tensors: I) -> Self {
-        Self { entries: tensors.into_iter().map(|(name, tensor)| (name.into(), Entry::Read(tensor))).collect() }
+        let mut all = Self::new();
+        all.extend(tensors);
+        all
+    }
+}
+
+impl<N: Into<String>> Extend<(N, Tensor)> for Tensors {
+    fn extend<I: IntoIterator<Item = (N, Tensor)>>(&mut self, tensors: I) {
+        self.entries.extend(tensors.into_iter().map(|(name, tensor)| (name.into(), Entry::Read(tensor))));
+    }
+}
+
+impl Extend<Self> for Tensors {
+    fn extend<I: IntoIterator<Item = Self>>(&mut self, all: I) {
+        self.entries.extend(all.into_iter().flat_map(|tensors| tensors.entries));
     }
 }
 
@@ -233,11 +302,15 @@ pub fn non_finite(tensors: &Tensors) -> Vec<String> {
         .iter()
         .filter_map(|(name, tensor)| {
             let elements = tensor.read().ok()?;
-            let bad = elements.iter().filter(|x| !x.is_finite()).count();
-            let verb = if bad == 1 { "is" } else { "are" };
-            (bad > 0).then(|| format!("{name}: {bad} of {} elements {verb} NaN or infinite", elements.len()))
+            non_finite_warning(name, elements.iter().filter(|x| !x.is_finite()).count(), elements.len())
         })
         .collect()
+}
+
+/// The warning of tensor `name`, `bad` of whose `len` elements are NaN or infinite, where there are such.
+pub(super) fn non_finite_warning(name: &str, bad: usize, len: usize) -> Option<String> {
+    let verb = if bad == 1 { "is" } else { "are" };
+    (bad > 0).then(|| format!("{name}: {bad} of {len} elements {verb} NaN or infinite"))
 }
 
 /// Characters that two names share at their beginnings and their ends.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use gatewave::ErrorKind;
-use gatewave::weights::{open, safetensors};
+use gatewave::weights::{open, read, safetensors};
+use gatewave::{ErrorKind, Precision};
 use serde_json::json;
 
 use crate::support::fixtures;
@@ -17,7 +17,7 @@ fn a_file_too_short_for_a_length_is_refused() {
 
 #[test]
 fn a_file_cut_off_in_its_header_is_refused() {
-    let bytes = safetensors::to_bytes(&lstm_tensors(), None).unwrap();
+    let bytes = safetensors::to_bytes(&lstm_tensors(), None, Precision::F32).unwrap();
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap());
     let message = format!("header: expected {length} bytes, got 12; the file is cut off, or is no .safetensors file");
     assert_eq!(read_refusal(&bytes[..20]), weights_error(&message));
@@ -25,14 +25,14 @@ fn a_file_cut_off_in_its_header_is_refused() {
 
 #[test]
 fn a_file_cut_off_in_its_data_is_refused() {
-    let bytes = safetensors::to_bytes(&tensors(&[("w", &[4])]), None).unwrap();
+    let bytes = safetensors::to_bytes(&tensors(&[("w", &[4])]), None, Precision::F32).unwrap();
     let message = "data: expected 16 bytes, got 13; the file is cut off";
     assert_eq!(read_refusal(&bytes[..bytes.len() - 3]), weights_error(message));
 }
 
 #[test]
 fn no_prefix_of_a_file_is_read() {
-    let bytes = safetensors::to_bytes(&lstm_tensors(), Some("{}")).unwrap();
+    let bytes = safetensors::to_bytes(&lstm_tensors(), Some("{}"), Precision::F32).unwrap();
     for length in 0..bytes.len() {
         assert_eq!(read_refusal(&bytes[..length]).0, ErrorKind::Weights, "{length} bytes");
     }
@@ -40,7 +40,7 @@ fn no_prefix_of_a_file_is_read() {
 
 #[test]
 fn bytes_after_the_last_tensor_are_refused() {
-    let mut bytes = safetensors::to_bytes(&tensors(&[("w", &[4])]), None).unwrap();
+    let mut bytes = safetensors::to_bytes(&tensors(&[("w", &[4])]), None, Precision::F32).unwrap();
     bytes.push(0);
     let message = "data: expected 16 bytes, got 17; there are bytes that belong to no tensor";
     assert_eq!(read_refusal(&bytes), weights_error(message));
@@ -105,19 +105,25 @@ fn an_integer_tensor_is_refused_only_where_the_model_needs_it() {
 #[test]
 fn a_format_that_is_not_read_is_refused_by_name() {
     let cases = [
-        ("m.onnx", "m.onnx: expected a .safetensors file, got .onnx; this format is not read yet"),
-        ("m.keras", "m.keras: expected a .safetensors file, got .keras; this format is not read yet"),
-        ("m.h5", "m.h5: expected a .safetensors file, got .h5; this format is not read yet"),
         (
             "m.pt",
-            "m.pt: expected a .safetensors file, got .pt; in PyTorch, \
+            "m.pt: expected a .safetensors, .onnx, .keras or .h5 file, got .pt; in PyTorch, \
              safetensors.torch.save_file(model.state_dict(), \"model.safetensors\") writes one",
         ),
-        ("m", "m: expected a .safetensors file, got no extension"),
+        ("m", "m: expected a .safetensors, .onnx, .keras or .h5 file, got no extension"),
     ];
     for (path, message) in cases {
         let error = open(Path::new(path), None).unwrap_err();
         assert_eq!((error.kind(), error.to_string()), (ErrorKind::Io, message.to_owned()));
+    }
+}
+
+#[test]
+fn a_description_beside_a_file_that_brings_its_own_is_refused() {
+    for name in ["m.onnx", "m.keras", "m.h5", "m.HDF5"] {
+        let error = read(Path::new(name), Some(Path::new("model.json"))).unwrap_err();
+        let message = format!("model.json: expected no description beside {name}, which brings its own");
+        assert_eq!((error.kind(), error.to_string()), model_error(&message));
     }
 }
 

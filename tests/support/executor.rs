@@ -35,7 +35,8 @@ pub fn adapter() -> Device {
 
 /// An engine whose GPU starts every run from NaNs.
 pub fn engine(device: &Device, precision: Precision, model: &Model, weights: &Weights) -> Result<Engine> {
-    let engine = Engine::with_options(model.clone(), weights, Options { device: device.clone(), precision })?;
+    let options = Options::default().device(device.clone()).precision(precision);
+    let engine = Engine::with_options(model.clone(), weights, options)?;
     engine.poison();
     Ok(engine)
 }

@@ -17,10 +17,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     stack: StackArgs,
     /// Sequences of the call
-    #[arg(short, long, value_name = "B")]
+    #[arg(short, long, value_name = "B", allow_negative_numbers = true)]
     batch: usize,
     /// Timesteps of the call
-    #[arg(short = 't', long, value_name = "T")]
+    #[arg(short = 't', long, value_name = "T", allow_negative_numbers = true)]
     steps: usize,
     #[command(flatten)]
     device: DeviceArgs,
@@ -31,14 +31,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
-    let model = match (args.model.open()?, args.stack.work(args.steps, args.batch)) {
+    let model = match (args.model.read()?, args.stack.work(args.steps, args.batch)) {
         (Some((model, _)), None) => model,
         (None, Some(work)) => work.model()?,
         (Some(_), Some(_)) => return Err(one_of("got both").into()),
         (None, None) => return Err(one_of("got neither").into()),
     };
     // Without weights: a plan may be asked for before there is memory for them.
-    let planner = Planner::new(model, &Options { device, precision: args.precision.into() })?;
+    let planner = Planner::new(model, &Options::default().device(device).precision(args.precision.into()))?;
     note_device(planner.device());
     let plan = planner.plan(Shape { time: args.steps, batch: args.batch, mask: Mask::All })?;
     if plan.shape.batch < args.batch {

@@ -3,29 +3,17 @@
 //! Stands outside the road: turns files into named arrays and back, and knows neither what the names mean
 //! nor which model they go to.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use gatewave::{Error, ErrorKind, Result};
+use gatewave::weights::Replacement;
+use gatewave::{Error, ErrorKind, NamedTensors, Result, Values};
 use half::{bf16, f16};
 use ndarray::ArrayD;
 use ndarray_npy::{NpzReader, NpzWriter, ReadDataError, ReadNpyError, ReadNpyExt, ReadableElement, WriteNpyExt};
 use safetensors::tensor::{Dtype, TensorView};
-
-/// An array of a file.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Tensor {
-    /// Any floating type, as f32.
-    Real(ArrayD<f32>),
-    /// Any integer type or booleans.
-    Whole(ArrayD<i64>),
-}
-
-/// The arrays of a file by name. The array of an `.npy` file is named `x`.
-pub(crate) type Tensors = BTreeMap<String, Tensor>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
@@ -49,12 +37,13 @@ fn io_error(path: &Path, what: impl fmt::Display) -> Error {
     Error::new(ErrorKind::Io, format!("{}: {what}", path.display()))
 }
 
-/// The arrays of the file at `path`.
+/// The arrays of the file at `path` by name: any floating type as f32, any integer type and booleans as i64. The array of
+/// an `.npy` file, which has no name, is `unnamed`.
 ///
 /// # Errors
 ///
 /// Kind `Io`, where the file cannot be read, is not what its name says, or holds a type that is not read.
-pub(crate) fn read(path: &Path) -> Result<Tensors> {
+pub(crate) fn read(path: &Path, unnamed: &str) -> Result<NamedTensors> {
     let format = Format::of(path)?;
     let bytes = fs::read(path).map_err(|e| io_error(path, &e))?;
     match format {
@@ -62,21 +51,21 @@ pub(crate) fn read(path: &Path) -> Result<Tensors> {
         Format::Npz => read_npz(path, &bytes),
         Format::Npy => {
             let array = ArrayD::<Scalar>::read_npy(&*bytes).map_err(|e| unread_npy(path, &e))?;
-            Ok(Tensors::from([("x".to_owned(), Tensor::of(&array))]))
+            Ok(NamedTensors::from([(unnamed.to_owned(), values(&array))]))
         }
     }
 }
 
-fn read_safetensors(path: &Path, bytes: &[u8]) -> Result<Tensors> {
+fn read_safetensors(path: &Path, bytes: &[u8]) -> Result<NamedTensors> {
     let file = safetensors::SafeTensors::deserialize(bytes)
         .map_err(|e| io_error(path, format_args!("{e}; is this a whole .safetensors file?")))?;
-    let mut tensors = Tensors::new();
+    let mut tensors = NamedTensors::new();
     for (name, view) in file.iter() {
         let scalars = scalars(view.dtype(), view.data())
             .ok_or_else(|| io_error(path, format_args!("tensor {name}: type {:?} is not read", view.dtype())))?;
         let array = ArrayD::from_shape_vec(view.shape(), scalars)
             .map_err(|e| io_error(path, format_args!("tensor {name}: {e}")))?;
-        tensors.insert(name.to_owned(), Tensor::of(&array));
+        tensors.insert(name.to_owned(), values(&array));
     }
     Ok(tensors)
 }
@@ -91,18 +80,16 @@ fn unread_npy(path: &Path, error: &ReadNpyError) -> Error {
     }
 }
 
-fn read_npz(path: &Path, bytes: &[u8]) -> Result<Tensors> {
+fn read_npz(path: &Path, bytes: &[u8]) -> Result<NamedTensors> {
     let unread = |e| match e {
-        ndarray_npy::ReadNpzError::Zip(e) => {
-            io_error(path, format_args!("{e}; arrays compressed by numpy.savez_compressed are not read"))
-        }
+        ndarray_npy::ReadNpzError::Zip(e) => io_error(path, e),
         ndarray_npy::ReadNpzError::Npy(e) => unread_npy(path, &e),
     };
     let mut file = NpzReader::new(io::Cursor::new(bytes)).map_err(unread)?;
-    let mut tensors = Tensors::new();
+    let mut tensors = NamedTensors::new();
     for name in file.names().map_err(unread)? {
         let array: ArrayD<Scalar> = file.by_name(&name).map_err(|e| unread(e).at(format_args!("array {name}")))?;
-        tensors.insert(name, Tensor::of(&array));
+        tensors.insert(name, values(&array));
     }
     Ok(tensors)
 }
@@ -114,26 +101,17 @@ enum Scalar {
     Whole(i64),
 }
 
-impl Tensor {
-    fn of(array: &ArrayD<Scalar>) -> Self {
-        // A file in Fortran's order comes with its axes reversed in memory.
-        let array = array.as_standard_layout();
-        if array.iter().all(|scalar| matches!(scalar, Scalar::Whole(_))) && !array.is_empty() {
-            Self::Whole(array.mapv(|scalar| match scalar {
-                Scalar::Whole(value) => value,
-                Scalar::Real(_) => 0,
-            }))
-        } else {
-            Self::Real(array.mapv(Scalar::real))
-        }
-    }
-
-    /// The numbers as f32.
-    pub(crate) fn real(self) -> ArrayD<f32> {
-        match self {
-            Self::Real(array) => array,
-            Self::Whole(array) => array.mapv(|value| Scalar::Whole(value).real()),
-        }
+/// The array, whole where all of it is.
+fn values(array: &ArrayD<Scalar>) -> Values {
+    // A file in Fortran's order comes with its axes reversed in memory.
+    let array = array.as_standard_layout();
+    if array.iter().all(|scalar| matches!(scalar, Scalar::Whole(_))) && !array.is_empty() {
+        Values::Whole(array.mapv(|scalar| match scalar {
+            Scalar::Whole(value) => value,
+            Scalar::Real(_) => 0,
+        }))
+    } else {
+        Values::Real(array.mapv(Scalar::real))
     }
 }
 
@@ -214,13 +192,10 @@ impl ReadableElement for Scalar {
 }
 
 /// A file that will be written: proven writable when made, and replaced only when the work is done.
-///
-/// Until [`write`](Self::write) an existing file is untouched; a run that fails leaves nothing behind.
 pub(crate) struct Destination {
     path: PathBuf,
     format: Format,
-    temporary: PathBuf,
-    file: Option<File>,
+    file: Replacement,
 }
 
 impl Destination {
@@ -231,19 +206,7 @@ impl Destination {
     /// Kind `Io`, where `path` has no known ending, is no regular file, or cannot be written.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let format = Format::of(path)?;
-        let cannot = |e: &dyn fmt::Display| io_error(path, format_args!("cannot be written: {e}"));
-        // A link is followed, so that what it points to is replaced and not the link.
-        let path = if path.exists() { fs::canonicalize(path).map_err(|e| cannot(&e))? } else { path.to_owned() };
-        if path.exists() {
-            if !path.is_file() {
-                return Err(cannot(&"not a regular file"));
-            }
-            OpenOptions::new().append(true).open(&path).map_err(|e| cannot(&e))?;
-        }
-        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| cannot(&"not a file name"))?;
-        let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
-        let file = OpenOptions::new().write(true).create_new(true).open(&temporary).map_err(|e| cannot(&e))?;
-        Ok(Self { path, format, temporary, file: Some(file) })
+        Ok(Self { path: path.to_owned(), format, file: Replacement::open(path)? })
     }
 
     /// Writes `arrays` and puts the file in its place. An `.npy` file takes the first array alone.
@@ -251,27 +214,20 @@ impl Destination {
     /// # Errors
     ///
     /// Kind `Io`, where the system refuses.
-    pub(crate) fn write(mut self, arrays: &[(String, ArrayD<f32>)]) -> Result<()> {
-        let failed = |path: &Path, e: &dyn fmt::Display| io_error(path, format_args!("cannot be written: {e}"));
-        let file = self.file.take().expect("taken once: write consumes the destination");
-        let written = match self.format {
-            Format::Safetensors => write_safetensors(file, arrays),
-            Format::Npz => write_npz(file, arrays),
-            Format::Npy => write_npy(file, arrays),
-        };
-        written.map_err(|e| failed(&self.path, &e))?;
-        fs::rename(&self.temporary, &self.path).map_err(|e| failed(&self.path, &e))
+    pub(crate) fn write(self, arrays: &[(String, ArrayD<f32>)]) -> Result<()> {
+        let Self { path, format, file } = self;
+        file.finish(|file| {
+            let written = match format {
+                Format::Safetensors => write_safetensors(file, arrays),
+                Format::Npz => write_npz(file, arrays),
+                Format::Npy => write_npy(file, arrays),
+            };
+            written.map_err(|e| io_error(&path, format_args!("cannot be written: {e}")))
+        })
     }
 }
 
-impl Drop for Destination {
-    fn drop(&mut self) {
-        // After a rename there is nothing to remove, and before it nobody is left to tell of a failure.
-        let _ = fs::remove_file(&self.temporary);
-    }
-}
-
-fn write_safetensors(mut file: File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
+fn write_safetensors(file: &mut File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
     let bytes: Vec<Vec<u8>> =
         arrays.iter().map(|(_, array)| array.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
     let views = arrays
@@ -283,7 +239,7 @@ fn write_safetensors(mut file: File, arrays: &[(String, ArrayD<f32>)]) -> io::Re
     file.write_all(&safetensors::serialize(views, None).map_err(io::Error::other)?)
 }
 
-fn write_npz(file: File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
+fn write_npz(file: &mut File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
     let mut writer = NpzWriter::new(BufWriter::new(file));
     for (name, array) in arrays {
         writer.add_array(name.as_str(), array).map_err(io::Error::other)?;
@@ -291,7 +247,7 @@ fn write_npz(file: File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
     writer.finish().map_err(io::Error::other)?.flush()
 }
 
-fn write_npy(file: File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
+fn write_npy(file: &mut File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
     let mut writer = BufWriter::new(file);
     let (_, array) = arrays.first().expect("a run gives an output");
     array.write_npy(&mut writer).map_err(io::Error::other)?;
@@ -316,9 +272,9 @@ mod tests {
         for (file, name) in [("a.safetensors", "output"), ("a.npz", "output"), ("a.npy", "x")] {
             let path = scratch(file);
             Destination::open(&path).unwrap().write(&[("output".to_owned(), array.clone())]).unwrap();
-            let read = read(&path).unwrap();
+            let read = read(&path, "x").unwrap();
             fs::remove_file(&path).unwrap();
-            assert_eq!(read, Tensors::from([(name.to_owned(), Tensor::Real(array.clone()))]), "{file}");
+            assert_eq!(read, NamedTensors::from([(name.to_owned(), Values::Real(array.clone()))]), "{file}");
         }
     }
 
@@ -333,13 +289,13 @@ mod tests {
             let length = u16::try_from(header.len()).unwrap().to_le_bytes();
             [b"\x93NUMPY\x01\x00".as_slice(), &length, header.as_bytes(), data].concat()
         };
-        let read = |bytes: &[u8]| ArrayD::<Scalar>::read_npy(bytes).map(|array| Tensor::of(&array));
-        let whole = |rows: [[i64; 2]; 2]| Tensor::Whole(ndarray::arr2(&rows).into_dyn());
+        let read = |bytes: &[u8]| ArrayD::<Scalar>::read_npy(bytes).map(|array| values(&array));
+        let whole = |rows: [[i64; 2]; 2]| Values::Whole(ndarray::arr2(&rows).into_dyn());
         assert_eq!(read(&npy("|u1", "False", &[1, 2, 3, 4])).unwrap(), whole([[1, 2], [3, 4]]));
         assert_eq!(read(&npy("|u1", "True", &[1, 2, 3, 4])).unwrap(), whole([[1, 3], [2, 4]]));
         assert_eq!(read(&npy(">i2", "False", &[0, 1, 0, 2, 255, 255, 1, 0])).unwrap(), whole([[1, 2], [-1, 256]]));
         let halves = npy("<f2", "False", &[0, 0x3c, 0, 0x40, 0, 0xbc, 0, 0]);
-        assert_eq!(read(&halves).unwrap(), Tensor::Real(array![[1.0, 2.0], [-1.0, 0.0]].into_dyn()));
+        assert_eq!(read(&halves).unwrap(), Values::Real(array![[1.0, 2.0], [-1.0, 0.0]].into_dyn()));
         assert!(read(&npy("<c8", "False", &[0; 32])).is_err(), "complex numbers are refused");
         assert!(read(&npy("<f4", "False", &[0; 15])).is_err(), "a short file is refused");
         assert!(read(&npy("<f4", "False", &[0; 17])).is_err(), "a long file is refused");

@@ -137,8 +137,8 @@ fn executors(device: Device, subjects: &[Subject]) -> Result<Vec<Executor>> {
 
 impl Subject {
     fn engine(&self, weights: &Weights, device: &Device) -> Result<Engine> {
-        let precision = self.case.storage.into();
-        Engine::with_options(self.case.model.clone(), weights, Options { device: device.clone(), precision })
+        let options = Options::default().device(device.clone()).precision(self.case.storage.into());
+        Engine::with_options(self.case.model.clone(), weights, options)
     }
 
     /// What an executor gives, and the kernels that it ran.

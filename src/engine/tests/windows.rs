@@ -43,7 +43,7 @@ fn cuts(case: &Case, plan: &Plan) -> BTreeSet<Cut> {
 }
 
 fn engine(case: &Case, limits: Limits) -> Engine {
-    let options = Options { device: Device::Cpu, precision: case.storage.into() };
+    let options = Options::default().device(Device::Cpu).precision(case.storage.into());
     let mut engine = Engine::with_options(case.model.clone(), &case.weights(), options).unwrap();
     engine.planner.limits = limits;
     engine

@@ -1,0 +1,50 @@
+//! How far loading is, told to whoever wants to show it.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// How far the weights of a model are on their way to a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loading {
+    /// Bytes that are there.
+    pub done_bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+}
+
+/// Who is told how far loading is: at its beginning and after each buffer. [`Options::progress`](super::Options::progress)
+/// makes one; by default it is nobody.
+#[derive(Clone, Default)]
+pub struct Progress(Option<Arc<dyn Fn(Loading) + Send + Sync>>);
+
+impl Progress {
+    /// `tell` is told.
+    pub(super) fn to(tell: impl Fn(Loading) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(tell)))
+    }
+
+    pub(super) fn tell(&self, done_bytes: u64, total_bytes: u64) {
+        if let Some(tell) = &self.0 {
+            tell(Loading { done_bytes, total_bytes });
+        }
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Progress(told)" } else { "Progress(untold)" })
+    }
+}
+
+impl PartialEq for Progress {
+    /// Whether the same one is told.
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Progress {}

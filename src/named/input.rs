@@ -1,0 +1,248 @@
+//! Named tensors → `Input`: which tensor is what, whether it has its axes, and those of the model made of them.
+//!
+//! Knows ports and calls; knows no weights.
+
+use std::borrow::Cow;
+
+use ndarray::{ArrayD, Axis, Slice};
+
+use super::{NamedTensors, Values, arrange, joined, letter, not_real, shape};
+use crate::call::{Input, States};
+use crate::error::Result;
+use crate::model::{Dim, Flow, InputPort, InputValue, Interface, Model, State};
+
+/// The input that `tensors` make of `model`, as far as axes tell.
+pub(crate) fn read_input(model: &Model, tensors: &NamedTensors) -> Result<Input> {
+    model.check()?;
+    let ports = model.ports();
+    let reader = Reader { model, ports: &ports.inputs, tensors, as_they_stand: stands(model) };
+    let (input, sizes) = reader.sequence()?;
+    let input = reader.states(reader.steps(input, sizes)?, sizes)?;
+    reader.finish()?;
+    Ok(input)
+}
+
+/// Whether the inputs are the standard ones, whose axes are those of a call: `call` checks them, with a batch or without.
+fn stands(model: &Model) -> bool {
+    model.interface.as_ref().is_none_or(|own| own.inputs == Interface::standard(model).inputs)
+}
+
+/// Reads the tensors of a call.
+struct Reader<'a> {
+    model: &'a Model,
+    ports: &'a [InputPort],
+    tensors: &'a NamedTensors,
+    as_they_stand: bool,
+}
+
+/// T and B of a call, where they are told by other axes than those of `call`.
+#[derive(Clone, Copy, Default)]
+struct Sizes {
+    time: Option<usize>,
+    batch: Option<usize>,
+}
+
+impl Sizes {
+    /// The length of `dim`, where it is known; `features` are what is being read.
+    fn length(self, dim: Dim, features: usize, layers: usize) -> Option<usize> {
+        match dim {
+            Dim::Time => self.time,
+            Dim::Batch => self.batch,
+            Dim::Features => Some(features),
+            Dim::Layers => Some(layers),
+            Dim::Directions | Dim::One => Some(1),
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// The tensor of the first port that is `value` and is given.
+    fn given(&self, value: InputValue) -> Option<(&InputPort, &Values)> {
+        let ports = self.ports.iter().filter(|port| port.value == value);
+        ports.filter_map(|port| Some((port, self.tensors.get(&port.name)?))).next()
+    }
+
+    /// The features or tokens, under whichever of their names they came.
+    fn sequence(&self) -> Result<(Input, Sizes)> {
+        let names: Vec<_> =
+            self.ports.iter().filter(|port| port.value == InputValue::Sequence).map(|port| &port.name).collect();
+        let given: Vec<_> = names.iter().filter(|name| self.tensors.contains_key(**name)).collect();
+        if let [first, second, ..] = given[..] {
+            return Err(shape(format!("{first} and {second}: expected one of them, got both")));
+        }
+        let Some((port, values)) = self.given(InputValue::Sequence) else {
+            let aliases: String = names[1..].iter().map(|name| format!(" (or {name})")).collect();
+            let got = joined(self.tensors.keys());
+            let got = if got.is_empty() { "nothing" } else { &got };
+            return Err(shape(format!("{}: expected the input under this name{aliases}, got {got}", names[0])));
+        };
+        if self.as_they_stand {
+            let input = match values {
+                Values::Real(features) => Input::features(features.clone()),
+                Values::Whole(tokens) => Input::tokens(tokens.clone()),
+            };
+            return Ok((input, Sizes::default()));
+        }
+        match self.model.input()? {
+            Flow::Tokens(_) => {
+                let tokens = whole(&port.name, values)?;
+                let (tokens, sizes) = self.arranged(port, &tokens, true, 1)?;
+                Ok((Input::tokens(tokens), sizes))
+            }
+            Flow::Steps(features) | Flow::Rows(features) => {
+                let Values::Real(array) = values else { return Err(not_real(&port.name, values.shape())) };
+                let (array, sizes) = self.arranged(port, array, false, features.len())?;
+                Ok((Input::features(array), sizes))
+            }
+        }
+    }
+
+    /// A sequence in the axes of the model, and its sizes.
+    fn arranged<A: Clone>(
+        &self,
+        port: &InputPort,
+        array: &ArrayD<A>,
+        tokens: bool,
+        features: usize,
+    ) -> Result<(ArrayD<A>, Sizes)> {
+        check_axes(port, array.shape(), "I", |dim| Sizes::default().length(dim, features, 1))?;
+        let length = |dim| port.axes.iter().position(|d| *d == dim).map_or(1, |place| array.shape()[place]);
+        let sizes = Sizes { time: Some(length(Dim::Time)), batch: Some(length(Dim::Batch)) };
+        Ok((arrange(array.clone(), &port.axes, &self.model.axes_of(tokens)), sizes))
+    }
+
+    /// `input` with lengths or mask.
+    fn steps(&self, mut input: Input, sizes: Sizes) -> Result<Input> {
+        if let Some((port, values)) = self.given(InputValue::Lengths) {
+            let Values::Whole(array) = values else {
+                let got = values.shape();
+                return Err(shape(format!("{}: expected [B] integers, got floats {got:?}", port.name)));
+            };
+            if !self.as_they_stand {
+                check_axes(port, array.shape(), "1", |dim| sizes.length(dim, 1, 1))?;
+                check_lengths(port, array, sizes)?;
+            } else if array.ndim() > 1 {
+                return Err(shape(format!("{}: expected [B] integers, got {:?}", port.name, array.shape())));
+            }
+            input = input.lengths(array.iter().copied());
+        }
+        if let Some((port, values)) = self.given(InputValue::Mask) {
+            let mut mask = values.real().mapv(|live| live != 0.0);
+            if !self.as_they_stand {
+                check_axes(port, mask.shape(), "1", |dim| sizes.length(dim, 1, 1))?;
+                mask = arrange(mask, &port.axes, &[Dim::Batch, Dim::Time]);
+            }
+            input = input.mask(mask);
+        }
+        Ok(input)
+    }
+
+    /// `input` with the initial states that are given.
+    fn states(&self, mut input: Input, sizes: Sizes) -> Result<Input> {
+        for (index, stack) in self.model.stacks().enumerate() {
+            let hidden = self.state(index, State::Hidden, sizes)?;
+            let cell = self.state(index, State::Cell, sizes)?;
+            // A state without a name in the interface is zero.
+            let zeros = |like: &ArrayD<f32>, state: State| {
+                let mut shape = like.shape().to_vec();
+                *shape.last_mut().expect("a state has an axis") = state.size(stack);
+                ArrayD::zeros(shape)
+            };
+            let states = match (hidden, cell) {
+                (None | Some((_, None)), None | Some((_, None))) => continue,
+                (Some((_, Some(h))), None) if State::Cell.is_of(stack) => States { c: Some(zeros(&h, State::Cell)), h },
+                (Some((_, Some(h))), None) => States::hidden(h),
+                (None, Some((_, Some(c)))) => States { h: zeros(&c, State::Hidden), c: Some(c) },
+                (Some((_, Some(h))), Some((_, Some(c)))) => States { h, c: Some(c) },
+                (Some((there, Some(_))), Some((missing, None))) | (Some((missing, None)), Some((there, Some(_)))) => {
+                    return Err(shape(format!("{there}: expected {missing} beside it, got none")));
+                }
+            };
+            input = input.stack_states(index, states);
+        }
+        Ok(input)
+    }
+
+    /// The name of a state of stack `index`, if it has one, and the state, if it is given: `[L·D, B, H]`.
+    fn state(&self, index: usize, which: State, sizes: Sizes) -> Result<Option<(&str, Option<ArrayD<f32>>)>> {
+        let own = |port: &&InputPort| matches!(port.value, InputValue::State { stack, state, .. } if stack == index && state == which);
+        let Some(port) = self.ports.iter().find(own) else { return Ok(None) };
+        let Some(values) = self.tensors.get(&port.name) else { return Ok(Some((&port.name, None))) };
+        let array = values.real().into_owned();
+        if self.as_they_stand {
+            return Ok(Some((&port.name, Some(array))));
+        }
+        let stacks: Vec<_> = self.model.stacks().collect();
+        let rows = |port: &InputPort| match port.value {
+            InputValue::State { stack, first, .. } => {
+                first..first.saturating_add(stacks[stack].num_layers.saturating_mul(stacks[stack].directions()))
+            }
+            _ => 0..0,
+        };
+        // Several stacks may take their rows out of one tensor.
+        let all = self.ports.iter().filter(|other| other.name == port.name).map(|port| rows(port).end).max();
+        let (letter, size) = (if which == State::Hidden { "S" } else { "H" }, which.size(stacks[index]));
+        check_axes(port, array.shape(), letter, |dim| sizes.length(dim, size, all.unwrap_or(0)))?;
+        let mut array = arrange(array, &port.axes, &[Dim::Layers, Dim::Batch, Dim::Features]);
+        array.slice_axis_inplace(Axis(0), Slice::from(rows(port)));
+        Ok(Some((&port.name, Some(array))))
+    }
+
+    /// Every tensor has a name that the model knows.
+    fn finish(&self) -> Result<()> {
+        match self.tensors.keys().find(|name| self.ports.iter().all(|port| port.name != **name)) {
+            None => Ok(()),
+            Some(unknown) => {
+                let mut known: Vec<&String> = Vec::new();
+                for port in self.ports {
+                    if !known.contains(&&port.name) {
+                        known.push(&port.name);
+                    }
+                }
+                Err(shape(format!("{unknown}: unknown tensor; this model takes {}", joined(known))))
+            }
+        }
+    }
+}
+
+/// Whether a tensor has the axes of `port`, each of the length that is known; `features` is the letter of the last.
+fn check_axes(port: &InputPort, got: &[usize], features: &str, length: impl Fn(Dim) -> Option<usize>) -> Result<()> {
+    let wanted: Vec<_> = port.axes.iter().map(|&dim| length(dim)).collect();
+    if wanted.len() == got.len()
+        && wanted.iter().zip(got).all(|(wanted, got)| wanted.is_none_or(|wanted| wanted == *got))
+    {
+        return Ok(());
+    }
+    let letters = || port.axes.iter().map(|&dim| letter(dim, features));
+    let lengths =
+        wanted.iter().zip(letters()).map(|(n, letter)| n.map_or_else(|| letter.to_owned(), |n| n.to_string()));
+    let (lengths, letters) = (joined(lengths), joined(letters()));
+    Err(shape(format!("{}: expected [{lengths}] ({letters}), got {got:?}", port.name)))
+}
+
+/// Whether no row has more steps than there are.
+fn check_lengths(port: &InputPort, lengths: &ArrayD<i64>, sizes: Sizes) -> Result<()> {
+    let steps = sizes.time.unwrap_or(1);
+    let fits = |length: i64| usize::try_from(length).is_ok_and(|length| length <= steps);
+    match lengths.iter().enumerate().find(|(_, length)| !fits(**length)) {
+        None => Ok(()),
+        Some((row, length)) => {
+            Err(shape(format!("{}: expected 0 to {steps} (T) for row {row}, got {length}", port.name)))
+        }
+    }
+}
+
+/// Tokens, which a graph may take as reals and round itself.
+fn whole<'a>(name: &str, values: &'a Values) -> Result<Cow<'a, ArrayD<i64>>> {
+    let array = match values {
+        Values::Whole(array) => return Ok(Cow::Borrowed(array)),
+        Values::Real(array) => array,
+    };
+    // Every i64 up to 2^24 is an f32 of its own, and no token is more.
+    const MOST: f32 = 16_777_216.0;
+    match array.iter().find(|x| x.fract() != 0.0 || x.abs() > MOST || x.is_nan()) {
+        Some(broken) => Err(shape(format!("{name}: expected integer tokens, got {broken}"))),
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and below 2^24")]
+        None => Ok(Cow::Owned(array.mapv(|x| x as i64))),
+    }
+}

@@ -1,0 +1,123 @@
+//! The interface of a description: the names of what goes in and out, and how their axes stand; from JSON and back.
+
+use serde_json::Value;
+
+use super::ordered::Json;
+use super::words::{DIMS, PARTS, word};
+use crate::error::Result;
+use crate::model::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, State};
+use crate::weights::keys::{Keys, word_of, wrong};
+
+const INPUTS: [&str; 6] = ["sequence", "lengths", "mask", "hidden", "cell", "weights"];
+const OUTPUTS: [&str; 4] = ["output", "direction", "hidden", "cell"];
+
+/// The interface that `value` describes.
+pub(super) fn read(value: Value) -> Result<Interface> {
+    let mut keys = Keys::of(value)?;
+    let (inputs, outputs) = (keys.needed_list("inputs")?, keys.needed_list("outputs")?);
+    keys.finish()?;
+    Ok(Interface { inputs: ports("input", inputs, input)?, outputs: ports("output", outputs, output)? })
+}
+
+fn ports<T>(place: &str, list: Vec<Value>, port: impl Fn(Keys) -> Result<T>) -> Result<Vec<T>> {
+    let one = |(index, value)| Keys::of(value).and_then(&port).map_err(|e| e.at(format!("{place} {index}")));
+    list.into_iter().enumerate().map(one).collect()
+}
+
+fn input(mut keys: Keys) -> Result<InputPort> {
+    let name = keys.needed_text("name")?;
+    let value = match keys.needed_word("value", &INPUTS.map(|word| (word, word)))? {
+        "sequence" => InputValue::Sequence,
+        "lengths" => InputValue::Lengths,
+        "mask" => InputValue::Mask,
+        "hidden" => state(State::Hidden, &mut keys)?,
+        "cell" => state(State::Cell, &mut keys)?,
+        _ => InputValue::Weights { layer: keys.needed_size("layer")?, part: keys.needed_word("part", &PARTS)? },
+    };
+    let axes = axes(&mut keys)?;
+    keys.finish()?;
+    Ok(InputPort { name, value, axes })
+}
+
+fn state(state: State, keys: &mut Keys) -> Result<InputValue> {
+    Ok(InputValue::State { stack: keys.needed_size("stack")?, state, first: keys.size("first")?.unwrap_or(0) })
+}
+
+fn output(mut keys: Keys) -> Result<OutputPort> {
+    let name = keys.needed_text("name")?;
+    let value = match keys.needed_word("value", &OUTPUTS.map(|word| (word, word)))? {
+        "output" => OutputValue::Output,
+        "direction" => OutputValue::Direction(keys.needed_size("direction")?),
+        "hidden" => OutputValue::States { state: State::Hidden, stacks: stacks(&mut keys)? },
+        _ => OutputValue::States { state: State::Cell, stacks: stacks(&mut keys)? },
+    };
+    let axes = axes(&mut keys)?;
+    keys.finish()?;
+    Ok(OutputPort { name, value, axes })
+}
+
+fn stacks(keys: &mut Keys) -> Result<Vec<usize>> {
+    let stack = |value: Value| {
+        let whole = value.as_u64().and_then(|n| usize::try_from(n).ok());
+        whole.ok_or_else(|| wrong(format!("stacks: expected whole numbers, got {value}")))
+    };
+    keys.needed_list("stacks")?.into_iter().map(stack).collect()
+}
+
+fn axes(keys: &mut Keys) -> Result<Vec<Dim>> {
+    let words = keys.needed_list("axes")?;
+    words.iter().map(|value| word_of(value, &DIMS).map_err(|e| e.at("axes"))).collect()
+}
+
+/// What [`read`] reads.
+pub(super) fn json(interface: &Interface) -> Json {
+    Json::Object(vec![
+        ("inputs", Json::list(&interface.inputs, input_json)),
+        ("outputs", Json::list(&interface.outputs, output_json)),
+    ])
+}
+
+fn input_json(port: &InputPort) -> Json {
+    let value = |word: &str| ("value", Json::from(word));
+    let mut keys = vec![("name", Json::from(port.name.as_str()))];
+    match port.value {
+        InputValue::Sequence => keys.push(value("sequence")),
+        InputValue::Lengths => keys.push(value("lengths")),
+        InputValue::Mask => keys.push(value("mask")),
+        InputValue::State { stack, state, first } => {
+            keys.extend([value(state_word(state)), ("stack", Json::from(stack)), ("first", Json::from(first))]);
+        }
+        InputValue::Weights { layer, part } => {
+            keys.extend([value("weights"), ("layer", Json::from(layer)), ("part", word(&PARTS, &part))]);
+        }
+    }
+    keys.push(("axes", axes_json(&port.axes)));
+    Json::Object(keys)
+}
+
+fn output_json(port: &OutputPort) -> Json {
+    let value = |word: &str| ("value", Json::from(word));
+    let mut keys = vec![("name", Json::from(port.name.as_str()))];
+    match &port.value {
+        OutputValue::Output => keys.push(value("output")),
+        OutputValue::Direction(direction) => {
+            keys.extend([value("direction"), ("direction", Json::from(*direction))]);
+        }
+        OutputValue::States { state, stacks } => {
+            keys.extend([value(state_word(*state)), ("stacks", Json::list(stacks, |&stack| Json::from(stack)))]);
+        }
+    }
+    keys.push(("axes", axes_json(&port.axes)));
+    Json::Object(keys)
+}
+
+fn state_word(state: State) -> &'static str {
+    match state {
+        State::Hidden => "hidden",
+        State::Cell => "cell",
+    }
+}
+
+fn axes_json(axes: &[Dim]) -> Json {
+    Json::list(axes, |dim| word(&DIMS, dim))
+}

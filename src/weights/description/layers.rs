@@ -1,0 +1,155 @@
+//! The layers of a description but the recurrent ones: an object of JSON → `Layer`, and back.
+
+use serde_json::Value;
+
+use super::ordered::Json;
+use super::words::{DROPS, SELECTS, function_json, function_of, word};
+use super::{UNTOLD, recurrent};
+use crate::cell::{Activation, Constant};
+use crate::error::Result;
+use crate::model::{Bias, Dropout, Drops, Embedding, Layer, LayerKind, Linear, Masking, OneHot};
+use crate::weights::dialect::WEIGHT;
+use crate::weights::infer::{Under, agree};
+use crate::weights::keys::{Keys, wrong};
+use crate::weights::tensors::Tensors;
+
+const TYPES: [&str; 10] =
+    ["embedding", "one_hot", "masking", "rnn", "lstm", "gru", "select", "linear", "activation", "dropout"];
+
+/// What PyTorch's `nn.Dropout` drops where nothing is said.
+const USUAL_DROPOUT: f32 = 0.5;
+
+/// The layer that `value` describes; sizes that it leaves out are those of `tensors`.
+pub(super) fn read(value: Value, tensors: &Tensors) -> Result<Layer> {
+    let mut keys = Keys::of(value)?;
+    let name = keys.needed_word("type", &TYPES.map(|name| (name, name)))?;
+    let weights = keys.text("weights")?.unwrap_or_default();
+    let under = Under { tensors, prefix: &weights };
+    let kind = match name {
+        "embedding" => embedding(keys, &under)?,
+        "one_hot" => one_hot(keys)?,
+        "masking" => masking(keys)?,
+        "select" => select(keys)?,
+        "linear" => linear(keys, &under)?,
+        "activation" => activation(keys)?,
+        "dropout" => dropout(keys)?,
+        cell => recurrent::read(cell, keys, &under)?.into(),
+    };
+    Ok(Layer { kind, weights })
+}
+
+fn embedding(mut keys: Keys, under: &Under<'_>) -> Result<LayerKind> {
+    let (rows, columns) = (keys.size("num_embeddings")?, keys.size("embedding_dim")?);
+    let (padding_idx, mask_token) = (keys.size("padding_idx")?, keys.size("mask_token")?);
+    keys.finish()?;
+    let (seen_rows, seen_columns) = under.matrix(WEIGHT)?.map(|[rows, columns]| (rows, columns)).unzip();
+    let size = |key, said, seen| agree(key, said, seen, usize::clone)?.ok_or_else(|| under.untold_by_weight(key));
+    Ok(LayerKind::Embedding(Embedding {
+        num_embeddings: size("num_embeddings", rows, seen_rows)?,
+        embedding_dim: size("embedding_dim", columns, seen_columns)?,
+        padding_idx,
+        mask_token,
+    }))
+}
+
+fn one_hot(mut keys: Keys) -> Result<LayerKind> {
+    let num_classes = told(keys.size("num_classes")?, "num_classes")?;
+    keys.finish()?;
+    Ok(LayerKind::OneHot(OneHot { num_classes }))
+}
+
+fn masking(mut keys: Keys) -> Result<LayerKind> {
+    let features = told(keys.size("features")?, "features")?;
+    let value = keys.number("value")?.unwrap_or(Constant::new(0.0));
+    keys.finish()?;
+    Ok(LayerKind::Masking(Masking { features, value }))
+}
+
+/// A size that may be left out, but not be zero, which stands for one that is.
+fn told(size: Option<usize>, key: &str) -> Result<usize> {
+    match size {
+        Some(UNTOLD) => Err(wrong(format!("{key}: expected at least 1, got 0"))),
+        size => Ok(size.unwrap_or(UNTOLD)),
+    }
+}
+
+fn select(mut keys: Keys) -> Result<LayerKind> {
+    let select = keys.needed_word("what", &SELECTS)?;
+    keys.finish()?;
+    Ok(LayerKind::Select(select))
+}
+
+fn activation(mut keys: Keys) -> Result<LayerKind> {
+    const KEY: &str = "activation";
+    let activation = function_of(&mut keys, KEY)?;
+    keys.finish()?;
+    let activation = activation.ok_or_else(|| wrong(format!("{KEY}: expected the name of a function, got nothing")))?;
+    Ok(LayerKind::Activation(activation))
+}
+
+fn dropout(mut keys: Keys) -> Result<LayerKind> {
+    let rate = share(&mut keys, "p")?.unwrap_or(Constant::new(USUAL_DROPOUT));
+    let drops = keys.word("drops", &DROPS)?.unwrap_or_default();
+    keys.finish()?;
+    Ok(LayerKind::Dropout(Dropout { rate, drops }))
+}
+
+/// What is dropped of the whole: 0 to 1.
+pub(super) fn share(keys: &mut Keys, key: &'static str) -> Result<Option<Constant>> {
+    match keys.number(key)? {
+        Some(share) if !(0.0..=1.0).contains(&share.get()) => {
+            Err(wrong(format!("{key}: expected 0 to 1, got {share}")))
+        }
+        share => Ok(share),
+    }
+}
+
+fn linear(mut keys: Keys, under: &Under<'_>) -> Result<LayerKind> {
+    let (columns, rows) = (keys.size("in_features")?, keys.size("out_features")?);
+    let bias = keys.word("bias", &[(true, Bias::One), (false, Bias::None)])?;
+    let activation = function_of(&mut keys, "activation")?;
+    keys.finish()?;
+    let (seen_rows, seen_columns) = under.matrix(WEIGHT)?.map(|[rows, columns]| (rows, columns)).unzip();
+    let seen_bias = seen_rows.is_some().then(|| under.linear_bias());
+    let size = |key, said, seen| agree(key, said, seen, usize::clone)?.ok_or_else(|| under.untold_by_weight(key));
+    Ok(LayerKind::Linear(Linear {
+        in_features: size("in_features", columns, seen_columns)?,
+        out_features: size("out_features", rows, seen_rows)?,
+        bias: agree("bias", bias, seen_bias, |&bias| bias != Bias::None)?.unwrap_or(Bias::One),
+        activation: activation.unwrap_or(Activation::Linear),
+    }))
+}
+
+/// What [`read`] reads.
+pub(super) fn json(layer: &Layer) -> Json {
+    let mut keys = vec![("type", Json::from(layer.kind.name()))];
+    match &layer.kind {
+        LayerKind::Embedding(e) => {
+            keys.extend([
+                ("num_embeddings", Json::from(e.num_embeddings)),
+                ("embedding_dim", Json::from(e.embedding_dim)),
+                ("padding_idx", Json::from(e.padding_idx)),
+            ]);
+            keys.extend(e.mask_token.map(|token| ("mask_token", Json::from(token))));
+        }
+        LayerKind::OneHot(o) => keys.push(("num_classes", Json::from(o.num_classes))),
+        LayerKind::Masking(m) => {
+            keys.extend([("features", Json::from(m.features)), ("value", Json::number(m.value))]);
+        }
+        LayerKind::Recurrent(stack) => keys.extend(recurrent::json(stack)),
+        LayerKind::Select(select) => keys.push(("what", word(&SELECTS, select))),
+        LayerKind::Linear(l) => keys.extend([
+            ("in_features", Json::from(l.in_features)),
+            ("out_features", Json::from(l.out_features)),
+            ("bias", Json::from(l.bias != Bias::None)),
+            ("activation", function_json(l.activation)),
+        ]),
+        LayerKind::Activation(activation) => keys.push(("activation", function_json(*activation))),
+        LayerKind::Dropout(dropout) => {
+            keys.push(("p", Json::number(dropout.rate)));
+            keys.extend((dropout.drops != Drops::Elements).then(|| ("drops", word(&DROPS, &dropout.drops))));
+        }
+    }
+    keys.push(("weights", Json::from(layer.weights.as_str())));
+    Json::Object(keys)
+}

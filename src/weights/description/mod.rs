@@ -1,0 +1,100 @@
+//! The description of a model as JSON, in PyTorch's words: JSON and the tensors' shapes → `Model`, and back.
+//!
+//! Sizes may be left out where the tensors tell them. `layers` has the plain layers, `recurrent` the stacks,
+//! `interface` the names of what goes in and out, `words` what each word means. Knows no element of a tensor.
+
+mod interface;
+mod layers;
+mod ordered;
+mod recurrent;
+mod words;
+
+use serde_json::Value;
+
+use super::keys::{Keys, parse, wrong};
+use super::tensors::Tensors;
+use crate::error::Result;
+use crate::model::{Axes, Interface, LayerKind, Model};
+
+use ordered::Json;
+
+/// The version of the format.
+const VERSION: usize = 1;
+
+/// A size that is left out, until the vocabulary or the next layer tells it.
+const UNTOLD: usize = 0;
+
+/// The model that `json` describes; sizes that it leaves out are those of `tensors`.
+///
+/// # Errors
+///
+/// Kind `Model` where the description is wrong or contradicts itself or the tensors; `Weights` where a size is left
+/// out and the tensor that would tell it is not there.
+pub fn from_json(json: &str, tensors: &Tensors) -> Result<Model> {
+    let mut keys = Keys::of(parse(json)?)?;
+    match keys.take("gatewave") {
+        Some(version) if version == VERSION => {}
+        other => {
+            let got = other.map_or_else(|| "nothing".to_owned(), |other| other.to_string());
+            return Err(wrong(format!("gatewave: expected {VERSION} (the format's version), got {got}")));
+        }
+    }
+    let axes = if keys.flag("batch_first")?.unwrap_or(false) { Axes::BatchFirst } else { Axes::TimeMajor };
+    let vocabulary: Option<Vec<char>> = keys.text("vocabulary")?.map(|text| text.chars().collect());
+    let layers = keys.needed_list("layers")?;
+    let interface = keys.take("interface").map(|value| interface::read(value).map_err(|e| e.at("interface")));
+    keys.finish()?;
+    let interface = interface.transpose()?;
+    let mut model = Model { axes, vocabulary, layers: Vec::with_capacity(layers.len()), interface };
+    let none = Tensors::new();
+    for (index, value) in layers.into_iter().enumerate() {
+        let place = match value.get("type").and_then(Value::as_str) {
+            Some(name) => format!("layer {index} {name}"),
+            None => format!("layer {index}"),
+        };
+        // Tensors that the caller brings are missing here, which says nothing of the layer.
+        let supplied = model.interface.as_ref().is_some_and(|interface| interface.supplies(index));
+        let told_by = if supplied { &none } else { tensors };
+        model.layers.push(layers::read(value, told_by).map_err(|e| e.at(place))?);
+    }
+    tell_sizes(&mut model)?;
+    model.check()?;
+    Ok(model)
+}
+
+/// Fills in the sizes that are [`UNTOLD`].
+fn tell_sizes(model: &mut Model) -> Result<()> {
+    for index in 0..model.layers.len() {
+        let next = model.layers.get(index + 1).and_then(|layer| match &layer.kind {
+            LayerKind::Recurrent(stack) => Some(stack.input_size),
+            LayerKind::Linear(linear) => Some(linear.in_features),
+            _ => None,
+        });
+        let vocabulary = model.vocabulary.as_ref().map(Vec::len);
+        let untold = |key, tellers| wrong(format!("layer {index} {key}: left out, and {tellers} tells it"));
+        match &mut model.layers[index].kind {
+            LayerKind::OneHot(one_hot) if one_hot.num_classes == UNTOLD => {
+                let tellers = "neither a vocabulary nor the next layer";
+                one_hot.num_classes = vocabulary.or(next).ok_or_else(|| untold("one_hot: num_classes", tellers))?;
+            }
+            LayerKind::Masking(masking) if masking.features == UNTOLD => {
+                masking.features = next.ok_or_else(|| untold("masking: features", "no next layer"))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The description of `model`: [`from_json`] makes the same model of it.
+///
+/// What a model leaves at its usual value and older descriptions had no word for is left out.
+pub fn to_json(model: &Model) -> String {
+    let mut keys = vec![("gatewave", Json::from(VERSION)), ("batch_first", Json::from(model.axes == Axes::BatchFirst))];
+    if let Some(vocabulary) = &model.vocabulary {
+        keys.push(("vocabulary", Json::from(vocabulary.iter().collect::<String>())));
+    }
+    keys.push(("layers", Json::list(&model.layers, layers::json)));
+    keys.extend(model.interface.as_ref().map(|interface: &Interface| ("interface", interface::json(interface))));
+    serde_json::to_string(&Json::Object(keys)).expect("strings, numbers and lists are JSON")
+}

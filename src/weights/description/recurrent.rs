@@ -1,0 +1,218 @@
+//! The recurrent stacks of a description: an object of JSON → `Recurrent`, and back.
+
+use serde_json::Value;
+
+use super::layers::share;
+use super::ordered::Json;
+use super::words::{DIRECTIONS, MERGES, PADDINGS, function, function_json, function_of, word};
+use crate::cell::{Cell, Coupling, Functions, Peepholes, Reset};
+use crate::error::Result;
+use crate::model::{Bias, Direction, Memory, Merge, Padding, Recurrent};
+use crate::weights::dialect::{Part, Way, cell_tensor};
+use crate::weights::infer::{Under, agree};
+use crate::weights::keys::{Keys, wrong};
+
+/// The keys of the functions of both directions, and of the reverse one where it has its own.
+const NONLINEARITIES: [&str; 2] = ["nonlinearity", "reverse_nonlinearity"];
+const ACTIVATIONS: [&str; 2] = ["activations", "reverse_activations"];
+
+/// What the keys say, where they say it.
+struct Said {
+    input_size: Option<usize>,
+    hidden_size: Option<usize>,
+    num_layers: Option<usize>,
+    proj_size: Option<usize>,
+    direction: Option<Direction>,
+    bias: Option<Bias>,
+    functions: [Option<Functions>; 2],
+    peepholes: Option<Peepholes>,
+    merge: Option<Merge>,
+}
+
+/// The stack of cell `name` that `keys` describe; sizes that they leave out are those of the tensors.
+pub(super) fn read(name: &str, mut keys: Keys, under: &Under<'_>) -> Result<Recurrent> {
+    let cell = match name {
+        "lstm" => Cell::Lstm,
+        "gru" => match keys.flag("reset_after")? {
+            Some(false) => Cell::Gru(Reset::Before),
+            Some(true) | None => Cell::Gru(Reset::After),
+        },
+        _ => Cell::Rnn,
+    };
+    let mut plain = Recurrent::new(cell, 1, 1);
+    let said = Said {
+        input_size: keys.size("input_size")?,
+        hidden_size: keys.size("hidden_size")?,
+        num_layers: keys.size("num_layers")?,
+        proj_size: keys.size("proj_size")?,
+        direction: direction(&mut keys)?,
+        bias: keys.word("bias", &biases())?,
+        functions: functions(cell, &mut keys)?,
+        peepholes: match cell {
+            Cell::Lstm => keys.word("peepholes", &[(true, Peepholes::Diagonal), (false, Peepholes::None)])?,
+            Cell::Rnn | Cell::Gru(_) => None,
+        },
+        merge: keys.word("merge_mode", &MERGES)?,
+    };
+    if cell == Cell::Lstm {
+        let couplings = [(true, Coupling::InputForget), (false, Coupling::Apart)];
+        plain.coupling = keys.word("input_forget", &couplings)?.unwrap_or_default();
+    }
+    plain.clip = keys.number("clip")?;
+    plain.padding = keys.word("padding", &PADDINGS)?.unwrap_or_default();
+    plain.memory = keys.word("stateful", &[(true, Memory::Engine), (false, Memory::Call)])?.unwrap_or_default();
+    // PyTorch's own between the layers of a stack: the identity at inference.
+    share(&mut keys, "dropout")?;
+    keys.finish()?;
+    complete(plain, said, under)
+}
+
+/// `plain` with what is said, or else what the tensors tell.
+fn complete(plain: Recurrent, said: Said, under: &Under<'_>) -> Result<Recurrent> {
+    let seen = under.stack(said.direction)?;
+    let seen = seen.as_ref();
+    let size = |key, said, seen| agree(key, said, seen, usize::clone);
+    let way = match said.direction {
+        Some(Direction::Reverse | Direction::Backwards) => Way::Reverse,
+        Some(Direction::Forward | Direction::Both) | None => Way::Forward,
+    };
+    let untold = |key, part| {
+        move || match under.lacks_only_hidden(way) {
+            true => under.untold("hidden_size", &cell_tensor(Part::WH, 0, way)),
+            false => under.untold(key, &cell_tensor(part, 0, way)),
+        }
+    };
+    let direction =
+        agree("bidirectional", said.direction, seen.map(|s| s.direction.clone()), |&d| d == Direction::Both)?
+            .unwrap_or(Direction::Forward);
+    let [both, reverse] = said.functions;
+    for (key, is_said) in [(reverse_key(plain.cell), reverse.is_some()), ("merge_mode", said.merge.is_some())] {
+        if is_said && direction != Direction::Both {
+            return Err(wrong(format!("{key}: expected a bidirectional stack, got one of one direction")));
+        }
+    }
+    let both = both.unwrap_or(plain.functions[0]);
+    Ok(Recurrent {
+        input_size: size("input_size", said.input_size, seen.map(|s| s.input_size.clone()))?
+            .ok_or_else(untold("input_size", Part::WX))?,
+        hidden_size: size("hidden_size", said.hidden_size, seen.map(|s| s.hidden_size.clone()))?
+            .ok_or_else(untold("hidden_size", Part::WH))?,
+        num_layers: size("num_layers", said.num_layers, seen.map(|s| s.num_layers.clone()))?.unwrap_or(1),
+        direction,
+        bias: agree("bias", said.bias, seen.map(|s| s.bias.clone()), |&bias| bias_json(bias))?.unwrap_or(Bias::Two),
+        proj_size: size("proj_size", said.proj_size, seen.map(|s| s.proj_size.clone()))?.filter(|&p| p > 0),
+        functions: [both, reverse.unwrap_or(both)],
+        peepholes: agree("peepholes", said.peepholes, seen.map(|s| s.peepholes.clone()), |&p| p != Peepholes::None)?
+            .unwrap_or_default(),
+        merge: said.merge.unwrap_or_default(),
+        ..plain
+    })
+}
+
+/// The direction that `bidirectional` and `direction` say, which must not contradict each other.
+fn direction(keys: &mut Keys) -> Result<Option<Direction>> {
+    let bidirectional = keys.word("bidirectional", &[(false, Direction::Forward), (true, Direction::Both)])?;
+    let direction = keys.word("direction", &DIRECTIONS)?;
+    match (bidirectional, direction) {
+        (Some(Direction::Both), Some(_)) => {
+            Err(wrong("direction: expected none of a bidirectional stack, which goes both ways".into()))
+        }
+        (bidirectional, direction) => Ok(direction.or(bidirectional)),
+    }
+}
+
+/// The functions of both directions, and of the reverse one where it has its own.
+fn functions(cell: Cell, keys: &mut Keys) -> Result<[Option<Functions>; 2]> {
+    let mut of = |rnn, other| match cell {
+        Cell::Rnn => Ok(function_of(keys, rnn)?.map(|f| Functions { f, ..Functions::NONE })),
+        Cell::Lstm | Cell::Gru(_) => {
+            keys.list(other)?.map(|list| each(cell, list).map_err(|e| e.at(other))).transpose()
+        }
+    };
+    Ok([of(NONLINEARITIES[0], ACTIVATIONS[0])?, of(NONLINEARITIES[1], ACTIVATIONS[1])?])
+}
+
+/// The functions of a list: as many as the cell has, in the order f, g, h.
+fn each(cell: Cell, list: Vec<Value>) -> Result<Functions> {
+    let (wanted, got) = (cell.function_count(), list.len());
+    if wanted != got {
+        let what = if wanted == 3 { "gates, cell, output" } else { "gates, new" };
+        return Err(wrong(format!("expected {wanted} functions ({what}), got {got}")));
+    }
+    let mut functions = Functions::NONE;
+    for (place, value) in [&mut functions.f, &mut functions.g, &mut functions.h].into_iter().zip(list) {
+        *place = function(value)?;
+    }
+    Ok(functions)
+}
+
+fn reverse_key(cell: Cell) -> &'static str {
+    if cell == Cell::Rnn { NONLINEARITIES[1] } else { ACTIVATIONS[1] }
+}
+
+/// The biases of a recurrent layer, as descriptions write them.
+fn biases() -> [(Value, Bias); 3] {
+    [Bias::Two, Bias::None, Bias::One].map(|bias| (bias_json(bias), bias))
+}
+
+fn bias_json(bias: Bias) -> Value {
+    match bias {
+        Bias::None => false.into(),
+        Bias::One => "single".into(),
+        Bias::Two => true.into(),
+    }
+}
+
+/// What [`read`] reads. What is as in a plain stack, and has no word in every description, is left out.
+pub(super) fn json(stack: &Recurrent) -> Vec<(&'static str, Json)> {
+    let mut keys = vec![
+        match stack.cell {
+            Cell::Rnn => (NONLINEARITIES[0], function_json(stack.functions[0].f)),
+            Cell::Gru(reset) => ("reset_after", Json::from(reset == Reset::After)),
+            Cell::Lstm => ("proj_size", Json::from(stack.proj_size.unwrap_or(0))),
+        },
+        ("input_size", Json::from(stack.input_size)),
+        ("hidden_size", Json::from(stack.hidden_size)),
+        ("num_layers", Json::from(stack.num_layers)),
+        ("bidirectional", Json::from(stack.direction == Direction::Both)),
+        ("bias", Json::from(bias_json(stack.bias))),
+    ];
+    if matches!(stack.direction, Direction::Reverse | Direction::Backwards) {
+        keys.push(("direction", word(&DIRECTIONS, &stack.direction)));
+    }
+    keys.extend(functions_json(stack));
+    keys.extend(stack.clip.map(|clip| ("clip", Json::number(clip))));
+    if stack.coupling != Coupling::Apart {
+        keys.push(("input_forget", Json::from(true)));
+    }
+    if stack.peepholes != Peepholes::None {
+        keys.push(("peepholes", Json::from(true)));
+    }
+    if stack.is_merged() {
+        keys.push(("merge_mode", word(&MERGES, &stack.merge)));
+    }
+    if stack.padding != Padding::Zero {
+        keys.push(("padding", word(&PADDINGS, &stack.padding)));
+    }
+    if stack.memory != Memory::Call {
+        keys.push(("stateful", Json::from(true)));
+    }
+    keys
+}
+
+/// The functions that are not the cell's own; an RNN's first stands with the cell.
+fn functions_json(stack: &Recurrent) -> Vec<(&'static str, Json)> {
+    let cell = stack.cell;
+    let list =
+        |functions: Functions| Json::list(functions.each().into_iter().take(cell.function_count()), function_json);
+    let [both, reverse] = stack.functions;
+    let mut keys = Vec::new();
+    if cell != Cell::Rnn && both != cell.functions() {
+        keys.push((ACTIVATIONS[0], list(both)));
+    }
+    if stack.direction == Direction::Both && reverse != both {
+        let own = if cell == Cell::Rnn { function_json(reverse.f) } else { list(reverse) };
+        keys.push((reverse_key(cell), own));
+    }
+    keys
+}

@@ -1,0 +1,78 @@
+//! The words of descriptions and what they mean: one table each, for reading and for writing.
+
+use serde_json::Value;
+
+use super::ordered::Json;
+use crate::cell::Activation;
+use crate::error::Result;
+use crate::model::{Dim, Direction, Drops, Merge, Padding, Select, WeightPart};
+use crate::weights::keys::{Keys, word_of, wrong};
+
+pub(super) const SELECTS: [(&str, Select); 4] = [
+    ("all_steps", Select::AllSteps),
+    ("last_step", Select::LastStep),
+    ("final_hidden", Select::FinalHidden),
+    ("last_output", Select::LastOutput),
+];
+
+/// Beside `bidirectional`, which has the others.
+pub(super) const DIRECTIONS: [(&str, Direction); 2] =
+    [("reverse", Direction::Reverse), ("backwards", Direction::Backwards)];
+
+pub(super) const MERGES: [(&str, Merge); 4] =
+    [("concat", Merge::Concat), ("sum", Merge::Sum), ("ave", Merge::Average), ("mul", Merge::Product)];
+
+pub(super) const PADDINGS: [(&str, Padding); 2] = [("zero", Padding::Zero), ("held", Padding::Held)];
+
+pub(super) const DROPS: [(&str, Drops); 2] = [("elements", Drops::Elements), ("features", Drops::Features)];
+
+pub(super) const DIMS: [(&str, Dim); 6] = [
+    ("time", Dim::Time),
+    ("batch", Dim::Batch),
+    ("features", Dim::Features),
+    ("directions", Dim::Directions),
+    ("layers", Dim::Layers),
+    ("one", Dim::One),
+];
+
+pub(super) const PARTS: [(&str, WeightPart); 4] = [
+    ("input", WeightPart::Input),
+    ("recurrent", WeightPart::Recurrent),
+    ("bias", WeightPart::Bias),
+    ("peepholes", WeightPart::Peepholes),
+];
+
+/// The word of `table` that means `meaning`.
+pub(super) fn word<T: PartialEq>(table: &[(&'static str, T)], meaning: &T) -> Json {
+    let (word, _) = table.iter().find(|(_, m)| m == meaning).expect("the table holds every variant");
+    Json::from(*word)
+}
+
+/// The function that `value` names: a name, or an object with the name and constants.
+pub(super) fn function(value: Value) -> Result<Activation> {
+    let named = |name: &Value| word_of(name, &Activation::ALL.map(|function| (function.name(), function)));
+    if !value.is_object() {
+        return named(&value);
+    }
+    let mut keys = Keys::of(value)?;
+    let name = keys.take("name").ok_or_else(|| wrong("name: expected the name of a function, got nothing".into()))?;
+    let function = named(&name).map_err(|e| e.at("name"))?;
+    let constants = function.constants().into_iter().map(|(key, usual)| Ok(keys.number(key)?.unwrap_or(usual)));
+    let constants = constants.collect::<Result<Vec<_>>>()?;
+    keys.finish()?;
+    Ok(function.with_constants(&constants))
+}
+
+/// The function under `key`.
+pub(super) fn function_of(keys: &mut Keys, key: &'static str) -> Result<Option<Activation>> {
+    keys.take(key).map(|value| function(value).map_err(|e| e.at(key))).transpose()
+}
+
+/// What [`function`] reads: the name alone, where the constants are those that it is known by.
+pub(super) fn function_json(function: Activation) -> Json {
+    if Activation::ALL.contains(&function) {
+        return Json::from(function.name());
+    }
+    let constants = function.constants().into_iter().map(|(key, constant)| (key, Json::number(constant)));
+    Json::Object(std::iter::once(("name", Json::from(function.name()))).chain(constants).collect())
+}

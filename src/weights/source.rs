@@ -1,0 +1,258 @@
+//! The arrays of a model, wherever they are: in memory as `Weights`, or under their names in a file, which is read when
+//! they are asked for and keeps them otherwise. What packing draws from.
+//!
+//! Shapes are checked before anything is read. Knows models and names; knows no layout.
+
+use std::collections::HashMap;
+use std::mem;
+use std::ops::Range;
+
+use ndarray::{Array1, Array2, ArrayView, CowArray, Dimension};
+
+use super::dialect::{BIAS, Part, WEIGHT, cell_tensor};
+use super::tensors::{Tensors, non_finite_warning};
+use super::{CellWeights, LayerWeights, Weights, named};
+use crate::cell::Peepholes;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Bias, LayerKind, Model, Recurrent};
+
+/// Which array of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Array {
+    /// An embedding's table, or a linear layer's product.
+    Weight,
+    /// A linear layer's bias.
+    Bias,
+    /// Of a recurrent layer.
+    Cell {
+        /// The cell: layer-major, forward before reverse.
+        cell: usize,
+        /// What of it.
+        part: Part,
+    },
+}
+
+/// Takes rows of an array, part by part: the first row of a part, and its elements.
+pub(crate) type EachPart<'a> = dyn FnMut(usize, &[f32]) -> Result<()> + 'a;
+
+/// The arrays of a model.
+pub(crate) struct Source<'a>(Arrays<'a>);
+
+enum Arrays<'a> {
+    Held(&'a Weights),
+    Named {
+        tensors: &'a Tensors,
+        /// What has been read, by name.
+        seen: HashMap<String, Seen>,
+    },
+}
+
+/// How far a tensor has been read.
+#[derive(Default)]
+struct Seen {
+    /// Rows, from the first on.
+    rows: usize,
+    /// Elements among them that are NaN or infinite.
+    bad: usize,
+}
+
+impl<'a> Source<'a> {
+    /// Those of `weights`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Weights`, where they are not of the shapes that `model` asks for.
+    pub(crate) fn held(weights: &'a Weights, model: &Model) -> Result<Self> {
+        check(weights, model)?;
+        Ok(Self(Arrays::Held(weights)))
+    }
+
+    /// Those of the tensors that `model` names. Warns of tensors that no layer uses, and while reading, of elements that
+    /// are NaN or infinite.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model` where the layers do not fit each other, `Weights` where a tensor is missing, of another shape than
+    /// the model's sizes ask for, or of a type that is not read.
+    pub(crate) fn named(tensors: &'a Tensors, model: &Model) -> Result<Self> {
+        named::check(model, tensors)?;
+        named::warn_of_unused(model, tensors);
+        Ok(Self(Arrays::Named { tensors, seen: HashMap::new() }))
+    }
+
+    /// Calls `each` with rows `rows` of `array` of layer `layer` of `model`, part by part and in order.
+    ///
+    /// # Errors
+    ///
+    /// What reading a file gives, and what `each` gives.
+    pub(crate) fn read_rows(
+        &mut self,
+        model: &Model,
+        layer: usize,
+        array: Array,
+        rows: Range<usize>,
+        each: &mut EachPart<'_>,
+    ) -> Result<()> {
+        match &mut self.0 {
+            Arrays::Held(weights) => held(&weights.layers[layer], array, rows, each),
+            Arrays::Named { tensors, seen } => {
+                let name = name(model, layer, array);
+                let tensor = tensors.get(&name).expect("every needed tensor was checked");
+                let seen = seen.entry(name.clone()).or_default();
+                let mut part = |first, elements: &[f32]| {
+                    seen.look(first, elements, tensor.shape());
+                    each(first, elements)
+                };
+                tensor.read_rows(rows, &mut part).map_err(|e| e.at(&name))?;
+                if let Some(warning) = seen.warning(&name, tensor.shape()) {
+                    log::warn!("{warning}");
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Seen {
+    /// Looks at the elements of a part that begins with row `first`, where they have not been seen.
+    fn look(&mut self, first: usize, elements: &[f32], shape: &[usize]) {
+        if first == self.rows {
+            self.bad += elements.iter().filter(|x| !x.is_finite()).count();
+            self.rows += elements.len() / shape[1..].iter().product::<usize>();
+        }
+    }
+
+    /// The warning of a tensor that has been seen to its end, once.
+    fn warning(&mut self, name: &str, shape: &[usize]) -> Option<String> {
+        if self.rows < shape[0] {
+            return None;
+        }
+        non_finite_warning(name, mem::take(&mut self.bad), shape.iter().product())
+    }
+}
+
+/// The name of `array` of layer `layer`.
+fn name(model: &Model, layer: usize, array: Array) -> String {
+    let layer = &model.layers[layer];
+    let local = match (array, &layer.kind) {
+        (Array::Weight, _) => WEIGHT.to_owned(),
+        (Array::Bias, _) => BIAS.to_owned(),
+        (Array::Cell { cell, part }, LayerKind::Recurrent(stack)) => {
+            let (stacked, way) = named::cells(stack).nth(cell).expect("a cell of this stack");
+            cell_tensor(part, stacked, way)
+        }
+        (Array::Cell { .. }, _) => unreachable!("only a recurrent layer has cells"),
+    };
+    layer.weights.clone() + &local
+}
+
+fn held(layer: &LayerWeights, array: Array, rows: Range<usize>, each: &mut EachPart<'_>) -> Result<()> {
+    match (layer, array) {
+        (LayerWeights::Embedding(w) | LayerWeights::Linear { w, .. }, Array::Weight) => part(w.view(), rows, each),
+        (LayerWeights::Linear { b: Some(b), .. }, Array::Bias) => part(b.view(), rows, each),
+        (LayerWeights::Recurrent(cells), Array::Cell { cell, part: of }) => {
+            let CellWeights { w_x, w_h, b_x, b_h, w_r, peepholes } = &cells[cell];
+            let matrix = match of {
+                Part::WX => Some(w_x),
+                Part::WH => Some(w_h),
+                Part::WR => w_r.as_ref(),
+                Part::Peepholes => peepholes.as_ref(),
+                Part::BX | Part::BH => None,
+            };
+            let bias = if of == Part::BX { b_x } else { b_h };
+            match (matrix, bias) {
+                (Some(w), _) => part(w.view(), rows, each),
+                (None, Some(b)) => part(b.view(), rows, each),
+                (None, None) => unreachable!("checked: the array is there"),
+            }
+        }
+        _ => unreachable!("checked: this layer's weights"),
+    }
+}
+
+/// Rows `rows` of an array that somebody made: most often, but not always, row-major.
+fn part<D: Dimension>(array: ArrayView<'_, f32, D>, rows: Range<usize>, each: &mut EachPart<'_>) -> Result<()> {
+    let width: usize = array.shape()[1..].iter().product();
+    let array: CowArray<'_, f32, D> = array.as_standard_layout();
+    let elements = array.as_slice().expect("the standard layout is a slice");
+    each(rows.start, &elements[rows.start * width..rows.end * width])
+}
+
+/// Whether every tensor is there with the model's shape. The readers of files say more about what they read; this
+/// keeps weights that were put together by hand from anything worse than an error.
+fn check(weights: &Weights, model: &Model) -> Result<()> {
+    if weights.layers.len() != model.layers.len() {
+        return Err(Error::new(
+            ErrorKind::Weights,
+            format!("weights: expected {} layers, got {}", model.layers.len(), weights.layers.len()),
+        ));
+    }
+    for (index, (layer, weights)) in model.layers.iter().zip(&weights.layers).enumerate() {
+        let fits = match (&layer.kind, weights) {
+            (LayerKind::Embedding(e), LayerWeights::Embedding(table)) => {
+                same("table", &[e.num_embeddings, e.embedding_dim], Some(table.shape()))
+            }
+            (LayerKind::Linear(l), LayerWeights::Linear { w, b }) => {
+                same("w", &[l.out_features, l.in_features], Some(w.shape())).and_then(|()| {
+                    let expected = [l.out_features];
+                    same_if(l.bias != Bias::None, "b", &expected, b.as_ref().map(|b| b.shape()))
+                })
+            }
+            (LayerKind::Recurrent(r), LayerWeights::Recurrent(cells)) => check_cells(r, cells),
+            (kind, LayerWeights::None) if kind.parameters() == 0 => Ok(()),
+            _ => Err(Error::new(ErrorKind::Weights, "expected this layer's weights, got another layer's")),
+        };
+        fits.map_err(|e| e.at(format!("weights of layer {index} {}", layer.kind.name())))?;
+    }
+    Ok(())
+}
+
+fn check_cells(stack: &Recurrent, cells: &[CellWeights]) -> Result<()> {
+    let directions = stack.directions();
+    if cells.len() != stack.num_layers * directions {
+        return Err(Error::new(
+            ErrorKind::Weights,
+            format!("expected {} cells (layers × directions), got {}", stack.num_layers * directions, cells.len()),
+        ));
+    }
+    let rows = stack.cell.gates() * stack.hidden_size;
+    for (index, cell) in cells.iter().enumerate() {
+        let input = stack.layer_input(index / directions).len();
+        let vector = |b: &Option<Array1<f32>>| b.as_ref().map(|b| b.shape().to_vec());
+        let matrix = |w: &Option<Array2<f32>>| w.as_ref().map(|w| w.shape().to_vec());
+        let parts = [
+            ("w_x", true, vec![rows, input], Some(cell.w_x.shape().to_vec())),
+            ("w_h", true, vec![rows, stack.state_size()], Some(cell.w_h.shape().to_vec())),
+            ("b_x", stack.bias != Bias::None, vec![rows], vector(&cell.b_x)),
+            ("b_h", stack.bias == Bias::Two, vec![rows], vector(&cell.b_h)),
+            (
+                "w_r",
+                stack.proj_size.is_some(),
+                vec![stack.proj_size.unwrap_or(0), stack.hidden_size],
+                matrix(&cell.w_r),
+            ),
+            ("peepholes", stack.peepholes != Peepholes::None, vec![3, stack.hidden_size], matrix(&cell.peepholes)),
+        ];
+        for (name, wanted, expected, got) in parts {
+            same_if(wanted, name, &expected, got.as_deref()).map_err(|e| e.at(format!("cell {index}")))?;
+        }
+    }
+    Ok(())
+}
+
+/// `same` where there should be a tensor; that there is none elsewhere.
+fn same_if(wanted: bool, name: &str, expected: &[usize], got: Option<&[usize]>) -> Result<()> {
+    match got {
+        Some(got) if !wanted => Err(Error::new(ErrorKind::Weights, format!("{name}: expected none, got {got:?}"))),
+        None if !wanted => Ok(()),
+        _ => same(name, expected, got),
+    }
+}
+
+fn same(name: &str, expected: &[usize], got: Option<&[usize]>) -> Result<()> {
+    if got == Some(expected) {
+        return Ok(());
+    }
+    let got = got.map_or("none".into(), |got| format!("{got:?}"));
+    Err(Error::new(ErrorKind::Weights, format!("{name}: expected {expected:?}, got {got}")))
+}
