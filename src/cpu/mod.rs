@@ -5,6 +5,7 @@
 
 mod buffers;
 mod cells;
+mod functions;
 mod math;
 mod product;
 mod project;
@@ -154,7 +155,7 @@ impl Cpu {
             Kernel::OneHot => rows::one_hot(bound),
             Kernel::Pick => rows::pick(bound),
             Kernel::Blank => rows::blank(bound),
-            Kernel::Merge => todo!(),
+            Kernel::Merge => rows::merge(bound),
             Kernel::Softmax | Kernel::Activate => rows::activate(self.arch, bound),
         }
     }

@@ -7,8 +7,12 @@
 pub mod description;
 mod dialect;
 mod infer;
+#[cfg(feature = "keras")]
+pub mod keras;
 mod keys;
 mod named;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod random;
 mod replace;
 pub mod safetensors;
@@ -131,7 +135,13 @@ pub fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)>
     }
     let (model, mut tensors) = match format {
         Format::Safetensors => native(path, description),
+        #[cfg(feature = "onnx")]
+        Format::Onnx => onnx::read(path),
+        #[cfg(not(feature = "onnx"))]
         Format::Onnx => Err(not_built(path, "onnx")),
+        #[cfg(feature = "keras")]
+        Format::Keras => keras::read(path),
+        #[cfg(not(feature = "keras"))]
         Format::Keras => Err(not_built(path, "keras")),
     }?;
     tensors.extend([supplied(&model)]);
@@ -217,6 +227,7 @@ fn native(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
 }
 
 /// The error for a format whose reader is left out of this build.
+#[cfg(not(all(feature = "keras", feature = "onnx")))]
 fn not_built(path: &Path, feature: &str) -> Error {
     let message = format!("this format is not read: gatewave was built without the feature `{feature}`");
     Error::new(ErrorKind::Io, message).at(path.display())

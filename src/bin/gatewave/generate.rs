@@ -83,8 +83,12 @@ fn vocabulary(model: &Model) -> Result<Vec<char>> {
         return unfit("layer 0: expected an embedding or one_hot first, to take characters");
     }
     if let Some(stack) = model.stacks().find(|stack| stack.direction != Direction::Forward) {
-        let way = if stack.direction == Direction::Both { "bidirectional" } else { "reverse" };
-        return unfit(&format!("{way}: a model that reads a text from its end cannot continue it"));
+        let direction = match stack.direction {
+            Direction::Both => "bidirectional",
+            Direction::Reverse => "reverse",
+            _ => "backwards",
+        };
+        return unfit(&format!("{direction}: a model that reads a text from its end cannot continue it"));
     }
     match model.flows()?.last() {
         Some(Flow::Steps(features) | Flow::Rows(features)) if features.len() == vocabulary.len() => {

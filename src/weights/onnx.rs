@@ -1,0 +1,85 @@
+//! ONNX files: a graph of operators → the layers that it turns out to be, their tensors, and the graph's names.
+//!
+//! The file's messages (`skim`, `proto`) and tensors (`constant`, `source`) become values; `graph` evaluates the nodes
+//! symbolically, so that each value gets a meaning (`value`): a weight, a number of a shape, or what layer k gives, its
+//! axes in some order. The operators (`recurrent`, `dense`, `tokens`, `moves`, `numbers`, `functions`) add links to the
+//! `chain` of layers or change axes; `interface` makes a model of the path that the outputs need. What does not fit is an
+//! error that names the node. Knows no engine.
+
+mod axes;
+mod chain;
+mod change;
+mod constant;
+mod dense;
+mod functions;
+mod graph;
+mod interface;
+mod moves;
+mod node;
+mod numbers;
+mod proto;
+mod recurrent;
+mod reshape;
+mod size;
+mod skim;
+mod source;
+mod table;
+mod tokens;
+mod value;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, Seek};
+use std::path::Path;
+
+use prost::Message;
+
+use self::graph::Graph;
+use self::source::{Source, Sources};
+use super::support;
+use super::tensors::Tensors;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Model;
+
+/// Reads a file. Its larger tensors, and those in files of external data beside it, are read when they are asked for.
+///
+/// # Errors
+///
+/// Kind `Io` where a file cannot be read; `Model` where it is no ONNX file, or its graph is no chain of recurrent
+/// layers: the error names the first node that does not fit; `Weights` where a tensor is damaged.
+pub fn read(path: &Path) -> Result<(Model, Tensors)> {
+    let unreadable = |e: io::Error| Error::new(ErrorKind::Io, format!("{e}")).because(e);
+    let read = || {
+        let file = File::open(path).map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
+        let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+        let sources = Sources::new(Source::open(path)?, folder.map(Path::to_owned));
+        read_from(BufReader::new(file), length, sources)
+    };
+    read().map_err(|e| e.at(path.display()))
+}
+
+/// Reads a file that is in memory. It may name no files of external data.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_bytes(bytes: &[u8]) -> Result<(Model, Tensors)> {
+    let sources = Sources::new(Source::Bytes(bytes.into()), None);
+    read_from(Cursor::new(bytes), bytes.len() as u64, sources)
+}
+
+/// The table of operators and attributes, as docs/formats.md has it.
+pub fn markdown() -> String {
+    support::markdown(table::ATTRIBUTES)
+}
+
+fn read_from(source: impl BufRead + Seek, length: u64, sources: Sources) -> Result<(Model, Tensors)> {
+    let bytes = skim::skim(source, length)?;
+    let message = proto::Model::decode(bytes.as_slice()).map_err(|e| {
+        let text = format!("expected an ONNX model, got {e}; is this an ONNX file?");
+        Error::new(ErrorKind::Model, text).because(e)
+    })?;
+    drop(bytes);
+    let (graph, outputs) = Graph::evaluate(message, sources)?;
+    interface::finish(graph, &outputs)
+}

@@ -1,0 +1,344 @@
+//! Tensors of an ONNX file: their elements are read when a weight asks for them, whole numbers at once.
+//!
+//! Knows types, shapes and where elements lie; knows no graph.
+
+use std::sync::Arc;
+
+use half::{bf16, f16};
+use ndarray::{ArrayD, IxDyn};
+
+use super::change::Change;
+use super::proto;
+use super::size::Size;
+use super::source::{Source, Sources};
+use super::value::Value;
+use crate::error::{Error, ErrorKind, Result};
+use crate::weights::tensors::Tensor;
+
+/// More axes than this have no meaning here.
+pub(super) const MAX_RANK: usize = 8;
+/// Shapes, axes and indices are short: what is longer is no shape arithmetic.
+pub(super) const MAX_NUMBERS: usize = 4096;
+/// How often a weight may be rearranged before it is used.
+const MAX_DEPTH: usize = 32;
+
+/// Real numbers that do not depend on a call.
+#[derive(Clone, Debug)]
+pub(super) struct Constant {
+    pub(super) tensor: Tensor,
+    /// How many changes lie between the file and the tensor: each is a call deeper.
+    depth: usize,
+}
+
+impl Constant {
+    pub(super) fn new(tensor: Tensor) -> Self {
+        Self { tensor, depth: 0 }
+    }
+
+    pub(super) fn dims(&self) -> &[usize] {
+        self.tensor.shape()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.dims().iter().product()
+    }
+
+    /// The element, where there is one alone.
+    pub(super) fn scalar(&self) -> Result<Option<f32>> {
+        if self.len() == 1 { Ok(Some(self.tensor.read()?[0])) } else { Ok(None) }
+    }
+
+    /// The same elements, rearranged.
+    pub(super) fn changed(self, change: Change) -> Result<Self> {
+        let dims = self.tensor.shape().to_vec();
+        let shape = change.shape(&dims);
+        let depth = deeper(&[&self])?;
+        let tensor = self.tensor.map(shape, move |elements| {
+            let array = ArrayD::from_shape_vec(IxDyn(&dims), elements.to_vec()).expect("as many as the shape says");
+            change.apply(array).iter().copied().collect()
+        });
+        Ok(Self { tensor, depth })
+    }
+
+    /// `f` of the elements of several constants, which are as many as `shape` says.
+    ///
+    /// `limit` bounds them: no graph needs more than its file holds.
+    pub(super) fn computed(
+        of: Vec<Self>,
+        shape: Vec<usize>,
+        limit: usize,
+        f: impl Fn(&[ArrayD<f32>]) -> ArrayD<f32> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let depth = deeper(&of.iter().collect::<Vec<_>>())?;
+        if !is_possible(&shape) || shape.iter().product::<usize>() > limit {
+            return Err(misfit(format!("expected at most {limit} elements, as the file has, got {shape:?}")));
+        }
+        let tensor = Tensor::stored(shape, move || {
+            let arrays: Vec<_> = of.iter().map(|constant| constant.array()).collect::<Result<_>>()?;
+            Ok(f(&arrays).iter().copied().collect())
+        });
+        Ok(Self { tensor, depth })
+    }
+
+    pub(super) fn array(&self) -> Result<ArrayD<f32>> {
+        let elements = self.tensor.read()?.into_owned();
+        Ok(ArrayD::from_shape_vec(IxDyn(self.dims()), elements).expect("as many as the shape says"))
+    }
+
+    /// Whether every element is zero.
+    pub(super) fn is_zero(&self) -> Result<bool> {
+        Ok(self.tensor.read()?.iter().all(|&x| x == 0.0))
+    }
+}
+
+fn deeper(of: &[&Constant]) -> Result<usize> {
+    let depth = 1 + of.iter().map(|constant| constant.depth).max().unwrap_or(0);
+    if depth <= MAX_DEPTH {
+        return Ok(depth);
+    }
+    Err(misfit(format!("a weight is rearranged more than {MAX_DEPTH} times before it is used")))
+}
+
+fn misfit(text: String) -> Error {
+    Error::new(ErrorKind::Model, text)
+}
+
+/// The types of elements that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Element {
+    F32,
+    F64,
+    F16,
+    Bf16,
+    Bool,
+    Int { bytes: usize, signed: bool },
+}
+
+impl Element {
+    /// By ONNX's number.
+    fn of(data_type: i32) -> Option<Self> {
+        Some(match data_type {
+            1 => Self::F32,
+            2 => Self::Int { bytes: 1, signed: false },
+            3 => Self::Int { bytes: 1, signed: true },
+            4 => Self::Int { bytes: 2, signed: false },
+            5 => Self::Int { bytes: 2, signed: true },
+            6 => Self::Int { bytes: 4, signed: true },
+            7 => Self::Int { bytes: 8, signed: true },
+            9 => Self::Bool,
+            10 => Self::F16,
+            11 => Self::F64,
+            12 => Self::Int { bytes: 4, signed: false },
+            13 => Self::Int { bytes: 8, signed: false },
+            16 => Self::Bf16,
+            _ => return None,
+        })
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F64 => 8,
+            Self::F16 | Self::Bf16 => 2,
+            Self::Bool => 1,
+            Self::Int { bytes, .. } => bytes,
+        }
+    }
+
+    fn is_real(self) -> bool {
+        matches!(self, Self::F32 | Self::F64 | Self::F16 | Self::Bf16)
+    }
+}
+
+/// Whether elements of ONNX's type `data_type` are real numbers.
+pub(super) fn is_real(data_type: i32) -> bool {
+    Element::of(data_type).is_some_and(Element::is_real)
+}
+
+/// Whether an array can have this shape, in bytes too; an axis of length 0 lets none of the others be longer.
+pub(super) fn is_possible(dims: &[usize]) -> bool {
+    let longest = usize::MAX / 16;
+    dims.iter().try_fold(1_usize, |n, &d| n.checked_mul(d.max(1))).is_some_and(|n| n <= longest)
+}
+
+/// Where the raw bytes of a tensor lie.
+enum Raw {
+    Held(Vec<u8>),
+    At { source: Source, offset: u64, length: u64 },
+}
+
+impl Raw {
+    fn length(&self) -> u64 {
+        match self {
+            Self::Held(bytes) => bytes.len() as u64,
+            Self::At { length, .. } => *length,
+        }
+    }
+
+    fn read(&self, bytes: usize) -> Result<Vec<u8>> {
+        match self {
+            Self::Held(held) => Ok(held.clone()),
+            Self::At { source, offset, .. } => {
+                let mut buffer = vec![0; bytes];
+                source.read(*offset, &mut buffer)?;
+                Ok(buffer)
+            }
+        }
+    }
+}
+
+/// The value of a tensor of the file.
+///
+/// # Errors
+///
+/// Kind `Weights`, where its elements are not as many as its shape says, or not there; `Model`, where they lie where no
+/// model may point.
+pub(super) fn decode(mut tensor: proto::Tensor, sources: &mut Sources) -> Result<Value> {
+    let wrong = |text: String| Error::new(ErrorKind::Weights, text);
+    let dims = tensor.dims.iter().map(|&n| usize::try_from(n)).collect::<Result<Vec<_>, _>>();
+    let dims = dims.map_err(|e| wrong(format!("expected lengths of axes, got {:?}", tensor.dims)).because(e))?;
+    let Some(element) = Element::of(tensor.data_type) else {
+        return Ok(Value::Unread(format!("a tensor of ONNX's element type {}, which is not read", tensor.data_type)));
+    };
+    if dims.len() > MAX_RANK {
+        return Ok(Value::Unread(format!("a tensor of {} axes, which is more than {MAX_RANK}", dims.len())));
+    }
+    if !is_possible(&dims) {
+        return Err(wrong(format!("expected what fits memory, got a tensor of {dims:?}")));
+    }
+    let elements: usize = dims.iter().product();
+    if tensor.segment.is_some() {
+        return Err(wrong("expected a whole tensor, got a segment of one".into()));
+    }
+    let raw = raw(&mut tensor, elements * element.bytes(), sources)?;
+    if let Some(raw) = &raw
+        && raw.length() != (elements * element.bytes()) as u64
+    {
+        let (wanted, got) = (elements * element.bytes(), raw.length());
+        return Err(wrong(format!("expected {wanted} bytes for {element:?} {dims:?}, got {got}")));
+    }
+    if element.is_real() {
+        return reals(tensor, element, dims, elements, raw).map(|t| Value::Constant(Constant::new(t)));
+    }
+    if elements > MAX_NUMBERS {
+        return Ok(Value::Unread(format!("{elements} whole numbers, which are more than {MAX_NUMBERS}")));
+    }
+    let numbers = match raw {
+        Some(raw) => raw.read(elements * element.bytes())?.chunks(element.bytes()).map(|x| whole(element, x)).collect(),
+        None => whole_numbers(&tensor, element),
+    };
+    if numbers.len() != elements {
+        return Err(wrong(format!("expected {elements} elements for {dims:?}, got {}", numbers.len())));
+    }
+    let numbers = numbers.into_iter().map(Size::of).collect();
+    Ok(Value::Numbers(ArrayD::from_shape_vec(IxDyn(&dims), numbers).expect("as many as the shape says")))
+}
+
+/// Where the raw bytes lie, if they do: elements may also stand in fields of their own.
+fn raw(tensor: &mut proto::Tensor, bytes: usize, sources: &mut Sources) -> Result<Option<Raw>> {
+    let wrong = |text: &str| Err(Error::new(ErrorKind::Weights, text));
+    const EXTERNAL: i32 = 1;
+    let raw = if tensor.data_location == EXTERNAL {
+        Some(external(&tensor.external_data, bytes as u64, sources)?)
+    } else if let [left] = tensor.left[..] {
+        if !(tensor.float_data.is_empty() && tensor.double_data.is_empty() && tensor.raw_data.is_none()) {
+            return wrong("expected the elements in one piece, got several");
+        }
+        Some(Raw::At { source: sources.own.clone(), offset: left.offset, length: left.length })
+    } else if tensor.left.is_empty() {
+        tensor.raw_data.take().map(Raw::Held)
+    } else {
+        return wrong("expected the elements in one piece, got several");
+    };
+    if let Some(Raw::At { source, offset, length }) = &raw
+        && offset.checked_add(*length).is_none_or(|end| end > source.length())
+    {
+        let (end, have) = (u128::from(*offset) + u128::from(*length), source.length());
+        let text = format!("expected a file of at least {end} bytes, got {have}; it is cut off");
+        return Err(Error::new(ErrorKind::Weights, text));
+    }
+    Ok(raw)
+}
+
+fn external(entries: &[proto::Entry], bytes: u64, sources: &mut Sources) -> Result<Raw> {
+    let wrong = |text: String| Error::new(ErrorKind::Model, format!("external data: {text}"));
+    let (mut location, mut offset, mut length) = (None, 0, bytes);
+    for proto::Entry { key, value } in entries {
+        let number = || value.parse().map_err(|e| wrong(format!("{key}: expected a number, got {value:?}")).because(e));
+        match key.as_str() {
+            "location" => location = Some(value),
+            "offset" => offset = number()?,
+            "length" => length = number()?,
+            // Of the whole file, which is not read.
+            "checksum" => {}
+            _ => return Err(wrong(format!("expected location, offset, length or checksum, got {key:?}"))),
+        }
+    }
+    let location = location.ok_or_else(|| wrong("expected a location, got none".into()))?;
+    Ok(Raw::At { source: sources.external(location)?, offset, length })
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "F64 is rounded to the nearest f32, as everywhere")]
+fn reals(
+    tensor: proto::Tensor,
+    element: Element,
+    dims: Vec<usize>,
+    elements: usize,
+    raw: Option<Raw>,
+) -> Result<Tensor> {
+    if let Some(raw) = raw {
+        return Ok(Tensor::stored(dims, move || read_reals(&raw, element, elements)));
+    }
+    // Halves without raw bytes stand as their bits in 32-bit numbers.
+    let bits = |x: i32| x as u16;
+    let held: Vec<f32> = match element {
+        Element::F64 => tensor.double_data.iter().map(|&x| x as f32).collect(),
+        Element::F16 => tensor.int32_data.iter().map(|&x| f16::from_bits(bits(x)).to_f32()).collect(),
+        Element::Bf16 => tensor.int32_data.iter().map(|&x| bf16::from_bits(bits(x)).to_f32()).collect(),
+        _ => tensor.float_data,
+    };
+    if held.len() != elements {
+        let text = format!("expected {elements} elements for {dims:?}, got {}", held.len());
+        return Err(Error::new(ErrorKind::Weights, text));
+    }
+    let held: Arc<[f32]> = held.into();
+    Ok(Tensor::stored(dims, move || Ok(held.to_vec())))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "F64 is rounded to the nearest f32, as everywhere")]
+fn read_reals(raw: &Raw, element: Element, elements: usize) -> Result<Vec<f32>> {
+    if let (Element::F32, Raw::At { source, offset, .. }) = (element, raw) {
+        let mut floats = vec![0_f32; elements];
+        source.read(*offset, bytemuck::cast_slice_mut(&mut floats))?;
+        return Ok(floats);
+    }
+    let bytes = raw.read(elements * element.bytes())?;
+    Ok(bytes
+        .chunks_exact(element.bytes())
+        .map(|x| match element {
+            Element::F64 => f64::from_le_bytes(x.try_into().expect("eight bytes")) as f32,
+            Element::F16 => f16::from_le_bytes([x[0], x[1]]).to_f32(),
+            Element::Bf16 => bf16::from_le_bytes([x[0], x[1]]).to_f32(),
+            _ => f32::from_le_bytes(x.try_into().expect("four bytes")),
+        })
+        .collect())
+}
+
+/// A whole number of little-endian bytes.
+fn whole(element: Element, bytes: &[u8]) -> i64 {
+    let negative = matches!(element, Element::Int { signed: true, .. }) && bytes.last().is_some_and(|&b| b >= 0x80);
+    let mut all = [if negative { 0xff } else { 0 }; 8];
+    all[..bytes.len()].copy_from_slice(bytes);
+    i64::from_le_bytes(all)
+}
+
+/// The whole numbers that stand in fields of their own.
+fn whole_numbers(tensor: &proto::Tensor, element: Element) -> Vec<i64> {
+    match element {
+        Element::Int { bytes: 8, signed: true } => tensor.int64_data.clone(),
+        Element::Int { bytes: 4 | 8, signed: false } => {
+            tensor.uint64_data.iter().map(|&x| i64::try_from(x).unwrap_or(i64::MAX)).collect()
+        }
+        _ => tensor.int32_data.iter().map(|&x| i64::from(x)).collect(),
+    }
+}

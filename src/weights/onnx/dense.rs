@@ -1,0 +1,289 @@
+//! Gemm, MatMul and the arithmetic around them: products with weights, biases, scales, directions added up.
+
+use ndarray::{ArrayD, IxDyn};
+
+use super::axes::{constant_of, misfit};
+use super::chain::{Runs, What};
+use super::change::Change;
+use super::constant::Constant;
+use super::graph::Graph;
+use super::node::Node;
+use super::numbers;
+use super::size::Size;
+use super::value::{At, Axis, Data, Fill, Role, Segment, Value};
+use crate::cell::Activation;
+use crate::error::Result;
+use crate::model::{Bias, LayerKind, Linear, Merge};
+use crate::weights::dialect::{BIAS, WEIGHT};
+
+/// `alpha · A · B + beta · C`, where A flows and B and C are weights.
+pub(super) fn gemm(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let (alpha, beta) = (node.float("alpha")?.unwrap_or(1.0), node.float("beta")?.unwrap_or(1.0));
+    if node.flag("transA")? {
+        return Err(misfit("transA: expected 0".into()));
+    }
+    let mut w = weight(graph, graph.input(node, 1)?)?;
+    if w.dims().len() != 2 {
+        return Err(misfit(format!("expected weights of two axes, got {:?}", w.dims())));
+    }
+    if !node.flag("transB")? {
+        w = w.changed(Change::Permute(vec![1, 0]))?;
+    }
+    let (rows, columns) = (w.dims()[0], w.dims()[1]);
+    let x = graph.input(node, 0)?;
+    let data = graph.data(x, Some(columns))?;
+    if data.axes.len() != 2 {
+        return Err(misfit(format!("expected two axes, got {}", data.axes_text())));
+    }
+    let w = times(w, alpha, graph.limit)?;
+    let b = match graph.optional(node, 2)? {
+        None => None,
+        Some(c) => {
+            let c = vector(weight(graph, c)?, rows, graph.limit)?;
+            Some(times(c, beta, graph.limit)?)
+        }
+    };
+    linear(graph, data, w, b).map(|data| vec![Value::Data(data)])
+}
+
+/// What flows, times weights.
+pub(super) fn matmul(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let w = weight(graph, graph.input(node, 1)?)?;
+    let x = graph.input(node, 0)?;
+    let lone = w.dims().len() == 1;
+    let w = match *w.dims() {
+        [k] => w.changed(Change::Reshape(vec![1, k]))?,
+        [_, _] => w.changed(Change::Permute(vec![1, 0]))?,
+        ref other => return Err(misfit(format!("expected weights of two axes, got {other:?}"))),
+    };
+    let data = graph.data(x, Some(w.dims()[1]))?;
+    let data = linear(graph, data, w, None)?;
+    let last = data.axes.len() - 1;
+    Ok(vec![Value::Data(if lone { data.dropped(last) } else { data })])
+}
+
+/// `value` as weights.
+fn weight(graph: &Graph, value: Value) -> Result<Constant> {
+    match value {
+        Value::Constant(constant) => Ok(constant),
+        Value::Filled(filled) => constant_of(&filled, graph.limit),
+        other => Err(misfit(format!("expected weights of the file, got {}", other.kind()))),
+    }
+}
+
+/// `constant`, which is stretched along all but its last axis, as a vector of `len`.
+fn vector(constant: Constant, len: usize, limit: usize) -> Result<Constant> {
+    let unfit = |dims: &[usize]| misfit(format!("expected {len} elements along the features, got {dims:?}"));
+    if constant.len() == len && constant.dims().last() == Some(&len) {
+        return constant.changed(Change::Reshape(vec![len]));
+    }
+    match constant.len() {
+        1 => Constant::computed(vec![constant], vec![len], limit, move |of| {
+            ArrayD::from_elem(IxDyn(&[len]), of[0].first().copied().unwrap_or(0.0))
+        }),
+        _ => Err(unfit(constant.dims())),
+    }
+}
+
+fn times(constant: Constant, factor: f32, limit: usize) -> Result<Constant> {
+    if factor == 1.0 {
+        return Ok(constant);
+    }
+    let shape = constant.dims().to_vec();
+    Constant::computed(vec![constant], shape, limit, move |of| &of[0] * factor)
+}
+
+/// `data` through weights `w` `[out, in]`, its features last.
+fn linear(graph: &mut Graph, mut data: Data, w: Constant, b: Option<Constant>) -> Result<Data> {
+    let (rows, columns) = (w.dims()[0], w.dims()[1]);
+    let last = data.axes.len().saturating_sub(1);
+    match data.axes.get(last) {
+        Some(Axis { role: Role::Features, size }) if *size == Size::len(columns) => {}
+        _ => {
+            let text = format!("expected {columns} features in the last axis, got {}", data.axes_text());
+            return Err(misfit(text));
+        }
+    }
+    let (parent, runs) = graph.chain.resolve_data(&data)?;
+    let features = graph.chain.link(parent).features;
+    let w = if graph.chain.is_whole(parent, &runs) { w } else { spread(w, &runs, features, graph.limit)? };
+    let mut kind = Linear::new(features, rows);
+    if b.is_none() {
+        kind = kind.no_bias();
+    }
+    let tensors = [Some((WEIGHT.to_owned(), w.tensor)), b.map(|b| (BIAS.to_owned(), b.tensor))];
+    let link = graph.chain.layer(Some(parent), kind.into(), rows, tensors.into_iter().flatten().collect());
+    data.axes[last].size = Size::len(rows);
+    data.content.fill(vec![Segment { link, at: At::All, start: 0, len: rows }]);
+    Ok(data)
+}
+
+/// Weights of some of the features as weights of all of them: zero for the others.
+pub(super) fn spread(w: Constant, runs: &Runs, features: usize, limit: usize) -> Result<Constant> {
+    let (rows, runs) = (w.dims()[0], runs.clone());
+    Constant::computed(vec![w], vec![rows, features], limit, move |of| {
+        let mut all = ArrayD::zeros(IxDyn(&[rows, features]));
+        let columns = runs.iter().flat_map(|&(start, len)| start..start + len);
+        for (from, to) in columns.enumerate() {
+            let mut column = all.index_axis_mut(ndarray::Axis(1), to);
+            // A feature that stands twice counts twice.
+            column += &of[0].index_axis(ndarray::Axis(1), from);
+        }
+        all
+    })
+}
+
+/// Add, Sub, Mul and Div: of shapes, of weights, and of what flows with a weight or another direction.
+pub(super) fn arithmetic(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let (a, b) = (graph.input(node, 0)?, graph.input(node, 1)?);
+    let value = match (a, b) {
+        (Value::Numbers(a), Value::Numbers(b)) => numbers::arithmetic(node.op, &a, &b)?,
+        (Value::Data(a), Value::Data(b)) => Value::Data(both(graph, node.op, &a, &b)?),
+        (flow @ (Value::Data(_) | Value::Input(_)), other) if is_weight(&other) => {
+            let data = graph.data(flow, None)?;
+            let weight = scalar_or_weight(graph, other)?;
+            Value::Data(weighted(graph, node.op, data, weight)?)
+        }
+        (other, flow @ (Value::Data(_) | Value::Input(_))) if is_weight(&other) => {
+            let data = graph.data(flow, None)?;
+            let weight = scalar_or_weight(graph, other)?;
+            Value::Data(match node.op {
+                "Sub" => {
+                    let negative = graph.chain.scaled(data, -1.0, 0.0)?;
+                    weighted(graph, "Add", negative, weight)?
+                }
+                "Div" => return Err(misfit("a weight divided by what flows".into())),
+                op => weighted(graph, op, data, weight)?,
+            })
+        }
+        (a, b) if is_weight(&a) && is_weight(&b) => Value::Constant(of_weights(graph, node.op, a, b)?),
+        (a, b) => return Err(misfit(format!("expected a sequence and a weight, got {} and {}", a.kind(), b.kind()))),
+    };
+    Ok(vec![value])
+}
+
+fn is_weight(value: &Value) -> bool {
+    matches!(value, Value::Constant(_))
+        || matches!(value, Value::Filled(filled) if matches!(filled.fill, Fill::Real(_)))
+}
+
+/// A weight; of a tensor of equal numbers, one of them.
+fn scalar_or_weight(graph: &Graph, value: Value) -> Result<Constant> {
+    match value {
+        Value::Filled(filled) => match filled.fill {
+            Fill::Real(x) => Ok(Constant::new(crate::weights::Tensor::new([], vec![x]))),
+            Fill::Whole(_) => Err(misfit("a whole number among real ones".into())),
+        },
+        other => weight(graph, other),
+    }
+}
+
+fn of_weights(graph: &Graph, op: &str, a: Value, b: Value) -> Result<Constant> {
+    let (a, b) = (weight(graph, a)?, weight(graph, b)?);
+    let shape = if a.len() >= b.len() { a.dims().to_vec() } else { b.dims().to_vec() };
+    let stretches = |constant: &Constant| {
+        let (dims, rank) = (constant.dims(), shape.len());
+        dims.len() <= rank && dims.iter().rev().zip(shape.iter().rev()).all(|(&d, &n)| d == n || d == 1)
+    };
+    if !stretches(&a) || !stretches(&b) {
+        return Err(misfit(format!("weights of {:?} and {:?}", a.dims(), b.dims())));
+    }
+    let f: fn(f32, f32) -> f32 = match op {
+        "Add" => |a, b| a + b,
+        "Sub" => |a, b| a - b,
+        "Mul" => |a, b| a * b,
+        _ => |a, b| a / b,
+    };
+    let dims = shape.clone();
+    Constant::computed(vec![a, b], shape, graph.limit, move |of| {
+        let stretch = |x: &ArrayD<f32>| x.broadcast(IxDyn(&dims)).expect("checked to stretch").to_owned();
+        let mut result = stretch(&of[0]);
+        result.zip_mut_with(&stretch(&of[1]), |a, &b| *a = f(*a, b));
+        result
+    })
+}
+
+/// What flows, and a weight.
+fn weighted(graph: &mut Graph, op: &str, data: Data, weight: Constant) -> Result<Data> {
+    let rank_grows = weight.dims().len() > data.axes.len();
+    let features = data.position(&Role::Features).map(|axis| (axis, data.axes[axis].size.clone()));
+    if let ("Add" | "Sub", Some((axis, size))) = (op, features)
+        && let Some(n) = size.value().and_then(|n| usize::try_from(n).ok())
+        && (weight.len() == n && along(&weight, &data, axis))
+        && !rank_grows
+    {
+        let vector = weight.clone().changed(Change::Reshape(vec![n]))?;
+        let vector = if op == "Sub" { times(vector, -1.0, graph.limit)? } else { vector };
+        if let Some(data) = biased(graph, &data, vector)? {
+            return Ok(data);
+        }
+    }
+    let dims = weight.dims().to_vec();
+    let scalar = if rank_grows { None } else { weight.scalar()? };
+    let Some(x) = scalar else {
+        return Err(misfit(format!(
+            "{op} of {} and a weight of {dims:?}, which is no bias of a product",
+            data.axes_text()
+        )));
+    };
+    match op {
+        "Add" => graph.chain.scaled(data, 1.0, x),
+        "Sub" => graph.chain.scaled(data, 1.0, -x),
+        "Mul" => graph.chain.scaled(data, x, 0.0),
+        _ => graph.chain.scaled(data, 1.0 / x, 0.0),
+    }
+}
+
+/// Whether `weight` stretches along all axes of `data` but `axis`.
+fn along(weight: &Constant, data: &Data, axis: usize) -> bool {
+    let (dims, rank) = (weight.dims(), data.axes.len());
+    let ones = |dims: &[usize]| dims.iter().all(|&n| n == 1);
+    match (axis + dims.len()).checked_sub(rank) {
+        Some(place) => ones(&dims[..place]) && ones(&dims[place + 1..]),
+        None => ones(dims),
+    }
+}
+
+/// `data` plus `vector`, where it is a product that takes a bias.
+fn biased(graph: &mut Graph, data: &Data, vector: Constant) -> Result<Option<Data>> {
+    let (link, runs) = graph.chain.resolve_data(data)?;
+    let linear = match &graph.chain.link(link).what {
+        What::Layer(LayerKind::Linear(linear)) if graph.chain.is_whole(link, &runs) => linear.clone(),
+        _ => return Ok(None),
+    };
+    let old = graph.chain.link(link).clone();
+    let mut tensors = old.tensors;
+    let bias = match tensors.iter().position(|(name, _)| name == BIAS) {
+        None => vector,
+        Some(place) => {
+            let first = Constant::new(tensors.remove(place).1);
+            let shape = vector.dims().to_vec();
+            Constant::computed(vec![first, vector], shape, graph.limit, |of| &of[0] + &of[1])?
+        }
+    };
+    tensors.push((BIAS.to_owned(), bias.tensor));
+    let kind = Linear { bias: Bias::One, activation: Activation::Linear, ..linear };
+    let link = graph.chain.layer(old.parent, kind.into(), old.features, tensors);
+    let mut data = data.clone();
+    data.content.iter_mut().flatten().for_each(|segment| segment.link = link);
+    Ok(Some(data))
+}
+
+/// Both directions of a layer, or a value and a function of it.
+fn both(graph: &mut Graph, op: &str, a: &Data, b: &Data) -> Result<Data> {
+    let merge = match op {
+        "Add" => Some(Merge::Sum),
+        "Mul" => Some(Merge::Product),
+        _ => None,
+    };
+    if let Some(merged) = merge.and_then(|merge| graph.chain.merged(a, b, merge)) {
+        return Ok(merged);
+    }
+    if op == "Mul"
+        && let Some(gated) = graph.chain.gated(a, b).or_else(|| graph.chain.gated(b, a))
+    {
+        return Ok(gated);
+    }
+    let text = format!("{op} of {} and {}: this is no chain of layers", a.axes_text(), b.axes_text());
+    Err(misfit(text))
+}

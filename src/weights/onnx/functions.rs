@@ -1,0 +1,93 @@
+//! Functions of each number, and the softmax family over the features.
+
+use super::axes::misfit;
+use super::chain::What;
+use super::graph::Graph;
+use super::node::Node;
+use super::value::{Role, Value};
+use crate::cell::{Activation, Constant as Number};
+use crate::error::Result;
+
+/// The function that `node` is, with its constants.
+fn activation(node: &Node<'_>) -> Result<Activation> {
+    let number = |name: &str, default: f32| Ok::<_, crate::Error>(Number::new(node.float(name)?.unwrap_or(default)));
+    Ok(match node.op {
+        "Sigmoid" => Activation::Sigmoid,
+        "Tanh" => Activation::Tanh,
+        "Relu" => Activation::Relu,
+        "LeakyRelu" => Activation::LeakyRelu { alpha: number("alpha", 0.01)? },
+        "Elu" => Activation::Elu { alpha: number("alpha", 1.0)? },
+        "Selu" => Activation::Selu { alpha: number("alpha", 1.673_263_2)?, gamma: number("gamma", 1.050_701)? },
+        "Celu" => Activation::Celu { alpha: number("alpha", 1.0)? },
+        "HardSigmoid" => Activation::HardSigmoid { alpha: number("alpha", 0.2)?, beta: number("beta", 0.5)? },
+        "HardSwish" => Activation::HardSilu { alpha: Number::new(1.0 / 6.0), beta: Number::new(0.5) },
+        "Softplus" => Activation::Softplus,
+        "Softsign" => Activation::Softsign,
+        "ThresholdedRelu" => Activation::ThresholdedRelu { alpha: number("alpha", 1.0)? },
+        "Mish" => Activation::Mish,
+        "Exp" => Activation::Exponential,
+        "Neg" => Activation::Affine { alpha: Number::new(-1.0), beta: Number::new(0.0) },
+        "Gelu" => match node.text("approximate")?.as_deref() {
+            None | Some("none") => Activation::Gelu,
+            Some("tanh") => Activation::GeluTanh,
+            Some(other) => return Err(misfit(format!("approximate: expected none or tanh, got {other:?}"))),
+        },
+        "Swish" => match node.float("alpha")?.unwrap_or(1.0) {
+            1.0 => Activation::Silu,
+            other => return Err(misfit(format!("alpha: expected 1, got {other}"))),
+        },
+        "Shrink" => {
+            let (alpha, bias) = (number("lambd", 0.5)?, node.float("bias")?.unwrap_or(0.0));
+            match bias {
+                0.0 => Activation::HardShrink { alpha },
+                bias if bias == alpha.get() => Activation::SoftShrink { alpha },
+                bias => return Err(misfit(format!("bias: expected 0 or lambd ({alpha}), got {bias}"))),
+            }
+        }
+        other => return Err(misfit(format!("no function {other}"))),
+    })
+}
+
+pub(super) fn function(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let activation = activation(node)?;
+    let x = graph.input(node, 0)?;
+    let data = graph.data(x, None)?;
+    graph.chain.activate(data, activation).map(|data| vec![Value::Data(data)])
+}
+
+pub(super) fn erf(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let x = graph.input(node, 0)?;
+    let data = graph.data(x, None)?;
+    graph.chain.through(data, What::Erf, true).map(|data| vec![Value::Data(data)])
+}
+
+/// Bounds: attributes before version 11, inputs since.
+pub(super) fn clip(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let x = graph.input(node, 0)?;
+    let bound = |index: usize, name: &str, default: f32| {
+        let given = match graph.optional(node, index)? {
+            None => node.float(name)?,
+            Some(Value::Constant(bound)) if bound.len() == 1 => bound.scalar()?,
+            Some(other) => return Err(misfit(format!("{name}: expected a number of the file, got {}", other.kind()))),
+        };
+        Ok(Number::new(given.unwrap_or(default)))
+    };
+    let activation = Activation::Clamp { alpha: bound(1, "min", f32::MIN)?, beta: bound(2, "max", f32::MAX)? };
+    let data = graph.data(x, None)?;
+    graph.chain.activate(data, activation).map(|data| vec![Value::Data(data)])
+}
+
+/// Over the features; before version 13 over all axes from `axis` on.
+pub(super) fn softmax(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let x = graph.input(node, 0)?;
+    let data = graph.data(x, None)?;
+    let old = node.opset < 13;
+    let axis = Value::axis(node.int("axis")?.unwrap_or(if old { 1 } else { -1 }), data.axes.len())?;
+    let over = if old { &data.axes[axis..] } else { &data.axes[axis..=axis] };
+    let features = over.iter().filter(|axis| axis.role == Role::Features).count();
+    if features != 1 || over.iter().any(|axis| axis.role != Role::Features && !axis.size.is(1)) {
+        return Err(misfit(format!("expected the features, got axis {axis} of {}", data.axes_text())));
+    }
+    let activation = if node.op == "Softmax" { Activation::Softmax } else { Activation::LogSoftmax };
+    graph.chain.activate(data, activation).map(|data| vec![Value::Data(data)])
+}

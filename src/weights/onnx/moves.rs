@@ -1,0 +1,267 @@
+//! Operators that move axes: Transpose, Squeeze, Unsqueeze, Reshape, Flatten, Concat, Slice, Split, Expand, Identity.
+
+use ndarray::{ArrayD, IxDyn};
+
+use super::axes::{Cut, misfit};
+use super::constant::{MAX_NUMBERS, MAX_RANK};
+use super::graph::Graph;
+use super::node::Node;
+use super::size::{Size, shape_text};
+use super::value::{Fill, Filled, Value};
+use crate::error::Result;
+
+/// Identity, and what is it at inference.
+pub(super) fn identity(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    if node.op == "Dropout"
+        && let Some(mode) = graph.optional(node, 2)?
+    {
+        let off = matches!(&mode, Value::Numbers(n) if n.iter().all(|n| n.is(0)));
+        if !off {
+            return Err(misfit("training_mode: expected false".into()));
+        }
+    }
+    if node.op == "Cast" {
+        return cast(graph, node).map(|value| vec![value]);
+    }
+    Ok(vec![graph.input(node, 0)?])
+}
+
+/// Numbers stay what they are: reals are 32 bits wide here, and whole numbers 64.
+fn cast(graph: &Graph, node: &Node<'_>) -> Result<Value> {
+    let to = node.int("to")?.ok_or_else(|| misfit("to: expected a type".into()))?;
+    let real = i32::try_from(to).is_ok_and(super::constant::is_real);
+    match graph.input(node, 0)? {
+        Value::Constant(constant) if !real => {
+            Err(misfit(format!("real constants of {:?} to whole numbers", constant.dims())))
+        }
+        Value::Data(data) if !real => Err(misfit(format!("{} to whole numbers", data.axes_text()))),
+        Value::Numbers(numbers) if real => {
+            let all = numbers.iter().map(Size::value).collect::<Option<Vec<_>>>();
+            let all = all.ok_or_else(|| misfit("sizes of a call to real numbers".into()))?;
+            #[expect(clippy::cast_precision_loss, reason = "what Cast does")]
+            let floats = all.into_iter().map(|n| n as f32).collect();
+            let tensor = crate::weights::Tensor::new(numbers.shape(), floats);
+            Ok(Value::Constant(super::constant::Constant::new(tensor)))
+        }
+        other => Ok(other),
+    }
+}
+
+pub(super) fn transpose(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let value = graph.input(node, 0)?;
+    let rank = value.sizes()?.len();
+    let permutation = match node.ints("perm")? {
+        None => (0..rank).rev().collect(),
+        Some(axes) => axes.iter().map(|&axis| Value::axis(axis, rank)).collect::<Result<Vec<_>>>()?,
+    };
+    Ok(vec![value.permuted(&permutation)?])
+}
+
+/// The axes of an operator: an input since version 13, an attribute before.
+fn axes(graph: &Graph, node: &Node<'_>, rank: usize) -> Result<Option<Vec<usize>>> {
+    let given = match (node.ints("axes")?, graph.whole_numbers(node, 1)?) {
+        (Some(axes), _) => Some(axes.to_vec()),
+        (None, Some(axes)) => {
+            let known = axes.iter().map(Size::value).collect::<Option<Vec<_>>>();
+            Some(known.ok_or_else(|| misfit("axes: expected numbers of the file".into()))?)
+        }
+        (None, None) => None,
+    };
+    let Some(given) = given else { return Ok(None) };
+    if given.len() > MAX_RANK {
+        return Err(misfit(format!("axes: expected at most {MAX_RANK}, got {}", given.len())));
+    }
+    let mut axes = given.into_iter().map(|axis| Value::axis(axis, rank)).collect::<Result<Vec<_>>>()?;
+    axes.sort_unstable();
+    if axes.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(misfit(format!("axes: expected each once, got {axes:?}")));
+    }
+    Ok(Some(axes))
+}
+
+pub(super) fn squeeze(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let mut value = graph.input(node, 0)?;
+    let sizes = value.sizes()?;
+    let axes = match axes(graph, node, sizes.len())? {
+        Some(axes) => axes,
+        None => (0..sizes.len()).filter(|&axis| sizes[axis].is(1)).collect(),
+    };
+    for &axis in axes.iter().rev() {
+        value = value.dropped(axis)?;
+    }
+    Ok(vec![value])
+}
+
+pub(super) fn unsqueeze(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let mut value = graph.input(node, 0)?;
+    let more = match (node.ints("axes")?, graph.whole_numbers(node, 1)?) {
+        (Some(axes), _) => axes.len(),
+        (None, axes) => axes.map_or(0, |axes| axes.len()),
+    };
+    let rank = value.sizes()?.len().saturating_add(more);
+    let axes = axes(graph, node, rank)?.ok_or_else(|| misfit("expected axes, got none".into()))?;
+    for axis in axes {
+        value = value.inserted(axis)?;
+    }
+    Ok(vec![value])
+}
+
+pub(super) fn reshape(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let value = graph.input(node, 0)?;
+    let old = value.sizes()?;
+    let mut wanted = graph.whole_numbers(node, 1)?.ok_or_else(|| misfit("expected a shape, got none".into()))?;
+    if !node.flag("allowzero")? {
+        for (i, size) in wanted.iter_mut().enumerate().filter(|(_, size)| size.is(0)) {
+            *size = old.get(i).cloned().ok_or_else(|| misfit(format!("a 0 in axis {i}, which there is not")))?;
+        }
+    }
+    Ok(vec![value.reshaped(wanted)?])
+}
+
+pub(super) fn flatten(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let value = graph.input(node, 0)?;
+    let sizes = value.sizes()?;
+    let axis = match node.int("axis")?.unwrap_or(1) {
+        axis if Size::len(sizes.len()).is(axis) => sizes.len(),
+        axis => Value::axis(axis, sizes.len())?,
+    };
+    let product = |sizes: &[Size]| Size::product(sizes).ok_or_else(|| misfit("a product of unknown lengths".into()));
+    let wanted = vec![product(&sizes[..axis])?, product(&sizes[axis..])?];
+    Ok(vec![value.reshaped(wanted)?])
+}
+
+pub(super) fn concat(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    if node.inputs.len() > MAX_NUMBERS {
+        return Err(misfit(format!("joins {} tensors", node.inputs.len())));
+    }
+    let mut values = (0..node.inputs.len()).map(|i| graph.input(node, i)).collect::<Result<Vec<_>>>()?;
+    let first = values.first().ok_or_else(|| misfit("joins nothing".into()))?;
+    let axis = node.int("axis")?.ok_or_else(|| misfit("axis: expected a number".into()))?;
+    let axis = Value::axis(axis, first.sizes()?.len())?;
+    if values.len() == 1 {
+        return Ok(values);
+    }
+    // Zeros among weights are weights.
+    if values.iter().any(|value| matches!(value, Value::Constant(_))) {
+        for value in &mut values {
+            if let Value::Filled(filled) = value {
+                *value = Value::Constant(super::axes::constant_of(filled, graph.limit)?);
+            }
+        }
+    }
+    Ok(vec![Value::concat(values, axis, graph.limit)?])
+}
+
+pub(super) fn slice(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let mut value = graph.input(node, 0)?;
+    let rank = value.sizes()?.len();
+    let attribute = |name| Ok(node.ints(name)?.map(|ints| ints.iter().map(|&n| Size::of(n)).collect::<Vec<_>>()));
+    // Attributes before version 10, inputs since.
+    let (starts, ends, axes, steps) = if node.opset < 10 {
+        (attribute("starts")?, attribute("ends")?, attribute("axes")?, None)
+    } else {
+        let input = |i| graph.whole_numbers(node, i);
+        (input(1)?, input(2)?, input(3)?, input(4)?)
+    };
+    let missing = || misfit("expected starts and ends, got none".into());
+    let (starts, ends) = (starts.ok_or_else(missing)?, ends.ok_or_else(missing)?);
+    let axes = axes.unwrap_or_else(|| (0..starts.len()).map(Size::len).collect());
+    let steps = steps.unwrap_or_else(|| vec![Size::of(1); starts.len()]);
+    if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] || starts.len() > MAX_RANK {
+        return Err(misfit("expected as many starts as ends, axes and steps".into()));
+    }
+    for (((start, end), axis), step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
+        let known = axis.value().zip(step.value());
+        let (axis, step) = known.ok_or_else(|| misfit("axes and steps that depend on the call".into()))?;
+        let axis = Value::axis(axis, rank)?;
+        let cut = Cut::of(&value.sizes()?[axis], start, end, step)?;
+        value = value.cut(axis, cut)?;
+    }
+    Ok(vec![value])
+}
+
+pub(super) fn split(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let value = graph.input(node, 0)?;
+    let sizes = value.sizes()?;
+    let axis = Value::axis(node.int("axis")?.unwrap_or(0), sizes.len())?;
+    let count = node.outputs.len();
+    if count == 0 || count > MAX_NUMBERS {
+        return Err(misfit(format!("splits in {count} parts")));
+    }
+    let whole = sizes[axis].value().and_then(|n| usize::try_from(n).ok());
+    let whole = whole.ok_or_else(|| misfit(format!("splits an axis of {}", sizes[axis])))?;
+    let lens: Vec<i64> = match (node.ints("split")?, graph.whole_numbers(node, 1)?) {
+        (Some(lens), _) => lens.to_vec(),
+        (None, Some(lens)) => lens.iter().map(|len| len.value().unwrap_or(-1)).collect(),
+        (None, None) => {
+            if node.int("num_outputs")?.is_some_and(|n| !Size::len(count).is(n)) {
+                return Err(misfit("num_outputs: expected as many as there are outputs".into()));
+            }
+            let chunk = whole.div_ceil(count);
+            (0..count).map(|i| Size::len(chunk.min(whole.saturating_sub(i * chunk))).value().unwrap_or(0)).collect()
+        }
+    };
+    let lens = lens.iter().map(|&n| usize::try_from(n)).collect::<Result<Vec<_>, _>>();
+    let lens = lens.map_err(|e| misfit("split: expected lengths of the file".into()).because(e))?;
+    if lens.len() != count || lens.iter().try_fold(0_usize, |sum, &n| sum.checked_add(n)) != Some(whole) {
+        return Err(misfit(format!("split: expected {count} lengths of together {whole}, got {lens:?}")));
+    }
+    let mut start = 0;
+    let part = |len: usize| {
+        let cut = if len == whole { Cut::All } else { Cut::Range { start, step: 1, len } };
+        start += len;
+        value.clone().cut(axis, cut)
+    };
+    lens.into_iter().map(part).collect()
+}
+
+pub(super) fn expand(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let value = graph.input(node, 0)?;
+    let wanted = graph.whole_numbers(node, 1)?.ok_or_else(|| misfit("expected a shape, got none".into()))?;
+    let old = value.sizes()?;
+    let shape = broadcast(&old, &wanted)?;
+    if shape == old {
+        return Ok(vec![value]);
+    }
+    let fill = match &value {
+        Value::Filled(filled) => Some(filled.fill.clone()),
+        Value::Numbers(numbers) if numbers.len() == 1 => numbers.first().cloned().map(Fill::Whole),
+        Value::Constant(constant) => match constant.scalar()? {
+            None if constant.is_zero()? => Some(Fill::Real(0.0)),
+            scalar => scalar.map(Fill::Real),
+        },
+        _ => None,
+    };
+    match fill {
+        Some(fill) => Ok(vec![filled(fill, shape)]),
+        None => Err(misfit(format!("repeats {} to {}", value.kind(), shape_text(&shape)))),
+    }
+}
+
+/// A tensor of equal elements; few whole numbers are numbers of a shape.
+pub(super) fn filled(fill: Fill, shape: Vec<Size>) -> Value {
+    let dims: Option<Vec<usize>> = shape.iter().map(|n| n.value().and_then(|n| usize::try_from(n).ok())).collect();
+    let few = |dims: &Vec<usize>| {
+        dims.iter().try_fold(1_usize, |n, &d| n.checked_mul(d.max(1))).is_some_and(|n| n <= MAX_NUMBERS)
+    };
+    match (&fill, dims.filter(few)) {
+        (Fill::Whole(n), Some(dims)) => Value::Numbers(ArrayD::from_elem(IxDyn(&dims), n.clone())),
+        _ => Value::Filled(Filled { fill, shape }),
+    }
+}
+
+/// The shape that both shapes are stretched to.
+fn broadcast(a: &[Size], b: &[Size]) -> Result<Vec<Size>> {
+    let rank = a.len().max(b.len());
+    if rank > MAX_RANK {
+        return Err(misfit(format!("expected at most {MAX_RANK} axes, got {rank}")));
+    }
+    let at = |sizes: &[Size], i: usize| (i + sizes.len()).checked_sub(rank).map_or(Size::of(1), |i| sizes[i].clone());
+    (0..rank)
+        .map(|i| match (at(a, i), at(b, i)) {
+            (a, b) if a == b || b.is(1) => Ok(a),
+            (a, b) if a.is(1) => Ok(b),
+            (a, b) => Err(misfit(format!("{a} elements stretched to {b}"))),
+        })
+        .collect()
+}

@@ -1,0 +1,166 @@
+//! Operators that compute with shapes: Shape, Size, Constant, ConstantOfShape, Range, Equal, Where, and arithmetic.
+//!
+//! All of it is done here, once; what depends on the sizes of a call stays a `Size`.
+
+use ndarray::{ArrayD, IxDyn, Zip};
+
+use super::axes::misfit;
+use super::constant::{Constant, MAX_NUMBERS};
+use super::graph::Graph;
+use super::moves::filled;
+use super::node::Node;
+use super::size::Size;
+use super::value::{Fill, Value};
+use crate::error::Result;
+use crate::weights::Tensor;
+
+pub(super) fn constant(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let whole = |numbers: &[i64], dims: &[usize]| {
+        let sizes = numbers.iter().map(|&n| Size::of(n)).collect();
+        Value::Numbers(ArrayD::from_shape_vec(IxDyn(dims), sizes).expect("as many as the shape says"))
+    };
+    let real = |floats: &[f32], dims: &[usize]| Value::Constant(Constant::new(Tensor::new(dims, floats.to_vec())));
+    let value = if let Some(tensor) = node.tensor("value")? {
+        graph.decode(tensor)?
+    } else if let Some(n) = node.int("value_int")? {
+        whole(&[n], &[])
+    } else if let Some(ints) = node.ints("value_ints")?.filter(|ints| ints.len() <= MAX_NUMBERS) {
+        whole(ints, &[ints.len()])
+    } else if let Some(x) = node.float("value_float")? {
+        real(&[x], &[])
+    } else if let Some(floats) = node.floats("value_floats")? {
+        real(floats, &[floats.len()])
+    } else {
+        return Err(misfit("expected a value of numbers, got none".into()));
+    };
+    Ok(vec![value])
+}
+
+pub(super) fn constant_of_shape(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let shape = graph.whole_numbers(node, 0)?.ok_or_else(|| misfit("expected a shape, got none".into()))?;
+    let fill = match node.tensor("value")? {
+        None => Some(Fill::Real(0.0)),
+        Some(tensor) => match graph.decode(tensor)? {
+            Value::Constant(constant) => constant.scalar()?.map(Fill::Real),
+            Value::Numbers(numbers) if numbers.len() == 1 => numbers.first().cloned().map(Fill::Whole),
+            _ => None,
+        },
+    };
+    let fill = fill.ok_or_else(|| misfit("value: expected one number".into()))?;
+    if shape.len() > super::constant::MAX_RANK {
+        return Err(misfit(format!("a tensor of {} axes", shape.len())));
+    }
+    Ok(vec![filled(fill, shape)])
+}
+
+pub(super) fn shape(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let sizes = graph.input(node, 0)?.sizes()?;
+    let rank = i64::try_from(sizes.len()).expect("a rank is small");
+    let place =
+        |n: i64| usize::try_from(if n < 0 { n.saturating_add(rank) } else { n }.clamp(0, rank)).expect("clamped");
+    let (start, end) = (place(node.int("start")?.unwrap_or(0)), place(node.int("end")?.unwrap_or(rank)));
+    let part = sizes.get(start..end).unwrap_or_default().to_vec();
+    Ok(vec![vector(part)])
+}
+
+pub(super) fn size(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let sizes = graph.input(node, 0)?.sizes()?;
+    let product = Size::product(&sizes).ok_or_else(|| misfit("a product of unknown lengths".into()))?;
+    Ok(vec![Value::Numbers(ndarray::arr0(product).into_dyn())])
+}
+
+pub(super) fn range(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let number = |i| {
+        let known = graph.whole_numbers(node, i)?.and_then(|numbers| numbers.first().and_then(Size::value));
+        known.ok_or_else(|| misfit(format!("input {i}: expected a number of the file")))
+    };
+    let (start, limit, delta) = (number(0)?, number(1)?, number(2)?);
+    let mut numbers = Vec::new();
+    let mut at = start;
+    while delta != 0 && if delta > 0 { at < limit } else { at > limit } {
+        if numbers.len() >= MAX_NUMBERS {
+            return Err(misfit(format!("more than {MAX_NUMBERS} numbers")));
+        }
+        numbers.push(Size::of(at));
+        at = at.checked_add(delta).ok_or_else(|| misfit("numbers past 64 bits".into()))?;
+    }
+    Ok(vec![vector(numbers)])
+}
+
+pub(super) fn equal(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let truth = |a: &Size, b: &Size| a.equals(b).map(|truth| Size::of(i64::from(truth)));
+    let (a, b) = (numbers(graph, node, 0)?, numbers(graph, node, 1)?);
+    Ok(vec![Value::Numbers(each(&a, &b, truth)?)])
+}
+
+pub(super) fn choose(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let (condition, a, b) = (numbers(graph, node, 0)?, numbers(graph, node, 1)?, numbers(graph, node, 2)?);
+    // A pair is one choice or none of both: what is not chosen is −2⁶³ for a moment, which no shape is.
+    let none = Size::of(i64::MIN);
+    let pick = |truth: i64| {
+        let none = none.clone();
+        move |c: &Size, x: &Size| Some(if c.is(truth) { x.clone() } else { none.clone() })
+    };
+    if condition.iter().any(|c| !c.is(0) && !c.is(1)) {
+        return Err(misfit("a condition that depends on the call".into()));
+    }
+    let (yes, no) = (each(&condition, &a, pick(1))?, each(&condition, &b, pick(0))?);
+    let chosen = each(&yes, &no, |yes, no| Some(if *yes == none { no.clone() } else { yes.clone() }))?;
+    Ok(vec![Value::Numbers(chosen)])
+}
+
+pub(super) fn reduce_prod(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let all = numbers(graph, node, 0)?;
+    if all.ndim() > 1 {
+        return Err(misfit("a product of a table of numbers".into()));
+    }
+    let whole = |axes: &[i64]| axes.iter().all(|&axis| axis == 0 || axis == -1);
+    let axes = graph.whole_numbers(node, 1)?.unwrap_or_default();
+    if !whole(node.ints("axes")?.unwrap_or_default()) || !axes.iter().all(|axis| axis.is(0) || axis.is(-1)) {
+        return Err(misfit("axes: expected 0".into()));
+    }
+    node.int("noop_with_empty_axes")?;
+    let product = Size::product(&all).ok_or_else(|| misfit("a product of unknown lengths".into()))?;
+    let keeps = node.int("keepdims")?.unwrap_or(1) != 0 && all.ndim() == 1;
+    Ok(vec![if keeps { vector(vec![product]) } else { Value::Numbers(ndarray::arr0(product).into_dyn()) }])
+}
+
+/// `op` of two arrays of numbers, if both are that.
+pub(super) fn arithmetic(op: &str, a: &ArrayD<Size>, b: &ArrayD<Size>) -> Result<Value> {
+    let result = each(a, b, |a, b| match op {
+        "Add" => a.plus(b),
+        "Sub" => a.minus(b),
+        "Mul" => a.times(b),
+        _ => a.over(b),
+    });
+    result.map(Value::Numbers)
+}
+
+fn numbers(graph: &Graph, node: &Node<'_>, index: usize) -> Result<ArrayD<Size>> {
+    match graph.input(node, index)? {
+        Value::Numbers(numbers) => Ok(numbers),
+        other => Err(misfit(format!("input {index}: expected numbers of a shape, got {}", other.kind()))),
+    }
+}
+
+fn vector(sizes: Vec<Size>) -> Value {
+    Value::Numbers(ndarray::Array1::from_vec(sizes).into_dyn())
+}
+
+/// `f` of each pair, both stretched to one shape.
+fn each(a: &ArrayD<Size>, b: &ArrayD<Size>, f: impl Fn(&Size, &Size) -> Option<Size>) -> Result<ArrayD<Size>> {
+    let unfit = || misfit(format!("numbers of shapes {:?} and {:?}", a.shape(), b.shape()));
+    let rank = a.ndim().max(b.ndim());
+    let at = |x: &ArrayD<Size>, i: usize| (i + x.ndim()).checked_sub(rank).map_or(1, |i| x.shape()[i]);
+    let shape: Vec<usize> = (0..rank).map(|i| if at(a, i) == 1 { at(b, i) } else { at(a, i) }).collect();
+    if shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).is_none_or(|n| n > MAX_NUMBERS) {
+        return Err(unfit());
+    }
+    let (x, y) = (a.broadcast(IxDyn(&shape)).ok_or_else(unfit)?, b.broadcast(IxDyn(&shape)).ok_or_else(unfit)?);
+    let results = Zip::from(&x).and(&y).map_collect(|a, b| f(a, b).ok_or_else(|| (a.to_string(), b.to_string())));
+    let mut sizes = Vec::with_capacity(results.len());
+    for result in results {
+        sizes.push(result.map_err(|(a, b)| misfit(format!("cannot be told of {a} and {b} before the call")))?);
+    }
+    Ok(ArrayD::from_shape_vec(IxDyn(&shape), sizes).expect("one for each place"))
+}

@@ -1,0 +1,395 @@
+//! The operators RNN, LSTM and GRU: their attributes, weights, states and axes, as a stack of one layer.
+//!
+//! Gate orders and names are `dialect`'s.
+
+use super::axes::misfit;
+use super::constant::{Constant, is_possible};
+use super::dense::spread;
+use super::graph::{Draft, Graph};
+use super::node::Node;
+use super::size::Size;
+use super::value::{At, Axis, Data, Feed, Fill, Role, Segment, Value};
+use crate::cell::{Activation, Cell, Constant as Number, Coupling, Functions, Peepholes, Reset};
+use crate::error::Result;
+use crate::model::{Bias, Dim, Direction, InputValue, Recurrent, State, WeightPart};
+use crate::weights::dialect::from_onnx;
+use crate::weights::tensors::Tensor;
+
+/// How the axes stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// `layout` 0: time, batch; directions before the batch.
+    TimeMajor,
+    /// `layout` 1: batch, time; directions after them.
+    BatchMajor,
+}
+
+/// A tensor of weights: of the file, or an input of the graph.
+enum Weight {
+    Given(Constant),
+    Input { input: usize, dims: Vec<usize> },
+}
+
+impl Weight {
+    fn dims(&self) -> &[usize] {
+        match self {
+            Self::Given(constant) => constant.dims(),
+            Self::Input { dims, .. } => dims,
+        }
+    }
+}
+
+/// The weights of a node.
+struct Weights {
+    w: Weight,
+    r: Weight,
+    b: Option<Weight>,
+    p: Option<Weight>,
+}
+
+pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let layout = if node.flag("layout")? { Layout::BatchMajor } else { Layout::TimeMajor };
+    node.flag("output_sequence")?;
+    let cell = match node.op {
+        "RNN" => Cell::Rnn,
+        "LSTM" => Cell::Lstm,
+        _ if node.flag("linear_before_reset")? => Cell::Gru(Reset::After),
+        _ => Cell::Gru(Reset::Before),
+    };
+    let direction = match node.text("direction")?.as_deref() {
+        None | Some("forward") => Direction::Forward,
+        Some("reverse") => Direction::Reverse,
+        Some("bidirectional") => Direction::Both,
+        Some(other) => {
+            return Err(misfit(format!("direction: expected forward, reverse or bidirectional, got {other:?}")));
+        }
+    };
+    let weights = Weights {
+        w: weight(graph, node, 1)?.ok_or_else(|| misfit("expected W, got none".into()))?,
+        r: weight(graph, node, 2)?.ok_or_else(|| misfit("expected R, got none".into()))?,
+        b: weight(graph, node, 3)?,
+        p: weight(graph, node, 7)?,
+    };
+    let stack = stack(node, cell, direction, &weights)?;
+    let x = graph.input(node, 0)?;
+    let (parent, [time, batch], w) = sequence(graph, x, layout, &stack, weights.w)?;
+    let weights = Weights { w, ..weights };
+    let stack = Recurrent { input_size: graph.chain.link(parent).features, ..stack };
+    let tensors = tensors(&stack, &weights)?;
+    let features = stack.output().len();
+    let link = graph.chain.layer(Some(parent), stack.clone().into(), features, tensors);
+    for (weight, part) in weights.each() {
+        if let Weight::Input { input, .. } = weight {
+            let value = InputValue::Weights { layer: 0, part };
+            graph.drafts.push(Draft { input: *input, value, axes: Vec::new(), serial: Some(link) });
+        }
+    }
+    lengths(graph, node, &time, &batch)?;
+    for (index, state) in [(5, State::Hidden), (6, State::Cell)] {
+        if let Some(value) = graph.optional(node, index)? {
+            initial(graph, value, state, layout, &stack, link)?;
+        }
+    }
+    Ok(outputs(&stack, layout, link, time, batch))
+}
+
+impl Weights {
+    fn each(&self) -> impl Iterator<Item = (&Weight, WeightPart)> {
+        let optional =
+            [self.b.as_ref().map(|b| (b, WeightPart::Bias)), self.p.as_ref().map(|p| (p, WeightPart::Peepholes))];
+        [(&self.w, WeightPart::Input), (&self.r, WeightPart::Recurrent)]
+            .into_iter()
+            .chain(optional.into_iter().flatten())
+    }
+}
+
+/// Input `index` as weights.
+fn weight(graph: &Graph, node: &Node<'_>, index: usize) -> Result<Option<Weight>> {
+    let unfit = |text: String| misfit(format!("input {index}: {text}"));
+    match graph.optional(node, index)? {
+        None => Ok(None),
+        Some(Value::Constant(constant)) => Ok(Some(Weight::Given(constant))),
+        Some(Value::Filled(filled)) => super::axes::constant_of(&filled, graph.limit).map(|c| Some(Weight::Given(c))),
+        Some(Value::Input(feed)) => {
+            if feed.axes.iter().enumerate().any(|(i, axis)| axis.source != Some(i) || !axis.whole) {
+                return Err(unfit("expected weights as they come in, got a part of an input".into()));
+            }
+            let dims = feed.axes.iter().map(|axis| axis.size.value().and_then(|n| usize::try_from(n).ok()));
+            let dims = dims.collect::<Option<Vec<_>>>().filter(|dims| is_possible(dims)).ok_or_else(|| {
+                let name = &graph.inputs[feed.input].name;
+                unfit(format!("{name:?} holds weights that the caller supplies, and the file leaves their shape open"))
+            })?;
+            Ok(Some(Weight::Input { input: feed.input, dims }))
+        }
+        Some(other) => Err(unfit(format!("expected weights, got {}", other.kind()))),
+    }
+}
+
+/// The stack that the attributes and the shapes of the weights say.
+fn stack(node: &Node<'_>, cell: Cell, direction: Direction, weights: &Weights) -> Result<Recurrent> {
+    let (&[_, _, inputs], &[_, _, hidden]) = (weights.w.dims(), weights.r.dims()) else {
+        let (w, r) = (weights.w.dims(), weights.r.dims());
+        return Err(misfit(format!("expected W and R of three axes, got {w:?} and {r:?}")));
+    };
+    if inputs == 0 || hidden == 0 {
+        return Err(misfit(format!("expected at least one feature and one unit, got {inputs} and {hidden}")));
+    }
+    if let Some(said) = node.int("hidden_size")?
+        && !Size::len(hidden).is(said)
+    {
+        return Err(misfit(format!("hidden_size: expected {hidden}, as R has, got {said}")));
+    }
+    let mut stack = Recurrent::new(cell, inputs, hidden).direction(direction);
+    let (directions, rows) = (stack.directions(), cell.gates().saturating_mul(hidden));
+    let wanted: [(&str, Option<&Weight>, Vec<usize>); 4] = [
+        ("W", Some(&weights.w), vec![directions, rows, inputs]),
+        ("R", Some(&weights.r), vec![directions, rows, hidden]),
+        ("B", weights.b.as_ref(), vec![directions, rows.saturating_mul(2)]),
+        ("P", weights.p.as_ref(), vec![directions, hidden.saturating_mul(3)]),
+    ];
+    for (name, weight, dims) in wanted {
+        if let Some(weight) = weight
+            && weight.dims() != dims
+        {
+            return Err(misfit(format!("{name}: expected {dims:?}, got {:?}", weight.dims())));
+        }
+    }
+    stack.functions = functions(node, cell, directions)?;
+    // What is not bounded needs no bound.
+    stack.clip = node.float("clip")?.filter(|&clip| clip < f32::MAX).map(Number::new);
+    stack.bias = if weights.b.is_some() { Bias::Two } else { Bias::None };
+    if cell == Cell::Lstm && node.flag("input_forget")? {
+        stack.coupling = Coupling::InputForget;
+    }
+    if weights.p.is_some() {
+        stack.peepholes = Peepholes::Diagonal;
+    }
+    Ok(stack)
+}
+
+/// The functions of each direction: by name, their constants taken in order by those that have them.
+fn functions(node: &Node<'_>, cell: Cell, directions: usize) -> Result<[Functions; 2]> {
+    let count = cell.function_count();
+    let (alphas, betas) = (node.floats("activation_alpha")?, node.floats("activation_beta")?);
+    let (mut alphas, mut betas) = (alphas.unwrap_or_default().iter(), betas.unwrap_or_default().iter());
+    let Some(names) = node.texts("activations")? else { return Ok([cell.functions(); 2]) };
+    // The default of RNN's attribute are two functions, whatever the direction: exporters write it out.
+    let surplus = cell == Cell::Rnn && names.len() == 2;
+    if names.len() != count * directions && !surplus {
+        return Err(misfit(format!("activations: expected {}, got {}", count * directions, names.len())));
+    }
+    let mut both = [Functions::NONE; 2];
+    for (functions, names) in both.iter_mut().zip(names.chunks(count)).take(directions) {
+        let slots = [&mut functions.f, &mut functions.g, &mut functions.h];
+        for (slot, name) in slots.into_iter().zip(names) {
+            let function = named(name).ok_or_else(|| misfit(format!("activations: no function {name:?}")))?;
+            let constants: Vec<Number> = function
+                .constants()
+                .into_iter()
+                .map(|(letter, default)| {
+                    let given = if letter == "alpha" { alphas.next() } else { betas.next() };
+                    given.map_or(default, |&x| Number::new(x))
+                })
+                .collect();
+            *slot = function.with_constants(&constants);
+        }
+    }
+    if directions == 1 {
+        both[1] = both[0];
+    }
+    Ok(both)
+}
+
+/// The function that ONNX calls `name`, with its default constants.
+fn named(name: &str) -> Option<Activation> {
+    const NAMES: [(&str, &str); 11] = [
+        ("Relu", "relu"),
+        ("Tanh", "tanh"),
+        ("Sigmoid", "sigmoid"),
+        ("Affine", "affine"),
+        ("LeakyRelu", "leaky_relu"),
+        ("ThresholdedRelu", "thresholded_relu"),
+        ("ScaledTanh", "scaled_tanh"),
+        ("HardSigmoid", "hard_sigmoid"),
+        ("Elu", "elu"),
+        ("Softsign", "softsign"),
+        ("Softplus", "softplus"),
+    ];
+    let (_, ours) = NAMES.iter().find(|(theirs, _)| *theirs == name)?;
+    Activation::ALL.into_iter().find(|function| function.name() == *ours)
+}
+
+/// The link that gives the sequence, its axes of time and batch, and the input product for all of that link's features.
+fn sequence(
+    graph: &mut Graph,
+    x: Value,
+    layout: Layout,
+    stack: &Recurrent,
+    w: Weight,
+) -> Result<(usize, [Axis; 2], Weight)> {
+    let data = graph.data(x, Some(stack.input_size))?;
+    let [first, second, Axis { role: Role::Features, size }] = &data.axes[..] else {
+        return Err(misfit(format!("X: expected time, batch and features, got {}", data.axes_text())));
+    };
+    if *size != Size::len(stack.input_size) {
+        return Err(misfit(format!("X: expected {} features, as W has, got {size}", stack.input_size)));
+    }
+    let (time, batch) = if layout == Layout::TimeMajor { (first, second) } else { (second, first) };
+    let (parent, runs) = graph.chain.resolve_data(&data)?;
+    let axes = [graph.settle(time, Dim::Time)?, graph.settle(batch, Dim::Batch)?];
+    if graph.chain.is_whole(parent, &runs) {
+        return Ok((parent, axes, w));
+    }
+    let Weight::Given(w) = w else {
+        return Err(misfit(
+            "W: a part of the features, or features in another order, with weights that a caller supplies".into(),
+        ));
+    };
+    let features = graph.chain.link(parent).features;
+    let [directions, rows, columns] = [w.dims()[0], w.dims()[1], w.dims()[2]];
+    let flat = w.changed(super::change::Change::Reshape(vec![directions * rows, columns]))?;
+    let spread = spread(flat, &runs, features, graph.limit)?;
+    let w = spread.changed(super::change::Change::Reshape(vec![directions, rows, features]))?;
+    Ok((parent, axes, Weight::Given(w)))
+}
+
+/// The tensors of the weights that the file holds, under the names of our own.
+fn tensors(stack: &Recurrent, weights: &Weights) -> Result<Vec<(String, Tensor)>> {
+    let mut tensors = Vec::new();
+    for (weight, part) in weights.each() {
+        if let Weight::Given(constant) = weight {
+            tensors.extend(from_onnx(stack, part, &constant.tensor)?);
+        }
+    }
+    Ok(tensors)
+}
+
+/// Which input holds the lengths of the rows: the same for all recurrent nodes.
+fn lengths(graph: &mut Graph, node: &Node<'_>, time: &Axis, batch: &Axis) -> Result<()> {
+    let own = match graph.optional(node, 4)? {
+        None => None,
+        Some(Value::Input(Feed { input, axes })) => match &axes[..] {
+            [axis] if axis.whole && axis.source == Some(0) && graph.inputs[input].sizes.len() == 1 => Some(input),
+            _ => return Err(misfit("sequence_lens: expected an input of one axis, the batch".into())),
+        },
+        // Every row as long as the input.
+        Some(Value::Filled(filled)) if filled.fill == Fill::Whole(time.size.clone()) => None,
+        Some(Value::Numbers(numbers)) if numbers.iter().all(|n| *n == time.size) => None,
+        Some(other) => {
+            let text = format!("sequence_lens: expected an input, or the number of steps, got {}", other.kind());
+            return Err(misfit(text));
+        }
+    };
+    if *graph.lengths.get_or_insert(own) != own {
+        return Err(misfit("sequence_lens: expected those of the recurrent node before it".into()));
+    }
+    let batch_of = |draft: &Draft| draft.value == InputValue::Lengths;
+    if let Some(input) = own
+        && !graph.drafts.iter().any(batch_of)
+    {
+        debug_assert!(batch.role == Role::Batch, "settled before");
+        graph.drafts.push(Draft { input, value: InputValue::Lengths, axes: vec![Dim::Batch], serial: None });
+    }
+    Ok(())
+}
+
+/// An initial state: zeros are none.
+fn initial(
+    graph: &mut Graph,
+    value: Value,
+    state: State,
+    layout: Layout,
+    stack: &Recurrent,
+    link: usize,
+) -> Result<()> {
+    let name = if state == State::Hidden { "initial_h" } else { "initial_c" };
+    let unfit = |text: String| misfit(format!("{name}: {text}"));
+    match value {
+        Value::Filled(filled) if filled.fill == Fill::Real(0.0) => Ok(()),
+        Value::Constant(constant) if constant.is_zero()? => Ok(()),
+        Value::Input(feed) => {
+            let draft = state_port(graph, &feed, state, layout, stack, link).map_err(|e| e.at(name))?;
+            graph.drafts.push(draft);
+            Ok(())
+        }
+        Value::Constant(_) | Value::Filled(_) => {
+            Err(unfit("expected zeros or an input, got other numbers; pass them as an input".into()))
+        }
+        Value::Data(_) => Err(unfit("a stack that starts from what another layer gives is not read".into())),
+        other => Err(unfit(format!("expected an input or zeros, got {}", other.kind()))),
+    }
+}
+
+/// The port of a state, whose axes are told by where they stand at the node.
+fn state_port(
+    graph: &Graph,
+    feed: &Feed,
+    state: State,
+    layout: Layout,
+    stack: &Recurrent,
+    link: usize,
+) -> Result<Draft> {
+    let dims = match layout {
+        Layout::TimeMajor => [Dim::Layers, Dim::Batch, Dim::Features],
+        Layout::BatchMajor => [Dim::Batch, Dim::Layers, Dim::Features],
+    };
+    if feed.axes.len() != 3 {
+        return Err(misfit(format!("expected an input of three axes, got {}", feed.axes.len())));
+    }
+    let sizes = &graph.inputs[feed.input].sizes;
+    let (mut axes, mut first) = (vec![Dim::One; sizes.len()], 0);
+    for (axis, dim) in feed.axes.iter().zip(dims) {
+        let size = match dim {
+            Dim::Layers => Some(Size::len(stack.directions())),
+            Dim::Features => Some(Size::len(stack.hidden_size)),
+            _ => None,
+        };
+        // A length that the file leaves open is the caller's to get right.
+        if let (Some(wanted), Some(_)) = (&size, axis.size.value())
+            && axis.size != *wanted
+        {
+            return Err(misfit(format!("expected {wanted} along {dim:?}, got {}", axis.size)));
+        }
+        match axis.source {
+            Some(source) => axes[source] = dim,
+            None if dim == Dim::Features && stack.hidden_size != 1 => {
+                return Err(misfit("expected an axis of features".into()));
+            }
+            None => {}
+        }
+        match dim {
+            Dim::Layers => first = axis.start,
+            _ if axis.whole => {}
+            _ => return Err(misfit(format!("a part of an input along {dim:?}"))),
+        }
+    }
+    if let Some((_, size)) = axes.iter().zip(sizes).find(|(dim, size)| **dim == Dim::One && !size.is(1)) {
+        return Err(misfit(format!("an input with an axis of {size} that the node does not see")));
+    }
+    Ok(Draft { input: feed.input, value: InputValue::State { stack: 0, state, first }, axes, serial: Some(link) })
+}
+
+/// Y, `Y_h` and `Y_c`.
+fn outputs(stack: &Recurrent, layout: Layout, link: usize, time: Axis, batch: Axis) -> Vec<Value> {
+    let (directions, hidden) = (stack.directions(), stack.hidden_size);
+    let value = |at: At, with_time: bool| {
+        let segment = |d| vec![Segment { link, at, start: d * hidden, len: hidden }];
+        let cells: Vec<_> = (0..directions).map(segment).collect();
+        let (parts, content) = match directions {
+            1 => (Axis::one(), ndarray::arr0(segment(0)).into_dyn()),
+            _ => (Axis::new(Role::Parts, Size::len(directions)), ndarray::Array1::from_vec(cells).into_dyn()),
+        };
+        let time = with_time.then(|| time.clone());
+        let before = match layout {
+            Layout::TimeMajor => [time, Some(parts), Some(batch.clone())],
+            Layout::BatchMajor => [Some(batch.clone()), time, Some(parts)],
+        };
+        let features = Axis::new(Role::Features, Size::len(hidden));
+        Value::Data(Data { content, axes: before.into_iter().flatten().chain([features]).collect() })
+    };
+    let mut values = vec![value(At::All, true), value(At::Hidden, false)];
+    if stack.cell == Cell::Lstm {
+        values.push(value(At::Cell, false));
+    }
+    values
+}

@@ -1,0 +1,115 @@
+//! Gather and OneHot: tokens that are looked up, and elements that are taken out by constant indices.
+
+use ndarray::ArrayD;
+
+use super::axes::{Cut, misfit};
+use super::constant::{Constant, is_real};
+use super::graph::Graph;
+use super::node::Node;
+use super::size::Size;
+use super::value::{At, Axis, Data, Feed, Role, Segment, Value};
+use crate::error::Result;
+use crate::model::{Embedding, LayerKind, OneHot};
+use crate::weights::dialect::WEIGHT;
+
+pub(super) fn gather(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let (from, indices) = (graph.input(node, 0)?, graph.input(node, 1)?);
+    let axis = Value::axis(node.int("axis")?.unwrap_or(0), from.sizes()?.len())?;
+    match (from, indices) {
+        (Value::Constant(table), Value::Input(feed)) => embedding(graph, table, &feed, axis).map(|value| vec![value]),
+        (from, Value::Numbers(indices)) => taken(from, axis, &indices, graph.limit).map(|value| vec![value]),
+        (from, indices) => Err(misfit(format!("takes {} out of {}", indices.kind(), from.kind()))),
+    }
+}
+
+/// A table whose rows the tokens of an input choose.
+fn embedding(graph: &mut Graph, table: Constant, feed: &Feed, axis: usize) -> Result<Value> {
+    let &[num_embeddings, embedding_dim] = table.dims() else {
+        return Err(misfit(format!("expected a table of two axes, got {:?}", table.dims())));
+    };
+    if axis != 0 {
+        return Err(misfit(format!("expected rows (axis 0) to be looked up, got axis {axis}")));
+    }
+    let tensors = vec![(WEIGHT.to_owned(), table.tensor)];
+    let kind = Embedding::new(num_embeddings, embedding_dim).into();
+    looked_up(graph, feed, kind, embedding_dim, tensors)
+}
+
+/// What a layer that takes tokens makes of the input.
+fn looked_up(
+    graph: &mut Graph,
+    feed: &Feed,
+    kind: LayerKind,
+    features: usize,
+    tensors: Vec<(String, crate::weights::Tensor)>,
+) -> Result<Value> {
+    let mut axes = graph.claim(feed)?;
+    axes.push(Axis::new(Role::Features, Size::len(features)));
+    let link = graph.chain.layer(None, kind, features, tensors);
+    let cell = vec![Segment { link, at: At::All, start: 0, len: features }];
+    Ok(Value::Data(Data { content: ndarray::arr0(cell).into_dyn(), axes }))
+}
+
+/// The elements `indices` of `axis`.
+fn taken(from: Value, axis: usize, indices: &ArrayD<Size>, limit: usize) -> Result<Value> {
+    let size = from.sizes()?[axis].clone();
+    match (indices.ndim(), indices.first()) {
+        (0, Some(index)) => from.cut(axis, one_of(&size, index)?)?.dropped(axis),
+        (1, Some(first)) => {
+            let mut pairs = indices.iter().zip(indices.iter().skip(1));
+            let run = pairs.all(|(a, b)| b.minus(a).is_some_and(|difference| difference.is(1)));
+            if let (true, Some(start), true) = (run, first.value(), indices.len() > 1) {
+                let end = start.saturating_add(i64::try_from(indices.len()).expect("few indices"));
+                let end = if start < 0 && end == 0 { i64::MAX } else { end };
+                return from.cut(axis, Cut::of(&size, &Size::of(start), &Size::of(end), 1)?);
+            }
+            let parts = indices.iter().map(|index| from.clone().cut(axis, one_of(&size, index)?));
+            match parts.collect::<Result<Vec<_>>>()? {
+                mut one if one.len() == 1 => Ok(one.remove(0)),
+                parts => Value::concat(parts, axis, limit),
+            }
+        }
+        _ => Err(misfit(format!("indices of shape {:?}", indices.shape()))),
+    }
+}
+
+/// The element `index`: all of an axis of length 1.
+fn one_of(size: &Size, index: &Size) -> Result<Cut> {
+    let cut = Cut::one(size, index)?;
+    Ok(if size.is(1) { Cut::All } else { cut })
+}
+
+pub(super) fn one_hot(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let Value::Input(feed) = graph.input(node, 0)? else {
+        return Err(misfit("expected tokens of an input".into()));
+    };
+    let depth = match graph.input(node, 1)? {
+        Value::Numbers(depth) if depth.len() == 1 => depth.first().and_then(Size::value),
+        Value::Constant(depth) => depth.scalar()?.filter(|x| x.fract() == 0.0 && x.abs() < 1e9).map(|x| {
+            #[expect(clippy::cast_possible_truncation, reason = "a whole number of a few digits")]
+            let depth = x as i64;
+            depth
+        }),
+        _ => None,
+    };
+    let depth = depth.and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
+    let depth = depth.ok_or_else(|| misfit("depth: expected a number of the file above 0".into()))?;
+    let values = match graph.input(node, 2)? {
+        Value::Numbers(values) => values.iter().map(|n| n.is(1)).zip(values.iter().map(|n| n.is(0))).collect(),
+        Value::Constant(values) if values.len() == 2 => {
+            values.tensor.read()?.iter().map(|&x| (x == 1.0, x == 0.0)).collect::<Vec<_>>()
+        }
+        _ => Vec::new(),
+    };
+    if values[..] != [(false, true), (true, false)] {
+        return Err(misfit("values: expected 0 and 1".into()));
+    }
+    let axis = node.int("axis")?.unwrap_or(-1);
+    if axis != -1 && !Size::len(feed.axes.len()).is(axis) {
+        return Err(misfit(format!("axis: expected the last, got {axis}")));
+    }
+    if is_real(graph.inputs[feed.input].data_type) {
+        return Err(misfit("tokens that are no whole numbers".into()));
+    }
+    looked_up(graph, &feed, OneHot::new(depth).into(), depth, Vec::new()).map(|value| vec![value])
+}

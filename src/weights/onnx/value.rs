@@ -1,0 +1,192 @@
+//! What the values of a graph mean: constants, numbers of a shape, inputs, and what flows out of the recurrent chain.
+//!
+//! Knows no operator: `axes` changes values, the operators' files say when.
+
+use ndarray::ArrayD;
+
+use super::constant::Constant;
+use super::size::Size;
+
+/// The meaning of a value.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// Real numbers of the file.
+    Constant(Constant),
+    /// Whole numbers: of the file, or computed from shapes. Truths are 0 and 1.
+    Numbers(ArrayD<Size>),
+    /// One number, again and again.
+    Filled(Filled),
+    /// An input of the graph.
+    Input(Feed),
+    /// What flows from the input sequence through the layers.
+    Data(Data),
+    /// Something of the file that is not read: an error where it is used.
+    Unread(String),
+}
+
+impl Value {
+    /// What it is, in words.
+    pub(super) fn kind(&self) -> String {
+        match self {
+            Self::Constant(_) => "constants".into(),
+            Self::Numbers(_) => "whole numbers".into(),
+            Self::Filled(filled) => format!("a tensor filled with {}", filled.fill),
+            Self::Input(_) => "an input of the graph".into(),
+            Self::Data(data) => format!("a sequence, or what layers make of it, of axes {}", data.axes_text()),
+            Self::Unread(what) => what.clone(),
+        }
+    }
+}
+
+/// A tensor of equal elements.
+#[derive(Clone, Debug)]
+pub(super) struct Filled {
+    pub(super) fill: Fill,
+    pub(super) shape: Vec<Size>,
+}
+
+/// What a tensor is filled with.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Fill {
+    Real(f32),
+    Whole(Size),
+}
+
+impl std::fmt::Display for Fill {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Real(x) => write!(f, "{x}"),
+            Self::Whole(n) => write!(f, "{n}"),
+        }
+    }
+}
+
+/// An input of the graph, or a part of it, its axes in another order.
+#[derive(Clone, Debug)]
+pub(super) struct Feed {
+    /// Which input.
+    pub(super) input: usize,
+    pub(super) axes: Vec<FeedAxis>,
+}
+
+/// An axis of (a part of) an input.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct FeedAxis {
+    /// Which axis of the input; `None`: one of length 1 that was put in.
+    pub(super) source: Option<usize>,
+    pub(super) size: Size,
+    /// The first element of the input's axis that is there.
+    pub(super) start: usize,
+    /// Whether all of the input's axis is there.
+    pub(super) whole: bool,
+}
+
+impl FeedAxis {
+    pub(super) fn one() -> Self {
+        Self { source: None, size: Size::of(1), start: 0, whole: true }
+    }
+}
+
+/// What flows from the input sequence: parts of what links of the chain give, and how they are arranged.
+///
+/// Each cell of `content` stands along [`Role::Features`], segment after segment. The dimensions of `content` are the
+/// axes of [`Role::Parts`], in their order among `axes`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Data {
+    pub(super) content: ArrayD<Vec<Segment>>,
+    pub(super) axes: Vec<Axis>,
+}
+
+/// An axis of data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Axis {
+    pub(super) role: Role,
+    pub(super) size: Size,
+}
+
+/// What an axis of data is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// An axis of the input sequence: time or batch, as the first recurrent operator will tell.
+    Open(usize),
+    Time,
+    Batch,
+    /// Directions or layers, which stand apart.
+    Parts,
+    Features,
+    /// An axis of length 1.
+    One,
+    /// Several axes in one, slowest first.
+    Joined(Vec<Axis>),
+}
+
+/// A part of the features that a link of the chain gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// The link.
+    pub(super) link: usize,
+    /// At which steps.
+    pub(super) at: At,
+    /// The first feature.
+    pub(super) start: usize,
+    /// How many there are.
+    pub(super) len: usize,
+}
+
+/// Which steps of what a link gives, or which final state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// All there are.
+    All,
+    /// The last step.
+    Last,
+    /// The first step.
+    First,
+    /// What each direction computes last.
+    Output,
+    /// The final hidden state.
+    Hidden,
+    /// The final cell state.
+    Cell,
+}
+
+impl Axis {
+    pub(super) fn new(role: Role, size: Size) -> Self {
+        Self { role, size }
+    }
+
+    pub(super) fn one() -> Self {
+        Self::new(Role::One, Size::of(1))
+    }
+}
+
+impl Data {
+    /// The place of axis `axis` among the dimensions of the content.
+    pub(super) fn part(&self, axis: usize) -> usize {
+        self.axes[..axis].iter().filter(|a| a.role == Role::Parts).count()
+    }
+
+    pub(super) fn position(&self, role: &Role) -> Option<usize> {
+        self.axes.iter().position(|axis| axis.role == *role)
+    }
+
+    pub(super) fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.content.iter().flatten()
+    }
+
+    /// The axes in words: `[Time, Batch, Features 64]`.
+    pub(super) fn axes_text(&self) -> String {
+        fn name(axis: &Axis) -> String {
+            match &axis.role {
+                Role::Open(i) => format!("axis {i} of the input"),
+                Role::Time => "time".into(),
+                Role::Batch => "batch".into(),
+                Role::Parts => format!("parts {}", axis.size),
+                Role::Features => format!("features {}", axis.size),
+                Role::One => "1".into(),
+                Role::Joined(axes) => axes.iter().map(name).collect::<Vec<_>>().join(" × "),
+            }
+        }
+        format!("[{}]", self.axes.iter().map(name).collect::<Vec<_>>().join(", "))
+    }
+}
