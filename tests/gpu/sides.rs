@@ -108,9 +108,11 @@ fn a_blank_goes_by_the_mask_of_each_direction() {
     assert!(blanks.iter().all(|&count| count > 1 && count < INNER - 1), "{blanks:?}");
 }
 
+type Formula = fn(f32, f32) -> f32;
+
 #[test]
 fn a_merge_combines_the_two_directions_of_each_row() {
-    let combinations: [(Combine, fn(f32, f32) -> f32); 3] =
+    let combinations: [(Combine, Formula); 3] =
         [(Combine::Sum, |a, b| a + b), (Combine::Average, |a, b| 0.5 * (a + b)), (Combine::Product, |a, b| a * b)];
     for (combine, want) in combinations {
         let params = Params { directions: 1, ..Params::default() };
