@@ -220,6 +220,19 @@ fn verify_of_a_model_ends_with_the_counts() {
 }
 
 #[test]
+fn a_negative_number_is_a_value_and_is_refused_as_one() {
+    for (args, what) in [
+        (&["generate", MODEL, "--prompt", "A", "--temperature", "-1"][..], "expected a number, 0 or more"),
+        (&["plan", MODEL, "--batch", "-2", "--steps", "3"], "invalid value '-2' for '--batch <B>'"),
+        (&["bench", "--runs", "-1"], "invalid value '-1' for '--runs <N>'"),
+    ] {
+        let ran = gatewave(args);
+        assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{ran:?}");
+        assert!(ran.err.contains(what), "{ran:?}");
+    }
+}
+
+#[test]
 fn unusable_arguments_exit_with_two() {
     for args in [&["bench", "--runs", "0"][..], &["generate", MODEL], &["run"], &["bench", "--hidden-size", "3"], &[]] {
         let ran = gatewave(args);

@@ -35,6 +35,9 @@ struct Reader<'a> {
     as_they_stand: bool,
 }
 
+/// The name of a state, and the state where it is given.
+type NamedState<'a> = (&'a str, Option<ArrayD<f32>>);
+
 /// T and B of a call, where they are told by other axes than those of `call`.
 #[derive(Clone, Copy, Default)]
 struct Sizes {
@@ -164,7 +167,7 @@ impl Reader<'_> {
     }
 
     /// The name of a state of stack `index`, if it has one, and the state, if it is given: `[L·D, B, H]`.
-    fn state(&self, index: usize, which: State, sizes: Sizes) -> Result<Option<(&str, Option<ArrayD<f32>>)>> {
+    fn state(&self, index: usize, which: State, sizes: Sizes) -> Result<Option<NamedState<'_>>> {
         let own = |port: &&InputPort| matches!(port.value, InputValue::State { stack, state, .. } if stack == index && state == which);
         let Some(port) = self.ports.iter().find(own) else { return Ok(None) };
         let Some(values) = self.tensors.get(&port.name) else { return Ok(Some((&port.name, None))) };
