@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use ndarray::{
-    ArcArray, Array, Array2, Array3, ArrayBase, ArrayD, Axis, CowArray, Data, Dimension, Ix2, Ix3, IxDyn, RawDataClone,
-    s,
+    ArcArray, Array, Array1, Array2, Array3, ArrayBase, ArrayD, Axis, CowArray, Data, Dimension, Ix2, Ix3, IxDyn,
+    RawDataClone, s,
 };
 
 use crate::error::{Error, ErrorKind, Result, SMALLER_CALL, zeros};
-use crate::model::{Axes, Flow, Model, Recurrent};
+use crate::model::{Axes, Embedding, Flow, LayerKind, Model, Recurrent};
 
 /// The input of a run: one sequence or a batch of them.
 ///
@@ -72,13 +72,17 @@ pub struct Output {
     pub states: Vec<States>,
 }
 
+/// The sequence of a checked call.
+type CallSequence = Sequence<ArcArray<f32, Ix3>, Array2<u32>>;
+
 /// A checked call: time-major, batched, of the model's sizes.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     /// `[T, B, I]` (shared with the input: a view of its memory, not always contiguous), or `[T, B]` tokens.
-    /// Features and tokens are 0 at dead steps, which may hold anything in the input.
-    pub(crate) sequence: Sequence<ArcArray<f32, Ix3>, Array2<u32>>,
-    /// `[T, B]`: whether row b has a step at t. `None`: all have.
+    /// Features and tokens are 0 at dead steps, which may hold anything in the input; but a token that is itself what
+    /// makes a step dead stays.
+    pub(crate) sequence: CallSequence,
+    /// `[T, B]`: whether row b has a step at t, by the caller and by the model. `None`: all have.
     pub(crate) live: Option<Array2<bool>>,
     /// For each stack, `h` `[L · D, B, state_size]` and `c` `[L · D, B, H]`; zeros where the user gave none.
     pub(crate) states: Vec<(Array3<f32>, Option<Array3<f32>>)>,
@@ -129,7 +133,9 @@ impl Input {
         Self { sequence, lengths: None, mask: None, states: BTreeMap::new() }
     }
 
-    /// The same with the number of steps of each row, in any order; what comes after them is not read.
+    /// The same with the number of steps of each row, in any order; what comes after them is not read. A model that
+    /// takes steps out by itself ([`Masking`](crate::Masking), [`Embedding::mask_token`](crate::Embedding::mask_token))
+    /// does so as well.
     ///
     /// # Shapes
     ///
@@ -140,7 +146,8 @@ impl Input {
         self
     }
 
-    /// The same with a mask: where it is `false` there is no step, the state stays and the output is zero.
+    /// The same with a mask: where it is `false` there is no step, the state stays and the output is what the stack's
+    /// [`Padding`](crate::Padding) says.
     ///
     /// # Shapes
     ///
@@ -173,14 +180,7 @@ impl Input {
     /// Kind `Shape`, where the input does not fit the model.
     pub(crate) fn check(&self, model: &Model) -> Result<(Call, Form)> {
         let form = self.form(model)?;
-        let live = self.live(form)?;
-        let sequence = match &self.sequence {
-            Sequence::Features(x) => Sequence::Features(features(x, live.as_ref(), form)),
-            Sequence::Tokens(x) => {
-                let bound = model.input()?.tokens().unwrap_or(0);
-                Sequence::Tokens(tokens(x, live.as_ref(), form, bound)?)
-            }
-        };
+        let (sequence, live) = self.carried(model, form)?;
         let stacks = model.stacks().count();
         if let Some(stack) = self.states.keys().find(|&&stack| stack >= stacks) {
             return Err(shape(format!(
@@ -196,6 +196,33 @@ impl Input {
             })
             .collect::<Result<_>>()?;
         Ok((Call { sequence, live, states }, form))
+    }
+
+    /// The sequence, time-major, and which steps of it there are: those of the caller that the model's first layer takes.
+    fn carried(&self, model: &Model, form: Form) -> Result<(CallSequence, Option<Array2<bool>>)> {
+        let given = self.live(form)?;
+        let first = model.layers.first().map(|layer| &layer.kind);
+        Ok(match &self.sequence {
+            Sequence::Features(x) => {
+                let x = form.time_major(x.clone());
+                let own = match first {
+                    Some(LayerKind::Masking(masking)) => Some(differs(&x, masking.value.get())),
+                    _ => None,
+                };
+                let live = both(given, own);
+                (Sequence::Features(zeroed(x, live.as_ref())), live)
+            }
+            Sequence::Tokens(x) => {
+                let tokens = tokens(x, given.as_ref(), form, model.input()?.tokens().unwrap_or(0))?;
+                let own = match first {
+                    Some(LayerKind::Embedding(Embedding { mask_token: Some(mask), .. })) => {
+                        Some(tokens.mapv(|token| token as usize != *mask))
+                    }
+                    _ => None,
+                };
+                (Sequence::Tokens(tokens), both(given, own))
+            }
+        })
     }
 
     /// The axes of the sequence, checked.
@@ -238,7 +265,7 @@ impl Input {
         Ok(Form { axes: model.axes, batching, time, batch })
     }
 
-    /// `[T, B]`: which steps there are, from the lengths or the mask. `None`: all.
+    /// `[T, B]`: which steps there are by the caller, from the lengths or the mask. `None`: all.
     fn live(&self, form: Form) -> Result<Option<Array2<bool>>> {
         let live = match (&self.lengths, &self.mask) {
             (None, None) => return Ok(None),
@@ -262,7 +289,28 @@ impl Input {
                 rows.time_major::<_, Ix2>(mask.clone())
             }
         };
-        Ok(if live.iter().all(|&l| l) { None } else { Some(live) })
+        Ok(Some(live))
+    }
+}
+
+impl Call {
+    /// `[2, T, B]`: whether row b has had a step when a direction is at t. Forward: at t or before; reverse: at t or
+    /// after. All have, where there is no mask.
+    pub(crate) fn seen(&self) -> Array3<bool> {
+        let dims = match &self.sequence {
+            Sequence::Features(x) => (x.len_of(Axis(0)), x.len_of(Axis(1))),
+            Sequence::Tokens(tokens) => tokens.dim(),
+        };
+        let mut seen = Array3::from_elem((2, dims.0, dims.1), true);
+        let Some(live) = &self.live else { return seen };
+        for (mut seen, steps) in seen.outer_iter_mut().zip([s![..;1, ..], s![..;-1, ..]]) {
+            let mut so_far = Array1::from_elem(dims.1, false);
+            for (mut seen, live) in seen.slice_mut(steps).outer_iter_mut().zip(live.slice(steps).outer_iter()) {
+                so_far.zip_mut_with(&live, |so_far, &live| *so_far |= live);
+                seen.assign(&so_far);
+            }
+        }
+        seen
     }
 }
 
@@ -315,9 +363,22 @@ impl States {
     }
 }
 
+/// `[T, B]`: the steps that are live in each mask there is. `None`: all are.
+fn both(given: Option<Array2<bool>>, own: Option<Array2<bool>>) -> Option<Array2<bool>> {
+    let live = match (given, own) {
+        (Some(given), Some(own)) => given & own,
+        (given, own) => given.or(own)?,
+    };
+    if live.iter().all(|&live| live) { None } else { Some(live) }
+}
+
+/// `[T, B, I]` to `[T, B]`: whether any feature of a step is another number than `value`.
+fn differs(x: &ArcArray<f32, Ix3>, value: f32) -> Array2<bool> {
+    x.map_axis(Axis(2), |features| features.iter().any(|&x| x != value))
+}
+
 /// `[T, B, I]` with zeros at dead steps, whatever the input holds there.
-fn features(x: &ArcArray<f32, IxDyn>, live: Option<&Array2<bool>>, form: Form) -> ArcArray<f32, Ix3> {
-    let mut x: ArcArray<f32, Ix3> = form.time_major(x.clone());
+fn zeroed(mut x: ArcArray<f32, Ix3>, live: Option<&Array2<bool>>) -> ArcArray<f32, Ix3> {
     if let Some(live) = live {
         let mut own = x.view_mut();
         for ((t, b), _) in live.indexed_iter().filter(|(_, live)| !**live) {
@@ -327,7 +388,7 @@ fn features(x: &ArcArray<f32, IxDyn>, live: Option<&Array2<bool>>, form: Form) -
     x
 }
 
-/// `[T, B]` with 0 at dead steps; every other token is below `bound`.
+/// `[T, B]` with 0 where the caller has no step; every other token is below `bound`.
 fn tokens(x: &ArrayD<i64>, live: Option<&Array2<bool>>, form: Form, bound: usize) -> Result<Array2<u32>> {
     let x: CowArray<'_, i64, Ix2> = form.time_major(CowArray::from(x));
     let mut tokens = Array2::zeros(x.dim());
@@ -396,4 +457,63 @@ fn axes_text(axes: Axes, size: Option<usize>) -> String {
 
 fn shape(message: impl fmt::Display) -> Error {
     Error::new(ErrorKind::Shape, message.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+    use crate::model::{Lstm, Masking};
+
+    fn live_of(model: &Model, input: &Input) -> (Call, Vec<Vec<bool>>) {
+        let (call, _) = input.check(model).unwrap();
+        let live = call.live.clone().expect("a mask");
+        (call, live.columns().into_iter().map(|row| row.to_vec()).collect())
+    }
+
+    #[test]
+    fn a_token_that_masks_and_the_callers_mask_both_take_steps_out() {
+        let model = Model::new().layer(Embedding::new(9, 2).mask_token(3)).layer(Lstm::new(2, 2));
+        let tokens = Input::tokens(array![[3_i64, 1, 3, 2], [5, 6, 7, -1]]);
+        assert!(tokens.check(&model).is_err(), "a token of a live step must be in the table");
+        let (call, live) = live_of(&model, &tokens.lengths([4, 3]));
+        assert_eq!(live, [[false, true, false, true], [true, true, true, false]]);
+        let Sequence::Tokens(tokens) = call.sequence else { panic!("tokens") };
+        assert_eq!(tokens.column(0).to_vec(), [3, 1, 3, 2], "the embedding of the token itself goes on");
+        assert_eq!(tokens.column(1).to_vec(), [5, 6, 7, 0], "what the caller masks is not read");
+    }
+
+    #[test]
+    fn a_step_is_masked_where_all_its_features_are_the_value() {
+        let model = Model::new().layer(Masking::new(2, -1.0)).layer(Lstm::new(2, 2));
+        let nan = f32::NAN;
+        let x = array![[[-1.0, -1.0], [-1.0, 2.0], [nan, -1.0], [nan, nan]]];
+        let (call, live) = live_of(&model, &Input::features(x).lengths([3]));
+        assert_eq!(live, [[false, true, true, false]]);
+        let Sequence::Features(x) = call.sequence else { panic!("features") };
+        assert_eq!(x.slice(s![.., 0, 0]).iter().map(|x| x.to_bits()).collect::<Vec<_>>(), {
+            [0.0, -1.0, nan, 0.0].map(f32::to_bits)
+        });
+    }
+
+    #[test]
+    fn masks_that_take_nothing_out_are_none() {
+        let model = Model::new().layer(Masking::new(1, 0.0)).layer(Lstm::new(1, 2));
+        let (call, _) = Input::features(array![[[1.0_f32], [2.0]]]).lengths([2]).check(&model).unwrap();
+        assert_eq!(call.live, None);
+        assert!(call.seen().iter().all(|&seen| seen) && call.seen().dim() == (2, 2, 1));
+    }
+
+    #[test]
+    fn a_row_is_seen_from_its_first_live_step_on_in_each_direction() {
+        let model = Model::new().layer(Lstm::new(1, 2));
+        let mask = array![[false, true, false, false], [true, false, false, true], [false; 4]];
+        let (call, _) = Input::features(Array3::<f32>::zeros((3, 4, 1))).mask(mask).check(&model).unwrap();
+        let seen = call.seen();
+        assert_eq!(seen.dim(), (2, 4, 3));
+        let of = |direction: usize, row: usize| seen.slice(s![direction, .., row]).to_vec();
+        assert_eq!([of(0, 0), of(0, 1), of(0, 2)], [[false, true, true, true], [true; 4], [false; 4]]);
+        assert_eq!([of(1, 0), of(1, 1), of(1, 2)], [[true, true, false, false], [true; 4], [false; 4]]);
+    }
 }

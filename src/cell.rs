@@ -73,7 +73,8 @@ pub enum Peepholes {
 pub struct Variant {
     /// What gates and states go through.
     pub functions: Functions,
-    /// What goes into a function is bounded to `−clip ..= clip` before (ONNX's `clip`).
+    /// What goes into a gate's function (products, biases, peephole) is bounded to `−clip ..= clip` before (ONNX's `clip`).
+    /// A cell state is not: neither where it is kept nor where it goes into `h`.
     pub clip: Option<Constant>,
     /// Of an LSTM.
     pub coupling: Coupling,

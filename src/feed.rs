@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array3, ArrayD, ArrayView3, ArrayViewMut3, Axis, s};
+use ndarray::{Array3, ArrayD, ArrayView, ArrayView3, ArrayViewMut3, Axis, Dimension, s};
 use rayon::prelude::*;
 
 use crate::call::{Batching, Call, Form, Output, Sequence, States, initial};
@@ -36,16 +36,23 @@ pub(crate) fn encode(call: &Call, model: &Model, rows: Range<usize>, feed: Feed)
         (Feed::Features, Sequence::Features(x)) => FeedData::F32(pad_features(x.slice(s![.., rows, ..]))?),
         (Feed::Tokens, Sequence::Tokens(tokens)) => FeedData::U32(tokens.slice(s![.., rows]).iter().copied().collect()),
         (Feed::Features | Feed::Tokens, _) => unreachable!("a call carries what its model begins with"),
-        (Feed::Live, _) => FeedData::U32(match &call.live {
-            Some(live) => live.slice(s![.., rows]).iter().map(|&live| u32::from(live)).collect(),
-            None => vec![1; time(call) * rows.len()],
+        (Feed::Live | Feed::LiveBackwards, _) => FeedData::U32(match (&call.live, feed) {
+            (Some(live), Feed::Live) => flags(live.slice(s![.., rows])),
+            (Some(live), _) => flags(live.slice(s![..;-1, rows])),
+            (None, _) => vec![1; time(call) * rows.len()],
         }),
-        (Feed::Seen, _) => todo!(),
+        (Feed::Seen, _) => FeedData::U32(flags(call.seen().slice(s![.., .., rows]))),
+        (Feed::SeenBackwards, _) => FeedData::U32(flags(call.seen().slice(s![1, ..;-1, rows]))),
         (Feed::Hidden { stack, layer }, _) => state(stack, layer, &call.states[stack].0)?,
         (Feed::Memory { stack, layer }, _) => {
             state(stack, layer, call.states[stack].1.as_ref().expect("only an LSTM's plan has a memory"))?
         }
     })
+}
+
+/// 1 where there is something, else 0.
+fn flags<D: Dimension>(flags: ArrayView<'_, bool, D>) -> Vec<u32> {
+    flags.iter().map(|&flag| u32::from(flag)).collect()
 }
 
 fn time(call: &Call) -> usize {
@@ -195,7 +202,7 @@ fn for_rows(data: &mut [f32], width: usize, each: impl Fn(usize, &mut [f32]) + S
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array, Array2, Dimension};
+    use ndarray::{Array, Array2};
 
     use super::*;
     use crate::call::Input;
@@ -272,6 +279,44 @@ mod tests {
         assert_eq!(indices(encode(&call, &model, 0..3, Feed::Tokens).unwrap()), [1, 3, 5, 2, 0, 6]);
         assert_eq!(indices(encode(&call, &model, 0..3, Feed::Live).unwrap()), [1, 1, 1, 1, 0, 1]);
         assert_eq!(indices(encode(&call, &model, 1..2, Feed::Live).unwrap()), [1, 0]);
+    }
+
+    #[test]
+    fn what_a_blank_goes_by_comes_in_the_order_of_the_outputs() {
+        let model = Model::new().layer(Gru::new(1, 4));
+        let mask = ndarray::array![[true, true, true], [false, true, false], [false, false, false]];
+        let (call, _) = Input::features(counted((3, 3, 1))).mask(mask).check(&model).unwrap();
+        let of = |rows, feed| indices(encode(&call, &model, rows, feed).unwrap());
+        assert_eq!(of(0..3, Feed::Live), [1, 0, 0, 1, 1, 0, 1, 0, 0]);
+        assert_eq!(of(0..2, Feed::Live), [1, 0, 1, 1, 1, 0]);
+        assert_eq!(of(0..2, Feed::Seen), [1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0], "forward, then reverse");
+        assert_eq!(of(0..2, Feed::SeenBackwards), [1, 0, 1, 1, 1, 1], "the last step first");
+        assert_eq!(of(2..3, Feed::Seen), [0; 6], "a row without steps");
+        let mask = ndarray::array![[true, false, false], [true, true, false]];
+        let (call, _) = Input::features(counted((2, 3, 1))).mask(mask).check(&model).unwrap();
+        assert_eq!(indices(encode(&call, &model, 0..2, Feed::LiveBackwards).unwrap()), [0, 0, 0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn without_a_mask_all_steps_are_live_and_seen() {
+        let model = Model::new().layer(Gru::new(1, 4));
+        let (call, _) = Input::features(counted((3, 2, 1))).check(&model).unwrap();
+        for (feed, len) in [(Feed::Live, 6), (Feed::LiveBackwards, 6), (Feed::Seen, 12), (Feed::SeenBackwards, 6)] {
+            assert_eq!(indices(encode(&call, &model, 0..3, feed).unwrap()), vec![1; len], "{feed}");
+        }
+    }
+
+    #[test]
+    fn a_merged_output_has_one_part_and_its_states_have_two() {
+        let model = Model::new().layer(Gru::new(3, 2).bidirectional().merge(crate::model::Merge::Sum));
+        let (_, form) = Input::features(counted((5, 4, 3))).check(&model).unwrap();
+        let mut decoder = Decoder::new(&model, form).unwrap();
+        let (steps, states) = (vec![1.0; 4 * 5 * 16], vec![2.0; 5 * 32]);
+        let fetches = [Fetch::Output, Fetch::Hidden { stack: 0, layer: 0 }];
+        decoder.decode(&plan(fetches, 4, 5), &(0..5), &[steps, states]);
+        let output = decoder.finish();
+        assert_eq!((output.output.shape(), output.states[0].h.shape()), (&[5, 4, 2][..], &[2, 5, 2][..]));
+        assert!(output.output.iter().all(|&y| y == 1.0) && output.states[0].h.iter().all(|&h| h == 2.0));
     }
 
     #[test]

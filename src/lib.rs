@@ -55,10 +55,14 @@
 //! # }
 //! ```
 //!
+//! [`Engine::from_tensors`] leaves out the step between: it loads a model from its file to the device without a copy of the
+//! weights on the way, and tells how far it is.
+//!
 //! # States
 //!
 //! An engine keeps no state between calls. Every call gives the final states of each recurrent stack, in PyTorch's
-//! order and shapes, and takes initial ones: a long sequence may come in pieces.
+//! order and shapes, and takes initial ones: a long sequence may come in pieces. (A stack that is
+//! [`stateful`](Recurrent::stateful), as Keras has them, begins where the engine's last call ended.)
 //!
 //! ```
 //! use gatewave::{Device, Engine, Gru, Input, Model, Weights};

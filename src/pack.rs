@@ -15,9 +15,12 @@ use crate::error::{Result, SMALLER_MODEL, zeros};
 use crate::kernel::{LANES, Storage, padded};
 use crate::layout::{Buffer, Form, Layout, Role, depth};
 use crate::model::{Bias, Features, LayerKind, Model, Recurrent};
-use crate::weights::{Array, Part, Source, Weights, narrowed};
+#[cfg(any(test, feature = "gpu"))]
+use crate::weights::Weights;
+use crate::weights::{Array, Part, Source, narrowed};
 
-/// The packed buffers of a model, in the layout's order.
+/// The packed buffers of a model, in the layout's order: of the model that checks a device, and of tests.
+#[cfg(any(test, feature = "gpu"))]
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Packed {
     /// How they are stored.
@@ -65,6 +68,7 @@ impl PackedBuffer {
 ///
 /// Kind `Weights`, where the weights are not of the model's shapes, or one is too large for 16-bit floats; `Limits`, where
 /// there is no memory for the packed ones.
+#[cfg(any(test, feature = "gpu"))]
 pub(crate) fn pack(weights: &Weights, model: &Model, layout: &Layout) -> Result<Packed> {
     let packing = Packing::new(Source::held(weights, model)?, model, layout);
     Ok(Packed { storage: layout.storage, buffers: packing.collect::<Result<_>>()? })

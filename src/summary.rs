@@ -6,8 +6,8 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, ContentLineStyle, LineStyle, Table, TableStyle};
 
-use crate::cell::{Activation, Cell, Reset};
-use crate::model::{Direction, Flow, Layer, LayerKind, Model, Recurrent, Select};
+use crate::cell::{Cell, Coupling, Peepholes, Reset};
+use crate::model::{Direction, Drops, Flow, Layer, LayerKind, Memory, Merge, Model, Padding, Recurrent, Select};
 
 /// A model's layers, output shapes and parameter counts. `Display` prints the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +89,10 @@ const KERAS: TableStyle = TableStyle::new()
 /// The type, and what tells a layer from its siblings: `LSTM, 2 layers, bidirectional`.
 fn type_text(kind: &LayerKind) -> String {
     match kind {
-        LayerKind::Embedding(_) => "Embedding".into(),
+        LayerKind::Embedding(embedding) => match embedding.mask_token {
+            Some(token) => format!("Embedding, token {token} masked"),
+            None => "Embedding".into(),
+        },
         LayerKind::OneHot(_) => "OneHot".into(),
         LayerKind::Recurrent(stack) => stack_text(stack),
         LayerKind::Select(Select::AllSteps) => "Select, all steps".into(),
@@ -98,30 +101,67 @@ fn type_text(kind: &LayerKind) -> String {
         LayerKind::Select(Select::LastOutput) => "Select, last output".into(),
         LayerKind::Linear(_) => "Linear".into(),
         LayerKind::Masking(masking) => format!("Masking, {}", masking.value),
-        LayerKind::Dropout(_) => "Dropout".into(),
+        LayerKind::Dropout(dropout) => match dropout.drops {
+            Drops::Elements => format!("Dropout, {}", dropout.rate),
+            Drops::Features => format!("Dropout of features, {}", dropout.rate),
+        },
         LayerKind::Activation(activation) => format!("Activation, {activation}"),
     }
 }
 
+/// The cell, and in words whatever a stack of it alone has not: `GRU, reset before, reverse, clip 3, held outputs`.
 fn stack_text(stack: &Recurrent) -> String {
-    let cell = match stack.cell {
-        Cell::Rnn if stack.functions[0].f == Activation::Relu => "RNN, relu",
-        Cell::Rnn => "RNN",
-        Cell::Lstm => "LSTM",
-        Cell::Gru(Reset::After) => "GRU",
-        Cell::Gru(Reset::Before) => "GRU, reset before",
-    };
-    let mut text = cell.to_owned();
+    let mut words = vec![stack.cell.name().to_uppercase()];
+    if stack.cell == Cell::Gru(Reset::Before) {
+        words.push("reset before".into());
+    }
+    words.extend(function_words(stack));
     if stack.num_layers > 1 {
-        text += &format!(", {} layers", stack.num_layers);
+        words.push(format!("{} layers", stack.num_layers));
     }
-    if stack.direction == Direction::Both {
-        text += ", bidirectional";
-    }
-    if let Some(size) = stack.proj_size {
-        text += &format!(", projected to {size}");
-    }
-    text
+    let direction = match stack.direction {
+        Direction::Forward => None,
+        Direction::Reverse => Some("reverse"),
+        Direction::Backwards => Some("backwards"),
+        Direction::Both => Some("bidirectional"),
+    };
+    let merge = match stack.merge {
+        Merge::Concat => None,
+        _ if !stack.is_merged() => None,
+        Merge::Sum => Some("merged by sum"),
+        Merge::Average => Some("merged by average"),
+        Merge::Product => Some("merged by product"),
+    };
+    words.extend([direction, merge].into_iter().flatten().map(str::to_owned));
+    words.extend(stack.proj_size.map(|size| format!("projected to {size}")));
+    words.extend(stack.clip.map(|clip| format!("clip {clip}")));
+    let rest = [
+        (stack.coupling == Coupling::InputForget, "coupled gates"),
+        (stack.peepholes == Peepholes::Diagonal, "peepholes"),
+        (stack.padding == Padding::Held, "held outputs"),
+        (stack.memory == Memory::Engine, "stateful"),
+    ];
+    words.extend(rest.into_iter().filter(|(has, _)| *has).map(|(_, word)| word.to_owned()));
+    words.join(", ")
+}
+
+/// The functions that are not the cell's own, by letter where it has several: `f hard_sigmoid`, `reverse g relu`.
+fn function_words(stack: &Recurrent) -> Vec<String> {
+    let [forward, reverse] = stack.functions;
+    let ways: &[_] = match stack.directions() {
+        2 if forward != reverse => &[("forward ", forward), ("reverse ", reverse)],
+        _ => &[("", forward)],
+    };
+    let count = stack.cell.function_count();
+    let own = stack.cell.functions().each();
+    let words = ways.iter().flat_map(|(way, functions)| {
+        let each = ["f ", "g ", "h "].into_iter().zip(functions.each()).zip(own).take(count);
+        each.filter(|((_, function), own)| function != own).map(move |((letter, function), _)| {
+            let letter = if count == 1 { "" } else { letter };
+            format!("{way}{letter}{function}")
+        })
+    });
+    words.collect()
 }
 
 fn shape_text(flow: Flow) -> String {
@@ -154,7 +194,8 @@ fn size_text(parameters: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Bias, Embedding, Gru, Linear, Lstm, OneHot, Rnn};
+    use crate::cell::{Activation, Functions};
+    use crate::model::{Bias, Dropout, Embedding, Gru, Linear, Lstm, Masking, OneHot, Rnn};
 
     #[test]
     fn the_table_is_keras_own() {
@@ -200,6 +241,56 @@ mod tests {
             layers,
             ["lstm (LSTM, 2 layers, bidirectional, projected to 3)", "lstm_1 (LSTM)", "gru (GRU, reset before)"]
         );
+    }
+
+    #[test]
+    fn whatever_a_plain_layer_has_not_is_told() {
+        let hard = Activation::HardSigmoid { alpha: 0.25.into(), beta: 0.5.into() };
+        let own = Cell::Lstm.functions();
+        let mut each_way = Gru::new(5, 2).bidirectional();
+        each_way.functions[1].g = Activation::Relu;
+        let reset_before = Gru::new(2, 2).cell(Cell::Gru(Reset::Before)).clip(3.0);
+        let model = Model::new()
+            .layer(Embedding::new(9, 4).mask_token(0))
+            .layer(Dropout { drops: Drops::Features, ..Dropout::new(0.5) })
+            .layer(Lstm::new(4, 5).coupled().peepholes().functions(Functions {
+                f: hard,
+                h: Activation::Elu { alpha: 1.0.into() },
+                ..own
+            }))
+            .layer(each_way.merge(Merge::Product).padding(Padding::Held))
+            .layer(reset_before.direction(Direction::Reverse).stateful())
+            .layer(Rnn::new(2, 2).nonlinearity(Activation::Relu).direction(Direction::Backwards))
+            .layer(Dropout::new(0.25));
+        model.check().unwrap();
+        let types: Vec<_> = model.layers.iter().map(|layer| type_text(&layer.kind)).collect();
+        assert_eq!(
+            types,
+            [
+                "Embedding, token 0 masked",
+                "Dropout of features, 0.5",
+                "LSTM, f hard_sigmoid(alpha 0.25, beta 0.5), h elu, coupled gates, peepholes",
+                "GRU, reverse g relu, bidirectional, merged by product, held outputs",
+                "GRU, reset before, reverse, clip 3, stateful",
+                "RNN, relu, backwards",
+                "Dropout, 0.25",
+            ]
+        );
+    }
+
+    #[test]
+    fn peepholes_are_three_vectors_for_each_direction_and_layer() {
+        let plain = Lstm::new(4, 6).num_layers(2).bidirectional();
+        let count = |stack: Recurrent| Model::new().layer(stack).summary().parameters;
+        assert_eq!(count(plain.clone().peepholes()) - count(plain), 3 * 6 * 4);
+        assert_eq!(count(Lstm::new(4, 6).peepholes()), 4 * 6 * (4 + 6 + 2) + 18);
+    }
+
+    #[test]
+    fn a_merged_output_is_as_wide_as_one_direction() {
+        let model = Model::new().layer(Masking::new(3, 0.0)).layer(Rnn::new(3, 8).bidirectional().merge(Merge::Sum));
+        let rows = model.layer(Select::LastOutput).summary().rows;
+        assert_eq!([&rows[1].output, &rows[2].output], ["(None, None, 8)", "(None, 8)"]);
     }
 
     #[test]

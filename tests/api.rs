@@ -3,6 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "api/loading.rs"]
+mod loading;
+#[path = "api/stateful.rs"]
+mod stateful;
+
 use std::sync::Arc;
 use std::thread;
 

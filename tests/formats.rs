@@ -6,6 +6,8 @@ mod support;
 mod elements;
 #[path = "formats/files.rs"]
 mod files;
+#[path = "formats/options.rs"]
+mod options;
 #[path = "formats/refused.rs"]
 mod refused;
 
@@ -84,7 +86,7 @@ fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-/// Every variant that a description has a word for.
+/// Models that say everything that a description has a word for.
 fn models() -> Vec<Model> {
     let mut models = vec![
         Model::new()
@@ -104,6 +106,7 @@ fn models() -> Vec<Model> {
     models.extend(
         Activation::ALL.map(|activation| Model::new().named_layer("fc.", Linear::new(2, 3).activation(activation))),
     );
+    models.extend(options::models());
     models
 }
 

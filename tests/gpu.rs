@@ -1,19 +1,25 @@
-//! Everything that only an adapter can show: results, slot by slot and as a whole, large sizes, long
-//! runs, threads, NaN, a lost device.
+//! Everything that only an adapter can show: results, slot by slot and as a whole, functions and variants, large sizes,
+//! long runs, threads, NaN, a lost device.
 //!
 //! `GATEWAVE_ADAPTER` names the adapter by a part of its name, and it must be there: `scripts/test.sh` installs two
 //! software adapters and runs this on both.
 
 mod support;
 
+#[path = "gpu/functions.rs"]
+mod functions;
 #[path = "gpu/nan.rs"]
 mod nan;
 #[path = "gpu/runs.rs"]
 mod runs;
+#[path = "gpu/sides.rs"]
+mod sides;
 #[path = "gpu/sizes.rs"]
 mod sizes;
 #[path = "gpu/slots.rs"]
 mod slots;
+#[path = "gpu/variants.rs"]
+mod variants;
 
 use gatewave::plan::tune::Target;
 use support::executor::{self, adapter};

@@ -10,7 +10,8 @@ use gatewave::plan::lower::lower;
 use gatewave::plan::tune::{Target, Tuning};
 use gatewave::plan::{Limits, Plan, Shape, SlotKind};
 use gatewave::{
-    Activation, Cell, Embedding, Error, ErrorKind, Gru, Linear, Lstm, Model, OneHot, Recurrent, Reset, Rnn, Select,
+    Activation, Cell, Direction, Embedding, Error, ErrorKind, Functions, Gru, Linear, Lstm, Merge, Model, OneHot,
+    Padding, Recurrent, Reset, Rnn, Select,
 };
 
 fn plan_on(
@@ -80,6 +81,39 @@ fn golden_long_stack_streams_in_chunks() {
     let model = Model::new().layer(Gru::new(8, 32).num_layers(2)).layer(Linear::new(32, 4));
     let small = Limits { binding_bytes: 16 << 10, ..Limits::WEBGPU };
     golden("streamed", &plan_on(&model, (50, 2, Mask::All), &small, Target::Software).expect("it streams"));
+}
+
+#[test]
+fn golden_reverse_layer_starts_past_its_outputs() {
+    let model = Model::new().layer(Gru::new(8, 16).direction(Direction::Reverse));
+    golden("reverse", &plan(&model, (3, 2, Mask::All)));
+}
+
+#[test]
+fn golden_backwards_stack_holds_its_outputs_under_a_mask() {
+    let stack = Lstm::new(8, 16).num_layers(2).direction(Direction::Backwards).padding(Padding::Held);
+    golden("backwards_held", &plan(&Model::new().layer(stack), (3, 2, Mask::Live)));
+}
+
+#[test]
+fn golden_merged_stack_gives_its_last_output_under_a_mask() {
+    let stack = Gru::new(8, 16).num_layers(2).bidirectional().merge(Merge::Average).padding(Padding::Held);
+    let model = Model::new().layer(stack).layer(Select::LastOutput).layer(Linear::new(16, 2));
+    golden("merged_last_output", &plan(&model, (3, 2, Mask::Live)));
+}
+
+#[test]
+fn golden_peepholes_are_a_row_after_the_bias() {
+    let stack = Lstm::new(8, 20).peepholes().clip(0.6).coupled();
+    golden("peepholes", &plan(&Model::new().layer(stack), (2, 2, Mask::All)));
+}
+
+#[test]
+fn golden_directions_of_different_functions_go_apart() {
+    let mut stack = Lstm::new(8, 16).bidirectional();
+    let alpha = 0.3.into();
+    stack.functions[1] = Functions { f: Activation::HardSigmoid { alpha, beta: 0.5.into() }, ..stack.functions[0] };
+    golden("functions", &plan(&Model::new().layer(stack), (2, 2, Mask::Live)));
 }
 
 #[test]
@@ -215,10 +249,11 @@ type Fault = fn(&mut Plan);
 fn check_refuses_what_lower_would_never_do() {
     let model = Model::new().layer(Lstm::new(8, 32).bidirectional());
     let right = plan(&model, (4, 3, Mask::Live));
-    let breaks: [(&str, Fault); 8] = [
+    let breaks: [(&str, Fault); 9] = [
         ("a row past the state", |p| p.params[1].target_0 = 99),
         ("a grid past the limit", |p| p.steps[1].grid[0] = 70_000),
         ("an empty grid", |p| p.steps[1].grid[2] = 0),
+        ("a direction that no row has", |p| p.params[1].directions = 1),
         ("a slot bound twice", |p| p.steps[1].windows[1] = p.steps[1].windows[0]),
         ("an unaligned window", |p| p.steps[1].windows[0].offset = 4),
         ("a window past the slot", |p| p.steps[1].windows[0].bytes += 256),

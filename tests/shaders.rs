@@ -15,10 +15,10 @@ use std::fs;
 use std::mem::{offset_of, size_of};
 use std::path::Path;
 
-use gatewave::kernel::{self, Access, Kernel, Mask, Params, Program, Storage, Tile, link};
+use gatewave::kernel::{self, Access, Combine, Kernel, Mask, Params, Program, Storage, Tile, link};
 use gatewave::plan::Limits;
 use gatewave::plan::tune::{Product, Target, Tuning};
-use gatewave::{Cell, Reset};
+use gatewave::{Activation, Cell, Reset};
 use naga::back::PipelineConstants;
 use naga::back::pipeline_constants::process_overrides;
 use naga::proc::Layouter;
@@ -26,9 +26,9 @@ use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validato
 use naga::{AddressSpace, Expression, Literal, Module, ShaderStage, StorageAccess, TypeInner};
 
 /// The programs that ship. A new kernel, cell, storage, mask or tile changes it, and nothing else does.
-const PROGRAMS: usize = 323;
+const PROGRAMS: usize = 413;
 /// The files under `shaders/`.
-const FILES: usize = 39;
+const FILES: usize = 53;
 
 /// What every WebGPU device can do.
 const BASELINE: Capabilities = Capabilities::empty();
@@ -138,10 +138,10 @@ fn for_every_program(check: impl Fn(&Program, &Linked) -> Vec<String>) {
 }
 
 fn name(program: &Program) -> String {
-    let Program { kernel, cell, states, storage, mask, activation, tile } = program;
-    let cell = cell.map_or(String::new(), |cell| format!(" {cell}"));
+    let Program { kernel, cell, variant, states, storage, mask, activation, combine, tile } = program;
+    let cell = cell.map_or(String::new(), |cell| format!(" {cell} {variant:?}"));
     format!(
-        "{}{cell} {states:?} {storage:?} {mask:?} {activation:?} {}x{}x{}",
+        "{}{cell} {states:?} {storage:?} {mask:?} {activation} {combine:?} {}x{}x{}",
         kernel.name(),
         tile.rows,
         tile.panels,
@@ -242,18 +242,57 @@ fn params_are_the_same_struct_in_wgsl_and_rust() {
 }
 
 fn overrides_differ(program: &Program, linked: &Linked) -> Vec<String> {
-    // An expression of overrides, as the size of an array, is an override without a name.
+    // An expression of overrides, as the size of an array, is an override without a name; so is a condition.
     let names = |names: &mut dyn Iterator<Item = String>| names.collect::<BTreeSet<_>>();
-    let declared = names(&mut program.kernel.declaration().overrides.iter().map(|&name| name.to_owned()));
     let given = names(&mut program.overrides().into_iter().map(|(name, _)| name.to_owned()));
     let reflected = names(&mut linked.module.overrides.iter().filter_map(|(_, o)| o.name.clone()));
-    let declared_given = differ("overrides given", &declared, &given);
-    differ("overrides", &declared, &reflected).into_iter().chain(declared_given).collect()
+    let infinite = program.overrides().into_iter().filter(|(_, value)| !value.is_finite());
+    let infinite = infinite.map(|(name, value)| format!("{name} is {value}, which no device takes"));
+    differ("overrides", &given, &reflected).into_iter().chain(infinite).collect()
 }
 
 #[test]
-fn the_overrides_are_the_declared_ones() {
+fn the_overrides_are_the_given_ones_and_each_that_is_declared_is_given_to_some() {
     for_every_program(overrides_differ);
+    for kernel in Kernel::ALL {
+        let programs = link::programs().into_iter().filter(|program| program.kernel == kernel);
+        let given: BTreeSet<_> = programs.flat_map(|program| program.overrides()).map(|(name, _)| name).collect();
+        let declared: BTreeSet<_> = kernel.declaration().overrides.iter().copied().collect();
+        assert_eq!(given, declared, "{}", kernel.name());
+    }
+}
+
+#[test]
+fn functions_and_combinations_have_the_same_codes_in_wgsl_and_rust() {
+    let functions = Activation::ALL.map(|function| ("FUNCTION", function.name().to_uppercase(), function.code()));
+    let combinations = [Combine::Sum, Combine::Average, Combine::Product]
+        .map(|combine| ("COMBINE", format!("{combine:?}").to_uppercase(), combine as u32));
+    let seen = RefCell::new(BTreeSet::new());
+    for_every_program(|_, linked| {
+        let codes = functions.iter().chain(&combinations);
+        let differ = codes.filter_map(|(kind, name, code)| {
+            let name = format!("{kind}_{name}");
+            let wgsl = linked.constant(&name)?;
+            seen.borrow_mut().insert(name.clone());
+            differ(&name, &(*code as usize), &wgsl)
+        });
+        differ.collect()
+    });
+    assert_eq!(seen.into_inner().len(), functions.len() + combinations.len(), "codes that no file declares");
+}
+
+#[test]
+fn a_plain_cell_is_linked_with_no_part_of_a_general_one() {
+    for_every_program(|program, linked| {
+        let general = linked.text.contains("override CLIP");
+        let step = program.kernel.is_step() && program.cell.is_some();
+        let overrides = program.overrides().len() > 2;
+        let mut found: Vec<_> = differ("general parts", &(step && !program.is_plain()), &general).into_iter().collect();
+        if step {
+            found.extend(differ("more overrides than the tile's", &!program.is_plain(), &overrides));
+        }
+        found
+    });
 }
 
 /// Workgroup size and bytes of workgroup memory of `program`'s entry point once its overrides have their values.
@@ -292,6 +331,7 @@ fn each_tuning_has_the_workgroup_it_claims_and_fits_webgpu() {
 fn tuned_steps() -> HashSet<Program> {
     let plain = |program: &Program| {
         program.kernel.is_step()
+            && program.is_plain()
             && program.tile == Tile::NONE
             && program.storage == Storage::F32
             && program.mask == Mask::All
@@ -474,6 +514,9 @@ fn planted_faults_of_params_are_found() {
 #[test]
 fn planted_faults_of_overrides_and_sizes_are_found() {
     finds_planted(lstm_step(), &[("PANELS", "COLUMNS", "overrides")], overrides_differ);
+    let wanted = |p: &Program| p.kernel == Kernel::Step && p.cell == Some(Cell::Lstm) && !p.is_plain();
+    let general = link::programs().into_iter().find(wanted).expect("a general step ships");
+    finds_planted(general, &[("override CLIP: f32", "const CLIP: f32", "overrides")], overrides_differ);
     let faults = [
         ("@workgroup_size(4u", "@workgroup_size(8u", "workgroup size"),
         ("SLICES * TERMS>", "SLICES * TERMS * 2u>", "workgroup bytes"),

@@ -1,5 +1,5 @@
-// GRU, reset before the product, in two kernels: step_reset has r and z, step_new has
-// n = tanh(x_n + (r ∘ h)·W_n + b_n) and h' = (1 − z) ∘ n + z ∘ h.
+// GRU, reset before the product, in two kernels: step_reset has r = f(x_r + r_r) and z = f(x_z + r_z), step_new has
+// n = g(x_n + (r ∘ h)·W_n + b_n) and h' = (1 − z) ∘ n + z ∘ h. f and g are function/plain.wgsl's or linked each.
 const GATES: u32 = 3u;
 const STATES: u32 = 1u;
 

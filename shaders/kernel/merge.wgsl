@@ -1,16 +1,19 @@
 // The outputs of two directions, combined. See src/kernel/catalog.rs.
 const WORKGROUP: u32 = 64u;
 
-// 0 their sum, 1 their mean, 2 their product: Combine in src/kernel/mod.rs.
-override COMBINE: u32 = 0u;
+// Combine in src/kernel/mod.rs.
+const COMBINE_SUM: u32 = 0u;
+const COMBINE_AVERAGE: u32 = 1u;
+const COMBINE_PRODUCT: u32 = 2u;
+override COMBINE: u32 = COMBINE_SUM;
 
 @group(0) @binding(1) var<storage, read> source: array<vec4<f32>>; // [..][2 · units]
 @group(0) @binding(2) var<storage, read_write> result: array<vec4<f32>>; // [..][units]
 
 fn combine(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     switch COMBINE {
-        case 1u: { return (a + b) * 0.5; }
-        case 2u: { return a * b; }
+        case COMBINE_AVERAGE: { return (a + b) * 0.5; }
+        case COMBINE_PRODUCT: { return a * b; }
         default: { return a + b; }
     }
 }

@@ -1,6 +1,10 @@
-// Softmax (ACTIVATION 4) or log-softmax (5) over the features of a row, a workgroup a row. See src/kernel/catalog.rs.
+// Softmax or log-softmax over the features of a row, a workgroup a row. See src/kernel/catalog.rs.
 const WORKGROUP: u32 = 64u;
-override ACTIVATION: u32 = 4u;
+
+// Their codes: the places in Activation::ALL, src/cell/activation.rs.
+const FUNCTION_SOFTMAX: u32 = 27u;
+const FUNCTION_LOG_SOFTMAX: u32 = 28u;
+override ACTIVATION: u32 = FUNCTION_SOFTMAX;
 
 @group(0) @binding(1) var<storage, read> source: array<f32>; // [..][D · units]
 @group(0) @binding(2) var<storage, read_write> result: array<f32>; // [..][D · units]
@@ -43,11 +47,10 @@ fn softmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
         total += parts[i];
     }
 
-    // SwiftShader's log makes a number of a NaN.
-    let log_total = keep_nan(vec4(total), vec4(log(total))).x;
+    let log_total = logarithm(vec4(total)).x;
     for (var c = lane; c < width; c += WORKGROUP) {
         let shifted = source[read_at + c] - highest;
-        let value = select(exp_bounded(vec4(shifted)).x / total, shifted - log_total, ACTIVATION == 5u);
+        let value = select(exp_bounded(vec4(shifted)).x / total, shifted - log_total, ACTIVATION == FUNCTION_LOG_SOFTMAX);
         result[write_at + c] = select(0.0, value, is_feature(c));
     }
 }

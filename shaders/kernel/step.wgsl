@@ -19,6 +19,7 @@ fn finish(p: Place, i: u32, r: array<vec4<f32>, GATES>) {
         (of_direction(p.z, params.source_0, params.source_1) * params.batch + b) * hidden_width + unit,
         (params.memory_in * params.batch + b) * memory_width + unit,
     );
+    load_peepholes(p);
     var next = cell_update(load_gates_x(p, b), r, s);
     if !is_live(of_direction(p.z, params.live_0, params.live_1) * params.batch + b) {
         next = s;

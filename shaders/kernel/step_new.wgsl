@@ -16,7 +16,7 @@ fn finish(p: Place, i: u32, r: array<vec4<f32>, PRODUCT_GATES>) {
     let b = batch_row(p, i);
     let width = params.directions * params.units / 4u;
     let unit = p.direction * params.units / 4u + unit_at(p);
-    let n = hyperbolic_tangent(load_gates_x(p, b)[GATE_NEW] + r[0]);
+    let n = function_g(load_gates_x(p, b)[GATE_NEW] + r[0]);
     let z = memory[(MEMORY_UPDATE * params.batch + b) * width + unit];
     let h = hidden[(of_direction(p.z, params.source_0, params.source_1) * params.batch + b) * width + unit];
     let alive = is_live(of_direction(p.z, params.live_0, params.live_1) * params.batch + b);

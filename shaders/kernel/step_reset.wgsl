@@ -17,8 +17,8 @@ fn finish(p: Place, i: u32, r: array<vec4<f32>, PRODUCT_GATES>) {
     let width = params.directions * params.units / 4u;
     let unit = p.direction * params.units / 4u + unit_at(p);
     let x = load_gates_x(p, b);
-    let reset = sigmoid(x[GATE_RESET] + r[GATE_RESET]);
-    let update = sigmoid(x[GATE_UPDATE] + r[GATE_UPDATE]);
+    let reset = function_f(x[GATE_RESET] + r[GATE_RESET]);
+    let update = function_f(x[GATE_UPDATE] + r[GATE_UPDATE]);
     let h = hidden[(of_direction(p.z, params.source_0, params.source_1) * params.batch + b) * width + unit];
     if is_own(p, i) {
         memory[(MEMORY_RESET * params.batch + b) * width + unit] = reset * h;

@@ -1,4 +1,4 @@
-// Weights in 16-bit floats, four units at a time: a matrix [D][P][K + 1][G][16] or a table [D][V][width].
+// Weights in 16-bit floats, four units at a time: a matrix [D][P][K + 1 + E][G][16] or a table [D][V][width].
 // Halves are widened by integer arithmetic: no device needs the f16 feature, and drivers without a trustworthy
 // unpack2x16float (llvmpipe's is withheld by wgpu) give the same numbers. Sums are in f32.
 @group(0) @binding(1) var<storage, read> weights: array<vec2<u32>>;

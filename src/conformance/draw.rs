@@ -6,9 +6,9 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::{Case, InitialStates, MaskKind, weights_map};
 use crate::call::{Input, States};
-use crate::cell::Activation;
+use crate::cell::{Activation, Cell, Functions, Peepholes};
 use crate::kernel::Storage;
-use crate::model::{Axes, Bias, Flow, Layer, LayerKind, Model, Recurrent};
+use crate::model::{Axes, Bias, Embedding, Flow, Layer, LayerKind, Model, Recurrent};
 use crate::weights::{CellWeights, LayerWeights, Weights};
 
 /// The source of all random numbers of a case.
@@ -99,22 +99,35 @@ fn cell_weights(draw: &mut Draw, r: &Recurrent, depth: usize, fan_in: usize) -> 
     let b_h = (r.bias == Bias::Two).then(&mut bias);
     CellWeights {
         w_x: draw.product((rows, depth), fan_in),
-        w_h: draw.product((rows, r.state_size()), r.state_size()),
+        w_h: draw.product((rows, r.state_size()), r.state_size()) * feedback(r),
         b_x,
         b_h,
-        peepholes: None,
+        peepholes: (r.peepholes != Peepholes::None).then(|| draw.array((3, r.hidden_size), 0.25, 1.0)),
         w_r: r.proj_size.map(|p| draw.product((p, r.hidden_size), r.hidden_size)),
     }
 }
 
-/// The random input of a case, in the axes of its model. Dead steps hold NaN, or tokens that no table has.
+/// What recurrent weights are made smaller by: functions without a bound would drive states up, step by step.
+fn feedback(r: &Recurrent) -> f32 {
+    let is_tame = |f: Activation| {
+        use Activation as A;
+        // A product of this size with a relu keeps the size of what it is given; gates multiply it.
+        matches!(f, A::Sigmoid | A::Tanh | A::ScaledTanh { .. } | A::HardSigmoid { .. } | A::Softsign)
+            || f == A::Relu && r.cell == Cell::Rnn
+    };
+    let own = |functions: &Functions| functions.each().into_iter().take(r.cell.function_count());
+    if r.functions.iter().flat_map(own).all(is_tame) { 1.0 } else { 0.25 }
+}
+
+/// The random input of a case, in the axes of its model. Dead steps hold NaN, or tokens that no table has; steps that
+/// the model itself takes out hold what it takes them out for.
 pub(super) fn input(case: &Case) -> Input {
     let mut draw = Draw::new(case.seed);
     draw.0.set_stream(1);
-    let live = live(&mut draw, case);
+    let live = live(&mut draw, case.mask, case.time, case.batch);
     let mut input = sequence(&mut draw, case, &live);
     match case.mask {
-        MaskKind::All => {}
+        MaskKind::All | MaskKind::Own => {}
         MaskKind::Lengths => {
             let steps = |row: ArrayView1<'_, bool>| row.iter().map(|&live| i64::from(live)).sum::<i64>();
             input = input.lengths(live.columns().into_iter().map(steps));
@@ -130,13 +143,12 @@ pub(super) fn input(case: &Case) -> Input {
 }
 
 /// `[T, B]`. Row 0 has a dead step and a live one, where it has two; of three rows or more, one has no step at all.
-fn live(draw: &mut Draw, case: &Case) -> Array2<bool> {
-    let (time, batch) = (case.time, case.batch);
+fn live(draw: &mut Draw, mask: MaskKind, time: usize, batch: usize) -> Array2<bool> {
     let mut live = Array2::from_elem((time, batch), true);
     for (b, mut row) in live.columns_mut().into_iter().enumerate() {
         let nothing = batch >= 3 && b == batch / 2;
-        match case.mask {
-            MaskKind::All => {}
+        match mask {
+            MaskKind::All | MaskKind::Own => {}
             MaskKind::Lengths => {
                 let steps = match b {
                     _ if nothing => 0,
@@ -163,20 +175,39 @@ fn sequence(draw: &mut Draw, case: &Case, live: &Array2<bool>) -> Input {
         Flow::Tokens(vocabulary) => {
             let bound = i64::try_from(vocabulary).expect("the vocabulary of a case is small");
             let rubbish = [-1, bound, i64::MAX, i64::MIN];
+            let mut drawn = Array2::from_shape_simple_fn((time, batch), || draw.below(vocabulary));
+            if let LayerKind::Embedding(Embedding { mask_token: Some(mask), .. }) = case.model.layers[0].kind {
+                let own = own(draw, case);
+                let told = |token: usize| if token == mask { (token + 1) % vocabulary } else { token };
+                drawn.zip_mut_with(&own, |token, &own| *token = if own { told(*token) } else { mask });
+            }
             let tokens = Array2::from_shape_fn((time, batch), |at| {
-                let token = draw.below(vocabulary);
+                let token = drawn[at];
                 if live[at] { i64::try_from(token).expect("below the vocabulary") } else { rubbish[token % 4] }
             });
             Input::tokens(in_axes(&case.model, tokens))
         }
         Flow::Steps(features) | Flow::Rows(features) => {
             let mut x = draw.array((time, batch, features.len()), 0.1, 1.0);
+            if let LayerKind::Masking(masking) = case.model.layers[0].kind {
+                for (at, &own) in own(draw, case).indexed_iter() {
+                    // One feature of the value does not take a step out: all of them do.
+                    let features = if own { 1.min(features.len() - 1) } else { features.len() };
+                    x.slice_mut(s![at.0, at.1, ..features]).fill(masking.value.get());
+                }
+            }
             for (at, _) in live.indexed_iter().filter(|(_, live)| !**live) {
                 x.slice_mut(s![at.0, at.1, ..]).fill(f32::NAN);
             }
             Input::features(in_axes(&case.model, x))
         }
     }
+}
+
+/// `[T, B]`: the steps that the model is not to take out, where it takes out any.
+fn own(draw: &mut Draw, case: &Case) -> Array2<bool> {
+    let kind = if case.mask == MaskKind::All { MaskKind::All } else { MaskKind::Holes };
+    live(draw, kind, case.time, case.batch)
 }
 
 fn states(draw: &mut Draw, r: &Recurrent, batch: usize) -> States {

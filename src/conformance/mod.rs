@@ -58,11 +58,14 @@ pub struct Case {
     pub seed: u64,
 }
 
-/// Which steps the rows of a batch have.
+/// Which steps the rows of a batch have. Where some have not all, a model that takes steps out by itself finds some to
+/// take out as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MaskKind {
     /// All.
     All,
+    /// All that the model itself does not take out.
+    Own,
     /// Each row its first few, the rows in any order.
     Lengths,
     /// Any.

@@ -1,11 +1,22 @@
 //! The pointwise half of a step: what each cell makes of its gates and states, on SIMD registers.
 //!
-//! One rule for each thing that can be linked into a step, as each has a file under `shaders/cell/`.
-//! The equations are `oracle`'s. Knows no buffers and no plan.
+//! One rule for each thing that can be linked into a step, over the functions that its gates go through. The equations
+//! are `oracle`'s. Knows no buffers and no plan.
 
 use pulp::Simd;
 
-use super::math::{relu, sigmoid, tanh};
+use super::functions::Functions;
+
+/// The gates of an LSTM, in order.
+const INPUT: usize = 0;
+pub(super) const FORGET: usize = 1;
+const CELL: usize = 2;
+const OUTPUT: usize = 3;
+
+/// The gates of a GRU, in order. The product of its new gate alone, where the reset comes before it, is a product's first.
+const RESET: usize = 0;
+const UPDATE: usize = 1;
+const NEW: usize = 2;
 
 /// The gates of a register of units: the input product, the recurrent product and their sum.
 ///
@@ -16,6 +27,8 @@ pub(super) struct Gates<'a, V> {
     pub(super) input: &'a [V],
     /// `[PRODUCT_GATES][registers]`.
     pub(super) product: &'a [V],
+    /// `[PRODUCT_GATES][registers]`, where there are any.
+    pub(super) peepholes: &'a [V],
     /// Registers of a gate.
     pub(super) registers: usize,
     /// Which of them.
@@ -34,13 +47,18 @@ impl<V: Copy> Gates<'_, V> {
     }
 
     #[inline(always)]
-    fn sum<S: Simd<f32s = V>>(&self, simd: S, gate: usize) -> V {
+    pub(super) fn peephole(&self, gate: usize) -> V {
+        self.peepholes[gate * self.registers + self.at]
+    }
+
+    #[inline(always)]
+    pub(super) fn sum<S: Simd<f32s = V>>(&self, simd: S, gate: usize) -> V {
         simd.add_f32s(self.x(gate), self.r(gate))
     }
 }
 
 /// A cell, or the half of one that a kernel computes.
-pub(super) trait Rule: Send + Sync {
+pub(super) trait Rule: Copy + Send + Sync {
     /// G of the recurrent product.
     const PRODUCT_GATES: usize;
     /// G of the hoisted input product, 0 where the kernel reads none.
@@ -51,15 +69,18 @@ pub(super) trait Rule: Send + Sync {
     const GIVES: usize;
     /// Which of them are states: a dead row keeps those.
     const HELD: [bool; 2];
+    /// Whether its gates may have peepholes.
+    const PEEPHOLES: bool = false;
 
     /// What it gives, from the gates and the states.
-    fn update<S: Simd>(simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2];
+    fn update<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2];
 }
 
-/// Simple RNN with tanh.
-pub(super) struct RnnTanh;
+/// Simple RNN.
+#[derive(Clone, Copy)]
+pub(super) struct Rnn<F>(pub(super) F);
 
-impl Rule for RnnTanh {
+impl<F: Functions> Rule for Rnn<F> {
     const PRODUCT_GATES: usize = 1;
     const INPUT_GATES: usize = 1;
     const READS: [bool; 2] = [true, false];
@@ -67,68 +88,60 @@ impl Rule for RnnTanh {
     const HELD: [bool; 2] = [true, true];
 
     #[inline(always)]
-    fn update<S: Simd>(simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2] {
-        [tanh(simd, gates.sum(simd, 0)), states[1]]
-    }
-}
-
-/// Simple RNN with `max(0, x)`.
-pub(super) struct RnnRelu;
-
-impl Rule for RnnRelu {
-    const PRODUCT_GATES: usize = 1;
-    const INPUT_GATES: usize = 1;
-    const READS: [bool; 2] = [true, false];
-    const GIVES: usize = 1;
-    const HELD: [bool; 2] = [true, true];
-
-    #[inline(always)]
-    fn update<S: Simd>(simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2] {
-        [relu(simd, gates.sum(simd, 0)), states[1]]
+    fn update<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2] {
+        [self.0.f(simd, gates.sum(simd, 0)), states[1]]
     }
 }
 
 #[inline(always)]
-fn lstm<S: Simd>(simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2] {
-    let (input, forget) = (sigmoid(simd, gates.sum(simd, 0)), sigmoid(simd, gates.sum(simd, 1)));
-    let (cell, output) = (tanh(simd, gates.sum(simd, 2)), sigmoid(simd, gates.sum(simd, 3)));
-    let c = simd.mul_add_e_f32s(forget, states[1], simd.mul_f32s(input, cell));
-    [simd.mul_f32s(output, tanh(simd, c)), c]
+fn lstm<S: Simd>(functions: impl Functions, simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2] {
+    let old = states[1];
+    let input = functions.f(simd, functions.peeped(simd, gates, INPUT, old));
+    let forget = functions.forget(simd, gates, old, input);
+    let cell = functions.g(simd, gates.sum(simd, CELL));
+    let c = simd.mul_add_e_f32s(forget, old, simd.mul_f32s(input, cell));
+    let output = functions.f(simd, functions.peeped(simd, gates, OUTPUT, c));
+    [simd.mul_f32s(output, functions.h(simd, c)), c]
 }
 
 /// LSTM.
-pub(super) struct Lstm;
+#[derive(Clone, Copy)]
+pub(super) struct Lstm<F>(pub(super) F);
 
-impl Rule for Lstm {
+impl<F: Functions> Rule for Lstm<F> {
     const PRODUCT_GATES: usize = 4;
     const INPUT_GATES: usize = 4;
     const READS: [bool; 2] = [true, true];
     const GIVES: usize = 2;
     const HELD: [bool; 2] = [true, true];
+    const PEEPHOLES: bool = F::PEEPHOLES;
 
     #[inline(always)]
-    fn update<S: Simd>(simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2] {
-        lstm(simd, gates, states)
+    fn update<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2] {
+        lstm(self.0, simd, gates, states)
     }
 }
 
 /// LSTM before its projection: what it gives first is no state yet.
-pub(super) struct LstmProjected;
+#[derive(Clone, Copy)]
+pub(super) struct LstmProjected<F>(pub(super) F);
 
-impl Rule for LstmProjected {
+impl<F: Functions> Rule for LstmProjected<F> {
     const PRODUCT_GATES: usize = 4;
     const INPUT_GATES: usize = 4;
     const READS: [bool; 2] = [false, true];
     const GIVES: usize = 2;
     const HELD: [bool; 2] = [false, true];
+    const PEEPHOLES: bool = F::PEEPHOLES;
 
     #[inline(always)]
-    fn update<S: Simd>(simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2] {
-        lstm(simd, gates, states)
+    fn update<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2] {
+        lstm(self.0, simd, gates, states)
     }
 }
 
 /// The projection of an LSTM's hidden state.
+#[derive(Clone, Copy)]
 pub(super) struct Projection;
 
 impl Rule for Projection {
@@ -139,7 +152,7 @@ impl Rule for Projection {
     const HELD: [bool; 2] = [true, true];
 
     #[inline(always)]
-    fn update<S: Simd>(_: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2] {
+    fn update<S: Simd>(self, _: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2] {
         [gates.r(0), states[1]]
     }
 }
@@ -151,9 +164,10 @@ fn blend<S: Simd>(simd: S, update: S::f32s, new: S::f32s, hidden: S::f32s) -> S:
 }
 
 /// GRU with the reset after the product.
-pub(super) struct Gru;
+#[derive(Clone, Copy)]
+pub(super) struct Gru<F>(pub(super) F);
 
-impl Rule for Gru {
+impl<F: Functions> Rule for Gru<F> {
     const PRODUCT_GATES: usize = 3;
     const INPUT_GATES: usize = 3;
     const READS: [bool; 2] = [true, false];
@@ -161,17 +175,18 @@ impl Rule for Gru {
     const HELD: [bool; 2] = [true, true];
 
     #[inline(always)]
-    fn update<S: Simd>(simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2] {
-        let (reset, update) = (sigmoid(simd, gates.sum(simd, 0)), sigmoid(simd, gates.sum(simd, 1)));
-        let new = tanh(simd, simd.mul_add_e_f32s(reset, gates.r(2), gates.x(2)));
+    fn update<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2] {
+        let (reset, update) = (self.0.f(simd, gates.sum(simd, RESET)), self.0.f(simd, gates.sum(simd, UPDATE)));
+        let new = self.0.g(simd, simd.mul_add_e_f32s(reset, gates.r(NEW), gates.x(NEW)));
         [blend(simd, update, new, states[0]), states[1]]
     }
 }
 
 /// GRU with the reset before the product, first half: gives `r ∘ h` and the update gate.
-pub(super) struct GruReset;
+#[derive(Clone, Copy)]
+pub(super) struct GruReset<F>(pub(super) F);
 
-impl Rule for GruReset {
+impl<F: Functions> Rule for GruReset<F> {
     const PRODUCT_GATES: usize = 2;
     const INPUT_GATES: usize = 3;
     const READS: [bool; 2] = [true, false];
@@ -179,16 +194,17 @@ impl Rule for GruReset {
     const HELD: [bool; 2] = [false, false];
 
     #[inline(always)]
-    fn update<S: Simd>(simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2] {
-        let (reset, update) = (sigmoid(simd, gates.sum(simd, 0)), sigmoid(simd, gates.sum(simd, 1)));
+    fn update<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2] {
+        let (reset, update) = (self.0.f(simd, gates.sum(simd, RESET)), self.0.f(simd, gates.sum(simd, UPDATE)));
         [simd.mul_f32s(reset, states[0]), update]
     }
 }
 
 /// GRU with the reset before the product, second half: the second state it reads is the update gate.
-pub(super) struct GruNew;
+#[derive(Clone, Copy)]
+pub(super) struct GruNew<F>(pub(super) F);
 
-impl Rule for GruNew {
+impl<F: Functions> Rule for GruNew<F> {
     const PRODUCT_GATES: usize = 1;
     const INPUT_GATES: usize = 3;
     const READS: [bool; 2] = [true, true];
@@ -196,8 +212,8 @@ impl Rule for GruNew {
     const HELD: [bool; 2] = [true, true];
 
     #[inline(always)]
-    fn update<S: Simd>(simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2] {
-        let new = tanh(simd, simd.add_f32s(gates.x(2), gates.r(0)));
+    fn update<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2] {
+        let new = self.0.g(simd, simd.add_f32s(gates.x(NEW), gates.r(0)));
         [blend(simd, states[1], new, states[0]), states[1]]
     }
 }

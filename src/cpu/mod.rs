@@ -5,6 +5,7 @@
 
 mod buffers;
 mod cells;
+mod functions;
 mod math;
 mod product;
 mod project;
@@ -20,7 +21,9 @@ use pulp::Arch;
 
 use crate::error::{Error, ErrorKind, Result, SMALLER_CALL, zeros};
 use crate::kernel::{Kernel, Params, Program};
-use crate::pack::{Packed, PackedBuffer};
+#[cfg(any(test, feature = "gpu"))]
+use crate::pack::Packed;
+use crate::pack::PackedBuffer;
 use crate::plan::{Dispatch, FeedData, Plan, SlotId, Write};
 use buffers::{Bound, Buffer, Buffers, Floats, elems};
 
@@ -41,6 +44,7 @@ impl Cpu {
     /// # Errors
     ///
     /// Kind `Limits`, where there is no memory for them.
+    #[cfg(any(test, feature = "gpu"))]
     pub(crate) fn new(packed: Packed) -> Result<Self> {
         let mut cpu = Self::empty();
         packed.buffers.into_iter().try_for_each(|buffer| cpu.add(buffer))?;
@@ -52,11 +56,11 @@ impl Cpu {
         Self { arch: Arch::new(), weights: Vec::new(), kept: Mutex::default() }
     }
 
-    /// Takes the next buffer of weights.
+    /// Takes the next buffer of weights. Halves are widened: the values stay rounded.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// Kind `Limits`, where there is no memory for it.
     pub(crate) fn add(&mut self, buffer: PackedBuffer) -> Result<()> {
         self.weights.push(Floats::widened(buffer)?);
         Ok(())
@@ -151,7 +155,7 @@ impl Cpu {
             Kernel::OneHot => rows::one_hot(bound),
             Kernel::Pick => rows::pick(bound),
             Kernel::Blank => rows::blank(bound),
-            Kernel::Merge => todo!(),
+            Kernel::Merge => rows::merge(bound),
             Kernel::Softmax | Kernel::Activate => rows::activate(self.arch, bound),
         }
     }

@@ -38,12 +38,14 @@ impl<'a> Rows<'a> {
 /// `source · panels + bias`.
 #[derive(Clone, Copy)]
 pub(super) struct Product<'a> {
-    /// `[panels][depth + 1][gates][16]`.
+    /// `[panels][panel_rows][gates][16]`.
     pub(super) panels: &'a [f32],
     /// G.
     pub(super) gates: usize,
     /// K.
     pub(super) depth: usize,
+    /// Rows of a panel: K, the bias, and what a step keeps after it.
+    pub(super) panel_rows: usize,
     /// `[rows][depth]`.
     pub(super) source: Rows<'a>,
 }
@@ -80,6 +82,13 @@ impl Product<'_> {
                 panel += group;
             }
         }
+    }
+
+    /// The rows of a panel after its bias, `[rows][gates][16]`.
+    #[inline(always)]
+    pub(super) fn after_bias(&self, panel: usize) -> &[f32] {
+        let width = self.gates * LANES;
+        &self.panels[panel * self.panel_rows * width..][..self.panel_rows * width][(self.depth + 1) * width..]
     }
 
     /// The block's code is chosen here: each choice is a function of its own, with all its sums in registers.
@@ -128,7 +137,7 @@ impl Product<'_> {
         tile: &mut [f32],
     ) {
         let width = self.gates * LANES;
-        let size = (self.depth + 1) * width;
+        let size = self.panel_rows * width;
         simd.vectorize(Block::<R, C, Q> {
             panels: std::array::from_fn(|q| &self.panels[(panel + q) * size..][..size]),
             source: std::array::from_fn(|r| self.source.part(rows.start + r, 0, self.depth)),
@@ -171,7 +180,7 @@ impl Shape {
 
 /// R rows, C registers at a time, Q panels.
 struct Block<'a, const R: usize, const C: usize, const Q: usize> {
-    /// Each `[depth + 1][width]`.
+    /// Each `[panel_rows][width]`.
     panels: [&'a [f32]; Q],
     /// Each `[depth]`.
     source: [&'a [f32]; R],

@@ -12,7 +12,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::buffers::Bound;
-use super::math::{relu, sigmoid, tanh};
+use super::math::Map;
 use super::product::{Epilogue, NEAR_ROWS, Product, Rows, even};
 use super::threads;
 use crate::cell::Activation;
@@ -39,6 +39,7 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
                 panels: &bound.floats("weights")[first * size..][..panels * size],
                 gates: bound.program.product_gates() as usize,
                 depth,
+                panel_rows: depth + 1,
                 source: Rows { data: &bound.floats("source")[source..], stride: depth },
             };
             let target = Target {
@@ -127,22 +128,7 @@ impl Epilogue for Share<'_> {
         let target = &mut data[start..][..product.len()];
         match self.activation {
             Activation::Linear | Activation::Softmax | Activation::LogSoftmax => target.copy_from_slice(product),
-            other => map(simd, other, product, target),
+            f => simd.vectorize(Map { f, source: product, target }),
         }
-    }
-}
-
-/// `target = f(source)`, elementwise; both a multiple of 16 long.
-#[inline(always)]
-pub(super) fn map<S: Simd>(simd: S, f: Activation, source: &[f32], target: &mut [f32]) {
-    let (source, target) = (S::as_simd_f32s(source).0, S::as_mut_simd_f32s(target).0);
-    for (x, y) in source.iter().zip(target) {
-        *y = match f {
-            Activation::Sigmoid => sigmoid(simd, *x),
-            Activation::Tanh => tanh(simd, *x),
-            Activation::Relu => relu(simd, *x),
-            Activation::Linear | Activation::Softmax | Activation::LogSoftmax => *x,
-            _ => todo!(),
-        };
     }
 }

@@ -1,4 +1,4 @@
-//! The kernels without a product: `gather`, `one_hot`, `pick`, `blank`, `softmax`, `activate`.
+//! The kernels without a product: `gather`, `one_hot`, `pick`, `blank`, `merge`, `softmax`, `activate`.
 //!
 //! Each makes rows from rows, so threads share them by rows where there is much to write.
 
@@ -6,11 +6,10 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::buffers::Bound;
-use super::math::exp;
-use super::project::map;
+use super::math::{Map, exp};
 use super::threads;
 use crate::cell::Activation;
-use crate::kernel::{LANES, Params};
+use crate::kernel::{Combine, LANES, Params};
 
 /// How long one thread takes for a dispatch of any of these kernels.
 pub(super) fn ns(params: &Params, sides: usize) -> usize {
@@ -90,17 +89,43 @@ pub(super) fn pick(bound: &mut Bound<'_>) {
     });
 }
 
-/// A sequence with zeros where there is no step.
+/// A sequence with zeros where a direction has no step.
 pub(super) fn blank(bound: &mut Bound<'_>) {
     let p = *bound.params;
-    let (rows, width) = (p.rows as usize, p.units as usize * p.directions as usize);
+    let (rows, units) = (p.rows as usize, p.units as usize);
+    let width = units * p.directions as usize;
     bound.write("result", |bound, result| {
-        let live = span(bound.indices("live"), p.live_0, rows, 1);
+        let live = [p.live_0, p.live_1].into_iter().take(bound.sides);
+        let live: Vec<_> = live.map(|first| span(bound.indices("live"), first, rows, 1)).collect();
         let source = span(bound.floats("source"), p.source_0, rows, width);
         by_rows(span_mut(result, p.target_0, rows, width), width, |from, target| {
             let sources = source[from * width..].chunks_exact(width);
-            for ((live, source), target) in live[from..].iter().zip(sources).zip(target.chunks_exact_mut(width)) {
-                if *live == 0 { target.fill(0.0) } else { target.copy_from_slice(source) }
+            for (row, (source, target)) in sources.zip(target.chunks_exact_mut(width)).enumerate() {
+                let parts = source.chunks_exact(units).zip(target.chunks_exact_mut(units));
+                for ((source, target), live) in parts.zip(&live) {
+                    if live[from + row] == 0 { target.fill(0.0) } else { target.copy_from_slice(source) }
+                }
+            }
+        });
+    });
+}
+
+/// The outputs of two directions combined.
+pub(super) fn merge(bound: &mut Bound<'_>) {
+    let p = *bound.params;
+    let (rows, units) = (p.rows as usize, p.units as usize);
+    bound.write("result", |bound, result| {
+        let source = span(bound.floats("source"), p.source_0, rows, 2 * units);
+        by_rows(span_mut(result, p.target_0, rows, units), units, |from, target| {
+            let sources = source[2 * from * units..].chunks_exact(2 * units);
+            for (source, target) in sources.zip(target.chunks_exact_mut(units)) {
+                let (a, b) = source.split_at(units);
+                let pairs = a.iter().zip(b).zip(target);
+                match bound.program.combine {
+                    Combine::Sum => pairs.for_each(|((a, b), y)| *y = a + b),
+                    Combine::Average => pairs.for_each(|((a, b), y)| *y = (a + b) * 0.5),
+                    Combine::Product => pairs.for_each(|((a, b), y)| *y = a * b),
+                }
             }
         });
     });
@@ -125,21 +150,6 @@ pub(super) fn activate(arch: Arch, bound: &mut Bound<'_>) {
             }
         });
     });
-}
-
-struct Map<'a> {
-    f: Activation,
-    source: &'a [f32],
-    target: &'a mut [f32],
-}
-
-impl WithSimd for Map<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        map(simd, self.f, self.source, self.target);
-    }
 }
 
 /// One row's softmax.

@@ -4,35 +4,48 @@
 //! The new states are computed into scratch, from buffers that nobody writes meanwhile, and copied to their rows at
 //! the end: so threads share the work by direction, panel and row without sharing a buffer they write.
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::buffers::Bound;
-use super::cells::{Gates, Gru, GruNew, GruReset, Lstm, LstmProjected, Projection, RnnRelu, RnnTanh, Rule};
+use super::cells::{Gates, Gru, GruNew, GruReset, Lstm, LstmProjected, Projection, Rnn, Rule};
+use super::functions::{Functions, General, Plain, Relu, Tanh};
 use super::product::{Epilogue, Product, Rows, even};
 use super::threads;
-use crate::cell::{Activation, Cell};
+use crate::cell::{self, Activation, Cell, Variant};
 use crate::kernel::{Kernel, LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, Mask, Params, Program, StateKind};
+
+/// What else has a rule of its own: a simple RNN with `max(0, x)`.
+const RELU: Variant =
+    Variant { functions: cell::Functions { f: Activation::Relu, ..cell::Functions::NONE }, ..Variant::NONE };
 
 /// Fewest rows that are worth a part of their own.
 const PART_ROWS: usize = 12;
 
 /// Runs a recurrent kernel.
 pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
-    match bound.program.kernel {
-        Kernel::StepReset => step::<GruReset>(arch, bound),
-        Kernel::StepNew => step::<GruNew>(arch, bound),
-        Kernel::StepProject => step::<Projection>(arch, bound),
-        _ => match (bound.program.cell.expect("a step has a cell"), bound.program.states) {
-            (Cell::Lstm, StateKind::Projected) => step::<LstmProjected>(arch, bound),
-            (Cell::Lstm, _) => step::<Lstm>(arch, bound),
-            (Cell::Gru(_), _) => step::<Gru>(arch, bound),
-            (Cell::Rnn, _) if bound.program.variant.functions.f == Activation::Relu => step::<RnnRelu>(arch, bound),
-            (Cell::Rnn, _) => step::<RnnTanh>(arch, bound),
-        },
+    let Program { kernel, cell, variant, .. } = *bound.program;
+    let plain = cell.is_none_or(|cell| variant == Variant::plain(cell));
+    match (kernel, cell) {
+        (Kernel::StepProject, _) => step(arch, bound, Projection),
+        (_, Some(Cell::Rnn)) if plain => step(arch, bound, Rnn(Tanh)),
+        (_, Some(Cell::Rnn)) if variant == RELU => step(arch, bound, Rnn(Relu)),
+        (_, Some(Cell::Rnn)) => step(arch, bound, Rnn(General(variant))),
+        _ if plain => gated(arch, bound, Plain),
+        _ => gated(arch, bound, General(variant)),
+    }
+}
+
+/// Runs a part of a step of an LSTM or a GRU.
+fn gated(arch: Arch, bound: &mut Bound<'_>, functions: impl Functions) {
+    match (bound.program.kernel, bound.program.states) {
+        (Kernel::StepReset, _) => step(arch, bound, GruReset(functions)),
+        (Kernel::StepNew, _) => step(arch, bound, GruNew(functions)),
+        (_, StateKind::Projected) => step(arch, bound, LstmProjected(functions)),
+        (_, StateKind::Memory) => step(arch, bound, Lstm(functions)),
+        (_, StateKind::Hidden) => step(arch, bound, Gru(functions)),
     }
 }
 
@@ -73,7 +86,7 @@ struct Part<'a> {
     given: &'a mut [f32],
 }
 
-fn step<R: Rule>(arch: Arch, bound: &mut Bound<'_>) {
+fn step<R: Rule>(arch: Arch, bound: &mut Bound<'_>, rule: R) {
     let params = *bound.params;
     let (batch, panels) = (params.batch as usize, params.panels as usize);
     let threads = threads::worth(ns(bound.program, &params, bound.sides));
@@ -89,7 +102,7 @@ fn step<R: Rule>(arch: Arch, bound: &mut Bound<'_>) {
     let sides: [Side<'_>; 2] = std::array::from_fn(|z| side::<R>(bound, z.min(bound.sides - 1)));
     let compute = |part: &mut Part<'_>| {
         let Part { side, rows, panels, given } = part;
-        let (rule, side) = (PhantomData::<R>, sides[*side]);
+        let side = sides[*side];
         arch.dispatch(Share { rule, side, rows: rows.clone(), panels: panels.clone(), given });
     };
     match threads {
@@ -149,7 +162,8 @@ fn side<'a, R: Rule>(bound: &'a Bound<'_>, z: usize) -> Side<'a> {
             }
         }
     };
-    let size = (depth + 1) * R::PRODUCT_GATES * LANES;
+    let panel_rows = depth + bound.program.rows_after_depth() as usize;
+    let size = panel_rows * R::PRODUCT_GATES * LANES;
     let first = p.weight_panel as usize + z * p.weight_panels as usize;
     let width = units * R::INPUT_GATES;
     let timestep = [p.gates_0, p.gates_1][z] as usize;
@@ -159,6 +173,7 @@ fn side<'a, R: Rule>(bound: &'a Bound<'_>, z: usize) -> Side<'a> {
             panels: &bound.floats("weights")[first * size..][..p.panels as usize * size],
             gates: R::PRODUCT_GATES,
             depth,
+            panel_rows,
             source,
         },
         gates: match R::INPUT_GATES {
@@ -197,7 +212,7 @@ fn put(target: &mut [f32], part: &Part<'_>, index: usize, place: Place, params: 
 
 /// A part, on SIMD registers.
 struct Share<'a, R> {
-    rule: PhantomData<R>,
+    rule: R,
     side: Side<'a>,
     rows: Range<usize>,
     panels: Range<usize>,
@@ -228,6 +243,7 @@ impl<R: Rule> Epilogue for Share<'_, R> {
 
         let registers = LANES / S::F32_LANES;
         let (input, product) = (S::as_simd_f32s(x).0, S::as_simd_f32s(product).0);
+        let peepholes = if R::PEEPHOLES { S::as_simd_f32s(side.product.after_bias(panel)).0 } else { &[] };
         for at in 0..registers {
             let mut old = [simd.splat_f32s(0.0); 2];
             for i in 0..2 {
@@ -235,7 +251,7 @@ impl<R: Rule> Epilogue for Share<'_, R> {
                     old[i] = S::as_simd_f32s(states[i]).0[at];
                 }
             }
-            let new = R::update(simd, Gates { input, product, registers, at }, old);
+            let new = self.rule.update(simd, Gates { input, product, peepholes, registers, at }, old);
             S::as_mut_simd_f32s(first).0[at] = new[0];
             if R::GIVES == 2 {
                 S::as_mut_simd_f32s(second).0[at] = new[1];

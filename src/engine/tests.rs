@@ -83,3 +83,33 @@ fn a_trace_gives_slots_by_name() {
     assert!(slots.len() > 1);
     assert!(slots.iter().all(|(name, data)| !name.is_empty() && !data.is_empty()));
 }
+
+#[test]
+fn states_that_last_go_through_tiles_and_stay_where_a_call_fails_half_way() {
+    let model = Model::new().layer(Lstm::new(16, 16).bidirectional().stateful());
+    let (whole, tiled) = (small(&model, 1 << 30), small(&model, 64 << 10));
+    let run = |engine: &Engine| engine.run(&Input::features(features((19, 50, 16)))).unwrap();
+    let first = run(&whole);
+    assert!(tiled.plan(Shape { time: 50, batch: 19, mask: Mask::All }).unwrap().shape.batch < 19);
+    assert!(run(&tiled) == first);
+    let refused = tiled.run(&Input::features(features((19, 5_000, 16)))).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Limits);
+    let second = run(&whole);
+    assert!(second.states != first.states);
+    assert!(run(&tiled) == second);
+}
+
+#[test]
+fn a_reset_while_a_call_computes_is_a_reset_after_it() {
+    let model = Model::new().layer(Lstm::new(16, 16).stateful());
+    let engine = small(&model, 1 << 30);
+    let input = Input::features(features((2, 3, 16)));
+    let memory = engine.memory.as_ref().expect("a stateful stack");
+    let (mut call, form) = input.check(&model).unwrap();
+    let turn = executor::block_on(memory.turn(&input, &mut call, &model, form)).unwrap();
+    engine.reset_states();
+    let output = small(&model, 1 << 30).run(&input).unwrap();
+    turn.keep(&output, &model, form);
+    assert!(engine.run(&input).unwrap() == output, "from zero");
+    assert!(engine.run(&input).unwrap() != output, "and on from there");
+}

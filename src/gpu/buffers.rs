@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::bound::Bound;
-use super::device::{Device, lock};
+use super::device::{Device, Wait, lock};
 use super::pipelines::STORAGE_ALIGN;
 use crate::error::{Error, Result};
 use crate::pack::PackedBuffer;
@@ -14,7 +14,7 @@ use crate::plan::{FeedData, Plan};
 /// How many plans of a model keep their buffers when they do not run.
 const IDLE: usize = 4;
 /// Bytes of weights that are staged before the queue gets them.
-const CHUNK: usize = 64 << 20;
+const CHUNK: usize = 16 << 20;
 /// A quiet NaN that no kernel computes.
 const POISON: u32 = 0x7FC0_DEAD;
 
@@ -36,15 +36,18 @@ impl Loaded {
     pub(super) async fn add(&mut self, device: &Device, data: PackedBuffer) -> Result<()> {
         let (name, bytes) = (format!("weights.{}", self.weights.len()), data.bytes());
         device.fits(&name, bytes.len() as u64).map_err(|e| smaller(e, &data))?;
-        let upload = || {
-            let buffer = storage(&device.device, &name, bytes.len() as u64);
-            for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
+        let make = || storage(&device.device, &name, bytes.len() as u64);
+        let buffer = device.guard(&name, make).await?;
+        for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
+            let upload = || {
                 device.queue.write_buffer(&buffer, (index * CHUNK) as u64, chunk);
-                device.queue.submit([]);
-            }
-            buffer
-        };
-        self.weights.push(device.guard(&name, upload).await?);
+                device.queue.submit([])
+            };
+            // What is staged stays until the device has it: one chunk at a time.
+            let submission = device.guard(&name, upload).await?;
+            device.wait(submission, Wait::Aside).await?;
+        }
+        self.weights.push(buffer);
         log::debug!("{}: uploaded {name}, {} bytes", device.info.name, bytes.len());
         Ok(())
     }
@@ -84,7 +87,7 @@ pub(super) fn storage(device: &wgpu::Device, label: &str, bytes: u64) -> wgpu::B
 
 /// Fills `buffer` with NaNs, so that an element that no kernel writes shows.
 pub(super) fn poison(queue: &wgpu::Queue, buffer: &wgpu::Buffer) {
-    let block = vec![POISON; CHUNK / 16];
+    let block = vec![POISON; CHUNK / 4];
     let block: &[u8] = bytemuck::cast_slice(&block);
     let mut at = 0;
     while at < buffer.size() {

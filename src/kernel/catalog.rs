@@ -12,13 +12,25 @@ pub struct Declaration {
     pub name: &'static str,
     /// Every binding it can have.
     pub bindings: &'static [Binding],
-    /// The names of its override constants.
+    /// The names of the override constants that it can have: [`Program::overrides`](super::Program::overrides) gives those
+    /// of a program.
     pub overrides: &'static [&'static str],
 }
 
 const fn binding(index: u32, name: &'static str, access: Access, when: When) -> Binding {
     Binding { index, name, access, when }
 }
+
+/// Of a kernel that is a product.
+const TILE: &[&str] = &["PANELS", "SLICES"];
+/// Of a step: those after the tile's are a general cell's.
+const CELL: &[&str] = &[
+    "PANELS", "SLICES", "CLIP", "COUPLED", "F", "F_ALPHA", "F_BETA", "G", "G_ALPHA", "G_BETA", "H", "H_ALPHA", "H_BETA",
+];
+/// Of one half of a GRU's step, likewise.
+const HALF: &[&str] = &["PANELS", "SLICES", "CLIP", "F", "F_ALPHA", "F_BETA", "G", "G_ALPHA", "G_BETA"];
+/// Of a kernel that ends in a function.
+const FUNCTION: &[&str] = &["ACTIVATION", "ALPHA", "BETA"];
 
 const PARAMS: Binding = binding(0, "params", Access::Uniform, When::Always);
 
@@ -32,12 +44,12 @@ const PROJECT: Declaration = Declaration {
         binding(2, "source", Access::Read, When::Always),
         binding(3, "result", Access::ReadWrite, When::Always),
     ],
-    overrides: &["PANELS", "SLICES", "ACTIVATION"],
+    overrides: &["PANELS", "SLICES", "ACTIVATION", "ALPHA", "BETA"],
 };
 
 /// For b < batch, i < panels: `r = hidden[source_z][b][d·depth ..][..depth] · weights + bias`,
 /// `x = gates[gates_z][b][panel + i]`, `s = (hidden[source_z][b][d·units + n], memory[memory_in][b][d·units + n])`,
-/// `s' = cell_update(x, r, s)`; where `live[live_z][b]` is 0, `s' = s`. Then `hidden[target_z][b][d·units + n] = s'_0` and
+/// `s' = cell_update(x, r, s)` by the program's variant; where `live[live_z][b]` is 0, `s' = s`. Then `hidden[target_z][b][d·units + n] = s'_0` and
 /// `memory[memory_out][b][d·units + n] = s'_1`. Projected: `s'_0`, 0 in dead rows, goes to `memory[MEMORY_UNPROJECTED]`
 /// instead, `hidden` is only read, and its rows have `directions · depth` elements.
 const STEP: Declaration = Declaration {
@@ -51,10 +63,10 @@ const STEP: Declaration = Declaration {
         binding(4, "hidden", Access::Read, When::Projected),
         binding(5, "memory", Access::ReadWrite, When::Memory),
     ],
-    overrides: &["PANELS", "SLICES"],
+    overrides: CELL,
 };
 
-/// `rz = hidden[source_z][b][d] · weights (G = 2) + bias`; `r = σ(x_r + rz_0)`, `z = σ(x_z + rz_1)`;
+/// `rz = hidden[source_z][b][d] · weights (G = 2) + bias`; `r = f(x_r + rz_0)`, `z = f(x_z + rz_1)`;
 /// `memory[MEMORY_RESET] = r ∘ h`, `memory[MEMORY_UPDATE] = z`, dead rows too. `gates` has G = 3.
 const STEP_RESET: Declaration = Declaration {
     name: "step_reset",
@@ -65,10 +77,10 @@ const STEP_RESET: Declaration = Declaration {
         binding(3, "hidden", Access::Read, When::Always),
         binding(4, "memory", Access::ReadWrite, When::Always),
     ],
-    overrides: &["PANELS", "SLICES"],
+    overrides: HALF,
 };
 
-/// `n = tanh(x_n + memory[MEMORY_RESET][b][d] · weights (G = 1) + bias)`, `h' = (1 − z) ∘ n + z ∘ h`; dead rows keep
+/// `n = g(x_n + memory[MEMORY_RESET][b][d] · weights (G = 1) + bias)`, `h' = (1 − z) ∘ n + z ∘ h`; dead rows keep
 /// `hidden[source_z]`.
 const STEP_NEW: Declaration = Declaration {
     name: "step_new",
@@ -80,7 +92,7 @@ const STEP_NEW: Declaration = Declaration {
         binding(4, "memory", Access::Read, When::Always),
         binding(5, "hidden", Access::ReadWrite, When::Always),
     ],
-    overrides: &["PANELS", "SLICES"],
+    overrides: HALF,
 };
 
 /// `h' = memory[MEMORY_UNPROJECTED][b][d·depth ..][..depth] · weights (G = 1)`; dead rows keep `hidden[source_z]`.
@@ -94,7 +106,7 @@ const STEP_PROJECT: Declaration = Declaration {
         binding(3, "live", Access::Read, When::Masked),
         binding(4, "hidden", Access::ReadWrite, When::Always),
     ],
-    overrides: &["PANELS", "SLICES"],
+    overrides: TILE,
 };
 
 /// For m < rows, `v = tokens[source_z + m]`: where `token ≤ v < token + tokens`,
@@ -177,7 +189,7 @@ const ACTIVATE: Declaration = Declaration {
         binding(1, "source", Access::Read, When::Always),
         binding(2, "result", Access::ReadWrite, When::Always),
     ],
-    overrides: &["ACTIVATION"],
+    overrides: FUNCTION,
 };
 
 impl Kernel {

@@ -2,8 +2,8 @@
 //!
 //! No preprocessor: a module is its parts one after the other, each under a marker line that names its file.
 
-use super::{Kernel, Mask, Program, StateKind, Storage, Tile};
-use crate::cell::{Activation, Cell, Functions, Reset, Variant};
+use super::{Combine, Kernel, Mask, Program, RELU, StateKind, Storage, Tile};
+use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 
 macro_rules! parts {
     ($($path:literal),* $(,)?) => {
@@ -15,9 +15,20 @@ macro_rules! parts {
 parts![
     "cell/gru.wgsl",
     "cell/gru_before.wgsl",
+    "cell/gru_general.wgsl",
     "cell/lstm.wgsl",
+    "cell/lstm_general.wgsl",
+    "cell/rnn_general.wgsl",
     "cell/rnn_relu.wgsl",
     "cell/rnn_tanh.wgsl",
+    "function/all.wgsl",
+    "function/chosen.wgsl",
+    "function/clip.wgsl",
+    "function/f.wgsl",
+    "function/g.wgsl",
+    "function/h.wgsl",
+    "function/none.wgsl",
+    "function/plain.wgsl",
     "gates/gates_1.wgsl",
     "gates/gates_2.wgsl",
     "gates/gates_3.wgsl",
@@ -35,15 +46,17 @@ parts![
     "kernel/step_project.wgsl",
     "kernel/step_reset.wgsl",
     "part/activation.wgsl",
-    "part/activation_choice.wgsl",
     "part/gates.wgsl",
     "part/live_all.wgsl",
     "part/live_mask.wgsl",
+    "part/logarithm.wgsl",
     "part/params.wgsl",
     "part/place.wgsl",
     "part/product.wgsl",
     "part/weight_f16.wgsl",
     "part/weight_f32.wgsl",
+    "peephole/diagonal.wgsl",
+    "peephole/none.wgsl",
     "reduce/none.wgsl",
     "reduce/slices.wgsl",
     "state/hidden.wgsl",
@@ -69,13 +82,14 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
     match program.kernel {
         Kernel::Project => {
             parts.extend([weight, gates(program), rows(program.tile), "part/product.wgsl"]);
-            parts.extend(["part/activation.wgsl", "part/activation_choice.wgsl"]);
+            parts.extend(chosen(program));
         }
         Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => {
             parts.extend([weight, gates(program), rows(program.tile), "part/place.wgsl", "part/product.wgsl"]);
-            parts.push(reduce(program.tile));
+            parts.extend([peephole(program), reduce(program.tile)]);
             if let Some(cell) = program.cell {
-                parts.extend(["part/activation.wgsl", cell_file(cell, program.variant), "part/gates.wgsl"]);
+                parts.extend(cell_parts(program, cell));
+                parts.push("part/gates.wgsl");
             }
             if program.kernel == Kernel::Step {
                 parts.push(match program.states {
@@ -89,8 +103,8 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
             }
         }
         Kernel::Gather => parts.push(weight),
-        Kernel::Softmax => parts.push("part/activation.wgsl"),
-        Kernel::Activate => parts.extend(["part/activation.wgsl", "part/activation_choice.wgsl"]),
+        Kernel::Softmax => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl"]),
+        Kernel::Activate => parts.extend(chosen(program)),
         Kernel::OneHot | Kernel::Pick | Kernel::Blank | Kernel::Merge => {}
     }
     parts.push(kernel_file(program.kernel));
@@ -106,53 +120,89 @@ pub fn source(program: &Program) -> String {
     parts(program).into_iter().map(text).collect()
 }
 
-/// Every program that can be chosen, with representative tiles: what tests prove.
+/// Every program that can be chosen, with representative tiles, functions and variants: what tests prove.
 pub fn programs() -> Vec<Program> {
     let mut programs = Vec::new();
     for storage in [Storage::F32, Storage::F16] {
         programs.push(Program { storage, ..Program::plain(Kernel::Gather) });
         for tile in Tile::ROWS.map(|rows| Tile { rows, ..Tile::NONE }) {
-            for activation in [Activation::Linear, Activation::Sigmoid, Activation::Tanh, Activation::Relu] {
+            for activation in [Activation::Linear, Activation::Sigmoid] {
                 programs.push(Program { storage, tile, activation, ..Program::plain(Kernel::Project) });
             }
             for cell in Cell::ALL {
                 programs.push(Program { storage, tile, cell: Some(cell), ..Program::plain(Kernel::Project) });
             }
             for slices in [1, 4] {
-                let tile = Tile { slices, ..tile };
-                programs.extend(step_programs(storage, tile));
+                programs.extend(step_programs(storage, Tile { slices, ..tile }));
             }
         }
     }
-    for kernel in [Kernel::OneHot, Kernel::Pick, Kernel::Blank, Kernel::Merge] {
+    for kernel in [Kernel::OneHot, Kernel::Pick, Kernel::Blank] {
         programs.push(Program::plain(kernel));
     }
-    for activation in [Activation::Softmax, Activation::LogSoftmax] {
-        programs.push(Program { activation, ..Program::plain(Kernel::Softmax) });
+    for combine in [Combine::Sum, Combine::Average, Combine::Product] {
+        programs.push(Program { combine, ..Program::plain(Kernel::Merge) });
     }
-    for activation in [Activation::Linear, Activation::Sigmoid, Activation::Tanh, Activation::Relu] {
-        programs.push(Program { activation, ..Program::plain(Kernel::Activate) });
+    for activation in Activation::ALL {
+        let kernel = if activation.is_elementwise() { Kernel::Activate } else { Kernel::Softmax };
+        programs.push(Program { activation, ..Program::plain(kernel) });
     }
     programs
 }
 
+/// The programs of a step: those of general cells with one tile of rows alone, which is no part of them.
 fn step_programs(storage: Storage, tile: Tile) -> Vec<Program> {
     let mut programs = Vec::new();
-    let mut add = |kernel, cell: Option<Cell>, states, mask| {
-        let variant = cell.map_or(Variant::NONE, Variant::plain);
-        programs.push(Program { cell, variant, states, storage, mask, tile, ..Program::plain(kernel) });
-    };
-    for mask in [Mask::All, Mask::Live] {
-        for cell in [Cell::Rnn, Cell::Gru(Reset::After)] {
-            add(Kernel::Step, Some(cell), StateKind::Hidden, mask);
+    for cell in Cell::ALL {
+        let mut variants = plain_variants(cell);
+        if tile.rows == 1 {
+            variants.extend(general_variants(cell));
         }
-        add(Kernel::Step, Some(Cell::Lstm), StateKind::Memory, mask);
-        add(Kernel::Step, Some(Cell::Lstm), StateKind::Projected, mask);
-        add(Kernel::StepProject, None, StateKind::Hidden, mask);
-        add(Kernel::StepNew, Some(Cell::Gru(Reset::Before)), StateKind::Hidden, mask);
+        for variant in variants {
+            for mask in [Mask::All, Mask::Live] {
+                let program =
+                    Program { cell: Some(cell), variant, storage, mask, tile, ..Program::plain(Kernel::Step) };
+                let step = |states| Program { states, ..program };
+                programs.extend(match cell {
+                    Cell::Rnn | Cell::Gru(Reset::After) => vec![step(StateKind::Hidden)],
+                    Cell::Lstm => vec![step(StateKind::Memory), step(StateKind::Projected)],
+                    Cell::Gru(Reset::Before) => vec![Program { kernel: Kernel::StepNew, ..program }],
+                });
+            }
+            if cell == Cell::Gru(Reset::Before) {
+                programs.push(Program {
+                    cell: Some(cell),
+                    variant,
+                    storage,
+                    tile,
+                    ..Program::plain(Kernel::StepReset)
+                });
+            }
+        }
     }
-    add(Kernel::StepReset, Some(Cell::Gru(Reset::Before)), StateKind::Hidden, Mask::All);
+    for mask in [Mask::All, Mask::Live] {
+        programs.push(Program { storage, mask, tile, ..Program::plain(Kernel::StepProject) });
+    }
     programs
+}
+
+/// The variants of a cell that have parts of their own.
+fn plain_variants(cell: Cell) -> Vec<Variant> {
+    let plain = Variant::plain(cell);
+    let relu = Variant { functions: RELU, ..plain };
+    if cell == Cell::Rnn { vec![plain, relu] } else { vec![plain] }
+}
+
+/// Two variants of each cell that are linked from the general parts: other functions, and all that there is besides.
+fn general_variants(cell: Cell) -> Vec<Variant> {
+    let plain = Variant::plain(cell);
+    let first = |f| Variant { functions: Functions { f, ..plain.functions }, ..plain };
+    let (coupling, peepholes) = match cell {
+        Cell::Lstm => (Coupling::InputForget, Peepholes::Diagonal),
+        Cell::Rnn | Cell::Gru(_) => (Coupling::Apart, Peepholes::None),
+    };
+    let all = Variant { clip: Some(Constant::new(2.0)), coupling, peepholes, ..first(Activation::Softplus) };
+    vec![first(Activation::HardSigmoid { alpha: Constant::new(0.2), beta: Constant::new(0.5) }), all]
 }
 
 fn rows(tile: Tile) -> &'static str {
@@ -177,18 +227,45 @@ fn reduce(tile: Tile) -> &'static str {
     if tile.slices == 1 { "reduce/none.wgsl" } else { "reduce/slices.wgsl" }
 }
 
-fn cell_file(cell: Cell, variant: Variant) -> &'static str {
-    match cell {
-        Cell::Rnn if variant.functions == RELU => "cell/rnn_relu.wgsl",
-        Cell::Rnn => "cell/rnn_tanh.wgsl",
-        Cell::Lstm => "cell/lstm.wgsl",
-        Cell::Gru(Reset::After) => "cell/gru.wgsl",
-        Cell::Gru(Reset::Before) => "cell/gru_before.wgsl",
+fn peephole(program: &Program) -> &'static str {
+    if program.rows_after_depth() > 1 { "peephole/diagonal.wgsl" } else { "peephole/none.wgsl" }
+}
+
+/// Every elementwise function, for an override constant to choose from.
+const FUNCTIONS: [&str; 3] = ["part/activation.wgsl", "part/logarithm.wgsl", "function/all.wgsl"];
+
+/// The function that a layer's results go through.
+fn chosen(program: &Program) -> Vec<&'static str> {
+    if program.ends_in_function() {
+        [&FUNCTIONS[..], &["function/chosen.wgsl"]].concat()
+    } else {
+        vec!["function/none.wgsl"]
     }
 }
 
-/// The functions of an RNN that has a file of its own.
-const RELU: Functions = Functions { f: Activation::Relu, ..Functions::NONE };
+/// The equations of a cell, and the functions in them.
+fn cell_parts(program: &Program, cell: Cell) -> Vec<&'static str> {
+    if program.is_plain() {
+        let file = match cell {
+            Cell::Rnn if program.variant.functions.f == Activation::Relu => "cell/rnn_relu.wgsl",
+            Cell::Rnn => "cell/rnn_tanh.wgsl",
+            Cell::Lstm => "cell/lstm.wgsl",
+            Cell::Gru(Reset::After) => "cell/gru.wgsl",
+            Cell::Gru(Reset::Before) => {
+                return vec!["part/activation.wgsl", "function/plain.wgsl", "cell/gru_before.wgsl"];
+            }
+        };
+        return vec!["part/activation.wgsl", file];
+    }
+    let file = match cell {
+        Cell::Rnn => "cell/rnn_general.wgsl",
+        Cell::Lstm => "cell/lstm_general.wgsl",
+        Cell::Gru(Reset::After) => "cell/gru_general.wgsl",
+        Cell::Gru(Reset::Before) => "cell/gru_before.wgsl",
+    };
+    let letters = ["function/f.wgsl", "function/g.wgsl", "function/h.wgsl"];
+    [&FUNCTIONS[..], &["function/clip.wgsl"], &letters[..cell.function_count()], &[file]].concat()
+}
 
 fn kernel_file(kernel: Kernel) -> &'static str {
     PARTS

@@ -25,7 +25,7 @@ mod params;
 
 pub use params::Params;
 
-use crate::cell::{Activation, Cell, Peepholes, Variant};
+use crate::cell::{Activation, Cell, Constant, Functions, Peepholes, Variant};
 
 /// Units of a panel; every feature axis is padded to a multiple of it.
 pub const LANES: usize = 16;
@@ -196,6 +196,14 @@ pub struct Binding {
     pub when: When,
 }
 
+/// The functions of an RNN that has parts of its own.
+const RELU: Functions = Functions { f: Activation::Relu, ..Functions::NONE };
+
+/// The value of a constant as WebGPU takes it: an infinity is the largest number there is.
+fn finite(constant: Constant) -> f64 {
+    constant.get().clamp(f32::MIN, f32::MAX).into()
+}
+
 /// Invocations of a workgroup of the kernels without a step's tile.
 pub const WORKGROUP: u32 = 64;
 
@@ -258,18 +266,52 @@ impl Program {
         }
     }
 
-    /// The override constants and their values.
-    pub fn overrides(&self) -> Vec<(&'static str, f64)> {
-        let value = |&name: &&'static str| {
-            let value = match name {
-                "PANELS" => self.tile.panels,
-                "SLICES" => self.tile.slices,
-                "COMBINE" => self.combine as u32,
-                _ => self.activation.code(),
-            };
-            (name, f64::from(value))
+    /// Whether the cell is what its name alone stands for, or an RNN of relu: those have parts of their own, the others
+    /// are linked from the general ones.
+    pub fn is_plain(&self) -> bool {
+        let plain = |cell: Cell| {
+            let relu = cell == Cell::Rnn && self.variant == Variant { functions: RELU, ..Variant::NONE };
+            relu || self.variant == Variant::plain(cell)
         };
-        self.kernel.declaration().overrides.iter().map(value).collect()
+        !self.kernel.is_step() || self.cell.is_none_or(plain)
+    }
+
+    /// The override constants and their values. A function has its code and two constants, 0 where it has none.
+    pub fn overrides(&self) -> Vec<(&'static str, f64)> {
+        let names = self.kernel.declaration().overrides.iter();
+        names.filter_map(|&name| Some((name, self.override_value(name)?))).collect()
+    }
+
+    /// The value of an override constant; `None` where the program's parts do not declare it.
+    fn override_value(&self, name: &str) -> Option<f64> {
+        let functions = if self.is_plain() { 0 } else { self.cell.map_or(0, Cell::function_count) };
+        let Functions { f, g, h } = self.variant.functions;
+        let (function, part) = name.split_once('_').unwrap_or((name, ""));
+        let function = match function {
+            "PANELS" => return Some(self.tile.panels.into()),
+            "SLICES" => return Some(self.tile.slices.into()),
+            "COMBINE" => return Some((self.combine as u32).into()),
+            "CLIP" if functions > 0 => return Some(finite(self.variant.clip.unwrap_or(Constant::new(0.0)))),
+            "COUPLED" if functions > 0 && self.cell == Some(Cell::Lstm) => {
+                return Some((self.variant.coupling as u32).into());
+            }
+            "F" if functions > 0 => f,
+            "G" if functions > 1 => g,
+            "H" if functions > 2 => h,
+            "ACTIVATION" | "ALPHA" | "BETA" if self.ends_in_function() => self.activation,
+            _ => return None,
+        };
+        let constant = |at: usize| function.constants().get(at).map_or(0.0, |&(_, constant)| finite(constant));
+        Some(match (name, part) {
+            ("ALPHA", _) | (_, "ALPHA") => constant(0),
+            ("BETA", _) | (_, "BETA") => constant(1),
+            _ => function.code().into(),
+        })
+    }
+
+    /// Whether the program is linked with a function of its results: a product may have none.
+    pub(crate) fn ends_in_function(&self) -> bool {
+        self.kernel != Kernel::Project || self.activation != Activation::Linear
     }
 
     /// Invocations of a workgroup in x, y, z.

@@ -25,7 +25,7 @@ pub struct Recurrent {
     pub proj_size: Option<usize>,
     /// What gates and states go through: in the first direction, and in the reverse one of [`Direction::Both`].
     pub functions: [Functions; 2],
-    /// The bound of what goes into a function, if there is one (ONNX's `clip`).
+    /// The bound of what goes into a gate's function, if there is one (ONNX's `clip`).
     pub clip: Option<Constant>,
     /// Whether an LSTM's forget gate is its own.
     pub coupling: Coupling,

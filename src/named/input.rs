@@ -120,6 +120,7 @@ impl Reader<'_> {
             };
             if !self.as_they_stand {
                 check_axes(port, array.shape(), "1", |dim| sizes.length(dim, 1, 1))?;
+                check_lengths(port, array, sizes)?;
             } else if array.ndim() > 1 {
                 return Err(shape(format!("{}: expected [B] integers, got {:?}", port.name, array.shape())));
             }
@@ -217,6 +218,18 @@ fn check_axes(port: &InputPort, got: &[usize], features: &str, length: impl Fn(D
         wanted.iter().zip(letters()).map(|(n, letter)| n.map_or_else(|| letter.to_owned(), |n| n.to_string()));
     let (lengths, letters) = (joined(lengths), joined(letters()));
     Err(shape(format!("{}: expected [{lengths}] ({letters}), got {got:?}", port.name)))
+}
+
+/// Whether no row has more steps than there are.
+fn check_lengths(port: &InputPort, lengths: &ArrayD<i64>, sizes: Sizes) -> Result<()> {
+    let steps = sizes.time.unwrap_or(1);
+    let fits = |length: i64| usize::try_from(length).is_ok_and(|length| length <= steps);
+    match lengths.iter().enumerate().find(|(_, length)| !fits(**length)) {
+        None => Ok(()),
+        Some((row, length)) => {
+            Err(shape(format!("{}: expected 0 to {steps} (T) for row {row}, got {length}", port.name)))
+        }
+    }
 }
 
 /// Tokens, which a graph may take as reals and round itself.

@@ -79,6 +79,14 @@ fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool])
     if let Some(&groups) = step.grid.iter().find(|&&groups| groups == 0 || groups > limits.workgroups) {
         return Err(too_large(format!("a grid of {groups} workgroups, the device takes 1 to {}", limits.workgroups)));
     }
+    if goes_by_direction(program.kernel)
+        && u64::from(params.direction) + u64::from(step.grid[2]) > params.directions.into()
+    {
+        return Err(too_large(format!(
+            "a grid of {} directions from {} on, the rows have {}",
+            step.grid[2], params.direction, params.directions
+        )));
+    }
     let bindings: Vec<_> = program.bindings().skip(1).collect();
     if bindings.len() != step.windows.len() {
         return Err(too_large(format!("{} bindings declared, {} bound", bindings.len(), step.windows.len())));
@@ -162,6 +170,11 @@ fn program_fits(program: &Program, params: &Params, limits: &Limits) -> Result<(
     Ok(())
 }
 
+/// Whether the grid's z counts directions that stand side by side in a row.
+fn goes_by_direction(kernel: Kernel) -> bool {
+    kernel.is_step() || matches!(kernel, Kernel::Pick | Kernel::Blank)
+}
+
 /// How many elements of each binding a dispatch reaches, from the start of the window.
 fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Vec<(&'static str, u64)> {
     let last = |first: u32, second: u32| u64::from(if grid[2] > 1 { first.max(second) } else { first });
@@ -219,13 +232,11 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Vec<(&'static str, 
         ],
         Kernel::OneHot => vec![("tokens", source + rows), ("result", (target + rows) * units)],
         Kernel::Pick => vec![("source", (source + 1) * batch * width), ("result", batch * width)],
-        Kernel::Blank => {
-            vec![
-                ("source", (source + rows) * width),
-                ("live", last(p.live_0, p.live_1) + rows),
-                ("result", (target + rows) * width),
-            ]
-        }
+        Kernel::Blank => vec![
+            ("source", (n(p.source_0) + rows) * width),
+            ("live", last(p.live_0, p.live_1) + rows),
+            ("result", (n(p.target_0) + rows) * width),
+        ],
         Kernel::Merge => vec![("source", (source + rows) * 2 * units), ("result", (target + rows) * units)],
         Kernel::Softmax | Kernel::Activate => {
             vec![("source", (source + rows) * width), ("result", (target + rows) * width)]
@@ -236,7 +247,7 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Vec<(&'static str, 
 /// Whether the grid of `step` reaches every row and panel its params speak of. `lower` is tested with it.
 pub fn covers(plan: &Plan, step: &Dispatch) -> bool {
     let (program, p) = (&plan.programs[step.program], &plan.params[step.params]);
-    let [x, y, _] = step.grid.map(u64::from);
+    let [x, y, z] = step.grid.map(u64::from);
     let columns = |elems: u32| x * u64::from(WORKGROUP) * 4 >= u64::from(elems);
     let tile_rows = u64::from(program.tile.rows);
     match program.kernel {
@@ -249,7 +260,8 @@ pub fn covers(plan: &Plan, step: &Dispatch) -> bool {
         }
         Kernel::Pick => y >= u64::from(p.batch) && columns(p.units),
         Kernel::Softmax => y >= u64::from(p.rows),
-        Kernel::Gather | Kernel::OneHot => y >= u64::from(p.rows) && columns(p.units),
+        Kernel::Blank => y >= u64::from(p.rows) && columns(p.units) && z == u64::from(p.directions),
+        Kernel::Gather | Kernel::OneHot | Kernel::Merge => y >= u64::from(p.rows) && columns(p.units),
         _ => y >= u64::from(p.rows) && columns(p.units * p.directions),
     }
 }

@@ -1,12 +1,14 @@
 //! Model + Layout + Shape + Limits + Tuning → Plan: every decision about a call.
 //!
 //! A model is flattened into operations; consecutive operations that go forward in time form a group, which runs
-//! chunk of time by chunk of time, so that scratch memory does not grow with T. A bidirectional layer needs the
-//! whole sequence before and after it: it is a group of its own. Knows no bytes and no device beyond its limits.
+//! chunk of time by chunk of time, so that scratch memory does not grow with T. A layer that goes from the last step
+//! to the first, or both ways, needs the whole sequence before and after it: it is a group of its own. Knows no bytes
+//! and no device beyond its limits.
 
 mod emit;
 mod ops;
 mod slots;
+mod walk;
 
 use std::collections::HashMap;
 
@@ -57,6 +59,7 @@ pub fn lower(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuni
         weights: HashMap::new(),
         tokens: None,
         live: None,
+        masks: HashMap::new(),
         gates: None,
         last_final: None,
     };
@@ -88,6 +91,8 @@ struct Lowering<'a> {
     weights: HashMap<usize, SlotId>,
     tokens: Option<SlotId>,
     live: Option<SlotId>,
+    /// The slots of what a blank goes by, `live` among them.
+    masks: HashMap<Feed, SlotId>,
     gates: Option<SlotId>,
     /// The final hidden state of the last recurrent layer so far.
     last_final: Option<Sequence>,

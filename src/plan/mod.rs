@@ -85,8 +85,12 @@ pub enum Feed {
     Tokens,
     /// The mask, `[T][B]` u32.
     Live,
+    /// The mask from the last step to the first, `[T][B]` u32.
+    LiveBackwards,
     /// Whether a row has had a step yet, `[2][T][B]` u32: at t or before it, and at t or after it.
     Seen,
+    /// The second half of [`Seen`](Self::Seen) from the last step to the first, `[T][B]` u32.
+    SeenBackwards,
     /// The initial hidden state of a layer of a stack, `[B][D · padded]` f32.
     Hidden {
         /// Which recurrent stack of the model.

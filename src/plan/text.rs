@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{Dispatch, Feed, Fetch, Plan, SlotKind};
-use crate::cell::Activation;
-use crate::kernel::{Access, Mask, Params, Program, StateKind, Storage};
+use crate::cell::{Activation, Cell, Coupling, Peepholes, Variant};
+use crate::kernel::{Access, Combine, Kernel, Mask, Params, Program, StateKind, Storage};
 
 /// Dispatches in a row that differ in their params alone are shown by the first two and the last.
 const SHOWN: usize = 3;
@@ -75,12 +75,21 @@ impl fmt::Display for Program {
         f.write_str(self.kernel.name())?;
         if let Some(cell) = self.cell {
             write!(f, " {cell}")?;
+            if self.kernel.is_step() {
+                departures(f, cell, &self.variant)?;
+            }
         }
         if self.states == StateKind::Projected {
             f.write_str(" projected")?;
         }
         if self.activation != Activation::Linear {
-            write!(f, " {}", self.activation.name())?;
+            write!(f, " {}", self.activation)?;
+        }
+        match (self.kernel, self.combine) {
+            (Kernel::Merge, Combine::Sum) => f.write_str(" sum")?,
+            (Kernel::Merge, Combine::Average) => f.write_str(" average")?,
+            (Kernel::Merge, Combine::Product) => f.write_str(" product")?,
+            _ => {}
         }
         if self.storage == Storage::F16 {
             f.write_str(" f16")?;
@@ -94,6 +103,26 @@ impl fmt::Display for Program {
         }
         Ok(())
     }
+}
+
+/// What a variant has that its cell's name alone does not say: ` peepholes clip 0.6 f hard_sigmoid`.
+fn departures(f: &mut fmt::Formatter<'_>, cell: Cell, variant: &Variant) -> fmt::Result {
+    if variant.coupling == Coupling::InputForget {
+        f.write_str(" coupled")?;
+    }
+    if variant.peepholes == Peepholes::Diagonal {
+        f.write_str(" peepholes")?;
+    }
+    if let Some(clip) = variant.clip {
+        write!(f, " clip {clip}")?;
+    }
+    let functions = variant.functions.each().into_iter().zip(cell.functions().each());
+    for (letter, (function, plain)) in ["f", "g", "h"].into_iter().zip(functions).take(cell.function_count()) {
+        if function != plain {
+            write!(f, " {letter} {function}")?;
+        }
+    }
+    Ok(())
 }
 
 /// The params that are not zero.
@@ -130,7 +159,9 @@ impl fmt::Display for Feed {
             Self::Features => f.write_str("features"),
             Self::Tokens => f.write_str("tokens"),
             Self::Live => f.write_str("live"),
+            Self::LiveBackwards => f.write_str("live backwards"),
             Self::Seen => f.write_str("seen"),
+            Self::SeenBackwards => f.write_str("seen backwards"),
             Self::Hidden { stack, layer } => write!(f, "h_0 of stack {stack} layer {layer}"),
             Self::Memory { stack, layer } => write!(f, "c_0 of stack {stack} layer {layer}"),
         }

@@ -7,6 +7,8 @@
 pub mod description;
 mod dialect;
 mod infer;
+#[cfg(feature = "keras")]
+pub mod keras;
 mod keys;
 mod named;
 #[cfg(feature = "onnx")]
@@ -29,6 +31,7 @@ use crate::model::{InputPort, InputValue, Layer, LayerKind, Model};
 
 pub(crate) use dialect::Part;
 pub(crate) use dialect::from_onnx;
+pub use random::draw_supplied;
 #[doc(hidden)]
 pub use replace::Replacement;
 pub(crate) use source::{Array, Source};
@@ -136,6 +139,9 @@ pub fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)>
         Format::Onnx => onnx::read(path),
         #[cfg(not(feature = "onnx"))]
         Format::Onnx => Err(not_built(path, "onnx")),
+        #[cfg(feature = "keras")]
+        Format::Keras => keras::read(path),
+        #[cfg(not(feature = "keras"))]
         Format::Keras => Err(not_built(path, "keras")),
     }?;
     tensors.extend([supplied(&model)]);
@@ -221,6 +227,7 @@ fn native(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
 }
 
 /// The error for a format whose reader is left out of this build.
+#[cfg(not(all(feature = "keras", feature = "onnx")))]
 fn not_built(path: &Path, feature: &str) -> Error {
     let message = format!("this format is not read: gatewave was built without the feature `{feature}`");
     Error::new(ErrorKind::Io, message).at(path.display())

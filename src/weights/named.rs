@@ -82,14 +82,14 @@ impl Weights {
                 *uses.entry(layer.weights.clone() + &local).or_default() += 1;
             }
         }
-        let layers = model.layers.iter().map(|layer| {
+        let layers = model.layers.iter().enumerate().map(|(index, layer)| {
             let own = needed(&layer.kind).map(|Needed { local, .. }| {
                 let name = layer.weights.clone() + &local;
                 let uses = uses.get_mut(&name).expect("every needed name was counted");
                 *uses -= 1;
                 let tensor = if *uses > 0 { tensors.get(&name).cloned() } else { take(&mut tensors, &name) };
                 let parts = tensor.expect("every needed tensor was checked").into_parts();
-                let (shape, elements) = parts.map_err(|e| e.at(&name))?;
+                let (shape, elements) = parts.map_err(|e| e.at(&name).at(place(index, layer)))?;
                 let bad = elements.iter().filter(|x| !x.is_finite()).count();
                 if let Some(warning) = non_finite_warning(&name, bad, elements.len()).filter(|_| *uses == 0) {
                     log::warn!("{warning}");

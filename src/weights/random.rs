@@ -5,9 +5,9 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::Weights;
 use super::named::{Needed, needed};
 use super::tensors::{Tensor, Tensors};
+use super::{Weights, supplied};
 use crate::error::{Result, SMALLER_MODEL, affordable, zeros};
 use crate::model::{LayerKind, Model};
 
@@ -35,6 +35,22 @@ impl Weights {
         }
         Self::from_tensors(model, tensors)
     }
+}
+
+/// Draws those of `tensors` that the caller of `model` supplies, as [`Weights::random`] does: to run the model where
+/// there is no caller.
+///
+/// # Errors
+///
+/// As [`Weights::random`].
+pub fn draw_supplied(model: &Model, tensors: &mut Tensors, seed: u64) -> Result<()> {
+    let supplied = supplied(model);
+    if supplied.names().next().is_some() {
+        let mut drawn = Weights::random(model, seed)?.to_tensors(model)?;
+        drawn.retain(|name| supplied.contains(name));
+        tensors.extend([drawn]);
+    }
+    Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the bound of a random draw need not be exact")]

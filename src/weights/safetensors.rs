@@ -158,9 +158,11 @@ struct Declared {
     data_offsets: [u64; 2],
 }
 
+/// Tensors by name, in the order of their data, which leaves no holes.
+type Declarations = Vec<(String, Declared)>;
+
 struct Header {
-    /// In the order of their data, which leaves no holes.
-    tensors: Vec<(String, Declared)>,
+    tensors: Declarations,
     description: Option<String>,
     /// Where the data begins in the file.
     data: u64,
@@ -199,7 +201,7 @@ fn read_header(mut source: impl Read, length: u64) -> Result<Header> {
 }
 
 /// The tensors that a header declares, and the description.
-fn parse_header(header: &[u8]) -> Result<(Vec<(String, Declared)>, Option<String>)> {
+fn parse_header(header: &[u8]) -> Result<(Declarations, Option<String>)> {
     let wrong = |message: String| Error::new(ErrorKind::Weights, message);
     let mut entries: BTreeMap<String, Value> = serde_json::from_slice(header).map_err(|e| {
         wrong(format!("header: expected a JSON object, got {e}; is this a .safetensors file?")).because(e)

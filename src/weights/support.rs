@@ -20,7 +20,7 @@ pub enum Treatment {
 pub struct Attribute {
     /// The layer or operator; several that share the attribute are parted by spaces.
     pub of: &'static str,
-    /// Its name in the file. Empty: the layer or operator as a whole.
+    /// Its name in the file; several that share a row are parted by spaces. Empty: the layer or operator as a whole.
     pub name: &'static str,
     /// What becomes of it.
     pub treatment: Treatment,
@@ -31,7 +31,7 @@ pub struct Attribute {
 impl Attribute {
     /// Whether the row is of attribute `name` of `layer`.
     pub fn is(&self, layer: &str, name: &str) -> bool {
-        self.name == name && self.of.split(' ').any(|of| of == layer)
+        self.name.split(' ').any(|own| own == name) && self.of.split(' ').any(|of| of == layer)
     }
 }
 
@@ -48,7 +48,8 @@ impl fmt::Display for Treatment {
 /// The table as Markdown, a line for each attribute.
 pub fn markdown(attributes: &[Attribute]) -> String {
     let line = |a: &Attribute| {
-        let name = if a.name.is_empty() { String::new() } else { format!("`{}`", a.name) };
+        let names = a.name.split(' ').filter(|name| !name.is_empty()).map(|name| format!("`{name}`"));
+        let name = names.collect::<Vec<_>>().join(", ");
         format!("| {} | {name} | {} | {} |\n", a.of, a.treatment, a.note)
     };
     let head = "| of | attribute | here | which values, and why |\n| --- | --- | --- | --- |\n";

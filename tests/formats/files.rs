@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gatewave::weights::{open, safetensors};
+use gatewave::weights::{open, read, safetensors};
 use gatewave::{ErrorKind, Precision};
 use serde_json::json;
 
@@ -105,19 +105,25 @@ fn an_integer_tensor_is_refused_only_where_the_model_needs_it() {
 #[test]
 fn a_format_that_is_not_read_is_refused_by_name() {
     let cases = [
-        ("m.onnx", "m.onnx: expected a .safetensors file, got .onnx; this format is not read yet"),
-        ("m.keras", "m.keras: expected a .safetensors file, got .keras; this format is not read yet"),
-        ("m.h5", "m.h5: expected a .safetensors file, got .h5; this format is not read yet"),
         (
             "m.pt",
-            "m.pt: expected a .safetensors file, got .pt; in PyTorch, \
+            "m.pt: expected a .safetensors, .onnx, .keras or .h5 file, got .pt; in PyTorch, \
              safetensors.torch.save_file(model.state_dict(), \"model.safetensors\") writes one",
         ),
-        ("m", "m: expected a .safetensors file, got no extension"),
+        ("m", "m: expected a .safetensors, .onnx, .keras or .h5 file, got no extension"),
     ];
     for (path, message) in cases {
         let error = open(Path::new(path), None).unwrap_err();
         assert_eq!((error.kind(), error.to_string()), (ErrorKind::Io, message.to_owned()));
+    }
+}
+
+#[test]
+fn a_description_beside_a_file_that_brings_its_own_is_refused() {
+    for name in ["m.onnx", "m.keras", "m.h5", "m.HDF5"] {
+        let error = read(Path::new(name), Some(Path::new("model.json"))).unwrap_err();
+        let message = format!("model.json: expected no description beside {name}, which brings its own");
+        assert_eq!((error.kind(), error.to_string()), model_error(&message));
     }
 }
 

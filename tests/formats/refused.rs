@@ -1,6 +1,7 @@
 //! Tensors that are not the model's, and descriptions that are wrong.
 
 use gatewave::weights::{Tensor, Tensors, description};
+use gatewave::{Activation, ErrorKind};
 use serde_json::{Value, json};
 
 use crate::{lstm_tensors, model_error, refusal, tensor, tensors, weights_error};
@@ -162,7 +163,7 @@ fn a_wrong_description_is_refused() {
         (r#"{"gatewave": 1, "batch_first": 1, "layers": []}"#, "batch_first: expected true or false, got 1"),
         (
             r#"{"gatewave": 1, "layer": [], "layers": []}"#,
-            "layer: unknown key; the known ones are gatewave, batch_first, vocabulary, layers",
+            "layer: unknown key; the known ones are gatewave, batch_first, vocabulary, layers, interface",
         ),
         (
             r#"{"gatewave": 1, "vocabulary": "ab", "layers": [{"type": "one_hot", "num_classes": 3}]}"#,
@@ -180,23 +181,25 @@ fn a_wrong_layer_is_refused() {
         (json!(3), "layer 0: expected an object, got 3"),
         (
             json!({}),
-            "layer 0: type: expected one of \"embedding\", \"one_hot\", \"rnn\", \"lstm\", \"gru\", \
-             \"select\", \"linear\", \"activation\", got nothing",
+            "layer 0: type: expected one of \"embedding\", \"one_hot\", \"masking\", \"rnn\", \"lstm\", \"gru\", \
+             \"select\", \"linear\", \"activation\", \"dropout\", got nothing",
         ),
         (
             json!({"type": "lstmm"}),
-            "layer 0 lstmm: type: expected one of \"embedding\", \"one_hot\", \"rnn\", \"lstm\", \"gru\", \
-             \"select\", \"linear\", \"activation\", got \"lstmm\"",
+            "layer 0 lstmm: type: expected one of \"embedding\", \"one_hot\", \"masking\", \"rnn\", \"lstm\", \"gru\", \
+             \"select\", \"linear\", \"activation\", \"dropout\", got \"lstmm\"",
         ),
         (
             json!({"type": "lstm", "weights": "lstm.", "hiden_size": 4}),
             "layer 0 lstm: hiden_size: unknown key; the known ones are type, weights, input_size, hidden_size, \
-             num_layers, proj_size, bidirectional, bias",
+             num_layers, proj_size, bidirectional, direction, bias, activations, reverse_activations, peepholes, \
+             merge_mode, input_forget, clip, padding, stateful, dropout",
         ),
         (
             json!({"type": "lstm", "weights": "lstm.", "nonlinearity": "tanh"}),
             "layer 0 lstm: nonlinearity: unknown key; the known ones are type, weights, input_size, hidden_size, \
-             num_layers, proj_size, bidirectional, bias",
+             num_layers, proj_size, bidirectional, direction, bias, activations, reverse_activations, peepholes, \
+             merge_mode, input_forget, clip, padding, stateful, dropout",
         ),
         (json!({"type": "lstm", "hidden_size": "4"}), "layer 0 lstm: hidden_size: expected a whole number, got \"4\""),
         (json!({"type": "lstm", "hidden_size": -4}), "layer 0 lstm: hidden_size: expected a whole number, got -4"),
@@ -205,22 +208,19 @@ fn a_wrong_layer_is_refused() {
             "layer 0 lstm: bias: expected one of true, false, \"single\", got \"double\"",
         ),
         (
-            json!({"type": "rnn", "nonlinearity": "elu"}),
-            "layer 0 rnn: nonlinearity: expected one of \"tanh\", \"relu\", got \"elu\"",
-        ),
-        (
             json!({"type": "select", "what": "first"}),
-            "layer 0 select: what: expected one of \"all_steps\", \"last_step\", \"final_hidden\", got \"first\"",
+            "layer 0 select: what: expected one of \"all_steps\", \"last_step\", \"final_hidden\", \
+             \"last_output\", got \"first\"",
         ),
         (
             json!({"type": "select"}),
-            "layer 0 select: what: expected one of \"all_steps\", \"last_step\", \"final_hidden\", got nothing",
+            "layer 0 select: what: expected one of \"all_steps\", \"last_step\", \"final_hidden\", \
+             \"last_output\", got nothing",
         ),
-        (
-            json!({"type": "activation", "activation": "elu"}),
-            "layer 0 activation: activation: expected one of \"linear\", \"sigmoid\", \"tanh\", \"relu\", \"softmax\", \
-             \"log_softmax\", got \"elu\"",
-        ),
+        (json!({"type": "activation"}), "layer 0 activation: activation: expected the name of a function, got nothing"),
+        (json!({"type": "dropout", "p": 1.5}), "layer 0 dropout: p: expected 0 to 1, got 1.5"),
+        (json!({"type": "masking", "features": 0}), "layer 0 masking: features: expected at least 1, got 0"),
+        (json!({"type": "masking"}), "layer 0 masking: features: left out, and no next layer tells it"),
         (
             json!({"type": "one_hot"}),
             "layer 0 one_hot: num_classes: left out, and neither a vocabulary nor the next layer tells it",
@@ -233,5 +233,165 @@ fn a_wrong_layer_is_refused() {
     ];
     for (layer, message) in cases {
         assert_eq!(refusal(json!([layer]), lstm_tensors()), model_error(message), "{layer}");
+    }
+}
+
+#[test]
+fn functions_are_refused_with_those_that_there_are() {
+    let names = Activation::ALL.map(|function| format!("\"{}\"", function.name())).join(", ");
+    let cases = [
+        (
+            json!({"type": "rnn", "nonlinearity": "elu2"}),
+            format!("nonlinearity: expected one of {names}, got \"elu2\""),
+        ),
+        (
+            json!({"type": "rnn", "nonlinearity": {"name": "elu", "gamma": 1}}),
+            "nonlinearity: gamma: unknown key; the known ones are name, alpha".to_owned(),
+        ),
+        (
+            json!({"type": "rnn", "nonlinearity": {"alpha": 1}}),
+            "nonlinearity: name: expected the name of a function, got nothing".to_owned(),
+        ),
+        (
+            json!({"type": "rnn", "nonlinearity": {"name": "elu", "alpha": 1e300}}),
+            "nonlinearity: alpha: expected a number, got 1e+300".to_owned(),
+        ),
+        (
+            json!({"type": "lstm", "activations": ["sigmoid", "tanh"]}),
+            "activations: expected 3 functions (gates, cell, output), got 2".to_owned(),
+        ),
+        (
+            json!({"type": "gru", "activations": ["sigmoid", "tanh", "tanh"]}),
+            "activations: expected 2 functions (gates, new), got 3".to_owned(),
+        ),
+        (json!({"type": "gru", "activations": "tanh"}), "activations: expected a list, got \"tanh\"".to_owned()),
+        (
+            json!({"type": "gru", "input_size": 2, "hidden_size": 4, "activations": ["softmax", "tanh"]}),
+            "function f: expected one of each unit alone, got softmax, which needs all of them".to_owned(),
+        ),
+    ];
+    for (layer, message) in cases {
+        let place = layer["type"].as_str().unwrap().to_owned();
+        assert_eq!(refusal(json!([layer]), Tensors::new()), model_error(&format!("layer 0 {place}: {message}")));
+    }
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    let refused = |more: Value| {
+        let mut layer = json!({"type": "lstm", "input_size": 2, "hidden_size": 4});
+        layer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let (kind, message) = refusal(json!([layer]), Tensors::new());
+        assert_eq!(kind, ErrorKind::Model);
+        message.strip_prefix("layer 0 lstm: ").unwrap().to_owned()
+    };
+    let both_ways = refused(json!({"bidirectional": true, "direction": "reverse"}));
+    assert_eq!(both_ways, "direction: expected none of a bidirectional stack, which goes both ways");
+    let way = "expected a bidirectional stack, got one of one direction";
+    assert_eq!(refused(json!({"merge_mode": "sum"})), format!("merge_mode: {way}"));
+    let own = json!({"reverse_activations": ["sigmoid", "tanh", "relu"]});
+    assert_eq!(refused(own), format!("reverse_activations: {way}"));
+    assert_eq!(refused(json!({"clip": 0})), "clip: expected a number above 0, got 0");
+    assert_eq!(refused(json!({"clip": "inf"})), "clip: expected a number above 0, got inf");
+    let other = refused(json!({"direction": "forward"}));
+    assert_eq!(other, "direction: expected one of \"reverse\", \"backwards\", got \"forward\"");
+    let gru = json!([{"type": "gru", "input_size": 2, "hidden_size": 4, "peepholes": true}]);
+    assert!(refusal(gru, Tensors::new()).1.starts_with("layer 0 gru: peepholes: unknown key; "));
+}
+
+#[test]
+fn tensors_contradict_a_direction_and_peepholes() {
+    let layer = json!([{"type": "lstm", "weights": "lstm.", "peepholes": true}]);
+    let message = "layer 0 lstm: peepholes: the description says true, the tensors say false \
+                   (there is no lstm.weight_ch_l0)";
+    assert_eq!(refusal(layer, lstm_tensors()), model_error(message));
+    let mut given = lstm_tensors();
+    given.extend(lstm_tensors().iter().map(|(name, tensor)| (format!("{name}_reverse"), tensor.clone())));
+    let layer = json!([{"type": "lstm", "weights": "lstm.", "direction": "backwards"}]);
+    let message = "layer 0 lstm: bidirectional: the description says false, the tensors say true (lstm.weight_ih_l0)";
+    assert_eq!(refusal(layer, given), model_error(message));
+}
+
+#[test]
+fn a_key_that_stands_twice_is_refused() {
+    for json in [
+        r#"{"gatewave": 1, "layers": [], "layers": []}"#,
+        r#"{"gatewave": 1, "layers": [{"type": "rnn", "bias": true, "bias": false}]}"#,
+    ] {
+        let error = description::from_json(json, &Tensors::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Model);
+        assert!(error.to_string().starts_with("expected JSON, got the key \""), "{error}");
+        assert!(error.to_string().contains("\" twice at line 1 column "), "{error}");
+    }
+}
+
+#[test]
+fn json_nested_beyond_all_bounds_is_refused() {
+    let error = description::from_json(&"[".repeat(100_000), &Tensors::new()).unwrap_err();
+    assert!(error.to_string().starts_with("expected JSON, got recursion limit exceeded"), "{error}");
+}
+
+/// The error about `interface`, after its place, of an LSTM of 3 features and 4 units, bidirectional, and what follows.
+fn refused_interface(inputs: Value, outputs: Value) -> String {
+    let json = json!({
+        "gatewave": 1,
+        "layers": [{"type": "lstm", "input_size": 3, "hidden_size": 4, "bidirectional": true}],
+        "interface": {"inputs": inputs, "outputs": outputs},
+    });
+    let error = description::from_json(&json.to_string(), &Tensors::new()).expect_err("this must be refused");
+    assert_eq!(error.kind(), ErrorKind::Model);
+    error.to_string().strip_prefix("interface: ").unwrap().to_owned()
+}
+
+#[test]
+fn an_interface_that_does_not_fit_its_model_is_refused() {
+    let x = json!({"name": "X", "value": "sequence", "axes": ["time", "batch", "features"]});
+    let input = |port: Value| refused_interface(json!([x, port]), json!([]));
+    let output = |port: Value| refused_interface(json!([x]), json!([port]));
+    let state = |stack: usize, axes: Value| json!({"name": "h", "value": "hidden", "stack": stack, "axes": axes});
+    for (got, wanted) in [
+        (refused_interface(json!([]), json!([])), "inputs: expected a sequence among them, got none"),
+        (
+            input(json!({"name": "L", "value": "length", "axes": []})),
+            "input 1: value: expected one of \"sequence\", \"lengths\", \"mask\", \"hidden\", \"cell\", \"weights\", got \"length\"",
+        ),
+        (input(json!({"name": "L", "value": "lengths"})), "input 1: axes: expected a list, got nothing"),
+        (
+            input(json!({"name": "L", "value": "lengths", "axes": ["b"]})),
+            "input 1: axes: expected one of \"time\", \"batch\", \"features\", \"directions\", \"layers\", \"one\", got \"b\"",
+        ),
+        (
+            input(json!({"name": "L", "value": "lengths", "axes": ["time"]})),
+            "L: axes: expected some of Batch, got Time",
+        ),
+        (
+            input(json!({"name": "X", "value": "lengths", "axes": ["batch"]})),
+            "X: expected a name of its own, got another input's",
+        ),
+        (input(state(1, json!([]))), "h: stack: expected less than 1, got 1"),
+        (input(state(0, json!(["batch", "features"]))), "h: axes: expected Layers among them, which is longer than 1"),
+        (input(state(0, json!(["layers", "layers"]))), "h: axes: expected each once, got Layers twice"),
+        (
+            input(json!({"name": "W", "value": "weights", "layer": 1, "part": "input", "axes": []})),
+            "W: layer: expected a recurrent one, got 1",
+        ),
+        (
+            input(json!({"name": "P", "value": "weights", "layer": 0, "part": "peepholes", "axes": []})),
+            "P: layer 0: expected one with peepholes",
+        ),
+        (
+            output(json!({"name": "Y", "value": "direction", "direction": 2, "axes": ["time", "batch", "features"]})),
+            "Y: direction: expected less than 2, got 2",
+        ),
+        (
+            output(json!({"name": "Y", "value": "hidden", "stacks": [], "axes": []})),
+            "Y: stacks: expected at least one, got none",
+        ),
+        (
+            output(json!({"name": "Y", "value": "output", "axes": ["batch", "time"]})),
+            "Y: axes: expected Features among them, which is longer than 1",
+        ),
+    ] {
+        assert_eq!(got, wanted);
     }
 }

@@ -11,7 +11,7 @@ use ndarray::{Array2, ArrayView, Axis, arr1, array};
 use crate::assert_near;
 
 /// A cell of one feature and one unit: a weight of x, a weight of h and both biases for each gate.
-fn one_unit(gates: &[[f32; 4]]) -> Weights {
+pub(crate) fn one_unit(gates: &[[f32; 4]]) -> Weights {
     let column = |index: usize| gates.iter().map(|gate| gate[index]).collect::<Vec<_>>();
     let matrix = |index| arr1(&column(index)).insert_axis(Axis(1));
     Weights {
@@ -27,11 +27,11 @@ fn one_unit(gates: &[[f32; 4]]) -> Weights {
 }
 
 /// One sequence of one feature through one unit, without a batch.
-fn run_one(model: Model, weights: &Weights, x: [f32; 2], states: States) -> Truth {
+pub(crate) fn run_one(model: Model, weights: &Weights, x: [f32; 2], states: States) -> Truth {
     oracle::run(&model, weights, &Input::features(arr1(&x).insert_axis(Axis(1))).states(states)).unwrap()
 }
 
-fn sigmoid(x: f64) -> f64 {
+pub(crate) fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 

@@ -171,7 +171,7 @@ fn set_nonlinearity(layer: &mut Value, config: &Value) {
 }
 
 /// The inputs and the wanted outputs of an io file; `truth.NAME` (f64) goes before `out.NAME` (f32).
-fn read_io(path: &Path) -> (BTreeMap<String, Array>, BTreeMap<String, ArrayD<f64>>) {
+pub fn read_io(path: &Path) -> (BTreeMap<String, Array>, BTreeMap<String, ArrayD<f64>>) {
     let bytes = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let tensors = SafeTensors::deserialize(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let (mut inputs, mut outputs, mut truths) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());

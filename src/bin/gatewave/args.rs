@@ -2,6 +2,7 @@
 //!
 //! Turns arguments into the library's own nouns; decides nothing.
 
+use std::collections::HashSet;
 use std::env::{self, VarError};
 use std::path::{Path, PathBuf};
 
@@ -11,13 +12,16 @@ use gatewave::{Device, DeviceInfo, Engine, Error, ErrorKind, Model, Options, Res
 
 use crate::{note, progress};
 
+/// The seed of weights that stand for those that a call would bring.
+const SEED: u64 = 1;
+
 /// A model that must be given.
 #[derive(clap::Args)]
 pub(crate) struct ModelArgs {
-    /// The model: its tensors in a .safetensors file
+    /// The model: a .safetensors, .onnx, .keras or .h5 file
     #[arg(id = "path", value_name = "MODEL")]
     path: PathBuf,
-    /// The model's description, where MODEL does not hold one
+    /// The model's description, where MODEL is a .safetensors file that does not hold one
     #[arg(long = "model", value_name = "model.json")]
     description: Option<PathBuf>,
 }
@@ -25,10 +29,10 @@ pub(crate) struct ModelArgs {
 /// A model that may be given.
 #[derive(clap::Args)]
 pub(crate) struct MaybeModelArgs {
-    /// The model: its tensors in a .safetensors file
+    /// The model: a .safetensors, .onnx, .keras or .h5 file
     #[arg(id = "path", value_name = "MODEL")]
     path: Option<PathBuf>,
-    /// The model's description, where MODEL does not hold one
+    /// The model's description, where MODEL is a .safetensors file that does not hold one
     #[arg(long = "model", value_name = "model.json", requires = "path")]
     description: Option<PathBuf>,
 }
@@ -68,14 +72,30 @@ impl MaybeModelArgs {
         self.path.as_deref().map(|path| weights::read(path, self.description.as_deref())).transpose()
     }
 
-    /// Reads the model with its weights, if there is one.
+    /// Reads the model with its weights, if there is one; those that a call would bring are drawn.
     pub(crate) fn open(&self) -> Result<Option<(Model, Weights)>> {
-        self.path.as_deref().map(|path| weights::open(path, self.description.as_deref())).transpose()
+        let Some((model, mut tensors)) = self.read()? else { return Ok(None) };
+        weights::draw_supplied(&model, &mut tensors, SEED)?;
+        let weights = Weights::from_tensors(&model, tensors);
+        let weights = weights.map_err(|e| e.at(self.path.as_deref().unwrap_or(Path::new("")).display()))?;
+        Ok(Some((model, weights)))
     }
 
     /// The model's file, as the user wrote it.
     pub(crate) fn name(&self) -> Option<String> {
         self.path.as_deref().map(|path| path.display().to_string())
+    }
+}
+
+/// Refuses an output that is one of the files that are read: trained weights are not to be written over.
+pub(crate) fn spare<'a>(what: &str, read: impl Iterator<Item = &'a Path>, outputs: &[PathBuf]) -> Result<()> {
+    let read: HashSet<_> = read.filter_map(|path| path.canonicalize().ok()).collect();
+    match outputs.iter().find(|output| output.canonicalize().is_ok_and(|path| read.contains(&path))) {
+        None => Ok(()),
+        Some(output) => Err(Error::new(
+            ErrorKind::Io,
+            format!("{what}: expected a file of its own, got {}, which is read in this call", output.display()),
+        )),
     }
 }
 

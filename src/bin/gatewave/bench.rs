@@ -45,10 +45,17 @@ pub(crate) struct Args {
     #[command(flatten)]
     stack: StackArgs,
     /// Timesteps of the stack by flags
-    #[arg(short = 't', long, value_name = "T", default_value_t = 100, requires = "cell")]
+    #[arg(
+        short = 't',
+        long,
+        value_name = "T",
+        default_value_t = 100,
+        requires = "cell",
+        allow_negative_numbers = true
+    )]
     steps: usize,
     /// Batch of the stack by flags
-    #[arg(short, long, value_name = "B", default_value_t = 1, requires = "cell")]
+    #[arg(short, long, value_name = "B", default_value_t = 1, requires = "cell", allow_negative_numbers = true)]
     batch: usize,
     #[command(flatten)]
     device: DeviceArgs,
@@ -56,7 +63,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
     /// Timed calls of each shape
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     runs: u32,
     /// One JSON object a line in place of a table
     #[arg(long)]

@@ -25,13 +25,13 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: String,
     /// How many characters to write
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 200)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 200, allow_negative_numbers = true)]
     length: usize,
     /// How freely to choose: 0 always takes the likeliest, 1 draws as the model says
-    #[arg(short, long, value_name = "X", default_value_t = 0.8, value_parser = temperature)]
+    #[arg(short, long, value_name = "X", default_value_t = 0.8, value_parser = temperature, allow_negative_numbers = true)]
     temperature: f64,
     /// The seed of the draws
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
     #[command(flatten)]
     device: DeviceArgs,
@@ -82,8 +82,13 @@ fn vocabulary(model: &Model) -> Result<Vec<char>> {
     if model.input()?.tokens().is_none() {
         return unfit("layer 0: expected an embedding or one_hot first, to take characters");
     }
-    if model.stacks().any(|stack| stack.direction == Direction::Both) {
-        return unfit("bidirectional: a model that reads a text from its end cannot continue it");
+    if let Some(stack) = model.stacks().find(|stack| stack.direction != Direction::Forward) {
+        let direction = match stack.direction {
+            Direction::Both => "bidirectional",
+            Direction::Reverse => "reverse",
+            _ => "backwards",
+        };
+        return unfit(&format!("{direction}: a model that reads a text from its end cannot continue it"));
     }
     match model.flows()?.last() {
         Some(Flow::Steps(features) | Flow::Rows(features)) if features.len() == vocabulary.len() => {
@@ -147,7 +152,7 @@ impl Scores {
         let last = model.layers.iter().rev().find_map(|layer| match &layer.kind {
             LayerKind::Activation(activation) => Some(*activation),
             LayerKind::Linear(linear) => Some(linear.activation),
-            LayerKind::Select(_) => None,
+            LayerKind::Select(_) | LayerKind::Dropout(_) => None,
             _ => Some(Activation::Linear),
         });
         match last.unwrap_or(Activation::Linear) {

@@ -6,6 +6,7 @@
 mod adapters;
 mod args;
 mod bench;
+mod convert;
 mod generate;
 mod plan;
 mod progress;
@@ -36,6 +37,7 @@ enum Command {
     Generate(generate::Args),
     Summary(summary::Args),
     Plan(plan::Args),
+    Convert(convert::Args),
     Adapters(adapters::Args),
     Verify(verify::Args),
     Bench(bench::Args),
@@ -87,6 +89,7 @@ fn execute(command: &Command, out: &mut impl Write) -> Outcome {
         Command::Generate(args) => generate::run(args, out),
         Command::Summary(args) => summary::run(args, out),
         Command::Plan(args) => plan::run(args, out),
+        Command::Convert(args) => convert::run(args, out),
         Command::Adapters(args) => adapters::run(args, out),
         Command::Verify(args) => verify::run(args, out),
         Command::Bench(args) => bench::run(args, out),

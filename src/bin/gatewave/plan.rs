@@ -17,10 +17,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     stack: StackArgs,
     /// Sequences of the call
-    #[arg(short, long, value_name = "B")]
+    #[arg(short, long, value_name = "B", allow_negative_numbers = true)]
     batch: usize,
     /// Timesteps of the call
-    #[arg(short = 't', long, value_name = "T")]
+    #[arg(short = 't', long, value_name = "T", allow_negative_numbers = true)]
     steps: usize,
     #[command(flatten)]
     device: DeviceArgs,

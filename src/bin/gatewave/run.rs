@@ -1,27 +1,30 @@
 //! `gatewave run`: tensors of a file through a model, and what comes out into another file.
 //!
-//! Knows the names that interfaces fix (`x`, `lengths`, `h_0`, `output`, `h_n` …); shapes are the library's business.
+//! Which tensor is what, and how its axes stand, is the library's business.
 
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use gatewave::{Cell, Error, ErrorKind, Input, Model, Output, Result, States};
+use gatewave::weights::Tensors;
+use gatewave::{Engine, Error, ErrorKind, Input, InputValue, Model, Result};
 use ndarray::ArrayD;
 
-use crate::args::{DeviceArgs, ModelArgs, Precision};
-use crate::tensors::{self, Destination, Tensor, Tensors};
+use crate::args::{DeviceArgs, ModelArgs, Precision, spare};
+use crate::tensors::{self, Destination};
 use crate::{Outcome, Verdict};
 
 /// Runs a model on the tensors of a file
 ///
 /// Reads x (features, or integer tokens), and optionally lengths, mask (`[B, T]` whatever the model's axes), `h_0` and
-/// `c_0`; gives output, `h_n` and `c_n`. The second recurrent stack's states are named `h_0.1`, `c_0.1`, `h_n.1`, `c_n.1`, and so on.
+/// `c_0`; gives output, `h_n` and `c_n`. The second recurrent stack's states are named `h_0.1`, `c_0.1`, `h_n.1`, `c_n.1`,
+/// and so on. An ONNX model has its graph's own names and axes, a Keras model `y` beside output.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Tensors to run on: .safetensors, .npz or .npy (which is x); repeat it for successive calls
+    /// Tensors to run on: .safetensors, .npz or .npy (which is x, or the sequence of an ONNX model); repeat it for
+    /// successive calls of one engine
     #[arg(short, long, required = true, value_name = "IN")]
     input: Vec<PathBuf>,
     /// Where the results go, one for each input: .safetensors, .npz, or .npy (which takes the output alone); to
@@ -36,19 +39,26 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
-    spare(args.model.files().chain(args.input.iter().map(PathBuf::as_path)), &args.output)?;
+    let read = args.model.files().chain(args.input.iter().map(PathBuf::as_path));
+    spare("--output", read, &args.output)?;
     let destinations = destinations(&args.input, &args.output)?;
     let device = args.device.device()?;
-    let (model, tensors) = args.model.read()?;
-    let inputs = args
-        .input
-        .iter()
-        .map(|path| input(tensors::read(path)?, &model).map_err(|e| e.at(path.display())))
-        .collect::<Result<Vec<_>>>()?;
-    let engine = args.model.engine(model, &tensors, device, args.precision)?;
+    let (model, mut tensors) = args.model.read()?;
+    // Before a device is opened: what is wrong with an input needs none.
+    let calls = args.input.iter().map(|path| Call::read(path, &model)).collect::<Result<Vec<_>>>()?;
     let mut destinations = destinations.into_iter();
-    for (path, input) in args.input.iter().zip(&inputs) {
-        let results = named(engine.run(input).map_err(|e| e.at(path.display()))?);
+    let mut engine: Option<(Engine, &Tensors)> = None;
+    for (path, call) in args.input.iter().zip(&calls) {
+        let (engine, _) = match engine.take_if(|(_, weights)| **weights == call.weights) {
+            Some(same) => engine.insert(same),
+            None => {
+                tensors.extend([call.weights.clone()]);
+                let new = args.model.engine(model.clone(), &tensors, device.clone(), args.precision)?;
+                engine.insert((new, &call.weights))
+            }
+        };
+        let results = engine.run(&call.input).and_then(|output| model.named_output(&output));
+        let results = results.map_err(|e| e.at(path.display()))?;
         match destinations.next() {
             Some(destination) => destination.write(&results)?,
             None => preview(&results, out)?,
@@ -57,15 +67,20 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     Ok(Verdict::Done)
 }
 
-/// Refuses an output that is one of the files that are read: trained weights are not to be written over.
-fn spare<'a>(read: impl Iterator<Item = &'a Path>, outputs: &[PathBuf]) -> Result<()> {
-    let read: HashSet<_> = read.filter_map(|path| path.canonicalize().ok()).collect();
-    match outputs.iter().find(|output| output.canonicalize().is_ok_and(|path| read.contains(&path))) {
-        None => Ok(()),
-        Some(output) => Err(Error::new(
-            ErrorKind::Io,
-            format!("--output: expected a file of its own, got {}, which is read in this call", output.display()),
-        )),
+/// What a file of tensors asks for.
+struct Call {
+    input: Input,
+    /// The weights that it brings, where the model takes some with a call.
+    weights: Tensors,
+}
+
+impl Call {
+    fn read(path: &Path, model: &Model) -> Result<Self> {
+        let ports = model.ports();
+        let sequence = ports.inputs.iter().find(|port| port.value == InputValue::Sequence);
+        let tensors = tensors::read(path, sequence.map_or("x", |port| &port.name))?;
+        let call = || Ok(Self { input: model.named_input(&tensors)?, weights: model.named_weights(&tensors)? });
+        call().map_err(|e: Error| e.at(path.display()))
     }
 }
 
@@ -82,77 +97,6 @@ fn destinations(inputs: &[PathBuf], outputs: &[PathBuf]) -> Result<Vec<Destinati
     outputs.iter().map(|path| Destination::open(path)).collect()
 }
 
-/// The name of a state of stack `stack`: `h_0`, `h_0.1`, `h_0.2` …
-fn state_name(name: &str, stack: usize) -> String {
-    if stack == 0 { name.to_owned() } else { format!("{name}.{stack}") }
-}
-
-fn shape_error(message: String) -> Error {
-    Error::new(ErrorKind::Shape, message)
-}
-
-/// The call that `tensors` describe.
-fn input(mut tensors: Tensors, model: &Model) -> Result<Input> {
-    let sequence = match (tensors.remove("x"), tensors.remove("ids")) {
-        (Some(_), Some(_)) => return Err(shape_error("x and ids: expected one of them, got both".into())),
-        (Some(sequence), None) | (None, Some(sequence)) => sequence,
-        (None, None) => {
-            let got = tensors.into_keys().collect::<Vec<_>>().join(", ");
-            let got = if got.is_empty() { "nothing".to_owned() } else { got };
-            return Err(shape_error(format!("x: expected the input under this name (or ids), got {got}")));
-        }
-    };
-    let mut input = match sequence {
-        Tensor::Real(features) => Input::features(features),
-        Tensor::Whole(tokens) => Input::tokens(tokens),
-    };
-    let mut known = vec!["x".to_owned(), "ids".to_owned(), "lengths".to_owned(), "mask".to_owned()];
-    if let Some(lengths) = tensors.remove("lengths") {
-        input = input.lengths(whole_vector("lengths", lengths)?);
-    }
-    if let Some(mask) = tensors.remove("mask") {
-        input = input.mask(mask.real().mapv(|live| live != 0.0));
-    }
-    for (stack, layer) in model.stacks().enumerate() {
-        let (h_name, c_name) = (state_name("h_0", stack), state_name("c_0", stack));
-        let h = tensors.remove(&h_name).map(Tensor::real);
-        let c = if layer.cell == Cell::Lstm { tensors.remove(&c_name).map(Tensor::real) } else { None };
-        known.push(h_name.clone());
-        if layer.cell == Cell::Lstm {
-            known.push(c_name.clone());
-        }
-        input = match (h, c) {
-            (Some(h), c) => input.stack_states(stack, States { h, c }),
-            (None, None) => input,
-            (None, Some(_)) => return Err(shape_error(format!("{c_name}: expected {h_name} beside it, got none"))),
-        };
-    }
-    match tensors.into_keys().next() {
-        Some(unknown) => Err(shape_error(format!("{unknown}: unknown tensor; this model takes {}", known.join(", ")))),
-        None => Ok(input),
-    }
-}
-
-fn whole_vector(name: &str, tensor: Tensor) -> Result<Vec<i64>> {
-    match tensor {
-        Tensor::Whole(array) if array.ndim() <= 1 => Ok(array.into_iter().collect()),
-        Tensor::Whole(array) => Err(shape_error(format!("{name}: expected [B] integers, got {:?}", array.shape()))),
-        Tensor::Real(array) => {
-            Err(shape_error(format!("{name}: expected [B] integers, got floats {:?}", array.shape())))
-        }
-    }
-}
-
-/// The results under their names, the output first.
-fn named(result: Output) -> Vec<(String, ArrayD<f32>)> {
-    let mut arrays = vec![("output".to_owned(), result.output)];
-    for (stack, States { h, c }) in result.states.into_iter().enumerate() {
-        arrays.push((state_name("h_n", stack), h));
-        arrays.extend(c.map(|c| (state_name("c_n", stack), c)));
-    }
-    arrays
-}
-
 /// A line for each result: name, shape, the first few numbers.
 fn preview(arrays: &[(String, ArrayD<f32>)], out: &mut impl Write) -> Outcome<()> {
     const FEW: usize = 6;
@@ -162,35 +106,4 @@ fn preview(arrays: &[(String, ArrayD<f32>)], out: &mut impl Write) -> Outcome<()
         writeln!(out, "{name} {:?}: {few}{more}", array.shape())?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use gatewave::{Gru, Lstm};
-
-    use super::*;
-
-    fn zeros(names: &[&str]) -> Tensors {
-        names.iter().map(|name| ((*name).to_owned(), Tensor::Real(ArrayD::zeros(vec![1, 2, 3])))).collect()
-    }
-
-    #[test]
-    fn unknown_tensors_are_refused_with_the_names_that_the_model_takes() {
-        let model = Model::new().layer(Lstm::new(3, 4)).layer(Gru::new(4, 5));
-        let error = input(zeros(&["x", "hx"]), &model).unwrap_err();
-        assert_eq!(error.to_string(), "hx: unknown tensor; this model takes x, ids, lengths, mask, h_0, c_0, h_0.1");
-    }
-
-    #[test]
-    fn a_cell_state_needs_its_hidden_state() {
-        let model = Model::new().layer(Lstm::new(3, 4));
-        let error = input(zeros(&["x", "c_0"]), &model).unwrap_err();
-        assert_eq!(error.to_string(), "c_0: expected h_0 beside it, got none");
-    }
-
-    #[test]
-    fn an_input_without_a_sequence_says_what_it_has() {
-        let error = input(zeros(&["y"]), &Model::new().layer(Gru::new(3, 4))).unwrap_err();
-        assert_eq!(error.to_string(), "x: expected the input under this name (or ids), got y");
-    }
 }

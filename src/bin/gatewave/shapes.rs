@@ -46,13 +46,13 @@ pub(crate) struct StackArgs {
     #[arg(long, value_enum, requires_all = ["input_size", "hidden_size"])]
     cell: Option<CellName>,
     /// Features of the input
-    #[arg(long, value_name = "I", requires = "cell")]
+    #[arg(long, value_name = "I", requires = "cell", allow_negative_numbers = true)]
     input_size: Option<usize>,
     /// Units of each layer
-    #[arg(long, value_name = "H", requires = "cell")]
+    #[arg(long, value_name = "H", requires = "cell", allow_negative_numbers = true)]
     hidden_size: Option<usize>,
     /// Layers of the stack
-    #[arg(long, value_name = "L", default_value_t = 1, requires = "cell")]
+    #[arg(long, value_name = "L", default_value_t = 1, requires = "cell", allow_negative_numbers = true)]
     layers: usize,
     /// Both directions
     #[arg(long, requires = "cell")]

@@ -3,30 +3,17 @@
 //! Stands outside the road: turns files into named arrays and back, and knows neither what the names mean
 //! nor which model they go to.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use gatewave::weights::Replacement;
-use gatewave::{Error, ErrorKind, Result};
+use gatewave::{Error, ErrorKind, NamedTensors, Result, Values};
 use half::{bf16, f16};
 use ndarray::ArrayD;
 use ndarray_npy::{NpzReader, NpzWriter, ReadDataError, ReadNpyError, ReadNpyExt, ReadableElement, WriteNpyExt};
 use safetensors::tensor::{Dtype, TensorView};
-
-/// An array of a file.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Tensor {
-    /// Any floating type, as f32.
-    Real(ArrayD<f32>),
-    /// Any integer type or booleans.
-    Whole(ArrayD<i64>),
-}
-
-/// The arrays of a file by name. The array of an `.npy` file is named `x`.
-pub(crate) type Tensors = BTreeMap<String, Tensor>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
@@ -50,12 +37,13 @@ fn io_error(path: &Path, what: impl fmt::Display) -> Error {
     Error::new(ErrorKind::Io, format!("{}: {what}", path.display()))
 }
 
-/// The arrays of the file at `path`.
+/// The arrays of the file at `path` by name: any floating type as f32, any integer type and booleans as i64. The array of
+/// an `.npy` file, which has no name, is `unnamed`.
 ///
 /// # Errors
 ///
 /// Kind `Io`, where the file cannot be read, is not what its name says, or holds a type that is not read.
-pub(crate) fn read(path: &Path) -> Result<Tensors> {
+pub(crate) fn read(path: &Path, unnamed: &str) -> Result<NamedTensors> {
     let format = Format::of(path)?;
     let bytes = fs::read(path).map_err(|e| io_error(path, &e))?;
     match format {
@@ -63,21 +51,21 @@ pub(crate) fn read(path: &Path) -> Result<Tensors> {
         Format::Npz => read_npz(path, &bytes),
         Format::Npy => {
             let array = ArrayD::<Scalar>::read_npy(&*bytes).map_err(|e| unread_npy(path, &e))?;
-            Ok(Tensors::from([("x".to_owned(), Tensor::of(&array))]))
+            Ok(NamedTensors::from([(unnamed.to_owned(), values(&array))]))
         }
     }
 }
 
-fn read_safetensors(path: &Path, bytes: &[u8]) -> Result<Tensors> {
+fn read_safetensors(path: &Path, bytes: &[u8]) -> Result<NamedTensors> {
     let file = safetensors::SafeTensors::deserialize(bytes)
         .map_err(|e| io_error(path, format_args!("{e}; is this a whole .safetensors file?")))?;
-    let mut tensors = Tensors::new();
+    let mut tensors = NamedTensors::new();
     for (name, view) in file.iter() {
         let scalars = scalars(view.dtype(), view.data())
             .ok_or_else(|| io_error(path, format_args!("tensor {name}: type {:?} is not read", view.dtype())))?;
         let array = ArrayD::from_shape_vec(view.shape(), scalars)
             .map_err(|e| io_error(path, format_args!("tensor {name}: {e}")))?;
-        tensors.insert(name.to_owned(), Tensor::of(&array));
+        tensors.insert(name.to_owned(), values(&array));
     }
     Ok(tensors)
 }
@@ -92,18 +80,16 @@ fn unread_npy(path: &Path, error: &ReadNpyError) -> Error {
     }
 }
 
-fn read_npz(path: &Path, bytes: &[u8]) -> Result<Tensors> {
+fn read_npz(path: &Path, bytes: &[u8]) -> Result<NamedTensors> {
     let unread = |e| match e {
-        ndarray_npy::ReadNpzError::Zip(e) => {
-            io_error(path, format_args!("{e}; arrays compressed by numpy.savez_compressed are not read"))
-        }
+        ndarray_npy::ReadNpzError::Zip(e) => io_error(path, e),
         ndarray_npy::ReadNpzError::Npy(e) => unread_npy(path, &e),
     };
     let mut file = NpzReader::new(io::Cursor::new(bytes)).map_err(unread)?;
-    let mut tensors = Tensors::new();
+    let mut tensors = NamedTensors::new();
     for name in file.names().map_err(unread)? {
         let array: ArrayD<Scalar> = file.by_name(&name).map_err(|e| unread(e).at(format_args!("array {name}")))?;
-        tensors.insert(name, Tensor::of(&array));
+        tensors.insert(name, values(&array));
     }
     Ok(tensors)
 }
@@ -115,26 +101,17 @@ enum Scalar {
     Whole(i64),
 }
 
-impl Tensor {
-    fn of(array: &ArrayD<Scalar>) -> Self {
-        // A file in Fortran's order comes with its axes reversed in memory.
-        let array = array.as_standard_layout();
-        if array.iter().all(|scalar| matches!(scalar, Scalar::Whole(_))) && !array.is_empty() {
-            Self::Whole(array.mapv(|scalar| match scalar {
-                Scalar::Whole(value) => value,
-                Scalar::Real(_) => 0,
-            }))
-        } else {
-            Self::Real(array.mapv(Scalar::real))
-        }
-    }
-
-    /// The numbers as f32.
-    pub(crate) fn real(self) -> ArrayD<f32> {
-        match self {
-            Self::Real(array) => array,
-            Self::Whole(array) => array.mapv(|value| Scalar::Whole(value).real()),
-        }
+/// The array, whole where all of it is.
+fn values(array: &ArrayD<Scalar>) -> Values {
+    // A file in Fortran's order comes with its axes reversed in memory.
+    let array = array.as_standard_layout();
+    if array.iter().all(|scalar| matches!(scalar, Scalar::Whole(_))) && !array.is_empty() {
+        Values::Whole(array.mapv(|scalar| match scalar {
+            Scalar::Whole(value) => value,
+            Scalar::Real(_) => 0,
+        }))
+    } else {
+        Values::Real(array.mapv(Scalar::real))
     }
 }
 
@@ -295,9 +272,9 @@ mod tests {
         for (file, name) in [("a.safetensors", "output"), ("a.npz", "output"), ("a.npy", "x")] {
             let path = scratch(file);
             Destination::open(&path).unwrap().write(&[("output".to_owned(), array.clone())]).unwrap();
-            let read = read(&path).unwrap();
+            let read = read(&path, "x").unwrap();
             fs::remove_file(&path).unwrap();
-            assert_eq!(read, Tensors::from([(name.to_owned(), Tensor::Real(array.clone()))]), "{file}");
+            assert_eq!(read, NamedTensors::from([(name.to_owned(), Values::Real(array.clone()))]), "{file}");
         }
     }
 
@@ -312,13 +289,13 @@ mod tests {
             let length = u16::try_from(header.len()).unwrap().to_le_bytes();
             [b"\x93NUMPY\x01\x00".as_slice(), &length, header.as_bytes(), data].concat()
         };
-        let read = |bytes: &[u8]| ArrayD::<Scalar>::read_npy(bytes).map(|array| Tensor::of(&array));
-        let whole = |rows: [[i64; 2]; 2]| Tensor::Whole(ndarray::arr2(&rows).into_dyn());
+        let read = |bytes: &[u8]| ArrayD::<Scalar>::read_npy(bytes).map(|array| values(&array));
+        let whole = |rows: [[i64; 2]; 2]| Values::Whole(ndarray::arr2(&rows).into_dyn());
         assert_eq!(read(&npy("|u1", "False", &[1, 2, 3, 4])).unwrap(), whole([[1, 2], [3, 4]]));
         assert_eq!(read(&npy("|u1", "True", &[1, 2, 3, 4])).unwrap(), whole([[1, 3], [2, 4]]));
         assert_eq!(read(&npy(">i2", "False", &[0, 1, 0, 2, 255, 255, 1, 0])).unwrap(), whole([[1, 2], [-1, 256]]));
         let halves = npy("<f2", "False", &[0, 0x3c, 0, 0x40, 0, 0xbc, 0, 0]);
-        assert_eq!(read(&halves).unwrap(), Tensor::Real(array![[1.0, 2.0], [-1.0, 0.0]].into_dyn()));
+        assert_eq!(read(&halves).unwrap(), Values::Real(array![[1.0, 2.0], [-1.0, 0.0]].into_dyn()));
         assert!(read(&npy("<c8", "False", &[0; 32])).is_err(), "complex numbers are refused");
         assert!(read(&npy("<f4", "False", &[0; 15])).is_err(), "a short file is refused");
         assert!(read(&npy("<f4", "False", &[0; 17])).is_err(), "a long file is refused");

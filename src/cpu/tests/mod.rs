@@ -2,6 +2,7 @@
 //! windows that start inside a slot, dispatches that compute a part of the panels, and both storages.
 
 mod executor;
+mod math;
 mod project;
 mod rows;
 mod step;
@@ -11,6 +12,7 @@ use crate::cell::{Activation, Cell, Reset, Variant};
 use crate::kernel::{LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, Mask, StateKind, Storage};
 use crate::pack::PackedBuffer;
 use crate::plan::{Feed, Fetch, Read, Shape, Slot, SlotKind, Window};
+use math::activation;
 
 /// What a binding holds.
 #[derive(Clone)]
@@ -135,7 +137,7 @@ impl Case {
             let want = padded_by_margins(&want, f64::NAN);
             for (i, (&got, want)) in got.iter().zip(want).enumerate() {
                 let close = (f64::from(got) - want).abs() <= 2e-6 + 2e-6 * want.abs();
-                let what = format!("{} {:?}", self.program.kernel.name(), self.program.cell);
+                let what = format!("{} {:?} {:?}", self.program.kernel.name(), self.program.cell, self.program.variant);
                 let same = close || got.is_nan() && want.is_nan() || f64::from(got) == want;
                 assert!(same, "{what}: {name}[{}]: got {got}, expected {want}", i as isize - MARGIN as isize);
             }
@@ -147,19 +149,16 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-fn activation(f: Activation, x: f64) -> f64 {
-    match f {
-        Activation::Sigmoid => sigmoid(x),
-        Activation::Tanh => x.tanh(),
-        Activation::Relu => x.max(0.0),
-        _ => x,
-    }
+/// A weight of a panel: row k, gate g, unit u.
+fn weight(case: &Case, gates: usize, [panel, k, g, u]: [usize; 4]) -> f64 {
+    let rows = (case.params.depth + case.program.rows_after_depth()) as usize;
+    case.float("weights", ((panel * rows + k) * gates + g) * LANES + u)
 }
 
 /// `Σ_k source(k) · weights[panel][k][g][u] + weights[panel][depth][g][u]`.
 fn product(case: &Case, gates: usize, at: [usize; 3], source: impl Fn(usize) -> f64) -> f64 {
     let [panel, g, u] = at;
     let depth = case.params.depth as usize;
-    let weight = |k| case.float("weights", ((panel * (depth + 1) + k) * gates + g) * LANES + u);
+    let weight = |k| weight(case, gates, [panel, k, g, u]);
     (0..depth).map(|k| source(k) * weight(k)).sum::<f64>() + weight(depth)
 }

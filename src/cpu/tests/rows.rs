@@ -1,6 +1,7 @@
 //! The kernels without a product.
 
 use super::*;
+use crate::kernel::Combine;
 
 #[test]
 fn gather_takes_rows_of_the_bound_table_and_ignores_tokens_outside_it() {
@@ -57,30 +58,64 @@ fn pick_takes_each_directions_own_row() {
 }
 
 #[test]
-fn blank_writes_zeros_where_there_is_no_step() {
-    for rows in [5, 4001] {
-        let live: Vec<u32> = (0..rows + 2).map(|i| u32::from(i % 3 != 0)).collect();
-        let mut source = noise(1, (rows + 3) * 32);
-        (0..rows).filter(|m| live[1 + m] == 0).for_each(|m| source[(2 + m) * 32] = f32::NAN);
+fn blank_writes_zeros_where_a_direction_has_no_step() {
+    for (rows, directions) in [(5, 1), (5, 2), (4001, 2)] {
+        let n = |n: usize| u32::try_from(n).unwrap();
+        let width = directions * 16;
+        // Each direction reads its own rows of the mask: z = 1 those from 1 + rows on.
+        let live: Vec<u32> = (0..2 * rows + 2).map(|i| u32::from(i % 3 != 0)).collect();
+        let mut source = noise(1, (rows + 3) * width);
+        let first = [1, 1 + rows];
+        let dead = |m: usize, z: usize| live[first[z] + m] == 0;
+        for (m, z) in (0..rows).flat_map(|m| (0..directions).map(move |z| (m, z))).filter(|&(m, z)| dead(m, z)) {
+            source[(2 + m) * width + z * 16] = f32::NAN;
+        }
         let params = Params {
-            rows: u32::try_from(rows).unwrap(),
-            directions: 2,
+            rows: n(rows),
+            directions: n(directions),
             units: 16,
             source_0: 2,
             target_0: 1,
-            live_0: 1,
+            live_0: n(first[0]),
+            live_1: n(first[1]),
             ..Params::default()
         };
         let bound = vec![
             ("source", Data::Floats(source)),
             ("live", Data::Indices(live.clone())),
-            ("result", Data::Floats(noise(2, (rows + 2) * 32))),
+            ("result", Data::Floats(noise(2, (rows + 2) * width))),
         ];
         let program = Program { mask: Mask::Live, ..Program::plain(Kernel::Blank) };
-        let case = Case { program, params, sides: 1, bound };
-        let value = |m: usize, c: usize| if live[1 + m] == 0 { 0.0 } else { case.float("source", (2 + m) * 32 + c) };
-        let all = (0..rows * 32).map(|i| ("result", 32 + i, value(i / 32, i % 32)));
+        let case = Case { program, params, sides: directions, bound };
+        let value = |m: usize, c: usize| if dead(m, c / 16) { 0.0 } else { case.float("source", (2 + m) * width + c) };
+        let all = (0..rows * width).map(|i| ("result", width + i, value(i / width, i % width)));
         case.check(&all.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn merge_combines_two_directions() {
+    for combine in [Combine::Sum, Combine::Average, Combine::Product] {
+        for rows in [5, if combine == Combine::Sum { 4001 } else { 1 }] {
+            let (n, units) = (u32::try_from(rows).unwrap(), 32);
+            let params = Params { rows: n, directions: 2, units: 32, source_0: 2, target_0: 1, ..Params::default() };
+            let bound = vec![
+                ("source", Data::Floats(noise(1, (rows + 3) * 2 * units))),
+                ("result", Data::Floats(noise(2, (rows + 2) * units))),
+            ];
+            let program = Program { combine, ..Program::plain(Kernel::Merge) };
+            let case = Case { program, params, sides: 1, bound };
+            let value = |m: usize, c: usize| {
+                let [a, b] = [0, units].map(|half| case.float("source", (2 + m) * 2 * units + half + c));
+                match combine {
+                    Combine::Sum => a + b,
+                    Combine::Average => (a + b) / 2.0,
+                    Combine::Product => a * b,
+                }
+            };
+            let all = (0..rows * units).map(|i| ("result", units + i, value(i / units, i % units)));
+            case.check(&all.collect::<Vec<_>>());
+        }
     }
 }
 
@@ -96,7 +131,7 @@ fn rowwise(kernel: Kernel, f: Activation, source: Vec<f32>) -> Case {
 
 #[test]
 fn activate_is_elementwise() {
-    for f in [Activation::Linear, Activation::Sigmoid, Activation::Tanh, Activation::Relu] {
+    for f in Activation::ALL.into_iter().filter(|f| f.is_elementwise()) {
         let case = rowwise(Kernel::Activate, f, noise(1, 9 * 32).into_iter().map(|x| x * 12.0).collect());
         let all = (0..7 * 32).map(|i| ("result", 32 + i, activation(f, case.float("source", 64 + i))));
         case.check(&all.collect::<Vec<_>>());

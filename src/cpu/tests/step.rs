@@ -1,6 +1,7 @@
 //! The recurrent kernels: every cell, mask and storage, on sizes that straddle blocks and panels.
 
 use super::*;
+use crate::cell::{Constant, Coupling, Functions, Peepholes};
 
 /// The sizes of a step's case.
 #[derive(Clone, Copy)]
@@ -17,17 +18,15 @@ pub(super) struct Sizes {
 
 /// A case of a recurrent kernel: rows 0 and 1 are read and 2 and 3 written (swapped for z = 1), gates are chunk rows
 /// 1 and 2, the weights begin two panels into their window.
-pub(super) fn step_case(kernel: Kernel, cell: Cell, states: StateKind, mask: Mask, storage: Storage, s: Sizes) -> Case {
-    let mask = if kernel == Kernel::StepReset { Mask::All } else { mask };
-    let product_gates = match kernel {
-        Kernel::StepReset => 2,
-        Kernel::Step => cell.gates(),
-        _ => 1,
-    };
+pub(super) fn step_case(program: Program, s: Sizes) -> Case {
+    let Program { kernel, mask, .. } = program;
+    let cell = program.cell.expect("a step has a cell");
+    let product_gates = program.product_gates() as usize;
     let panels = s.units / LANES - s.skip[0] - s.skip[1];
     let hidden = if kernel == Kernel::Step { s.depth } else { s.units };
     let memory = if kernel == Kernel::StepProject { s.depth } else { s.units };
-    let weights = (2 + (s.sides - 1) * (panels + 1) + panels) * (s.depth + 1) * product_gates * LANES;
+    let panel_rows = s.depth + program.rows_after_depth() as usize;
+    let weights = (2 + (s.sides - 1) * (panels + 1) + panels) * panel_rows * product_gates * LANES;
     let small = |x: f32| x / (s.depth as f32).sqrt();
     let mut gates = noise(2, 4 * s.batch * s.units * cell.gates());
     let live: Vec<u32> = (0..4 * s.batch).map(|i| u32::from(i % 3 != 1)).collect();
@@ -38,8 +37,6 @@ pub(super) fn step_case(kernel: Kernel, cell: Cell, states: StateKind, mask: Mas
             }
         }
     }
-    let program =
-        Program { cell: Some(cell), variant: Variant::plain(cell), states, storage, mask, ..Program::plain(kernel) };
     let data = |name| match name {
         "weights" => Data::Weights(noise(1, weights).into_iter().map(small).collect()),
         "gates" => Data::Floats(gates.clone()),
@@ -75,6 +72,47 @@ pub(super) fn step_case(kernel: Kernel, cell: Cell, states: StateKind, mask: Mas
     Case { program, params, sides: s.sides, bound }
 }
 
+/// `f`, `g` and `h` of a cell; what goes into the first two is bounded.
+fn functions(variant: Variant) -> [impl Fn(f64) -> f64; 3] {
+    let most = variant.clip.map_or(f64::INFINITY, |clip| f64::from(clip.get()));
+    let [f, g, h] = variant.functions.each();
+    [(f, most), (g, most), (h, f64::INFINITY)].map(|(f, most)| move |x: f64| activation(f, x.clamp(-most, most)))
+}
+
+/// What a cell makes one unit's new state of.
+struct Unit {
+    /// By gate, as the two that follow.
+    x: Vec<f64>,
+    r: Vec<f64>,
+    peephole: Vec<f64>,
+    h: f64,
+    c: f64,
+}
+
+impl Unit {
+    /// The hidden state, and an LSTM's cell state.
+    fn step(&self, cell: Cell, variant: Variant) -> (f64, Option<f64>) {
+        let [f, g, h] = functions(variant);
+        let gate = |i: usize, c: f64| f(self.x[i] + self.r[i] + self.peephole[i] * c);
+        match cell {
+            Cell::Rnn => (gate(0, 0.0), None),
+            Cell::Gru(_) => {
+                let new = g(self.x[2] + gate(0, 0.0) * self.r[2]);
+                ((1.0 - gate(1, 0.0)) * new + gate(1, 0.0) * self.h, None)
+            }
+            Cell::Lstm => {
+                let input = gate(0, self.c);
+                let forget = match variant.coupling {
+                    Coupling::Apart => gate(1, self.c),
+                    Coupling::InputForget => 1.0 - input,
+                };
+                let c = forget * self.c + input * g(self.x[2] + self.r[2]);
+                (gate(3, c) * h(c), Some(c))
+            }
+        }
+    }
+}
+
 /// What the catalog says of a recurrent kernel.
 fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
     let p = &case.params;
@@ -100,14 +138,15 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                 };
                 let h = || case.float("hidden", own(source));
                 let dead = case.program.mask == Mask::Live && case.index("live", live * batch + b) == 0;
+                let [f, g, _] = functions(case.program.variant);
                 match kernel {
                     Kernel::StepReset => {
-                        let gate = |g| sigmoid(x(g) + from("hidden", source, 2, g));
+                        let gate = |i| f(x(i) + from("hidden", source, 2, i));
                         expected.push(("memory", own(MEMORY_RESET), gate(0) * h()));
                         expected.push(("memory", own(MEMORY_UPDATE), gate(1)));
                     }
                     Kernel::StepNew => {
-                        let new = (x(2) + from("memory", MEMORY_RESET, 1, 0)).tanh();
+                        let new = g(x(2) + from("memory", MEMORY_RESET, 1, 0));
                         let z = case.float("memory", own(MEMORY_UPDATE));
                         let value = if dead { h() } else { (1.0 - z) * new + z * h() };
                         expected.push(("hidden", own(target), value));
@@ -117,20 +156,19 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                         expected.push(("hidden", own(target), value));
                     }
                     _ => {
-                        let r = |g| from("hidden", source, cell.gates(), g);
-                        let gate = |g| sigmoid(x(g) + r(g));
-                        let (new, memory) = match cell {
-                            Cell::Rnn => ((x(0) + r(0)).tanh(), None),
-                            Cell::Gru(_) => {
-                                let new = (x(2) + gate(0) * r(2)).tanh();
-                                ((1.0 - gate(1)) * new + gate(1) * h(), None)
-                            }
-                            Cell::Lstm => {
-                                let old = case.float("memory", own(p.memory_in as usize));
-                                let c = gate(1) * old + gate(0) * (x(2) + r(2)).tanh();
-                                (gate(3) * c.tanh(), Some(if dead { old } else { c }))
-                            }
+                        let each = |value: &dyn Fn(usize) -> f64| (0..cell.gates()).map(value).collect();
+                        let unit = Unit {
+                            x: each(&x),
+                            r: each(&|i| from("hidden", source, cell.gates(), i)),
+                            peephole: match case.program.variant.peepholes {
+                                Peepholes::None => vec![0.0; 4],
+                                Peepholes::Diagonal => each(&|i| weight(case, 4, [panel, depth + 1, i, n % LANES])),
+                            },
+                            h: if case.program.states == StateKind::Projected { f64::NAN } else { h() },
+                            c: if cell == Cell::Lstm { case.float("memory", own(p.memory_in as usize)) } else { 0.0 },
                         };
+                        let (new, memory) = unit.step(cell, case.program.variant);
+                        let memory = memory.map(|c| if dead { unit.c } else { c });
                         if case.program.states == StateKind::Projected {
                             expected.push(("memory", own(MEMORY_UNPROJECTED), if dead { 0.0 } else { new }));
                         } else {
@@ -145,26 +183,75 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
     expected
 }
 
+/// A recurrent kernel with a plain cell.
+pub(super) fn program(kernel: Kernel, cell: Cell, states: StateKind) -> Program {
+    Program { cell: Some(cell), variant: Variant::plain(cell), states, ..Program::plain(kernel) }
+}
+
 /// Every recurrent kernel with every cell it takes.
-fn recurrent() -> Vec<(Kernel, Cell, StateKind)> {
+fn recurrent() -> Vec<Program> {
     let before = Cell::Gru(Reset::Before);
     vec![
-        (Kernel::Step, Cell::Rnn, StateKind::Hidden),
-        (Kernel::Step, Cell::Gru(Reset::After), StateKind::Hidden),
-        (Kernel::Step, Cell::Lstm, StateKind::Memory),
-        (Kernel::Step, Cell::Lstm, StateKind::Projected),
-        (Kernel::StepProject, Cell::Lstm, StateKind::Hidden),
-        (Kernel::StepReset, before, StateKind::Hidden),
-        (Kernel::StepNew, before, StateKind::Hidden),
+        program(Kernel::Step, Cell::Rnn, StateKind::Hidden),
+        program(Kernel::Step, Cell::Gru(Reset::After), StateKind::Hidden),
+        program(Kernel::Step, Cell::Lstm, StateKind::Memory),
+        program(Kernel::Step, Cell::Lstm, StateKind::Projected),
+        program(Kernel::StepProject, Cell::Lstm, StateKind::Hidden),
+        program(Kernel::StepReset, before, StateKind::Hidden),
+        program(Kernel::StepNew, before, StateKind::Hidden),
     ]
+}
+
+/// Cells with each of their functions replaced, with a clip, with all an LSTM's options one by one and together.
+fn departures(plain: Program) -> Vec<Program> {
+    let plain_functions = plain.variant.functions;
+    let hard = Activation::HardSigmoid { alpha: Constant::new(0.3), beta: Constant::new(0.4) };
+    let tall = Activation::ScaledTanh { alpha: Constant::new(1.5), beta: Constant::new(0.5) };
+    let clip = Some(Constant::new(0.3));
+    let (coupling, peepholes) = (Coupling::InputForget, Peepholes::Diagonal);
+    let of_all = Variant { clip, ..plain.variant };
+    let with = |functions| Variant { functions, ..plain.variant };
+    let mut variants = vec![of_all];
+    match plain.cell {
+        Some(Cell::Rnn) => {
+            let relu = with(Functions { f: Activation::Relu, ..plain_functions });
+            variants.extend([
+                relu,
+                Variant { clip, ..relu },
+                with(Functions { f: Activation::Softsign, ..plain_functions }),
+            ]);
+        }
+        Some(Cell::Gru(_)) => match plain.kernel {
+            Kernel::StepReset => variants.push(with(Functions { f: hard, ..plain_functions })),
+            Kernel::StepNew => variants.push(with(Functions { g: tall, ..plain_functions })),
+            _ => variants.extend([
+                with(Functions { f: hard, ..plain_functions }),
+                with(Functions { g: tall, ..plain_functions }),
+            ]),
+        },
+        _ => variants.extend([
+            with(Functions { f: hard, ..plain_functions }),
+            with(Functions { g: Activation::Relu, ..plain_functions }),
+            with(Functions { h: tall, ..plain_functions }),
+            Variant { coupling, ..plain.variant },
+            Variant { peepholes, ..plain.variant },
+            Variant { coupling, peepholes, clip, functions: Functions { f: hard, g: Activation::Softsign, h: tall } },
+        ]),
+    }
+    variants.into_iter().map(|variant| Program { variant, ..plain }).collect()
+}
+
+/// The values of a case, as the catalog says them.
+fn values(case: &Case) -> Vec<f64> {
+    step_expected(case).into_iter().map(|(_, _, value)| value).collect()
 }
 
 #[test]
 fn steps_do_what_the_catalog_says() {
     let one = Sizes { batch: 1, units: 16, skip: [0, 0], depth: 16, directions: 1, direction: 0, sides: 1 };
     let mut cases = 0;
-    for (kernel, cell, states) in recurrent() {
-        for mask in [Mask::All, Mask::Live] {
+    for plain in recurrent() {
+        for mask in [Mask::All, Mask::Live].into_iter().take(if plain.kernel == Kernel::StepReset { 1 } else { 2 }) {
             for storage in [Storage::F32, Storage::F16] {
                 for sizes in [
                     one,
@@ -175,9 +262,9 @@ fn steps_do_what_the_catalog_says() {
                     Sizes { units: 272, depth: 272, directions: 2, sides: 2, ..one },
                     Sizes { batch: 13, units: 48, depth: 32, directions: 2, sides: 2, ..one },
                 ] {
-                    let projects = states == StateKind::Projected || kernel == Kernel::StepProject;
+                    let projects = plain.states == StateKind::Projected || plain.kernel == Kernel::StepProject;
                     if sizes.units == sizes.depth || projects {
-                        let case = step_case(kernel, cell, states, mask, storage, sizes);
+                        let case = step_case(Program { mask, storage, ..plain }, sizes);
                         case.check(&step_expected(&case));
                         cases += 1;
                     }
@@ -185,14 +272,42 @@ fn steps_do_what_the_catalog_says() {
             }
         }
     }
-    assert_eq!(cases, 8 * 4 * 6 + 2 * 4, "kernels × masks × storages × sizes, and projections");
+    assert_eq!(cases, (6 * 4 + 2) * 6 + 2 * 4, "kernels × masks × storages × sizes, and projections");
+}
+
+#[test]
+fn cells_that_depart_from_their_plain_equations_do_what_the_catalog_says() {
+    let one = Sizes { batch: 1, units: 16, skip: [0, 0], depth: 16, directions: 1, direction: 0, sides: 1 };
+    let mut cases = 0;
+    for plain in recurrent().into_iter().filter(|plain| plain.kernel != Kernel::StepProject) {
+        let masks: &[_] = if plain.kernel == Kernel::StepReset { &[Mask::All] } else { &[Mask::All, Mask::Live] };
+        for (program, mask) in departures(plain).into_iter().flat_map(|p| masks.iter().map(move |mask| (p, *mask))) {
+            for (storage, sizes) in [
+                (Storage::F32, Sizes { batch: 7, units: 48, depth: 48, directions: 2, sides: 2, ..one }),
+                (Storage::F16, Sizes { batch: 5, units: 64, depth: 64, skip: [1, 1], ..one }),
+            ] {
+                let case = step_case(Program { mask, storage, ..program }, sizes);
+                let control = step_case(Program { mask, storage, ..plain }, sizes);
+                let far = values(&case).iter().zip(values(&control)).any(|(a, b)| (a - b).abs() > 1e-2);
+                assert!(far, "{:?} is told from the plain cell by nothing", program.variant);
+                case.check(&step_expected(&case));
+                cases += 1;
+            }
+        }
+    }
+    // RNN 4, GRU 3 and 2 and 2 (its first half without masks), LSTM 7 before a projection or without one.
+    assert_eq!(cases, 2 * (2 * (4 + 3 + 2 + 7 + 7) + 2), "departures × masks × sizes");
 }
 
 #[test]
 fn a_step_shared_by_threads_is_the_same_step() {
     let sizes = Sizes { batch: 37, units: 192, skip: [0, 0], depth: 192, directions: 2, direction: 0, sides: 2 };
-    for (kernel, cell, states) in recurrent() {
-        let case = step_case(kernel, cell, states, Mask::Live, Storage::F32, sizes);
-        case.check(&step_expected(&case));
+    for plain in recurrent() {
+        let mask = if plain.kernel == Kernel::StepReset { Mask::All } else { Mask::Live };
+        let last = departures(plain).pop().filter(|_| plain.states == StateKind::Memory);
+        for program in std::iter::once(plain).chain(last) {
+            let case = step_case(Program { mask, ..program }, sizes);
+            case.check(&step_expected(&case));
+        }
     }
 }

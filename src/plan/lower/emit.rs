@@ -1,21 +1,21 @@
-//! Dispatches: what each operation does with a chunk of time.
+//! Dispatches: what each operation does with a chunk of time; a recurrent layer's are in `walk`.
 
-use super::ops::{Axis, Input, OpKind, Recurrence, Sequence, Span};
+use super::ops::{Axis, OpKind, Sequence, Shows, Span};
 use super::slots::{Panels, Stage};
 use super::{Chunk, Lowering};
-use crate::cell::{Activation, Cell, Reset, Variant};
-use crate::kernel::{Kernel, LANES, Mask, Params, Program, StateKind, WORKGROUP};
+use crate::cell::{Activation, Cell};
+use crate::kernel::{Kernel, LANES, Params, Program, WORKGROUP};
 use crate::layout::{Form, depth};
 use crate::plan::tune::Product;
 use crate::plan::{Fetch, SlotId, Window};
 
 /// The value of each direction of a dispatch, as a pair of `Params`: 0 for a direction that is not in it.
-fn pair(first: usize, directions: usize, of: impl Fn(usize) -> usize) -> (u32, u32) {
+pub(super) fn pair(first: usize, directions: usize, of: impl Fn(usize) -> usize) -> (u32, u32) {
     (word(of(first)), if directions == 2 { word(of(first + 1)) } else { 0 })
 }
 
 /// A size as `Params` hold it. One past 32 bits saturates: no slot is that large, so `check` refuses the plan.
-fn word(size: usize) -> u32 {
+pub(super) fn word(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 
@@ -35,10 +35,16 @@ impl Lowering<'_> {
             (OpKind::Linear { buffer, activation }, Some(source)) => {
                 self.linear(*buffer, *activation, source, result, chunk);
             }
-            (OpKind::Blank, Some(source)) => self.rowwise(Program::plain(Kernel::Blank), source, result, chunk),
+            (OpKind::Blank(shows), Some(source)) => {
+                self.rowwise(Program::plain(Kernel::Blank), source, result, chunk, Some(*shows));
+            }
+            (OpKind::Merge(combine), Some(source)) => {
+                let program = Program { combine: *combine, ..Program::plain(Kernel::Merge) };
+                self.rowwise(program, source, result, chunk, None);
+            }
             (OpKind::Rowwise { kernel, activation }, Some(source)) => {
                 let program = Program { activation: *activation, ..Program::plain(*kernel) };
-                self.rowwise(program, source, result, chunk);
+                self.rowwise(program, source, result, chunk, None);
             }
             (OpKind::LastStep | OpKind::FinalHidden, _) | (_, None) => {}
         }
@@ -105,7 +111,15 @@ impl Lowering<'_> {
     }
 
     /// Rows of a table, by the tokens from `source` on.
-    fn gather(&mut self, buffer: usize, source: usize, result: Window, target: usize, direction: usize, rows: usize) {
+    pub(super) fn gather(
+        &mut self,
+        buffer: usize,
+        source: usize,
+        result: Window,
+        target: usize,
+        direction: usize,
+        rows: usize,
+    ) {
         let Some(tokens) = self.tokens else { return };
         let Form::Table { width, .. } = self.layout.buffers[buffer].form else { return };
         let tokens = self.whole(tokens);
@@ -163,16 +177,23 @@ impl Lowering<'_> {
         self.project(&product, 0, 1);
     }
 
-    /// `Blank`, `Softmax`, `Activate`: a row in, a row out.
-    fn rowwise(&mut self, program: Program, source: Sequence, result: Sequence, chunk: Chunk) {
+    /// `Blank`, `Merge`, `Softmax`, `Activate`: a row in, a row out. `shows` is what a `Blank` goes by.
+    fn rowwise(&mut self, program: Program, source: Sequence, result: Sequence, chunk: Chunk, shows: Option<Shows>) {
         let batch = self.shape.batch;
         let features = result.features;
         let (read, written) = (self.row_of(source, chunk, 0), self.row_of(result, chunk, 0));
         let (source, source_base) = self.rows(source, read, chunk.len);
         let (result, result_base) = self.rows(result, written, chunk.len);
-        let live = (program.kernel == Kernel::Blank).then_some(self.live).flatten();
+        let units = depth(features) / features.parts;
+        let (x, z) = match program.kernel {
+            Kernel::Softmax => (1, 1),
+            Kernel::Blank => (lanes(units), features.parts),
+            _ => (lanes(depth(features)), 1),
+        };
+        let live = shows.and_then(|shows| self.masks.get(&shows.feed).map(|&slot| self.whole(slot)));
         for (first, rows) in self.pieces(chunk.len * batch, 1) {
-            let units = depth(features) / features.parts;
+            let (live_0, live_1) = shows
+                .map_or((0, 0), |shows| pair(0, features.parts, |d| (shows.rows[d] + chunk.start) * batch + first));
             let params = Params {
                 rows: word(rows),
                 directions: word(features.parts),
@@ -180,19 +201,17 @@ impl Lowering<'_> {
                 features: word(features.size),
                 source_0: word((read - source_base) * batch + first),
                 target_0: word((written - result_base) * batch + first),
-                live_0: word(chunk.start * batch + first),
+                live_0,
+                live_1,
                 ..Params::default()
             };
-            let mut windows = vec![source];
-            windows.extend(live.map(|slot| self.whole(slot)));
-            windows.push(result);
-            let x = if program.kernel == Kernel::Softmax { 1 } else { lanes(depth(features)) };
-            self.dispatch(program, params, [x, rows, 1], windows);
+            let windows = [Some(source), live, Some(result)].into_iter().flatten().collect();
+            self.dispatch(program, params, [x, rows, z], windows);
         }
     }
 
     /// The hoisted product of `directions` directions from `first` on.
-    fn project(&mut self, product: &HoistedProduct, first: usize, directions: usize) {
+    pub(super) fn project(&mut self, product: &HoistedProduct, first: usize, directions: usize) {
         let Form::Matrix { panels: all, source, gates, .. } = self.layout.buffers[product.buffer].form else { return };
         for panels in self.panels(product.buffer, first, directions) {
             let size = Product { rows: product.rows, depth: depth(source), panels: all * directions, gates };
@@ -227,213 +246,24 @@ impl Lowering<'_> {
             }
         }
     }
-
-    fn recurrent(&mut self, stage: &Stage<'_>, r: &Recurrence, hidden: Sequence, chunk: Chunk) {
-        let bound: Vec<SlotId> = stage.source.map(|source| source.slot).into_iter().chain([hidden.slot]).collect();
-        // Both directions go in one dispatch where one binding reaches the rows of both.
-        let sides: &[(usize, usize)] = match r.directions {
-            1 => &[(0, 1)],
-            _ if self.fit_whole(&bound) => &[(0, 2)],
-            _ => &[(0, 1), (1, 1)],
-        };
-        for &(first, directions) in sides {
-            self.hoisted(stage, r, chunk, first, directions);
-        }
-        for step in 0..chunk.len {
-            for &(first, directions) in sides {
-                self.timestep(stage, r, hidden, chunk, step, first, directions);
-            }
-        }
-    }
-
-    /// The input product of a chunk, into the gates.
-    fn hoisted(&mut self, stage: &Stage<'_>, r: &Recurrence, chunk: Chunk, first: usize, directions: usize) {
-        let Some(gates) = self.gates else { return };
-        let (time, batch) = (self.shape.time, self.shape.batch);
-        let gates = self.whole(gates);
-        let targets = [0, chunk.len * batch];
-        // The reverse direction takes its chunk from the end.
-        let starts = [chunk.start, time - chunk.start - chunk.len];
-        match (r.input, stage.source) {
-            (Input::Table(buffer), _) => {
-                for d in first..first + directions {
-                    self.gather(buffer, starts[d] * batch, gates, targets[d], d, chunk.len * batch);
-                }
-            }
-            (Input::Matrix(buffer), Some(source)) => {
-                let row = |d: usize| match source.span {
-                    Span::Whole => source.first + starts[d],
-                    Span::Chunk => source.first,
-                };
-                let (window, base) = if directions == 2 {
-                    (self.whole(source.slot), 0)
-                } else {
-                    self.rows(source, row(first), chunk.len)
-                };
-                let product = HoistedProduct {
-                    buffer,
-                    cell: Some(r.cell),
-                    activation: Activation::Linear,
-                    rows: chunk.len * batch,
-                    source: window,
-                    sources: [0, 1].map(|d| row(d).saturating_sub(base) * batch),
-                    result: gates,
-                    targets,
-                };
-                self.project(&product, first, directions);
-            }
-            (Input::Matrix(_), None) => {}
-        }
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "a timestep is the meeting of all of them")]
-    fn timestep(
-        &mut self,
-        stage: &Stage<'_>,
-        r: &Recurrence,
-        hidden: Sequence,
-        chunk: Chunk,
-        step: usize,
-        first: usize,
-        directions: usize,
-    ) {
-        let Some(gates) = self.gates else { return };
-        let (time, batch) = (self.shape.time, self.shape.batch);
-        let (window, base) = self.hidden_window(hidden, chunk, first, directions);
-        let t = chunk.start + step;
-        let rows = |d: usize| match (d, hidden.span) {
-            (0, Span::Whole) => (t - base, t + 1 - base),
-            // The slot holds one chunk: its first step reads the last row of the chunk before.
-            (0, Span::Chunk) => (if step == 0 && chunk.index > 0 { self.chunk } else { step }, step + 1),
-            // Reverse: rows counted down from the initial state, past the end.
-            _ => (time + 1 - t - base, time - t - base),
-        };
-        let (source_0, source_1) = pair(first, directions, |d| rows(d).0);
-        let (target_0, target_1) = pair(first, directions, |d| rows(d).1);
-        let (gates_0, gates_1) = pair(first, directions, |d| if d == 0 { step } else { 2 * chunk.len - 1 - step });
-        let masked = self.shape.mask == Mask::Live;
-        let (live_0, live_1) = pair(first, directions, |d| match (masked, d) {
-            (false, _) => 0,
-            (true, 0) => t,
-            (true, _) => time - 1 - t,
-        });
-        let params = Params {
-            rows: word(batch),
-            batch: word(batch),
-            directions: word(r.directions),
-            source_0,
-            source_1,
-            target_0,
-            target_1,
-            gates_0,
-            gates_1,
-            live_0,
-            live_1,
-            memory_in: word(t % 2),
-            memory_out: word((t + 1) % 2),
-            ..Params::default()
-        };
-        let program = Program {
-            cell: Some(r.cell),
-            variant: r.variants[first],
-            storage: self.layout.storage,
-            mask: self.shape.mask,
-            ..Program::plain(Kernel::Step)
-        };
-        let gates = self.whole(gates);
-        let memory = stage.memory.map(|slot| self.whole(slot));
-        let live = self.live.map(|slot| self.whole(slot));
-        let mut half = |program: Program, buffer, windows: Vec<Option<Window>>| {
-            self.step_half(program, params, buffer, first, directions, windows.into_iter().flatten().collect());
-        };
-        match (r.cell, r.projection) {
-            (Cell::Gru(Reset::Before), _) => {
-                let reset = Program { kernel: Kernel::StepReset, mask: Mask::All, ..program };
-                half(reset, r.hidden[0], vec![Some(gates), Some(window), memory]);
-                let new = Program { kernel: Kernel::StepNew, ..program };
-                half(new, r.hidden[1], vec![Some(gates), live, memory, Some(window)]);
-            }
-            (_, Some(projection)) => {
-                let step = Program { states: StateKind::Projected, ..program };
-                half(step, r.hidden[0], vec![Some(gates), live, Some(window), memory]);
-                let project = Program { kernel: Kernel::StepProject, cell: None, variant: Variant::NONE, ..program };
-                half(project, projection, vec![memory, live, Some(window)]);
-            }
-            (Cell::Lstm, None) => {
-                let step = Program { states: StateKind::Memory, ..program };
-                half(step, r.hidden[0], vec![Some(gates), live, Some(window), memory]);
-            }
-            (Cell::Rnn | Cell::Gru(Reset::After), None) => {
-                half(program, r.hidden[0], vec![Some(gates), live, Some(window)]);
-            }
-        }
-    }
-
-    /// One dispatch of a timestep for each window of its weights; `windows` are those after the weights.
-    fn step_half(
-        &mut self,
-        program: Program,
-        params: Params,
-        buffer: usize,
-        first: usize,
-        directions: usize,
-        windows: Vec<Window>,
-    ) {
-        let Form::Matrix { panels: all, source, gates, .. } = self.layout.buffers[buffer].form else { return };
-        let size = Product { rows: self.shape.batch, depth: depth(source), panels: all * directions, gates };
-        let tile = self.tuning.step(size, self.limits);
-        let program = Program { tile, ..program };
-        for panels in self.panels(buffer, first, directions) {
-            // Values of a pair that this dispatch alone has in its first place.
-            let own = if panels.direction == first { params } else { params.second() };
-            let Params { direction, panel, panels: count, weight_panel, weight_panels, .. } = panels.params();
-            let params = Params {
-                depth: word(depth(source)),
-                units: word(all * LANES),
-                direction,
-                panel,
-                panels: count,
-                weight_panel,
-                weight_panels,
-                ..own
-            };
-            let grid = [
-                panels.panels.div_ceil(tile.panels as usize),
-                self.shape.batch.div_ceil(tile.rows as usize),
-                panels.directions,
-            ];
-            let mut bound = vec![panels.window];
-            bound.extend(&windows);
-            self.dispatch(program, params, grid, bound);
-        }
-    }
-
-    /// The rows of the hidden state that the steps of a chunk touch.
-    fn hidden_window(&self, hidden: Sequence, chunk: Chunk, first: usize, directions: usize) -> (Window, usize) {
-        if directions == 2 {
-            return (self.whole(hidden.slot), 0);
-        }
-        let lowest = if first == 0 { chunk.start } else { self.shape.time - chunk.start - chunk.len + 1 };
-        self.rows(hidden, lowest, chunk.len + 1)
-    }
 }
 
 /// A product of many rows with a packed matrix.
-struct HoistedProduct {
-    buffer: usize,
+pub(super) struct HoistedProduct {
+    pub(super) buffer: usize,
     /// The cell whose gates it gives; none for a linear layer.
-    cell: Option<Cell>,
-    activation: Activation,
-    rows: usize,
-    source: Window,
+    pub(super) cell: Option<Cell>,
+    pub(super) activation: Activation,
+    pub(super) rows: usize,
+    pub(super) source: Window,
     /// The first row read, and the first row written, by direction.
-    sources: [usize; 2],
-    result: Window,
-    targets: [usize; 2],
+    pub(super) sources: [usize; 2],
+    pub(super) result: Window,
+    pub(super) targets: [usize; 2],
 }
 
 impl Panels {
-    fn params(&self) -> Params {
+    pub(super) fn params(&self) -> Params {
         Params {
             direction: word(self.direction),
             panel: word(self.panel),

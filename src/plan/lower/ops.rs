@@ -1,11 +1,18 @@
-//! The flat list of operations of a model: stacks opened into layers, padding blanked where it would be seen.
+//! The flat list of operations of a model: stacks opened into layers, padding blanked where it would be seen, the
+//! outputs of two directions merged.
+//!
+//! A layer's padding shows to everything but two takers of its outputs. A selection of final states reads none of them.
+//! A cell reads them only where it has a step, and there the layer below had one too, so that the same output was
+//! computed; but a backwards layer's outputs stand in the order of its walk, while the mask stays where it is (as in
+//! Keras): the output that the next layer reads at a step of its own may be of a dead one.
 
+use super::walk::Walk;
 use crate::cell::{Activation, Cell, Reset, Variant};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::{Kernel, Mask, padded};
+use crate::kernel::{Combine, Kernel, Mask, padded};
 use crate::layout::{Layout, Role, depth, one_hot_before};
-use crate::model::{Features, Flow, LayerKind, Model, Recurrent, Select};
-use crate::plan::{Shape, SlotId};
+use crate::model::{Direction, Features, Flow, Layer, LayerKind, Merge, Model, Padding, Recurrent, Select};
+use crate::plan::{Feed, Shape, SlotId};
 
 /// Whether a sequence has a time axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +48,8 @@ pub(super) struct Sequence {
 pub(super) struct Op {
     /// The layer of the model, for names.
     pub(super) layer: usize,
+    /// The layer of the stack that it belongs to, where another one follows, for names.
+    pub(super) stacked: Option<usize>,
     pub(super) kind: OpKind,
     pub(super) axis: Axis,
     pub(super) features: Features,
@@ -54,8 +63,10 @@ pub(super) enum OpKind {
     OneHot,
     /// One layer of a stack.
     Recurrent(Box<Recurrence>),
-    /// Zeros where there is no step.
-    Blank,
+    /// Zeros but where the padding shows something.
+    Blank(Shows),
+    /// The outputs of two directions as one.
+    Merge(Combine),
     /// A product with packed buffer `buffer`, then an elementwise activation.
     Linear { buffer: usize, activation: Activation },
     /// `Activate` or `Softmax`.
@@ -66,6 +77,50 @@ pub(super) enum OpKind {
     FinalHidden,
 }
 
+/// What of a layer's outputs shows under a mask: that of which `feed` is not 0, from row `rows[direction]` of it on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shows {
+    pub(super) feed: Feed,
+    pub(super) rows: [usize; 2],
+}
+
+impl Shows {
+    /// Of all outputs of a layer of `r`.
+    fn all(r: &Recurrent, time: usize) -> Self {
+        let (feed, rows) = match (r.padding, r.direction) {
+            (Padding::Zero, Direction::Backwards) => (Feed::LiveBackwards, [0, 0]),
+            (Padding::Zero, _) => (Feed::Live, [0, 0]),
+            (Padding::Held, Direction::Backwards) => (Feed::SeenBackwards, [0, 0]),
+            (Padding::Held, Direction::Reverse) => (Feed::Seen, [time, time]),
+            (Padding::Held, Direction::Forward | Direction::Both) => (Feed::Seen, [0, time]),
+        };
+        Self { feed, rows }
+    }
+
+    /// Of the output that each direction of a layer of `r` computes last: at the last step, or down at the first.
+    fn last(r: &Recurrent, time: usize) -> Self {
+        let last = time - 1;
+        let (feed, rows) = match (r.padding, r.direction) {
+            (Padding::Zero, Direction::Forward | Direction::Both) => (Feed::Live, [last, 0]),
+            (Padding::Zero, _) => (Feed::Live, [0, 0]),
+            (Padding::Held, Direction::Forward | Direction::Both) => (Feed::Seen, [last, time]),
+            (Padding::Held, _) => (Feed::Seen, [time, time]),
+        };
+        Self { feed, rows }
+    }
+}
+
+/// What takes the outputs of a recurrent layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taker {
+    /// A recurrent layer.
+    Cell,
+    /// A selection of final states: nothing takes the outputs.
+    Final,
+    /// Anything that sees them all: another layer, a user.
+    All,
+}
+
 /// One layer of a stack, in all its directions.
 #[derive(Clone, Debug)]
 pub(super) struct Recurrence {
@@ -74,6 +129,8 @@ pub(super) struct Recurrence {
     pub(super) stacked: usize,
     pub(super) cell: Cell,
     pub(super) directions: usize,
+    /// How each direction goes through time.
+    pub(super) walks: [Walk; 2],
     /// How the cell of each direction departs from its plain equations.
     pub(super) variants: [Variant; 2],
     /// H.
@@ -119,7 +176,7 @@ impl Op {
     /// Whether the operation goes forward in time, so that it can run chunk by chunk with its neighbours.
     pub(super) fn streams(&self) -> bool {
         match &self.kind {
-            OpKind::Recurrent(r) => r.directions == 1,
+            OpKind::Recurrent(r) => r.walks == [Walk::Forward; 2],
             OpKind::LastStep | OpKind::FinalHidden => false,
             _ => true,
         }
@@ -148,14 +205,14 @@ impl Op {
 /// The operations of `model`, first to last.
 pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape) -> Result<Vec<Op>> {
     let mut ops = Vec::new();
-    let mut stack = 0;
+    let mut stacks: Vec<&Recurrent> = Vec::new();
     for (layer, (kind, flow)) in model.layers.iter().map(|layer| &layer.kind).zip(model.flows()?).enumerate() {
         let (axis, features) = match flow {
             Flow::Steps(features) => (Axis::Steps, features),
             Flow::Rows(features) => (Axis::Rows, features),
             Flow::Tokens(_) => continue,
         };
-        let mut add = |kind| ops.push(Op { layer, kind, axis, features });
+        let mut add = |kind| ops.push(Op { layer, stacked: None, kind, axis, features });
         let find = |role| buffer(layout, role);
         match kind {
             LayerKind::Embedding(_) => add(OpKind::Gather { buffer: find(Role::Table { layer })? }),
@@ -163,16 +220,16 @@ pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape) -> Result<Ve
             LayerKind::OneHot(_) => add(OpKind::OneHot),
             LayerKind::Recurrent(r) => {
                 for stacked in 0..r.num_layers {
-                    add(OpKind::Recurrent(Box::new(recurrence(model, layout, r, layer, stack, stacked)?)));
+                    ops.extend(recurrent_layer(model, layout, shape, (layer, r), (stacks.len(), stacked))?);
                 }
-                if shape.mask == Mask::Live && padding_shows(&model.layers[layer + 1..]) {
-                    add(OpKind::Blank);
-                }
-                stack += 1;
+                stacks.push(r);
             }
             LayerKind::Select(Select::AllSteps) | LayerKind::Masking(_) | LayerKind::Dropout(_) => {}
             LayerKind::Select(Select::LastStep) => add(OpKind::LastStep),
-            LayerKind::Select(Select::FinalHidden | Select::LastOutput) => add(OpKind::FinalHidden),
+            LayerKind::Select(Select::FinalHidden) => add(OpKind::FinalHidden),
+            LayerKind::Select(Select::LastOutput) => {
+                ops.extend(stacks.last().into_iter().flat_map(|r| last_output(r, shape, layer)));
+            }
             LayerKind::Linear(l) => {
                 let buffer = find(Role::Linear { layer })?;
                 match rowwise(l.activation) {
@@ -197,10 +254,64 @@ fn rowwise(activation: Activation) -> Option<OpKind> {
         .then_some(OpKind::Rowwise { kernel: Kernel::Softmax, activation })
 }
 
-/// Whether the held states of dead steps would be seen: by a user, or by anything but a cell or a final state.
-fn padding_shows(rest: &[crate::model::Layer]) -> bool {
-    let next = rest.iter().map(|layer| &layer.kind).find(|kind| **kind != LayerKind::Select(Select::AllSteps));
-    !matches!(next, Some(LayerKind::Recurrent(_) | LayerKind::Select(Select::FinalHidden)))
+/// Layer `stacked` of the model's recurrent layer `r`, and what makes its outputs what the next one takes.
+fn recurrent_layer(
+    model: &Model,
+    layout: &Layout,
+    shape: Shape,
+    (layer, r): (usize, &Recurrent),
+    (stack, stacked): (usize, usize),
+) -> Result<Vec<Op>> {
+    let is_last = stacked + 1 == r.num_layers;
+    let between = (!is_last).then_some(stacked);
+    let op = |kind, features| Op { layer, stacked: between, kind, axis: Axis::Steps, features };
+    let recurrence = recurrence(model, layout, r, layer, stack, stacked)?;
+    let mut ops = vec![op(OpKind::Recurrent(Box::new(recurrence)), r.hidden())];
+    let taker = if is_last { taker(&model.layers[layer + 1..]) } else { Taker::Cell };
+    let padding_shows = match taker {
+        Taker::Cell => r.direction == Direction::Backwards,
+        Taker::Final => false,
+        Taker::All => true,
+    };
+    if shape.mask == Mask::Live && padding_shows {
+        ops.push(op(OpKind::Blank(Shows::all(r, shape.time)), r.hidden()));
+    }
+    if let (Some(combine), Taker::Cell | Taker::All) = (combine(r), taker) {
+        ops.push(op(OpKind::Merge(combine), r.output()));
+    }
+    Ok(ops)
+}
+
+/// The output that each direction of the last layer of `r` computes last, as its padding has it, merged.
+fn last_output(r: &Recurrent, shape: Shape, layer: usize) -> Vec<Op> {
+    let op = |kind, features| Op { layer, stacked: None, kind, axis: Axis::Rows, features };
+    let mut ops = vec![op(OpKind::FinalHidden, r.hidden())];
+    if shape.mask == Mask::Live {
+        ops.push(op(OpKind::Blank(Shows::last(r, shape.time)), r.hidden()));
+    }
+    ops.extend(combine(r).map(|combine| op(OpKind::Merge(combine), r.output())));
+    ops
+}
+
+/// How the outputs of a layer of `r` are merged, if they are.
+fn combine(r: &Recurrent) -> Option<Combine> {
+    match r.merge {
+        _ if !r.is_merged() => None,
+        Merge::Concat => None,
+        Merge::Sum => Some(Combine::Sum),
+        Merge::Average => Some(Combine::Average),
+        Merge::Product => Some(Combine::Product),
+    }
+}
+
+/// What takes the outputs of a stack before the layers `rest`.
+fn taker(rest: &[Layer]) -> Taker {
+    let passes = |kind: &&LayerKind| matches!(kind, LayerKind::Select(Select::AllSteps) | LayerKind::Dropout(_));
+    match rest.iter().map(|layer| &layer.kind).find(|kind| !passes(kind)) {
+        Some(LayerKind::Recurrent(_)) => Taker::Cell,
+        Some(LayerKind::Select(Select::FinalHidden | Select::LastOutput)) => Taker::Final,
+        _ => Taker::All,
+    }
 }
 
 fn recurrence(
@@ -217,6 +328,7 @@ fn recurrence(
         stacked,
         cell: r.cell,
         directions: r.directions(),
+        walks: Walk::of(r.direction),
         variants: [0, 1].map(|direction| r.variant(direction)),
         hidden_size: r.hidden_size,
         input: if stacked == 0 && one_hot_before(model, layer) {

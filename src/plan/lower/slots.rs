@@ -1,6 +1,7 @@
 //! Slots: which buffers a plan has, and the windows of them that a dispatch binds.
 
 use super::ops::{Axis, Op, OpKind, Sequence, Span};
+use super::walk::Walk;
 use super::{CHUNK_ALIGN, Lowering};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{LANES, Mask};
@@ -94,9 +95,12 @@ impl Lowering<'_> {
             self.tokens = Some(slot);
         }
         if mask == Mask::Live {
-            let slot = self.slot("live", SlotKind::Index, &[time, batch]);
-            self.write(Feed::Live, slot, 0, time);
-            self.live = Some(slot);
+            self.live = Some(self.mask(Feed::Live));
+        }
+        for op in ops {
+            if let OpKind::Blank(shows) = op.kind {
+                self.mask(shows.feed);
+            }
         }
         let widest = ops.iter().filter_map(|op| match &op.kind {
             OpKind::Recurrent(r) => Some(r.directions * r.gates_width()),
@@ -106,6 +110,22 @@ impl Lowering<'_> {
             self.gates = Some(self.slot("gates", SlotKind::Scratch, &[self.chunk, batch, widest]));
         }
         Ok(())
+    }
+
+    /// The slot of a mask, made where there is none yet.
+    fn mask(&mut self, feed: Feed) -> SlotId {
+        if let Some(&slot) = self.masks.get(&feed) {
+            return slot;
+        }
+        let Shape { time, batch, .. } = self.shape;
+        let (dims, rows): (&[usize], usize) = match feed {
+            Feed::Seen => (&[2, time, batch], 2),
+            _ => (&[time, batch], time),
+        };
+        let slot = self.slot(feed.to_string().replace(' ', "."), SlotKind::Index, dims);
+        self.write(feed, slot, 0, rows);
+        self.masks.insert(feed, slot);
+        slot
     }
 
     /// The features that the host wrote, if it wrote features.
@@ -146,11 +166,16 @@ impl Lowering<'_> {
                 return Ok(stage);
             }
             OpKind::Gather { .. } | OpKind::OneHot => "vectors",
-            OpKind::Blank => "blanked",
+            OpKind::Blank(_) => "blanked",
+            OpKind::Merge(_) => "merged",
             OpKind::Linear { .. } => "product",
             OpKind::Rowwise { .. } => "activated",
         };
-        let slot = self.slot(format!("{}.{name}", op.layer), SlotKind::Scratch, &[rows, batch, width]);
+        let name = match op.stacked {
+            Some(stacked) => format!("{}.{name}.{stacked}", op.layer),
+            None => format!("{}.{name}", op.layer),
+        };
+        let slot = self.slot(name, SlotKind::Scratch, &[rows, batch, width]);
         stage.result = Some(Sequence { slot, first: 0, features: op.features, axis: op.axis, span });
         Ok(stage)
     }
@@ -158,16 +183,19 @@ impl Lowering<'_> {
     fn recurrent_slots(&mut self, stage: &mut Stage<'_>, r: &super::ops::Recurrence, span: Span, rows: usize) {
         let batch = self.shape.batch;
         let (layer, features, width) = (stage.op.layer, stage.op.features, depth(stage.op.features));
-        // Row 0 is the initial state; the reverse direction starts from a row past the end.
+        // The initial state is in the row before the outputs; a reverse direction starts from the row past them.
+        let first = usize::from(r.walks[0] != Walk::Reverse);
         let hidden = self.slot(
             format!("{layer}.hidden.{}", r.stacked),
             SlotKind::Scratch,
             &[rows.saturating_add(r.directions), batch, width],
         );
         let (stack, stacked) = (r.stack, r.stacked);
-        self.write(Feed::Hidden { stack, layer: stacked }, hidden, 0, 1);
+        for walk in &r.walks[..r.directions] {
+            let row = if *walk == Walk::Reverse { rows.saturating_add(first) } else { 0 };
+            self.write(Feed::Hidden { stack, layer: stacked }, hidden, row, 1);
+        }
         if r.directions == 2 {
-            self.write(Feed::Hidden { stack, layer: stacked }, hidden, rows.saturating_add(1), 1);
             let meeting = self.slot(format!("{layer}.final.{stacked}"), SlotKind::Scratch, &[1, batch, width]);
             stage.meeting = Some(meeting);
         }
@@ -182,10 +210,11 @@ impl Lowering<'_> {
             }
             stage.memory = Some(memory);
         }
-        let sequence = Sequence { slot: hidden, first: 1, features, axis: Axis::Steps, span };
-        let last = match stage.meeting {
-            Some(slot) => Sequence { slot, first: 0, ..sequence },
-            None => Sequence { first: 1 + self.last_row(sequence), ..sequence },
+        let sequence = Sequence { slot: hidden, first, features, axis: Axis::Steps, span };
+        let last = match (stage.meeting, r.walks[0]) {
+            (Some(slot), _) => Sequence { slot, first: 0, ..sequence },
+            (None, Walk::Reverse) => sequence,
+            (None, _) => Sequence { first: first + self.last_row(sequence), ..sequence },
         };
         stage.result = Some(sequence);
         stage.last = Some(last);

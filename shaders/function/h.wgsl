@@ -1,0 +1,9 @@
+// The third function of a cell (Functions in src/cell.rs): the cell state goes through it, which is not clipped.
+// H_BETA is the second constant, whatever its name.
+override H: u32 = FUNCTION_LINEAR;
+override H_ALPHA: f32 = 0.0;
+override H_BETA: f32 = 0.0;
+
+fn function_h(x: vec4<f32>) -> vec4<f32> {
+    return function_by_code(H, H_ALPHA, H_BETA, x);
+}

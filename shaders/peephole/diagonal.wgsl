@@ -1,0 +1,13 @@
+// Gates see their own unit's cell state: the row after the bias holds the weights, gate by gate.
+const ROWS_AFTER_DEPTH: u32 = 2u;
+
+var<private> peepholes: array<vec4<f32>, PRODUCT_GATES>;
+
+// Of the place's four units.
+fn load_peepholes(p: Place) {
+    peepholes = as_array(load_gates(weight_start(p) + (params.depth + 1u) * 4u * PRODUCT_GATES));
+}
+
+fn add_peephole(sum: vec4<f32>, gate: u32, c: vec4<f32>) -> vec4<f32> {
+    return sum + peepholes[gate] * c;
+}

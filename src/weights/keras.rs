@@ -1,0 +1,100 @@
+//! Keras files: `.keras` archives (Keras 3, and 2 from 2.12 on) and `.h5` files (Keras 2 and 3) → a `Model` and named
+//! tensors in canonical order.
+//!
+//! `archive` and `hdf5` read containers where they lie, `graph` finds the chain of layers, `config` takes a layer's keys
+//! one by one as the table in `attributes` allows, `layers` and `recurrent` say what they mean, `variables` finds the
+//! numbers. Tensors stay in the file until they are asked for. Knows models; knows no layout and no device.
+
+mod activations;
+mod archive;
+mod attributes;
+mod config;
+mod graph;
+mod hdf5;
+mod layers;
+mod outputs;
+mod recurrent;
+mod source;
+mod variables;
+
+use std::io;
+use std::path::Path;
+
+use serde_json::Value;
+
+use self::activations::Version;
+use self::config::wrong;
+use self::hdf5::Hdf5;
+use self::source::Source;
+use self::variables::Variables;
+use super::tensors::Tensors;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Model;
+
+pub use activations::NAMES as ACTIVATIONS;
+pub use attributes::ATTRIBUTES;
+
+/// Reads a model and its weights from a `.keras` archive or an `.h5` file: what it is, its first bytes tell.
+///
+/// The weights stay in the file: each is read when it is asked for.
+///
+/// # Errors
+///
+/// Kind `Io` where the file cannot be read; `Model` where it describes what is not read here, and the error names the
+/// layer; `Weights` where it is damaged, or a weight is missing or of another shape than the description says.
+pub fn read(path: &Path) -> Result<(Model, Tensors)> {
+    Source::open(path).and_then(|source| open(&source)).map_err(|e| e.at(path.display()))
+}
+
+/// Reads a file that is in memory; its weights are copied with it.
+///
+/// # Errors
+///
+/// As [`read`], but for kind `Io`.
+pub fn read_bytes(bytes: &[u8]) -> Result<(Model, Tensors)> {
+    open(&Source::memory(bytes))
+}
+
+fn open(source: &Source) -> Result<(Model, Tensors)> {
+    let unreadable = |e: io::Error| Error::new(ErrorKind::Io, format!("{e}")).because(e);
+    if source.head::<2>().map_err(unreadable)? == *b"PK" { open_archive(source) } else { open_h5(source) }
+}
+
+fn open_archive(source: &Source) -> Result<(Model, Tensors)> {
+    let archive = archive::open(source)?;
+    let metadata = json(&archive.metadata).map_err(|e| e.at("metadata.json"))?;
+    let version = version(metadata.get("keras_version").and_then(Value::as_str)).map_err(|e| e.at("metadata.json"))?;
+    let description = json(&archive.config).map_err(|e| e.at("config.json"))?;
+    let chain = graph::chain(&description).map_err(|e| e.at("config.json"))?;
+    let variables = Hdf5::open(archive.weights).and_then(Variables::by_path).map_err(|e| e.at("model.weights.h5"))?;
+    layers::build(chain, version, variables)
+}
+
+fn open_h5(source: &Source) -> Result<(Model, Tensors)> {
+    let hdf5 = Hdf5::open(source.clone())?;
+    let text = |name: &str| Ok(hdf5.texts("", name)?.and_then(|texts| texts.into_iter().next()));
+    let Some(description) = text("model_config")? else {
+        let message = "model_config: expected an attribute of that name, got none; this file holds weights alone: save the \
+                       whole model (model.save)";
+        return Err(wrong(message.into()));
+    };
+    let version = version(text("keras_version")?.as_deref())?;
+    let description = json(&description).map_err(|e| e.at("model_config"))?;
+    let chain = graph::chain(&description).map_err(|e| e.at("model_config"))?;
+    layers::build(chain, version, Variables::by_name(hdf5)?)
+}
+
+fn json(text: &str) -> Result<Value> {
+    serde_json::from_str(text).map_err(|e| wrong(format!("expected JSON, got {e}")).because(e))
+}
+
+fn version(text: Option<&str>) -> Result<Version> {
+    match text.map(|text| text.split('.').next().unwrap_or_default()) {
+        Some("2") => Ok(Version::Two),
+        Some("3") => Ok(Version::Three),
+        _ => {
+            let got = text.unwrap_or("nothing");
+            Err(wrong(format!("keras_version: expected 2 or 3, got {got}; load and save the model with one of them")))
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The table of what becomes of each layer of Keras and each key of its configuration. The reader obeys it, and
+//! docs/formats.md prints it.
+//!
+//! `Layer` stands for the keys that every layer has. Plain data.
+
+use crate::weights::support::{Attribute, Treatment};
+
+/// The layers, and the keys of their configurations.
+pub const ATTRIBUTES: &[Attribute] = {
+    const fn row(of: &'static str, name: &'static str, treatment: Treatment, note: &'static str) -> Attribute {
+        Attribute { of, name, treatment, note }
+    }
+    use Treatment::{Identity, Refused, Supported};
+    const RNN: &str = "SimpleRNN LSTM GRU";
+    &[
+        row("Sequential", "", Supported, "layers one after the other"),
+        row("Sequential", "name", Identity, "a name"),
+        row("Sequential", "trainable", Identity, "training"),
+        row("Sequential", "dtype", Identity, "each layer has its own"),
+        row("Sequential", "layers", Supported, "those below"),
+        row("Sequential", "build_input_shape", Supported, "the input's shape, where no layer tells it"),
+        row("Functional", "", Supported, "where it is a plain chain of the layers below; `Model` is its older name"),
+        row("Functional", "name", Identity, "a name"),
+        row("Functional", "trainable", Identity, "training"),
+        row("Functional", "dtype", Identity, "each layer has its own"),
+        row("Functional", "layers", Supported, "those below; operations only as Keras writes them for masks"),
+        row("Functional", "input_layers", Supported, "one"),
+        row("Functional", "output_layers", Supported, "the last layer's outputs, and final states of one direction"),
+        row("Layer", "name", Supported, "the prefix of the layer's tensors"),
+        row("Layer", "trainable", Identity, "training"),
+        row("Layer", "dtype", Supported, "float16, bfloat16, float32, float64 and the mixed policies: computed in f32"),
+        row("Layer", "batch_input_shape", Supported, "the input's shape, of a first layer"),
+        row("Layer", "batch_shape", Supported, "the input's shape, of a first layer"),
+        row("InputLayer", "", Supported, "what the model takes: tokens or features, a sequence of them"),
+        row("InputLayer", "sparse", Refused, "all but false: tensors are dense"),
+        row("InputLayer", "ragged", Refused, "all but false: give lengths instead"),
+        row("InputLayer", "optional", Identity, "a sequence is always needed"),
+        row("Embedding", "", Supported, "a table of vectors, first of all layers"),
+        row("Embedding", "input_dim", Supported, ""),
+        row("Embedding", "output_dim", Supported, ""),
+        row("Embedding", "mask_zero", Supported, "token 0 stands where there is no step"),
+        row("Embedding", "input_length", Identity, "a hint: sequences are of any length"),
+        row("Embedding", "sparse", Identity, "how gradients are kept"),
+        row("Embedding", "embeddings_initializer embeddings_regularizer embeddings_constraint", Identity, "training"),
+        row("Embedding", "activity_regularizer", Identity, "training"),
+        row("Masking", "", Supported, "no step where all features equal the value; first of all layers"),
+        row("Masking", "mask_value", Supported, ""),
+        row(RNN, "", Supported, ""),
+        row(RNN, "units", Supported, ""),
+        row(RNN, "activation", Supported, "every elementwise one of the list below"),
+        row("LSTM GRU", "recurrent_activation", Supported, "every elementwise one of the list below"),
+        row(RNN, "use_bias", Supported, ""),
+        row("GRU", "reset_after", Supported, "both ways"),
+        row(RNN, "return_sequences", Supported, "false: the output that is computed last"),
+        row(RNN, "return_state", Supported, "the final states are there in any case"),
+        row(RNN, "go_backwards", Supported, "outputs stand in the order in which they are computed"),
+        row(RNN, "stateful", Supported, "an engine keeps the states from call to call"),
+        row(RNN, "zero_output_for_mask", Supported, "false: a step that is masked gives what the one before gave"),
+        row(RNN, "time_major", Supported, "where all recurrent layers agree"),
+        row(RNN, "unroll", Identity, "how it is computed; refused with go_backwards and zeros under a mask, which Keras mixes up"),
+        row(RNN, "implementation", Identity, "how it is computed"),
+        row("LSTM", "unit_forget_bias", Identity, "how biases begin; they are in the file"),
+        row(RNN, "dropout recurrent_dropout seed", Identity, "training"),
+        row(RNN, "kernel_initializer recurrent_initializer bias_initializer", Identity, "training"),
+        row(RNN, "kernel_regularizer recurrent_regularizer bias_regularizer activity_regularizer", Identity, "training"),
+        row(RNN, "kernel_constraint recurrent_constraint bias_constraint", Identity, "training"),
+        row("Bidirectional", "", Supported, "of an RNN, LSTM or GRU"),
+        row("Bidirectional", "layer", Supported, "forward; under a mask its zero_output_for_mask is its return_sequences, as Keras sets it"),
+        row(
+            "Bidirectional",
+            "backward_layer",
+            Supported,
+            "may have its own activations and bias; other units, another cell or another reset_after are refused",
+        ),
+        row("Bidirectional", "merge_mode", Supported, "concat, sum, ave, mul; null in the last layer, which then gives two outputs"),
+        row("Dense", "", Supported, "over the features of each step"),
+        row("Dense", "units", Supported, ""),
+        row("Dense", "activation", Supported, "every one of the list below"),
+        row("Dense", "use_bias", Supported, ""),
+        row("Dense", "kernel_initializer bias_initializer kernel_regularizer bias_regularizer", Identity, "training"),
+        row("Dense", "activity_regularizer kernel_constraint bias_constraint", Identity, "training"),
+        row("Dense Embedding", "lora_rank lora_alpha", Identity, "`.keras` holds the sum; an `.h5` with parts of it is refused"),
+        row("Dense Embedding", "quantization_config", Refused, "all but null"),
+        row("TimeDistributed", "", Supported, "of Dense, Activation, the activations and what is left out at inference"),
+        row("TimeDistributed", "layer", Supported, ""),
+        row("Activation", "", Supported, ""),
+        row("Activation", "activation", Supported, "every one of the list below"),
+        row("ReLU", "", Supported, ""),
+        row("ReLU", "max_value negative_slope threshold", Supported, "one of them at a time"),
+        row("LeakyReLU", "", Supported, ""),
+        row("LeakyReLU", "negative_slope alpha", Supported, "one thing, by its name in Keras 3 and in Keras 2"),
+        row("ELU", "", Supported, ""),
+        row("ELU", "alpha", Supported, ""),
+        row("ThresholdedReLU", "", Supported, ""),
+        row("ThresholdedReLU", "theta", Supported, ""),
+        row("Softmax", "", Supported, "not on a sequence under a mask"),
+        row("Softmax", "axis", Supported, "the features alone"),
+        row("Dropout", "", Identity, "training"),
+        row("Dropout", "rate", Supported, "kept for round trips"),
+        row("Dropout", "noise_shape seed", Identity, "training"),
+        row("SpatialDropout1D", "", Identity, "training"),
+        row("SpatialDropout1D", "rate", Supported, "kept for round trips"),
+        row("SpatialDropout1D", "seed noise_shape", Identity, "training"),
+        row("GaussianDropout AlphaDropout GaussianNoise ActivityRegularization Identity", "", Identity, "training"),
+        row("GaussianDropout", "rate seed", Identity, "training"),
+        row("AlphaDropout", "rate seed noise_shape", Identity, "training"),
+        row("GaussianNoise", "stddev seed", Identity, "training"),
+        row("ActivityRegularization", "l1 l2", Identity, "training"),
+        row("Flatten", "", Supported, "where it only renames axes: of single features, or of sequences of one feature"),
+        row("Flatten", "data_format", Identity, "there are no channels"),
+        row("Reshape", "", Supported, "where it only renames axes"),
+        row("Reshape", "target_shape", Supported, "the shape as it is, with or without an axis of one feature"),
+        row("Permute", "", Supported, ""),
+        row("Permute", "dims", Refused, "all but the axes as they are"),
+        row("PReLU", "", Refused, "a slope for each unit"),
+    ]
+};
+
+/// The row of key `name` of layer `class`.
+pub(super) fn of(class: &str, name: &str) -> Option<&'static Attribute> {
+    let every = if matches!(class, "Sequential" | "Functional") { class } else { "Layer" };
+    ATTRIBUTES.iter().find(|row| row.is(class, name) || row.is(every, name)).filter(|_| !name.is_empty())
+}
+
+/// Whether `class` is a layer that is read.
+pub(super) fn is_read(class: &str) -> bool {
+    ATTRIBUTES.iter().any(|row| row.is(class, "") && row.treatment != Treatment::Refused)
+}

@@ -1,0 +1,259 @@
+//! HDF5 files: texts of attributes, and datasets whose elements are read when they are asked for.
+//!
+//! Everything is looked up by a path that the description tells, so links that loop lead nowhere; files outside are
+//! never opened. What a dataset or an attribute claims is bounded by the size of the file before memory is given to
+//! it. Knows no model.
+
+use std::sync::Arc;
+
+use half::{bf16, f16};
+use hdf5_reader::error::{ByteOrder, Error as Hdf5Error};
+use hdf5_reader::group::Group;
+use hdf5_reader::messages::attribute::AttributeMessage;
+use hdf5_reader::{Dataset, Datatype, Hdf5File, OpenOptions, SliceInfo, SliceInfoElem, StringSize};
+
+use super::source::Source;
+use crate::error::{Error, ErrorKind, Result, SMALLER_MODEL, zeros};
+
+/// How many bytes of datasets a byte of the file may stand for: compressed chunks, and fill values.
+const EXPANSION: u64 = 256;
+
+/// The longest text of an attribute, or of all texts of one.
+const LONGEST_TEXT: usize = 64 << 20;
+
+/// About how many elements are read at a time: a matrix is turned while it is read, and never held twice.
+const BLOCK: usize = 1 << 20;
+
+/// An open file.
+pub(super) struct Hdf5 {
+    file: Hdf5File,
+    /// The bytes that datasets may still claim.
+    left: u64,
+}
+
+impl Hdf5 {
+    pub(super) fn open(source: Source) -> Result<Self> {
+        let left = source.length().saturating_mul(EXPANSION);
+        let options = OpenOptions::default().with_chunk_cache_bytes(0).with_max_object_header_bytes(16 << 20);
+        let file = Hdf5File::from_storage_with_options(Arc::new(source), options)
+            .map_err(|e| damaged(e).hint("is this an HDF5 file?"))?;
+        Ok(Self { file, left })
+    }
+
+    /// Whether there is a group at `path`.
+    pub(super) fn has_group(&self, path: &str) -> Result<bool> {
+        Ok(self.group(path)?.is_some())
+    }
+
+    fn group(&self, path: &str) -> Result<Option<Group>> {
+        match self.file.group(path) {
+            Ok(group) => Ok(Some(group)),
+            Err(Hdf5Error::GroupNotFound(_)) => Ok(None),
+            Err(e) => Err(damaged(e).at(path)),
+        }
+    }
+
+    /// The texts of attribute `name` of the group at `path`; one, where it is a scalar.
+    pub(super) fn texts(&self, path: &str, name: &str) -> Result<Option<Vec<String>>> {
+        let place = || if path.is_empty() { name.to_owned() } else { format!("{path}: {name}") };
+        let Some(group) = self.group(path)? else { return Ok(None) };
+        let attributes = group.raw_attributes().map_err(|e| damaged(e).at(place()))?;
+        match attributes.iter().find(|attribute| attribute.name() == name) {
+            Some(attribute) => texts(&group, attribute.message()).map(Some).map_err(|e| e.at(place())),
+            None => Ok(None),
+        }
+    }
+
+    /// The dataset `name` of the group at `path`; its elements are read later.
+    pub(super) fn dataset(&mut self, path: &str) -> Result<Option<Stored>> {
+        let (group, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let Some(group) = self.group(group)? else { return Ok(None) };
+        let dataset = match group.dataset(name) {
+            Ok(dataset) => dataset,
+            Err(Hdf5Error::DatasetNotFound(_)) => return Ok(None),
+            Err(e) => return Err(damaged(e).at(path)),
+        };
+        let stored = Stored::of(dataset).map_err(|e| e.at(path))?;
+        let bytes = stored.shape.iter().fold(stored.kind.bytes(), |bytes, &n| bytes.saturating_mul(n as u64));
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| {
+            let shape = &stored.shape;
+            wrong(format!("{path}: expected at most {} bytes more of a file of this size, got {shape:?}", self.left))
+        })?;
+        Ok(Some(stored))
+    }
+}
+
+/// The texts of an attribute: fixed-length strings, or references into a heap.
+fn texts(group: &Group, attribute: &AttributeMessage) -> Result<Vec<String>> {
+    let data = &attribute.raw_data;
+    let count = attribute.dataspace.num_elements().map_err(|e| damaged(Hdf5Error::from(e)))?;
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let (width, by_reference) = match &attribute.datatype {
+        // An empty list has no type of its own: Keras writes it as numbers.
+        _ if count == 0 => return Ok(Vec::new()),
+        Datatype::String { size: StringSize::Fixed(width), .. } => (*width as usize, false),
+        Datatype::String { size: StringSize::Variable, .. } => (usize::from(group.offset_size()) + 8, true),
+        Datatype::VarLen { base, .. } if base.is_vlen_string_base() => (usize::from(group.offset_size()) + 8, true),
+        other => return Err(wrong(format!("expected text, got {other:?}"))),
+    };
+    if width == 0 || data.len() / width < count {
+        return Err(wrong(format!("expected {count} strings of {width} bytes, got {} bytes", data.len())));
+    }
+    let mut left = LONGEST_TEXT;
+    let one = |bytes: &[u8]| -> Result<String> {
+        let resolved;
+        let text = if by_reference {
+            // The reference says the length before its text is copied.
+            let claimed = bytes.first_chunk().map_or(0, |length| u32::from_le_bytes(*length)) as usize;
+            left = left.checked_sub(claimed).ok_or_else(|| wrong(format!("expected at most {LONGEST_TEXT} bytes")))?;
+            resolved = group.resolve_vlen_reference_bytes(bytes, 1).map_err(damaged)?;
+            resolved.as_slice()
+        } else {
+            bytes
+        };
+        let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
+        let text = std::str::from_utf8(&text[..end]).map_err(|e| wrong(format!("expected text, got {e}")).because(e))?;
+        Ok(text.to_owned())
+    };
+    data.chunks_exact(width).take(count).map(one).collect()
+}
+
+/// How a dataset stores an element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    F16(ByteOrder),
+    Bf16(ByteOrder),
+    F32,
+    F64,
+}
+
+impl Kind {
+    fn bytes(self) -> u64 {
+        match self {
+            Self::F16(_) | Self::Bf16(_) => 2,
+            Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+
+    fn of(dataset: &Dataset) -> Result<Self> {
+        match dataset.dtype() {
+            Datatype::FloatingPoint { size: 8, .. } => Ok(Self::F64),
+            Datatype::FloatingPoint { size: 4, .. } => Ok(Self::F32),
+            Datatype::FloatingPoint { size: 2, byte_order } => {
+                // The exponent's bits: byte 13 of the type's description.
+                match dataset.raw_datatype().map_err(damaged)?.get(13) {
+                    Some(5) => Ok(Self::F16(*byte_order)),
+                    Some(8) => Ok(Self::Bf16(*byte_order)),
+                    other => Err(wrong(format!("expected a float of 5 or 8 bits of exponent, got {other:?}"))),
+                }
+            }
+            // Keras writes bfloat16, which HDF5 does not have, as two bytes without a meaning.
+            Datatype::Opaque { size: 2, .. } => Ok(Self::Bf16(ByteOrder::LittleEndian)),
+            other => Err(wrong(format!("expected elements of float16, bfloat16, float32 or float64, got {other:?}"))),
+        }
+    }
+}
+
+/// A dataset of one or two axes whose elements are still in the file.
+#[derive(Clone)]
+pub(super) struct Stored {
+    dataset: Arc<Dataset>,
+    shape: Vec<usize>,
+    kind: Kind,
+}
+
+impl Stored {
+    fn of(dataset: Dataset) -> Result<Self> {
+        let shape = dataset.shape().iter().map(|&n| usize::try_from(n).unwrap_or(usize::MAX)).collect::<Vec<_>>();
+        if !(1..=2).contains(&shape.len()) || shape.contains(&0) {
+            return Err(wrong(format!("expected one or two axes, none of them empty, got {shape:?}")));
+        }
+        let kind = Kind::of(&dataset)?;
+        Ok(Self { dataset: Arc::new(dataset), shape, kind })
+    }
+
+    pub(super) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The elements as they stand.
+    pub(super) fn elements(&self) -> Result<Vec<f32>> {
+        let columns = self.columns();
+        let mut elements: Vec<f32> = zeros(self.dataset.name(), &self.shape, SMALLER_MODEL)?;
+        self.each_block(|row, block| elements[row * columns..][..block.len()].copy_from_slice(block))?;
+        Ok(elements)
+    }
+
+    /// The elements with both axes exchanged: row `columns[j]` of the result is column `j`.
+    pub(super) fn transposed(&self, columns: &[usize]) -> Result<Vec<f32>> {
+        let (rows, width) = (self.shape[0], self.columns());
+        let mut elements: Vec<f32> = zeros(self.dataset.name(), &[width, rows], SMALLER_MODEL)?;
+        self.each_block(|first, block| {
+            // A run of the block's rows side by side keeps both ends in cache.
+            let height = block.len() / width;
+            for (column, &to) in columns.iter().enumerate() {
+                let out = &mut elements[to * rows + first..][..height];
+                for (row, out) in out.iter_mut().enumerate() {
+                    *out = block[row * width + column];
+                }
+            }
+        })?;
+        Ok(elements)
+    }
+
+    fn columns(&self) -> usize {
+        self.shape[self.shape.len() - 1]
+    }
+
+    /// The elements by runs of whole rows: the first row of each, and its elements.
+    fn each_block(&self, mut visit: impl FnMut(usize, &[f32])) -> Result<()> {
+        let failed = |e| damaged(e).at(self.dataset.name());
+        if let Kind::F16(order) | Kind::Bf16(order) = self.kind {
+            let bytes = self.dataset.read_raw_bytes().map_err(failed)?;
+            visit(0, &widen(&bytes, self.kind, order));
+            return Ok(());
+        }
+        let [rows, columns] = self.shape[..] else {
+            visit(0, &self.slice(&SliceInfo::all(1)).map_err(failed)?);
+            return Ok(());
+        };
+        let height = (BLOCK / columns).max(1);
+        for first in (0..rows).step_by(height) {
+            let mut all = SliceInfo::all(2);
+            let end = (first + height).min(rows);
+            all.selections[0] = SliceInfoElem::Slice { start: first as u64, end: end as u64, step: 1 };
+            visit(first, &self.slice(&all).map_err(failed)?);
+        }
+        Ok(())
+    }
+
+    fn slice(&self, selection: &SliceInfo) -> hdf5_reader::error::Result<Vec<f32>> {
+        #[expect(clippy::cast_possible_truncation, reason = "float64 is rounded to the nearest f32, as documented")]
+        Ok(match self.kind {
+            Kind::F64 => self.dataset.read_slice::<f64>(selection)?.into_iter().map(|x| x as f32).collect(),
+            _ => self.dataset.read_slice::<f32>(selection)?.into_raw_vec_and_offset().0,
+        })
+    }
+}
+
+fn widen(bytes: &[u8], kind: Kind, order: ByteOrder) -> Vec<f32> {
+    let (halves, _) = bytes.as_chunks();
+    let bits = halves.iter().map(|&half| match order {
+        ByteOrder::LittleEndian => u16::from_le_bytes(half),
+        ByteOrder::BigEndian => u16::from_be_bytes(half),
+    });
+    match kind {
+        Kind::Bf16(_) => bits.map(|bits| bf16::from_bits(bits).to_f32()).collect(),
+        _ => bits.map(|bits| f16::from_bits(bits).to_f32()).collect(),
+    }
+}
+
+fn damaged(e: Hdf5Error) -> Error {
+    let kind = if matches!(e, Hdf5Error::Io(_)) { ErrorKind::Io } else { ErrorKind::Weights };
+    Error::new(kind, format!("{e}")).because(e)
+}
+
+fn wrong(message: String) -> Error {
+    Error::new(ErrorKind::Weights, message)
+}

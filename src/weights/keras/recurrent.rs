@@ -1,0 +1,206 @@
+//! SimpleRNN, LSTM and GRU, alone and in both directions: configurations → a stack of one layer and its tensors.
+//!
+//! Knows what a recurrent layer's keys mean; `layers` knows what stands before and after.
+
+use super::activations::{self, Version};
+use super::config::{Config, wrong};
+use super::hdf5::Stored;
+use super::variables::{Place, Variable, Variables, Within, cell_bias, cell_kernel};
+use crate::cell::{Cell, Functions, Reset};
+use crate::error::Result;
+use crate::model::{Bias, Direction, Memory, Padding, Recurrent};
+use crate::weights::dialect::{Part, Way, cell_tensor};
+use crate::weights::{Tensor, Tensors};
+
+/// Whether outputs are kept for every step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sequences {
+    /// They are.
+    Every,
+    /// The one that is computed last is.
+    Last,
+}
+
+/// Whether final states are outputs too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum States {
+    Given,
+    Kept,
+}
+
+/// The order of the axes that a layer takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    BatchMajor,
+    TimeMajor,
+}
+
+/// A recurrent layer's configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) cell: Cell,
+    pub(super) units: usize,
+    pub(super) functions: Functions,
+    pub(super) bias: Bias,
+    pub(super) sequences: Sequences,
+    pub(super) states: States,
+    pub(super) direction: Direction,
+    pub(super) memory: Memory,
+    /// What a dead step gives under a mask.
+    pub(super) padding: Padding,
+    pub(super) order: Order,
+}
+
+impl Settings {
+    pub(super) fn of(config: &mut Config, version: Version) -> Result<Self> {
+        let cell = match config.class() {
+            "SimpleRNN" => Cell::Rnn,
+            "LSTM" => Cell::Lstm,
+            "GRU" => {
+                // Before it could be said, the gate acted first.
+                let after = config.flag("reset_after", version == Version::Three)?;
+                Cell::Gru(if after { Reset::After } else { Reset::Before })
+            }
+            _ => return Err(wrong("expected a SimpleRNN, an LSTM or a GRU".into())),
+        };
+        let biased = config.flag("use_bias", true)?;
+        let pick = |flag, yes, no| if flag { yes } else { no };
+        let backwards = config.flag("go_backwards", false)?;
+        Ok(Self {
+            cell,
+            units: config.size("units")?,
+            functions: functions(config, cell, version)?,
+            bias: match (biased, cell) {
+                (false, _) => Bias::None,
+                (true, Cell::Gru(Reset::After)) => Bias::Two,
+                (true, _) => Bias::One,
+            },
+            sequences: if config.flag("return_sequences", false)? { Sequences::Every } else { Sequences::Last },
+            states: if config.flag("return_state", false)? { States::Given } else { States::Kept },
+            direction: if backwards { Direction::Backwards } else { Direction::Forward },
+            memory: if config.flag("stateful", false)? { Memory::Engine } else { Memory::Call },
+            padding: pick(config.flag("zero_output_for_mask", false)?, Padding::Zero, Padding::Held),
+            order: if config.flag("time_major", false)? { Order::TimeMajor } else { Order::BatchMajor },
+        })
+    }
+
+    /// The stack of one layer. Without a mask every step is live, and what a dead one would give does not matter.
+    pub(super) fn stack(&self, input_size: usize, masked: bool) -> Recurrent {
+        let stack = Recurrent::new(self.cell, input_size, self.units);
+        Recurrent {
+            direction: self.direction,
+            bias: self.bias,
+            functions: [self.functions; 2],
+            memory: self.memory,
+            padding: if masked { self.padding } else { Padding::Zero },
+            ..stack
+        }
+    }
+
+    /// The rows of the bias.
+    fn bias_shape(&self) -> Vec<usize> {
+        let width = self.cell.gates() * self.units;
+        if self.bias == Bias::Two { vec![2, width] } else { vec![width] }
+    }
+}
+
+fn functions(config: &mut Config, cell: Cell, version: Version) -> Result<Functions> {
+    let plain = cell.functions();
+    let functions = match cell {
+        Cell::Rnn => Functions { f: activations::take(config, "activation", plain.f, version)?, ..plain },
+        Cell::Lstm => {
+            let g = activations::take(config, "activation", plain.g, version)?;
+            Functions { f: activations::take(config, "recurrent_activation", plain.f, version)?, g, h: g }
+        }
+        Cell::Gru(_) => {
+            let g = activations::take(config, "activation", plain.g, version)?;
+            Functions { f: activations::take(config, "recurrent_activation", plain.f, version)?, g, ..plain }
+        }
+    };
+    match functions.each().into_iter().find(|function| !function.is_elementwise()) {
+        Some(function) => Err(wrong(format!("activation: expected one of each unit alone, got {function}, which needs all of them"))),
+        None => Ok(functions),
+    }
+}
+
+/// Whether two directions can be one stack.
+pub(super) fn pair(forward: &Settings, backward: &Settings) -> Result<()> {
+    let differ = |what: &str, one: String, other: String| {
+        Err(wrong(format!("backward_layer: {what}: expected {one} as in the layer, got {other}; both directions must be of one shape")))
+    };
+    let (f, b) = (forward, backward);
+    if f.direction != Direction::Forward || b.direction != Direction::Backwards {
+        let text = "go_backwards: expected false in the layer and true in its backward_layer; the other way round is refused";
+        return Err(wrong(text.into()));
+    }
+    if f.cell != b.cell {
+        return differ("cell", f.cell.to_string(), b.cell.to_string());
+    }
+    if f.units != b.units {
+        return differ("units", f.units.to_string(), b.units.to_string());
+    }
+    let same = [
+        ("return_sequences", f.sequences == b.sequences),
+        ("return_state", f.states == b.states),
+        ("stateful", f.memory == b.memory),
+        ("time_major", f.order == b.order),
+    ];
+    match same.into_iter().find(|(_, same)| !same) {
+        Some((what, _)) => differ(what, "the same".into(), "another".into()),
+        None => Ok(()),
+    }
+}
+
+/// The variables of one direction.
+pub(super) struct CellVariables {
+    kernel: Stored,
+    recurrent: Stored,
+    bias: Option<Stored>,
+}
+
+impl CellVariables {
+    /// Reads where they are. Without `input_size` the kernel tells it.
+    pub(super) fn of(
+        settings: &Settings,
+        input_size: Option<usize>,
+        variables: &mut Variables,
+        place: &Place,
+        within: [Within; 2],
+    ) -> Result<Self> {
+        let (width, [kernel, bias]) = (settings.cell.gates() * settings.units, within);
+        let rows = input_size.unwrap_or(0);
+        Ok(Self {
+            kernel: variables.read(place, kernel, Variable::Kernel, &[rows, width])?,
+            recurrent: variables.read(place, kernel, Variable::RecurrentKernel, &[settings.units, width])?,
+            bias: (settings.bias != Bias::None)
+                .then(|| variables.read(place, bias, Variable::Bias, &settings.bias_shape()))
+                .transpose()?,
+        })
+    }
+
+    pub(super) fn input_size(&self) -> usize {
+        self.kernel.shape()[0]
+    }
+
+    /// Puts the tensors of one direction of `stack` under `prefix`. A direction without a bias, beside one that has it,
+    /// has zeros.
+    pub(super) fn insert(self, stack: &Recurrent, prefix: &str, way: Way, tensors: &mut Tensors) {
+        let (cell, hidden) = (stack.cell, stack.hidden_size);
+        let mut put = |part, tensor| tensors.insert(format!("{prefix}{}", cell_tensor(part, 0, way)), tensor);
+        put(Part::WX, cell_kernel(self.kernel, cell, hidden));
+        put(Part::WH, cell_kernel(self.recurrent, cell, hidden));
+        let row = |row| match &self.bias {
+            Some(bias) => cell_bias(bias.clone(), cell, hidden, row),
+            None => {
+                let width = cell.gates() * hidden;
+                Tensor::stored([width], move || Ok(vec![0.0; width]))
+            }
+        };
+        if stack.bias != Bias::None {
+            put(Part::BX, row(0));
+        }
+        if stack.bias == Bias::Two {
+            put(Part::BH, row(1));
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Where Keras puts the variables of a layer, and how they become tensors in canonical order and shape.
+//!
+//! Two dialects: paths that count layers by class (`.keras`), and lists of names by layer (`.h5`). Knows shapes that a
+//! layer asks for; knows no configuration.
+
+use super::hdf5::{Hdf5, Stored};
+use crate::cell::Cell;
+use crate::error::{Error, ErrorKind, Result};
+use crate::weights::Tensor;
+
+/// Where a layer's variables are in each dialect.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// The layer's name, by which `.h5` files know it.
+    pub(super) name: String,
+    /// The layer's class and number, by which `.keras` archives know it: `lstm_1`.
+    pub(super) path: String,
+}
+
+/// Which part of a layer holds a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Within {
+    /// The layer itself.
+    Layer,
+    /// Its cell.
+    Cell,
+    /// The cell of a bidirectional layer's first direction.
+    Forward,
+    /// The cell of the other direction, which comes after as many variables of the same kind.
+    Backward {
+        /// The variables of that kind before it.
+        before: usize,
+    },
+    /// The layer that a wrapper applies to each step.
+    Wrapped,
+}
+
+/// A variable of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Variable {
+    Embeddings,
+    Kernel,
+    RecurrentKernel,
+    Bias,
+}
+
+/// The variables of a file.
+pub(super) enum Variables {
+    /// By paths, under this group.
+    Paths(Hdf5, &'static str),
+    /// By names, under this group.
+    Names(Hdf5, &'static str),
+}
+
+/// The groups that hold the layers: of Keras 3 and late Keras 2, and of the first archives.
+const LAYERS: [&str; 2] = ["layers", "_layer_checkpoint_dependencies"];
+
+impl Variables {
+    /// Those of an archive.
+    pub(super) fn by_path(hdf5: Hdf5) -> Result<Self> {
+        for group in LAYERS {
+            if hdf5.has_group(group)? {
+                return Ok(Self::Paths(hdf5, group));
+            }
+        }
+        Err(wrong(format!("expected a group {}, got none", LAYERS.join(" or "))))
+    }
+
+    /// Those of an `.h5` file.
+    pub(super) fn by_name(hdf5: Hdf5) -> Result<Self> {
+        let group = if hdf5.has_group("model_weights")? { "model_weights" } else { "" };
+        Ok(Self::Names(hdf5, group))
+    }
+
+    /// A variable, of shape `shape`. An axis that is 0 is one that the file tells.
+    pub(super) fn read(&mut self, place: &Place, within: Within, variable: Variable, shape: &[usize]) -> Result<Stored> {
+        let (hdf5, path) = match self {
+            Self::Paths(hdf5, group) => (hdf5, path(group, place, within, variable)),
+            Self::Names(hdf5, group) => {
+                let path = listed(hdf5, group, place, within, variable)?;
+                (hdf5, path)
+            }
+        };
+        let stored = hdf5.dataset(&path)?.ok_or_else(|| wrong(format!("{path}: expected a dataset, got none")))?;
+        let got = stored.shape();
+        let fits = got.len() == shape.len() && got.iter().zip(shape).all(|(got, &wanted)| wanted == 0 || *got == wanted);
+        if !fits {
+            let wanted: Vec<_> = shape.iter().map(|n| if *n == 0 { "any".into() } else { n.to_string() }).collect();
+            return Err(wrong(format!("{path}: expected [{}], got {got:?}", wanted.join(", "))));
+        }
+        Ok(stored)
+    }
+}
+
+/// The path of a variable in an archive.
+fn path(group: &str, place: &Place, within: Within, variable: Variable) -> String {
+    let inside = match within {
+        Within::Layer => "",
+        Within::Cell => "cell/",
+        Within::Forward => "forward_layer/cell/",
+        Within::Backward { .. } => "backward_layer/cell/",
+        Within::Wrapped => "layer/",
+    };
+    let in_cell = matches!(within, Within::Cell | Within::Forward | Within::Backward { .. });
+    let number = match variable {
+        Variable::Embeddings | Variable::Kernel => 0,
+        Variable::RecurrentKernel => 1,
+        Variable::Bias if in_cell => 2,
+        Variable::Bias => 1,
+    };
+    format!("{group}/{}/{inside}vars/{number}", place.path)
+}
+
+/// The path of a variable in an `.h5` file: the layer's list of names, of which each ends with what it is.
+fn listed(hdf5: &Hdf5, group: &str, place: &Place, within: Within, variable: Variable) -> Result<String> {
+    let layer = if group.is_empty() { place.name.clone() } else { format!("{group}/{}", place.name) };
+    let names = names(hdf5, &layer)?;
+    let leaf = |name: &str| name.rsplit('/').next().unwrap_or_default().split(':').next().unwrap_or_default().to_owned();
+    if let Some(name) = names.iter().find(|name| leaf(name).starts_with("lora_")) {
+        return Err(wrong(format!("{layer}: {name}: a kernel in parts is not read; merge it, or save a .keras file")));
+    }
+    let wanted = match variable {
+        Variable::Embeddings => "embeddings",
+        Variable::Kernel => "kernel",
+        Variable::RecurrentKernel => "recurrent_kernel",
+        Variable::Bias => "bias",
+    };
+    let before = if let Within::Backward { before } = within { before } else { 0 };
+    let name = names.iter().filter(|name| leaf(name) == wanted).nth(before);
+    let name = name.ok_or_else(|| wrong(format!("{layer}: weight_names: expected {} named {wanted}, got {names:?}", before + 1)))?;
+    Ok(format!("{layer}/{name}"))
+}
+
+/// The names of a layer's variables: in one attribute, or in several where one would be too long.
+fn names(hdf5: &Hdf5, layer: &str) -> Result<Vec<String>> {
+    if let Some(names) = hdf5.texts(layer, "weight_names")? {
+        return Ok(names);
+    }
+    let mut names = Vec::new();
+    while let Some(more) = hdf5.texts(layer, &format!("weight_names{}", names.len()))? {
+        names.push(more);
+    }
+    if names.is_empty() {
+        return Err(wrong(format!("{layer}: expected an attribute weight_names, got none")));
+    }
+    Ok(names.concat())
+}
+
+/// The place of each of Keras' gates in canonical order.
+fn gates(cell: Cell) -> &'static [usize] {
+    match cell {
+        Cell::Rnn => &[0],
+        // Input, forget, cell, output.
+        Cell::Lstm => &[0, 1, 2, 3],
+        // Update, reset, new.
+        Cell::Gru(_) => &[1, 0, 2],
+    }
+}
+
+/// Where each of Keras' columns goes.
+fn columns(cell: Cell, hidden: usize) -> Vec<usize> {
+    gates(cell).iter().flat_map(|gate| (0..hidden).map(move |unit| gate * hidden + unit)).collect()
+}
+
+/// A table or a vector as it stands.
+pub(super) fn table(stored: Stored) -> Tensor {
+    Tensor::stored(stored.shape().to_vec(), move || stored.elements())
+}
+
+/// A kernel `[in, out]` as `[out, in]`.
+pub(super) fn kernel(stored: Stored) -> Tensor {
+    let (rows, columns) = (stored.shape()[0], stored.shape()[1]);
+    Tensor::stored([columns, rows], move || stored.transposed(&(0..columns).collect::<Vec<_>>()))
+}
+
+/// A cell's kernel `[in, gates · hidden]` as `[gates · hidden, in]`, gates in canonical order.
+pub(super) fn cell_kernel(stored: Stored, cell: Cell, hidden: usize) -> Tensor {
+    let (rows, width) = (stored.shape()[0], stored.shape()[1]);
+    Tensor::stored([width, rows], move || stored.transposed(&columns(cell, hidden)))
+}
+
+/// Row `row` of a cell's bias, gates in canonical order.
+pub(super) fn cell_bias(stored: Stored, cell: Cell, hidden: usize, row: usize) -> Tensor {
+    let width = gates(cell).len() * hidden;
+    Tensor::stored([width], move || {
+        let elements = stored.elements()?;
+        let mut bias = vec![0.0; width];
+        for (&to, &element) in columns(cell, hidden).iter().zip(&elements[row * width..]) {
+            bias[to] = element;
+        }
+        Ok(bias)
+    })
+}
+
+fn wrong(message: String) -> Error {
+    Error::new(ErrorKind::Weights, message)
+}

@@ -1,0 +1,56 @@
+//! `gatewave generate`: a text goes on.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+#[cfg(feature = "gpu")]
+use crate::gatewave_on_adapter;
+use crate::{MODEL, command, gatewave};
+
+#[test]
+fn generate_always_taking_the_likeliest_writes_the_known_text() {
+    let want = fs::read_to_string(Path::new(MODEL).with_file_name("greedy.txt")).unwrap();
+    let ran = gatewave(["generate", MODEL, "--prompt", "ROMEO:\n", "--length", "200", "--temperature", "0"]);
+    assert!(ran.err.starts_with("device: "), "{ran:?}");
+    assert_eq!(ran.done(), want);
+}
+
+#[test]
+#[cfg(feature = "gpu")]
+fn generate_on_an_adapter_writes_the_cpus_text() {
+    let greedy = ["generate", MODEL, "--prompt", "ROMEO:\n", "--length", "40", "--temperature", "0"];
+    let (cpu, adapter) = (gatewave(greedy), gatewave_on_adapter(greedy));
+    assert!(!adapter.err.starts_with("device: CPU"), "{adapter:?}");
+    assert_eq!(adapter.done(), cpu.done());
+}
+
+#[test]
+fn generate_with_a_seed_writes_the_same_text_again_and_another_with_another() {
+    let text = |seed| gatewave(["generate", MODEL, "--prompt", "The ", "--length", "60", "--seed", seed]).done();
+    assert_eq!(text("1"), text("1"));
+    assert_ne!(text("1"), text("2"));
+    assert_eq!(text("3").chars().count(), 64);
+}
+
+#[test]
+fn a_prompt_outside_the_vocabulary_is_refused_with_the_character() {
+    let error = gatewave(["generate", MODEL, "--prompt", "Süd"]).refused();
+    assert!(error.starts_with("--prompt: character 'ü' is not in the model's vocabulary \"\\n !$&'"), "{error}");
+    let error = gatewave(["generate", MODEL, "--prompt", ""]).refused();
+    assert_eq!(error, "--prompt: expected at least one character, got none");
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let mut child = command()
+        .args(["generate", MODEL, "--prompt", "ROMEO:", "--length", "2000"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !err.contains("panicked"), "{err}");
+}

@@ -1,0 +1,123 @@
+//! The kernels that take the directions of a sequence apart, on plans made by hand: `blank` and `merge` move and combine
+//! numbers, so that each is known to the bit.
+
+use std::sync::Arc;
+
+use gatewave::kernel::{Combine, Kernel, Params, Program};
+use gatewave::plan::{Dispatch, Feed, Plan, Shape, Slot, SlotKind, Window, Write};
+use gatewave::{Input, Linear, Mask, Model, Precision, Weights};
+use ndarray::{Array2, ArrayD};
+
+use crate::support::executor::{adapter, engine};
+use crate::support::noise::noise;
+
+const TIME: usize = 7;
+const BATCH: usize = 3;
+/// More than a workgroup has: 65 fours.
+const UNITS: usize = 272;
+const ROWS: usize = TIME * BATCH;
+/// The rows that are computed: all but those of the first and the last step.
+const INNER: usize = ROWS - 2 * BATCH;
+
+/// The windows of one dispatch on slots that are bound in full.
+fn windows(slots: &[Slot], bound: &[usize]) -> Vec<Window> {
+    bound.iter().map(|&slot| Window { slot, offset: 0, bytes: slots[slot].bytes }).collect()
+}
+
+/// One dispatch of `program` from the inner rows of an input of two directions, by a mask where it takes one. The first
+/// row of the target stays as it is.
+fn plan(program: Program, directions: usize, params: Params) -> Arc<Plan> {
+    let slot = |name: &str, dims: [usize; 3], kind| Slot {
+        name: name.to_owned(),
+        dims: dims.to_vec(),
+        bytes: 4 * dims.iter().product::<usize>() as u64,
+        kind,
+    };
+    let slots = vec![
+        slot("input", [TIME, BATCH, 2 * UNITS], SlotKind::Input),
+        slot("live", [1, TIME, BATCH], SlotKind::Index),
+        slot("result", [1, ROWS, directions * UNITS], SlotKind::Output),
+    ];
+    let write = |feed, slot: usize| Write { feed, slot, offset: 0, bytes: slots[slot].bytes };
+    let masked = program.kernel == Kernel::Blank;
+    let bound: &[usize] = if masked { &[0, 1, 2] } else { &[0, 2] };
+    let feeds = [(Feed::Features, 0), (Feed::Live, 1)];
+    let grid = [2, INNER as u32, directions as u32];
+    Arc::new(Plan {
+        title: program.kernel.name().to_owned(),
+        shape: Shape { time: TIME, batch: BATCH, mask: if masked { Mask::Live } else { Mask::All } },
+        writes: feeds.into_iter().take(bound.len() - 1).map(|(feed, slot)| write(feed, slot)).collect(),
+        steps: vec![Dispatch { program: 0, params: 0, grid, windows: windows(&slots, bound) }],
+        slots,
+        programs: vec![program],
+        params: vec![Params {
+            rows: INNER as u32,
+            batch: BATCH as u32,
+            units: UNITS as u32,
+            source_0: BATCH as u32,
+            target_0: 1,
+            ..params
+        }],
+        reads: Vec::new(),
+    })
+}
+
+fn live(batch: usize, time: usize) -> bool {
+    (3 * batch + 2 * time) % 4 != 1
+}
+
+/// The result of `plan`, a row at a time, and the input, `[B, T, 2 · UNITS]`.
+fn run(plan: &Arc<Plan>) -> (Vec<Vec<f32>>, ArrayD<f32>) {
+    let model = Model::new().layer(Linear::new(2 * UNITS, 16));
+    let weights = Weights::random(&model, 0).expect("the model is right");
+    let x = noise(&[BATCH, TIME, 2 * UNITS], 1);
+    let mut input = Input::features(x.clone());
+    if plan.shape.mask == Mask::Live {
+        input = input.mask(Array2::from_shape_fn((BATCH, TIME), |(b, t)| live(b, t)));
+    }
+    let engine = engine(&adapter(), Precision::F32, &model, &weights).expect("the engine opens");
+    let slots = engine.trace_plan(plan, &input).expect("the plan runs");
+    let (_, result) = slots.into_iter().find(|(name, _)| name == "result").expect("it is traced");
+    let rows = result.chunks_exact(result.len() / ROWS).map(<[f32]>::to_vec).collect();
+    (rows, x)
+}
+
+#[test]
+fn a_blank_goes_by_the_mask_of_each_direction() {
+    // The mask of the step before, and that of the step after.
+    let params = Params { directions: 2, live_0: 0, live_1: 2 * BATCH as u32, ..Params::default() };
+    let (rows, x) = run(&plan(Program::plain(Kernel::Blank), 2, params));
+    assert!(rows[0].iter().chain(&rows[INNER + 1]).all(|x| x.is_nan()), "rows that are nobody's");
+    let mut blanks = [0; 2];
+    for m in 0..INNER {
+        let (t, b) = (1 + m / BATCH, m % BATCH);
+        for direction in 0..2 {
+            let kept = live(b, t - 1 + 2 * direction);
+            blanks[direction] += usize::from(!kept && live(b, t));
+            for c in direction * UNITS..(direction + 1) * UNITS {
+                // A host writes zeros where there is no step.
+                let want = if kept && live(b, t) { x[[b, t, c]] } else { 0.0 };
+                assert_eq!(rows[1 + m][c], want, "step {t}, row {b}, feature {c}");
+            }
+        }
+    }
+    assert!(blanks.iter().all(|&count| count > 1 && count < INNER - 1), "{blanks:?}");
+}
+
+#[test]
+fn a_merge_combines_the_two_directions_of_each_row() {
+    let combinations: [(Combine, fn(f32, f32) -> f32); 3] =
+        [(Combine::Sum, |a, b| a + b), (Combine::Average, |a, b| 0.5 * (a + b)), (Combine::Product, |a, b| a * b)];
+    for (combine, want) in combinations {
+        let params = Params { directions: 1, ..Params::default() };
+        let (rows, x) = run(&plan(Program { combine, ..Program::plain(Kernel::Merge) }, 1, params));
+        assert!(rows[0].iter().chain(&rows[INNER + 1]).all(|x| x.is_nan()), "rows that are nobody's");
+        for m in 0..INNER {
+            let (t, b) = (1 + m / BATCH, m % BATCH);
+            for c in 0..UNITS {
+                let want = want(x[[b, t, c]], x[[b, t, UNITS + c]]);
+                assert_eq!(rows[1 + m][c], want, "{combine:?}: step {t}, row {b}, feature {c}");
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The Keras cases of `tests/golden/keras.json`: files, inputs and wanted outputs. Knows the manifest alone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gatewave::Input;
+use ndarray::ArrayD;
+use serde_json::Value;
+
+use crate::support::fixtures::{Array, read_io};
+
+/// How many cases the manifest holds: a test that walks fewer has lost some.
+const COUNT: usize = 35;
+
+/// Cases that are not a chain of layers.
+const NO_CHAIN: [&str; 1] = ["k3_o_enc_dec"];
+
+/// A golden case.
+pub struct Case {
+    pub id: String,
+    /// The same model as an archive and as an `.h5` file, as far as they are there.
+    pub models: Vec<PathBuf>,
+    /// Parameters, by Keras' count.
+    pub parameters: usize,
+    /// The same by layer.
+    pub layers: BTreeMap<String, usize>,
+    /// Successive calls: more than one, of a stateful model.
+    pub calls: Vec<Call>,
+    pub atol: f64,
+    pub rtol: f64,
+}
+
+/// An input, and what it gives.
+pub struct Call {
+    x: Array,
+    pub wanted: ArrayD<f64>,
+}
+
+impl Call {
+    pub fn input(&self, tokens: bool) -> Input {
+        if tokens { Input::tokens(self.x.i64()) } else { Input::features(self.x.f32().clone()) }
+    }
+}
+
+/// The folder of the files.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// Every case that is a chain of layers.
+pub fn all() -> Vec<Case> {
+    let manifest = fs::read(folder().join("keras.json")).expect("tests/golden/keras.json is there");
+    let cases: Vec<Value> = serde_json::from_slice(&manifest).expect("the manifest is a list");
+    assert_eq!(cases.len(), COUNT, "cases in tests/golden/keras.json");
+    let cases: Vec<_> = cases.iter().filter(|case| !NO_CHAIN.contains(&text(&case["id"]))).map(case).collect();
+    assert_eq!(cases.len(), COUNT - NO_CHAIN.len());
+    cases
+}
+
+/// The prefix of the tensors of a layer.
+pub fn prefix(layer: &str) -> String {
+    format!("{layer}.")
+}
+
+fn case(case: &Value) -> Case {
+    let files = &case["files"];
+    let io = files["io"].as_array().expect("files.io is a list");
+    let count = |value: &Value| usize::try_from(value.as_u64().expect("a count")).expect("a count fits");
+    let layers = case["config"]["layers"].as_array().expect("config.layers is a list");
+    Case {
+        id: text(&case["id"]).to_owned(),
+        models: ["model", "model_h5"].iter().filter_map(|key| Some(folder().join(files[key].as_str()?))).collect(),
+        parameters: count(&case["config"]["total_params"]),
+        layers: layers.iter().map(|layer| (text(&layer["name"]).to_owned(), count(&layer["params"]))).collect(),
+        calls: io.iter().map(|path| call(&folder().join(text(path)))).collect(),
+        atol: case["tolerance"]["atol"].as_f64().expect("tolerance.atol is a number"),
+        rtol: case["tolerance"]["rtol"].as_f64().expect("tolerance.rtol is a number"),
+    }
+}
+
+fn call(path: &Path) -> Call {
+    let (mut inputs, mut wanted) = read_io(path);
+    Call { x: inputs.remove("x").expect("in.x"), wanted: wanted.remove("y").expect("out.y or truth.y") }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("expected a string, got {value}"))
+}

@@ -1,0 +1,213 @@
+//! What is refused, and in which words: fixtures with one thing changed.
+
+use std::io::{Cursor, Read, Write};
+
+use gatewave::weights::keras;
+use gatewave::{Error, ErrorKind, Model, Padding};
+use serde_json::{Value, json};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+use crate::files::folder;
+
+/// The members of an archive.
+struct Archive {
+    config: Value,
+    metadata: String,
+    weights: Vec<u8>,
+}
+
+fn archive(id: &str) -> Archive {
+    let bytes = std::fs::read(folder().join(format!("keras/{id}.keras"))).expect("a fixture");
+    let mut zip = ZipArchive::new(Cursor::new(bytes)).expect("an archive");
+    let mut member = |name: &str| {
+        let mut bytes = Vec::new();
+        zip.by_name(name).expect("a member").read_to_end(&mut bytes).expect("its bytes");
+        bytes
+    };
+    let config = serde_json::from_slice(&member("config.json")).expect("JSON");
+    let metadata = String::from_utf8(member("metadata.json")).expect("text");
+    Archive { config, metadata, weights: member("model.weights.h5") }
+}
+
+impl Archive {
+    fn bytes(&self, method: CompressionMethod) -> Vec<u8> {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default().compression_method(method);
+        let members = [
+            ("config.json", self.config.to_string().into_bytes()),
+            ("metadata.json", self.metadata.clone().into_bytes()),
+            ("model.weights.h5", self.weights.clone()),
+        ];
+        for (name, bytes) in members {
+            zip.start_file(name, options).expect("a member begins");
+            zip.write_all(&bytes).expect("a member is written");
+        }
+        zip.finish().expect("an archive ends").into_inner()
+    }
+
+    fn read(&self) -> Result<Model, Error> {
+        keras::read_bytes(&self.bytes(CompressionMethod::Stored)).map(|(model, _)| model)
+    }
+
+    /// The configuration of layer `index`, counted from the InputLayer.
+    fn layer(&mut self, index: usize) -> &mut Value {
+        &mut self.config["config"]["layers"][index]["config"]
+    }
+
+    fn refused(&self, kind: ErrorKind, words: &[&str]) {
+        let error = self.read().map(|model| model.summary().to_string()).expect_err("it is refused");
+        let text = error.to_string();
+        assert_eq!(error.kind(), kind, "{text}");
+        for word in words {
+            assert!(text.contains(word), "expected {word:?} in: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_key_that_nobody_knows_is_an_error_that_names_layer_and_key() {
+    let mut lstm = archive("k3_o_lstm_seq");
+    lstm.layer(1)["forget_twice"] = json!(true);
+    lstm.refused(ErrorKind::Model, &["config.json: layer lstm (LSTM): forget_twice: unknown key", "true"]);
+}
+
+#[test]
+fn a_layer_of_another_field_is_an_error_that_names_it() {
+    let mut lstm = archive("k3_o_lstm_seq");
+    lstm.config["config"]["layers"][1]["class_name"] = json!("Conv1D");
+    lstm.refused(ErrorKind::Model, &["layer lstm (Conv1D)", "docs/formats.md", "general runtime"]);
+    let mut own = archive("k3_o_lstm_seq");
+    own.config["config"]["layers"][1]["registered_name"] = json!("mine>LSTM");
+    own.refused(ErrorKind::Model, &["layer lstm (LSTM)", "registered_name", "mine>LSTM"]);
+}
+
+#[test]
+fn an_encoder_and_a_decoder_are_not_a_chain() {
+    archive("k3_o_enc_dec").refused(ErrorKind::Model, &["layer decoder (LSTM): initial_state: expected nothing beside the input"]);
+}
+
+#[test]
+fn a_weight_of_another_shape_is_an_error_that_names_layer_and_dataset() {
+    let mut lstm = archive("k3_o_lstm_seq");
+    lstm.layer(1)["units"] = json!(13);
+    let words = ["layer lstm (LSTM): layers/lstm/cell/vars/0: expected [4, 52], got [4, 48]"];
+    lstm.refused(ErrorKind::Weights, &words);
+    let mut more = archive("k3_o_lstm_seq");
+    let layer = more.config["config"]["layers"][1].clone();
+    more.config["config"]["layers"].as_array_mut().expect("layers").push(layer);
+    more.layer(2)["name"] = json!("second");
+    more.refused(ErrorKind::Weights, &["layer second (LSTM): layers/lstm_1/cell/vars/0: expected a dataset, got none"]);
+}
+
+#[test]
+fn values_that_make_no_sense_are_errors() {
+    let refused = |key: &str, value: Value, words: &[&str]| {
+        let mut lstm = archive("k3_o_lstm_seq");
+        lstm.layer(1)[key] = value;
+        lstm.refused(ErrorKind::Model, words);
+    };
+    refused("units", json!(0), &["units: expected a whole number from 1"]);
+    refused("units", json!(1_u64 << 60), &["units: expected a whole number from 1"]);
+    refused("units", json!(-3), &["units"]);
+    refused("activation", json!("swosh"), &["activation: expected one of linear", "swosh"]);
+    refused("activation", json!("softmax"), &["expected one of each unit alone, got softmax"]);
+    refused("use_bias", json!("yes"), &["use_bias: expected true or false, got \"yes\""]);
+    refused("dtype", json!("int8_from_float32"), &["dtype", "int8_from_float32"]);
+    refused("name", json!(7), &["name: expected text, got 7"]);
+}
+
+#[test]
+fn a_version_before_two_is_refused() {
+    let mut lstm = archive("k3_o_lstm_seq");
+    lstm.metadata = json!({"keras_version": "1.2.2"}).to_string();
+    lstm.refused(ErrorKind::Model, &["keras_version: expected 2 or 3, got 1.2.2"]);
+}
+
+#[test]
+fn hard_sigmoid_is_the_one_of_the_version_that_wrote_the_file() {
+    let mut lstm = archive("k3_o_lstm_hardsig");
+    let slope = |archive: &Archive| archive.read().unwrap().stacks().next().unwrap().functions[0].f.constants()[0].1.get();
+    assert_eq!(slope(&lstm), 1.0 / 6.0);
+    lstm.metadata = json!({"keras_version": "2.15.0"}).to_string();
+    assert_eq!(slope(&lstm), 0.2);
+}
+
+#[test]
+fn what_a_dead_step_gives_is_said_by_mask_and_wrapper() {
+    let padding = |archive: &Archive| archive.read().unwrap().stacks().next().unwrap().padding;
+    let mut gru = archive("k3_o_mask_embed_gru_seq");
+    assert_eq!(padding(&gru), Padding::Held);
+    gru.layer(2)["zero_output_for_mask"] = json!(true);
+    assert_eq!(padding(&gru), Padding::Zero);
+    gru.layer(2)["zero_output_for_mask"] = json!(false);
+    gru.layer(1)["mask_zero"] = json!(false);
+    assert_eq!(padding(&gru), Padding::Zero);
+}
+
+#[test]
+fn a_mask_that_a_layer_does_not_hand_on_is_refused_before_the_next_recurrent_layer() {
+    let mut gru = archive("k3_o_mask_embed_gru_seq");
+    let reshape = json!({"class_name": "Reshape", "config": {"name": "r", "target_shape": [-1, 6]}});
+    gru.config["config"]["layers"].as_array_mut().expect("layers").insert(2, reshape);
+    gru.refused(ErrorKind::Model, &["layer gru (GRU): expected a mask, which layer r (Reshape) does not hand on"]);
+}
+
+#[test]
+fn a_backward_layer_of_another_shape_is_refused() {
+    for (key, value, words) in [
+        ("units", json!(7), "units: expected 6 as in the layer, got 7"),
+        ("stateful", json!(true), "stateful"),
+        ("go_backwards", json!(false), "go_backwards"),
+    ] {
+        let mut both = archive("k3_o_bi_lstm_concat");
+        both.layer(1)["backward_layer"]["config"][key] = value;
+        both.refused(ErrorKind::Model, &["layer bidirectional (Bidirectional)", words]);
+    }
+}
+
+#[test]
+fn a_compressed_archive_is_read_and_one_that_expands_a_thousandfold_is_refused() {
+    let mut lstm = archive("k3_o_lstm_seq");
+    let plain = keras::read_bytes(&lstm.bytes(CompressionMethod::Stored)).expect("stored");
+    assert!(keras::read_bytes(&lstm.bytes(CompressionMethod::Deflated)).expect("deflated") == plain);
+    lstm.weights.resize(200 << 20, 0);
+    let error = keras::read_bytes(&lstm.bytes(CompressionMethod::Deflated)).expect_err("it is refused");
+    assert_eq!(error.kind(), ErrorKind::Weights);
+    assert!(error.to_string().contains("model.weights.h5: expected at most"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_cut_off_anywhere_is_an_error() {
+    for name in ["k3_o_td_dense.keras", "k3_o_td_dense.h5"] {
+        let bytes = std::fs::read(folder().join("keras").join(name)).expect("a fixture");
+        for end in (0..bytes.len()).step_by(61) {
+            // What is cut may be what nobody looks at; then all elements must still be there.
+            if let Ok((_, tensors)) = keras::read_bytes(&bytes[..end]) {
+                let all: Result<Vec<_>, _> = tensors.iter().map(|(_, tensor)| tensor.read()).collect();
+                assert!(all.is_ok() || all.is_err_and(|e| e.kind() == ErrorKind::Weights), "{name} {end}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_with_any_byte_changed_is_read_or_refused() {
+    let bytes = std::fs::read(folder().join("keras/k3_o_rnn3_42params.h5")).expect("a fixture");
+    for at in (0..bytes.len()).step_by(7) {
+        for value in [0x00, 0xff, 0x80] {
+            let mut bytes = bytes.clone();
+            bytes[at] = value;
+            if let Ok((_, tensors)) = keras::read_bytes(&bytes) {
+                tensors.iter().for_each(|(_, tensor)| drop(tensor.read()));
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_alone_are_refused_with_what_to_do() {
+    let error = keras::read_bytes(&archive("k3_o_lstm_seq").weights).expect_err("it is refused");
+    assert_eq!(error.kind(), ErrorKind::Model);
+    assert!(error.to_string().contains("this file holds weights alone: save the whole model"), "{error}");
+}

@@ -1,0 +1,158 @@
+//! Negative controls: the table's tolerance finds every bug planted in the weights, and every option that an executor
+//! would leave out.
+
+use gatewave::conformance::{self, Bug, Case, InitialStates, MaskKind, cases, rounded_to_half};
+use gatewave::weights::LayerWeights;
+use gatewave::{
+    Activation, Bias, Coupling, Direction, LayerKind, Merge, Model, Padding, Peepholes, Recurrent, Storage, Weights,
+    oracle,
+};
+
+use crate::as_output;
+
+/// Whether there are units that no bias keeps on: those that are off say nothing.
+fn has_idle_units(case: &Case) -> bool {
+    case.model.stacks().any(|stack| stack.functions[0].f == Activation::Relu && stack.bias == Bias::None)
+}
+
+#[test]
+fn the_tables_tolerance_finds_every_planted_bug() {
+    let (mut planted, mut missed) = ([0; Bug::ALL.len()], Vec::new());
+    for case in cases() {
+        for (count, bug) in planted.iter_mut().zip(Bug::ALL) {
+            let hidden = match bug {
+                // From zero, one step multiplies the recurrent weights by nothing.
+                Bug::RowOffByOne => case.time == 1 && case.states == InitialStates::Zero || has_idle_units(&case),
+                // A handful of weights may all happen to be near a half.
+                Bug::RoundedToHalf => {
+                    case.storage == Storage::F16 || case.model.stacks().any(|stack| stack.hidden_size < 8)
+                }
+                Bug::GatesSwapped | Bug::BiasDropped => false,
+            };
+            let weights = case.weights();
+            let Some(wrong) = bug.plant(&case.model, &weights).filter(|_| !hidden) else { continue };
+            let result = conformance::run(&case, &mut |case, _, _, _| Ok(as_output(&case.truth(&wrong)?)));
+            if result.used() <= 10.0 {
+                missed.push(format!("{bug:?}: {result}"));
+            }
+            *count += 1;
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+    assert_eq!(planted, [87, 100, 108, 66]);
+}
+
+/// What an executor could leave out.
+const LEFT_OUT: [(&str, fn(&mut Recurrent)); 8] = [
+    ("functions forward", |r| r.functions[0] = r.cell.functions()),
+    ("functions in reverse", |r| r.functions[1] = r.cell.functions()),
+    ("clip", |r| r.clip = None),
+    ("coupling", |r| r.coupling = Coupling::Apart),
+    ("peepholes", |r| r.peepholes = Peepholes::None),
+    ("direction", |r| {
+        if r.directions() == 1 {
+            r.direction = Direction::Forward;
+        }
+    }),
+    ("merge", |r| {
+        r.merge = match r.merge {
+            Merge::Concat => Merge::Concat,
+            Merge::Sum => Merge::Product,
+            Merge::Average | Merge::Product => Merge::Sum,
+        }
+    }),
+    ("padding", |r| r.padding = Padding::Zero),
+];
+
+/// The model with `change` made to each of its stacks, and its weights, where that is another model.
+fn without(model: &Model, weights: &Weights, change: fn(&mut Recurrent)) -> Option<(Model, Weights)> {
+    let (mut other, mut weights) = (model.clone(), weights.clone());
+    for (layer, weights) in other.layers.iter_mut().zip(&mut weights.layers) {
+        if let (LayerKind::Recurrent(stack), LayerWeights::Recurrent(cells)) = (&mut layer.kind, weights) {
+            change(stack);
+            if stack.peepholes == Peepholes::None {
+                cells.iter_mut().for_each(|cell| cell.peepholes = None);
+            }
+        }
+    }
+    (other != *model).then_some((other, weights))
+}
+
+/// How much of the tolerance lies between the truth and what another model gives.
+fn used_by(case: &Case, model: &Model, weights: &Weights) -> f64 {
+    let weights = if case.storage == Storage::F16 { rounded_to_half(weights) } else { weights.clone() };
+    let result = conformance::run(case, &mut |_, _, _, input| Ok(as_output(&oracle::run(model, &weights, &input)?)));
+    assert!(result.outcome.is_ok(), "{result}");
+    result.used()
+}
+
+/// Whether the change of one option hides behind another: padding where every step is live, functions of a direction
+/// that a stack has not.
+fn is_hidden(case: &Case, option: &str) -> bool {
+    match option {
+        "padding" => case.mask == MaskKind::All,
+        "functions in reverse" => case.model.stacks().all(|stack| stack.directions() == 1),
+        _ => false,
+    }
+}
+
+#[test]
+fn the_tables_tolerance_finds_every_option_left_out() {
+    let (mut left_out, mut missed) = ([0; LEFT_OUT.len()], Vec::new());
+    for case in cases() {
+        let weights = case.weights();
+        for (count, (option, change)) in left_out.iter_mut().zip(LEFT_OUT) {
+            let Some((model, weights)) = without(&case.model, &weights, change) else { continue };
+            if is_hidden(&case, option) {
+                continue;
+            }
+            let used = used_by(&case, &model, &weights);
+            if used <= 10.0 {
+                missed.push(format!("{option}: {}: {used}", case.name));
+            }
+            *count += 1;
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+    assert_eq!(left_out, [0; LEFT_OUT.len()]);
+}
+
+#[test]
+fn the_tables_tolerance_finds_a_mask_of_the_models_own_left_out() {
+    let mut left_out = 0;
+    for case in cases().into_iter().filter(|case| case.mask != MaskKind::All) {
+        let mut model = case.model.clone();
+        match &mut model.layers[0].kind {
+            LayerKind::Embedding(embedding) => embedding.mask_token = None,
+            LayerKind::Masking(masking) => masking.value = f32::NAN.into(),
+            _ => {}
+        }
+        if model != case.model {
+            assert!(used_by(&case, &model, &case.weights()) > 10.0, "{}", case.name);
+            left_out += 1;
+        }
+    }
+    assert_eq!(left_out, 7);
+}
+
+#[test]
+fn the_tables_tolerance_finds_one_peephole_lost() {
+    let mut lost = 0;
+    for case in cases() {
+        for row in 0..3 {
+            let mut wrong = case.weights();
+            let stacks = wrong.layers.iter_mut().filter_map(|layer| match layer {
+                LayerWeights::Recurrent(cells) => cells.last_mut(),
+                _ => None,
+            });
+            let Some(peepholes) = stacks.last().and_then(|cell| cell.peepholes.as_mut()) else { continue };
+            let last = peepholes.ncols() - 1;
+            peepholes[[row, last]] = 0.0;
+            let unused = row == 1 && case.model.stacks().any(|stack| stack.coupling == Coupling::InputForget);
+            let used = used_by(&case, &case.model, &wrong);
+            assert!(unused == (used == 0.0) && (unused || used > 10.0), "row {row} of {}: {used}", case.name);
+            lost += 1;
+        }
+    }
+    assert_eq!(lost, 36);
+}
