@@ -226,7 +226,9 @@ pub(super) fn decode(mut tensor: proto::Tensor, sources: &mut Sources) -> Result
         return Ok(Value::Unread(format!("{elements} whole numbers, which are more than {MAX_NUMBERS}")));
     }
     let numbers = match raw {
-        Some(raw) => raw.read(0..elements * element.bytes())?.chunks(element.bytes()).map(|x| whole(element, x)).collect(),
+        Some(raw) => {
+            raw.read(0..elements * element.bytes())?.chunks(element.bytes()).map(|x| whole(element, x)).collect()
+        }
         None => whole_numbers(&tensor, element),
     };
     if numbers.len() != elements {
