@@ -40,7 +40,8 @@ fn every_fixture_has_the_parameters_of_its_manifest() {
 /// A number as summaries write it.
 fn grouped(number: usize) -> String {
     let digits = number.to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|three| std::str::from_utf8(three).unwrap()).collect();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|three| std::str::from_utf8(three).unwrap()).collect();
     groups.join(",")
 }
 
