@@ -188,7 +188,16 @@ impl Reader<'_> {
         check_axes(port, array.shape(), letter, |dim| sizes.length(dim, size, all.unwrap_or(0)))?;
         let mut array = arrange(array, &port.axes, &[Dim::Layers, Dim::Batch, Dim::Features]);
         array.slice_axis_inplace(Axis(0), Slice::from(rows(port)));
+        self.without_steps(&mut array);
         Ok(Some((&port.name, Some(array))))
+    }
+
+    /// Rows of no step have no state either, and end with zeros: so does ONNX Runtime.
+    fn without_steps(&self, states: &mut ArrayD<f32>) {
+        let Some((_, Values::Whole(lengths))) = self.given(InputValue::Lengths) else { return };
+        for (mut row, _) in states.axis_iter_mut(Axis(1)).zip(lengths).filter(|(_, length)| **length == 0) {
+            row.fill(0.0);
+        }
     }
 
     /// Every tensor has a name that the model knows.

@@ -284,6 +284,11 @@ fn both(graph: &mut Graph, op: &str, a: &Data, b: &Data) -> Result<Data> {
     {
         return Ok(gated);
     }
+    if op == "Sub"
+        && let Some(shrunk) = graph.chain.shrunk(a, b)
+    {
+        return Ok(shrunk);
+    }
     let text = format!("{op} of {} and {}: this is no chain of layers", a.axes_text(), b.axes_text());
     Err(misfit(text))
 }

@@ -61,6 +61,14 @@ pub(super) fn erf(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     graph.chain.through(data, What::Erf, true).map(|data| vec![Value::Data(data)])
 }
 
+/// The logarithm of a function that has one of its own.
+pub(super) fn log(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    match graph.input(node, 0)? {
+        Value::Data(data) => graph.chain.logarithm(data).map(|data| vec![Value::Data(data)]),
+        other => Err(misfit(format!("the logarithm of {}", other.kind()))),
+    }
+}
+
 /// Bounds: attributes before version 11, inputs since.
 pub(super) fn clip(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let x = graph.input(node, 0)?;

@@ -55,6 +55,7 @@ pub(super) const OPERATORS: &[(&[&str], Operator)] = &[
     (&["Softmax", "LogSoftmax"], functions::softmax),
     (&["Clip"], functions::clip),
     (&["Erf"], functions::erf),
+    (&["Log"], functions::log),
     (
         &[
             "Sigmoid",
