@@ -11,6 +11,9 @@ mod bench;
 mod convert;
 #[path = "cli/files.rs"]
 mod files;
+#[cfg(feature = "keras")]
+#[path = "cli/formats.rs"]
+mod formats;
 #[path = "cli/generate.rs"]
 mod generate;
 #[path = "cli/named.rs"]
