@@ -84,7 +84,8 @@ fn a_layer_of_another_field_is_an_error_that_names_it() {
 
 #[test]
 fn an_encoder_and_a_decoder_are_not_a_chain() {
-    archive("k3_o_enc_dec").refused(ErrorKind::Model, &["layer decoder (LSTM): initial_state: expected nothing beside the input"]);
+    archive("k3_o_enc_dec")
+        .refused(ErrorKind::Model, &["layer decoder (LSTM): initial_state: expected nothing beside the input"]);
 }
 
 #[test]
@@ -127,7 +128,8 @@ fn a_version_before_two_is_refused() {
 #[test]
 fn hard_sigmoid_is_the_one_of_the_version_that_wrote_the_file() {
     let mut lstm = archive("k3_o_lstm_hardsig");
-    let slope = |archive: &Archive| archive.read().unwrap().stacks().next().unwrap().functions[0].f.constants()[0].1.get();
+    let slope =
+        |archive: &Archive| archive.read().unwrap().stacks().next().unwrap().functions[0].f.constants()[0].1.get();
     assert_eq!(slope(&lstm), 1.0 / 6.0);
     lstm.metadata = json!({"keras_version": "2.15.0"}).to_string();
     assert_eq!(slope(&lstm), 0.2);

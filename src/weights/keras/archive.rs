@@ -34,7 +34,9 @@ pub(super) fn open(source: &Source) -> Result<Archive> {
     let config = text(source, &mut zip, "config.json")?;
     let metadata = text(source, &mut zip, "metadata.json")?;
     if zip.index_for_name("model.weights.h5").is_none() && zip.index_for_name("model.weights.json").is_some() {
-        return Err(damaged("weights: expected one model.weights.h5, got shards; save the model without sharding".into()));
+        return Err(damaged(
+            "weights: expected one model.weights.h5, got shards; save the model without sharding".into(),
+        ));
     }
     let weights = member(source, &mut zip, "model.weights.h5", u64::MAX)?;
     Ok(Archive { config, metadata, weights })
@@ -63,7 +65,9 @@ fn member(source: &Source, zip: &mut ZipArchive<BufReader<Reader>>, name: &str, 
             .part(file.data_start(), size)
             .ok_or_else(|| damaged(format!("{name}: expected {size} bytes, got fewer; the file is cut off"))),
         CompressionMethod::Deflated => unpack(file, size, packed).map_err(|e| e.at(name)),
-        other => Err(damaged(format!("{name}: expected it stored or deflated, got {other} ({packed} for {size} bytes)"))),
+        other => {
+            Err(damaged(format!("{name}: expected it stored or deflated, got {other} ({packed} for {size} bytes)")))
+        }
     }
 }
 

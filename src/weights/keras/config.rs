@@ -112,7 +112,10 @@ impl Config {
         let size = value.as_ref().and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
         match size {
             Some(size @ 1..=0x7fff_ffff) => Ok(size),
-            _ => Err(wrong(format!("{key}: expected a whole number from 1 to 2147483647, got {}", absent(value.as_ref())))),
+            _ => Err(wrong(format!(
+                "{key}: expected a whole number from 1 to 2147483647, got {}",
+                absent(value.as_ref())
+            ))),
         }
     }
 
@@ -160,8 +163,13 @@ fn outside(keys: &Map<String, Value>) -> Result<()> {
             "build_config" | "compile_config" | "inbound_nodes" | "shared_object_id" | "backend" | "keras_version" => {}
             "module" => {
                 let module = value.as_str().unwrap_or_default();
-                if !value.is_null() && !["keras", "tf_keras", "tensorflow"].contains(&module.split('.').next().unwrap_or_default()) {
-                    return Err(wrong(format!("module: expected one of Keras, got {}; a layer of somebody's own is not read", short(value))));
+                if !value.is_null()
+                    && !["keras", "tf_keras", "tensorflow"].contains(&module.split('.').next().unwrap_or_default())
+                {
+                    return Err(wrong(format!(
+                        "module: expected one of Keras, got {}; a layer of somebody's own is not read",
+                        short(value)
+                    )));
                 }
             }
             "registered_name" => {
@@ -177,7 +185,9 @@ fn outside(keys: &Map<String, Value>) -> Result<()> {
 
 /// The text under `key`.
 pub(super) fn word<'a>(keys: &'a Map<String, Value>, key: &str) -> Result<&'a str> {
-    keys.get(key).and_then(Value::as_str).ok_or_else(|| wrong(format!("{key}: expected text, got {}", absent(keys.get(key)))))
+    keys.get(key)
+        .and_then(Value::as_str)
+        .ok_or_else(|| wrong(format!("{key}: expected text, got {}", absent(keys.get(key)))))
 }
 
 /// A value in a few words: it may be of any length.

@@ -55,7 +55,9 @@ pub(super) fn chain(description: &Value) -> Result<Chain> {
     let mut config = Config::of(&Value::Object(named))?;
     drop(config.take("layers"));
     let chain = match config.class() {
-        "Sequential" => Chain { entries: sequential(&layers)?, input_shape: config.take("build_input_shape"), outputs: None },
+        "Sequential" => {
+            Chain { entries: sequential(&layers)?, input_shape: config.take("build_input_shape"), outputs: None }
+        }
         "Functional" => functional(&layers, &mut config)?,
         other => return Err(wrong(format!("expected a Sequential or a Functional model, got {other}"))),
     };
@@ -123,7 +125,10 @@ fn functional(layers: &[Value], config: &mut Config) -> Result<Chain> {
     let inputs = config.take("input_layers").map(|value| tensors(&value)).transpose()?.unwrap_or_default();
     let outputs = config.take("output_layers").map(|value| tensors(&value)).transpose()?.unwrap_or_default();
     let [input] = &inputs[..] else {
-        return Err(wrong(format!("input_layers: expected one, got {}; a model of several inputs is not read", inputs.len())));
+        return Err(wrong(format!(
+            "input_layers: expected one, got {}; a model of several inputs is not read",
+            inputs.len()
+        )));
     };
     let mut order = vec![index(&nodes, &input.0)?];
     let mut takes = vec![0];
@@ -140,11 +145,17 @@ fn functional(layers: &[Value], config: &mut Config) -> Result<Chain> {
             }
             // An encoder-decoder's place: the decoder takes its sequence and the encoder's states.
             [next] => {
-                let text = format!("expected one input, got {}; only a plain chain of layers is read", nodes[next].inputs.len());
+                let text = format!(
+                    "expected one input, got {}; only a plain chain of layers is read",
+                    nodes[next].inputs.len()
+                );
                 return Err(wrong(text).at(at(&nodes[next])));
             }
             [_, next, ..] => {
-                let text = format!("expected {} to go on to one layer alone; only a plain chain of layers is read", last.place.name);
+                let text = format!(
+                    "expected {} to go on to one layer alone; only a plain chain of layers is read",
+                    last.place.name
+                );
                 return Err(wrong(text).at(at(&nodes[next])));
             }
         }
@@ -187,14 +198,21 @@ fn node(layer: &Value, counter: &mut Counter) -> Result<Node> {
         inputs: Vec::new(),
         constants: Vec::new(),
         mask: None,
-        keys: if operation { keys.get("config").and_then(Value::as_object).cloned().unwrap_or_default() } else { Map::new() },
+        keys: if operation {
+            keys.get("config").and_then(Value::as_object).cloned().unwrap_or_default()
+        } else {
+            Map::new()
+        },
     };
     match keys.get("inbound_nodes") {
         None => {}
         Some(Value::Array(calls)) if calls.is_empty() => {}
         Some(Value::Array(calls)) if calls.len() == 1 => called(&mut node, &calls[0]).map_err(|e| e.at(at(&node)))?,
         Some(other) => {
-            let text = format!("inbound_nodes: expected one call, got {}; a layer that is used twice is not read", short(other));
+            let text = format!(
+                "inbound_nodes: expected one call, got {}; a layer that is used twice is not read",
+                short(other)
+            );
             return Err(wrong(text).at(at(&node)));
         }
     }

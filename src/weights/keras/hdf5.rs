@@ -112,7 +112,8 @@ fn texts(group: &Group, attribute: &AttributeMessage) -> Result<Vec<String>> {
             bytes
         };
         let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
-        let text = std::str::from_utf8(&text[..end]).map_err(|e| wrong(format!("expected text, got {e}")).because(e))?;
+        let text =
+            std::str::from_utf8(&text[..end]).map_err(|e| wrong(format!("expected text, got {e}")).because(e))?;
         Ok(text.to_owned())
     };
     data.chunks_exact(width).take(count).map(one).collect()

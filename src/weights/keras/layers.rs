@@ -15,7 +15,9 @@ use super::recurrent::{CellVariables, Order, Sequences, Settings, States, pair};
 use super::variables::{self, Place, Variable, Variables, Within};
 use crate::cell::Activation;
 use crate::error::Result;
-use crate::model::{Axes, Bias, Direction, Dropout, Drops, Embedding, LayerKind, Linear, Masking, Merge, Model, Padding, Select};
+use crate::model::{
+    Axes, Bias, Direction, Dropout, Drops, Embedding, LayerKind, Linear, Masking, Merge, Model, Padding, Select,
+};
 use crate::weights::Tensors;
 use crate::weights::dialect::{BIAS, WEIGHT, Way};
 
@@ -90,6 +92,7 @@ pub(super) fn build(chain: Chain, version: Version, variables: Variables) -> Res
     }
     let last = last.ok_or_else(|| wrong("expected layers, got none".into()))?;
     builder.order_axes()?;
+    builder.model.check()?;
     outputs::name(&mut builder, &last, chain.outputs.as_deref())?;
     builder.model.check()?;
     Ok((builder.model, builder.tensors))
@@ -98,7 +101,10 @@ pub(super) fn build(chain: Chain, version: Version, variables: Variables) -> Res
 /// A shape `[batch, …]` without its batch; null is any length.
 fn shape(value: &Value) -> Option<Vec<Option<usize>>> {
     let axes = value.as_array()?;
-    axes.iter().skip(1).map(|n| if n.is_null() { Some(None) } else { Some(Some(usize::try_from(n.as_u64()?).ok()?)) }).collect()
+    axes.iter()
+        .skip(1)
+        .map(|n| if n.is_null() { Some(None) } else { Some(Some(usize::try_from(n.as_u64()?).ok()?)) })
+        .collect()
 }
 
 impl Builder {
@@ -139,7 +145,10 @@ impl Builder {
 
     /// The shape of the input, which the first layer tells.
     fn take_shape(&mut self, config: &mut Config) {
-        let told = [config.take("batch_shape"), config.take("batch_input_shape")].into_iter().flatten().find_map(|v| shape(&v));
+        let told = [config.take("batch_shape"), config.take("batch_input_shape")]
+            .into_iter()
+            .flatten()
+            .find_map(|v| shape(&v));
         // A layer that is wrapped around the first may say less than the input itself.
         if let (Flow::Input(known), Some(told)) = (&mut self.flow, told)
             && (config.class() == "InputLayer" || known.is_none())
@@ -231,11 +240,15 @@ impl Builder {
     /// What goes for every recurrent layer.
     fn check_recurrent(&mut self, config: &Config, settings: &Settings) -> Result<()> {
         if let Mask::Lost(at) = &self.mask {
-            return Err(wrong(format!("expected a mask, which {at} does not hand on; here a mask is of the whole model")));
+            return Err(wrong(format!(
+                "expected a mask, which {at} does not hand on; here a mask is of the whole model"
+            )));
         }
         let (order, said_by) = self.order.get_or_insert_with(|| (settings.order, config.place()));
         if *order != settings.order {
-            return Err(wrong(format!("time_major: expected the same in all recurrent layers, got another than in {said_by}")));
+            return Err(wrong(format!(
+                "time_major: expected the same in all recurrent layers, got another than in {said_by}"
+            )));
         }
         Ok(())
     }
@@ -373,7 +386,9 @@ impl Builder {
             "Dropout" => Drops::Elements,
             "SpatialDropout1D" => Drops::Features,
             // Nothing at inference, and nothing to keep.
-            "GaussianDropout" | "AlphaDropout" | "GaussianNoise" | "ActivityRegularization" | "Identity" => return Ok(()),
+            "GaussianDropout" | "AlphaDropout" | "GaussianNoise" | "ActivityRegularization" | "Identity" => {
+                return Ok(());
+            }
             _ => return Err(wrong("expected a layer, got a model inside the model, which is not read".into())),
         };
         let rate = config.number("rate")?.unwrap_or(0.0);
@@ -510,7 +525,9 @@ impl Settings {
     fn check_unroll(&self, unrolled: bool, masked: bool) -> Result<()> {
         let zeros = self.padding == Padding::Zero && self.sequences == Sequences::Every;
         if unrolled && masked && zeros && self.direction != Direction::Forward {
-            return Err(wrong("unroll: expected false with go_backwards and zeros under a mask; Keras mixes up the steps".into()));
+            return Err(wrong(
+                "unroll: expected false with go_backwards and zeros under a mask; Keras mixes up the steps".into(),
+            ));
         }
         Ok(())
     }

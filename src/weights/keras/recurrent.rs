@@ -118,7 +118,9 @@ fn functions(config: &mut Config, cell: Cell, version: Version) -> Result<Functi
         }
     };
     match functions.each().into_iter().find(|function| !function.is_elementwise()) {
-        Some(function) => Err(wrong(format!("activation: expected one of each unit alone, got {function}, which needs all of them"))),
+        Some(function) => {
+            Err(wrong(format!("activation: expected one of each unit alone, got {function}, which needs all of them")))
+        }
         None => Ok(functions),
     }
 }
@@ -126,11 +128,14 @@ fn functions(config: &mut Config, cell: Cell, version: Version) -> Result<Functi
 /// Whether two directions can be one stack.
 pub(super) fn pair(forward: &Settings, backward: &Settings) -> Result<()> {
     let differ = |what: &str, one: String, other: String| {
-        Err(wrong(format!("backward_layer: {what}: expected {one} as in the layer, got {other}; both directions must be of one shape")))
+        Err(wrong(format!(
+            "backward_layer: {what}: expected {one} as in the layer, got {other}; both directions must be of one shape"
+        )))
     };
     let (f, b) = (forward, backward);
     if f.direction != Direction::Forward || b.direction != Direction::Backwards {
-        let text = "go_backwards: expected false in the layer and true in its backward_layer; the other way round is refused";
+        let text =
+            "go_backwards: expected false in the layer and true in its backward_layer; the other way round is refused";
         return Err(wrong(text.into()));
     }
     if f.cell != b.cell {

@@ -73,7 +73,13 @@ impl Variables {
     }
 
     /// A variable, of shape `shape`. An axis that is 0 is one that the file tells.
-    pub(super) fn read(&mut self, place: &Place, within: Within, variable: Variable, shape: &[usize]) -> Result<Stored> {
+    pub(super) fn read(
+        &mut self,
+        place: &Place,
+        within: Within,
+        variable: Variable,
+        shape: &[usize],
+    ) -> Result<Stored> {
         let (hdf5, path) = match self {
             Self::Paths(hdf5, group) => (hdf5, path(group, place, within, variable)),
             Self::Names(hdf5, group) => {
@@ -83,7 +89,8 @@ impl Variables {
         };
         let stored = hdf5.dataset(&path)?.ok_or_else(|| wrong(format!("{path}: expected a dataset, got none")))?;
         let got = stored.shape();
-        let fits = got.len() == shape.len() && got.iter().zip(shape).all(|(got, &wanted)| wanted == 0 || *got == wanted);
+        let fits =
+            got.len() == shape.len() && got.iter().zip(shape).all(|(got, &wanted)| wanted == 0 || *got == wanted);
         if !fits {
             let wanted: Vec<_> = shape.iter().map(|n| if *n == 0 { "any".into() } else { n.to_string() }).collect();
             return Err(wrong(format!("{path}: expected [{}], got {got:?}", wanted.join(", "))));
@@ -115,7 +122,8 @@ fn path(group: &str, place: &Place, within: Within, variable: Variable) -> Strin
 fn listed(hdf5: &Hdf5, group: &str, place: &Place, within: Within, variable: Variable) -> Result<String> {
     let layer = if group.is_empty() { place.name.clone() } else { format!("{group}/{}", place.name) };
     let names = names(hdf5, &layer)?;
-    let leaf = |name: &str| name.rsplit('/').next().unwrap_or_default().split(':').next().unwrap_or_default().to_owned();
+    let leaf =
+        |name: &str| name.rsplit('/').next().unwrap_or_default().split(':').next().unwrap_or_default().to_owned();
     if let Some(name) = names.iter().find(|name| leaf(name).starts_with("lora_")) {
         return Err(wrong(format!("{layer}: {name}: a kernel in parts is not read; merge it, or save a .keras file")));
     }
@@ -127,7 +135,9 @@ fn listed(hdf5: &Hdf5, group: &str, place: &Place, within: Within, variable: Var
     };
     let before = if let Within::Backward { before } = within { before } else { 0 };
     let name = names.iter().filter(|name| leaf(name) == wanted).nth(before);
-    let name = name.ok_or_else(|| wrong(format!("{layer}: weight_names: expected {} named {wanted}, got {names:?}", before + 1)))?;
+    let name = name.ok_or_else(|| {
+        wrong(format!("{layer}: weight_names: expected {} named {wanted}, got {names:?}", before + 1))
+    })?;
     Ok(format!("{layer}/{name}"))
 }
 
