@@ -1,4 +1,4 @@
-//! Gemm, MatMul and the arithmetic around them: products with weights, biases, scales, directions added up.
+//! `Gemm`, `MatMul` and the arithmetic around them: products with weights, biases, scales, directions added up.
 
 use ndarray::{ArrayD, IxDyn};
 

@@ -1,4 +1,4 @@
-//! Operators that compute with shapes: Shape, Size, Constant, ConstantOfShape, Range, Equal, Where, and arithmetic.
+//! Operators that compute with shapes: Shape, Size, Constant, `ConstantOfShape`, Range, Equal, Where, and arithmetic.
 //!
 //! All of it is done here, once; what depends on the sizes of a call stays a `Size`.
 

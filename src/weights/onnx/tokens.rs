@@ -1,4 +1,4 @@
-//! Gather and OneHot: tokens that are looked up, and elements that are taken out by constant indices.
+//! `Gather` and `OneHot`: tokens that are looked up, and elements that are taken out by constant indices.
 
 use ndarray::ArrayD;
 
