@@ -92,6 +92,7 @@ pub(super) fn build(chain: Chain, version: Version, variables: Variables) -> Res
     }
     let last = last.ok_or_else(|| wrong("expected layers, got none".into()))?;
     builder.order_axes()?;
+    builder.model.check()?;
     outputs::name(&mut builder, &last, chain.outputs.as_deref())?;
     builder.model.check()?;
     Ok((builder.model, builder.tensors))

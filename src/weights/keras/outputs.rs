@@ -1,4 +1,4 @@
-//! What a model gives, by name: one output has the usual names; several have a number each.
+//! What a model takes and gives, by name: `y` beside the usual names, and a number for each of several outputs.
 //!
 //! Knows interfaces; knows no configuration.
 
@@ -6,7 +6,7 @@ use super::config::wrong;
 use super::layers::{Builder, Flow, Stack};
 use crate::cell::Cell;
 use crate::error::Result;
-use crate::model::{Axes, Dim, Direction, InputPort, InputValue, Interface, OutputPort, OutputValue, State};
+use crate::model::{Dim, Direction, InputValue, Interface, OutputPort, OutputValue, State};
 
 /// How the axes of the input stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(super) enum Given {
     WithOneMore,
 }
 
-/// Names what the model takes and gives where it is not the usual.
+/// Names what the model takes and gives: as usual, and its outputs by numbers where there are several.
 pub(super) fn name(builder: &mut Builder, last: &str, listed: Option<&[(String, usize)]>) -> Result<()> {
     let all: Vec<usize> = match builder.stacks.last().filter(|stack| stack.name == last) {
         Some(stack) => (0..1 + usize::from(stack.apart) + states(stack)).collect(),
@@ -31,50 +31,33 @@ pub(super) fn name(builder: &mut Builder, last: &str, listed: Option<&[(String, 
     };
     let values = listed.iter().map(|tensor| value(builder, last, tensor)).collect::<Result<Vec<_>>>()?;
     let bare = matches!(builder.flow, Flow::Steps { bare: true, .. });
-    if values == [OutputValue::Output] && !bare && builder.input == Given::WithFeatures {
-        return Ok(());
+    let mut interface = Interface::standard(&builder.model);
+    for port in interface.inputs.iter_mut().filter(|port| port.value == InputValue::Sequence) {
+        match builder.input {
+            Given::WithFeatures => {}
+            Given::WithoutFeatures => port.axes.retain(|dim| *dim != Dim::Features),
+            Given::WithOneMore => port.axes.push(Dim::One),
+        }
     }
+    let standard = interface.outputs.iter().find(|port| port.value == OutputValue::Output);
+    let mut axes = standard.map(|port| port.axes.clone()).unwrap_or_default();
+    axes.retain(|dim| !bare || *dim != Dim::Features);
+    interface.outputs.retain(|port| port.value != OutputValue::Output);
     let mut outputs = Vec::new();
     for (place, value) in values.iter().enumerate() {
         let axes = match value {
             // A stack of one direction has one row of states, whose axis is left out.
             OutputValue::States { .. } => vec![Dim::Batch, Dim::Features],
-            _ if matches!(builder.flow, Flow::Rows(_)) => vec![Dim::Batch, Dim::Features],
-            _ => sequence(builder, if bare { Given::WithoutFeatures } else { Given::WithFeatures }),
+            _ => axes.clone(),
         };
-        let mut names = if place == 0 { vec!["y".to_owned(), "output".into()] } else { Vec::new() };
-        if values.len() > 1 {
-            names.push(format!("y_{place}"));
-        }
-        outputs.extend(names.into_iter().map(|name| OutputPort { name, value: value.clone(), axes: axes.clone() }));
+        let first = ["y", "output"].into_iter().filter(|_| place == 0).map(str::to_owned);
+        let numbered = (values.len() > 1).then(|| format!("y_{place}"));
+        let port = |name| OutputPort { name, value: value.clone(), axes: axes.clone() };
+        outputs.extend(first.chain(numbered).map(port));
     }
-    let inputs = inputs(builder);
-    builder.model.interface = Some(Interface { inputs, outputs });
+    interface.outputs.splice(0..0, outputs);
+    builder.model.interface = Some(interface);
     Ok(())
-}
-
-fn inputs(builder: &Builder) -> Vec<InputPort> {
-    let tokens = builder.model.input().is_ok_and(|flow| flow.tokens().is_some());
-    let x = sequence(builder, if tokens { Given::WithoutFeatures } else { builder.input });
-    let mask = sequence(builder, Given::WithoutFeatures);
-    vec![
-        InputPort { name: "x".into(), value: InputValue::Sequence, axes: x },
-        InputPort { name: "lengths".into(), value: InputValue::Lengths, axes: vec![Dim::Batch] },
-        InputPort { name: "mask".into(), value: InputValue::Mask, axes: mask },
-    ]
-}
-
-fn sequence(builder: &Builder, given: Given) -> Vec<Dim> {
-    let mut axes = match builder.model.axes {
-        Axes::BatchFirst => vec![Dim::Batch, Dim::Time],
-        Axes::TimeMajor => vec![Dim::Time, Dim::Batch],
-    };
-    match given {
-        Given::WithFeatures => axes.push(Dim::Features),
-        Given::WithoutFeatures => {}
-        Given::WithOneMore => axes.extend([Dim::Features, Dim::One]),
-    }
-    axes
 }
 
 /// How many final states a layer gives as tensors of their own. Those of two directions are h_n and c_n alone.
