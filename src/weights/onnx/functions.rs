@@ -10,7 +10,8 @@ use crate::error::Result;
 
 /// The function that `node` is, with its constants.
 fn activation(node: &Node<'_>) -> Result<Activation> {
-    let number = |name: &str, default: f32| Ok::<_, crate::Error>(Number::new(node.float(name)?.unwrap_or(default)));
+    let number =
+        |name: &str, default: f32| Ok::<_, crate::error::Error>(Number::new(node.float(name)?.unwrap_or(default)));
     Ok(match node.op {
         "Sigmoid" => Activation::Sigmoid,
         "Tanh" => Activation::Tanh,
