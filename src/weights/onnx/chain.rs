@@ -34,6 +34,8 @@ pub(super) enum What {
     /// The input sequence, as it comes.
     Source,
     Layer(LayerKind),
+    /// Last step first: a part of a layer that goes backwards.
+    Reversed,
     /// `erf(x)`: a part of a Gelu.
     Erf,
     /// `x · (1 + erf(x / √2))`: twice a Gelu.

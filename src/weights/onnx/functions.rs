@@ -6,12 +6,11 @@ use super::graph::Graph;
 use super::node::Node;
 use super::value::{Role, Value};
 use crate::cell::{Activation, Constant as Number};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The function that `node` is, with its constants.
 fn activation(node: &Node<'_>) -> Result<Activation> {
-    let number =
-        |name: &str, default: f32| Ok::<_, crate::error::Error>(Number::new(node.float(name)?.unwrap_or(default)));
+    let number = |name: &str, default: f32| Ok::<_, Error>(Number::new(node.float(name)?.unwrap_or(default)));
     Ok(match node.op {
         "Sigmoid" => Activation::Sigmoid,
         "Tanh" => Activation::Tanh,
