@@ -11,7 +11,7 @@ mod bench;
 mod convert;
 #[path = "cli/files.rs"]
 mod files;
-#[cfg(feature = "keras")]
+#[cfg(any(feature = "keras", feature = "onnx"))]
 #[path = "cli/formats.rs"]
 mod formats;
 #[path = "cli/generate.rs"]

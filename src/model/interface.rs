@@ -3,6 +3,8 @@
 //!
 //! Plain data; `named` turns tensors by these names into a call and its results into tensors.
 
+use std::collections::{HashMap, HashSet};
+
 use super::flow::Flow;
 use super::layers::LayerKind;
 use super::recurrent::{Bias, Recurrent};
@@ -171,22 +173,24 @@ impl Interface {
         if !self.inputs.iter().any(|port| port.value == InputValue::Sequence) {
             return Err(wrong("inputs: expected a sequence among them, got none"));
         }
-        for (index, port) in self.inputs.iter().enumerate() {
-            let others = self.inputs[..index].iter();
-            let state = |value| matches!(value, InputValue::State { .. });
-            if others.clone().any(|other| other.name == port.name && !(state(other.value) && state(port.value))) {
+        let (mut names, mut values) = (HashMap::new(), HashSet::new());
+        for port in &self.inputs {
+            let part = matches!(port.value, InputValue::State { .. });
+            if names.insert(&port.name, part).is_some_and(|other| !(part && other)) {
                 return Err(wrong(format!("{}: expected a name of its own, got another input's", port.name)));
             }
-            if others.clone().any(|other| other.value == port.value && port.value != InputValue::Sequence) {
+            if !values.insert(port.value) && port.value != InputValue::Sequence {
                 return Err(wrong(format!("{}: expected what no other input is, got {:?}", port.name, port.value)));
             }
             port.check(model, &stacks).map_err(|e| e.at(&port.name))?;
         }
-        for (index, port) in self.outputs.iter().enumerate() {
-            if self.outputs[..index].iter().any(|other| other.name == port.name) {
+        let output = model.flows()?.last().copied();
+        let mut names = HashSet::new();
+        for port in &self.outputs {
+            if !names.insert(&port.name) {
                 return Err(wrong(format!("{}: expected a name of its own, got another output's", port.name)));
             }
-            port.check(model, &stacks).map_err(|e| e.at(&port.name))?;
+            port.check(output, &stacks).map_err(|e| e.at(&port.name))?;
         }
         Ok(())
     }
@@ -280,9 +284,9 @@ impl WeightPart {
 }
 
 impl OutputPort {
-    fn check(&self, model: &Model, stacks: &[&Recurrent]) -> Result<()> {
-        let flow = model.flows()?.last().copied();
-        let (time, features) = match flow {
+    /// Whether it fits a model whose layers give `output`.
+    fn check(&self, output: Option<Flow>, stacks: &[&Recurrent]) -> Result<()> {
+        let (time, features) = match output {
             Some(Flow::Steps(features)) => (Some((Dim::Time, false)), features),
             Some(Flow::Rows(features)) => (None, features),
             Some(Flow::Tokens(_)) | None => return Err(wrong("expected layers that give features, got none")),
@@ -301,8 +305,12 @@ impl OutputPort {
             OutputValue::Direction(_) => fit(&self.axes, steps.chain([long(Dim::Features, features.size)])),
             OutputValue::States { state, stacks: used } => {
                 let Some(&first) = used.first() else { return Err(wrong("stacks: expected at least one, got none")) };
+                let mut seen = HashSet::new();
                 for &stack in used {
                     state.check(stacks, stack)?;
+                    if !seen.insert(stack) {
+                        return Err(wrong(format!("stacks: expected each once, got {stack} twice")));
+                    }
                     let (wanted, got) = (state.size(stacks[first]), state.size(stacks[stack]));
                     if wanted != got {
                         return Err(wrong(format!("stacks: expected states of one size, got {wanted} and {got}")));

@@ -10,8 +10,9 @@ use crate::{Folder, assert_close, gatewave, read_tensors, write_tensors};
 
 /// Walks the cases of a manifest of `tests/golden` but those that are refused, and counts the model files.
 fn walk(manifest: &str, refused: &[&str]) -> usize {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let manifest = fs::read(golden.join(manifest)).expect("the manifest is there");
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(manifest);
+    let golden = manifest.parent().expect("a file has a folder").to_owned();
+    let manifest = fs::read(manifest).expect("the manifest is there");
     let cases: Vec<Value> = serde_json::from_slice(&manifest).expect("the manifest is a list");
     let mut count = 0;
     for case in cases.iter().filter(|case| !refused.contains(&case["id"].as_str().unwrap())) {
@@ -70,4 +71,10 @@ fn results(folder: &Folder, model: &str, calls: &[PathBuf]) -> Vec<Vec<u8>> {
 fn keras_models_give_what_keras_gives_and_converted_the_same_bits() {
     // An encoder-decoder is no chain of layers.
     assert_eq!(walk("keras.json", &["k3_o_enc_dec"]), 67);
+}
+
+#[test]
+#[cfg(feature = "onnx")]
+fn onnx_models_give_what_their_runtime_gives_and_converted_the_same_bits() {
+    assert_eq!(walk("onnx/manifest.json", &[]), 42);
 }
