@@ -11,6 +11,9 @@ mod bench;
 mod convert;
 #[path = "cli/files.rs"]
 mod files;
+#[cfg(feature = "keras")]
+#[path = "cli/formats.rs"]
+mod formats;
 #[path = "cli/generate.rs"]
 mod generate;
 #[path = "cli/named.rs"]
@@ -217,6 +220,19 @@ fn verify_passes_on_the_cpu_and_ends_with_the_counts() {
 fn verify_of_a_model_ends_with_the_counts() {
     let out = gatewave(["verify", MODEL]).done();
     assert!(out.lines().last().unwrap().ends_with(" passed, 0 failed"), "{out}");
+}
+
+#[test]
+fn a_negative_number_is_a_value_and_is_refused_as_one() {
+    for (args, what) in [
+        (&["generate", MODEL, "--prompt", "A", "--temperature", "-1"][..], "expected a number, 0 or more"),
+        (&["plan", MODEL, "--batch", "-2", "--steps", "3"], "invalid value '-2' for '--batch <B>'"),
+        (&["bench", "--runs", "-1"], "invalid value '-1' for '--runs <N>'"),
+    ] {
+        let ran = gatewave(args);
+        assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{ran:?}");
+        assert!(ran.err.contains(what), "{ran:?}");
+    }
 }
 
 #[test]

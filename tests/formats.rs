@@ -14,10 +14,10 @@ mod refused;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gatewave::weights::{Tensor, Tensors, description, open, safetensors, save};
+use gatewave::weights::{Tensor, Tensors, description, draw_supplied, open, read, safetensors, save, write};
 use gatewave::{
-    Activation, Axes, Bias, Cell, Embedding, ErrorKind, Gru, LayerKind, Linear, Lstm, Model, OneHot, Precision, Reset,
-    Result, Rnn, Select, Weights,
+    Activation, Axes, Bias, Cell, Embedding, ErrorKind, Gru, Interface, LayerKind, Linear, Lstm, Model, OneHot,
+    Precision, Reset, Result, Rnn, Select, Weights,
 };
 use half::{bf16, f16};
 use serde_json::{Value, json};
@@ -224,12 +224,45 @@ fn a_description_is_written_in_the_order_one_reads_it() {
 
 #[test]
 fn a_model_saved_is_the_model_opened() {
-    for (index, model) in models().into_iter().enumerate() {
+    for (index, model) in models().into_iter().filter(|model| !takes_weights(model)).enumerate() {
         let weights = Weights::random(&model, 7).unwrap();
         let path = scratch(&format!("saved-{index}.safetensors"));
         save(&path, &model, &weights).unwrap();
         assert_eq!(open(&path, None).unwrap(), (model, weights));
     }
+}
+
+fn takes_weights(model: &Model) -> bool {
+    model.interface.as_ref().is_some_and(Interface::takes_weights)
+}
+
+#[test]
+fn weights_that_the_caller_brings_are_saved_and_opened_as_names_and_shapes() {
+    let model = options::with_interface();
+    let path = scratch("brought.safetensors");
+    save(&path, &model, &Weights::random(&model, 7).unwrap()).unwrap();
+    let stored = safetensors::read(&path).unwrap().tensors;
+    assert!(stored.names().all(|name| name.starts_with("b.")) && stored.names().count() == 8);
+    let (again, mut tensors) = read(&path, None).unwrap();
+    assert_eq!(again, model);
+    assert_eq!(tensors.shape("a.weight_ch_l0_reverse"), Some(&[3, 4][..]));
+    let error = open(&path, None).unwrap_err();
+    let message = "layer 0 lstm: a.weight_ih_l0: expected weights from the caller, who brings them as W with each call";
+    assert_eq!((error.kind(), error.to_string()), weights_error(&format!("{}: {message}", path.display())));
+    draw_supplied(&model, &mut tensors, 7).unwrap();
+    assert_eq!(Weights::from_tensors(&model, tensors).unwrap(), Weights::random(&model, 7).unwrap());
+}
+
+#[test]
+fn a_file_of_halves_holds_the_nearest_ones() {
+    let model = Model::new().named_layer("fc.", Linear::new(2, 2).no_bias());
+    let values = [1.0 / 3.0, -2.5, 65504.0, f32::INFINITY];
+    let tensors = Tensors::from_iter([("fc.weight", Tensor::new([2, 2], values.to_vec()))]);
+    let path = scratch("halves.safetensors");
+    write(&path, &model, tensors, Precision::F16).unwrap();
+    let read = read(&path, None).unwrap().1;
+    let halves = values.map(|value| f16::from_f32(value).to_f32());
+    assert_eq!(read.get("fc.weight").unwrap().read().unwrap().as_ref(), halves);
 }
 
 #[test]

@@ -233,6 +233,10 @@ impl Case {
         Self { mask, ..self }
     }
 
+    fn batch(self, batch: usize) -> Self {
+        Self { batch, ..self }
+    }
+
     fn states(self, states: InitialStates) -> Self {
         Self { states, ..self }
     }
@@ -418,7 +422,7 @@ mod tests {
     #[test]
     fn every_case_has_a_name_of_its_own_and_a_sound_model() {
         let cases = cases();
-        assert_eq!(cases.len(), 129);
+        assert_eq!(cases.len(), 222);
         let names: HashSet<_> = cases.iter().map(|case| &case.name).collect();
         assert_eq!(names.len(), cases.len());
         for case in &cases {

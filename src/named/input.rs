@@ -35,6 +35,9 @@ struct Reader<'a> {
     as_they_stand: bool,
 }
 
+/// The name of a state, and the state where it is given.
+type NamedState<'a> = (&'a str, Option<ArrayD<f32>>);
+
 /// T and B of a call, where they are told by other axes than those of `call`.
 #[derive(Clone, Copy, Default)]
 struct Sizes {
@@ -164,7 +167,7 @@ impl Reader<'_> {
     }
 
     /// The name of a state of stack `index`, if it has one, and the state, if it is given: `[L·D, B, H]`.
-    fn state(&self, index: usize, which: State, sizes: Sizes) -> Result<Option<(&str, Option<ArrayD<f32>>)>> {
+    fn state(&self, index: usize, which: State, sizes: Sizes) -> Result<Option<NamedState<'_>>> {
         let own = |port: &&InputPort| matches!(port.value, InputValue::State { stack, state, .. } if stack == index && state == which);
         let Some(port) = self.ports.iter().find(own) else { return Ok(None) };
         let Some(values) = self.tensors.get(&port.name) else { return Ok(Some((&port.name, None))) };
@@ -185,7 +188,16 @@ impl Reader<'_> {
         check_axes(port, array.shape(), letter, |dim| sizes.length(dim, size, all.unwrap_or(0)))?;
         let mut array = arrange(array, &port.axes, &[Dim::Layers, Dim::Batch, Dim::Features]);
         array.slice_axis_inplace(Axis(0), Slice::from(rows(port)));
+        self.without_steps(&mut array);
         Ok(Some((&port.name, Some(array))))
+    }
+
+    /// Rows of no step have no state either, and end with zeros: so does ONNX Runtime.
+    fn without_steps(&self, states: &mut ArrayD<f32>) {
+        let Some((_, Values::Whole(lengths))) = self.given(InputValue::Lengths) else { return };
+        for (mut row, _) in states.axis_iter_mut(Axis(1)).zip(lengths).filter(|(_, length)| **length == 0) {
+            row.fill(0.0);
+        }
     }
 
     /// Every tensor has a name that the model knows.

@@ -35,7 +35,7 @@ use prost::Message;
 
 use self::graph::Graph;
 use self::source::{Source, Sources};
-use super::support;
+pub use self::table::ATTRIBUTES;
 use super::tensors::Tensors;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Model;
@@ -66,11 +66,6 @@ pub fn read(path: &Path) -> Result<(Model, Tensors)> {
 pub fn read_bytes(bytes: &[u8]) -> Result<(Model, Tensors)> {
     let sources = Sources::new(Source::Bytes(bytes.into()), None);
     read_from(Cursor::new(bytes), bytes.len() as u64, sources)
-}
-
-/// The table of operators and attributes, as docs/formats.md has it.
-pub fn markdown() -> String {
-    support::markdown(table::ATTRIBUTES)
 }
 
 fn read_from(source: impl BufRead + Seek, length: u64, sources: Sources) -> Result<(Model, Tensors)> {

@@ -19,6 +19,10 @@ const ROWS: usize = TIME * BATCH;
 /// The rows that are computed: all but those of the first and the last step.
 const INNER: usize = ROWS - 2 * BATCH;
 
+fn word(n: usize) -> u32 {
+    u32::try_from(n).expect("a small number")
+}
+
 /// The windows of one dispatch on slots that are bound in full.
 fn windows(slots: &[Slot], bound: &[usize]) -> Vec<Window> {
     bound.iter().map(|&slot| Window { slot, offset: 0, bytes: slots[slot].bytes }).collect()
@@ -42,7 +46,7 @@ fn plan(program: Program, directions: usize, params: Params) -> Arc<Plan> {
     let masked = program.kernel == Kernel::Blank;
     let bound: &[usize] = if masked { &[0, 1, 2] } else { &[0, 2] };
     let feeds = [(Feed::Features, 0), (Feed::Live, 1)];
-    let grid = [2, INNER as u32, directions as u32];
+    let grid = [2, word(INNER), word(directions)];
     Arc::new(Plan {
         title: program.kernel.name().to_owned(),
         shape: Shape { time: TIME, batch: BATCH, mask: if masked { Mask::Live } else { Mask::All } },
@@ -51,10 +55,10 @@ fn plan(program: Program, directions: usize, params: Params) -> Arc<Plan> {
         slots,
         programs: vec![program],
         params: vec![Params {
-            rows: INNER as u32,
-            batch: BATCH as u32,
-            units: UNITS as u32,
-            source_0: BATCH as u32,
+            rows: word(INNER),
+            batch: word(BATCH),
+            units: word(UNITS),
+            source_0: word(BATCH),
             target_0: 1,
             ..params
         }],
@@ -85,15 +89,15 @@ fn run(plan: &Arc<Plan>) -> (Vec<Vec<f32>>, ArrayD<f32>) {
 #[test]
 fn a_blank_goes_by_the_mask_of_each_direction() {
     // The mask of the step before, and that of the step after.
-    let params = Params { directions: 2, live_0: 0, live_1: 2 * BATCH as u32, ..Params::default() };
+    let params = Params { directions: 2, live_0: 0, live_1: word(2 * BATCH), ..Params::default() };
     let (rows, x) = run(&plan(Program::plain(Kernel::Blank), 2, params));
     assert!(rows[0].iter().chain(&rows[INNER + 1]).all(|x| x.is_nan()), "rows that are nobody's");
     let mut blanks = [0; 2];
     for m in 0..INNER {
         let (t, b) = (1 + m / BATCH, m % BATCH);
-        for direction in 0..2 {
+        for (direction, blanks) in blanks.iter_mut().enumerate() {
             let kept = live(b, t - 1 + 2 * direction);
-            blanks[direction] += usize::from(!kept && live(b, t));
+            *blanks += usize::from(!kept && live(b, t));
             for c in direction * UNITS..(direction + 1) * UNITS {
                 // A host writes zeros where there is no step.
                 let want = if kept && live(b, t) { x[[b, t, c]] } else { 0.0 };
@@ -104,9 +108,11 @@ fn a_blank_goes_by_the_mask_of_each_direction() {
     assert!(blanks.iter().all(|&count| count > 1 && count < INNER - 1), "{blanks:?}");
 }
 
+type Formula = fn(f32, f32) -> f32;
+
 #[test]
 fn a_merge_combines_the_two_directions_of_each_row() {
-    let combinations: [(Combine, fn(f32, f32) -> f32); 3] =
+    let combinations: [(Combine, Formula); 3] =
         [(Combine::Sum, |a, b| a + b), (Combine::Average, |a, b| 0.5 * (a + b)), (Combine::Product, |a, b| a * b)];
     for (combine, want) in combinations {
         let params = Params { directions: 1, ..Params::default() };

@@ -4,8 +4,8 @@
 use gatewave::conformance::{self, Bug, Case, InitialStates, MaskKind, cases, rounded_to_half};
 use gatewave::weights::LayerWeights;
 use gatewave::{
-    Activation, Bias, Coupling, Direction, LayerKind, Merge, Model, Padding, Peepholes, Recurrent, Storage, Weights,
-    oracle,
+    Activation, Bias, Coupling, Direction, LayerKind, Merge, Model, Padding, Peepholes, Recurrent, Select, Storage,
+    Weights, oracle,
 };
 
 use crate::as_output;
@@ -39,11 +39,14 @@ fn the_tables_tolerance_finds_every_planted_bug() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(planted, [87, 100, 108, 66]);
+    assert_eq!(planted, [166, 192, 201, 148]);
 }
 
+/// An option taken away from a stack.
+type Change = fn(&mut Recurrent);
+
 /// What an executor could leave out.
-const LEFT_OUT: [(&str, fn(&mut Recurrent)); 8] = [
+const LEFT_OUT: [(&str, Change); 8] = [
     ("functions forward", |r| r.functions[0] = r.cell.functions()),
     ("functions in reverse", |r| r.functions[1] = r.cell.functions()),
     ("clip", |r| r.clip = None),
@@ -65,7 +68,7 @@ const LEFT_OUT: [(&str, fn(&mut Recurrent)); 8] = [
 ];
 
 /// The model with `change` made to each of its stacks, and its weights, where that is another model.
-fn without(model: &Model, weights: &Weights, change: fn(&mut Recurrent)) -> Option<(Model, Weights)> {
+fn without(model: &Model, weights: &Weights, change: Change) -> Option<(Model, Weights)> {
     let (mut other, mut weights) = (model.clone(), weights.clone());
     for (layer, weights) in other.layers.iter_mut().zip(&mut weights.layers) {
         if let (LayerKind::Recurrent(stack), LayerWeights::Recurrent(cells)) = (&mut layer.kind, weights) {
@@ -86,11 +89,12 @@ fn used_by(case: &Case, model: &Model, weights: &Weights) -> f64 {
     result.used()
 }
 
-/// Whether the change of one option hides behind another: padding where every step is live, functions of a direction
-/// that a stack has not.
+/// Whether another option hides this one: padding where every step is live, functions of a direction that a stack has
+/// not, a merge of outputs that nothing takes.
 fn is_hidden(case: &Case, option: &str) -> bool {
     match option {
         "padding" => case.mask == MaskKind::All,
+        "merge" => case.model.layers.iter().any(|layer| layer.kind == LayerKind::Select(Select::FinalHidden)),
         "functions in reverse" => case.model.stacks().all(|stack| stack.directions() == 1),
         _ => false,
     }
@@ -114,7 +118,7 @@ fn the_tables_tolerance_finds_every_option_left_out() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(left_out, [0; LEFT_OUT.len()]);
+    assert_eq!(left_out, [42, 32, 8, 5, 11, 22, 10, 19]);
 }
 
 #[test]
@@ -150,9 +154,9 @@ fn the_tables_tolerance_finds_one_peephole_lost() {
             peepholes[[row, last]] = 0.0;
             let unused = row == 1 && case.model.stacks().any(|stack| stack.coupling == Coupling::InputForget);
             let used = used_by(&case, &case.model, &wrong);
-            assert!(unused == (used == 0.0) && (unused || used > 10.0), "row {row} of {}: {used}", case.name);
+            assert!(if unused { used < 0.1 } else { used > 10.0 }, "row {row} of {}: {used}", case.name);
             lost += 1;
         }
     }
-    assert_eq!(lost, 36);
+    assert_eq!(lost, 33);
 }

@@ -193,7 +193,7 @@ fn input_and_forget_see_the_old_cell_state_and_output_the_new_one() {
     let c_1 = sigmoid(1.0 - 2.0 * c_0) * c_0 + sigmoid(0.5 * c_0) * (-0.5_f64).tanh();
     let h = |c: f64| sigmoid(4.0 * c) * c.tanh();
     assert_near(truth.output.view(), &[h(c_0), h(c_1)], "output");
-    assert_near(ArrayView::from(&[c_0]), &[0.493_042_914_966], "worked out beforehand");
+    assert_near(ArrayView::from(&[c_0]), &[0.493_011_909_797], "worked out beforehand");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 
 use gatewave::oracle::{self, Truth};
 use gatewave::weights::LayerWeights;
-use gatewave::{Axes, Cell, Input, Lstm, Model, Recurrent, States, Weights};
+use gatewave::{
+    Activation, Axes, Cell, Direction, Functions, Gru, Input, Lstm, Model, Recurrent, Rnn, States, Weights,
+};
 use ndarray::{Array2, ArrayD, Axis, IxDyn, Slice, concatenate, s};
 
 use crate::support::noise::noise;
@@ -12,12 +14,17 @@ use crate::{as_output, assert_near};
 const TIME: usize = 7;
 const BATCH: usize = 5;
 
-/// Every cell and a projected LSTM in a stack of two layers, with its weights.
+/// Every cell and its variants in a stack of two layers, forward and both ways, and one in reverse; with its weights.
 fn stacks() -> Vec<(Recurrent, Weights)> {
     let mut stacks = Cell::ALL.map(|cell| Recurrent::new(cell, 6, 9).num_layers(2)).to_vec();
+    let elu = Functions { f: Activation::Softsign, g: Activation::Elu { alpha: 0.5.into() }, ..Functions::NONE };
+    stacks.push(Rnn::new(6, 9).num_layers(2).nonlinearity(Activation::Relu));
+    stacks.push(Gru::new(6, 9).num_layers(2).functions(elu).clip(0.5));
     stacks.push(Lstm::new(6, 9).num_layers(2).proj_size(4));
+    stacks.push(Lstm::new(6, 9).num_layers(2).peepholes().coupled());
     stacks.extend(stacks.clone().into_iter().map(Recurrent::bidirectional));
-    assert_eq!(stacks.len(), 12);
+    stacks.push(Lstm::new(6, 9).num_layers(2).direction(Direction::Reverse));
+    assert_eq!(stacks.len(), 17);
     stacks.into_iter().map(|stack| (stack.clone(), Weights::random(&model(&stack), 3).unwrap())).collect()
 }
 
@@ -115,7 +122,7 @@ fn lengths_are_the_mask_of_each_rows_first_steps() {
 #[test]
 fn a_sequence_in_two_halves_with_the_state_carried_equals_the_whole() {
     let x = noise(&[TIME, BATCH, 6], 0);
-    for (stack, weights) in stacks().into_iter().filter(|(stack, _)| stack.directions() == 1) {
+    for (stack, weights) in stacks().into_iter().filter(|(stack, _)| stack.direction == Direction::Forward) {
         let run = |x: &ArrayD<f32>, from: usize, to: usize, states: States| {
             let part = x.slice_axis(Axis(0), Slice::from(from..to)).to_owned();
             oracle::run(&model(&stack), &weights, &Input::features(part).states(states)).unwrap()

@@ -279,6 +279,18 @@ mod tests {
     }
 
     #[test]
+    fn arrays_that_numpy_compressed_are_read() {
+        let (array, path) = (ndarray::Array2::from_elem((3, 64), 1.5_f32), scratch("compressed.npz"));
+        let mut writer = NpzWriter::new_compressed(File::create(&path).unwrap());
+        writer.add_array("x", &array).unwrap();
+        writer.finish().unwrap();
+        let read = read(&path, "x").unwrap();
+        assert!(fs::metadata(&path).unwrap().len() < 4 * array.len() as u64);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(read, NamedTensors::from([("x".to_owned(), Values::from(array))]));
+    }
+
+    #[test]
     fn numpy_types_and_orders_are_told_apart() {
         let npy = |descr: &str, fortran: &str, data: &[u8]| {
             let mut header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': (2, 2), }}");

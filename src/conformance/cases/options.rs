@@ -47,7 +47,7 @@ fn replaced(cell: Cell, place: usize, function: Activation) -> Functions {
     functions
 }
 
-/// Each function with other constants than its own in a cell, in another place each way; and by itself, and after a
+/// Each function, with other constants than it is known by, in a cell, in another place each way; by itself; and after a
 /// linear. The cells take turns.
 fn functions() -> Vec<Case> {
     let case = |(index, function): (usize, Activation)| {
@@ -58,12 +58,12 @@ fn functions() -> Vec<Case> {
             functions: [replaced(cell, place, inside), replaced(cell, place + 1, inside)],
             ..Recurrent::new(cell, 5, 17).bidirectional()
         };
-        // Without a bound, exponentials of exponentials leave every range.
-        let (ways, bound) = match function {
-            Activation::Exponential => (ways.clip(1.0), " clip"),
-            _ => (ways, ""),
+        // Exponentials of exponentials leave every range.
+        let (bound, stacks) = match function {
+            Activation::Exponential => (" clip", Model::new().layer(ways.clip(0.25)).layer(Activation::Tanh)),
+            _ => ("", Model::new().layer(ways)),
         };
-        let layers = Model::new().layer(ways).layer(function).layer(Linear::new(34, 18).activation(function).no_bias());
+        let layers = stacks.layer(inside).layer(Linear::new(34, 18).activation(inside));
         model(format!("{inside} in {cell}{bound} both ways, by itself, after a linear"), layers)
     };
     Activation::ALL.into_iter().filter(|function| function.is_elementwise()).enumerate().map(case).collect()
@@ -208,7 +208,8 @@ fn last_outputs() -> Vec<Case> {
         model("last output of gru reverse", last(Gru::new(5, 33).direction(Direction::Reverse))),
         model("last output of rnn held reverse L=2", {
             last(Rnn::new(5, 17).direction(Direction::Reverse).padding(Padding::Held).num_layers(2))
-        }),
+        })
+        .batch(6),
         model("last output of lstm held backwards, f16", {
             last(lstm().direction(Direction::Backwards).padding(Padding::Held))
         })
@@ -242,10 +243,10 @@ fn own_masks() -> Vec<Case> {
         .layer(Rnn::new(16, 17).direction(Direction::Reverse));
     let first_linear = masking(-1.0).layer(Linear::new(5, 16)).layer(Gru::new(16, 17)).layer(Select::LastStep);
     vec![
-        model("mask_token: classifier by the last output, dropout", classifier).mask(MaskKind::Own),
+        model("mask_token: classifier by the last output, dropout", classifier).mask(MaskKind::Own).batch(6),
         model("mask_token: tagger of held outputs, lengths as well", tagger).mask(MaskKind::Lengths),
         model("mask_token 29 through a linear into rnn reverse", other_token).mask(MaskKind::Own),
-        model("mask_token and holes into lstm", embedding().layer(Lstm::new(12, 33))),
+        model("mask_token and holes into lstm", embedding().layer(Lstm::new(12, 33))).batch(6),
         model("masking 0 into lstm both ways", masking(0.0).layer(Lstm::new(5, 17).bidirectional()))
             .mask(MaskKind::Own),
         model("masking -1 and lengths into gru held", masking(-1.0).layer(held(Gru::new(5, 33))))

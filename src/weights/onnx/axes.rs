@@ -96,6 +96,7 @@ impl Value {
             Self::Numbers(numbers) => numbers.shape().iter().map(|&n| Size::len(n)).collect(),
             Self::Filled(filled) => filled.shape.clone(),
             Self::Input(feed) => feed.axes.iter().map(|axis| axis.size.clone()).collect(),
+            Self::Tokens(tokens) => tokens.feed.axes.iter().map(|axis| axis.size.clone()).collect(),
             Self::Data(data) => data.axes.iter().map(|axis| axis.size.clone()).collect(),
             Self::Unread(what) => return Err(misfit(what.clone())),
         })
@@ -129,7 +130,7 @@ impl Value {
                 Self::Input(Feed { axes: permutation.iter().map(|&i| feed.axes[i].clone()).collect(), ..feed })
             }
             Self::Data(data) => Self::Data(data.permuted(permutation)),
-            Self::Unread(what) => return Err(misfit(what)),
+            other => return Err(misfit(format!("moves axes of {}", other.kind()))),
         })
     }
 
@@ -158,7 +159,7 @@ impl Value {
                 data.axes.insert(at, Axis::one());
                 Self::Data(data)
             }
-            Self::Unread(what) => return Err(misfit(what)),
+            other => return Err(misfit(format!("moves axes of {}", other.kind()))),
         })
     }
 
@@ -187,7 +188,7 @@ impl Value {
                 Self::Input(feed)
             }
             Self::Data(data) => Self::Data(data.dropped(axis)),
-            Self::Unread(what) => return Err(misfit(what)),
+            other => return Err(misfit(format!("moves axes of {}", other.kind()))),
         })
     }
 
@@ -304,6 +305,10 @@ impl Data {
                 let change = Change::Slice { axis: self.part(axis), start, step, len };
                 self.content = change.apply(self.content);
                 self.axes[axis].size = Size::len(len);
+                if len == 1 {
+                    self = self.dropped(axis);
+                    self.axes.insert(axis, Axis::one());
+                }
             }
             (Role::Features, Cut::Range { start, step: 1, len }) => {
                 self.content.iter_mut().for_each(|cell| *cell = part_of(cell, start, len));

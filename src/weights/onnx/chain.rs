@@ -34,6 +34,8 @@ pub(super) enum What {
     /// The input sequence, as it comes.
     Source,
     Layer(LayerKind),
+    /// Last step first: a part of a layer that goes backwards.
+    Reversed,
     /// `erf(x)`: a part of a Gelu.
     Erf,
     /// `x · (1 + erf(x / √2))`: twice a Gelu.
@@ -174,8 +176,7 @@ impl Chain {
             return Err(misfit("a function of all features that gets a part of them".into()));
         }
         let link = self.child(link, what, self.links[link].features);
-        let cell = runs.into_iter().map(|(start, len)| Segment { link, at: At::All, start, len }).collect();
-        data.content.fill(cell);
+        data.content.fill(segments(link, runs));
         Ok(data)
     }
 
@@ -260,10 +261,13 @@ impl Chain {
             return None;
         }
         let what = self.product_of(x, gate)?;
-        let of = if what == What::activation(Activation::Gelu) && self.half(x).is_some() { self.half(x)? } else { x };
+        let of = match self.half(x) {
+            Some(whole) if !self.descends(gate, x) => whole,
+            _ => x,
+        };
         let link = self.child(of, what, self.links[of].features);
         let mut data = a.clone();
-        data.content.fill(runs.into_iter().map(|(start, len)| Segment { link, at: At::All, start, len }).collect());
+        data.content.fill(segments(link, runs));
         Some(data)
     }
 
@@ -285,11 +289,12 @@ impl Chain {
             (at == from).then_some(functions)
         };
         use Activation::{Affine, HardSigmoid, HardSilu, Mish, Sigmoid, Silu, Softplus, Tanh};
-        let one = Number::new(1.0);
-        let erf = |functions: &[Option<Activation>]| match functions {
-            [Some(Affine { alpha: a, beta: b }), None, Some(Affine { alpha, beta })] => {
-                (*a, *b) == (one, one) && is_root(*alpha) && beta.get() == 0.0
-            }
+        // Of x / √2, outermost first: 1 + erf, and half of it.
+        let is = |affine: Option<Activation>, a: f32, b: f32| {
+            affine == Some(Affine { alpha: Number::new(a), beta: Number::new(b) })
+        };
+        let erf = |functions: &[Option<Activation>]| match *functions {
+            [one, None, Some(Affine { alpha, beta })] => is(one, 1.0, 1.0) && is_root(alpha) && beta.get() == 0.0,
             _ => false,
         };
         if let Some(functions) = functions(x) {
@@ -297,12 +302,46 @@ impl Chain {
                 [Some(Sigmoid)] => Some(What::activation(Silu)),
                 [Some(HardSigmoid { alpha, beta })] => Some(What::activation(HardSilu { alpha, beta })),
                 [Some(Tanh), Some(Softplus)] => Some(What::activation(Mish)),
+                [half, ..] if is(half, 0.5, 0.0) && erf(&functions[1..]) => Some(What::activation(Activation::Gelu)),
                 _ if erf(&functions) => Some(What::TwiceGelu),
                 _ => None,
             };
         }
         let half = self.half(x)?;
         functions(half).filter(|f| erf(f)).map(|_| What::activation(Activation::Gelu))
+    }
+
+    /// The logarithm of `data`, a sigmoid or a softmax: one function, which is exact where two are not.
+    pub(super) fn logarithm(&mut self, mut data: Data) -> Result<Data> {
+        let (link, runs) = self.resolve_data(&data)?;
+        let log = match self.links[link].what {
+            What::Layer(LayerKind::Activation(Activation::Sigmoid)) => Activation::LogSigmoid,
+            What::Layer(LayerKind::Activation(Activation::Softmax)) => Activation::LogSoftmax,
+            _ => return Err(misfit("the logarithm of something else than a sigmoid or a softmax".into())),
+        };
+        let parent = self.links[link].parent.expect("a function is of something");
+        let link = self.child(parent, What::activation(log), self.links[parent].features);
+        data.content.fill(segments(link, runs));
+        Ok(data)
+    }
+
+    /// `a − b`, where `b` is the hyperbolic tangent of `a`.
+    pub(super) fn shrunk(&mut self, a: &Data, b: &Data) -> Option<Data> {
+        let (x, tanh) = (self.resolve_data(a).ok()?, self.resolve_data(b).ok()?);
+        let of = &self.links[tanh.0];
+        if a.axes != b.axes || x.1 != tanh.1 || of.parent != Some(x.0) || of.what != What::activation(Activation::Tanh)
+        {
+            return None;
+        }
+        let link = self.child(x.0, What::activation(Activation::TanhShrink), self.links[x.0].features);
+        let mut data = a.clone();
+        data.content.fill(segments(link, x.1));
+        Some(data)
+    }
+
+    /// Whether link `later` is `earlier` or comes of it.
+    fn descends(&self, later: usize, earlier: usize) -> bool {
+        std::iter::successors(Some(later), |&link| self.links[link].parent).any(|link| link == earlier)
     }
 
     /// What link `x` is half of.
@@ -321,4 +360,9 @@ impl Chain {
         path.reverse();
         path
     }
+}
+
+/// The features `runs` of `link`, at all its steps.
+fn segments(link: usize, runs: Runs) -> Vec<Segment> {
+    runs.into_iter().map(|(start, len)| Segment { link, at: At::All, start, len }).collect()
 }

@@ -2,6 +2,7 @@
 //!
 //! Knows types, shapes and where elements lie; knows no graph.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use half::{bf16, f16};
@@ -175,12 +176,13 @@ impl Raw {
         }
     }
 
-    fn read(&self, bytes: usize) -> Result<Vec<u8>> {
+    /// The bytes `range`, which are there.
+    fn read(&self, range: Range<usize>) -> Result<Vec<u8>> {
         match self {
-            Self::Held(held) => Ok(held.clone()),
+            Self::Held(held) => Ok(held[range].to_vec()),
             Self::At { source, offset, .. } => {
-                let mut buffer = vec![0; bytes];
-                source.read(*offset, &mut buffer)?;
+                let mut buffer = vec![0; range.len()];
+                source.read(offset + range.start as u64, &mut buffer)?;
                 Ok(buffer)
             }
         }
@@ -224,7 +226,9 @@ pub(super) fn decode(mut tensor: proto::Tensor, sources: &mut Sources) -> Result
         return Ok(Value::Unread(format!("{elements} whole numbers, which are more than {MAX_NUMBERS}")));
     }
     let numbers = match raw {
-        Some(raw) => raw.read(elements * element.bytes())?.chunks(element.bytes()).map(|x| whole(element, x)).collect(),
+        Some(raw) => {
+            raw.read(0..elements * element.bytes())?.chunks(element.bytes()).map(|x| whole(element, x)).collect()
+        }
         None => whole_numbers(&tensor, element),
     };
     if numbers.len() != elements {
@@ -287,7 +291,7 @@ fn reals(
     raw: Option<Raw>,
 ) -> Result<Tensor> {
     if let Some(raw) = raw {
-        return Ok(Tensor::stored(dims, move || read_reals(&raw, element, elements)));
+        return Ok(Tensor::stored_in_parts(dims, move |range| read_reals(&raw, element, range)));
     }
     // Halves without raw bytes stand as their bits in 32-bit numbers.
     let bits = |x: i32| x as u16;
@@ -306,13 +310,14 @@ fn reals(
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "F64 is rounded to the nearest f32, as everywhere")]
-fn read_reals(raw: &Raw, element: Element, elements: usize) -> Result<Vec<f32>> {
+fn read_reals(raw: &Raw, element: Element, range: Range<usize>) -> Result<Vec<f32>> {
+    let begin = range.start * element.bytes();
     if let (Element::F32, Raw::At { source, offset, .. }) = (element, raw) {
-        let mut floats = vec![0_f32; elements];
-        source.read(*offset, bytemuck::cast_slice_mut(&mut floats))?;
+        let mut floats = vec![0_f32; range.len()];
+        source.read(offset + begin as u64, bytemuck::cast_slice_mut(&mut floats))?;
         return Ok(floats);
     }
-    let bytes = raw.read(elements * element.bytes())?;
+    let bytes = raw.read(begin..range.end * element.bytes())?;
     Ok(bytes
         .chunks_exact(element.bytes())
         .map(|x| match element {

@@ -10,6 +10,7 @@ use super::graph::Graph;
 use super::node::Node;
 use super::numbers;
 use super::size::Size;
+use super::tokens;
 use super::value::{At, Axis, Data, Fill, Role, Segment, Value};
 use crate::cell::Activation;
 use crate::error::Result;
@@ -136,6 +137,9 @@ pub(super) fn spread(w: Constant, runs: &Runs, features: usize, limit: usize) ->
 /// Add, Sub, Mul and Div: of shapes, of weights, and of what flows with a weight or another direction.
 pub(super) fn arithmetic(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let (a, b) = (graph.input(node, 0)?, graph.input(node, 1)?);
+    if let Some(tokens) = tokens::arithmetic(node.op, &a, &b) {
+        return Ok(vec![tokens]);
+    }
     let value = match (a, b) {
         (Value::Numbers(a), Value::Numbers(b)) => numbers::arithmetic(node.op, &a, &b)?,
         (Value::Data(a), Value::Data(b)) => Value::Data(both(graph, node.op, &a, &b)?),
@@ -283,6 +287,11 @@ fn both(graph: &mut Graph, op: &str, a: &Data, b: &Data) -> Result<Data> {
         && let Some(gated) = graph.chain.gated(a, b).or_else(|| graph.chain.gated(b, a))
     {
         return Ok(gated);
+    }
+    if op == "Sub"
+        && let Some(shrunk) = graph.chain.shrunk(a, b)
+    {
+        return Ok(shrunk);
     }
     let text = format!("{op} of {} and {}: this is no chain of layers", a.axes_text(), b.axes_text());
     Err(misfit(text))

@@ -6,11 +6,11 @@ use super::graph::Graph;
 use super::node::Node;
 use super::value::{Role, Value};
 use crate::cell::{Activation, Constant as Number};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The function that `node` is, with its constants.
 fn activation(node: &Node<'_>) -> Result<Activation> {
-    let number = |name: &str, default: f32| Ok::<_, crate::Error>(Number::new(node.float(name)?.unwrap_or(default)));
+    let number = |name: &str, default: f32| Ok::<_, Error>(Number::new(node.float(name)?.unwrap_or(default)));
     Ok(match node.op {
         "Sigmoid" => Activation::Sigmoid,
         "Tanh" => Activation::Tanh,
@@ -59,6 +59,14 @@ pub(super) fn erf(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let x = graph.input(node, 0)?;
     let data = graph.data(x, None)?;
     graph.chain.through(data, What::Erf, true).map(|data| vec![Value::Data(data)])
+}
+
+/// The logarithm of a function that has one of its own.
+pub(super) fn log(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    match graph.input(node, 0)? {
+        Value::Data(data) => graph.chain.logarithm(data).map(|data| vec![Value::Data(data)]),
+        other => Err(misfit(format!("the logarithm of {}", other.kind()))),
+    }
 }
 
 /// Bounds: attributes before version 11, inputs since.

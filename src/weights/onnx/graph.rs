@@ -10,10 +10,12 @@ use super::constant::{MAX_RANK, decode};
 use super::node::Node;
 use super::size::Size;
 use super::source::Sources;
+use super::table::ATTRIBUTES;
 use super::value::{Axis, Data, Feed, FeedAxis, Role, Value};
 use super::{dense, functions, moves, numbers, proto, recurrent, tokens};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Dim, InputValue};
+use crate::weights::support::Treatment;
 
 /// Graphs of more nodes are no chains of recurrent layers.
 const MAX_NODES: usize = 16_384;
@@ -34,6 +36,9 @@ pub(super) const OPERATORS: &[(&[&str], Operator)] = &[
     (&["Add", "Sub", "Mul", "Div"], dense::arithmetic),
     (&["Gather"], tokens::gather),
     (&["OneHot"], tokens::one_hot),
+    (&["Less"], tokens::less),
+    (&["Not"], tokens::not),
+    (&["ReverseSequence"], recurrent::reverse_sequence),
     (&["Transpose"], moves::transpose),
     (&["Squeeze"], moves::squeeze),
     (&["Unsqueeze"], moves::unsqueeze),
@@ -55,6 +60,7 @@ pub(super) const OPERATORS: &[(&[&str], Operator)] = &[
     (&["Softmax", "LogSoftmax"], functions::softmax),
     (&["Clip"], functions::clip),
     (&["Erf"], functions::erf),
+    (&["Log"], functions::log),
     (
         &[
             "Sigmoid",
@@ -151,7 +157,9 @@ impl Graph {
         }
         this.limit = usize::try_from(this.sources.total_bytes()).unwrap_or(usize::MAX).max(1 << 16);
         let outputs: Vec<String> = graph.output.into_iter().map(|output| output.name).collect();
-        for node in needed(&graph.node, &outputs)? {
+        let nodes = needed(&graph.node, &outputs)?;
+        check(&nodes, opset)?;
+        for node in nodes {
             this.node(node)?;
         }
         Ok((this, outputs))
@@ -328,6 +336,16 @@ impl Graph {
         }
         Ok(Axis::new(role, axis.size.clone()))
     }
+}
+
+/// Whether every node is one that is read: those that are refused for a reason go first, since others serve them.
+fn check(nodes: &[&proto::Node], opset: i64) -> Result<()> {
+    let refused =
+        |node: &&&proto::Node| ATTRIBUTES.iter().any(|a| a.is(&node.op_type, "") && a.treatment == Treatment::Refused);
+    for node in nodes.iter().filter(refused).chain(nodes) {
+        Node::new(node, opset).map_err(elsewhere)?;
+    }
+    Ok(())
 }
 
 /// Says where graphs run that this does not read.

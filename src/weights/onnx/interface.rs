@@ -180,6 +180,9 @@ fn layers(graph: &Graph, path: &[usize]) -> Result<(Model, Tensors, HashMap<usiz
         let kind = match &link.what {
             What::Layer(kind) => kind.clone(),
             What::Source => continue,
+            What::Reversed => {
+                return Err(misfit(format!("steps in reverse, but for an RNN, LSTM or GRU; {ELSEWHERE}")));
+            }
             What::Erf | What::TwiceGelu => {
                 return Err(misfit(format!("Erf outside of what makes a Gelu; {ELSEWHERE}")));
             }

@@ -10,6 +10,7 @@ use super::graph::Graph;
 use super::moves::filled;
 use super::node::Node;
 use super::size::Size;
+use super::tokens::wrapped;
 use super::value::{Fill, Value};
 use crate::error::Result;
 use crate::weights::Tensor;
@@ -94,6 +95,9 @@ pub(super) fn equal(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
 }
 
 pub(super) fn choose(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    if let Some(tokens) = wrapped(&graph.input(node, 0)?, &graph.input(node, 1)?, &graph.input(node, 2)?) {
+        return Ok(vec![tokens]);
+    }
     let (condition, a, b) = (numbers(graph, node, 0)?, numbers(graph, node, 1)?, numbers(graph, node, 2)?);
     // A pair is one choice or none of both: what is not chosen is −2⁶³ for a moment, which no shape is.
     let none = Size::of(i64::MIN);

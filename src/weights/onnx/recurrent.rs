@@ -3,6 +3,7 @@
 //! Gate orders and names are `dialect`'s.
 
 use super::axes::misfit;
+use super::chain::What;
 use super::constant::{Constant, is_possible};
 use super::dense::spread;
 use super::graph::{Draft, Graph};
@@ -74,7 +75,8 @@ pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
     let x = graph.input(node, 0)?;
     let (parent, [time, batch], w) = sequence(graph, x, layout, &stack, weights.w)?;
     let weights = Weights { w, ..weights };
-    let stack = Recurrent { input_size: graph.chain.link(parent).features, ..stack };
+    let (parent, direction) = backwards(graph, parent, direction)?;
+    let stack = Recurrent { input_size: graph.chain.link(parent).features, direction, ..stack };
     let tensors = tensors(&stack, &weights)?;
     let features = stack.output().len();
     let link = graph.chain.layer(Some(parent), stack.clone().into(), features, tensors);
@@ -85,12 +87,50 @@ pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
         }
     }
     lengths(graph, node, &time, &batch)?;
+    if direction == Direction::Backwards && graph.lengths != Some(None) {
+        return Err(misfit("sequence_lens: expected none of a sequence in reverse".into()));
+    }
     for (index, state) in [(5, State::Hidden), (6, State::Cell)] {
         if let Some(value) = graph.optional(node, index)? {
             initial(graph, value, state, layout, &stack, link)?;
         }
     }
     Ok(outputs(&stack, layout, link, time, batch))
+}
+
+/// The sequence last step first.
+pub(super) fn reverse_sequence(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let x = graph.input(node, 0)?;
+    let data = graph.data(x, None)?;
+    let axis = |name, default| Value::axis(node.int(name)?.unwrap_or(default), data.axes.len());
+    let (time, batch) = (axis("time_axis", 0)?, axis("batch_axis", 1)?);
+    let mut data = data;
+    data.axes[time] = graph.settle(&data.axes[time], Dim::Time)?;
+    data.axes[batch] = graph.settle(&data.axes[batch], Dim::Batch)?;
+    let lengths = graph.input(node, 1)?;
+    if !is_all(&lengths, &data.axes[time].size) {
+        return Err(misfit(format!("sequence_lens: expected the number of steps, got {}", lengths.kind())));
+    }
+    graph.chain.through(data, What::Reversed, true).map(|data| vec![Value::Data(data)])
+}
+
+/// Where `parent` is a sequence in reverse: the sequence, and the direction in which it is gone through.
+fn backwards(graph: &Graph, parent: usize, direction: Direction) -> Result<(usize, Direction)> {
+    let link = graph.chain.link(parent);
+    match (&link.what, link.parent) {
+        (What::Reversed, Some(parent)) if direction == Direction::Forward => Ok((parent, Direction::Backwards)),
+        (What::Reversed, _) => Err(misfit("direction: expected forward of a sequence in reverse".into())),
+        _ => Ok((parent, direction)),
+    }
+}
+
+/// Whether `lengths` are all `time`: every row as long as the input.
+fn is_all(lengths: &Value, time: &Size) -> bool {
+    match lengths {
+        Value::Filled(filled) => filled.fill == Fill::Whole(time.clone()),
+        Value::Numbers(numbers) => numbers.iter().all(|n| n == time),
+        _ => false,
+    }
 }
 
 impl Weights {
@@ -272,9 +312,7 @@ fn lengths(graph: &mut Graph, node: &Node<'_>, time: &Axis, batch: &Axis) -> Res
             [axis] if axis.whole && axis.source == Some(0) && graph.inputs[input].sizes.len() == 1 => Some(input),
             _ => return Err(misfit("sequence_lens: expected an input of one axis, the batch".into())),
         },
-        // Every row as long as the input.
-        Some(Value::Filled(filled)) if filled.fill == Fill::Whole(time.size.clone()) => None,
-        Some(Value::Numbers(numbers)) if numbers.iter().all(|n| *n == time.size) => None,
+        Some(lengths) if is_all(&lengths, &time.size) => None,
         Some(other) => {
             let text = format!("sequence_lens: expected an input, or the number of steps, got {}", other.kind());
             return Err(misfit(text));

@@ -30,7 +30,7 @@ impl Value {
             Self::Filled(filled) => Ok(Self::Filled(Filled { shape: wanted, ..filled })),
             Self::Input(feed) => feed.reshaped(&sizes, &wanted).map(Self::Input),
             Self::Data(data) => data.reshaped(&wanted).map(Self::Data),
-            Self::Unread(what) => Err(misfit(what)),
+            other => Err(misfit(format!("a reshape of {}", other.kind()))),
         }
     }
 }

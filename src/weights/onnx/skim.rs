@@ -107,7 +107,7 @@ impl<S: BufRead + Seek> Skimmer<S> {
             1 => Some((WireType::SixtyFourBit, 8)),
             2 => None,
             5 => Some((WireType::ThirtyTwoBit, 4)),
-            _ => return Err(damaged(format!("byte {}: a field of wire type {wire}", self.at))),
+            _ => return Err(damaged(format!("byte {}: a field of wire type {wire}; is this an ONNX file?", self.at))),
         };
         let (wire, length) = match fixed {
             Some(fixed) => fixed,

@@ -89,13 +89,16 @@ impl Sources {
         };
         // Windows' separators are separators everywhere.
         let relative = PathBuf::from(location.replace('\\', "/"));
+        if !relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+            return Err(refused("expected a file in the model's folder, got a path that leaves it"));
+        }
         let mut path = folder.clone();
-        for component in relative.components() {
-            match component {
-                Component::Normal(name) if !name.to_string_lossy().contains(':') => path.push(name),
-                Component::CurDir => continue,
-                _ => return Err(refused("expected a file in the model's folder, got a path that leaves it")),
+        for name in relative.components().filter(|part| *part != Component::CurDir) {
+            // A drive of Windows, which elsewhere is a name.
+            if name.as_os_str().to_string_lossy().contains(':') {
+                return Err(refused("expected a file in the model's folder, got a path that leaves it"));
             }
+            path.push(name);
             let kind = fs::symlink_metadata(&path).map_err(unreadable).map_err(|e| e.at(path.display()))?.file_type();
             if kind.is_symlink() {
                 return Err(refused("expected a file in the model's folder, got a link"));

@@ -8,7 +8,7 @@ const fn row(of: &'static str, name: &'static str, treatment: Treatment, note: &
 }
 
 /// Every operator (without a name of an attribute) and attribute that is known.
-pub(crate) const ATTRIBUTES: &[Attribute] = &[
+pub const ATTRIBUTES: &[Attribute] = &[
     row("RNN LSTM GRU", "", Supported, "all inputs and outputs, each left out or there"),
     row("RNN LSTM GRU", "direction", Supported, "forward, reverse, bidirectional"),
     row("RNN LSTM GRU", "hidden_size", Supported, "must be what R has"),
@@ -27,6 +27,9 @@ pub(crate) const ATTRIBUTES: &[Attribute] = &[
         "tokens of an input in a table of weights; constant indices: directions, features, the first or last step; shapes",
     ),
     row("Gather", "axis", Supported, "0 for tokens"),
+    row("Less Not", "", Supported, "of tokens, where negative ones are counted from the end"),
+    row("ReverseSequence", "", Supported, "all steps, before an LSTM, GRU or RNN that goes forward"),
+    row("ReverseSequence", "time_axis batch_axis", Supported, ""),
     row("OneHot", "", Supported, "tokens of an input, values 0 and 1"),
     row("OneHot", "axis", Supported, "the last"),
     row("Gemm", "", Supported, "a sequence times weights"),
@@ -39,7 +42,7 @@ pub(crate) const ATTRIBUTES: &[Attribute] = &[
         "Add Sub Mul Div",
         "",
         Supported,
-        "shapes; weights; a bias after a product; a number; both directions of a layer added or multiplied; `x · f(x)` that is a SiLU, hard SiLU, Mish or Gelu",
+        "shapes; weights; a bias after a product; a number; both directions of a layer added or multiplied; `x · f(x)` that is a SiLU, hard SiLU, Mish or Gelu; `x − tanh(x)`",
     ),
     row("Add Sub Mul Div", "axis", Refused, "of versions before 7"),
     row("Add Sub Mul Div", "broadcast", Refused, "of versions before 7"),
@@ -97,6 +100,7 @@ pub(crate) const ATTRIBUTES: &[Attribute] = &[
     row("Softmax LogSoftmax", "", Supported, "over the features"),
     row("Softmax LogSoftmax", "axis", Supported, "the features"),
     row("Sigmoid Tanh Relu Softplus Softsign HardSwish Mish Exp Neg", "", Supported, ""),
+    row("Log", "", Supported, "of a sigmoid or a softmax"),
     row("LeakyRelu Elu Celu ThresholdedRelu HardSigmoid Selu", "", Supported, ""),
     row("LeakyRelu Elu Celu ThresholdedRelu HardSigmoid Selu", "alpha", Supported, ""),
     row("HardSigmoid", "beta", Supported, ""),

@@ -7,7 +7,7 @@ use super::constant::{Constant, is_real};
 use super::graph::Graph;
 use super::node::Node;
 use super::size::Size;
-use super::value::{At, Axis, Data, Feed, Role, Segment, Value};
+use super::value::{At, Axis, Data, Feed, Form, Role, Segment, Tokens, Value};
 use crate::error::Result;
 use crate::model::{Embedding, LayerKind, OneHot};
 use crate::weights::dialect::WEIGHT;
@@ -17,6 +17,11 @@ pub(super) fn gather(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let axis = Value::axis(node.int("axis")?.unwrap_or(0), from.sizes()?.len())?;
     match (from, indices) {
         (Value::Constant(table), Value::Input(feed)) => embedding(graph, table, &feed, axis).map(|value| vec![value]),
+        (Value::Constant(table), Value::Tokens(Tokens { feed, form: Form::Wrapped(n) }))
+            if table.dims().first().is_some_and(|&rows| Size::len(rows).is(n)) =>
+        {
+            embedding(graph, table, &feed, axis).map(|value| vec![value])
+        }
         (from, Value::Numbers(indices)) => taken(from, axis, &indices, graph.limit).map(|value| vec![value]),
         (from, indices) => Err(misfit(format!("takes {} out of {}", indices.kind(), from.kind()))),
     }
@@ -48,6 +53,65 @@ fn looked_up(
     let link = graph.chain.layer(None, kind, features, tensors);
     let cell = vec![Segment { link, at: At::All, start: 0, len: features }];
     Ok(Value::Data(Data { content: ndarray::arr0(cell).into_dyn(), axes }))
+}
+
+/// Whether tokens are negative.
+pub(super) fn less(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let (x, bound) = (graph.input(node, 0)?, graph.input(node, 1)?);
+    let zero = match &bound {
+        Value::Constant(bound) => bound.scalar()? == Some(0.0),
+        Value::Numbers(bound) => bound.len() == 1 && bound.iter().all(|n| n.is(0)),
+        _ => false,
+    };
+    match x {
+        Value::Input(feed) if zero => Ok(vec![Value::Tokens(Tokens { feed, form: Form::Negative })]),
+        x => Err(misfit(format!("expected tokens below 0, got {} below {}", x.kind(), bound.kind()))),
+    }
+}
+
+pub(super) fn not(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    match graph.input(node, 0)? {
+        Value::Tokens(Tokens { feed, form: Form::Negative }) => {
+            Ok(vec![Value::Tokens(Tokens { feed, form: Form::NotNegative })])
+        }
+        other => Err(misfit(format!("expected whether tokens are negative, got {}", other.kind()))),
+    }
+}
+
+/// `op` of tokens and what comes of them, where that is a step on the way to counting negative ones from the end.
+pub(super) fn arithmetic(op: &str, a: &Value, b: &Value) -> Option<Value> {
+    use Form::{Kept, Negative, NotNegative, Plus, Shifted, Wrapped};
+    let one = |a: &Value, b: &Value| {
+        let (feed, form) = match (a, b) {
+            (Value::Input(feed), Value::Numbers(n)) if op == "Add" && n.len() == 1 => (feed, Plus(n.first()?.value()?)),
+            (Value::Input(feed), Value::Tokens(other)) if *feed == other.feed => match (op, other.form) {
+                ("Mul", NotNegative) => (feed, Kept),
+                _ => return None,
+            },
+            (Value::Tokens(a), Value::Tokens(b)) if a.feed == b.feed => match (op, a.form, b.form) {
+                ("Mul", Negative, Plus(n)) => (&a.feed, Shifted(n)),
+                ("Add", Kept, Shifted(n)) => (&a.feed, Wrapped(n)),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(Value::Tokens(Tokens { feed: feed.clone(), form }))
+    };
+    one(a, b).or_else(|| one(b, a))
+}
+
+/// `x + n` where tokens are negative, else `x`: tokens whose negative ones are counted from the end.
+pub(super) fn wrapped(condition: &Value, yes: &Value, no: &Value) -> Option<Value> {
+    match (condition, yes, no) {
+        (
+            Value::Tokens(Tokens { feed, form: Form::Negative }),
+            Value::Tokens(Tokens { feed: shifted, form: Form::Plus(n) }),
+            Value::Input(kept),
+        ) if feed == shifted && feed == kept => {
+            Some(Value::Tokens(Tokens { feed: feed.clone(), form: Form::Wrapped(*n) }))
+        }
+        _ => None,
+    }
 }
 
 /// The elements `indices` of `axis`.

@@ -18,6 +18,8 @@ pub(super) enum Value {
     Filled(Filled),
     /// An input of the graph.
     Input(Feed),
+    /// A function of tokens.
+    Tokens(Tokens),
     /// What flows from the input sequence through the layers.
     Data(Data),
     /// Something of the file that is not read: an error where it is used.
@@ -32,6 +34,7 @@ impl Value {
             Self::Numbers(_) => "whole numbers".into(),
             Self::Filled(filled) => format!("a tensor filled with {}", filled.fill),
             Self::Input(_) => "an input of the graph".into(),
+            Self::Tokens(_) => "numbers that come of tokens".into(),
             Self::Data(data) => format!("a sequence, or what layers make of it, of axes {}", data.axes_text()),
             Self::Unread(what) => what.clone(),
         }
@@ -62,7 +65,7 @@ impl std::fmt::Display for Fill {
 }
 
 /// An input of the graph, or a part of it, its axes in another order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Feed {
     /// Which input.
     pub(super) input: usize,
@@ -85,6 +88,30 @@ impl FeedAxis {
     pub(super) fn one() -> Self {
         Self { source: None, size: Size::of(1), start: 0, whole: true }
     }
+}
+
+/// What exporters make of tokens `x` to count negative ones from the end.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Tokens {
+    pub(super) feed: Feed,
+    pub(super) form: Form,
+}
+
+/// A function of tokens `x`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `x + n`.
+    Plus(i64),
+    /// Whether `x < 0`.
+    Negative,
+    /// Whether `x >= 0`.
+    NotNegative,
+    /// `x` where it is not negative, else 0.
+    Kept,
+    /// `x + n` where `x` is negative, else 0.
+    Shifted(i64),
+    /// `x`, and `x + n` where it is negative.
+    Wrapped(i64),
 }
 
 /// What flows from the input sequence: parts of what links of the chain give, and how they are arranged.

@@ -1,0 +1,16 @@
+//! Bytes as a `.keras` archive.
+#![no_main]
+
+use gatewave::weights::keras;
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+fuzz_target!(|bytes: &[u8]| -> Corpus {
+    // What is no zip is for the target of HDF5 files.
+    if !bytes.starts_with(b"PK") {
+        return Corpus::Reject;
+    }
+    if let Ok((model, tensors)) = keras::read_bytes(bytes) {
+        gatewave_fuzz::explore(&model, tensors);
+    }
+    Corpus::Keep
+});

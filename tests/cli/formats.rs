@@ -1,0 +1,73 @@
+//! Models of other formats through the command line: what their framework gives, and after `convert` the same bits.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::support::fixtures::read_io;
+use crate::{Folder, assert_close, gatewave, read_tensors, write_tensors};
+
+/// Walks the cases of a manifest of `tests/golden` but those that are refused, and counts the model files.
+fn walk(manifest: &str, refused: &[&str]) -> usize {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let manifest = fs::read(golden.join(manifest)).expect("the manifest is there");
+    let cases: Vec<Value> = serde_json::from_slice(&manifest).expect("the manifest is a list");
+    let mut count = 0;
+    for case in cases.iter().filter(|case| !refused.contains(&case["id"].as_str().unwrap())) {
+        let path = |value: &Value| golden.join(value.as_str().unwrap());
+        let calls: Vec<_> = case["files"]["io"].as_array().unwrap().iter().map(path).collect();
+        for file in ["model", "model_h5"].iter().map(|key| &case["files"][key]).filter(|file| file.is_string()) {
+            run_and_convert(case, &path(file), &calls);
+            count += 1;
+        }
+    }
+    count
+}
+
+/// Runs a model, compares what it gives, and does so again with the native file made of it.
+fn run_and_convert(case: &Value, model: &Path, calls: &[PathBuf]) {
+    let id = case["id"].as_str().unwrap();
+    let folder = Folder::new(&format!("format-{id}"));
+    let model = model.to_str().unwrap();
+    let given = results(&folder, model, calls);
+    let tolerance = |key: &str| case["tolerance"][key].as_f64().unwrap();
+    for (io, bytes) in calls.iter().zip(&given) {
+        let output = folder.path("given.safetensors");
+        fs::write(&output, bytes).unwrap();
+        let got = read_tensors(&output);
+        for (name, want) in read_io(io).1 {
+            assert_close(&format!("{id} {name}"), &got[&name], &want, tolerance("atol"), tolerance("rtol"));
+        }
+    }
+    let native = folder.path("native.safetensors");
+    gatewave(["convert", model, &native]).done();
+    assert!(results(&folder, &native, calls) == given, "{id}: the converted model gives other bits");
+    assert_eq!(gatewave(["summary", &native]).done(), gatewave(["summary", model]).done(), "{id}");
+    if let Some(parameters) = case["config"]["total_params"].as_u64() {
+        let digits: String = gatewave(["summary", model]).done().chars().filter(|c| *c != ',').collect();
+        assert!(digits.contains(&format!("Total params: {parameters} ")), "{id}: {digits}");
+    }
+}
+
+/// The bytes of each output file of successive calls.
+fn results(folder: &Folder, model: &str, calls: &[PathBuf]) -> Vec<Vec<u8>> {
+    let mut args = vec!["run".to_owned(), model.to_owned()];
+    let mut outputs = Vec::new();
+    for (index, io) in calls.iter().enumerate() {
+        let (input, output) =
+            (folder.path(&format!("{index}.safetensors")), folder.path(&format!("{index}.out.safetensors")));
+        write_tensors(&input, &read_io(io).0);
+        args.extend(["--input".to_owned(), input, "--output".to_owned(), output.clone()]);
+        outputs.push(output);
+    }
+    gatewave(&args).done();
+    outputs.iter().map(|output| fs::read(output).unwrap()).collect()
+}
+
+#[test]
+#[cfg(feature = "keras")]
+fn keras_models_give_what_keras_gives_and_converted_the_same_bits() {
+    // An encoder-decoder is no chain of layers.
+    assert_eq!(walk("keras.json", &["k3_o_enc_dec"]), 67);
+}

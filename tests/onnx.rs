@@ -1,0 +1,158 @@
+//! ONNX files: what a reader makes of them, against a text that says so, and against what ONNX Runtime computed.
+
+#![cfg(feature = "onnx")]
+
+#[path = "onnx/build.rs"]
+mod build;
+#[path = "onnx/cases.rs"]
+mod cases;
+#[path = "onnx/graphs.rs"]
+mod graphs;
+#[path = "onnx/hostile.rs"]
+mod hostile;
+#[path = "onnx/refused.rs"]
+mod refused;
+mod support;
+
+use std::fmt::Write;
+use std::path::Path;
+use std::{env, fs};
+
+use cases::{Case, all};
+use gatewave::conformance::{Tolerance, compare};
+use gatewave::weights::{self, onnx, support as tables};
+use gatewave::{Device, Engine, LayerKind, Model, NamedTensors, Options, Values};
+use support::fixtures::Array;
+
+/// The layers and the interface of a model, as the golden text has them.
+fn described(model: &Model) -> String {
+    let mut text = String::new();
+    for layer in &model.layers {
+        let variant = match &layer.kind {
+            LayerKind::Recurrent(stack) => {
+                let functions: Vec<String> = stack.functions[..stack.directions()]
+                    .iter()
+                    .flat_map(|f| f.each().into_iter().take(stack.cell.function_count()))
+                    .map(|function| function.to_string())
+                    .collect();
+                format!(
+                    "  {} clip {:?} {:?} {:?} {:?} {:?} bias {:?}",
+                    functions.join(" "),
+                    stack.clip,
+                    stack.coupling,
+                    stack.peepholes,
+                    stack.merge,
+                    stack.padding,
+                    stack.bias
+                )
+            }
+            _ => String::new(),
+        };
+        writeln!(text, " {}{variant}", layer.kind).expect("a string grows");
+    }
+    let interface = model.interface.as_ref().expect("a model of a graph has its names");
+    for port in &interface.inputs {
+        writeln!(text, " in {} {:?} {:?}", port.name, port.value, port.axes).expect("a string grows");
+    }
+    for port in &interface.outputs {
+        writeln!(text, " out {} {:?} {:?}", port.name, port.value, port.axes).expect("a string grows");
+    }
+    text
+}
+
+/// `BLESS=1` rewrites the text.
+#[test]
+fn every_file_is_read_as_the_layers_and_ports_that_it_is() {
+    let path = cases::folder().join("models.txt");
+    let mut text = String::new();
+    for case in all() {
+        let (model, _) = onnx::read(&case.model).unwrap_or_else(|e| panic!("{e}"));
+        write!(text, "{}\n{}", case.id, described(&model)).expect("a string grows");
+    }
+    if env::var_os("BLESS").is_some() {
+        fs::write(&path, &text).expect("models.txt is written");
+    }
+    let golden = fs::read_to_string(&path).expect("models.txt is there");
+    let differs = golden.lines().zip(text.lines()).find(|(a, b)| a != b);
+    assert!(golden == text, "models.txt differs, first in {differs:?}; BLESS=1 rewrites it");
+}
+
+#[test]
+fn every_file_gives_what_its_framework_gives() {
+    let mut failed = Vec::new();
+    let mut compared = 0;
+    for case in all() {
+        match run(&case) {
+            Ok(count) => compared += count,
+            Err(text) => failed.push(format!("{}: {text}", case.id)),
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(compared >= cases::COUNT, "only {compared} outputs");
+}
+
+/// The number of outputs that were compared.
+fn run(case: &Case) -> Result<usize, String> {
+    let (model, mut tensors) = weights::read(&case.model, None).map_err(|e| e.to_string())?;
+    let mut count = 0;
+    for (inputs, wanted) in &case.calls {
+        let named: NamedTensors = inputs.iter().map(|(name, array)| (name.clone(), values(array))).collect();
+        tensors.extend([model.named_weights(&named).map_err(|e| e.to_string())?]);
+        let options = Options::default().device(Device::Cpu);
+        let engine = Engine::from_tensors(model.clone(), &tensors, options).map_err(|e| e.to_string())?;
+        let input = model.named_input(&named).map_err(|e| e.to_string())?;
+        let output = engine.run(&input).map_err(|e| e.to_string())?;
+        for (name, got) in model.named_output(&output).map_err(|e| e.to_string())? {
+            let wanted = wanted.get(&name).ok_or_else(|| format!("an output {name} that the graph has not"))?;
+            let tolerance = Tolerance { abs: case.atol, rel: case.rtol };
+            let compared = compare(got.view(), wanted.view(), tolerance).map_err(|e| format!("{name}: {e}"))?;
+            if !compared.passed() {
+                return Err(format!("{name}: {compared}"));
+            }
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+fn values(array: &Array) -> Values {
+    match array {
+        Array::F32(array) => array.clone().into(),
+        other => other.i64().into(),
+    }
+}
+
+#[test]
+fn a_file_in_memory_is_the_file_on_disk() {
+    let mut external = 0;
+    for case in all() {
+        let bytes = fs::read(&case.model).expect("a case has a model");
+        let (from_file, from_bytes) = (onnx::read(&case.model).expect("a file is read"), onnx::read_bytes(&bytes));
+        match from_bytes {
+            Ok(from_bytes) => assert!(from_file == from_bytes, "{}", case.id),
+            Err(error) => {
+                assert!(error.to_string().contains("a model in memory has no folder"), "{}: {error}", case.id);
+                external += 1;
+            }
+        }
+    }
+    assert_eq!(external, cases::EXTERNAL);
+}
+
+const BEGIN: &str = "<!-- onnx: begin -->\n";
+const END: &str = "<!-- onnx: end -->";
+
+/// `BLESS=1` rewrites the file.
+#[test]
+fn the_documentation_is_the_table_that_the_reader_obeys() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/formats.md");
+    let text = fs::read_to_string(&path).expect("docs/formats.md is there");
+    let (before, rest) = text.split_once(BEGIN).expect("a marker where the table begins");
+    let (between, after) = rest.split_once(END).expect("a marker where the table ends");
+    let table = format!("\n{}\n", tables::markdown(onnx::ATTRIBUTES));
+    if env::var_os("BLESS").is_some() {
+        fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).expect("docs/formats.md is written");
+    } else {
+        assert!(between == table, "docs/formats.md is not the table; BLESS=1 rewrites it");
+    }
+}

@@ -1,0 +1,176 @@
+//! Small ONNX files, written field by field: what a test changes it says.
+
+/// A message, field after field.
+#[derive(Clone, Default)]
+pub struct Message(pub Vec<u8>);
+
+impl Message {
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(u8::try_from(value & 0x7f).expect("seven bits") | 0x80);
+            value >>= 7;
+        }
+        self.0.push(u8::try_from(value).expect("seven bits"));
+    }
+
+    pub fn int(mut self, field: u64, value: i64) -> Self {
+        self.varint(field << 3);
+        self.varint(value.cast_unsigned());
+        self
+    }
+
+    pub fn float(mut self, field: u64, value: f32) -> Self {
+        self.varint(field << 3 | 5);
+        self.0.extend(value.to_le_bytes());
+        self
+    }
+
+    pub fn bytes(mut self, field: u64, value: &[u8]) -> Self {
+        self.varint(field << 3 | 2);
+        self.varint(value.len() as u64);
+        self.0.extend(value);
+        self
+    }
+
+    pub fn text(self, field: u64, value: &str) -> Self {
+        self.bytes(field, value.as_bytes())
+    }
+
+    pub fn message(self, field: u64, value: &Self) -> Self {
+        self.bytes(field, &value.0)
+    }
+}
+
+/// A tensor of reals that lie in the file, each its own place times `step`.
+pub fn reals(name: &str, dims: &[i64], step: f32) -> Message {
+    let count: i64 = dims.iter().product();
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    let raw: Vec<u8> = (0..count).flat_map(|i| (i as f32 * step).to_le_bytes()).collect();
+    shaped(name, 1, dims).bytes(9, &raw)
+}
+
+/// A tensor of whole numbers.
+pub fn wholes(name: &str, dims: &[i64], numbers: &[i64]) -> Message {
+    numbers.iter().fold(shaped(name, 7, dims), |tensor, &n| tensor.int(7, n))
+}
+
+/// A tensor of this type and shape, without elements.
+pub fn shaped(name: &str, data_type: i64, dims: &[i64]) -> Message {
+    dims.iter().fold(Message::default(), |tensor, &n| tensor.int(1, n)).int(2, data_type).text(8, name)
+}
+
+pub fn int(name: &str, value: i64) -> Message {
+    Message::default().text(1, name).int(3, value).int(20, 2)
+}
+
+pub fn float(name: &str, value: f32) -> Message {
+    Message::default().text(1, name).float(2, value).int(20, 1)
+}
+
+pub fn text(name: &str, value: &str) -> Message {
+    Message::default().text(1, name).text(4, value).int(20, 3)
+}
+
+pub fn ints(name: &str, values: &[i64]) -> Message {
+    values.iter().fold(Message::default().text(1, name), |a, &n| a.int(8, n)).int(20, 7)
+}
+
+pub fn texts(name: &str, values: &[&str]) -> Message {
+    values.iter().fold(Message::default().text(1, name), |a, value| a.text(9, value)).int(20, 8)
+}
+
+/// A graph in the making.
+#[derive(Clone, Default)]
+pub struct Graph {
+    fields: Message,
+    opset: i64,
+}
+
+impl Graph {
+    pub fn new() -> Self {
+        Self { fields: Message::default(), opset: 17 }
+    }
+
+    pub fn opset(mut self, opset: i64) -> Self {
+        self.opset = opset;
+        self
+    }
+
+    pub fn node(self, op: &str, inputs: &[&str], outputs: &[&str], attributes: &[Message]) -> Self {
+        self.node_of("", op, inputs, outputs, attributes)
+    }
+
+    pub fn node_of(mut self, domain: &str, op: &str, ins: &[&str], outs: &[&str], attributes: &[Message]) -> Self {
+        let mut node = Message::default();
+        for name in ins {
+            node = node.text(1, name);
+        }
+        for name in outs {
+            node = node.text(2, name);
+        }
+        node = node.text(3, &format!("the {op}")).text(4, op).text(7, domain);
+        for attribute in attributes {
+            node = node.message(5, attribute);
+        }
+        self.fields = self.fields.message(1, &node);
+        self
+    }
+
+    pub fn initializer(mut self, tensor: &Message) -> Self {
+        self.fields = self.fields.message(5, tensor);
+        self
+    }
+
+    /// An input of these axes: a number is a length, a word a variable.
+    pub fn input(mut self, name: &str, data_type: i64, axes: &[&str]) -> Self {
+        let shape = axes.iter().fold(Message::default(), |shape, axis| {
+            let dim = match axis.parse() {
+                Ok(length) => Message::default().int(1, length),
+                Err(_) => Message::default().text(2, axis),
+            };
+            shape.message(1, &dim)
+        });
+        let tensor = Message::default().int(1, data_type).message(2, &shape);
+        let info = Message::default().text(1, name).message(2, &Message::default().message(1, &tensor));
+        self.fields = self.fields.message(11, &info);
+        self
+    }
+
+    pub fn output(mut self, name: &str) -> Self {
+        self.fields = self.fields.message(12, &Message::default().text(1, name));
+        self
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        let opset = Message::default().int(2, self.opset);
+        Message::default().int(1, 8).message(7, &self.fields).message(8, &opset).0
+    }
+}
+
+/// Weights of a node of `gates` gates, 3 features, 2 units and `directions` directions.
+pub fn weighted(graph: Graph, gates: i64, directions: i64) -> Graph {
+    graph
+        .initializer(&reals("W", &[directions, 2 * gates, 3], 0.01))
+        .initializer(&reals("R", &[directions, 2 * gates, 2], 0.02))
+        .initializer(&reals("B", &[directions, 4 * gates], 0.03))
+}
+
+/// An input X of time, batch and 3 features.
+pub fn sequence(graph: Graph) -> Graph {
+    graph.input("X", 1, &["time", "batch", "3"])
+}
+
+/// A GRU of X of 2 units in one direction, its outputs Y and H.
+pub fn gru() -> Graph {
+    weighted(sequence(Graph::new()), 3, 1).node("GRU", &["X", "W", "R", "B"], &["Y", "H"], &[int("hidden_size", 2)])
+}
+
+/// A GRU in both directions.
+pub fn both() -> Graph {
+    weighted(sequence(Graph::new()), 3, 2).node(
+        "GRU",
+        &["X", "W", "R", "B"],
+        &["Y", "H"],
+        &[int("hidden_size", 2), text("direction", "bidirectional")],
+    )
+}

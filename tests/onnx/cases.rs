@@ -1,0 +1,53 @@
+//! The cases of `tests/golden/onnx/manifest.json`: files, inputs and wanted outputs. Knows the manifest alone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ndarray::ArrayD;
+use serde_json::Value;
+
+use crate::support::fixtures::{Array, read_io};
+
+/// How many cases the manifest holds: a test that walks fewer has lost some.
+pub const COUNT: usize = 42;
+
+/// How many of them have external data.
+pub const EXTERNAL: usize = 0;
+
+/// Tensors by name that go in, and those that come out.
+pub type Call = (BTreeMap<String, Array>, BTreeMap<String, ArrayD<f64>>);
+
+/// A golden case.
+pub struct Case {
+    pub id: String,
+    pub model: PathBuf,
+    pub calls: Vec<Call>,
+    pub atol: f64,
+    pub rtol: f64,
+}
+
+/// The folder of the files.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/onnx")
+}
+
+/// Every case, in the manifest's order.
+pub fn all() -> Vec<Case> {
+    let manifest = fs::read(folder().join("manifest.json")).expect("the manifest is there");
+    let cases: Vec<Value> = serde_json::from_slice(&manifest).expect("the manifest is a list");
+    assert_eq!(cases.len(), COUNT, "cases in tests/golden/onnx/manifest.json");
+    cases.iter().map(case).collect()
+}
+
+fn case(case: &Value) -> Case {
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let calls = case["files"]["io"].as_array().expect("files.io is a list");
+    Case {
+        id: text(&case["id"]),
+        model: folder().join(text(&case["files"]["model"])),
+        calls: calls.iter().map(|path| read_io(&folder().join(text(path)))).collect(),
+        atol: case["tolerance"]["atol"].as_f64().expect("tolerance.atol is a number"),
+        rtol: case["tolerance"]["rtol"].as_f64().expect("tolerance.rtol is a number"),
+    }
+}

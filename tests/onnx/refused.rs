@@ -1,0 +1,132 @@
+//! Graphs that are not read: each error names the node and says why.
+
+use gatewave::ErrorKind;
+use gatewave::weights::onnx::read_bytes;
+
+use crate::build::{
+    Graph, Message, both, float, gru, int, ints, reals, sequence, shaped, text, texts, weighted, wholes,
+};
+
+/// That `graph` is refused as a model, and what the error says.
+fn refused(graph: &Graph) -> String {
+    let error = read_bytes(&graph.bytes()).expect_err("the graph is refused");
+    assert_eq!(error.kind(), ErrorKind::Model, "{error}");
+    error.to_string()
+}
+
+const ELSEWHERE: &str =
+    "; this reads chains of recurrent layers; a general runtime such as ONNX Runtime runs any graph";
+
+#[test]
+fn an_operator_that_is_not_read_is_named_with_its_node() {
+    let graph = gru().node("Einsum", &["Y"], &["Z"], &[]).output("Z");
+    assert_eq!(refused(&graph), format!("node \"the Einsum\" (Einsum): the operator is not read{ELSEWHERE}"));
+    let graph = gru().node("LayerNormalization", &["Y"], &["Z"], &[]).output("Z");
+    assert!(refused(&graph).contains("the operator is refused: no layer here normalizes"));
+    let graph = gru().node("DynamicQuantizeLinear", &["Y"], &["Z"], &[]).output("Z");
+    assert!(refused(&graph).contains("quantized models are not read"));
+    let graph = gru().node_of("com.microsoft", "DynamicQuantizeLSTM", &["Y"], &["Z"], &[]).output("Z");
+    assert!(refused(&graph).contains("an operator of com.microsoft, which is not ONNX's own"));
+}
+
+#[test]
+fn a_node_that_no_output_needs_is_not_looked_at() {
+    let graph = gru().node("Einsum", &["Y"], &["Z"], &[]).output("Y");
+    assert!(read_bytes(&graph.bytes()).is_ok());
+}
+
+#[test]
+fn an_attribute_that_is_not_known_is_an_error() {
+    let graph = weighted(sequence(Graph::new()), 3, 1);
+    let node =
+        |attribute: Message| refused(&graph.clone().node("GRU", &["X", "W", "R"], &["Y"], &[attribute]).output("Y"));
+    assert!(node(int("dilation", 2)).contains("(GRU): attribute dilation: not known"));
+    assert!(node(int("input_forget", 1)).contains("attribute input_forget: not known"));
+    assert!(node(int("hidden_size", 3)).contains("hidden_size: expected 2, as R has, got 3"));
+    assert!(node(float("hidden_size", 2.0)).contains("attribute hidden_size: expected type 2, got 1"));
+    assert!(node(int("layout", 2)).contains("attribute layout: expected 0 or 1, got 2"));
+    assert!(node(text("direction", "sideways")).contains("direction: expected forward, reverse or bidirectional"));
+    assert!(node(text("direction", "bidirectional")).contains("W: expected [2, 6, 3], got [1, 6, 3]"));
+    assert!(node(texts("activations", &["Sigmoid"])).contains("activations: expected 2, got 1"));
+    assert!(node(texts("activations", &["Sigmoid", "Gelu"])).contains("activations: no function \"Gelu\""));
+    let twice = graph.node("GRU", &["X", "W", "R"], &["Y"], &[int("layout", 0), int("layout", 1)]).output("Y");
+    assert!(refused(&twice).contains("attribute layout: expected it once, got it twice"));
+}
+
+#[test]
+fn an_initial_state_of_other_numbers_than_zero_is_an_error() {
+    let graph = weighted(sequence(Graph::new()), 3, 1).initializer(&reals("h", &[1, 1, 2], 1.0));
+    let graph = graph.node("GRU", &["X", "W", "R", "", "", "h"], &["Y"], &[]).output("Y");
+    assert!(refused(&graph).contains("initial_h: expected zeros or an input, got other numbers"));
+}
+
+#[test]
+fn lengths_of_one_layer_alone_are_an_error() {
+    let graph = weighted(sequence(Graph::new()), 3, 1)
+        .input("lengths", 6, &["batch"])
+        .node("GRU", &["X", "W", "R", "", "lengths"], &["Y"], &[])
+        .initializer(&wholes("one", &[1], &[1]))
+        .node("Squeeze", &["Y", "one"], &["Z"], &[])
+        .initializer(&reals("W2", &[1, 6, 2], 0.1))
+        .node("GRU", &["Z", "W2", "R"], &["Y2"], &[])
+        .output("Y2");
+    assert!(refused(&graph).contains("sequence_lens: expected those of the recurrent node before it"));
+}
+
+#[test]
+fn graphs_that_are_no_chain_are_refused() {
+    let parallel = gru().node("GRU", &["X", "W", "R"], &["Y2"], &[]).node("Add", &["Y", "Y2"], &["Z"], &[]).output("Z");
+    assert!(refused(&parallel).contains("(Add): Add of [time, 1, batch, features 2] and"));
+    let two = gru().node("Tanh", &["Y"], &["Z"], &[]).output("Y").output("Z");
+    assert!(refused(&two).contains("expected one layer's outputs beside final states, got those of two"));
+    let none = sequence(Graph::new()).node("Tanh", &["X"], &["Z"], &[]).output("Z");
+    assert!(refused(&none).contains("neither time nor batch"));
+    let inputs = gru().input("X2", 1, &["time", "batch", "3"]).node("GRU", &["X2", "W", "R"], &["Y2"], &[]);
+    let inputs = inputs.node("Concat", &["Y", "Y2"], &["Z"], &[int("axis", 3)]).output("Z");
+    assert!(refused(&inputs).contains("the inputs \"X\" and \"X2\" are both a sequence"));
+}
+
+#[test]
+fn what_has_no_meaning_is_refused() {
+    let middle = gru()
+        .initializer(&wholes("1", &[1], &[1]))
+        .initializer(&wholes("2", &[1], &[2]))
+        .initializer(&wholes("0", &[1], &[0]))
+        .node("Slice", &["Y", "1", "2", "0"], &["Z"], &[])
+        .output("Z");
+    assert!(refused(&middle).contains("expected all, the first or the last of n0, got 1..2 by 1"));
+    let mixed = both().initializer(&wholes("shape", &[3], &[0, 2, -1])).node("Reshape", &["Y", "shape"], &["Z"], &[]);
+    assert!(refused(&mixed.output("Z")).contains("(Reshape): joins axes 2 to 3"));
+    let swapped = gru()
+        .node("Squeeze", &["Y"], &["S"], &[])
+        .node("Transpose", &["S"], &["T"], &[ints("perm", &[1, 0, 2])])
+        .initializer(&reals("W2", &[1, 6, 2], 0.1))
+        .node("GRU", &["T", "W2", "R"], &["Z"], &[]);
+    assert!(refused(&swapped.output("Z")).contains("are time and batch swapped?"));
+    let part =
+        gru().initializer(&wholes("i", &[], &[0])).node("Gather", &["Y", "i"], &["Z"], &[int("axis", 3)]).output("Z");
+    assert!(refused(&part).contains("output \"Z\": expected all features or a direction"));
+    let open = sequence(Graph::new())
+        .input("W", 1, &["1", "rows", "3"])
+        .initializer(&reals("R", &[1, 6, 2], 0.1))
+        .node("GRU", &["X", "W", "R"], &["Y"], &[]);
+    assert!(refused(&open.output("Y")).contains("the file leaves their shape open"));
+}
+
+#[test]
+fn old_operators_are_refused() {
+    assert!(refused(&gru().output("Y").opset(6)).contains("expected version 7 or newer of ONNX's operators, got 6"));
+    let error = read_bytes(b"no model").expect_err("no model");
+    assert!(error.to_string().contains("is this an ONNX file?"), "{error}");
+    assert!(refused(&Graph::new()).contains("expected an output, got none"));
+}
+
+#[test]
+fn a_tensor_of_a_type_that_is_not_read_is_an_error_where_it_is_used() {
+    let graph = sequence(Graph::new())
+        .initializer(&shaped("W", 17, &[1, 6, 3]))
+        .initializer(&reals("R", &[1, 6, 2], 0.1))
+        .node("GRU", &["X", "W", "R"], &["Y"], &[])
+        .output("Y");
+    assert!(refused(&graph).contains("a tensor of ONNX's element type 17, which is not read"));
+}
