@@ -41,7 +41,7 @@ fn every_fixture_has_the_parameters_of_its_manifest() {
 fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|three| std::str::from_utf8(three).unwrap()).collect();
+        digits.as_bytes().rchunks(3).rev().map(|three| std::str::from_utf8(three).expect("digits")).collect();
     groups.join(",")
 }
 

@@ -8,6 +8,7 @@
 mod activations;
 mod archive;
 mod attributes;
+mod axes;
 mod config;
 mod graph;
 mod hdf5;

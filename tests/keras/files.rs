@@ -17,39 +17,39 @@ const COUNT: usize = 35;
 const NO_CHAIN: [&str; 1] = ["k3_o_enc_dec"];
 
 /// A golden case.
-pub struct Case {
-    pub id: String,
+pub(crate) struct Case {
+    pub(crate) id: String,
     /// The same model as an archive and as an `.h5` file, as far as they are there.
-    pub models: Vec<PathBuf>,
+    pub(crate) models: Vec<PathBuf>,
     /// Parameters, by Keras' count.
-    pub parameters: usize,
+    pub(crate) parameters: usize,
     /// The same by layer.
-    pub layers: BTreeMap<String, usize>,
+    pub(crate) layers: BTreeMap<String, usize>,
     /// Successive calls: more than one, of a stateful model.
-    pub calls: Vec<Call>,
-    pub atol: f64,
-    pub rtol: f64,
+    pub(crate) calls: Vec<Call>,
+    pub(crate) atol: f64,
+    pub(crate) rtol: f64,
 }
 
 /// An input, and what it gives.
-pub struct Call {
+pub(crate) struct Call {
     x: Array,
-    pub wanted: ArrayD<f64>,
+    pub(crate) wanted: ArrayD<f64>,
 }
 
 impl Call {
-    pub fn input(&self, tokens: bool) -> Input {
+    pub(crate) fn input(&self, tokens: bool) -> Input {
         if tokens { Input::tokens(self.x.i64()) } else { Input::features(self.x.f32().clone()) }
     }
 }
 
 /// The folder of the files.
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
 /// Every case that is a chain of layers.
-pub fn all() -> Vec<Case> {
+pub(crate) fn all() -> Vec<Case> {
     let manifest = fs::read(folder().join("keras.json")).expect("tests/golden/keras.json is there");
     let cases: Vec<Value> = serde_json::from_slice(&manifest).expect("the manifest is a list");
     assert_eq!(cases.len(), COUNT, "cases in tests/golden/keras.json");
@@ -59,7 +59,7 @@ pub fn all() -> Vec<Case> {
 }
 
 /// The prefix of the tensors of a layer.
-pub fn prefix(layer: &str) -> String {
+pub(crate) fn prefix(layer: &str) -> String {
     format!("{layer}.")
 }
 

@@ -3,7 +3,7 @@
 use std::io::{Cursor, Read, Write};
 
 use gatewave::weights::keras;
-use gatewave::{Error, ErrorKind, Model, Padding};
+use gatewave::{Axes, Error, ErrorKind, Model, Padding};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
@@ -50,7 +50,7 @@ impl Archive {
         keras::read_bytes(&self.bytes(CompressionMethod::Stored)).map(|(model, _)| model)
     }
 
-    /// The configuration of layer `index`, counted from the InputLayer.
+    /// The configuration of layer `index`, counted from the `InputLayer`.
     fn layer(&mut self, index: usize) -> &mut Value {
         &mut self.config["config"]["layers"][index]["config"]
     }
@@ -70,6 +70,26 @@ fn a_key_that_nobody_knows_is_an_error_that_names_layer_and_key() {
     let mut lstm = archive("k3_o_lstm_seq");
     lstm.layer(1)["forget_twice"] = json!(true);
     lstm.refused(ErrorKind::Model, &["config.json: layer lstm (LSTM): forget_twice: unknown key", "true"]);
+}
+
+#[test]
+fn no_layer_of_any_fixture_takes_a_key_that_the_table_does_not_have() {
+    let mut layers = 0;
+    for entry in std::fs::read_dir(folder().join("keras")).expect("the fixtures") {
+        let path = entry.expect("an entry").path();
+        let id = path.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned();
+        if path.extension().is_none_or(|extension| extension != "keras") || id == "k3_o_enc_dec" {
+            continue;
+        }
+        let count = archive(&id).config["config"]["layers"].as_array().expect("layers").len();
+        for index in 0..count {
+            let mut changed = archive(&id);
+            changed.layer(index)["forget_twice"] = Value::Null;
+            changed.refused(ErrorKind::Model, &["forget_twice: unknown key"]);
+            layers += 1;
+        }
+    }
+    assert!(layers > 60, "only {layers} layers seen");
 }
 
 #[test]
@@ -153,6 +173,40 @@ fn a_mask_that_a_layer_does_not_hand_on_is_refused_before_the_next_recurrent_lay
     let reshape = json!({"class_name": "Reshape", "config": {"name": "r", "target_shape": [-1, 6]}});
     gru.config["config"]["layers"].as_array_mut().expect("layers").insert(2, reshape);
     gru.refused(ErrorKind::Model, &["layer gru (GRU): expected a mask, which layer r (Reshape) does not hand on"]);
+}
+
+#[test]
+fn a_graph_as_keras_2_writes_it_is_the_sequence_that_it_is() {
+    let sequential = archive("k3_o_dropout_clf");
+    let mut graph = archive("k3_o_dropout_clf");
+    let config = graph.config["config"].as_object_mut().expect("a configuration");
+    config.remove("build_input_shape");
+    let layers = config["layers"].as_array_mut().expect("layers");
+    let mut before: Option<String> = None;
+    for layer in layers.iter_mut() {
+        layer["inbound_nodes"] = before.iter().map(|name| json!([[name, 0, 0, {}]])).collect();
+        before = layer["config"]["name"].as_str().map(str::to_owned);
+    }
+    layers.reverse();
+    config.insert("input_layers".into(), json!([["input_layer", 0, 0]]));
+    config.insert("output_layers".into(), json!([[before, 0, 0]]));
+    graph.config["class_name"] = json!("Functional");
+    // In reverse the first Dense of the file is the last of the chain: the archive counts by the file's order.
+    graph.refused(ErrorKind::Weights, &["layer dense (Dense): layers/dense_1/vars/0: expected [20, 6], got [6, 4]"]);
+    graph.config["config"]["layers"].as_array_mut().expect("layers").reverse();
+    assert_eq!(graph.read().expect("a chain"), sequential.read().expect("a sequence"));
+
+    graph.config["config"]["layers"][4]["inbound_nodes"] = json!([[["embedding", 0, 0, {}]]]);
+    graph.refused(ErrorKind::Model, &["layer dropout (Dropout)", "only a plain chain of layers is read"]);
+}
+
+#[test]
+fn time_goes_first_where_all_recurrent_layers_say_so() {
+    let mut rnns = archive("k3_o_stack2_rnn");
+    rnns.layer(1)["time_major"] = json!(true);
+    rnns.refused(ErrorKind::Model, &["time_major: expected the same in all recurrent layers"]);
+    rnns.layer(2)["time_major"] = json!(true);
+    assert_eq!(rnns.read().expect("both do").axes, Axes::TimeMajor);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Activations by the names and the objects that Keras writes → ours.
 //!
-//! Keras 2 and 3 give one name two meanings (hard_sigmoid), so the version is asked for. Knows no layer but those that
+//! Keras 2 and 3 give one name two meanings (`hard_sigmoid`), so the version is asked for. Knows no layer but those that
 //! are nothing but an activation.
 
 use serde_json::Value;

@@ -60,7 +60,7 @@ pub(super) fn name(builder: &mut Builder, last: &str, listed: Option<&[(String, 
     Ok(())
 }
 
-/// How many final states a layer gives as tensors of their own. Those of two directions are h_n and c_n alone.
+/// How many final states a layer gives as tensors of their own. Those of two directions are `h_n` and `c_n` alone.
 fn states(stack: &Stack) -> usize {
     if stack.settings.gives_states() && stack.direction != Direction::Both { stack.settings.cell.states() } else { 0 }
 }

@@ -1,4 +1,4 @@
-//! SimpleRNN, LSTM and GRU, alone and in both directions: configurations → a stack of one layer and its tensors.
+//! `SimpleRNN`, `LSTM` and GRU, alone and in both directions: configurations → a stack of one layer and its tensors.
 //!
 //! Knows what a recurrent layer's keys mean; `layers` knows what stands before and after.
 
