@@ -341,8 +341,11 @@ fn weights_in_any_order_of_memory_pack_alike() {
     assert_eq!(pack(&turned, &model, &layout).unwrap(), pack(&weights, &model, &layout).unwrap());
 }
 
+/// Which elements of which tensors were read.
+type Asked = Vec<(String, Range<usize>)>;
+
 /// Tensors that are read from `given` in parts, noting what of which is read.
-fn stored(given: &Tensors, read: &Arc<Mutex<Vec<(String, Range<usize>)>>>) -> Tensors {
+fn stored(given: &Tensors, read: &Arc<Mutex<Asked>>) -> Tensors {
     let one = |(name, tensor): (&str, &Tensor)| {
         let (elements, read, name) = (tensor.read().unwrap().into_owned(), Arc::clone(read), name.to_owned());
         let part = {

@@ -1,7 +1,7 @@
 //! Weights: named tensors, each shape checked against a `Model`, in canonical gate order.
 //!
 //! Readers turn the bytes of a file into a model and [`Tensors`]; `Weights::from_tensors` turns those into `Weights`.
-//! [`read`] does the first and [`open`] both, whatever the file's format is; [`write`] is the way back. Knows models and
+//! [`read`] does the first and [`open`] both, whatever the file's format is; [`write()`] is the way back. Knows models and
 //! cells; knows no layout and no device.
 
 pub mod description;

@@ -340,7 +340,7 @@ fn refused_interface(inputs: Value, outputs: Value) -> String {
     });
     let error = description::from_json(&json.to_string(), &Tensors::new()).expect_err("this must be refused");
     assert_eq!(error.kind(), ErrorKind::Model);
-    error.to_string().strip_prefix("interface: ").unwrap().to_owned()
+    error.to_string().strip_prefix("interface: ").expect("the interface is at fault").to_owned()
 }
 
 #[test]
