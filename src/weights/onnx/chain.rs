@@ -4,11 +4,11 @@
 //! model. Knows layers; knows no operator.
 
 use super::axes::misfit;
+use super::constant::Constant;
 use super::value::{At, Data, Segment};
 use crate::cell::{Activation, Constant as Number};
 use crate::error::Result;
 use crate::model::{Direction, LayerKind, Merge, Padding, Recurrent, Select};
-use crate::weights::tensors::Tensor;
 
 /// All links, the input sequence first.
 pub(super) struct Chain {
@@ -23,7 +23,7 @@ pub(super) struct Link {
     /// How many features it gives.
     pub(super) features: usize,
     /// By the names that they have after the layer's prefix.
-    pub(super) tensors: Vec<(String, Tensor)>,
+    pub(super) tensors: Vec<(String, Constant)>,
     /// Which node of the graph it is; a stack whose outputs are merged is the node that gave them.
     pub(super) serial: usize,
 }
@@ -76,7 +76,7 @@ impl Chain {
         parent: Option<usize>,
         kind: LayerKind,
         features: usize,
-        tensors: Vec<(String, Tensor)>,
+        tensors: Vec<(String, Constant)>,
     ) -> usize {
         let serial = self.links.len();
         self.add(Link { parent, what: What::Layer(kind), features, tensors, serial })

@@ -22,6 +22,8 @@ pub(super) const MAX_RANK: usize = 8;
 pub(super) const MAX_NUMBERS: usize = 4096;
 /// How often a weight may be rearranged before it is used.
 const MAX_DEPTH: usize = 32;
+/// How many tensors may be read for a weight: one that is added to itself is read twice, and so on at each depth.
+const MAX_READS: usize = 1024;
 
 /// Real numbers that do not depend on a call.
 #[derive(Clone, Debug)]
@@ -29,11 +31,13 @@ pub(super) struct Constant {
     pub(super) tensor: Tensor,
     /// How many changes lie between the file and the tensor: each is a call deeper.
     depth: usize,
+    /// How many tensors are read for it, itself among them.
+    reads: usize,
 }
 
 impl Constant {
     pub(super) fn new(tensor: Tensor) -> Self {
-        Self { tensor, depth: 0 }
+        Self { tensor, depth: 0, reads: 1 }
     }
 
     pub(super) fn dims(&self) -> &[usize] {
@@ -53,12 +57,12 @@ impl Constant {
     pub(super) fn changed(self, change: Change) -> Result<Self> {
         let dims = self.tensor.shape().to_vec();
         let shape = change.shape(&dims);
-        let depth = deeper(&[&self])?;
+        let (depth, reads) = deeper(&[&self])?;
         let tensor = self.tensor.map(shape, move |elements| {
             let array = ArrayD::from_shape_vec(IxDyn(&dims), elements.to_vec()).expect("as many as the shape says");
             change.apply(array).iter().copied().collect()
         });
-        Ok(Self { tensor, depth })
+        Ok(Self { tensor, depth, reads })
     }
 
     /// `f` of the elements of several constants, which are as many as `shape` says.
@@ -70,7 +74,7 @@ impl Constant {
         limit: usize,
         f: impl Fn(&[ArrayD<f32>]) -> ArrayD<f32> + Send + Sync + 'static,
     ) -> Result<Self> {
-        let depth = deeper(&of.iter().collect::<Vec<_>>())?;
+        let (depth, reads) = deeper(&of.iter().collect::<Vec<_>>())?;
         if !is_possible(&shape) || shape.iter().product::<usize>() > limit {
             return Err(misfit(format!("expected at most {limit} elements, as the file has, got {shape:?}")));
         }
@@ -78,7 +82,7 @@ impl Constant {
             let arrays: Vec<_> = of.iter().map(|constant| constant.array()).collect::<Result<_>>()?;
             Ok(f(&arrays).iter().copied().collect())
         });
-        Ok(Self { tensor, depth })
+        Ok(Self { tensor, depth, reads })
     }
 
     pub(super) fn array(&self) -> Result<ArrayD<f32>> {
@@ -92,12 +96,17 @@ impl Constant {
     }
 }
 
-fn deeper(of: &[&Constant]) -> Result<usize> {
+/// The depth and the reads of what is made of `of`.
+fn deeper(of: &[&Constant]) -> Result<(usize, usize)> {
     let depth = 1 + of.iter().map(|constant| constant.depth).max().unwrap_or(0);
-    if depth <= MAX_DEPTH {
-        return Ok(depth);
+    let reads = of.iter().fold(1, |reads: usize, constant| reads.saturating_add(constant.reads));
+    if depth > MAX_DEPTH {
+        return Err(misfit(format!("a weight is rearranged more than {MAX_DEPTH} times before it is used")));
     }
-    Err(misfit(format!("a weight is rearranged more than {MAX_DEPTH} times before it is used")))
+    if reads > MAX_READS {
+        return Err(misfit(format!("a weight is made of more than {MAX_READS} others")));
+    }
+    Ok((depth, reads))
 }
 
 fn misfit(text: String) -> Error {

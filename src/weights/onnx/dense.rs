@@ -112,7 +112,7 @@ fn linear(graph: &mut Graph, mut data: Data, w: Constant, b: Option<Constant>) -
     if b.is_none() {
         kind = kind.no_bias();
     }
-    let tensors = [Some((WEIGHT.to_owned(), w.tensor)), b.map(|b| (BIAS.to_owned(), b.tensor))];
+    let tensors = [Some((WEIGHT.to_owned(), w)), b.map(|b| (BIAS.to_owned(), b))];
     let link = graph.chain.layer(Some(parent), kind.into(), rows, tensors.into_iter().flatten().collect());
     data.axes[last].size = Size::len(rows);
     data.content.fill(vec![Segment { link, at: At::All, start: 0, len: rows }]);
@@ -260,12 +260,12 @@ fn biased(graph: &mut Graph, data: &Data, vector: Constant) -> Result<Option<Dat
     let bias = match tensors.iter().position(|(name, _)| name == BIAS) {
         None => vector,
         Some(place) => {
-            let first = Constant::new(tensors.remove(place).1);
+            let first = tensors.remove(place).1;
             let shape = vector.dims().to_vec();
             Constant::computed(vec![first, vector], shape, graph.limit, |of| &of[0] + &of[1])?
         }
     };
-    tensors.push((BIAS.to_owned(), bias.tensor));
+    tensors.push((BIAS.to_owned(), bias));
     let kind = Linear { bias: Bias::One, activation: Activation::Linear, ..linear };
     let link = graph.chain.layer(old.parent, kind.into(), old.features, tensors);
     let mut data = data.clone();

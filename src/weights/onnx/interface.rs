@@ -199,8 +199,8 @@ fn layers(graph: &Graph, path: &[usize]) -> Result<(Model, Tensors, HashMap<usiz
         let prefix = format!("{layer}.");
         places.insert(link.serial, Place { layer, stack: stacks });
         stacks += usize::from(matches!(kind, LayerKind::Recurrent(_)));
-        for (name, tensor) in &link.tensors {
-            tensors.insert(format!("{prefix}{name}"), tensor.clone());
+        for (name, constant) in &link.tensors {
+            tensors.insert(format!("{prefix}{name}"), constant.tensor.clone());
         }
         model.layers.push(Layer { kind, weights: prefix });
     }

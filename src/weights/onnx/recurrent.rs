@@ -14,7 +14,6 @@ use crate::cell::{Activation, Cell, Constant as Number, Coupling, Functions, Pee
 use crate::error::Result;
 use crate::model::{Bias, Dim, Direction, InputValue, Recurrent, State, WeightPart};
 use crate::weights::dialect::from_onnx;
-use crate::weights::tensors::Tensor;
 
 /// How the axes stand.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -294,11 +293,12 @@ fn sequence(
 }
 
 /// The tensors of the weights that the file holds, under the names of our own.
-fn tensors(stack: &Recurrent, weights: &Weights) -> Result<Vec<(String, Tensor)>> {
+fn tensors(stack: &Recurrent, weights: &Weights) -> Result<Vec<(String, Constant)>> {
     let mut tensors = Vec::new();
     for (weight, part) in weights.each() {
         if let Weight::Given(constant) = weight {
-            tensors.extend(from_onnx(stack, part, &constant.tensor)?);
+            let cut = from_onnx(stack, part, &constant.tensor)?;
+            tensors.extend(cut.into_iter().map(|(name, tensor)| (name, Constant::new(tensor))));
         }
     }
     Ok(tensors)

@@ -35,7 +35,7 @@ fn embedding(graph: &mut Graph, table: Constant, feed: &Feed, axis: usize) -> Re
     if axis != 0 {
         return Err(misfit(format!("expected rows (axis 0) to be looked up, got axis {axis}")));
     }
-    let tensors = vec![(WEIGHT.to_owned(), table.tensor)];
+    let tensors = vec![(WEIGHT.to_owned(), table)];
     let kind = Embedding::new(num_embeddings, embedding_dim).into();
     looked_up(graph, feed, kind, embedding_dim, tensors)
 }
@@ -46,7 +46,7 @@ fn looked_up(
     feed: &Feed,
     kind: LayerKind,
     features: usize,
-    tensors: Vec<(String, crate::weights::Tensor)>,
+    tensors: Vec<(String, Constant)>,
 ) -> Result<Value> {
     let mut axes = graph.claim(feed)?;
     axes.push(Axis::new(Role::Features, Size::len(features)));
