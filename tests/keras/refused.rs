@@ -139,6 +139,14 @@ fn values_that_make_no_sense_are_errors() {
 }
 
 #[test]
+fn more_layers_than_any_model_has_are_refused() {
+    let mut many = archive("k3_o_dropout_clf");
+    let layer = many.config["config"]["layers"][4].clone();
+    many.config["config"]["layers"] = std::iter::repeat_n(layer, 5000).collect();
+    many.refused(ErrorKind::Model, &["config.json: layers: expected at most 4096, got 5000"]);
+}
+
+#[test]
 fn a_version_before_two_is_refused() {
     let mut lstm = archive("k3_o_lstm_seq");
     lstm.metadata = json!({"keras_version": "1.2.2"}).to_string();

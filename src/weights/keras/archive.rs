@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 const EXPANSION: u64 = 256;
 
 /// The longest description that is read.
-const LONGEST_TEXT: u64 = 64 << 20;
+const LONGEST_TEXT: u64 = 16 << 20;
 
 /// What an archive holds.
 pub(super) struct Archive {

@@ -12,6 +12,9 @@ use super::config::{Config, short, word, wrong};
 use super::variables::Place;
 use crate::error::Result;
 
+/// The most layers that are read: far more than a model has, and few enough to look at every pair of them.
+const MOST_LAYERS: usize = 4096;
+
 /// A layer of a chain.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -51,6 +54,9 @@ pub(super) fn chain(description: &Value) -> Result<Chain> {
         Some(Value::Array(layers)) => layers.clone(),
         _ => return Err(wrong("layers: expected a list".into())),
     };
+    if layers.len() > MOST_LAYERS {
+        return Err(wrong(format!("layers: expected at most {MOST_LAYERS}, got {}", layers.len())));
+    }
     named.insert("config".into(), Value::Object(inner));
     let mut config = Config::of(&Value::Object(named))?;
     drop(config.take("layers"));

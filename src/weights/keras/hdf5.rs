@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result, SMALLER_MODEL, zeros};
 const EXPANSION: u64 = 256;
 
 /// The longest text of an attribute, or of all texts of one.
-const LONGEST_TEXT: usize = 64 << 20;
+const LONGEST_TEXT: usize = 16 << 20;
 
 /// About how many elements are read at a time: a matrix is turned while it is read, and never held twice.
 const BLOCK: usize = 1 << 20;
