@@ -148,9 +148,9 @@ mod tests {
     #[test]
     fn every_attribute_is_of_operators_that_are_listed() {
         for a in ATTRIBUTES.iter().filter(|a| !a.name.is_empty()) {
-            for of in a.of.split(' ') {
-                assert!(ATTRIBUTES.iter().any(|b| b.is(of, "")), "{of} {}", a.name);
-                assert_eq!(ATTRIBUTES.iter().filter(|b| b.is(of, a.name)).count(), 1, "{of} {}", a.name);
+            for (of, name) in a.of.split(' ').flat_map(|of| a.name.split(' ').map(move |name| (of, name))) {
+                assert!(ATTRIBUTES.iter().any(|b| b.is(of, "")), "{of} {name}");
+                assert_eq!(ATTRIBUTES.iter().filter(|b| b.is(of, name)).count(), 1, "{of} {name}");
             }
         }
     }
