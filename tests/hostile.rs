@@ -88,7 +88,8 @@ fn an_hdf5_dataset_that_claims_two_to_the_60_elements_is_refused() {
 #[test]
 fn an_onnx_tensor_that_claims_two_to_the_60_elements_is_refused() {
     for dims in [vec![1, 6, 1 << 60], vec![1 << 60, 6, 3], vec![i64::MAX, i64::MAX, 3], vec![1, -6, 3]] {
-        let graph = sequence(Graph::new()).initializer(&shaped("W", 1, &dims)).initializer(&reals("R", &[1, 6, 2], 0.1));
+        let graph =
+            sequence(Graph::new()).initializer(&shaped("W", 1, &dims)).initializer(&reals("R", &[1, 6, 2], 0.1));
         onnx_refusal(&graph.node("GRU", &["X", "W", "R"], &["Y"], &[]).output("Y"));
     }
 }
@@ -112,7 +113,8 @@ fn million_deep(number: u8, inner: &[u8]) -> Vec<u8> {
 fn an_onnx_file_nested_a_million_deep_is_refused() {
     // In the model's graph, a node's subgraph, a tensor and a type; and any message in itself.
     for number in [1, 2, 5, 6, 7, 8, 11, 12, 13] {
-        let bytes = [million_deep(number, &[]), Message::default().message(8, &Message::default().int(2, 17)).0].concat();
+        let bytes =
+            [million_deep(number, &[]), Message::default().message(8, &Message::default().int(2, 17)).0].concat();
         refused(onnx::read_bytes(&bytes).and_then(whole));
     }
     // Groups, which protobuf has no more: their ends are as many.
@@ -171,7 +173,8 @@ fn an_onnx_weight_that_is_added_to_itself_again_and_again_is_refused() {
 #[test]
 fn an_onnx_product_that_gets_thousands_of_biases_is_refused() {
     let mut graph = gru().initializer(&reals("M", &[2, 4], 0.1)).initializer(&reals("b", &[4], 0.1));
-    graph = graph.node("Squeeze", &["Y"], &["z"], &[ints("axes", &[1])]).opset(11).node("MatMul", &["z", "M"], &["y"], &[]);
+    graph =
+        graph.node("Squeeze", &["Y"], &["z"], &[ints("axes", &[1])]).opset(11).node("MatMul", &["z", "M"], &["y"], &[]);
     let mut name = "y".to_owned();
     for i in 0..10_000 {
         let next = format!("y{i}");
