@@ -109,11 +109,10 @@ fn sparse_plus(x: vec4<f32>) -> vec4<f32> {
 // The square of what is past 1e18 would overflow: the root is |x| there. Below zero the sum would cancel: it is alpha
 // over the difference.
 fn squareplus(x: vec4<f32>, alpha: f32) -> vec4<f32> {
-    // Where x² would overflow, alpha no longer counts.
     let far = abs(x) > vec4(1e18);
     let root = select(sqrt(x * x + alpha), abs(x), far);
-    let near = select(0.5 * (x + root), 0.5 * alpha / (root - x), x < vec4(0.0));
-    return select(near, max(x, vec4(0.0)), far);
+    let sum = select(0.5 * (x + root), 0.5 * alpha / (root - x), (x < vec4(0.0)) & !far);
+    return select(sum, x, far & (x > vec4(0.0)));
 }
 
 fn function_by_code(code: u32, alpha: f32, beta: f32, x: vec4<f32>) -> vec4<f32> {
