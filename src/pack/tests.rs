@@ -128,7 +128,7 @@ fn blank(model: &Model) -> Weights {
         }
         _ => LayerWeights::None,
     };
-    Weights { layers: model.layers.iter().map(one).collect() }
+    Weights { layers: model.layers.iter().map(one).collect(), encoder: None }
 }
 
 /// Weights that halves hold exactly, and so do sums of two: multiples of 1/64 below 2.
