@@ -8,10 +8,13 @@
 mod activations;
 mod archive;
 mod attributes;
+mod calls;
 mod config;
 mod graph;
 mod hdf5;
 mod layers;
+mod links;
+mod masks;
 mod outputs;
 mod recurrent;
 mod source;

@@ -1,4 +1,5 @@
-//! What a model gives, by name: one output has the usual names; several have a number each.
+//! What a model takes and gives, by name: one output has the usual names; several have a number each. An encoder and a
+//! decoder take what their input layers are called.
 //!
 //! Knows interfaces; knows no configuration.
 
@@ -31,7 +32,7 @@ pub(super) fn name(builder: &mut Builder, last: &str, listed: Option<&[(String, 
     };
     let values = listed.iter().map(|tensor| value(builder, last, tensor)).collect::<Result<Vec<_>>>()?;
     let bare = matches!(builder.flow, Flow::Steps { bare: true, .. });
-    if values == [OutputValue::Output] && !bare && builder.input == Given::WithFeatures {
+    if values == [OutputValue::Output] && !bare && builder.input == Given::WithFeatures && builder.called.is_none() {
         return Ok(());
     }
     let mut outputs = Vec::new();
@@ -48,19 +49,25 @@ pub(super) fn name(builder: &mut Builder, last: &str, listed: Option<&[(String, 
         }
         outputs.extend(names.into_iter().map(|name| OutputPort { name, value: value.clone(), axes: axes.clone() }));
     }
-    let inputs = inputs(builder);
+    let inputs = inputs(builder, "");
     builder.model.interface = Some(Interface { inputs, outputs });
     Ok(())
 }
 
-fn inputs(builder: &Builder) -> Vec<InputPort> {
+/// Names what an encoder takes. It gives nothing but states.
+pub(super) fn name_inputs(builder: &mut Builder) {
+    builder.model.interface = Some(Interface { inputs: inputs(builder, "encoder_"), outputs: Vec::new() });
+}
+
+/// What a model takes: lengths and mask have the usual names behind `prefix`.
+fn inputs(builder: &Builder, prefix: &str) -> Vec<InputPort> {
     let tokens = builder.model.input().is_ok_and(|flow| flow.tokens().is_some());
     let x = sequence(builder, if tokens { Given::WithoutFeatures } else { builder.input });
     let mask = sequence(builder, Given::WithoutFeatures);
     vec![
-        InputPort { name: "x".into(), value: InputValue::Sequence, axes: x },
-        InputPort { name: "lengths".into(), value: InputValue::Lengths, axes: vec![Dim::Batch] },
-        InputPort { name: "mask".into(), value: InputValue::Mask, axes: mask },
+        InputPort { name: builder.called.clone().unwrap_or_else(|| "x".into()), value: InputValue::Sequence, axes: x },
+        InputPort { name: format!("{prefix}lengths"), value: InputValue::Lengths, axes: vec![Dim::Batch] },
+        InputPort { name: format!("{prefix}mask"), value: InputValue::Mask, axes: mask },
     ]
 }
 
