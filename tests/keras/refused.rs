@@ -83,9 +83,12 @@ fn a_layer_of_another_field_is_an_error_that_names_it() {
 }
 
 #[test]
-fn an_encoder_and_a_decoder_are_not_a_chain() {
-    archive("k3_o_enc_dec")
-        .refused(ErrorKind::Model, &["layer decoder (LSTM): initial_state: expected nothing beside the input"]);
+fn a_decoder_begins_with_all_states_of_a_layer_in_their_order() {
+    let mut swapped = archive("k3_o_enc_dec");
+    let layers = &mut swapped.config["config"]["layers"];
+    layers[3]["inbound_nodes"][0]["kwargs"]["initial_state"].as_array_mut().expect("two states").reverse();
+    let words = ["layer decoder: initial_state: expected all final states of encoder", "2 of encoder, 1 of encoder"];
+    swapped.refused(ErrorKind::Model, &words);
 }
 
 #[test]

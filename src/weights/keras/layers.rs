@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::activations::{self, Version};
+use super::calls::Tensor;
 use super::config::{Config, short, wrong};
 use super::graph::{Chain, Entry};
 use super::links::{Begun, links};
@@ -41,6 +42,8 @@ enum Mask {
     Flows,
     /// This layer hands it to none that follows.
     Lost(String),
+    /// This layer hands it on, and is not under it itself.
+    Aside(String),
 }
 
 /// A recurrent layer of the model.
@@ -172,6 +175,7 @@ impl Builder {
         {
             return Err(wrong("mask: expected the one that the layer before it hands on, and where it does".into()));
         }
+        let aside = self.put_aside(&initial, masked, &config)?;
         if !initial.is_empty() {
             self.begun.push((place.name.clone(), initial));
         }
@@ -196,7 +200,31 @@ impl Builder {
             "Flatten" | "Reshape" | "Permute" => self.rename_axes(&mut config)?,
             _ => self.elementwise(&mut config)?,
         }
+        if let (Some(mask), Flow::Steps { .. }) = (aside, &self.flow) {
+            self.mask = mask;
+        }
         config.finish()
+    }
+
+    /// Keras 3 lays no mask over a layer that is called with states, unless it is told to, but hands it on behind it. A mask
+    /// here is of the whole model: it is taken away, and what is left of it goes on.
+    fn put_aside(&mut self, initial: &[Tensor], masked: Option<bool>, config: &Config) -> Result<Option<Mask>> {
+        if initial.is_empty() || self.version == Version::Two || masked == Some(true) || self.mask == Mask::None {
+            return Ok(None);
+        }
+        if self.mask == Mask::Flows {
+            match self.model.layers.first_mut().map(|layer| &mut layer.kind) {
+                Some(LayerKind::Embedding(table)) if self.stacks.is_empty() => table.mask_token = None,
+                _ => {
+                    let text = "expected no mask: Keras 3 lays none over a layer that is called with states, and here a mask is \
+                                of the whole model";
+                    return Err(wrong(text.into()));
+                }
+            }
+        }
+        let lost = matches!(self.mask, Mask::Lost(_));
+        let before = std::mem::replace(&mut self.mask, Mask::None);
+        Ok(Some(if lost { before } else { Mask::Aside(config.place()) }))
     }
 
     /// The shape of the input, which the first layer tells.
@@ -295,7 +323,7 @@ impl Builder {
 
     /// What goes for every recurrent layer.
     fn check_recurrent(&mut self, config: &Config, settings: &Settings) -> Result<()> {
-        if let Mask::Lost(at) = &self.mask {
+        if let Mask::Lost(at) | Mask::Aside(at) = &self.mask {
             return Err(wrong(format!(
                 "expected a mask, which {at} does not hand on; here a mask is of the whole model"
             )));
@@ -462,7 +490,7 @@ impl Builder {
         if !matches!(one.as_i64(), Some(n) if n == -1 || n == last) {
             return Err(wrong(format!("axis: expected -1 (the features), got {}", short(&axis))));
         }
-        if self.mask == Mask::Flows {
+        if matches!(self.mask, Mask::Flows | Mask::Aside(_)) {
             return Err(wrong("expected no mask, got one of time, which Keras would lay over the features".into()));
         }
         Ok(())
