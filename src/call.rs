@@ -38,6 +38,7 @@ pub struct Input {
     pub(crate) mask: Option<ArrayD<bool>>,
     /// By stack, each once.
     pub(crate) states: BTreeMap<usize, States>,
+    pub(crate) encoder: Option<Box<Self>>,
 }
 
 /// Features or tokens.
@@ -86,6 +87,8 @@ pub(crate) struct Call {
     pub(crate) live: Option<Array2<bool>>,
     /// For each stack, `h` `[L · D, B, state_size]` and `c` `[L · D, B, H]`; zeros where the user gave none.
     pub(crate) states: Vec<(Array3<f32>, Option<Array3<f32>>)>,
+    /// The call of the model's encoder.
+    pub(crate) encoder: Option<Box<(Self, Form)>>,
 }
 
 /// The axes the user wrote, so that the output comes back in them.
@@ -130,7 +133,7 @@ impl Input {
     }
 
     fn new(sequence: Sequence<ArcArray<f32, IxDyn>, ArrayD<i64>>) -> Self {
-        Self { sequence, lengths: None, mask: None, states: BTreeMap::new() }
+        Self { sequence, lengths: None, mask: None, states: BTreeMap::new(), encoder: None }
     }
 
     /// The same with the number of steps of each row, in any order; what comes after them is not read. A model that
@@ -173,6 +176,13 @@ impl Input {
         self
     }
 
+    /// The same with the input of the model's encoder: a sequence of as many rows, of any number of steps.
+    #[must_use]
+    pub fn encoder(mut self, input: Self) -> Self {
+        self.encoder = Some(Box::new(input));
+        self
+    }
+
     /// The call this input makes of `model`, and the axes it was written in.
     ///
     /// # Errors
@@ -180,6 +190,7 @@ impl Input {
     /// Kind `Shape`, where the input does not fit the model.
     pub(crate) fn check(&self, model: &Model) -> Result<(Call, Form)> {
         let form = self.form(model)?;
+        let encoder = self.encoded(model, form)?;
         let (sequence, live) = self.carried(model, form)?;
         let stacks = model.stacks().count();
         if let Some(stack) = self.states.keys().find(|&&stack| stack >= stacks) {
@@ -195,7 +206,39 @@ impl Input {
                     .map_err(|e| e.at(format!("states of stack {index} ({})", stack.cell.name())))
             })
             .collect::<Result<_>>()?;
-        Ok((Call { sequence, live, states }, form))
+        Ok((Call { sequence, live, states, encoder: encoder.map(Box::new) }, form))
+    }
+
+    /// The call that the encoder's input makes of it, where the model has one.
+    fn encoded(&self, model: &Model, form: Form) -> Result<Option<(Call, Form)>> {
+        let (encoder, input) = match (&model.encoder, &self.encoder) {
+            (None, None) => return Ok(None),
+            (Some(encoder), Some(input)) => (encoder, input),
+            (Some(_), None) => {
+                return Err(shape(
+                    "encoder: expected an input of its own beside the decoder's (Input::encoder), got none",
+                ));
+            }
+            (None, Some(_)) => return Err(shape("encoder: expected no input of one, which the model has not")),
+        };
+        if let Some(stack) = self.states.keys().find(|&&stack| model.is_linked(stack)) {
+            return Err(shape(format!(
+                "states of stack {stack}: expected none, since the encoder's final states begin it"
+            )));
+        }
+        let (call, own) = input.check(&encoder.model).map_err(|e| e.at("encoder"))?;
+        if (own.batching, own.batch) != (form.batching, form.batch) {
+            let text = |form: Form| match form.batching {
+                Batching::Batch => format!("{} rows", form.batch),
+                Batching::Single => "one sequence without a batch".into(),
+            };
+            return Err(shape(format!(
+                "encoder: expected {} as the decoder's input has, got {}",
+                text(form),
+                text(own)
+            )));
+        }
+        Ok(Some((call, own)))
     }
 
     /// The sequence, time-major, and which steps of it there are: those of the caller that the model's first layer takes.
@@ -294,6 +337,20 @@ impl Input {
 }
 
 impl Call {
+    /// Begins the stacks that the encoder of `model` begins: at its final states, `given`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where they are not of the stacks' sizes.
+    pub(crate) fn begin(&mut self, model: &Model, given: &[States], form: Form) -> Result<()> {
+        let links = model.encoder.iter().flat_map(|encoder| &encoder.states);
+        for link in links {
+            let stack = model.stacks().nth(link.to).expect("a checked link");
+            self.states[link.to] = states(given.get(link.from), stack, form)?;
+        }
+        Ok(())
+    }
+
     /// `[2, T, B]`: whether row b has had a step when a direction is at t. Forward: at t or before; reverse: at t or
     /// after. All have, where there is no mask.
     pub(crate) fn seen(&self) -> Array3<bool> {

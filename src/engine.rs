@@ -71,6 +71,8 @@ pub struct Engine {
     executor: Executor,
     /// Where the model has stacks whose states last.
     memory: Option<Memory>,
+    /// Where the model has an encoder: it runs first.
+    encoder: Option<Box<Self>>,
 }
 
 /// How an engine is made.
@@ -181,18 +183,36 @@ impl Engine {
         source: Source<'_>,
         options: &Options,
     ) -> Result<Self> {
-        let planner = Planner::on(model, layout, &machine, device);
-        let mut executor = machine.executor();
-        let (mut done, total) = (0, planner.layout.bytes());
-        options.progress.tell(done, total);
+        let planner = Planner::on(model, layout, &machine, device)?;
+        let mut loaded = Loading { done_bytes: 0, total_bytes: planner.bytes() };
+        options.progress.tell(loaded);
+        Self::load(planner, &machine, source, &options.progress, &mut loaded).await
+    }
+
+    /// The planner's engine with its weights, the encoder's first.
+    async fn load(
+        mut planner: Planner,
+        machine: &Machine,
+        source: Source<'_>,
+        progress: &Progress,
+        loaded: &mut Loading,
+    ) -> Result<Self> {
+        let encoder = match planner.encoder.take() {
+            Some(encoder) => {
+                let engine = Box::pin(Self::load(*encoder, machine, source.of_encoder(), progress, loaded)).await;
+                Some(Box::new(engine.map_err(|e| e.at("encoder"))?))
+            }
+            None => None,
+        };
+        let mut executor = machine.clone().executor();
         let packing = Packing::new(source, &planner.model, &planner.layout);
         for (packed, buffer) in packing.zip(&planner.layout.buffers) {
             executor.add(packed?).await.map_err(|e| planner.device.explain(e))?;
-            done += planner.layout.bytes_of(buffer);
-            options.progress.tell(done, total);
+            loaded.done_bytes += planner.layout.bytes_of(buffer);
+            progress.tell(*loaded);
         }
         let memory = Memory::of(&planner.model);
-        Ok(Self { planner, executor, memory })
+        Ok(Self { planner, executor, memory, encoder })
     }
 
     /// What the model gives for `input`, and its final states.
@@ -229,10 +249,13 @@ impl Engine {
         if let Some(memory) = &self.memory {
             memory.reset();
         }
+        if let Some(encoder) = &self.encoder {
+            encoder.reset_states();
+        }
     }
 
     /// The plan of a call of `shape`. Where the whole batch does not fit the device, the plan of the tile that does:
-    /// its `shape.batch` is smaller, and the call is run tile by tile.
+    /// its `shape.batch` is smaller, and the call is run tile by tile. What the model's encoder does is not in it.
     ///
     /// # Errors
     ///
@@ -252,14 +275,26 @@ impl Engine {
     }
 
     async fn walk(&self, input: &Input, wait: Wait) -> Result<(Output, Timings)> {
+        let (call, form) = input.check(self.model())?;
+        self.compute(input, call, form, wait).await
+    }
+
+    /// A checked call, that of the encoder first.
+    async fn compute(&self, input: &Input, mut call: Call, form: Form, wait: Wait) -> Result<(Output, Timings)> {
         let Planner { model, device, .. } = &self.planner;
-        let (mut call, form) = input.check(model)?;
         let turn = match &self.memory {
             Some(memory) => Some(memory.turn(input, &mut call, model, form).await?),
             None => None,
         };
         let mut decoder = None;
         let mut timings = Timings::default();
+        if let (Some(encoder), Some(input), Some(inner)) = (&self.encoder, &input.encoder, call.encoder.take()) {
+            let (inner, own) = *inner;
+            let (encoded, took) =
+                Box::pin(encoder.compute(input, inner, own, wait)).await.map_err(|e| e.at("encoder"))?;
+            timings.add(took);
+            call.begin(model, &encoded.states, form)?;
+        }
         for tile in self.tiles(&call, form) {
             let Tile { rows, plan } = tile?;
             let feeds = timed(&mut timings.upload, || self.feeds(&call, &rows, &plan))?;

@@ -198,9 +198,9 @@ pub use error::{Error, ErrorKind, Result};
 pub use gpu::{AdapterInfo, AdapterKind, adapters};
 pub use kernel::{Mask, Storage};
 pub use model::{
-    Axes, Bias, Dim, Direction, Dropout, Drops, Embedding, Features, Flow, Gru, InputPort, InputValue, Interface,
-    Layer, LayerKind, Linear, Lstm, Masking, Memory, Merge, Model, OneHot, OutputPort, OutputValue, Padding, Recurrent,
-    Rnn, Select, State, WeightPart,
+    Axes, Bias, Dim, Direction, Dropout, Drops, Embedding, Encoder, Features, Flow, Gru, InputPort, InputValue,
+    Interface, Layer, LayerKind, Linear, Link, Lstm, Masking, Memory, Merge, Model, OneHot, OutputPort, OutputValue,
+    Padding, Recurrent, Rnn, Select, State, WeightPart,
 };
 pub use named::{NamedTensors, Values};
 pub use plan::Strategy;

@@ -79,11 +79,15 @@ enum Values {
     Rows(Array2<f64>),
 }
 
-/// Every layer, one after the other.
+/// Every layer, one after the other, those of the encoder first.
 fn run_layers(model: &Model, weights: &Weights, call: &Call) -> Result<(Values, Vec<States>)> {
     let mut values = match &call.sequence {
         Sequence::Features(x) => Values::Steps(x.mapv(f64::from)),
         Sequence::Tokens(tokens) => Values::Tokens(tokens.clone()),
+    };
+    let encoder = match (&model.encoder, &weights.encoder, &call.encoder) {
+        (Some(encoder), Some(weights), Some(call)) => Some((encoder, run_layers(&encoder.model, weights, &call.0)?.1)),
+        _ => None,
     };
     let mut states: Vec<States> = Vec::new();
     let (mut final_hidden, mut last_output) = (None, None);
@@ -96,8 +100,14 @@ fn run_layers(model: &Model, weights: &Weights, call: &Call) -> Result<(Values, 
                 Values::Steps(unit_vectors(&tokens, one_hot.num_classes))
             }
             (LayerKind::Recurrent(r), LayerWeights::Recurrent(cells), Values::Steps(x)) => {
-                let (h, c) = &call.states[states.len()];
-                let initial = States { h: h.mapv(f64::from), c: c.as_ref().map(|c| c.mapv(f64::from)) };
+                let linked = encoder.as_ref().and_then(|(encoder, ended)| {
+                    let link = encoder.states.iter().find(|link| link.to == states.len())?;
+                    Some(ended[link.from].clone())
+                });
+                let initial = linked.unwrap_or_else(|| {
+                    let (h, c) = &call.states[states.len()];
+                    States { h: h.mapv(f64::from), c: c.as_ref().map(|c| c.mapv(f64::from)) }
+                });
                 let given = stack(r, cells, x, call.live.as_ref(), initial);
                 final_hidden = Some(last_layer(&given.states.h, r.directions()));
                 last_output = Some(given.last);

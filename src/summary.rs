@@ -26,7 +26,7 @@ struct Row {
 impl Model {
     /// The layers, their output shapes and parameter counts, to be printed.
     ///
-    /// A recurrent layer is one row, however many layers are stacked in it. The sizes that a call decides, batch and
+    /// The encoder's layers come first. A recurrent layer is one row, however many layers are stacked in it. The sizes that a call decides, batch and
     /// time, are `None`; shapes that cannot be told, because the layers do not fit each other, are `?`.
     ///
     /// # Example
@@ -42,20 +42,30 @@ impl Model {
     /// assert!(model.summary().to_string().contains("Total params: 8,209 (32.07 KB)"));
     /// ```
     pub fn summary(&self) -> Summary {
-        let flows = self.flows().ok();
         let mut names = Vec::new();
-        let row = |(index, layer): (usize, &Layer)| {
+        let row = |(layer, flow): (&Layer, Option<Flow>)| {
             let name = layer.kind.name();
             let twins = names.iter().filter(|&&other| other == name).count();
             names.push(name);
             let name = if twins == 0 { name.to_owned() } else { format!("{name}_{twins}") };
             Row {
                 layer: format!("{name} ({})", type_text(&layer.kind)),
-                output: flows.as_ref().map_or("?".into(), |flows| shape_text(flows[index])),
+                output: flow.map_or("?".into(), shape_text),
                 parameters: layer.kind.parameters(),
             }
         };
-        Summary { rows: self.layers.iter().enumerate().map(row).collect(), parameters: self.parameters() }
+        let layers = self.every_layer().into_iter().zip(self.every_flow());
+        Summary { rows: layers.map(row).collect(), parameters: self.parameters() }
+    }
+
+    /// What each of [`every_layer`](Self::every_layer) gives; none, where a model's layers do not fit each other.
+    fn every_flow(&self) -> Vec<Option<Flow>> {
+        let mut flows = self.encoder.as_ref().map_or_else(Vec::new, |encoder| encoder.model.every_flow());
+        match self.flows() {
+            Ok(own) => flows.extend(own.into_iter().map(Some)),
+            Err(_) => flows.extend(vec![None; self.layers.len()]),
+        }
+        flows
     }
 }
 

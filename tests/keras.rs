@@ -26,7 +26,8 @@ fn every_fixture_has_the_parameters_of_its_manifest() {
             assert_eq!(weights.layers.len(), model.layers.len());
             assert_eq!(model.parameters(), case.parameters, "{}", path.display());
             let mut got: BTreeMap<String, usize> = BTreeMap::new();
-            for layer in model.layers.iter().filter(|layer| layer.kind.parameters() > 0) {
+            let encoder = model.encoder.iter().flat_map(|encoder| &encoder.model.layers);
+            for layer in encoder.chain(&model.layers).filter(|layer| layer.kind.parameters() > 0) {
                 got.insert(layer.weights.clone(), layer.kind.parameters());
             }
             let mut want = case.layers.clone();

@@ -55,7 +55,8 @@ pub(super) fn weights(case: &Case) -> Weights {
         let fan_in = (begins_with_one_hot && index == 1).then_some(4);
         layer_weights(&mut draw, &layer.kind, fan_in)
     };
-    let weights = Weights { layers: layers.iter().enumerate().map(&mut layer).collect() };
+    let layers = layers.iter().enumerate().map(&mut layer).collect();
+    let weights = Weights { layers, encoder: encoder(case).map(|case| Box::new(weights(&case))) };
     if begins_with_one_hot && case.storage == Storage::F16 {
         // The table of `W_x` and its bias is summed before it is rounded to half, the oracle's weights are rounded
         // before they are summed. On this grid both are exact, so that they must agree.
@@ -135,11 +136,21 @@ pub(super) fn input(case: &Case) -> Input {
         MaskKind::Holes => input = input.mask(live.reversed_axes()),
     }
     if case.states == InitialStates::Given {
-        for (index, stack) in case.model.stacks().enumerate() {
+        let linked = |(index, _): &(usize, &Recurrent)| case.model.is_linked(*index);
+        for (index, stack) in case.model.stacks().enumerate().filter(|stack| !linked(stack)) {
             input = input.stack_states(index, states(&mut draw, stack, case.batch));
         }
     }
-    input
+    match encoder(case) {
+        Some(case) => input.encoder(self::input(&case)),
+        None => input,
+    }
+}
+
+/// The same case of the model's encoder, with other steps.
+fn encoder(case: &Case) -> Option<Case> {
+    let model = case.model.encoder.as_ref()?.model.clone();
+    Some(Case { model, time: case.time + 2, seed: case.seed.wrapping_add(1), ..case.clone() })
 }
 
 /// `[T, B]`. Row 0 has a dead step and a live one, where it has two; of three rows or more, one has no step at all.

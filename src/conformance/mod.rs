@@ -233,5 +233,6 @@ fn weights_map(weights: &Weights, f: impl Fn(f32) -> f32 + Copy) -> Weights {
         LayerWeights::Recurrent(cells) => LayerWeights::Recurrent(cells.iter().map(cell).collect()),
         LayerWeights::Linear { w, b } => LayerWeights::Linear { w: w.mapv(f), b: b.as_ref().map(|b| b.mapv(f)) },
     };
-    Weights { layers: weights.layers.iter().map(layer).collect() }
+    let encoder = weights.encoder.as_ref().map(|weights| Box::new(weights_map(weights, f)));
+    Weights { layers: weights.layers.iter().map(layer).collect(), encoder }
 }

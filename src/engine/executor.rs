@@ -43,6 +43,7 @@ pub(super) enum Wait {
 }
 
 /// A device that is open, without a model's weights.
+#[derive(Clone)]
 pub(super) enum Machine {
     /// The host.
     Cpu,

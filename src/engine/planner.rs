@@ -27,6 +27,8 @@ pub struct Planner {
     pub(super) tuning: Tuning,
     pub(super) device: DeviceInfo,
     plans: Mutex<Cache<Shape, Arc<Plan>>>,
+    /// Where the model has an encoder.
+    pub(super) encoder: Option<Box<Self>>,
 }
 
 impl Planner {
@@ -38,14 +40,23 @@ impl Planner {
     pub fn new(model: Model, options: &Options) -> Result<Self> {
         let layout = super::layout(&model, options)?;
         let (machine, device) = executor::block_on(Machine::open(&options.device))?;
-        Ok(Self::on(model, layout, &machine, device))
+        Self::on(model, layout, &machine, device)
     }
 
     /// A planner on an open device.
-    pub(super) fn on(model: Model, layout: Layout, machine: &Machine, device: DeviceInfo) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where there is no layout of the encoder.
+    pub(super) fn on(model: Model, layout: Layout, machine: &Machine, device: DeviceInfo) -> Result<Self> {
         log::info!("device {device}: {}", device.reason());
+        let encoder = model.encoder.as_ref().map(|encoder| {
+            let layout = Layout::of(&encoder.model, layout.storage)?;
+            Self::on(encoder.model.clone(), layout, machine, device.clone())
+        });
+        let encoder = encoder.transpose().map_err(|e| e.at("encoder"))?.map(Box::new);
         let (limits, tuning) = (machine.limits(), Tuning::of(machine.target()));
-        Self { model, layout, limits, tuning, device, plans: Mutex::new(Cache::new(PLANS)) }
+        Ok(Self { model, layout, limits, tuning, device, plans: Mutex::new(Cache::new(PLANS)), encoder })
     }
 
     /// The plan of a call of `shape`, or of the tile of it that fits.
@@ -66,6 +77,16 @@ impl Planner {
         let plan = Arc::new(self.lower_tile(shape)?);
         self.plans().put(shape, Arc::clone(&plan));
         Ok(plan)
+    }
+
+    /// That of the model's encoder.
+    pub fn encoder(&self) -> Option<&Self> {
+        self.encoder.as_deref()
+    }
+
+    /// The bytes of the weights, those of the encoder among them.
+    pub(super) fn bytes(&self) -> u64 {
+        self.layout.bytes() + self.encoder.as_ref().map_or(0, |encoder| encoder.bytes())
     }
 
     /// Where is planned for, and why there.

@@ -57,6 +57,7 @@ impl Engine {
     #[must_use]
     pub fn tuned_for(mut self, target: Target) -> Self {
         self.planner.tuning = Tuning::of(target);
+        self.encoder = self.encoder.map(|encoder| Box::new(encoder.tuned_for(target)));
         self
     }
 

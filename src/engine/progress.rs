@@ -23,9 +23,9 @@ impl Progress {
         Self(Some(Arc::new(tell)))
     }
 
-    pub(super) fn tell(&self, done_bytes: u64, total_bytes: u64) {
+    pub(super) fn tell(&self, loading: Loading) {
         if let Some(tell) = &self.0 {
-            tell(Loading { done_bytes, total_bytes });
+            tell(loading);
         }
     }
 }

@@ -130,10 +130,16 @@ impl Interface {
     ///
     /// In: `x` or `ids` `[B, T, I]` or `[B, T]` (`[T, B, …]` where the model is time-major), `lengths` `[B]`, `mask`
     /// `[B, T]`, and for each recurrent stack `h_0` and an LSTM's `c_0` `[L·D, B, …]`. Out: `output`, `h_n`, `c_n`. The
-    /// second stack's states end in `.1`, the third's in `.2`, and so on.
+    /// second stack's states end in `.1`, the third's in `.2`, and so on. A stack that begins where one of the encoder ended
+    /// takes none. The inputs of an encoder begin with `encoder_`: `encoder_x`, `encoder_lengths`.
     pub fn standard(model: &Model) -> Self {
+        Self::standard_under(model, "")
+    }
+
+    /// The same with inputs whose names begin with `prefix`.
+    pub(crate) fn standard_under(model: &Model, prefix: &str) -> Self {
         let states = || vec![Dim::Layers, Dim::Batch, Dim::Features];
-        let port = |name: &str, value, axes| InputPort { name: name.to_owned(), value, axes };
+        let port = |name: &str, value, axes| InputPort { name: format!("{prefix}{name}"), value, axes };
         let tokens = matches!(model.input(), Ok(Flow::Tokens(_)));
         let output = model.flows().ok().and_then(|flows| flows.last().copied());
         let mut inputs: Vec<_> =
@@ -149,7 +155,9 @@ impl Interface {
                     continue;
                 }
                 let name = |name: &str| if index == 0 { name.to_owned() } else { format!("{name}.{index}") };
-                inputs.push(port(&name(before), InputValue::State { stack: index, state, first: 0 }, states()));
+                if !model.is_linked(index) {
+                    inputs.push(port(&name(before), InputValue::State { stack: index, state, first: 0 }, states()));
+                }
                 let value = OutputValue::States { state, stacks: vec![index] };
                 outputs.push(OutputPort { name: name(after), value, axes: states() });
             }
@@ -237,6 +245,11 @@ impl InputPort {
             InputValue::Mask => fit(axes, [(Dim::Batch, false), (Dim::Time, false)]),
             InputValue::State { stack, state, first } => {
                 state.check(stacks, stack)?;
+                if model.is_linked(stack) {
+                    return Err(wrong(format!(
+                        "stack: expected one that begins where the caller says, got {stack}, which the encoder begins"
+                    )));
+                }
                 let rows = stacks[stack].num_layers.saturating_mul(stacks[stack].directions());
                 let last = first.saturating_add(rows);
                 fit(

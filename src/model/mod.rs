@@ -1,8 +1,10 @@
 //! The first noun of the road: what the user asks for. Layers one after the other, and whether they fit.
 //!
 //! A `Model` is a description: it holds no weights and knows no device. `layers` has the plain layers, `recurrent` the
-//! stacks, `flow` what one layer hands to the next, `interface` the names that callers use.
+//! stacks, `flow` what one layer hands to the next, `interface` the names that callers use, `encoder` the model that
+//! runs before another.
 
+mod encoder;
 mod flow;
 mod interface;
 mod layers;
@@ -10,6 +12,7 @@ mod recurrent;
 
 use crate::error::{Error, ErrorKind, Result};
 
+pub use encoder::{Encoder, Link};
 pub use flow::{Features, Flow};
 pub use interface::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, State, WeightPart};
 pub use layers::{Dropout, Drops, Embedding, Layer, LayerKind, Linear, Masking, OneHot, Select};
@@ -41,6 +44,8 @@ pub struct Model {
     pub layers: Vec<Layer>,
     /// The names and axes of what goes in and what comes out, where they are not the usual ones.
     pub interface: Option<Interface>,
+    /// What runs before the layers, over a sequence of its own, and begins their states.
+    pub encoder: Option<Box<Encoder>>,
 }
 
 /// The order of the axes of sequences, in and out.
@@ -61,7 +66,7 @@ impl Default for Model {
 impl Model {
     /// A model with no layers yet, batch first.
     pub fn new() -> Self {
-        Self { axes: Axes::BatchFirst, vocabulary: None, layers: Vec::new(), interface: None }
+        Self { axes: Axes::BatchFirst, vocabulary: None, layers: Vec::new(), interface: None, encoder: None }
     }
 
     /// The model with `layer` after its last. Its tensors get the prefix of `nn.Sequential`: `0.`, `1.`, …
@@ -145,9 +150,13 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// As [`flows`](Self::flows), and where the vocabulary's length is not the number of tokens.
+    /// As [`flows`](Self::flows), and where the vocabulary's length is not the number of tokens, or the encoder's states
+    /// do not fit the stacks that they begin.
     pub fn check(&self) -> Result<()> {
         self.flows()?;
+        if let Some(encoder) = &self.encoder {
+            encoder.check(self).map_err(|e| e.at("encoder"))?;
+        }
         if let Some(interface) = &self.interface {
             interface.check(self).map_err(|e| e.at("interface"))?;
         }
@@ -162,8 +171,8 @@ impl Model {
         Ok(())
     }
 
-    /// The number of trainable parameters.
+    /// The number of trainable parameters, those of the encoder among them.
     pub fn parameters(&self) -> usize {
-        self.layers.iter().map(|layer| layer.kind.parameters()).fold(0, usize::saturating_add)
+        self.every_layer().into_iter().map(|layer| layer.kind.parameters()).fold(0, usize::saturating_add)
     }
 }

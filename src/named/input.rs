@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use ndarray::{ArrayD, Axis, Slice};
 
-use super::{NamedTensors, Values, arrange, joined, letter, not_real, shape};
+use super::{ENCODER, NamedTensors, Values, arrange, joined, letter, not_real, shape};
 use crate::call::{Input, States};
 use crate::error::Result;
 use crate::model::{Dim, Flow, InputPort, InputValue, Interface, Model, State};
@@ -14,12 +14,35 @@ use crate::model::{Dim, Flow, InputPort, InputValue, Interface, Model, State};
 /// The input that `tensors` make of `model`, as far as axes tell.
 pub(crate) fn read_input(model: &Model, tensors: &NamedTensors) -> Result<Input> {
     model.check()?;
-    let ports = model.ports();
+    let input = read(model, tensors, "")?;
+    finish(model, tensors)?;
+    Ok(input)
+}
+
+/// The input of a model, whose standard names begin with `prefix`, and that of its encoder.
+fn read(model: &Model, tensors: &NamedTensors, prefix: &str) -> Result<Input> {
+    let ports = model.ports_under(prefix);
     let reader = Reader { model, ports: &ports.inputs, tensors, as_they_stand: stands(model) };
     let (input, sizes) = reader.sequence()?;
     let input = reader.states(reader.steps(input, sizes)?, sizes)?;
-    reader.finish()?;
-    Ok(input)
+    Ok(match &model.encoder {
+        Some(encoder) => input.encoder(read(&encoder.model, tensors, &format!("{prefix}{ENCODER}"))?),
+        None => input,
+    })
+}
+
+/// Every tensor has a name that the model knows.
+fn finish(model: &Model, tensors: &NamedTensors) -> Result<()> {
+    let mut known: Vec<String> = Vec::new();
+    for port in model.ports().inputs.iter().chain(&model.encoder_ports()) {
+        if !known.contains(&port.name) {
+            known.push(port.name.clone());
+        }
+    }
+    match tensors.keys().find(|name| !known.contains(name)) {
+        None => Ok(()),
+        Some(unknown) => Err(shape(format!("{unknown}: unknown tensor; this model takes {}", joined(known)))),
+    }
 }
 
 /// Whether the inputs are the standard ones, whose axes are those of a call: `call` checks them, with a batch or without.
@@ -197,22 +220,6 @@ impl Reader<'_> {
         let Some((_, Values::Whole(lengths))) = self.given(InputValue::Lengths) else { return };
         for (mut row, _) in states.axis_iter_mut(Axis(1)).zip(lengths).filter(|(_, length)| **length == 0) {
             row.fill(0.0);
-        }
-    }
-
-    /// Every tensor has a name that the model knows.
-    fn finish(&self) -> Result<()> {
-        match self.tensors.keys().find(|name| self.ports.iter().all(|port| port.name != **name)) {
-            None => Ok(()),
-            Some(unknown) => {
-                let mut known: Vec<&String> = Vec::new();
-                for port in self.ports {
-                    if !known.contains(&&port.name) {
-                        known.push(&port.name);
-                    }
-                }
-                Err(shape(format!("{unknown}: unknown tensor; this model takes {}", joined(known))))
-            }
         }
     }
 }

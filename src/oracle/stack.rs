@@ -10,6 +10,7 @@ use crate::model::{Direction, Merge, Padding, Recurrent};
 use crate::weights::CellWeights;
 
 /// The states of one stack on their way.
+#[derive(Clone)]
 pub(super) struct States {
     /// `[L · D, B, state_size]`.
     pub(super) h: Array3<f64>,

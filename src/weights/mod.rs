@@ -42,6 +42,8 @@ pub use tensors::{Tensor, Tensors, non_finite};
 pub struct Weights {
     /// One for each layer of the model.
     pub layers: Vec<LayerWeights>,
+    /// Those of the model's encoder.
+    pub encoder: Option<Box<Self>>,
 }
 
 /// The weights of one layer.

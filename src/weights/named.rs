@@ -76,6 +76,13 @@ impl Weights {
     pub fn from_tensors(model: &Model, mut tensors: Tensors) -> Result<Self> {
         check(model, &tensors)?;
         warn_of_unused(model, &tensors);
+        Self::taken(model, &mut tensors)
+    }
+
+    /// The same of tensors that have been checked: the encoder's have names of their own.
+    fn taken(model: &Model, tensors: &mut Tensors) -> Result<Self> {
+        let encoder = model.encoder.as_ref().map(|encoder| Self::taken(&encoder.model, tensors));
+        let encoder = encoder.transpose().map_err(|e| e.at("encoder"))?.map(Box::new);
         let mut uses: HashMap<String, usize> = HashMap::new();
         for layer in &model.layers {
             for Needed { local, .. } in needed(&layer.kind) {
@@ -87,7 +94,7 @@ impl Weights {
                 let name = layer.weights.clone() + &local;
                 let uses = uses.get_mut(&name).expect("every needed name was counted");
                 *uses -= 1;
-                let tensor = if *uses > 0 { tensors.get(&name).cloned() } else { take(&mut tensors, &name) };
+                let tensor = if *uses > 0 { tensors.get(&name).cloned() } else { take(tensors, &name) };
                 let parts = tensor.expect("every needed tensor was checked").into_parts();
                 let (shape, elements) = parts.map_err(|e| e.at(&name).at(place(index, layer)))?;
                 let bad = elements.iter().filter(|x| !x.is_finite()).count();
@@ -98,7 +105,7 @@ impl Weights {
             });
             Ok(assemble(&layer.kind, own.collect::<Result<_>>()?))
         });
-        Ok(Self { layers: layers.collect::<Result<_>>()? })
+        Ok(Self { layers: layers.collect::<Result<_>>()?, encoder })
     }
 
     /// The tensors of these weights, with PyTorch's names.
@@ -112,7 +119,11 @@ impl Weights {
             let (wanted, got) = (model.layers.len(), self.layers.len());
             return Err(Error::new(ErrorKind::Weights, format!("expected weights of {wanted} layers, got {got}")));
         }
-        let mut tensors = Tensors::new();
+        let mut tensors = match (&self.encoder, &model.encoder) {
+            (Some(weights), Some(encoder)) => weights.to_tensors(&encoder.model).map_err(|e| e.at("encoder"))?,
+            (None, None) => Tensors::new(),
+            (weights, _) => return Err(unpaired(weights.is_some())),
+        };
         for (index, (layer, weights)) in model.layers.iter().zip(&self.layers).enumerate() {
             let place = || place(index, layer);
             let arrays = weights.arrays();
@@ -176,7 +187,7 @@ pub(super) fn names(model: &Model) -> HashSet<String> {
         let prefix = layer.weights.clone();
         needed(&layer.kind).map(move |Needed { local, .. }| prefix.clone() + &local).collect::<Vec<_>>()
     };
-    model.layers.iter().flat_map(names).collect()
+    model.every_layer().into_iter().flat_map(names).collect()
 }
 
 /// Warns of tensors that no layer of `model` uses.
@@ -194,6 +205,12 @@ fn unused(model: &Model, tensors: &Tensors) -> Option<String> {
     let few = names.iter().take(FEW).copied().collect::<Vec<_>>().join(", ");
     let more = if names.len() > FEW { ", …" } else { "" };
     (!names.is_empty()).then(|| format!("tensors that no layer of the model uses: {} ({few}{more})", names.len()))
+}
+
+/// The error for weights of an encoder without a model of one, or the other way round.
+pub(super) fn unpaired(weights: bool) -> Error {
+    let (wanted, got) = if weights { ("none", "some") } else { ("those of the model's encoder", "none") };
+    Error::new(ErrorKind::Weights, format!("weights of the encoder: expected {wanted}, got {got}"))
 }
 
 /// The weights of a layer from its tensors, in the order of [`needed`], their shapes checked.
@@ -247,6 +264,9 @@ fn take(tensors: &mut Tensors, name: &str) -> Option<Tensor> {
 
 /// Every tensor that `model` needs is there, was read, and has its shape.
 fn check_all(model: &Model, tensors: &Tensors) -> Result<()> {
+    if let Some(encoder) = &model.encoder {
+        check_all(&encoder.model, tensors).map_err(|e| e.at("encoder"))?;
+    }
     for (index, layer) in model.layers.iter().enumerate() {
         for Needed { local, shape } in needed(&layer.kind) {
             check_one(layer, &local, &shape, tensors).map_err(|e| e.at(place(index, layer)))?;

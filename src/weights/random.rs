@@ -24,7 +24,7 @@ impl Weights {
         affordable("weights", (model.parameters() as u64).saturating_mul(4), SMALLER_MODEL)?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut tensors = Tensors::new();
-        for layer in &model.layers {
+        for layer in model.every_layer() {
             let bound = bound(&layer.kind);
             for Needed { local, shape } in needed(&layer.kind) {
                 let name = layer.weights.clone() + &local;

@@ -80,6 +80,14 @@ impl<'a> Source<'a> {
         Ok(Self(Arrays::Named { tensors, seen: HashMap::new() }))
     }
 
+    /// Those of the encoder of the model, which has one.
+    pub(crate) fn of_encoder(&self) -> Self {
+        Self(match &self.0 {
+            Arrays::Held(weights) => Arrays::Held(weights.encoder.as_deref().expect("checked: the encoder's weights")),
+            Arrays::Named { tensors, .. } => Arrays::Named { tensors, seen: HashMap::new() },
+        })
+    }
+
     /// Calls `each` with rows `rows` of `array` of layer `layer` of `model`, part by part and in order.
     ///
     /// # Errors
@@ -186,6 +194,11 @@ fn check(weights: &Weights, model: &Model) -> Result<()> {
             ErrorKind::Weights,
             format!("weights: expected {} layers, got {}", model.layers.len(), weights.layers.len()),
         ));
+    }
+    match (&weights.encoder, &model.encoder) {
+        (Some(weights), Some(encoder)) => check(weights, &encoder.model).map_err(|e| e.at("encoder"))?,
+        (None, None) => {}
+        (weights, _) => return Err(named::unpaired(weights.is_some())),
     }
     for (index, (layer, weights)) in model.layers.iter().zip(&weights.layers).enumerate() {
         let fits = match (&layer.kind, weights) {

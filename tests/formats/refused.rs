@@ -163,7 +163,7 @@ fn a_wrong_description_is_refused() {
         (r#"{"gatewave": 1, "batch_first": 1, "layers": []}"#, "batch_first: expected true or false, got 1"),
         (
             r#"{"gatewave": 1, "layer": [], "layers": []}"#,
-            "layer: unknown key; the known ones are gatewave, batch_first, vocabulary, layers, interface",
+            "layer: unknown key; the known ones are gatewave, batch_first, vocabulary, layers, interface, encoder",
         ),
         (
             r#"{"gatewave": 1, "vocabulary": "ab", "layers": [{"type": "one_hot", "num_classes": 3}]}"#,

@@ -41,6 +41,16 @@ fn a_byte_changed_anywhere_never_panics() {
 }
 
 #[test]
+fn a_field_of_no_number_is_an_error() {
+    let bytes = both().output("Y").output("H").bytes();
+    // Length-delimited and empty, of number 0 and of one above the largest.
+    for (field, number) in [(&[0x02, 0][..], "0"), (&[0x82, 0x80, 0x80, 0x80, 0x10, 0], "536870912")] {
+        let error = refused(&[&bytes, field].concat());
+        assert!(error.to_string().contains(&format!("a field of number {number}")), "{error}");
+    }
+}
+
+#[test]
 fn a_tensor_that_claims_more_than_there_is_is_an_error() {
     for dims in [&[1, 1 << 60][..], &[1 << 31, 1 << 31, 1 << 31], &[0, 1 << 60, 1 << 60], &[-1, 6, 3]] {
         let graph = sequence(Graph::new())

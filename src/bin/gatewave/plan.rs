@@ -10,6 +10,8 @@ use crate::shapes::StackArgs;
 use crate::{Outcome, Verdict, note};
 
 /// Prints the dispatches, sizes and memory of a call, before anything runs
+///
+/// Of a model with an encoder both plans are printed, the encoder's first.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -24,6 +26,9 @@ pub(crate) struct Args {
     steps: usize,
     #[command(flatten)]
     device: DeviceArgs,
+    /// Timesteps of the encoder's input [default: those of the call]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    encoder_steps: Option<usize>,
     /// How weights are stored
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
@@ -40,7 +45,21 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     // Without weights: a plan may be asked for before there is memory for them.
     let planner = Planner::new(model, &Options::default().device(device).precision(args.precision.into()))?;
     note_device(planner.device());
-    let plan = planner.plan(Shape { time: args.steps, batch: args.batch, mask: Mask::All })?;
+    if args.encoder_steps.is_some() && planner.encoder().is_none() {
+        return Err(Error::new(ErrorKind::Model, "--encoder-steps: expected a model with an encoder, got none").into());
+    }
+    print(&planner, args, args.steps, out)?;
+    Ok(Verdict::Done)
+}
+
+/// The plan of a call of `steps` steps; before it that of the encoder, if there is one.
+fn print(planner: &Planner, args: &Args, steps: usize, out: &mut impl Write) -> Outcome<()> {
+    if let Some(encoder) = planner.encoder() {
+        writeln!(out, "encoder:")?;
+        print(encoder, args, args.encoder_steps.unwrap_or(steps), out)?;
+        writeln!(out, "\ndecoder:")?;
+    }
+    let plan = planner.plan(Shape { time: steps, batch: args.batch, mask: Mask::All })?;
     if plan.shape.batch < args.batch {
         note(format_args!("the batch runs in tiles of {} rows; this is the plan of one", plan.shape.batch));
     }
@@ -58,7 +77,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     ] {
         writeln!(out, "{name:<12}{bytes:>14} bytes")?;
     }
-    Ok(Verdict::Done)
+    Ok(())
 }
 
 fn one_of(got: &str) -> Error {

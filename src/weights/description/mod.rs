@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::keys::{Keys, parse, wrong};
 use super::tensors::Tensors;
 use crate::error::Result;
-use crate::model::{Axes, Interface, LayerKind, Model};
+use crate::model::{Axes, Encoder, Interface, LayerKind, Link, Model};
 
 use ordered::Json;
 
@@ -39,13 +39,21 @@ pub fn from_json(json: &str, tensors: &Tensors) -> Result<Model> {
             return Err(wrong(format!("gatewave: expected {VERSION} (the format's version), got {got}")));
         }
     }
+    let model = model(keys, tensors)?;
+    model.check()?;
+    Ok(model)
+}
+
+/// The model of a description, or of the encoder in one.
+fn model(mut keys: Keys, tensors: &Tensors) -> Result<Model> {
     let axes = if keys.flag("batch_first")?.unwrap_or(false) { Axes::BatchFirst } else { Axes::TimeMajor };
     let vocabulary: Option<Vec<char>> = keys.text("vocabulary")?.map(|text| text.chars().collect());
     let layers = keys.needed_list("layers")?;
     let interface = keys.take("interface").map(|value| interface::read(value).map_err(|e| e.at("interface")));
+    let encoder = keys.take("encoder").map(|value| encoder(value, tensors).map_err(|e| e.at("encoder")));
     keys.finish()?;
-    let interface = interface.transpose()?;
-    let mut model = Model { axes, vocabulary, layers: Vec::with_capacity(layers.len()), interface };
+    let (interface, encoder) = (interface.transpose()?, encoder.transpose()?.map(Box::new));
+    let mut model = Model { axes, vocabulary, layers: Vec::with_capacity(layers.len()), interface, encoder };
     let none = Tensors::new();
     for (index, value) in layers.into_iter().enumerate() {
         let place = match value.get("type").and_then(Value::as_str) {
@@ -58,8 +66,24 @@ pub fn from_json(json: &str, tensors: &Tensors) -> Result<Model> {
         model.layers.push(layers::read(value, told_by).map_err(|e| e.at(place))?);
     }
     tell_sizes(&mut model)?;
-    model.check()?;
     Ok(model)
+}
+
+/// The encoder that `value` describes: a model, and pairs of stacks, the encoder's and the decoder's.
+fn encoder(value: Value, tensors: &Tensors) -> Result<Encoder> {
+    let mut keys = Keys::of(value)?;
+    let link = |value: Value| {
+        let pair = value.as_array().and_then(|pair| match &pair[..] {
+            [from, to] => Some((from.as_u64()?, to.as_u64()?)),
+            _ => None,
+        });
+        match pair.map(|(from, to)| (usize::try_from(from), usize::try_from(to))) {
+            Some((Ok(from), Ok(to))) => Ok(Link { from, to }),
+            _ => Err(wrong(format!("states: expected [stack of the encoder, stack of the decoder], got {value}"))),
+        }
+    };
+    let states = keys.needed_list("states")?.into_iter().map(link).collect::<Result<_>>()?;
+    Ok(Encoder { model: model(keys, tensors)?, states })
 }
 
 /// Fills in the sizes that are [`UNTOLD`].
@@ -90,11 +114,24 @@ fn tell_sizes(model: &mut Model) -> Result<()> {
 ///
 /// What a model leaves at its usual value and older descriptions had no word for is left out.
 pub fn to_json(model: &Model) -> String {
-    let mut keys = vec![("gatewave", Json::from(VERSION)), ("batch_first", Json::from(model.axes == Axes::BatchFirst))];
+    let mut keys = vec![("gatewave", Json::from(VERSION))];
+    keys.extend(model_keys(model));
+    serde_json::to_string(&Json::Object(keys)).expect("strings, numbers and lists are JSON")
+}
+
+/// What [`model`] reads.
+fn model_keys(model: &Model) -> Vec<(&'static str, Json)> {
+    let mut keys = vec![("batch_first", Json::from(model.axes == Axes::BatchFirst))];
     if let Some(vocabulary) = &model.vocabulary {
         keys.push(("vocabulary", Json::from(vocabulary.iter().collect::<String>())));
     }
     keys.push(("layers", Json::list(&model.layers, layers::json)));
     keys.extend(model.interface.as_ref().map(|interface: &Interface| ("interface", interface::json(interface))));
-    serde_json::to_string(&Json::Object(keys)).expect("strings, numbers and lists are JSON")
+    keys.extend(model.encoder.as_ref().map(|encoder| {
+        let mut keys = model_keys(&encoder.model);
+        let link = |link: &Link| Json::List(vec![Json::from(link.from), Json::from(link.to)]);
+        keys.push(("states", Json::list(&encoder.states, link)));
+        ("encoder", Json::Object(keys))
+    }));
+    keys
 }

@@ -1,14 +1,16 @@
 //! A model's description → its layers in the order in which they are applied, and which of their tensors it gives.
 //!
-//! A functional model is read where its graph is a plain chain. Beside the chain stand only the operations that Keras
-//! writes for a mask, which must be the mask that the layers themselves make. Knows graphs; knows no layer but those
-//! that make masks.
+//! A functional model is read where its graph is a plain chain, or two of them: an encoder, and a decoder that begins at its
+//! final states. `calls` has what each layer was called with, `masks` the operations that Keras writes for a mask. Knows
+//! graphs; knows no layer but those that take states.
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::config::{Config, short, word, wrong};
+use super::calls::{self, Node, Tensor, at, tensors};
+use super::config::{Config, short, wrong};
+use super::masks;
 use super::variables::Place;
 use crate::error::Result;
 
@@ -24,6 +26,8 @@ pub(super) struct Entry {
     pub(super) takes: usize,
     /// Whether it is given a mask, where the file says so.
     pub(super) masked: Option<bool>,
+    /// The tensors that it begins with, of the encoder.
+    pub(super) initial: Vec<Tensor>,
 }
 
 /// What a model is.
@@ -33,7 +37,11 @@ pub(super) struct Chain {
     /// The shape of the input, where no layer tells it.
     pub(super) input_shape: Option<Value>,
     /// The tensors that the model gives, by layer and place; all of the last layer's where nothing is said.
-    pub(super) outputs: Option<Vec<(String, usize)>>,
+    pub(super) outputs: Option<Vec<Tensor>>,
+    /// The name of the input layer, where a caller needs it to tell inputs apart.
+    pub(super) input: Option<String>,
+    /// The chain that runs before this one.
+    pub(super) encoder: Option<Box<Self>>,
 }
 
 /// The chain that `description` serializes.
@@ -62,7 +70,8 @@ pub(super) fn chain(description: &Value) -> Result<Chain> {
     drop(config.take("layers"));
     let chain = match config.class() {
         "Sequential" => {
-            Chain { entries: sequential(&layers)?, input_shape: config.take("build_input_shape"), outputs: None }
+            let input_shape = config.take("build_input_shape");
+            Chain { entries: sequential(&layers)?, input_shape, outputs: None, input: None, encoder: None }
         }
         "Functional" => functional(&layers, &mut config)?,
         other => return Err(wrong(format!("expected a Sequential or a Functional model, got {other}"))),
@@ -73,10 +82,10 @@ pub(super) fn chain(description: &Value) -> Result<Chain> {
 
 /// Counts layers by class, as the paths of archives do.
 #[derive(Default)]
-struct Counter(HashMap<String, usize>);
+pub(super) struct Counter(HashMap<String, usize>);
 
 impl Counter {
-    fn path(&mut self, class: &str) -> String {
+    pub(super) fn path(&mut self, class: &str) -> String {
         let class = snake_case(class);
         let number = self.0.entry(class.clone()).and_modify(|n| *n += 1).or_insert(0);
         if *number == 0 { class } else { format!("{class}_{number}") }
@@ -103,53 +112,48 @@ fn sequential(layers: &[Value]) -> Result<Vec<Entry>> {
     let one = |layer| {
         let config = Config::of(layer)?;
         let place = Place { name: config.name().to_owned(), path: counter.path(config.class()) };
-        Ok(Entry { config, place, takes: 0, masked: None })
+        Ok(Entry { config, place, takes: 0, masked: None, initial: Vec::new() })
     };
     layers.iter().map(one).collect()
 }
 
-/// A tensor of a graph: a layer's output of this number.
-type Tensor = (String, usize);
-
-/// A layer of a graph.
-struct Node {
-    /// None, of an operation.
-    config: Option<Config>,
-    place: Place,
-    class: String,
-    inputs: Vec<Tensor>,
-    /// What stands beside the inputs: constants of operations.
-    constants: Vec<Value>,
-    mask: Option<Option<Tensor>>,
-    /// An operation's own keys.
-    keys: Map<String, Value>,
-}
-
 fn functional(layers: &[Value], config: &mut Config) -> Result<Chain> {
     let mut counter = Counter::default();
-    let nodes = layers.iter().map(|layer| node(layer, &mut counter)).collect::<Result<Vec<_>>>()?;
-    let inputs = config.take("input_layers").map(|value| tensors(&value)).transpose()?.unwrap_or_default();
-    let outputs = config.take("output_layers").map(|value| tensors(&value)).transpose()?.unwrap_or_default();
-    let [input] = &inputs[..] else {
-        return Err(wrong(format!(
-            "input_layers: expected one, got {}; a model of several inputs is not read",
-            inputs.len()
-        )));
-    };
-    let mut order = vec![index(&nodes, &input.0)?];
-    let mut takes = vec![0];
+    let nodes = layers.iter().map(|layer| calls::node(layer, &mut counter)).collect::<Result<Vec<_>>>()?;
+    let mut listed = |key| config.take(key).map(|value| tensors(&value)).transpose();
+    let inputs = listed("input_layers")?.unwrap_or_default();
+    let outputs = listed("output_layers")?.unwrap_or_default();
+    if !matches!(inputs.len(), 1 | 2) {
+        let text = "input_layers: expected one, or those of an encoder and a decoder, got";
+        return Err(wrong(format!("{text} {}; a model of other inputs is not read", inputs.len())));
+    }
+    let paths = inputs.iter().map(|(input, _)| follow(&nodes, input)).collect::<Result<Vec<_>>>()?;
+    let in_order = |i: &usize| paths.iter().any(|path| path.contains(i));
+    if let Some(stray) = (0..nodes.len()).find(|i| nodes[*i].config.is_some() && !in_order(i)) {
+        return Err(wrong("expected it in the chain of layers from the input on".into()).at(at(&nodes[stray])));
+    }
+    masks::check(&nodes, &paths)?;
+    let mut left: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
+    let mut chains = Vec::new();
+    for path in paths {
+        let input = left[path[0]].as_ref().map(|node| node.place.name.clone());
+        let entries = path.into_iter().map(|index| entry(left[index].take()));
+        let entries = entries.collect::<Result<Vec<_>>>()?;
+        chains.push(Chain { entries, input_shape: None, outputs: None, input, encoder: None });
+    }
+    join(chains, outputs)
+}
+
+/// The layers from the input of a graph to where nothing takes what the last gives, but as its first states.
+fn follow(nodes: &[Node], input: &str) -> Result<Vec<usize>> {
+    let mut path = vec![index(nodes, input)?];
     loop {
-        let last = &nodes[*order.last().expect("the input")];
-        let next: Vec<usize> = (0..nodes.len())
-            .filter(|&i| nodes[i].config.is_some() && nodes[i].inputs.iter().any(|(name, _)| *name == last.place.name))
-            .collect();
+        let last = &nodes[*path.last().expect("the input")];
+        let takes = |node: &Node| node.inputs.iter().any(|(name, _)| *name == last.place.name);
+        let next: Vec<usize> = (0..nodes.len()).filter(|&i| nodes[i].config.is_some() && takes(&nodes[i])).collect();
         match next[..] {
-            [] => break,
-            [next] if nodes[next].inputs.len() == 1 && order.len() < nodes.len() => {
-                takes.push(nodes[next].inputs[0].1);
-                order.push(next);
-            }
-            // An encoder-decoder's place: the decoder takes its sequence and the encoder's states.
+            [] => return Ok(path),
+            [next] if nodes[next].inputs.len() == 1 && path.len() < nodes.len() => path.push(next),
             [next] => {
                 let text = format!(
                     "expected one input, got {}; only a plain chain of layers is read",
@@ -166,183 +170,51 @@ fn functional(layers: &[Value], config: &mut Config) -> Result<Chain> {
             }
         }
     }
-    if let Some(stray) = (0..nodes.len()).find(|i| nodes[*i].config.is_some() && !order.contains(i)) {
-        return Err(wrong("expected it in the chain of layers from the input on".into()).at(at(&nodes[stray])));
-    }
-    check_masks(&nodes)?;
-    let mut by_index: HashMap<usize, Node> = nodes.into_iter().enumerate().collect();
-    let entries = order.into_iter().zip(takes).map(|(index, takes)| {
-        let node = by_index.remove(&index).expect("each once");
-        let config = node.config.expect("operations are not in the order");
-        Entry { config, place: node.place, takes, masked: node.mask.map(|mask| mask.is_some()) }
-    });
-    Ok(Chain { entries: entries.collect(), input_shape: None, outputs: Some(outputs) })
 }
 
-fn at(node: &Node) -> String {
-    format!("layer {} ({})", node.place.name, node.class)
+fn entry(node: Option<Node>) -> Result<Entry> {
+    let node =
+        node.ok_or_else(|| wrong("expected chains of layers apart from each other, got a layer in both".into()))?;
+    let place = at(&node);
+    let Node { config: Some(config), place: own, inputs, initial, mask, .. } = node else {
+        return Err(wrong("expected a layer, got an operation".into()).at(place));
+    };
+    let takes = inputs.first().map_or(0, |(_, takes)| *takes);
+    Ok(Entry { config, place: own, takes, masked: mask.map(|mask| mask.is_some()), initial })
+}
+
+/// One chain, or that of the decoder with the encoder's in it: the encoder's final states are where the decoder begins.
+fn join(mut chains: Vec<Chain>, outputs: Vec<Tensor>) -> Result<Chain> {
+    let begins = |chain: &Chain, with: &Chain| {
+        let has = |(name, _): &Tensor| with.entries.iter().any(|entry| entry.place.name == *name);
+        chain.entries.iter().flat_map(|entry| &entry.initial).any(has)
+    };
+    let mut chain = match &chains[..] {
+        [one] if begins(one, one) => {
+            return Err(wrong(
+                "initial_state: expected the final states of an encoder with an input of its own".into(),
+            ));
+        }
+        [_] => Chain { input: None, ..chains.remove(0) },
+        [one, other] => {
+            let decoder = usize::from(begins(other, one));
+            if begins(one, other) == begins(other, one) {
+                let text =
+                    "input_layers: expected one, or an encoder whose final states are where a decoder begins, got 2";
+                return Err(wrong(text.into()));
+            }
+            let chain = chains.remove(decoder);
+            Chain { encoder: chains.pop().map(Box::new), ..chain }
+        }
+        _ => return Err(wrong("input_layers: expected one or two".into())),
+    };
+    chain.outputs = Some(outputs);
+    Ok(chain)
 }
 
 fn index(nodes: &[Node], name: &str) -> Result<usize> {
     let found = nodes.iter().position(|node| node.place.name == name);
     found.ok_or_else(|| wrong(format!("expected a layer named {name}, got none")))
-}
-
-fn node(layer: &Value, counter: &mut Counter) -> Result<Node> {
-    let Value::Object(keys) = layer else {
-        return Err(wrong(format!("expected a layer, got {}", short(layer))));
-    };
-    let class = word(keys, "class_name")?.to_owned();
-    let name = keys.get("name").or_else(|| keys.get("config").and_then(|config| config.get("name")));
-    let name = name.and_then(Value::as_str).unwrap_or_default().to_owned();
-    let place = Place { name, path: counter.path(&class) };
-    let operation = matches!(class.as_str(), "NotEqual" | "Any");
-    let mut node = Node {
-        config: if operation { None } else { Some(Config::of(layer)?) },
-        place,
-        class,
-        inputs: Vec::new(),
-        constants: Vec::new(),
-        mask: None,
-        keys: if operation {
-            keys.get("config").and_then(Value::as_object).cloned().unwrap_or_default()
-        } else {
-            Map::new()
-        },
-    };
-    match keys.get("inbound_nodes") {
-        None => {}
-        Some(Value::Array(calls)) if calls.is_empty() => {}
-        Some(Value::Array(calls)) if calls.len() == 1 => called(&mut node, &calls[0]).map_err(|e| e.at(at(&node)))?,
-        Some(other) => {
-            let text = format!(
-                "inbound_nodes: expected one call, got {}; a layer that is used twice is not read",
-                short(other)
-            );
-            return Err(wrong(text).at(at(&node)));
-        }
-    }
-    Ok(node)
-}
-
-/// What a layer was called with: Keras 3 writes an object, Keras 2 a list.
-fn called(node: &mut Node, call: &Value) -> Result<()> {
-    let unread = |value: &Value| Err(wrong(format!("inbound_nodes: expected tensors, got {}", short(value))));
-    match call {
-        Value::Object(call) => {
-            let arguments = call.get("args").and_then(Value::as_array).cloned().unwrap_or_default();
-            for argument in &arguments {
-                match keras_tensor(argument) {
-                    Some(tensor) => node.inputs.push(tensor),
-                    None if node.config.is_none() => node.constants.push(argument.clone()),
-                    None => return unread(argument),
-                }
-            }
-            let none = Map::new();
-            arguments_by_name(node, call.get("kwargs").and_then(Value::as_object).unwrap_or(&none))
-        }
-        Value::Array(call) => {
-            for argument in call {
-                let Value::Array(parts) = argument else { return unread(argument) };
-                match (tensor(parts), parts.get(3)) {
-                    (Some(tensor), Some(Value::Object(keys))) => {
-                        node.inputs.push(tensor);
-                        arguments_by_name(node, keys)?;
-                    }
-                    (Some(tensor), None) => node.inputs.push(tensor),
-                    _ => return unread(argument),
-                }
-            }
-            Ok(())
-        }
-        other => unread(other),
-    }
-}
-
-fn arguments_by_name(node: &mut Node, keys: &Map<String, Value>) -> Result<()> {
-    for (key, value) in keys {
-        match (key.as_str(), value) {
-            ("mask", Value::Null) => node.mask = Some(None),
-            ("mask", mask) => match keras_tensor(mask) {
-                Some(tensor) => node.mask = Some(Some(tensor)),
-                None => return Err(wrong(format!("mask: expected a tensor, got {}", short(mask)))),
-            },
-            ("training", Value::Null | Value::Bool(false)) | (_, Value::Null) => {}
-            // An encoder-decoder's place: the encoder's final states.
-            _ => return Err(wrong(format!("{key}: expected nothing beside the input, got {}", short(value)))),
-        }
-    }
-    Ok(())
-}
-
-/// A tensor as Keras 3 writes it.
-fn keras_tensor(value: &Value) -> Option<Tensor> {
-    let class = value.get("class_name").and_then(Value::as_str);
-    let history = value.get("config").and_then(|config| config.get("keras_history"));
-    match (class, history) {
-        (Some("__keras_tensor__"), Some(Value::Array(parts))) => tensor(parts),
-        _ => None,
-    }
-}
-
-/// A tensor by layer, call and place; of the first call, since a layer is called once.
-fn tensor(parts: &[Value]) -> Option<Tensor> {
-    match parts {
-        [Value::String(name), call, place, ..] if call.as_u64() == Some(0) => {
-            Some((name.clone(), usize::try_from(place.as_u64()?).ok()?))
-        }
-        _ => None,
-    }
-}
-
-/// A tensor, or a list of them.
-fn tensors(value: &Value) -> Result<Vec<Tensor>> {
-    let unread = || wrong(format!("expected tensors of the graph, got {}", short(value)));
-    let Value::Array(parts) = value else { return Err(unread()) };
-    if let Some(tensor) = tensor(parts) {
-        return Ok(vec![tensor]);
-    }
-    parts.iter().map(|part| part.as_array().and_then(|parts| tensor(parts)).ok_or_else(unread)).collect()
-}
-
-/// Every operation must compute the mask that an Embedding or a Masking makes of the same tensor.
-fn check_masks(nodes: &[Node]) -> Result<()> {
-    let by_name = |name: &str| nodes.iter().find(|node| node.place.name == name);
-    for node in nodes.iter().filter(|node| node.config.is_none()) {
-        let only = |text: &str| Err(wrong(format!("{text}; only the operations of a mask are read")).at(at(node)));
-        let [(input, 0)] = &node.inputs[..] else { return only("expected one tensor") };
-        if node.class == "Any" {
-            let of_unequal = by_name(input).is_some_and(|from| from.class == "NotEqual");
-            let last_axis = node.keys.get("axis").is_some_and(|axis| *axis == -1 || *axis == serde_json::json!([-1]));
-            let keeps = node.keys.get("keepdims").is_some_and(|keeps| *keeps == true);
-            if !of_unequal || !last_axis || keeps {
-                return only("expected any unequal feature");
-            }
-            continue;
-        }
-        let [value] = &node.constants[..] else { return only("expected one value") };
-        let maker = nodes.iter().find(|other| {
-            let value_of = |key: &str| other.config.as_ref().and_then(|config| config.peek(key)).cloned();
-            let same = |masked: Option<Value>| masked.and_then(|v| v.as_f64()) == value.as_f64();
-            other.inputs.first().is_some_and(|(from, _)| from == input)
-                && match other.class.as_str() {
-                    "Embedding" => value.as_f64() == Some(0.0) && value_of("mask_zero") == Some(Value::Bool(true)),
-                    "Masking" => same(value_of("mask_value")),
-                    _ => false,
-                }
-        });
-        if maker.is_none() {
-            return only("expected what an Embedding or a Masking of the same tensor makes");
-        }
-    }
-    for node in nodes {
-        if let Some(Some((mask, _))) = &node.mask
-            && by_name(mask).is_none_or(|mask| mask.config.is_some())
-        {
-            return Err(wrong(format!("mask: expected the model's own, got {mask}")).at(at(node)));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -8,15 +8,18 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::activations::{self, Version};
+use super::calls::Tensor;
 use super::config::{Config, short, wrong};
 use super::graph::{Chain, Entry};
+use super::links::{Begun, links};
 use super::outputs::{self, Given};
 use super::recurrent::{CellVariables, Order, Sequences, Settings, States, pair};
 use super::variables::{self, Place, Variable, Variables, Within};
 use crate::cell::Activation;
 use crate::error::Result;
 use crate::model::{
-    Axes, Bias, Direction, Dropout, Drops, Embedding, LayerKind, Linear, Masking, Merge, Model, Padding, Select,
+    Axes, Bias, Direction, Dropout, Drops, Embedding, Encoder, LayerKind, Linear, Masking, Merge, Model, Padding,
+    Select,
 };
 use crate::weights::Tensors;
 use crate::weights::dialect::{BIAS, WEIGHT, Way};
@@ -39,6 +42,8 @@ pub(super) enum Mask {
     Flows,
     /// This layer hands it to none that follows.
     Lost(String),
+    /// This layer hands it on, and is not under it itself.
+    Aside(String),
 }
 
 /// A recurrent layer of the model.
@@ -66,34 +71,34 @@ pub(super) struct Builder {
     /// A layer that renamed axes.
     pub(super) renamed: Option<String>,
     names: HashSet<String>,
+    /// The layers that begin with states.
+    begun: Vec<Begun>,
+    /// The name of the input layer, where there is another beside it.
+    pub(super) called: Option<String>,
 }
 
 /// The model that `chain` is, its tensors still in the file.
-pub(super) fn build(chain: Chain, version: Version, variables: Variables) -> Result<(Model, Tensors)> {
-    let shape = chain.input_shape.as_ref().and_then(shape);
-    let mut builder = Builder {
-        model: Model::new(),
-        tensors: Tensors::new(),
-        flow: Flow::Input(shape),
-        stacks: Vec::new(),
-        input: Given::WithFeatures,
-        variables,
-        version,
-        mask: Mask::None,
-        order: None,
-        renamed: None,
-        names: HashSet::new(),
-    };
-    let mut last = None;
-    for entry in chain.entries {
-        let place = entry.config.place();
-        last = Some(entry.place.name.clone());
-        builder.add(entry).map_err(|e| e.at(place))?;
+pub(super) fn build(mut chain: Chain, version: Version, variables: Variables) -> Result<(Model, Tensors)> {
+    let mut builder = Builder::new(version, variables);
+    let mut encoder = None;
+    if let Some(inner) = chain.encoder.take() {
+        builder.grow(*inner)?;
+        builder.begins_alone()?;
+        outputs::name_encoder(&mut builder);
+        let next = Builder::after(builder);
+        encoder = Some(next.0);
+        builder = next.1;
     }
-    let last = last.ok_or_else(|| wrong("expected layers, got none".into()))?;
-    builder.order_axes()?;
+    let outputs = chain.outputs.take();
+    let last = builder.grow(chain)?;
+    if let Some((model, stacks)) = encoder {
+        let states = links(&stacks, &builder.stacks, &builder.begun)?;
+        builder.model.encoder = Some(Box::new(Encoder { model, states }));
+    } else {
+        builder.begins_alone()?;
+    }
     builder.model.check()?;
-    outputs::name(&mut builder, &last, chain.outputs.as_deref())?;
+    outputs::name(&mut builder, &last, outputs.as_deref())?;
     builder.model.check()?;
     Ok((builder.model, builder.tensors))
 }
@@ -108,8 +113,60 @@ fn shape(value: &Value) -> Option<Vec<Option<usize>>> {
 }
 
 impl Builder {
+    fn new(version: Version, variables: Variables) -> Self {
+        Self {
+            model: Model::new(),
+            tensors: Tensors::new(),
+            flow: Flow::Input(None),
+            stacks: Vec::new(),
+            input: Given::WithFeatures,
+            variables,
+            version,
+            mask: Mask::None,
+            order: None,
+            renamed: None,
+            names: HashSet::new(),
+            begun: Vec::new(),
+            called: None,
+        }
+    }
+
+    /// Whether no layer begins with states.
+    fn begins_alone(&self) -> Result<()> {
+        match self.begun.first() {
+            None => Ok(()),
+            Some((layer, _)) => {
+                let text = format!(
+                    "layer {layer}: initial_state: expected the final states of an encoder with an input of its own"
+                );
+                Err(wrong(text))
+            }
+        }
+    }
+
+    /// The encoder that has grown, and a builder of what comes after it: of another model in the same file.
+    fn after(encoder: Self) -> ((Model, Vec<Stack>), Self) {
+        let Self { model, tensors, stacks, variables, version, names, .. } = encoder;
+        ((model, stacks), Self { tensors, names, ..Self::new(version, variables) })
+    }
+
+    /// Adds the layers of a chain; the name of the last.
+    fn grow(&mut self, chain: Chain) -> Result<String> {
+        self.flow = Flow::Input(chain.input_shape.as_ref().and_then(shape));
+        self.called = chain.input;
+        let mut last = None;
+        for entry in chain.entries {
+            let place = entry.config.place();
+            last = Some(entry.place.name.clone());
+            self.add(entry).map_err(|e| e.at(place))?;
+        }
+        let last = last.ok_or_else(|| wrong("expected layers, got none".into()))?;
+        self.order_axes()?;
+        Ok(last)
+    }
+
     fn add(&mut self, entry: Entry) -> Result<()> {
-        let Entry { mut config, place, takes, masked } = entry;
+        let Entry { mut config, place, takes, masked, initial } = entry;
         if !self.names.insert(place.name.clone()) {
             return Err(wrong("name: another layer has the same".into()));
         }
@@ -118,6 +175,10 @@ impl Builder {
             && !matches!(self.flow, Flow::Rows(_))
         {
             return Err(wrong("mask: expected the one that the layer before it hands on, and where it does".into()));
+        }
+        let aside = self.put_aside(&initial, masked, &config)?;
+        if !initial.is_empty() {
+            self.begun.push((place.name.clone(), initial));
         }
         self.take_state(takes)?;
         self.take_shape(&mut config);
@@ -140,7 +201,31 @@ impl Builder {
             "Flatten" | "Reshape" | "Permute" => self.rename_axes(&mut config)?,
             _ => self.elementwise(&mut config)?,
         }
+        if let (Some(mask), Flow::Steps { .. }) = (aside, &self.flow) {
+            self.mask = mask;
+        }
         config.finish()
+    }
+
+    /// Keras 3 lays no mask over a layer that is called with states, unless it is told to, but hands it on behind it. A mask
+    /// here is of the whole model: it is taken away, and what is left of it goes on.
+    fn put_aside(&mut self, initial: &[Tensor], masked: Option<bool>, config: &Config) -> Result<Option<Mask>> {
+        if initial.is_empty() || self.version == Version::Two || masked == Some(true) || self.mask == Mask::None {
+            return Ok(None);
+        }
+        if self.mask == Mask::Flows {
+            match self.model.layers.first_mut().map(|layer| &mut layer.kind) {
+                Some(LayerKind::Embedding(table)) if self.stacks.is_empty() => table.mask_token = None,
+                _ => {
+                    let text = "expected no mask: Keras 3 lays none over a layer that is called with states, and here a mask is \
+                                of the whole model";
+                    return Err(wrong(text.into()));
+                }
+            }
+        }
+        let lost = matches!(self.mask, Mask::Lost(_));
+        let before = std::mem::replace(&mut self.mask, Mask::None);
+        Ok(Some(if lost { before } else { Mask::Aside(config.place()) }))
     }
 
     /// The shape of the input, which the first layer tells.
@@ -239,7 +324,7 @@ impl Builder {
 
     /// What goes for every recurrent layer.
     fn check_recurrent(&mut self, config: &Config, settings: &Settings) -> Result<()> {
-        if let Mask::Lost(at) = &self.mask {
+        if let Mask::Lost(at) | Mask::Aside(at) = &self.mask {
             return Err(wrong(format!(
                 "expected a mask, which {at} does not hand on; here a mask is of the whole model"
             )));
@@ -406,7 +491,7 @@ impl Builder {
         if !matches!(one.as_i64(), Some(n) if n == -1 || n == last) {
             return Err(wrong(format!("axis: expected -1 (the features), got {}", short(&axis))));
         }
-        if self.mask == Mask::Flows {
+        if matches!(self.mask, Mask::Flows | Mask::Aside(_)) {
             return Err(wrong("expected no mask, got one of time, which Keras would lay over the features".into()));
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! What a model takes and gives, by name: `y` beside the usual names, and a number for each of several outputs.
+//! What a model takes and gives, by name: `y` beside the usual names, and a number for each of several outputs. An
+//! encoder and a decoder take what their input layers are called.
 //!
 //! Knows interfaces; knows no configuration.
 
@@ -6,7 +7,7 @@ use super::config::wrong;
 use super::layers::{Builder, Flow, Stack};
 use crate::cell::Cell;
 use crate::error::Result;
-use crate::model::{Dim, Direction, InputValue, Interface, OutputPort, OutputValue, State};
+use crate::model::{Dim, Direction, InputPort, InputValue, Interface, OutputPort, OutputValue, State};
 
 /// How the axes of the input stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +33,7 @@ pub(super) fn name(builder: &mut Builder, last: &str, listed: Option<&[(String, 
     let values = listed.iter().map(|tensor| value(builder, last, tensor)).collect::<Result<Vec<_>>>()?;
     let bare = matches!(builder.flow, Flow::Steps { bare: true, .. });
     let mut interface = Interface::standard(&builder.model);
-    for port in interface.inputs.iter_mut().filter(|port| port.value == InputValue::Sequence) {
-        match builder.input {
-            Given::WithFeatures => {}
-            Given::WithoutFeatures => port.axes.retain(|dim| *dim != Dim::Features),
-            Given::WithOneMore => port.axes.push(Dim::One),
-        }
-    }
+    name_sequence(builder, &mut interface);
     let standard = interface.outputs.iter().find(|port| port.value == OutputValue::Output);
     let mut axes = standard.map(|port| port.axes.clone()).unwrap_or_default();
     axes.retain(|dim| !bare || *dim != Dim::Features);
@@ -58,6 +53,34 @@ pub(super) fn name(builder: &mut Builder, last: &str, listed: Option<&[(String, 
     interface.outputs.splice(0..0, outputs);
     builder.model.interface = Some(interface);
     Ok(())
+}
+
+/// Names what an encoder takes. It gives nothing but states.
+pub(super) fn name_encoder(builder: &mut Builder) {
+    let mut interface = Interface::standard_under(&builder.model, "encoder_");
+    interface.outputs.clear();
+    name_sequence(builder, &mut interface);
+    builder.model.interface = Some(interface);
+}
+
+/// Gives the sequence the axes that the file says, and the name of its input layer where there are two of them.
+fn name_sequence(builder: &Builder, interface: &mut Interface) {
+    let sequence = |port: &InputPort| port.value == InputValue::Sequence;
+    if let Some(called) = &builder.called {
+        let first = interface.inputs.iter().position(sequence);
+        let mut index = 0..;
+        interface.inputs.retain(|port| index.next() == first || !sequence(port));
+        if let Some(first) = first {
+            interface.inputs[first].name.clone_from(called);
+        }
+    }
+    for port in interface.inputs.iter_mut().filter(|port| sequence(port)) {
+        match builder.input {
+            Given::WithFeatures => {}
+            Given::WithoutFeatures => port.axes.retain(|dim| *dim != Dim::Features),
+            Given::WithOneMore => port.axes.push(Dim::One),
+        }
+    }
 }
 
 /// How many final states a layer gives as tensors of their own. Those of two directions are `h_n` and `c_n` alone.

@@ -6,7 +6,7 @@
 use std::io::{BufRead, Read, Seek, SeekFrom};
 
 use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::encoding::{MAX_TAG, MIN_TAG, WireType, encode_key, encode_varint};
 
 use super::proto::Left;
 use crate::error::{Error, ErrorKind, Result};
@@ -93,7 +93,8 @@ impl<S: BufRead + Seek> Skimmer<S> {
     fn field(&mut self, kind: Kind, end: u64, out: &mut Vec<u8>) -> Result<()> {
         let key = self.varint(end)?;
         let (number, wire) = (key >> 3, key & 7);
-        let tag = u32::try_from(number).map_err(|e| damaged(format!("field {number}")).because(e))?;
+        let known = u32::try_from(number).ok().filter(|tag| (MIN_TAG..=MAX_TAG).contains(tag));
+        let tag = known.ok_or_else(|| damaged(format!("byte {}: a field of number {number}", self.at)))?;
         let fate = kind.fate(number);
         let fixed = match wire {
             0 => {
