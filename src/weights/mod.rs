@@ -38,7 +38,7 @@ pub(crate) use source::{Array, Source};
 pub use tensors::{Tensor, Tensors, non_finite};
 
 /// The weights of a model, layer by layer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights {
     /// One for each layer of the model.
     pub layers: Vec<LayerWeights>,
