@@ -22,7 +22,7 @@ fn main() -> Result<()> {
 
     let model = Model::new().layer(Rnn::new(FEATURES, UNITS).bias(Bias::One));
     let cell = CellWeights { w_x: w, w_h: u, b_x: Some(b), b_h: None, w_r: None, peepholes: None };
-    let weights = Weights { layers: vec![LayerWeights::Recurrent(vec![cell])], ..Weights::default() };
+    let weights = Weights::new(vec![LayerWeights::Recurrent(vec![cell])]);
     let engine = Engine::new(model, &weights, device)?;
     // One sequence: no batch axis goes in, and none comes out.
     let result = engine.run(&Input::features(x))?;

@@ -79,7 +79,7 @@ fn a_simple_rnn_gives_the_numbers_of_its_equation() {
         peepholes: None,
         w_r: None,
     };
-    let weights = Weights { layers: vec![LayerWeights::Recurrent(vec![cell])], ..Weights::default() };
+    let weights = Weights::new(vec![LayerWeights::Recurrent(vec![cell])]);
     let engine = Engine::new(model, &weights, Device::Cpu).unwrap();
     let result =
         engine.run(&Input::features(array![[1.0_f32], [2.0]]).states(States::hidden(array![[-0.5_f32]]))).unwrap();
@@ -213,7 +213,7 @@ fn one_hot_tokens_are_unit_vectors() {
     let stack = Gru::new(11, 18).bidirectional();
     let (tokens, vectors) = (Model::new().layer(OneHot::new(11)).layer(stack.clone()), Model::new().layer(stack));
     let cells = Weights::random(&vectors, 1).unwrap();
-    let folded = Weights { layers: vec![LayerWeights::None, cells.layers[0].clone()], ..Weights::default() };
+    let folded = Weights::new(vec![LayerWeights::None, cells.layers[0].clone()]);
     let by_token = Engine::new(tokens, &folded, Device::Cpu).unwrap();
     let by_vector = Engine::new(vectors, &cells, Device::Cpu).unwrap();
     let ids = array![[0_i64, 10, 3], [5, 5, 9]];
@@ -331,7 +331,7 @@ fn a_model_or_weights_that_do_not_fit_are_refused_when_the_engine_is_made() {
     let refused = Engine::new(model, &other, Device::Cpu).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Weights);
     assert_eq!(refused.to_string(), "weights of layer 0 rnn: cell 0: w_x: expected [4, 3], got [5, 3]");
-    let refused = Engine::new(Model::new(), &Weights::default(), Device::Cpu).unwrap_err();
+    let refused = Engine::new(Model::new(), &Weights::new(Vec::new()), Device::Cpu).unwrap_err();
     assert_eq!((refused.kind(), refused.to_string().as_str()), (ErrorKind::Model, "the model has no layers"));
 }
 

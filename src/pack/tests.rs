@@ -128,7 +128,7 @@ fn blank(model: &Model) -> Weights {
         }
         _ => LayerWeights::None,
     };
-    Weights { layers: model.layers.iter().map(one).collect(), encoder: None }
+    Weights::new(model.layers.iter().map(one).collect())
 }
 
 /// Weights that halves hold exactly, and so do sums of two: multiples of 1/64 below 2.
@@ -308,9 +308,9 @@ fn weights_of_another_model_are_refused() {
     assert_eq!(refusal(&random(&one_bias)), "weights of layer 0 gru: cell 0: b_h: expected [12], got none");
     let deeper = Model::new().layer(crate::model::Gru::new(3, 4).num_layers(2)).layer(Linear::new(4, 2));
     assert_eq!(refusal(&random(&deeper)), "weights of layer 0 gru: expected 1 cells (layers × directions), got 2");
-    let shorter = Weights { layers: random(&model).layers[..1].to_vec(), encoder: None };
+    let shorter = Weights::new(random(&model).layers[..1].to_vec());
     assert_eq!(refusal(&shorter), "weights: expected 2 layers, got 1");
-    let swapped = Weights { layers: random(&model).layers.into_iter().rev().collect(), encoder: None };
+    let swapped = Weights::new(random(&model).layers.into_iter().rev().collect());
     assert_eq!(refusal(&swapped), "weights of layer 0 gru: expected this layer's weights, got another layer's");
 }
 

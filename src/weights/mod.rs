@@ -38,12 +38,19 @@ pub(crate) use source::{Array, Source};
 pub use tensors::{Tensor, Tensors, non_finite};
 
 /// The weights of a model, layer by layer.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
     /// One for each layer of the model.
     pub layers: Vec<LayerWeights>,
     /// Those of the model's encoder.
     pub encoder: Option<Box<Self>>,
+}
+
+impl Weights {
+    /// The weights of a model of these layers, which has no encoder.
+    pub fn new(layers: Vec<LayerWeights>) -> Self {
+        Self { layers, encoder: None }
+    }
 }
 
 /// The weights of one layer.

@@ -113,7 +113,7 @@ fn counter() -> Engine {
     let model = Model::new().layer(Rnn::new(1, 1).nonlinearity(gatewave::Activation::Relu).bias(Bias::None).stateful());
     let one = array![[1.0]];
     let cell = CellWeights { w_x: one.clone(), w_h: one, b_x: None, b_h: None, w_r: None, peepholes: None };
-    let weights = Weights { layers: vec![LayerWeights::Recurrent(vec![cell])], ..Weights::default() };
+    let weights = Weights::new(vec![LayerWeights::Recurrent(vec![cell])]);
     Engine::new(model, &weights, Device::Cpu).unwrap()
 }
 

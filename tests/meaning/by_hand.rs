@@ -14,16 +14,14 @@ use crate::assert_near;
 pub(crate) fn one_unit(gates: &[[f32; 4]]) -> Weights {
     let column = |index: usize| gates.iter().map(|gate| gate[index]).collect::<Vec<_>>();
     let matrix = |index| arr1(&column(index)).insert_axis(Axis(1));
-    Weights {
-        layers: vec![LayerWeights::Recurrent(vec![CellWeights {
-            w_x: matrix(0),
-            w_h: matrix(1),
-            b_x: Some(arr1(&column(2))),
-            b_h: Some(arr1(&column(3))),
-            peepholes: None,
-            w_r: None,
-        }])],
-    }
+    Weights::new(vec![LayerWeights::Recurrent(vec![CellWeights {
+        w_x: matrix(0),
+        w_h: matrix(1),
+        b_x: Some(arr1(&column(2))),
+        b_h: Some(arr1(&column(3))),
+        peepholes: None,
+        w_r: None,
+    }])])
 }
 
 /// One sequence of one feature through one unit, without a batch.
@@ -105,7 +103,7 @@ fn gru_reset_before_acts_on_the_state_and_not_on_the_bias() {
 fn lstm_projection_shrinks_the_hidden_state_and_not_the_cell() {
     let (w_x, w_h) = (Array2::zeros((8, 1)), Array2::zeros((8, 1)));
     let cell = CellWeights { w_x, w_h, b_x: None, b_h: None, w_r: Some(array![[2.0, -4.0]]), peepholes: None };
-    let weights = Weights { layers: vec![LayerWeights::Recurrent(vec![cell])] };
+    let weights = Weights::new(vec![LayerWeights::Recurrent(vec![cell])]);
     // Every gate is σ(0) = ½ and the candidate tanh(0) = 0: c' = c / 2, h' = (2 tanh c'_0 − 4 tanh c'_1) / 2.
     let states = States::with_cell(array![[0.0_f32]], array![[1.0_f32, -2.0]]);
     let truth =
@@ -134,7 +132,7 @@ fn the_reverse_direction_begins_at_each_rows_own_last_step() {
         Some(LayerWeights::Recurrent(mut cells)) => cells.remove(0),
         _ => panic!("a recurrent layer"),
     });
-    let weights = Weights { layers: vec![LayerWeights::Recurrent(cells.to_vec())] };
+    let weights = Weights::new(vec![LayerWeights::Recurrent(cells.to_vec())]);
     let input = Input::features(array![[[1.0_f32], [-2.0], [f32::NAN]]]).lengths([2]);
     let model = Model::new().layer(Rnn::new(1, 1).bidirectional());
     let truth = oracle::run(&model, &weights, &input).unwrap();
@@ -150,13 +148,11 @@ fn tokens_become_rows_and_features_become_odds() {
         .layer(Embedding::new(3, 2))
         .layer(Linear::new(2, 2).activation(Activation::Softmax))
         .layer(Select::LastStep);
-    let weights = Weights {
-        layers: vec![
-            LayerWeights::Embedding(array![[9.0, 9.0], [9.0, 9.0], [1.0, 2.0]]),
-            LayerWeights::Linear { w: array![[1.0, 2.0], [3.0, 0.5]], b: Some(array![0.5, -0.5]) },
-            LayerWeights::None,
-        ],
-    };
+    let weights = Weights::new(vec![
+        LayerWeights::Embedding(array![[9.0, 9.0], [9.0, 9.0], [1.0, 2.0]]),
+        LayerWeights::Linear { w: array![[1.0, 2.0], [3.0, 0.5]], b: Some(array![0.5, -0.5]) },
+        LayerWeights::None,
+    ]);
     let truth = oracle::run(&model, &weights, &Input::tokens(array![[0_i64, 2]])).unwrap();
     // 1 + 4 + 0.5 = 5.5 and 3 + 1 − 0.5 = 3.5: odds of e² to 1.
     assert_near(truth.output.view(), &[sigmoid(2.0), sigmoid(-2.0)], "output");
@@ -165,7 +161,7 @@ fn tokens_become_rows_and_features_become_odds() {
 
 #[test]
 fn a_softmax_of_huge_numbers_does_not_overflow() {
-    let weights = Weights { layers: vec![LayerWeights::Linear { w: array![[1e4], [-1e4]], b: None }] };
+    let weights = Weights::new(vec![LayerWeights::Linear { w: array![[1e4], [-1e4]], b: None }]);
     for (activation, want) in [(Activation::Softmax, [1.0, 0.0]), (Activation::LogSoftmax, [0.0, -2e4])] {
         let model = Model::new().layer(Linear::new(1, 2).no_bias().activation(activation));
         let truth = oracle::run(&model, &weights, &Input::features(array![[[1.0_f32]]])).unwrap();
@@ -177,7 +173,7 @@ fn a_softmax_of_huge_numbers_does_not_overflow() {
 fn one_hot_picks_a_column_of_the_product() {
     let one_hot = Model::new().layer(OneHot::new(3)).layer(Linear::new(3, 2).no_bias());
     let w = array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]];
-    let weights = Weights { layers: vec![LayerWeights::None, LayerWeights::Linear { w, b: None }] };
+    let weights = Weights::new(vec![LayerWeights::None, LayerWeights::Linear { w, b: None }]);
     let truth = oracle::run(&one_hot, &weights, &Input::tokens(array![2_i64, 0])).unwrap();
     assert_near(truth.output.view(), &[3.0, 6.0, 1.0, 4.0], "output");
 }

@@ -53,7 +53,7 @@ const WANTED: [(Activation, [f64; 4]); 27] = {
 /// `f` of each number, by a layer of its own.
 fn values_of(f: Activation, x: &[f32]) -> Vec<f64> {
     let model = Model::new().layer(Linear::new(1, 1).no_bias()).layer(f);
-    let weights = Weights { layers: vec![LayerWeights::Linear { w: array![[1.0]], b: None }, LayerWeights::None] };
+    let weights = Weights::new(vec![LayerWeights::Linear { w: array![[1.0]], b: None }, LayerWeights::None]);
     let input = Input::features(arr1(x).insert_axis(Axis(1)));
     oracle::run(&model, &weights, &input).unwrap().output.iter().copied().collect()
 }

@@ -25,7 +25,7 @@ fn summing_weights(model: &Model) -> Weights {
     let mut stacks = model.stacks().map(|stack| layer(stack.directions()));
     let layers =
         model.layers.iter().map(|l| if l.kind.parameters() > 0 { stacks.next().unwrap() } else { LayerWeights::None });
-    Weights { layers: layers.collect() }
+    Weights::new(layers.collect())
 }
 
 /// Steps 1, 2, 4 and 8 of one row, where `live`, from an initial state of 16.
@@ -117,7 +117,7 @@ fn each_direction_has_its_own_functions() {
         _ => panic!("a recurrent layer"),
     };
     let cell = weights(&one_unit(&[[0.5, -0.25, 0.125, 0.0625]]));
-    let weights = Weights { layers: vec![LayerWeights::Recurrent(vec![cell.clone(), cell])] };
+    let weights = Weights::new(vec![LayerWeights::Recurrent(vec![cell.clone(), cell])]);
     let model = Model::new().layer(stack);
     let truth = oracle::run(&model, &weights, &Input::features(array![[1.0_f32], [-2.0]])).unwrap();
     let forward = [0.6875_f64.tanh(), (-0.8125 - 0.25 * 0.6875_f64.tanh()).tanh()];
@@ -228,7 +228,7 @@ fn a_token_that_masks_is_no_step_of_any_stack_after_it() {
     assert_near(truth.states[1].h.view(), &[6.0], "h");
     let unmasked = oracle::run(
         &Model::new().layer(Embedding::new(3, 1)),
-        &Weights { layers: vec![weights.layers[0].clone()] },
+        &Weights::new(vec![weights.layers[0].clone()]),
         &Input::tokens(array![[1_i64]]),
     );
     assert_near(unmasked.unwrap().output.view(), &[100.0], "what the token is a row of, without a mask");
@@ -237,7 +237,7 @@ fn a_token_that_masks_is_no_step_of_any_stack_after_it() {
 #[test]
 fn a_token_that_masks_still_has_its_row() {
     let model = Model::new().layer(Embedding::new(3, 1).mask_token(1));
-    let weights = Weights { layers: vec![LayerWeights::Embedding(array![[1.0], [100.0], [4.0]])] };
+    let weights = Weights::new(vec![LayerWeights::Embedding(array![[1.0], [100.0], [4.0]])]);
     let truth = oracle::run(&model, &weights, &Input::tokens(array![[2_i64, 1]])).unwrap();
     assert_near(truth.output.view(), &[4.0, 100.0], "output");
 }
@@ -253,7 +253,7 @@ fn masking_takes_out_the_steps_whose_features_are_all_its_value() {
     assert_near(truth.output.view(), &[1.5, 0.0, 9.0], "output");
     // As in Keras, a step that is taken out is zero from there on.
     let linear = Model { layers: model.layers[..2].to_vec(), ..model };
-    let truth = oracle::run(&linear, &Weights { layers: weights.layers[..2].to_vec() }, &Input::features(x)).unwrap();
+    let truth = oracle::run(&linear, &Weights::new(weights.layers[..2].to_vec()), &Input::features(x)).unwrap();
     assert_near(truth.output.view(), &[1.5, 0.5, 7.5], "output of the linear");
 }
 

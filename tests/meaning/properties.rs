@@ -148,7 +148,7 @@ fn reverse_is_flip_forward_flip() {
         let both = Recurrent::new(cell, 6, 9).bidirectional();
         let weights = Weights::random(&model(&both), 3).unwrap();
         let LayerWeights::Recurrent(cells) = &weights.layers[0] else { panic!("a recurrent layer") };
-        let reverse = Weights { layers: vec![LayerWeights::Recurrent(vec![cells[1].clone()])] };
+        let reverse = Weights::new(vec![LayerWeights::Recurrent(vec![cells[1].clone()])]);
         let truth = oracle::run(&model(&both), &weights, &Input::features(x.clone())).unwrap();
         let mut alone =
             oracle::run(&model(&Recurrent::new(cell, 6, 9)), &reverse, &Input::features(flipped.clone())).unwrap();

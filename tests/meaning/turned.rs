@@ -45,7 +45,7 @@ fn cells(weights: &Weights) -> &[CellWeights] {
 }
 
 fn weights(cells: impl Into<Vec<CellWeights>>) -> Weights {
-    Weights { layers: vec![LayerWeights::Recurrent(cells.into())] }
+    Weights::new(vec![LayerWeights::Recurrent(cells.into())])
 }
 
 /// From states that are not zero, with holes.
@@ -244,7 +244,7 @@ fn a_model_that_masks_gives_what_the_callers_mask_gives() {
     let table = LayerWeights::Embedding(noise(&[6, INPUT], 3).into_dimensionality().unwrap());
     let embedded = |embedding: Embedding, input: Input| {
         let model = Model::new().layer(embedding).layer(stack.clone());
-        oracle::run(&model, &Weights { layers: vec![table.clone(), own.clone()] }, &input).unwrap()
+        oracle::run(&model, &Weights::new(vec![table.clone(), own.clone()]), &input).unwrap()
     };
     let by_token = embedded(Embedding::new(6, INPUT).mask_token(0), Input::tokens(tokens.clone()));
     let by_mask = embedded(Embedding::new(6, INPUT), Input::tokens(tokens.clone()).mask(live()));
@@ -257,8 +257,8 @@ fn a_model_that_masks_gives_what_the_callers_mask_gives() {
     }
     let masked = Model::new().layer(Masking::new(INPUT, 0.25)).layer(stack.clone());
     let layers = vec![LayerWeights::None, own.clone()];
-    let by_value = oracle::run(&masked, &Weights { layers }, &Input::features(x.clone())).unwrap();
+    let by_value = oracle::run(&masked, &Weights::new(layers), &Input::features(x.clone())).unwrap();
     let plain = Model::new().layer(stack);
-    let by_mask = oracle::run(&plain, &Weights { layers: vec![own] }, &Input::features(x).mask(live())).unwrap();
+    let by_mask = oracle::run(&plain, &Weights::new(vec![own]), &Input::features(x).mask(live())).unwrap();
     assert_eq!(by_value, by_mask);
 }
