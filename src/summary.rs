@@ -26,8 +26,9 @@ struct Row {
 impl Model {
     /// The layers, their output shapes and parameter counts, to be printed.
     ///
-    /// The encoder's layers come first. A recurrent layer is one row, however many layers are stacked in it. The sizes that a call decides, batch and
-    /// time, are `None`; shapes that cannot be told, because the layers do not fit each other, are `?`.
+    /// The encoder's layers come first. A layer goes by the prefix of its tensors, or by its kind. A recurrent layer is one
+    /// row, however many layers are stacked in it. The sizes that a call decides, batch and time, are `None`; shapes that
+    /// cannot be told, because the layers do not fit each other, are `?`.
     ///
     /// # Example
     ///
@@ -42,17 +43,11 @@ impl Model {
     /// assert!(model.summary().to_string().contains("Total params: 8,209 (32.07 KB)"));
     /// ```
     pub fn summary(&self) -> Summary {
-        let mut names = Vec::new();
-        let row = |(layer, flow): (&Layer, Option<Flow>)| {
-            let name = layer.kind.name();
-            let twins = names.iter().filter(|&&other| other == name).count();
-            names.push(name);
-            let name = if twins == 0 { name.to_owned() } else { format!("{name}_{twins}") };
-            Row {
-                layer: format!("{name} ({})", type_text(&layer.kind)),
-                output: flow.map_or("?".into(), shape_text),
-                parameters: layer.kind.parameters(),
-            }
+        let mut kinds = Vec::new();
+        let row = |(layer, flow): (&Layer, Option<Flow>)| Row {
+            layer: format!("{} ({})", name(layer, &mut kinds), type_text(&layer.kind)),
+            output: flow.map_or("?".into(), shape_text),
+            parameters: layer.kind.parameters(),
         };
         let layers = self.every_layer().into_iter().zip(self.every_flow());
         Summary { rows: layers.map(row).collect(), parameters: self.parameters() }
@@ -95,6 +90,19 @@ const KERAS: TableStyle = TableStyle::new()
     .content_lines(ContentLineStyle::new('│', '│', '│'))
     .row_separator(LineStyle::new('├', '─', '┼', '┤'))
     .bottom_border(LineStyle::new('└', '─', '┴', '┘'));
+
+/// What the model calls a layer: its tensors' prefix. One that has none, or a number alone, goes by its kind and by how
+/// many of those came before.
+fn name(layer: &Layer, kinds: &mut Vec<&'static str>) -> String {
+    let given = layer.weights.trim_end_matches('.');
+    if layer.kind.parameters() > 0 && given.chars().any(|c| !c.is_ascii_digit()) {
+        return given.to_owned();
+    }
+    let kind = layer.kind.name();
+    let twins = kinds.iter().filter(|&&other| other == kind).count();
+    kinds.push(kind);
+    if twins == 0 { kind.to_owned() } else { format!("{kind}_{twins}") }
+}
 
 /// The type, and what tells a layer from its siblings: `LSTM, 2 layers, bidirectional`.
 fn type_text(kind: &LayerKind) -> String {
@@ -230,6 +238,25 @@ mod tests {
  Trainable params: 4,081 (15.94 KB)
  Non-trainable params: 0 (0.00 B)";
         assert_eq!(model.summary().to_string(), expected);
+    }
+
+    #[test]
+    fn layers_go_by_the_prefixes_of_their_tensors() {
+        let model = Model::new()
+            .named_layer("encoder.table.", Embedding::new(9, 4))
+            .named_layer("", Rnn::new(4, 3))
+            .layer(Select::LastStep)
+            .layer(Linear::new(3, 3))
+            .named_layer("head.", Linear::new(3, 1));
+        let layers: Vec<_> = model.summary().rows.into_iter().map(|row| row.layer).collect();
+        let expected = [
+            "encoder.table (Embedding)",
+            "rnn (RNN)",
+            "select (Select, last step)",
+            "linear (Linear)",
+            "head (Linear)",
+        ];
+        assert_eq!(layers, expected);
     }
 
     #[test]

@@ -325,6 +325,16 @@ fn there_is_no_falling_back_from_a_device_that_was_named() {
 }
 
 #[test]
+fn a_constant_that_is_no_number_is_refused() {
+    let nan = Activation::Elu { alpha: f32::NAN.into() };
+    let refused = |model: Model| model.check().unwrap_err().to_string();
+    let gates = refused(Model::new().layer(Rnn::new(2, 2).nonlinearity(nan)));
+    assert_eq!(gates, "layer 0 rnn: function f: alpha of elu: expected a number, got NaN");
+    let layer = refused(Model::new().layer(Rnn::new(2, 2)).layer(nan));
+    assert_eq!(layer, "layer 1 activation: alpha of elu: expected a number, got NaN");
+}
+
+#[test]
 fn a_model_or_weights_that_do_not_fit_are_refused_when_the_engine_is_made() {
     let model = Model::new().layer(Rnn::new(3, 4)).layer(Linear::new(4, 2));
     let other = Weights::random(&Model::new().layer(Rnn::new(3, 5)).layer(Linear::new(5, 2)), 1).unwrap();

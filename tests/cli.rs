@@ -174,7 +174,7 @@ fn summary_counts_the_parameters() {
     // 65·64 + 4·256·(64+256+2) + 4·256·(256+256+2) + 65·(256+1)
     let digits: String = out.chars().filter(|c| !matches!(c, ',' | '_' | ' ')).collect();
     assert!(digits.contains("876929"), "{out}");
-    for layer in ["embedding", "lstm", "linear"] {
+    for layer in ["embedding", "lstm", "head"] {
         assert!(out.contains(layer), "{out}");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::{Error, ErrorKind, Result};
+
 /// A function of one number (or, of the softmax family, of all features of a step).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activation {
@@ -263,6 +265,20 @@ impl Activation {
             Self::SoftShrink { .. } => Self::SoftShrink { alpha: get(0) },
             Self::Squareplus { .. } => Self::Squareplus { alpha: get(0) },
             other => other,
+        }
+    }
+
+    /// Whether its constants are numbers.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where one is NaN.
+    pub(crate) fn check(self) -> Result<()> {
+        match self.constants().into_iter().find(|(_, value)| value.get().is_nan()) {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(Error::new(ErrorKind::Model, format!("{name} of {}: expected a number, got NaN", self.name())))
+            }
         }
     }
 

@@ -114,10 +114,9 @@ impl LayerKind {
                     _ => unfit(format!("{} features (in_features)", l.in_features)),
                 }
             }
-            Self::Activation(_) | Self::Dropout(_) => match input {
-                Flow::Tokens(_) => unfit("features".into()),
-                other => Ok(other),
-            },
+            Self::Activation(_) | Self::Dropout(_) if matches!(input, Flow::Tokens(_)) => unfit("features".into()),
+            Self::Activation(function) => function.check().map(|()| input),
+            Self::Dropout(_) => Ok(input),
             Self::Masking(m) => match input {
                 Flow::Steps(f) if f.len() == m.features => Ok(Flow::Steps(f)),
                 _ => unfit(format!("a sequence of {} features", m.features)),

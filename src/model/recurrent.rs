@@ -177,7 +177,7 @@ impl Recurrent {
         self
     }
 
-    /// The same with what goes into a function bounded to `−clip ..= clip`.
+    /// The same with each gate's sum bounded to `−clip ..= clip` before its function.
     #[must_use]
     pub fn clip(mut self, clip: f32) -> Self {
         self.clip = Some(clip.into());
@@ -349,6 +349,7 @@ impl Recurrent {
                         "function {letter}: expected one of each unit alone, got {function}, which needs all of them"
                     ));
                 }
+                function.check().map_err(|e| e.at(format!("function {letter}")))?;
             }
         }
         if let Some(clip) = self.clip.map(Constant::get)

@@ -99,8 +99,10 @@ pub(crate) fn from_onnx(stack: &Recurrent, part: WeightPart, tensor: &Tensor) ->
     let rows = gates.len() * hidden;
     // Of each direction: names, shapes, how long a gate is, which gates there are, and where they begin.
     let pieces = match part {
-        WeightPart::Input => vec![(Part::WX, vec![rows, stack.input_size], hidden * stack.input_size, gates, 0)],
-        WeightPart::Recurrent => vec![(Part::WH, vec![rows, hidden], hidden * hidden, gates, 0)],
+        WeightPart::Input => {
+            vec![(Part::WX, vec![rows, stack.input_size], hidden.saturating_mul(stack.input_size), gates, 0)]
+        }
+        WeightPart::Recurrent => vec![(Part::WH, vec![rows, hidden], hidden.saturating_mul(hidden), gates, 0)],
         WeightPart::Bias => {
             vec![(Part::BX, vec![rows], hidden, gates, 0), (Part::BH, vec![rows], hidden, gates, rows)]
         }
@@ -111,11 +113,9 @@ pub(crate) fn from_onnx(stack: &Recurrent, part: WeightPart, tensor: &Tensor) ->
     for (direction, &way) in ways(stack.direction).iter().enumerate() {
         for (part, shape, length, gates, first) in pieces.clone() {
             let first = direction.saturating_mul(each).saturating_add(first);
-            let cut = move |elements: &[f32]| -> Vec<f32> {
-                let gate = |&gate: &usize| &elements[first + gate * length..][..length];
-                gates.iter().flat_map(gate).copied().collect()
-            };
-            tensors.push((cell_tensor(part, 0, way), tensor.clone().map(shape, cut)));
+            let begin = |&gate: &usize| first.saturating_add(length.saturating_mul(gate));
+            let runs = gates.iter().map(begin).map(|begin| begin..begin.saturating_add(length)).collect();
+            tensors.push((cell_tensor(part, 0, way), tensor.clone().runs(shape, runs)));
         }
     }
     Ok(tensors)

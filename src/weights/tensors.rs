@@ -102,6 +102,16 @@ impl Tensor {
         Ok(())
     }
 
+    /// These elements.
+    fn read_range(&self, range: Range<usize>) -> Result<Cow<'_, [f32]>> {
+        let elements = match &self.elements {
+            Elements::Held(elements) => elements.get(range).map(Cow::Borrowed),
+            Elements::Whole(read) => read()?.get(range).map(|elements| Cow::Owned(elements.to_vec())),
+            Elements::Parts(read) => Some(Cow::Owned(read(range)?)),
+        };
+        elements.ok_or_else(|| Error::new(ErrorKind::Weights, format!("expected the elements of {:?}", self.shape)))
+    }
+
     /// How many elements the shape asks for; none where they are more than can be counted.
     fn len(&self) -> Option<usize> {
         self.shape.iter().try_fold(1_usize, |product, &n| product.checked_mul(n))
@@ -137,6 +147,24 @@ impl Tensor {
         change: impl Fn(&[f32]) -> Vec<f32> + Send + Sync + 'static,
     ) -> Self {
         Self::stored(shape, move || Ok(change(&self.read()?)))
+    }
+
+    /// These runs of its elements, one behind the other: cut out when they are read, and only as far as they are.
+    #[must_use]
+    pub(super) fn runs(self, shape: impl Into<Vec<usize>>, runs: Vec<Range<usize>>) -> Self {
+        Self::stored_in_parts(shape, move |wanted| {
+            let mut elements = Vec::with_capacity(wanted.len());
+            let mut begin = 0_usize;
+            for run in &runs {
+                let end = begin.saturating_add(run.len());
+                let (from, to) = (wanted.start.clamp(begin, end), wanted.end.clamp(begin, end));
+                if from < to {
+                    elements.extend_from_slice(&self.read_range(run.start + (from - begin)..run.start + (to - begin))?);
+                }
+                begin = end;
+            }
+            Ok(elements)
+        })
     }
 }
 
