@@ -15,14 +15,14 @@ mod refused;
 mod support;
 
 use std::fmt::Write;
-use std::path::Path;
-use std::{env, fs};
+use std::fs;
 
 use cases::{Case, all};
 use gatewave::conformance::{Tolerance, compare};
 use gatewave::weights::{self, onnx, support as tables};
 use gatewave::{Device, Engine, LayerKind, Model, NamedTensors, Options, Values};
 use support::fixtures::Array;
+use support::golden;
 
 /// The layers and the interface of a model, as the golden text has them.
 fn described(model: &Model) -> String {
@@ -60,21 +60,14 @@ fn described(model: &Model) -> String {
     text
 }
 
-/// `BLESS=1` rewrites the text.
 #[test]
 fn every_file_is_read_as_the_layers_and_ports_that_it_is() {
-    let path = cases::folder().join("models.txt");
     let mut text = String::new();
     for case in all() {
         let (model, _) = onnx::read(&case.model).unwrap_or_else(|e| panic!("{e}"));
         write!(text, "{}\n{}", case.id, described(&model)).expect("a string grows");
     }
-    if env::var_os("BLESS").is_some() {
-        fs::write(&path, &text).expect("models.txt is written");
-    }
-    let golden = fs::read_to_string(&path).expect("models.txt is there");
-    let differs = golden.lines().zip(text.lines()).find(|(a, b)| a != b);
-    assert!(golden == text, "models.txt differs, first in {differs:?}; BLESS=1 rewrites it");
+    golden::assert_file("tests/golden/onnx/models.txt", &text);
 }
 
 #[test]
@@ -139,20 +132,7 @@ fn a_file_in_memory_is_the_file_on_disk() {
     assert_eq!(external, cases::EXTERNAL);
 }
 
-const BEGIN: &str = "<!-- onnx: begin -->\n";
-const END: &str = "<!-- onnx: end -->";
-
-/// `BLESS=1` rewrites the file.
 #[test]
 fn the_documentation_is_the_table_that_the_reader_obeys() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/formats.md");
-    let text = fs::read_to_string(&path).expect("docs/formats.md is there");
-    let (before, rest) = text.split_once(BEGIN).expect("a marker where the table begins");
-    let (between, after) = rest.split_once(END).expect("a marker where the table ends");
-    let table = format!("\n{}\n", tables::markdown(onnx::ATTRIBUTES));
-    if env::var_os("BLESS").is_some() {
-        fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).expect("docs/formats.md is written");
-    } else {
-        assert!(between == table, "docs/formats.md is not the table; BLESS=1 rewrites it");
-    }
+    golden::assert_part("docs/formats.md", "onnx", &format!("\n{}\n", tables::markdown(onnx::ATTRIBUTES)));
 }

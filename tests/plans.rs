@@ -1,7 +1,8 @@
 //! Plans without a device: golden texts, and what must hold for every plan that `lower` returns.
 
+mod support;
+
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use gatewave::kernel::{Kernel, Mask, Storage};
 use gatewave::layout::Layout;
@@ -13,6 +14,7 @@ use gatewave::{
     Activation, Cell, Direction, Embedding, Error, ErrorKind, Functions, Gru, Linear, Lstm, Merge, Model, OneHot,
     Padding, Recurrent, Reset, Rnn, Select,
 };
+use support::golden;
 
 fn plan_on(
     model: &Model,
@@ -28,17 +30,9 @@ fn plan(model: &Model, shape: (usize, usize, Mask)) -> Plan {
     plan_on(model, shape, &Limits::WEBGPU, Target::Software).expect("the plan fits")
 }
 
-/// Compares with `tests/golden/plans/NAME.txt`; `BLESS=1` rewrites it, never on CI.
+/// Compares with `tests/golden/plans/NAME.txt`.
 fn golden(name: &str, plan: &Plan) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plans").join(format!("{name}.txt"));
-    let text = plan.to_string();
-    if std::env::var_os("BLESS").is_some() {
-        assert!(std::env::var_os("CI").is_none(), "goldens are blessed by people, not by CI");
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder can be made");
-        std::fs::write(&path, &text).expect("the golden can be written");
-    }
-    let wanted = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}; BLESS=1 makes it", path.display()));
-    assert!(text == wanted, "{name} changed; BLESS=1 rewrites it:\n{text}");
+    golden::assert_file(&format!("tests/golden/plans/{name}.txt"), &plan.to_string());
 }
 
 fn steps(plan: &Plan, kernel: Kernel) -> usize {

@@ -1,31 +1,14 @@
 //! The Keras part of docs/formats.md is printed from the table that the reader obeys.
 
-use std::fs;
-use std::path::Path;
-
 use gatewave::weights::{keras, support};
 
-const BEGIN: &str = "<!-- keras: begin -->\n";
-const END: &str = "<!-- keras: end -->";
+use crate::support::golden;
 
-/// What stands between the markers.
-fn section() -> String {
-    let names: Vec<String> = keras::ACTIVATIONS.iter().map(|name| format!("`{name}`")).collect();
-    format!("\n{}\nActivations: {}.\n\n", support::markdown(keras::ATTRIBUTES), names.join(", "))
-}
-
-/// `BLESS=1` rewrites the file.
 #[test]
 fn the_documentation_is_the_table_that_the_reader_obeys() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/formats.md");
-    let text = fs::read_to_string(&path).expect("docs/formats.md is there");
-    let (before, rest) = text.split_once(BEGIN).expect("a marker where the table begins");
-    let (between, after) = rest.split_once(END).expect("a marker where the table ends");
-    if std::env::var_os("BLESS").is_some() {
-        fs::write(&path, format!("{before}{BEGIN}{}{END}{after}", section())).expect("docs/formats.md is written");
-    } else {
-        assert!(between == section(), "docs/formats.md is not the table; BLESS=1 rewrites it");
-    }
+    let names: Vec<String> = keras::ACTIVATIONS.iter().map(|name| format!("`{name}`")).collect();
+    let table = support::markdown(keras::ATTRIBUTES);
+    golden::assert_part("docs/formats.md", "keras", &format!("\n{table}\nActivations: {}.\n\n", names.join(", ")));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 pub mod executor;
 pub mod fixtures;
+pub mod golden;
 pub mod noise;
 pub mod plans;
 pub mod pytorch;
