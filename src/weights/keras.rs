@@ -2,13 +2,15 @@
 //! tensors in canonical order.
 //!
 //! `archive` and `hdf5` read containers where they lie, `graph` finds the chain of layers, `config` takes a layer's keys
-//! one by one as the table in `attributes` allows, `layers` and `recurrent` say what they mean, `variables` finds the
-//! numbers. Tensors stay in the file until they are asked for. Knows models; knows no layout and no device.
+//! one by one as the table in `attributes` allows, `builder` grows the model, `layers` and `recurrent` say what each layer
+//! means, `variables` finds the numbers. Tensors stay in the file until they are asked for. Knows models; knows no layout
+//! and no device.
 
 mod activations;
 mod archive;
 mod attributes;
 mod axes;
+mod builder;
 mod calls;
 mod config;
 mod graph;
@@ -71,7 +73,7 @@ fn open_archive(source: &Source) -> Result<(Model, Tensors)> {
     let description = json(&archive.config).map_err(|e| e.at("config.json"))?;
     let chain = graph::chain(&description).map_err(|e| e.at("config.json"))?;
     let variables = Hdf5::open(archive.weights).and_then(Variables::by_path).map_err(|e| e.at("model.weights.h5"))?;
-    layers::build(chain, version, variables)
+    builder::build(chain, version, variables)
 }
 
 fn open_h5(source: &Source) -> Result<(Model, Tensors)> {
@@ -85,7 +87,7 @@ fn open_h5(source: &Source) -> Result<(Model, Tensors)> {
     let version = version(text("keras_version")?.as_deref())?;
     let description = json(&description).map_err(|e| e.at("model_config"))?;
     let chain = graph::chain(&description).map_err(|e| e.at("model_config"))?;
-    layers::build(chain, version, Variables::by_name(hdf5)?)
+    builder::build(chain, version, Variables::by_name(hdf5)?)
 }
 
 fn json(text: &str) -> Result<Value> {

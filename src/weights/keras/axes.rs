@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 
+use super::builder::{Builder, Flow, Mask};
 use super::config::{Config, short, wrong};
-use super::layers::{Builder, Flow, Mask};
 use super::outputs::Given;
 use crate::error::Result;
 

@@ -2,9 +2,9 @@
 //!
 //! Knows which tensors a recurrent layer gives; knows neither graphs nor configurations.
 
+use super::builder::Stack;
 use super::calls::Tensor;
 use super::config::wrong;
-use super::layers::Stack;
 use super::recurrent::Sequences;
 use crate::error::Result;
 use crate::model::{Direction, Link, Memory, Padding};

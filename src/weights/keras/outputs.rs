@@ -3,8 +3,8 @@
 //!
 //! Knows interfaces; knows no configuration.
 
+use super::builder::{Builder, Flow, Stack};
 use super::config::wrong;
-use super::layers::{Builder, Flow, Stack};
 use crate::cell::Cell;
 use crate::error::Result;
 use crate::model::{Dim, Direction, InputPort, InputValue, Interface, OutputPort, OutputValue, State};
