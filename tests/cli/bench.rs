@@ -1,8 +1,10 @@
 //! `gatewave bench`: what it prints; not what it measures.
 
+use std::fs;
+
 use serde_json::Value;
 
-use crate::gatewave;
+use crate::{Folder, gatewave};
 
 #[test]
 fn bench_prints_one_object_for_each_shape() {
@@ -36,4 +38,65 @@ fn bench_refuses_an_unknown_id_with_those_there_are() {
         error.starts_with("--only: no shape vad in bench/shapes.json; it has numpy-100x32x64, imdb-rnn, "),
         "{error}"
     );
+}
+
+#[test]
+fn bench_stands_beside_the_fastest_peer() {
+    let folder = Folder::new("bench-compare");
+    let line = |peer: &str, ms: f64| {
+        format!(
+            r#"{{"peer":"{peer}","device":"cpu","dtype":"f32","id":"numpy-100x32x64","mode":"forward","ms_median":{ms},"ms_min":{ms},"ms_max":{ms},"runs":9}}"#
+        )
+    };
+    let (slow, fast) = (folder.path("slow.jsonl"), folder.path("fast.jsonl"));
+    fs::write(&slow, line("slow 1.0", 1e9)).unwrap();
+    fs::write(&fast, line("fast 2.0", 1e6)).unwrap();
+    let args = ["bench", "--only", "numpy-100x32x64,vad-lstm", "--runs", "1", "--compare", &slow, "--compare", &fast];
+    let out = gatewave(args).done();
+    assert!(out.contains("slow 1.0") && out.contains("fast 2.0"), "{out}");
+    assert!(out.contains("cpu against the fastest peer of 1 shapes: geometric mean of the ratios 0.00"), "{out}");
+    assert!(out.trim_end().ends_with("(numpy-100x32x64); no peer's vad-lstm"), "{out}");
+
+    fs::write(&fast, "\n{}").unwrap();
+    let error = gatewave(args).refused();
+    assert!(error.contains("fast.jsonl: line 2: expected an object as --json prints it: missing field"), "{error}");
+}
+
+#[test]
+fn bench_counts_alike_each_time_and_tells_what_has_changed() {
+    let folder = Folder::new("bench-count");
+    let file = folder.path("counts.jsonl");
+    let counts = gatewave(["bench", "--count", "--json"]).done();
+    assert_eq!(counts.lines().count(), 3 * 11);
+    fs::write(&file, &counts).unwrap();
+    assert!(gatewave(["bench", "--check", &file]).done().starts_with("33 plans count what "));
+
+    let mut lines: Vec<Value> = counts.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    lines[4]["dispatches"] = 1.into();
+    let changed: Vec<_> = lines.iter().map(Value::to_string).collect();
+    fs::write(&file, changed.join("\n")).unwrap();
+    let ran = gatewave(["bench", "--check", &file]);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert!(ran.out.starts_with("imdb-rnn (software GPU, f32): expected 1 dispatches"), "{ran:?}");
+    assert!(ran.out.contains("1 of 33 plans count otherwise"), "{ran:?}");
+}
+
+#[test]
+fn bench_fits_and_draws_how_time_grows() {
+    let folder = Folder::new("bench-sweep");
+    let drawing = folder.path("sweep.svg");
+    let args = ["bench", "--only", "numpy-100x32x64", "--runs", "1", "--sweep", "T=2..10", "--plot", &drawing];
+    let out = gatewave(args).done();
+    for word in ["numpy-100x32x64\n", "T ┆", "cpu: ", " ms · T; the largest departure is "] {
+        assert!(out.contains(word), "{word}: {out}");
+    }
+    let svg = fs::read_to_string(&drawing).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("median ms a call") && svg.contains("cpu"), "{svg}");
+
+    let two = gatewave(["bench", "--only", "numpy-100x32x64,vad-lstm", "--sweep", "B=1..4"]).refused();
+    assert_eq!(two, "--sweep: expected one shape (--only ID, or --cell and its sizes), got 2");
+    let nowhere =
+        gatewave(["bench", "--only", "numpy-100x32x64", "--runs", "1", "--sweep", "T=1..2", "--plot", "no/where.svg"]);
+    assert_eq!(nowhere.status, 2, "{nowhere:?}");
+    assert!(nowhere.err.contains("no/where.svg: "), "{nowhere:?}");
 }

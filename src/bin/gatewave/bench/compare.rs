@@ -1,0 +1,135 @@
+//! Our times beside other engines', joined by shape.
+//!
+//! Reads the lines that `--json` prints, from whichever program; times nothing.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use comfy_table::{CellAlignment, Table, presets};
+use gatewave::{Error, ErrorKind, Result};
+
+use super::report::Line;
+
+/// What other engines took.
+pub(super) struct Peers {
+    lines: Vec<Line>,
+}
+
+impl Peers {
+    /// The lines of `files`, which may be none.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Io`, where a file cannot be read, or a line of it is not one that `--json` prints.
+    pub(super) fn read(files: &[PathBuf]) -> Result<Self> {
+        let lines: Result<Vec<_>> = files.iter().map(|file| read(file).map_err(|e| e.at(file.display()))).collect();
+        Ok(Self { lines: lines?.into_iter().flatten().collect() })
+    }
+
+    /// Prints each of `ours` beside each peer's time for the same shape and precision, and for each of our devices how it
+    /// stands against the fastest of them.
+    pub(super) fn compare(&self, ours: &[Line], out: &mut impl Write) -> io::Result<()> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED).set_header(["shape", "device", "ms", "peer", "ms", "ratio"]);
+        for column in [2, 4, 5] {
+            table.column_mut(column).expect("the header has six").set_cell_alignment(CellAlignment::Right);
+        }
+        for our in ours {
+            for their in self.of(our) {
+                table.add_row([
+                    our.id.clone(),
+                    our.device.clone(),
+                    format!("{:.3}", our.ms_median),
+                    their.peer.clone(),
+                    format!("{:.3}", their.ms_median),
+                    format!("{:.2}", our.ms_median / their.ms_median),
+                ]);
+            }
+        }
+        writeln!(out, "{table}")?;
+        let devices: BTreeSet<_> = ours.iter().map(|our| our.device.as_str()).collect();
+        devices.into_iter().try_for_each(|device| writeln!(out, "{}", self.standing(ours, device)))
+    }
+
+    /// A peer's times for a shape of ours.
+    fn of<'a>(&'a self, our: &Line) -> impl Iterator<Item = &'a Line> {
+        let key = |line: &Line| (line.id.clone(), line.dtype.clone(), line.mode.clone());
+        let wanted = key(our);
+        self.lines.iter().filter(move |line| key(line) == wanted)
+    }
+
+    /// How a device of ours stands against the fastest peer of each shape.
+    fn standing(&self, ours: &[Line], device: &str) -> String {
+        let (mut ratios, mut missing) = (Vec::new(), Vec::new());
+        for our in ours.iter().filter(|our| our.device == device) {
+            let best = self.of(our).map(|their| their.ms_median).reduce(f64::min);
+            match best {
+                Some(best) => ratios.push((our.ms_median / best, our.id.as_str())),
+                None => missing.push(our.id.as_str()),
+            }
+        }
+        let missing = if missing.is_empty() { String::new() } else { format!("; no peer's {}", missing.join(", ")) };
+        let Some((worst, shape)) = ratios.iter().copied().reduce(|a, b| if a.0 >= b.0 { a } else { b }) else {
+            return format!("{device} against the fastest peer: no shape in common{missing}");
+        };
+        let count = ratios.len();
+        let mean = (ratios.iter().map(|(ratio, _)| ratio.ln()).sum::<f64>() / count as f64).exp();
+        format!(
+            "{device} against the fastest peer of {count} shapes: geometric mean of the ratios {mean:.2}, largest {worst:.2} \
+             ({shape}){missing}"
+        )
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<Line>> {
+    let text = fs::read_to_string(file).map_err(|e| Error::new(ErrorKind::Io, e.to_string()).because(e))?;
+    let written = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines = written.map(|(number, line)| {
+        let wrong = |text: String| Error::new(ErrorKind::Io, text).at(format!("line {}", number + 1));
+        let line: Line = serde_json::from_str(line)
+            .map_err(|e| wrong(format!("expected an object as --json prints it: {e}")).because(e))?;
+        if line.ms_median > 0.0 {
+            Ok(line)
+        } else {
+            Err(wrong(format!("ms_median: expected more than 0, got {}", line.ms_median)))
+        }
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(peer: &str, id: &str, ms: f64) -> Line {
+        let text = |text: &str| text.to_owned();
+        Line {
+            peer: text(peer),
+            device: text("cpu"),
+            dtype: text("f32"),
+            id: text(id),
+            mode: text("forward"),
+            ms_median: ms,
+            ms_min: ms,
+            ms_max: ms,
+            runs: 1,
+        }
+    }
+
+    #[test]
+    fn the_fastest_peer_of_each_shape_counts() {
+        let peers =
+            Peers { lines: vec![line("a", "x", 4.0), line("b", "x", 2.0), line("a", "y", 1.0), line("b", "y", 5.0)] };
+        let ours = [line("ours", "x", 8.0), line("ours", "y", 1.0), line("ours", "z", 1.0)];
+        let wanted = "cpu against the fastest peer of 2 shapes: geometric mean of the ratios 2.00, largest 4.00 (x); no peer's z";
+        assert_eq!(peers.standing(&ours, "cpu"), wanted);
+        let mut halves = line("a", "x", 1.0);
+        halves.dtype = "f16".into();
+        assert!(peers.standing(&[halves], "cpu").contains("no shape in common; no peer's x"));
+    }
+}

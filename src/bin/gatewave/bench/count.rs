@@ -1,0 +1,151 @@
+//! What the plan of each shape counts: dispatches and bytes, on each kind of device.
+//!
+//! Needs no device and no clock, so that continuous integration can tell whether a plan has grown.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use comfy_table::{CellAlignment, Table, presets};
+use gatewave::layout::Layout;
+use gatewave::plan::lower::lower;
+use gatewave::plan::tune::{Target, Tuning};
+use gatewave::plan::{Limits, Shape, SlotKind};
+use gatewave::{Error, ErrorKind, Mask, Result, Storage};
+use serde::{Deserialize, Serialize};
+
+use crate::args::Precision;
+use crate::shapes::Work;
+use crate::{Outcome, Verdict};
+
+/// The kinds of devices, and the limits that plans for them keep.
+const TARGETS: [(&str, Target, Limits); 3] = [
+    ("cpu", Target::Host, Limits::HOST),
+    ("software GPU", Target::Software, Limits::WEBGPU),
+    ("GPU", Target::Gpu, Limits::WEBGPU),
+];
+
+/// What a plan counts.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+struct Count {
+    id: String,
+    target: String,
+    dtype: String,
+    dispatches: usize,
+    weights_bytes: u64,
+    input_bytes: u64,
+    output_bytes: u64,
+    scratch_bytes: u64,
+}
+
+/// Prints the counts of each shape.
+pub(super) fn print(work: &[Work], precision: Precision, json: bool, out: &mut impl Write) -> Outcome {
+    let counts = counts(work, precision)?;
+    if json {
+        for count in &counts {
+            writeln!(out, "{}", serde_json::to_string(count).expect("plain data"))?;
+        }
+    } else {
+        writeln!(out, "{}", table(counts.iter()))?;
+    }
+    Ok(Verdict::Done)
+}
+
+/// Prints the counts that are not those of `file`.
+pub(super) fn check(work: &[Work], precision: Precision, file: &Path, out: &mut impl Write) -> Outcome {
+    let wanted = read(file).map_err(|e| e.at(file.display()))?;
+    let counts = counts(work, precision)?;
+    let of = |count: &Count| {
+        let same =
+            |other: &&Count| (&other.id, &other.target, &other.dtype) == (&count.id, &count.target, &count.dtype);
+        wanted.iter().find(same)
+    };
+    let different: Vec<_> = counts.iter().filter(|&count| of(count) != Some(count)).collect();
+    if different.is_empty() {
+        writeln!(out, "{} plans count what {} says", counts.len(), file.display())?;
+        return Ok(Verdict::Done);
+    }
+    for count in &different {
+        let was = of(count).map_or_else(|| "nothing".to_owned(), ToString::to_string);
+        writeln!(out, "{} ({}, {}): expected {was}, got {count}", count.id, count.target, count.dtype)?;
+    }
+    let (some, all) = (different.len(), counts.len());
+    writeln!(
+        out,
+        "{some} of {all} plans count otherwise; if that is meant: gatewave bench --count --json > {}",
+        file.display()
+    )?;
+    Ok(Verdict::Different)
+}
+
+impl std::fmt::Display for Count {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} dispatches, bytes: weights {}, input {}, output {}, scratch {}",
+            self.dispatches, self.weights_bytes, self.input_bytes, self.output_bytes, self.scratch_bytes
+        )
+    }
+}
+
+fn counts(work: &[Work], precision: Precision) -> Result<Vec<Count>> {
+    let storage = match precision {
+        Precision::F32 => Storage::F32,
+        Precision::F16 => Storage::F16,
+    };
+    let each = work.iter().flat_map(|work| TARGETS.iter().map(move |target| (work, target)));
+    each.map(|(work, (name, target, limits))| {
+        let count = || {
+            let model = work.model()?;
+            let layout = Layout::of(&model, storage)?;
+            let shape = Shape { time: work.steps, batch: work.batch, mask: Mask::All };
+            let plan = lower(&model, &layout, shape, limits, &Tuning::of(*target))?;
+            Ok(Count {
+                id: work.id.clone(),
+                target: (*name).to_owned(),
+                dtype: precision.name().to_owned(),
+                dispatches: plan.steps.len(),
+                weights_bytes: plan.bytes(|kind| matches!(kind, SlotKind::Weights(_))),
+                input_bytes: plan.bytes(|kind| matches!(kind, SlotKind::Input | SlotKind::Index)),
+                output_bytes: plan.bytes(|kind| kind == SlotKind::Output),
+                scratch_bytes: plan.bytes(|kind| kind == SlotKind::Scratch),
+            })
+        };
+        count().map_err(|e: Error| e.at(format!("{} ({name})", work.id)))
+    })
+    .collect()
+}
+
+fn read(file: &Path) -> Result<Vec<Count>> {
+    let text = fs::read_to_string(file).map_err(|e| Error::new(ErrorKind::Io, e.to_string()).because(e))?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let count = |(number, line): (usize, &str)| {
+        serde_json::from_str(line).map_err(|e| {
+            let text = format!("line {}: expected an object as --count --json prints it: {e}", number + 1);
+            Error::new(ErrorKind::Io, text).because(e)
+        })
+    };
+    lines.map(count).collect()
+}
+
+fn table<'a>(counts: impl Iterator<Item = &'a Count>) -> Table {
+    let mut table = Table::new();
+    let header = ["shape", "target", "dispatches", "weights bytes", "input", "output", "scratch"];
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header);
+    for column in 2..header.len() {
+        table.column_mut(column).expect("the header has it").set_cell_alignment(CellAlignment::Right);
+    }
+    for count in counts {
+        let first = count.target == TARGETS[0].0;
+        table.add_row([
+            if first { count.id.clone() } else { String::new() },
+            count.target.clone(),
+            count.dispatches.to_string(),
+            count.weights_bytes.to_string(),
+            count.input_bytes.to_string(),
+            count.output_bytes.to_string(),
+            count.scratch_bytes.to_string(),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,81 @@
+//! What was measured, as a table or as the lines that the peers' scripts print.
+
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde::{Deserialize, Serialize};
+
+use super::measure::Series;
+use crate::args::Precision;
+use crate::shapes::Work;
+
+/// What the peers' scripts print.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Line {
+    pub(super) peer: String,
+    pub(super) device: String,
+    pub(super) dtype: String,
+    pub(super) id: String,
+    pub(super) mode: String,
+    pub(super) ms_median: f64,
+    pub(super) ms_min: f64,
+    pub(super) ms_max: f64,
+    pub(super) runs: usize,
+}
+
+impl Series {
+    /// The line of a shape.
+    pub(super) fn line(&self, work: &Work, precision: Precision) -> Line {
+        Line {
+            peer: format!("gatewave {} {}", env!("CARGO_PKG_VERSION"), self.device),
+            device: self.device.clone(),
+            dtype: precision.name().to_owned(),
+            id: work.id.clone(),
+            mode: "forward".to_owned(),
+            ms_median: self.median(),
+            ms_min: self.shortest(),
+            ms_max: self.longest(),
+            runs: self.walls.len(),
+        }
+    }
+}
+
+/// An empty table.
+pub(super) fn table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_header([
+        "shape",
+        "device",
+        "median ms",
+        "min",
+        "max",
+        "CPU/device",
+        "upload %",
+        "compute %",
+        "readback %",
+    ]);
+    for column in 2..9 {
+        table.column_mut(column).expect("the header has nine").set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// Adds the rows of a shape.
+pub(super) fn rows(table: &mut Table, work: &Work, times: &[Series]) {
+    let cpu = times[0].median();
+    for (index, series) in times.iter().enumerate() {
+        let total = (series.parts.upload + series.parts.compute + series.parts.readback).as_secs_f64();
+        let share = |part: Duration| format!("{:.0}", 100.0 * part.as_secs_f64() / total.max(f64::MIN_POSITIVE));
+        table.add_row([
+            if index == 0 { work.id.clone() } else { String::new() },
+            series.device.clone(),
+            format!("{:.3}", series.median()),
+            format!("{:.3}", series.shortest()),
+            format!("{:.3}", series.longest()),
+            if index == 0 { String::new() } else { format!("{:.2}", cpu / series.median()) },
+            share(series.parts.upload),
+            share(series.parts.compute),
+            share(series.parts.readback),
+        ]);
+    }
+}
