@@ -6,6 +6,9 @@
 
 mod support;
 
+#[cfg(all(feature = "keras", feature = "onnx"))]
+#[path = "gpu/formats.rs"]
+mod formats;
 #[path = "gpu/functions.rs"]
 mod functions;
 #[path = "gpu/nan.rs"]

@@ -20,8 +20,7 @@ use std::fs;
 use cases::{Case, all};
 use gatewave::conformance::{Tolerance, compare};
 use gatewave::weights::{self, onnx, support as tables};
-use gatewave::{Device, Engine, LayerKind, Model, NamedTensors, Options, Values};
-use support::fixtures::Array;
+use gatewave::{Device, Engine, LayerKind, Model, NamedTensors, Options};
 use support::golden;
 
 /// The layers and the interface of a model, as the golden text has them.
@@ -89,7 +88,7 @@ fn run(case: &Case) -> Result<usize, String> {
     let (model, mut tensors) = weights::read(&case.model, None).map_err(|e| e.to_string())?;
     let mut count = 0;
     for (inputs, wanted) in &case.calls {
-        let named: NamedTensors = inputs.iter().map(|(name, array)| (name.clone(), values(array))).collect();
+        let named: NamedTensors = inputs.iter().map(|(name, array)| (name.clone(), array.values())).collect();
         tensors.extend([model.named_weights(&named).map_err(|e| e.to_string())?]);
         let options = Options::default().device(Device::Cpu);
         let engine = Engine::from_tensors(model.clone(), &tensors, options).map_err(|e| e.to_string())?;
@@ -106,13 +105,6 @@ fn run(case: &Case) -> Result<usize, String> {
         }
     }
     Ok(count)
-}
-
-fn values(array: &Array) -> Values {
-    match array {
-        Array::F32(array) => array.clone().into(),
-        other => other.i64().into(),
-    }
 }
 
 #[test]

@@ -103,9 +103,10 @@ impl Reader<'_> {
             return Err(shape(format!("{}: expected the input under this name{aliases}, got {got}", names[0])));
         };
         if self.as_they_stand {
-            let input = match values {
-                Values::Real(features) => Input::features(features.clone()),
-                Values::Whole(tokens) => Input::tokens(tokens.clone()),
+            let input = match (values, self.model.input()?) {
+                (Values::Real(_), Flow::Tokens(_)) => Input::tokens(whole(&port.name, values)?.into_owned()),
+                (Values::Real(features), _) => Input::features(features.clone()),
+                (Values::Whole(tokens), _) => Input::tokens(tokens.clone()),
             };
             return Ok((input, Sizes::default()));
         }

@@ -63,7 +63,14 @@ pub fn read_bytes(bytes: &[u8]) -> Result<(Model, Tensors)> {
 
 fn open(source: &Source) -> Result<(Model, Tensors)> {
     let unreadable = |e: io::Error| Error::new(ErrorKind::Io, format!("{e}")).because(e);
-    if source.head::<2>().map_err(unreadable)? == *b"PK" { open_archive(source) } else { open_h5(source) }
+    match &source.head::<8>().map_err(unreadable)? {
+        [b'P', b'K', ..] => open_archive(source),
+        b"\x89HDF\r\n\x1a\n" => open_h5(source),
+        _ => {
+            let text = "expected a .keras archive or an .h5 file, got neither by the first bytes; save the model again";
+            Err(Error::new(ErrorKind::Weights, text))
+        }
+    }
 }
 
 fn open_archive(source: &Source) -> Result<(Model, Tensors)> {

@@ -112,6 +112,43 @@ fn a_decoder_begins_with_all_states_of_a_layer_in_their_order() {
 }
 
 #[test]
+fn a_layer_that_makes_one_axis_of_two_is_refused() {
+    let layers = |archive: &mut Archive, more: Value| {
+        archive.config["config"]["layers"]
+            .as_array_mut()
+            .expect("layers")
+            .extend(more.as_array().expect("layers").clone());
+    };
+    let flatten = json!({"class_name": "Flatten", "config": {"name": "flat"}});
+    let softmax = json!({"class_name": "Activation", "config": {"name": "top", "activation": "softmax"}});
+    for more in [json!([flatten]), json!([flatten, softmax])] {
+        let mut lstm = archive("k3_o_lstm_seq");
+        layers(&mut lstm, more);
+        let words = ["layer flat (Flatten): expected what only renames axes, got ", " from ", " × "];
+        lstm.refused(ErrorKind::Model, &words);
+    }
+}
+
+#[test]
+fn a_function_of_somebodys_own_is_refused_whatever_its_name() {
+    let own = json!({"module": "builtins", "class_name": "function", "config": "swish", "registered_name": "function"});
+    let mut lstm = archive("k3_o_lstm_seq");
+    lstm.layer(1)["activation"] = own;
+    lstm.refused(ErrorKind::Model, &["activation: expected a function of Keras, got \"swish\", which is Python code"]);
+    let mut relu = archive("k3_o_lstm_seq");
+    relu.layer(1)["activation"] = json!({"class_name": "relu", "config": null, "registered_name": "mine>relu"});
+    relu.refused(ErrorKind::Model, &["layer lstm (LSTM): activation: "]);
+}
+
+#[test]
+fn a_file_of_neither_kind_is_told_so() {
+    for bytes in [&b""[..], b"name: a model", &[0; 4096]] {
+        let error = keras::read_bytes(bytes).expect_err("it is refused").to_string();
+        assert!(error.starts_with("expected a .keras archive or an .h5 file, got neither"), "{error}");
+    }
+}
+
+#[test]
 fn a_weight_of_another_shape_is_an_error_that_names_layer_and_dataset() {
     let mut lstm = archive("k3_o_lstm_seq");
     lstm.layer(1)["units"] = json!(13);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gatewave::Values;
 use ndarray::{ArrayD, IxDyn};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
@@ -53,6 +54,14 @@ impl Array {
         match self {
             Self::F32(array) => array,
             other => panic!("expected f32, got {other:?}"),
+        }
+    }
+
+    /// The numbers, as a call by names takes them.
+    pub fn values(&self) -> Values {
+        match self {
+            Self::F32(array) => array.clone().into(),
+            Self::I32(_) | Self::I64(_) => self.i64().into(),
         }
     }
 

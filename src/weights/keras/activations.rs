@@ -104,16 +104,16 @@ fn of(value: &Value, version: Version) -> Result<Activation> {
     match value {
         Value::Null => Ok(Activation::Linear),
         Value::String(name) => by_name(name),
-        Value::Object(keys) => match (word(keys, "class_name")?, keys.get("config")) {
-            // A function: its name is the configuration, or that of an older file is the class.
-            ("function", Some(Value::String(name))) => by_name(name),
-            (name, None | Some(Value::Null)) => by_name(name),
-            _ => {
-                let config = Config::of(value)?;
-                let place = config.place();
-                object(config, version).map_err(|e| e.at(place))
-            }
-        },
+        // Functions of Keras are names.
+        Value::Object(keys) if word(keys, "class_name")? == "function" => Err(wrong(format!(
+            "expected a function of Keras, got {}, which is Python code that no file holds",
+            short(keys.get("config").unwrap_or(&Value::Null))
+        ))),
+        Value::Object(_) => {
+            let config = Config::of(value)?;
+            let place = config.place();
+            object(config, version).map_err(|e| e.at(place))
+        }
         other => Err(wrong(format!("expected a name, got {}", short(other)))),
     }
 }

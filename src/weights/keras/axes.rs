@@ -58,10 +58,11 @@ impl Builder {
 /// The shape that a layer makes of `from`; an axis that is told to be what is left has no number if time has none.
 fn target(config: &mut Config, from: &[Option<usize>]) -> Result<Vec<Option<usize>>> {
     match config.class() {
-        // One axis: whatever is longer than one.
+        // One axis, as long as all of them together.
         "Flatten" => {
-            let long: Vec<_> = from.iter().copied().filter(|n| *n != Some(1)).collect();
-            Ok(if long.is_empty() { vec![Some(1)] } else { long })
+            let mut long = from.iter().copied().filter(|n| *n != Some(1));
+            let first = long.next().unwrap_or(Some(1));
+            Ok(vec![long.try_fold(first, |product, n| Some(product?.checked_mul(n?))).flatten()])
         }
         "Permute" => {
             let same: Value = (1..=from.len()).collect::<Vec<_>>().into();

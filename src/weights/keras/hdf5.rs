@@ -35,8 +35,7 @@ impl Hdf5 {
     pub(super) fn open(source: Source) -> Result<Self> {
         let left = source.length().saturating_mul(EXPANSION);
         let options = OpenOptions::default().with_chunk_cache_bytes(0).with_max_object_header_bytes(16 << 20);
-        let file = Hdf5File::from_storage_with_options(Arc::new(source), options)
-            .map_err(|e| damaged(e).hint("is this an HDF5 file?"))?;
+        let file = Hdf5File::from_storage_with_options(Arc::new(source), options).map_err(damaged)?;
         Ok(Self { file, left })
     }
 

@@ -1,0 +1,95 @@
+//! Keras' and ONNX' fixtures on the adapter: what their frameworks give, and the same bits once they are native files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use gatewave::conformance::{Tolerance, compare};
+use gatewave::weights::{self, Tensors};
+use gatewave::{Engine, Model, NamedTensors, Options, Precision, Result};
+use ndarray::ArrayD;
+use serde_json::Value;
+
+use crate::support::executor::adapter;
+use crate::support::fixtures::read_io;
+
+/// What successive calls give, by name.
+type Results = Vec<Vec<(String, ArrayD<f32>)>>;
+
+/// Walks a manifest of `tests/golden` and counts the model files.
+fn walk(manifest: &str) -> usize {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(manifest);
+    let golden = manifest.parent().expect("a file has a folder");
+    let text = fs::read(&manifest).expect("the manifest is there");
+    let cases: Vec<Value> = serde_json::from_slice(&text).expect("the manifest is a list");
+    let mut count = 0;
+    for case in &cases {
+        let path = |value: &Value| golden.join(value.as_str().expect("a path"));
+        let files = ["model", "model_h5"].into_iter().map(|key| &case["files"][key]).filter(|file| file.is_string());
+        for file in files.map(path) {
+            let calls: Vec<_> = case["files"]["io"]
+                .as_array()
+                .expect("files.io is a list")
+                .iter()
+                .map(|io| read_io(&path(io)))
+                .collect();
+            let inputs: Vec<NamedTensors> = calls
+                .iter()
+                .map(|(inputs, _)| inputs.iter().map(|(name, array)| (name.clone(), array.values())).collect())
+                .collect();
+            let place = file.display();
+            let (given, again) = both(&file, &inputs).unwrap_or_else(|e| panic!("{place}: {e}"));
+            assert!(given == again, "{place}: the native file gives other bits");
+            for ((_, wanted), given) in calls.iter().zip(&given) {
+                assert_close(&format!("{place}"), given, wanted, &case["tolerance"]);
+            }
+            count += 1;
+        }
+    }
+    count
+}
+
+/// What a file gives, and what the native file made of it gives.
+fn both(file: &Path, calls: &[NamedTensors]) -> Result<(Results, Results)> {
+    let (model, tensors) = weights::read(file, None)?;
+    let given = run(&model, tensors.clone(), calls)?;
+    let native = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("formats-{}.safetensors", std::process::id()));
+    weights::write(&native, &model, tensors, Precision::F32)?;
+    let (model, tensors) = weights::read(&native, None)?;
+    let again = run(&model, tensors, calls);
+    fs::remove_file(&native).expect("the native file was written");
+    Ok((given, again?))
+}
+
+fn run(model: &Model, mut tensors: Tensors, calls: &[NamedTensors]) -> Result<Results> {
+    // Weights that a caller brings come with the first call.
+    tensors.extend([model.named_weights(&calls[0])?]);
+    let engine = Engine::from_tensors(model.clone(), &tensors, Options::default().device(adapter()))?;
+    engine.poison();
+    calls.iter().map(|call| model.named_output(&engine.run(&model.named_input(call)?)?)).collect()
+}
+
+fn assert_close(
+    place: &str,
+    given: &[(String, ArrayD<f32>)],
+    wanted: &BTreeMap<String, ArrayD<f64>>,
+    tolerance: &Value,
+) {
+    let number = |key: &str| tolerance[key].as_f64().expect("a tolerance");
+    let tolerance = Tolerance { abs: number("atol"), rel: number("rtol") };
+    for (name, wanted) in wanted {
+        let (_, got) = given.iter().find(|(given, _)| given == name).unwrap_or_else(|| panic!("{place}: no {name}"));
+        let compared = compare(got.view(), wanted.view(), tolerance).unwrap_or_else(|e| panic!("{place}: {name}: {e}"));
+        assert!(compared.passed(), "{place}: {name}: {compared}");
+    }
+}
+
+#[test]
+fn keras_files_give_what_keras_gives_and_the_same_as_native_files() {
+    assert_eq!(walk("keras.json"), 68);
+}
+
+#[test]
+fn onnx_files_give_what_their_runtime_gives_and_the_same_as_native_files() {
+    assert_eq!(walk("onnx/manifest.json"), 65);
+}
