@@ -252,7 +252,7 @@ fn check_lengths(port: &InputPort, lengths: &ArrayD<i64>, sizes: Sizes) -> Resul
     }
 }
 
-/// Tokens, which a graph may take as reals and round itself.
+/// Tokens, which may come as whole reals: a graph may round them itself, and Keras' inputs are reals where nothing is said.
 fn whole<'a>(name: &str, values: &'a Values) -> Result<Cow<'a, ArrayD<i64>>> {
     let array = match values {
         Values::Whole(array) => return Ok(Cow::Borrowed(array)),
