@@ -19,7 +19,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use crate::args::{DeviceArgs, Precision, device_name, note_device};
+use crate::args::{DeviceArgs, Precision, Walk, device_name, note_device};
 use crate::shapes::{self, StackArgs, Work};
 use crate::verify::as_truth;
 use crate::{Outcome, Verdict, note};
@@ -62,6 +62,9 @@ pub(crate) struct Args {
     /// How weights are stored
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
+    /// How recurrent layers go through time on the device, wherever they can
+    #[arg(long, value_enum, default_value = "auto")]
+    strategy: Walk,
     /// Timed calls of each shape
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     runs: u32,
@@ -78,6 +81,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     };
     let bench = Bench {
         precision: args.precision,
+        strategy: args.strategy,
         runs: args.runs,
         bar: bar(work.len(), args.runs),
         announced: OnceCell::new(),
@@ -110,6 +114,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
 /// How shapes are measured.
 struct Bench {
     precision: Precision,
+    strategy: Walk,
     runs: u32,
     bar: ProgressBar,
     /// Set once the device is on standard error: it is the same for every shape.
@@ -158,11 +163,8 @@ impl Bench {
         planned.map_err(|e| e.at(&work.id))?;
         let input = Input::features(features(work).map_err(|e| e.at(&work.id))?);
         let weights = Weights::random(&model, SEED).map_err(|e| e.at(&work.id))?;
-        let open = |device| {
-            let options = options(device);
-            Engine::with_options(model.clone(), &weights, options).map_err(|e| e.at(&work.id))
-        };
-        let cpu = open(Device::Cpu)?;
+        let open = |options| Engine::with_options(model.clone(), &weights, options).map_err(|e| e.at(&work.id));
+        let cpu = open(options(Device::Cpu))?;
         let first = cpu.run(&input)?;
         if work.products() <= ORACLE_PRODUCTS {
             let rounded = match self.precision {
@@ -174,11 +176,11 @@ impl Bench {
                 return Ok(Measured::Different(format!("cpu and oracle differ: {what}")));
             }
         }
-        let other = open(device.clone())?;
+        let other = open(options(device.clone()).strategy(self.strategy))?;
         self.announced.get_or_init(|| self.bar.suspend(|| note_device(other.device())));
         let name = device_name(other.device());
         if name == device_name(cpu.device()) {
-            return Ok(Measured::Times(vec![self.time(&cpu, &input)?]));
+            return Ok(Measured::Times(vec![self.time(&other, &input)?]));
         }
         let (got, truth) = (other.run(&input)?, as_truth(&first));
         if let Some(what) = difference(&got, &truth, Tolerance::executors(&model, work.steps))? {
