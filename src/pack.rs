@@ -393,7 +393,7 @@ fn content(model: &Model, layout: &Layout, buffer: &Buffer, part: usize) -> Cont
         (Role::Hidden { layer, stacked, gate }, _) => hidden(layer, stacked, gate),
         (Role::Run { run }, _) => {
             let (layer, stacked) = layout.runs[run].layers[part.div_ceil(2)];
-            if part % 2 == 0 { hidden(layer, stacked, 0) } else { input(layer, stacked) }
+            if part.is_multiple_of(2) { hidden(layer, stacked, 0) } else { input(layer, stacked) }
         }
         (Role::Projection { layer, stacked }, _) => {
             let (stack, _, part) = cell(layer, stacked);

@@ -7,7 +7,7 @@ use pulp::Arch;
 
 use super::buffers::{Bound, Buffer, Floats};
 use super::{project, step};
-use crate::kernel::{Kernel, LANES, Mask, Params, Program, StateKind, Tile};
+use crate::kernel::{Kernel, Mask, Params, Program, StateKind, Tile};
 use crate::plan::Window;
 
 /// Runs a diagonal.
@@ -64,7 +64,7 @@ fn input_product(arch: Arch, bound: &mut Bound<'_>, z: u32) -> Window {
     let below = state_row(p.direction + z - 1, p.memory_in);
     let program =
         Program { cell: bound.program.cell, storage: bound.program.storage, ..Program::plain(Kernel::Project) };
-    let width = p.panels * program.product_gates() * LANES as u32;
+    let width = p.units * program.product_gates();
     let params = Params {
         rows: p.batch,
         depth: p.depth,

@@ -13,6 +13,8 @@
 //! - **matrix** (product weights): `[D][P][K + 1 + E][G][16]`, f32 or packed halves. Panel p holds units 16p … 16p+15.
 //!   Row K of a panel is the bias. Row K + 1, where an LSTM has peepholes (E = 1), is theirs, gate by gate; the gate cell
 //!   has none: zero. K and P count padded features.
+//!   A run of L layers has 2L − 1 of them in the place of D: the recurrent one of the first layer, then the input product and
+//!   the recurrent one of each further layer.
 //! - **table** (gather): `[D][V][width]`, f32 or packed halves.
 //! - **sequence** (input, outputs, hidden states): `[R][B][width]`, width = D · padded part size.
 //! - **gates** (the hoisted input product): `[D][C][B][P][G][16]`, C timesteps of a chunk, ascending in time.

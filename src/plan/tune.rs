@@ -106,7 +106,9 @@ impl Tuning {
     /// The tile of a timestep of a run: half of its slices are for the input product.
     pub fn diagonal(&self, wave: Wave, limits: &Limits) -> Tile {
         let product = Product { panels: wave.product.panels.saturating_mul(wave.layers), ..wave.product };
-        self.sliced(product, 2, limits)
+        let tile = self.sliced(product, 2, limits);
+        // Each layer has workgroups of its own.
+        Tile { panels: at_most(wave.product.panels, tile.panels), ..tile }
     }
 
     /// The tile of a step of `least` slices or more.
