@@ -28,7 +28,7 @@ use crate::kernel::{Mask, Storage};
 use crate::layout::Layout;
 use crate::model::Model;
 use crate::pack::Packing;
-use crate::plan::{FeedData, Plan, Shape};
+use crate::plan::{FeedData, Plan, Shape, Strategy};
 use crate::weights::{Precision, Source, Tensors, Weights};
 
 use executor::{Executor, Machine, Wait};
@@ -82,6 +82,8 @@ pub struct Options {
     pub device: Device,
     /// How weights are stored.
     pub precision: Precision,
+    /// How recurrent layers go through time, wherever they can: `None` chooses by sizes and device.
+    pub strategy: Option<Strategy>,
     /// Who is told how far loading is.
     pub progress: Progress,
 }
@@ -183,7 +185,7 @@ impl Engine {
         source: Source<'_>,
         options: &Options,
     ) -> Result<Self> {
-        let planner = Planner::on(model, layout, &machine, device)?;
+        let planner = Planner::on(model, layout, &machine, device, options.strategy)?;
         let mut loaded = Loading { done_bytes: 0, total_bytes: planner.bytes() };
         options.progress.tell(loaded);
         Self::load(planner, &machine, source, &options.progress, &mut loaded).await
@@ -381,6 +383,13 @@ impl Options {
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
+        self
+    }
+
+    /// The same with recurrent layers going through time by `strategy`, wherever they can; `None` chooses.
+    #[must_use]
+    pub fn strategy(mut self, strategy: impl Into<Option<Strategy>>) -> Self {
+        self.strategy = strategy.into();
         self
     }
 

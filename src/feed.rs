@@ -124,6 +124,12 @@ impl<'a> Decoder<'a> {
                 Fetch::Hidden { stack, layer } => {
                     unpad_state(data, self.states[stack].0.slice_mut(part(layer, directions(stack))));
                 }
+                Fetch::HiddenPart { stack, layer, direction } => {
+                    let directions = directions(stack);
+                    let row = layer * directions + direction;
+                    let state = self.states[stack].0.slice_mut(s![row..=row, rows.clone(), ..]);
+                    unpad_part(data, direction, directions, state);
+                }
                 Fetch::Memory { stack, layer } => {
                     let c = self.states[stack].1.as_mut().expect("only an LSTM's plan has a memory");
                     unpad_state(data, c.slice_mut(part(layer, directions(stack))));
@@ -188,6 +194,13 @@ fn unpad_state(data: &[f32], mut state: ArrayViewMut3<'_, f32>) {
     let (directions, batch, size) = state.dim();
     let data = ArrayView3::from_shape((batch, directions, padded(size)), data).expect("a plan reads whole states");
     state.assign(&data.slice(s![.., .., ..size]).permuted_axes([1, 0, 2]));
+}
+
+/// Of `[B][D · padded S]` what is `direction`'s → `[1, B, S]`.
+fn unpad_part(data: &[f32], direction: usize, directions: usize, mut state: ArrayViewMut3<'_, f32>) {
+    let (_, batch, size) = state.dim();
+    let data = ArrayView3::from_shape((batch, directions, padded(size)), data).expect("a plan reads whole rows");
+    state.assign(&data.slice(s![.., direction..=direction, ..size]).permuted_axes([1, 0, 2]));
 }
 
 /// Calls `each` with the index and the elements of each row of `width`, on all cores where that pays.
@@ -317,6 +330,18 @@ mod tests {
         let output = decoder.finish();
         assert_eq!((output.output.shape(), output.states[0].h.shape()), (&[5, 4, 2][..], &[2, 5, 2][..]));
         assert!(output.output.iter().all(|&y| y == 1.0) && output.states[0].h.iter().all(|&h| h == 2.0));
+    }
+
+    #[test]
+    fn the_state_of_a_direction_is_its_part_of_a_row() {
+        let model = Model::new().layer(Gru::new(3, 2).bidirectional());
+        let (_, form) = Input::features(counted((1, 4, 3))).check(&model).unwrap();
+        let mut decoder = Decoder::new(&model, form).unwrap();
+        let fetches = [0, 1].map(|direction| Fetch::HiddenPart { stack: 0, layer: 0, direction });
+        let rows = [0, 100].map(|row| (0..32).map(|n| (row + n) as f32).collect());
+        decoder.decode(&plan(fetches, 4, 1), &(0..1), &rows);
+        let h = decoder.finish().states.remove(0).h;
+        assert_eq!(h.iter().copied().collect::<Vec<_>>(), [0.0, 1.0, 116.0, 117.0]);
     }
 
     #[test]

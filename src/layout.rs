@@ -5,7 +5,18 @@
 use crate::cell::{Cell, Peepholes, Reset};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{LANES, Storage, padded};
-use crate::model::{Features, Flow, Layer, LayerKind, Model};
+use crate::model::{Direction, Features, Flow, Layer, LayerKind, Model, Recurrent, Select};
+
+/// Bytes that an embedding's table may take, before and after it is folded with the input product behind it: a few
+/// hundred times what a layer's weights take, and still quickly read.
+const FOLD_BYTES: u64 = 64 << 20;
+
+/// Products that folding may take: some tenths of a second, once.
+const FOLD_PRODUCTS: u64 = 1 << 31;
+
+/// Bytes of the weights of a run, in 32-bit floats. A step over more than these takes far longer than its launch, which
+/// is all that one dispatch for several layers saves; and a buffer should fit every device.
+const RUN_BYTES: u64 = 64 << 20;
 
 /// Layers of a stack: far more than anyone trains, and few enough to list.
 const MOST_STACKED: usize = 1 << 12;
@@ -17,6 +28,25 @@ pub struct Layout {
     pub storage: Storage,
     /// The buffers; a plan's `SlotKind::Weights` is an index into it.
     pub buffers: Vec<Buffer>,
+    /// The layers whose weights lie together.
+    pub runs: Vec<Run>,
+}
+
+/// Recurrent layers of equal shape, each on the outputs of the one before: at least two, stacked or one after the other
+/// in the model. Their products lie in one buffer, so that one dispatch reaches those of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Layer of the model and layer of the stack, first to last.
+    pub layers: Vec<(usize, usize)>,
+}
+
+/// Where the weights of a product are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The packed buffer.
+    pub buffer: usize,
+    /// Which of its matrices is the first direction's.
+    pub first: usize,
 }
 
 /// One packed buffer.
@@ -45,10 +75,12 @@ pub enum Role {
         /// The layer of the stack.
         stacked: usize,
     },
-    /// The input product by token: row v is column v of `W_x`, plus the bias.
+    /// The input product by token: row v is what the vector of token v gives, plus the bias.
     InputTable {
         /// The layer of the model (the recurrent one).
         layer: usize,
+        /// Where the vectors come from.
+        vectors: Vectors,
     },
     /// Gates of the recurrent product and their bias, all directions of a layer of a stack.
     Hidden {
@@ -58,6 +90,12 @@ pub enum Role {
         stacked: usize,
         /// The first gate.
         gate: usize,
+    },
+    /// The products of a run: the recurrent one of its first layer, then the input product and the recurrent one of each
+    /// further layer, with their biases.
+    Run {
+        /// Which of the layout's.
+        run: usize,
     },
     /// The projection of the hidden state.
     Projection {
@@ -73,14 +111,27 @@ pub enum Role {
     },
 }
 
+/// The vectors of tokens that go straight into a recurrent layer, which then takes rows of a table in the place of a
+/// product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Vectors {
+    /// Unit vectors: the table is `W_x`, turned.
+    Unit,
+    /// An embedding's: the table is its own times `W_x`.
+    Embedded {
+        /// The layer of the model.
+        embedding: usize,
+    },
+}
+
 /// How a buffer is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// `[directions][panels][depth + 1 + extra][gates][16]`: row `depth` is the bias, and what is after it an LSTM's
+    /// `[matrices][panels][depth + 1 + extra][gates][16]`: row `depth` is the bias, and what is after it an LSTM's
     /// peepholes.
     Matrix {
-        /// D.
-        directions: usize,
+        /// D, or how many products a run has.
+        matrices: usize,
         /// P, the panels of 16 units.
         panels: usize,
         /// The features of the input; K is their padded number.
@@ -108,8 +159,8 @@ impl Form {
     pub fn elems(self) -> u64 {
         let product = |axes: &[usize]| axes.iter().fold(1, |elems: u64, &n| elems.saturating_mul(n as u64));
         match self {
-            Self::Matrix { directions, panels, source, gates, extra, .. } => {
-                product(&[directions, panels, depth(source) + 1 + extra, gates, LANES])
+            Self::Matrix { matrices, panels, source, gates, extra, .. } => {
+                product(&[matrices, panels, depth(source) + 1 + extra, gates, LANES])
             }
             Self::Table { directions, rows, width } => product(&[directions, rows, width]),
         }
@@ -138,8 +189,11 @@ impl Layout {
     ///
     /// Kind `Model`, where the layers do not fit each other; `Limits`, where there are too many to list.
     pub fn of(model: &Model, storage: Storage) -> Result<Self> {
-        let mut buffers = Vec::new();
-        let mut add = |name: String, role, form| buffers.push(Buffer { name, role, form });
+        if let Some((layer, r)) = recurrent(model).find(|(_, r)| r.num_layers > MOST_STACKED) {
+            let text = format!("layer {layer}: a stack of {} layers, the most is {MOST_STACKED}", r.num_layers);
+            return Err(Error::new(ErrorKind::Limits, text));
+        }
+        let mut layout = Self { storage, buffers: Vec::new(), runs: runs(model) };
         let mut input = model.input()?;
         for (layer, (Layer { kind, .. }, flow)) in model.layers.iter().zip(model.flows()?).enumerate() {
             // What the layer takes, in the parts that the layer before it gives.
@@ -148,78 +202,21 @@ impl Layout {
                 Flow::Tokens(tokens) => Features::one(tokens),
             };
             match kind {
-                LayerKind::Embedding(e) => add(
+                LayerKind::Embedding(_) if is_folded(model, layer) => {}
+                LayerKind::Embedding(e) => layout.add(
                     format!("{layer}.table"),
                     Role::Table { layer },
                     Form::Table { directions: 1, rows: e.num_embeddings, width: padded(e.embedding_dim) },
                 ),
                 LayerKind::Recurrent(r) => {
-                    let (directions, gates, units) = (r.directions(), r.cell.gates(), r.hidden_size);
-                    let matrix = |source, gates, units: usize, extra| Form::Matrix {
-                        directions,
-                        panels: units.div_ceil(LANES),
-                        source,
-                        gates,
-                        extra,
-                        units,
-                    };
-                    let peepholes = usize::from(r.peepholes != Peepholes::None);
-                    if r.num_layers > MOST_STACKED {
-                        let text =
-                            format!("layer {layer}: a stack of {} layers, the most is {MOST_STACKED}", r.num_layers);
-                        return Err(Error::new(ErrorKind::Limits, text));
-                    }
                     for stacked in 0..r.num_layers {
-                        if stacked == 0 && one_hot_before(model, layer) {
-                            add(
-                                format!("{layer}.w_x.0"),
-                                Role::InputTable { layer },
-                                Form::Table { directions, rows: r.input_size, width: gates * padded(units) },
-                            );
-                        } else {
-                            add(
-                                format!("{layer}.w_x.{stacked}"),
-                                Role::Input { layer, stacked },
-                                matrix(if stacked == 0 { source } else { r.output() }, gates, units, 0),
-                            );
-                        }
-                        let state = Features::one(r.state_size());
-                        let hidden = |gate| Role::Hidden { layer, stacked, gate };
-                        match r.cell {
-                            Cell::Gru(Reset::Before) => {
-                                add(
-                                    format!("{layer}.w_h.{stacked}.reset_update"),
-                                    hidden(0),
-                                    matrix(state, 2, units, 0),
-                                );
-                                add(format!("{layer}.w_h.{stacked}.new"), hidden(2), matrix(state, 1, units, 0));
-                            }
-                            _ => {
-                                add(format!("{layer}.w_h.{stacked}"), hidden(0), matrix(state, gates, units, peepholes))
-                            }
-                        }
-                        if let Some(p) = r.proj_size {
-                            add(
-                                format!("{layer}.w_r.{stacked}"),
-                                Role::Projection { layer, stacked },
-                                matrix(Features::one(units), 1, p, 0),
-                            );
-                        }
+                        layout.stacked(model, (layer, stacked), r, source);
                     }
                 }
                 LayerKind::Linear(l) => {
-                    add(
-                        format!("{layer}.w"),
-                        Role::Linear { layer },
-                        Form::Matrix {
-                            directions: 1,
-                            panels: l.out_features.div_ceil(LANES),
-                            source,
-                            gates: 1,
-                            extra: 0,
-                            units: l.out_features,
-                        },
-                    );
+                    let panels = l.out_features.div_ceil(LANES);
+                    let form = Form::Matrix { matrices: 1, panels, source, gates: 1, extra: 0, units: l.out_features };
+                    layout.add(format!("{layer}.w"), Role::Linear { layer }, form);
                 }
                 LayerKind::OneHot(_)
                 | LayerKind::Masking(_)
@@ -229,7 +226,62 @@ impl Layout {
             }
             input = flow;
         }
-        Ok(Self { storage, buffers })
+        Ok(layout)
+    }
+
+    fn add(&mut self, name: String, role: Role, form: Form) {
+        self.buffers.push(Buffer { name, role, form });
+    }
+
+    /// The buffers of a layer of stack `r`, which takes `source`.
+    fn stacked(&mut self, model: &Model, (layer, stacked): (usize, usize), r: &Recurrent, source: Features) {
+        let (gates, units, directions) = (r.cell.gates(), r.hidden_size, r.directions());
+        let matrix = |source, gates, units: usize, extra| Form::Matrix {
+            matrices: directions,
+            panels: units.div_ceil(LANES),
+            source,
+            gates,
+            extra,
+            units,
+        };
+        let run = self.run(layer, stacked);
+        // The products of a run lie where its first layer's do, and its first layer's input product by itself.
+        if run.is_none_or(|(_, index)| index == 0) {
+            match vectors(model, layer).filter(|_| stacked == 0) {
+                Some((vectors, rows)) => self.add(
+                    format!("{layer}.w_x.0"),
+                    Role::InputTable { layer, vectors },
+                    Form::Table { directions, rows, width: gates * padded(units) },
+                ),
+                None => self.add(
+                    format!("{layer}.w_x.{stacked}"),
+                    Role::Input { layer, stacked },
+                    matrix(if stacked == 0 { source } else { r.output() }, gates, units, 0),
+                ),
+            }
+        }
+        let state = Features::one(r.state_size());
+        let hidden = |gate| Role::Hidden { layer, stacked, gate };
+        match (run, r.cell) {
+            (Some((run, 0)), _) => {
+                let (matrices, panels) = (2 * self.runs[run].layers.len() - 1, units.div_ceil(LANES));
+                let form = Form::Matrix { matrices, panels, source: state, gates, extra: 0, units };
+                self.add(format!("{layer}.w_hx.{stacked}"), Role::Run { run }, form);
+            }
+            (Some(_), _) => {}
+            (None, Cell::Gru(Reset::Before)) => {
+                self.add(format!("{layer}.w_h.{stacked}.reset_update"), hidden(0), matrix(state, 2, units, 0));
+                self.add(format!("{layer}.w_h.{stacked}.new"), hidden(2), matrix(state, 1, units, 0));
+            }
+            (None, _) => {
+                let peepholes = usize::from(r.peepholes != Peepholes::None);
+                self.add(format!("{layer}.w_h.{stacked}"), hidden(0), matrix(state, gates, units, peepholes));
+            }
+        }
+        if let Some(p) = r.proj_size {
+            let role = Role::Projection { layer, stacked };
+            self.add(format!("{layer}.w_r.{stacked}"), role, matrix(Features::one(units), 1, p, 0));
+        }
     }
 
     /// Bytes of all buffers.
@@ -246,11 +298,106 @@ impl Layout {
     pub fn find(&self, role: Role) -> Option<usize> {
         self.buffers.iter().position(|buffer| buffer.role == role)
     }
+
+    /// Where the product of `role` is: in a buffer of its own, or among those of a run.
+    pub fn place(&self, role: Role) -> Option<Place> {
+        let run = match role {
+            Role::Hidden { layer, stacked, .. } => self.run(layer, stacked).map(|(run, index)| (run, 2 * index)),
+            Role::Input { layer, stacked } => {
+                self.run(layer, stacked).filter(|(_, index)| *index > 0).map(|(run, index)| (run, 2 * index - 1))
+            }
+            _ => None,
+        };
+        let (role, first) = run.map_or((role, 0), |(run, first)| (Role::Run { run }, first));
+        Some(Place { buffer: self.find(role)?, first })
+    }
+
+    /// The run that a layer of a stack is in, and which of its layers it is.
+    pub fn run(&self, layer: usize, stacked: usize) -> Option<(usize, usize)> {
+        let index = |run: &Run| run.layers.binary_search(&(layer, stacked)).ok();
+        self.runs.iter().enumerate().find_map(|(number, run)| Some((number, index(run)?)))
+    }
 }
 
-/// Whether `layer` is a recurrent one that takes unit vectors straight from a one-hot layer: its input product is then
-/// a row of `W_x`.
-pub fn one_hot_before(model: &Model, layer: usize) -> bool {
-    let kind = |layer: usize| model.layers.get(layer).map(|layer| &layer.kind);
-    layer > 0 && matches!((kind(layer - 1), kind(layer)), (Some(LayerKind::OneHot(_)), Some(LayerKind::Recurrent(_))))
+/// The recurrent layers of a model.
+fn recurrent(model: &Model) -> impl Iterator<Item = (usize, &Recurrent)> {
+    model.layers.iter().enumerate().filter_map(|(layer, Layer { kind, .. })| match kind {
+        LayerKind::Recurrent(r) => Some((layer, r)),
+        _ => None,
+    })
+}
+
+/// The runs of a model, each as long as [`RUN_BYTES`] allow.
+fn runs(model: &Model) -> Vec<Run> {
+    let passes = |kind: &LayerKind| matches!(kind, LayerKind::Dropout(_) | LayerKind::Select(Select::AllSteps));
+    let mut runs = vec![Run { layers: Vec::new() }];
+    let mut before: Option<(usize, &Recurrent)> = None;
+    for (layer, r) in recurrent(model) {
+        let follows = before.is_some_and(|(first, of)| {
+            alike(of, r) && model.layers[first + 1..layer].iter().all(|layer| passes(&layer.kind))
+        });
+        for stacked in 0..r.num_layers {
+            let goes_on = steps_alone(r) && (stacked > 0 || follows);
+            let run = runs.last_mut().expect("there is one from the start");
+            if goes_on && run_bytes(r, run.layers.len() + 1) <= RUN_BYTES {
+                run.layers.push((layer, stacked));
+            } else {
+                runs.push(Run { layers: vec![(layer, stacked)] });
+            }
+        }
+        before = Some((layer, r));
+    }
+    runs.retain(|run| run.layers.len() > 1);
+    runs
+}
+
+/// Whether layers of `r` go forward in time alone and take one product of one shape a step.
+fn steps_alone(r: &Recurrent) -> bool {
+    r.direction == Direction::Forward
+        && r.proj_size.is_none()
+        && r.peepholes == Peepholes::None
+        && r.cell != Cell::Gru(Reset::Before)
+}
+
+/// Whether a layer of `b` on the outputs of `a` computes what those of `a` do.
+fn alike(a: &Recurrent, b: &Recurrent) -> bool {
+    steps_alone(a) && steps_alone(b) && (a.cell, a.hidden_size, a.variant(0)) == (b.cell, b.hidden_size, b.variant(0))
+}
+
+/// Bytes of the weights of a run of `layers` layers of `r`.
+fn run_bytes(r: &Recurrent, layers: usize) -> u64 {
+    let (source, panels) = (Features::one(r.hidden_size), r.hidden_size.div_ceil(LANES));
+    let (matrices, gates) = (2 * layers - 1, r.cell.gates());
+    Form::Matrix { matrices, panels, source, gates, extra: 0, units: r.hidden_size }.elems().saturating_mul(4)
+}
+
+/// The vectors that recurrent layer `layer` takes straight from tokens, and how many there are: its input product is then
+/// a table. Unit vectors always; an embedding's where folding it costs little.
+///
+/// A row of the table is as wide as all gates, an embedding's row is not: the table takes more memory, and making it
+/// costs what V rows cost in a call. From then on each call saves the product of all its rows.
+pub fn vectors(model: &Model, layer: usize) -> Option<(Vectors, usize)> {
+    let LayerKind::Recurrent(r) = &model.layers.get(layer)?.kind else { return None };
+    let passes = |layer: &usize| matches!(model.layers[*layer].kind, LayerKind::Dropout(_));
+    let before = (0..layer).rev().find(|layer| !passes(layer))?;
+    match &model.layers[before].kind {
+        LayerKind::OneHot(_) => Some((Vectors::Unit, r.input_size)),
+        LayerKind::Embedding(e) => {
+            let (rows, width) = (e.num_embeddings, r.directions() * r.cell.gates() * padded(r.hidden_size));
+            let product = |axes: &[usize]| axes.iter().fold(1, |elems: u64, &n| elems.saturating_mul(n as u64));
+            let folds = product(&[4, rows, width.max(e.embedding_dim)]) <= FOLD_BYTES
+                && product(&[rows, width, e.embedding_dim]) <= FOLD_PRODUCTS;
+            folds.then_some((Vectors::Embedded { embedding: before }, rows))
+        }
+        _ => None,
+    }
+}
+
+/// Whether layer `layer` gives the vectors of tokens to a recurrent layer that has a table of them: nothing is left to
+/// compute of it.
+pub fn is_folded(model: &Model, layer: usize) -> bool {
+    let mut after =
+        (layer + 1..model.layers.len()).skip_while(|&l| matches!(model.layers[l].kind, LayerKind::Dropout(_)));
+    let gives = matches!(model.layers[layer].kind, LayerKind::OneHot(_) | LayerKind::Embedding(_));
+    gives && after.next().is_some_and(|layer| vectors(model, layer).is_some())
 }

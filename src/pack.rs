@@ -8,12 +8,13 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 use half::f16;
+use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::cell::Peepholes;
 use crate::error::{Result, SMALLER_MODEL, zeros};
 use crate::kernel::{LANES, Storage, padded};
-use crate::layout::{Buffer, Form, Layout, Role, depth};
+use crate::layout::{Buffer, Form, Layout, Role, Vectors, depth};
 use crate::model::{Bias, Features, LayerKind, Model, Recurrent};
 #[cfg(any(test, feature = "gpu"))]
 use crate::weights::Weights;
@@ -99,6 +100,9 @@ struct Content {
     rows: Range<usize>,
 }
 
+/// Vectors of an embedding that are folded together: so many share each row of `W_x` while it is in a near cache.
+const FOLDED: usize = 8;
+
 /// Which row of an LSTM's peepholes each gate has.
 const PEEPHOLES: [Option<usize>; 4] = [Some(0), Some(1), None, Some(2)];
 
@@ -153,21 +157,36 @@ impl<'a> Packing<'a> {
     }
 
     fn fill<E: Element>(&mut self, buffer: &Buffer, data: &mut [E]) -> Result<()> {
-        let (Form::Matrix { directions, .. } | Form::Table { directions, .. }) = buffer.form;
-        for (direction, data) in data.chunks_exact_mut(data.len() / directions).enumerate() {
-            let content = content(self.model, buffer, direction);
+        let (Form::Matrix { matrices: parts, .. } | Form::Table { directions: parts, .. }) = buffer.form;
+        let vectors = self.vectors(buffer)?;
+        for (part, data) in data.chunks_exact_mut(data.len() / parts).enumerate() {
+            let content = content(self.model, self.layout, buffer, part);
             match (buffer.form, buffer.role) {
                 (Form::Matrix { source, gates, extra, units, .. }, _) => {
                     let panels = Panels { data, elems: (depth(source) + 1 + extra) * gates * LANES, gates, units };
                     self.matrix(&content, source, panels)?;
                 }
-                (Form::Table { width, .. }, Role::InputTable { layer }) => {
-                    self.token_table(&content, data, width, stack(self.model, layer))?;
+                (Form::Table { width, .. }, Role::InputTable { layer, .. }) => {
+                    let stack = stack(self.model, layer);
+                    match &vectors {
+                        None => self.token_table(&content, data, width, stack)?,
+                        Some(vectors) => self.folded_table(&content, data, width, stack, vectors)?,
+                    }
                 }
                 (Form::Table { width, .. }, _) => self.table(&content, data, width)?,
             }
         }
         Ok(())
+    }
+
+    /// The embedding's vectors that `buffer` has folded in, if it has.
+    fn vectors(&mut self, buffer: &Buffer) -> Result<Option<Vec<f32>>> {
+        match (buffer.role, buffer.form) {
+            (Role::InputTable { vectors: Vectors::Embedded { embedding }, .. }, Form::Table { rows, .. }) => {
+                self.whole(embedding, Array::Weight, 0..rows).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// `[P][K + 1 + extra][G][16]`.
@@ -211,6 +230,33 @@ impl<'a> Packing<'a> {
                 for (n, column) in (start..).zip(part.chunks_exact(tokens)) {
                     let bias = bias.as_ref().map_or(0.0, |bias| bias[n]);
                     row[lane(gates, n / units, n % units)] = E::of(column[token] + bias)?;
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// `[V][P][G][16]`: row v is what the input product gives for row v of `vectors`.
+    fn folded_table<E: Element>(
+        &mut self,
+        content: &Content,
+        data: &mut [E],
+        width: usize,
+        stack: &Recurrent,
+        vectors: &[f32],
+    ) -> Result<()> {
+        let (gates, units, size) = (stack.cell.gates(), stack.hidden_size, stack.input_size);
+        let bias = content.bias.map(|bias| self.whole(content.layer, bias, content.rows.clone())).transpose()?;
+        let arch = Arch::new();
+        self.source.read_rows(self.model, content.layer, content.w, content.rows.clone(), &mut |start, part| {
+            let blocks = data.par_chunks_mut(FOLDED * width).zip(vectors.par_chunks(FOLDED * size));
+            blocks.try_for_each(|(rows, vectors)| {
+                for (n, weights) in (start..).zip(part.chunks_exact(size)) {
+                    let bias = bias.as_ref().map_or(0.0, |bias| bias[n]);
+                    for (row, vector) in rows.chunks_exact_mut(width).zip(vectors.chunks_exact(size)) {
+                        let product = arch.dispatch(|| dot(vector, weights));
+                        row[lane(gates, n / units, n % units)] = E::of(product + bias)?;
+                    }
                 }
                 Ok(())
             })
@@ -288,6 +334,19 @@ impl<E: Element> Column<'_, E> {
     }
 }
 
+/// The product of two vectors in sixteen sums, each with its products in order: the same on every machine.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0; LANES];
+    let (a, b) = (a.chunks(LANES), b.chunks(LANES));
+    for (a, b) in a.zip(b) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += a * b;
+        }
+    }
+    sums.iter().sum()
+}
+
 /// The padded row that feature `feature` of `source` has.
 fn padded_row(source: Features, feature: usize) -> usize {
     feature / source.size * padded(source.size) + feature % source.size
@@ -298,8 +357,12 @@ fn lane(gates: usize, gate: usize, unit: usize) -> usize {
     (unit / LANES * gates + gate) * LANES + unit % LANES
 }
 
-/// What goes into direction `direction` of `buffer`. The weights have been checked.
-fn content(model: &Model, buffer: &Buffer, direction: usize) -> Content {
+/// What goes into direction `part` of `buffer`; of a run's into matrix `part`. The weights have been checked.
+fn content(model: &Model, layout: &Layout, buffer: &Buffer, part: usize) -> Content {
+    let direction = match buffer.role {
+        Role::Run { .. } => 0,
+        _ => part,
+    };
     let whole = |layer: usize, rows: usize, w, bias| Content { layer, w, bias, peepholes: None, rows: 0..rows };
     let cell = |layer: usize, stacked: usize| {
         let (stack, cell) = (stack(model, layer), stacked * stack(model, layer).directions() + direction);
@@ -309,25 +372,28 @@ fn content(model: &Model, buffer: &Buffer, direction: usize) -> Content {
         let (stack, rows, part) = cell(layer, stacked);
         whole(layer, rows, part(Part::WX), (stack.bias != Bias::None).then(|| part(Part::BX)))
     };
-    match (buffer.role, &model.layers[layer_of(buffer.role)].kind) {
+    let hidden = |layer, stacked, gate| {
+        let (stack, _, part) = cell(layer, stacked);
+        let Form::Matrix { gates, units, .. } = buffer.form else { unreachable!("a recurrent product is a matrix") };
+        Content {
+            layer,
+            w: part(Part::WH),
+            bias: (stack.bias == Bias::Two).then(|| part(Part::BH)),
+            peepholes: (stack.peepholes != Peepholes::None).then(|| part(Part::Peepholes)),
+            rows: gate * units..(gate + gates) * units,
+        }
+    };
+    match (buffer.role, &model.layers[layer_of(layout, buffer.role)].kind) {
         (Role::Table { layer }, LayerKind::Embedding(e)) => whole(layer, e.num_embeddings, Array::Weight, None),
         (Role::Linear { layer }, LayerKind::Linear(l)) => {
             whole(layer, l.out_features, Array::Weight, (l.bias != Bias::None).then_some(Array::Bias))
         }
-        (Role::InputTable { layer }, _) => input(layer, 0),
+        (Role::InputTable { layer, .. }, _) => input(layer, 0),
         (Role::Input { layer, stacked }, _) => input(layer, stacked),
-        (Role::Hidden { layer, stacked, gate }, _) => {
-            let (stack, _, part) = cell(layer, stacked);
-            let Form::Matrix { gates, units, .. } = buffer.form else {
-                unreachable!("a recurrent product is a matrix")
-            };
-            Content {
-                layer,
-                w: part(Part::WH),
-                bias: (stack.bias == Bias::Two).then(|| part(Part::BH)),
-                peepholes: (stack.peepholes != Peepholes::None).then(|| part(Part::Peepholes)),
-                rows: gate * units..(gate + gates) * units,
-            }
+        (Role::Hidden { layer, stacked, gate }, _) => hidden(layer, stacked, gate),
+        (Role::Run { run }, _) => {
+            let (layer, stacked) = layout.runs[run].layers[part.div_ceil(2)];
+            if part.is_multiple_of(2) { hidden(layer, stacked, 0) } else { input(layer, stacked) }
         }
         (Role::Projection { layer, stacked }, _) => {
             let (stack, _, part) = cell(layer, stacked);
@@ -337,12 +403,13 @@ fn content(model: &Model, buffer: &Buffer, direction: usize) -> Content {
     }
 }
 
-/// The layer whose weights a buffer holds.
-fn layer_of(role: Role) -> usize {
+/// The layer whose weights a buffer holds; of a run's the first.
+fn layer_of(layout: &Layout, role: Role) -> usize {
     match role {
+        Role::Run { run } => layout.runs[run].layers[0].0,
         Role::Table { layer }
         | Role::Input { layer, .. }
-        | Role::InputTable { layer }
+        | Role::InputTable { layer, .. }
         | Role::Hidden { layer, .. }
         | Role::Projection { layer, .. }
         | Role::Linear { layer } => layer,

@@ -173,13 +173,13 @@ fn padding_is_blanked_where_something_sees_it() {
         assert_eq!(of(Direction::Forward, Merge::Concat, &[]), [Project, Project, Blank]);
         assert_eq!(of(Direction::Reverse, Merge::Concat, &[]), [Project, Project, Blank]);
         assert_eq!(of(Direction::Backwards, Merge::Concat, &[]), [Project, Blank, Project, Blank]);
-        assert_eq!(of(Direction::Both, Merge::Concat, &[]), [Project, Pick, Project, Pick, Blank]);
+        assert_eq!(of(Direction::Both, Merge::Concat, &[]), [Project, Project, Blank]);
         // The padding of each direction is there before they are merged.
-        assert_eq!(of(Direction::Both, Merge::Sum, &[]), [Project, Pick, Merged, Project, Pick, Blank, Merged]);
+        assert_eq!(of(Direction::Both, Merge::Sum, &[]), [Project, Merged, Project, Blank, Merged]);
         // Nobody sees the sequence before a selection of final states.
         let last = [Select::LastOutput];
-        assert_eq!(of(Direction::Both, Merge::Sum, &last), [Project, Pick, Merged, Project, Pick, Blank, Merged]);
-        assert_eq!(of(Direction::Both, Merge::Sum, &[Select::FinalHidden]), [Project, Pick, Merged, Project, Pick]);
+        assert_eq!(of(Direction::Both, Merge::Sum, &last), [Project, Merged, Project, Pick, Blank, Merged]);
+        assert_eq!(of(Direction::Both, Merge::Sum, &[Select::FinalHidden]), [Project, Merged, Project, Pick]);
         assert_eq!(
             of(Direction::Forward, Merge::Sum, &[Select::AllSteps, Select::LastOutput]),
             [Project, Project, Blank]

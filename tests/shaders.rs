@@ -17,7 +17,7 @@ use std::path::Path;
 
 use gatewave::kernel::{self, Access, Combine, Kernel, Mask, Params, Program, Storage, Tile, link};
 use gatewave::plan::Limits;
-use gatewave::plan::tune::{Product, Target, Tuning};
+use gatewave::plan::tune::{Product, Target, Tuning, Wave};
 use gatewave::{Activation, Cell, Reset};
 use naga::back::PipelineConstants;
 use naga::back::pipeline_constants::process_overrides;
@@ -26,9 +26,9 @@ use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validato
 use naga::{AddressSpace, Expression, Literal, Module, ShaderStage, StorageAccess, TypeInner};
 
 /// The programs that ship. A new kernel, cell, storage, mask or tile changes it, and nothing else does.
-const PROGRAMS: usize = 413;
+const PROGRAMS: usize = 497;
 /// The files under `shaders/`.
-const FILES: usize = 53;
+const FILES: usize = 55;
 
 /// What every WebGPU device can do.
 const BASELINE: Capabilities = Capabilities::empty();
@@ -332,7 +332,7 @@ fn tuned_steps() -> HashSet<Program> {
     let plain = |program: &Program| {
         program.kernel.is_step()
             && program.is_plain()
-            && program.tile == Tile::NONE
+            && (program.tile == Tile::NONE || program.kernel == Kernel::Diagonal && program.tile.rows == 1)
             && program.storage == Storage::F32
             && program.mask == Mask::All
     };
@@ -343,7 +343,13 @@ fn tuned_steps() -> HashSet<Program> {
                 for panels in [1, 2, 3, 5, 8, 16, 33, 64, 512] {
                     for depth in [16, 32, 48, 64, 128, 256, 512, 1024, 8192] {
                         let gates = program.product_gates() as usize;
-                        let tile = Tuning::of(target).step(Product { rows, depth, panels, gates }, &Limits::WEBGPU);
+                        let product = Product { rows, depth, panels, gates };
+                        let tile = match program.kernel {
+                            Kernel::Diagonal => {
+                                Tuning::of(target).diagonal(Wave { layers: 3, product }, &Limits::WEBGPU)
+                            }
+                            _ => Tuning::of(target).step(product, &Limits::WEBGPU),
+                        };
                         programs.insert(Program { tile, ..program });
                     }
                 }
@@ -407,7 +413,7 @@ fn gates_and_states_of_each_program_are_those_of_its_cell() {
     assert_eq!(cells.len(), Cell::ALL.len(), "cells linked: {cells:?}");
     let products: BTreeSet<_> =
         programs.iter().filter(|p| p.kernel.is_product()).map(|p| (p.kernel, p.product_gates())).collect();
-    assert_eq!(products.len(), 3 + 3 + 3, "kernels and gates of products: {products:?}");
+    assert_eq!(products.len(), 3 + 3 + 3 + 3, "kernels and gates of products: {products:?}");
 }
 
 #[test]

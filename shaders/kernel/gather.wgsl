@@ -12,6 +12,6 @@ fn gather(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     let token = tokens[of_direction(group.z, params.source_0, params.source_1) + row] - params.token;
     if c < width && token < params.tokens {
         let at = (of_direction(group.z, params.target_0, params.target_1) + row) * width + c;
-        result[at] = load_weight((params.weight_panel + token) * width + c);
+        result[at] = load_weight((params.weight_panel + group.z * params.weight_panels + token) * width + c);
     }
 }

@@ -12,13 +12,16 @@ use std::collections::BTreeSet;
 use super::{Case, InitialStates, MaskKind};
 use crate::cell::{Activation, Cell, Functions, Reset};
 use crate::kernel::Storage;
-use crate::model::{Axes, Bias, Direction, Embedding, Gru, Linear, Lstm, Model, OneHot, Recurrent, Rnn, Select};
+use crate::model::{
+    Axes, Bias, Direction, Dropout, Embedding, Gru, Linear, Lstm, Model, OneHot, Recurrent, Rnn, Select,
+};
 
 /// Every case, in a stable order.
 pub fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = points().into_iter().map(stack_case).collect();
     cases.extend(whole_models());
     cases.extend(options::options());
+    cases.extend(rows_of_layers());
     for (seed, case) in (1..).zip(&mut cases) {
         case.seed = seed;
     }
@@ -385,6 +388,29 @@ fn joints() -> Vec<Case> {
     ]
 }
 
+/// Recurrent layers of one shape that follow each other in the model.
+fn rows_of_layers() -> Vec<Case> {
+    let tokens = Model::new()
+        .layer(Embedding::new(40, 9))
+        .layer(Dropout::new(0.2))
+        .layer(Lstm::new(9, 17))
+        .layer(Dropout::new(0.2))
+        .layer(Lstm::new(17, 17).num_layers(2))
+        .layer(Linear::new(17, 5));
+    let halves = Model::new()
+        .layer(Gru::new(5, 33).bias(Bias::One))
+        .layer(Gru::new(33, 33))
+        .layer(Gru::new(33, 33).bias(Bias::None))
+        .layer(Select::FinalHidden);
+    vec![
+        whole("lstms in a row on an embedding", tokens, 9, 5).mask(MaskKind::Holes).states(InitialStates::Given),
+        whole("grus in a row, f16", halves, 7, 3)
+            .storage(Storage::F16)
+            .mask(MaskKind::Lengths)
+            .states(InitialStates::Given),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, HashSet};
@@ -422,7 +448,7 @@ mod tests {
     #[test]
     fn every_case_has_a_name_of_its_own_and_a_sound_model() {
         let cases = cases();
-        assert_eq!(cases.len(), 222);
+        assert_eq!(cases.len(), 224);
         let names: HashSet<_> = cases.iter().map(|case| &case.name).collect();
         assert_eq!(names.len(), cases.len());
         for case in &cases {

@@ -57,12 +57,20 @@ pub(super) fn weights(case: &Case) -> Weights {
     };
     let layers = layers.iter().enumerate().map(&mut layer).collect();
     let weights = Weights { layers, encoder: encoder(case).map(|case| Box::new(weights(&case))) };
-    if begins_with_one_hot && case.storage == Storage::F16 {
-        // The table of `W_x` and its bias is summed before it is rounded to half, the oracle's weights are rounded
-        // before they are summed. On this grid both are exact, so that they must agree.
-        return weights_map(&weights, |w| (w * 1024.0).round() / 1024.0);
+    // The table of what tokens give a cell is summed before it is rounded to half, the oracle's weights are rounded before
+    // they are summed. On these grids both are exact, so that they must agree.
+    let grid = |steps: f32| move |w: f32| (w * steps).round() / steps;
+    match case.model.layers[0].kind {
+        LayerKind::OneHot(_) if case.storage == Storage::F16 => weights_map(&weights, grid(1024.0)),
+        LayerKind::Embedding(_) if case.storage == Storage::F16 => {
+            let mut weights = weights_map(&weights, grid(64.0));
+            if let LayerWeights::Embedding(table) = &mut weights.layers[0] {
+                table.mapv_inplace(grid(8.0));
+            }
+            weights
+        }
+        _ => weights,
     }
-    weights
 }
 
 fn layer_weights(draw: &mut Draw, layer: &LayerKind, fan_in: Option<usize>) -> LayerWeights {

@@ -163,7 +163,8 @@ pub(super) struct Bound<'a> {
 }
 
 impl Bound<'_> {
-    fn window(&self, name: &str) -> Window {
+    /// What is bound as `name`.
+    pub(super) fn window(&self, name: &str) -> Window {
         let bindings = self.program.bindings().skip(1);
         let bound = bindings.zip(self.windows).find(|(binding, _)| binding.name == name);
         *bound.expect("a kernel asks for what it declares").1

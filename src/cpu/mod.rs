@@ -5,6 +5,7 @@
 
 mod buffers;
 mod cells;
+mod diagonal;
 mod functions;
 mod math;
 mod product;
@@ -151,6 +152,7 @@ impl Cpu {
         match bound.program.kernel {
             Kernel::Project => project::run(self.arch, bound),
             Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => step::run(self.arch, bound),
+            Kernel::Diagonal => diagonal::run(self.arch, bound),
             Kernel::Gather => rows::gather(bound),
             Kernel::OneHot => rows::one_hot(bound),
             Kernel::Pick => rows::pick(bound),
@@ -166,6 +168,7 @@ fn ns(program: &Program, params: &Params, sides: usize) -> usize {
     match program.kernel {
         Kernel::Project => project::ns(program, params, sides),
         Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => step::ns(program, params, sides),
+        Kernel::Diagonal => 2 * step::ns(program, params, sides),
         Kernel::Gather
         | Kernel::OneHot
         | Kernel::Pick

@@ -43,7 +43,7 @@ pub(super) fn gather(bound: &mut Bound<'_>) {
     bound.write("result", |bound, result| {
         for z in 0..bound.sides {
             let tokens = span(bound.indices("tokens"), [p.source_0, p.source_1][z], rows, 1);
-            let table = &bound.floats("weights")[p.weight_panel as usize * width..];
+            let table = &bound.floats("weights")[(p.weight_panel as usize + z * p.weight_panels as usize) * width..];
             let target = span_mut(result, [p.target_0, p.target_1][z], rows, width);
             by_rows(target, width, |from, target| {
                 for (token, row) in tokens[from..].iter().zip(target.chunks_exact_mut(width)) {

@@ -53,7 +53,7 @@ fn gated(arch: Arch, bound: &mut Bound<'_>, functions: impl Functions) {
 pub(super) fn ns(program: &Program, params: &Params, sides: usize) -> usize {
     let gates = match (program.kernel, program.cell) {
         (Kernel::StepReset, _) => 2,
-        (Kernel::Step, Some(cell)) => cell.gates(),
+        (Kernel::Step | Kernel::Diagonal, Some(cell)) => cell.gates(),
         _ => 1,
     };
     let weights = params.depth as usize * params.panels as usize * LANES * gates * sides;

@@ -11,8 +11,8 @@ use crate::error::{Error, ErrorKind};
 #[cfg(feature = "gpu")]
 use crate::gpu::{AdapterInfo, AdapterKind, Choice, Gpu, Loaded};
 use crate::pack::PackedBuffer;
-use crate::plan::tune::Target;
-use crate::plan::{FeedData, Limits, Plan, SlotId};
+use crate::plan::tune::{Target, Tuning};
+use crate::plan::{FeedData, Limits, Plan, SlotId, Strategy};
 
 use super::device::{Device, DeviceInfo, SelfCheck};
 use super::timings::{Timings, timed};
@@ -130,12 +130,16 @@ impl Machine {
         }
     }
 
-    /// What plans are to be made for.
-    pub(super) fn target(&self) -> Target {
+    /// How plans are to be made: by `strategy` where one is asked for, and by none that failed the device's self-check.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Device`, where `strategy` did.
+    pub(super) fn tuning(&self, strategy: Option<Strategy>) -> Result<Tuning> {
         match self {
-            Self::Cpu => Target::Host,
+            Self::Cpu => Ok(Tuning::of(Target::Host).with_strategy(strategy)),
             #[cfg(feature = "gpu")]
-            Self::Gpu(gpu) => gpus::target(gpu),
+            Self::Gpu(gpu) => Ok(Tuning::of(gpus::target(gpu)).with_strategy(gpus::sound(gpu, strategy)?)),
         }
     }
 

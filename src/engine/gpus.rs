@@ -23,12 +23,37 @@ static CHECKED: Mutex<Vec<(AdapterInfo, Vec<SelfCheck>)>> = Mutex::new(Vec::new(
 ///
 /// # Errors
 ///
-/// Those of [`open`] and [`self_checks`]; kind `Device`, where the device computes wrong numbers.
+/// Those of [`open`] and [`self_checks`]; kind `Device`, where the device computes wrong numbers in steps: the other
+/// strategies are optional.
 pub(super) async fn open_sound(choice: &Choice) -> Result<Option<Arc<Gpu>>> {
     let Some(gpu) = open(choice).await? else { return Ok(None) };
-    match self_checks(&gpu).await?.iter().find_map(SelfCheck::error) {
+    let checks = self_checks(&gpu).await?;
+    match checks.iter().filter(|check| check.strategy == Strategy::Step).find_map(SelfCheck::error) {
         Some(error) => Err(error),
         None => Ok(Some(gpu)),
+    }
+}
+
+/// The strategy that plans for `gpu` are held to: the one that is asked for, steps where another one failed its
+/// self-check, and none where all is well or nothing was checked.
+///
+/// # Errors
+///
+/// Kind `Device`, where the one that is asked for failed.
+pub(super) fn sound(gpu: &Gpu, asked: Option<Strategy>) -> Result<Option<Strategy>> {
+    let checked = lock(&CHECKED);
+    let checks = checked.iter().filter(|(known, _)| known == gpu.info()).flat_map(|(_, checks)| checks);
+    held_to(checks, asked)
+}
+
+fn held_to<'a>(checks: impl Iterator<Item = &'a SelfCheck>, asked: Option<Strategy>) -> Result<Option<Strategy>> {
+    let mut failed = checks.filter(|check| check.fault.is_some());
+    match asked {
+        Some(strategy) => match failed.find(|check| check.strategy == strategy).and_then(SelfCheck::error) {
+            Some(error) => Err(error),
+            None => Ok(asked),
+        },
+        None => Ok(failed.next().map(|_| Strategy::Step)),
     }
 }
 
@@ -104,6 +129,24 @@ mod tests {
         let text = refused.to_string();
         assert!(text.contains(": self-check of step: slot ") && text.contains(": expected "), "{text}");
         assert!(text.ends_with("; this driver computes wrong numbers: update it, or use --device cpu"), "{text}");
+    }
+
+    #[test]
+    fn a_strategy_that_failed_its_self_check_is_not_used() {
+        let check = |strategy, fault: Option<&str>| SelfCheck {
+            adapter: "Voodoo".to_owned(),
+            strategy,
+            fault: fault.map(str::to_owned),
+        };
+        let all = [check(Strategy::Step, None), check(Strategy::Diagonal, None)];
+        let some = [check(Strategy::Step, None), check(Strategy::Diagonal, Some("slot 0.output.0 [0]: a fault"))];
+        for asked in [None, Some(Strategy::Step), Some(Strategy::Diagonal)] {
+            assert_eq!(held_to(all.iter(), asked).unwrap(), asked);
+        }
+        assert_eq!(held_to(some.iter(), None).unwrap(), Some(Strategy::Step));
+        assert_eq!(held_to(some.iter(), Some(Strategy::Step)).unwrap(), Some(Strategy::Step));
+        let error = held_to(some.iter(), Some(Strategy::Diagonal)).unwrap_err();
+        assert!(error.to_string().starts_with("Voodoo: self-check of diagonal: slot 0.output.0"), "{error}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::Layout;
 use crate::model::Model;
 use crate::plan::tune::Tuning;
-use crate::plan::{Limits, Plan, Shape, lower};
+use crate::plan::{Limits, Plan, Shape, Strategy, lower};
 
 use super::Options;
 use super::cache::Cache;
@@ -40,22 +40,29 @@ impl Planner {
     pub fn new(model: Model, options: &Options) -> Result<Self> {
         let layout = super::layout(&model, options)?;
         let (machine, device) = executor::block_on(Machine::open(&options.device))?;
-        Self::on(model, layout, &machine, device)
+        Self::on(model, layout, &machine, device, options.strategy)
     }
 
     /// A planner on an open device.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no layout of the encoder.
-    pub(super) fn on(model: Model, layout: Layout, machine: &Machine, device: DeviceInfo) -> Result<Self> {
+    /// Kind `Limits`, where there is no layout of the encoder; `Device`, where the device failed the self-check of
+    /// `strategy`.
+    pub(super) fn on(
+        model: Model,
+        layout: Layout,
+        machine: &Machine,
+        device: DeviceInfo,
+        strategy: Option<Strategy>,
+    ) -> Result<Self> {
         log::info!("device {device}: {}", device.reason());
         let encoder = model.encoder.as_ref().map(|encoder| {
             let layout = Layout::of(&encoder.model, layout.storage)?;
-            Self::on(encoder.model.clone(), layout, machine, device.clone())
+            Self::on(encoder.model.clone(), layout, machine, device.clone(), strategy)
         });
         let encoder = encoder.transpose().map_err(|e| e.at("encoder"))?.map(Box::new);
-        let (limits, tuning) = (machine.limits(), Tuning::of(machine.target()));
+        let (limits, tuning) = (machine.limits(), machine.tuning(strategy)?);
         Ok(Self { model, layout, limits, tuning, device, plans: Mutex::new(Cache::new(PLANS)), encoder })
     }
 

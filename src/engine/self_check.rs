@@ -43,22 +43,25 @@ pub(super) struct KnownAnswer {
 }
 
 impl KnownAnswer {
-    /// The call that checks `strategy` on a device of this kind: both directions of an LSTM, a GRU, rows that end
-    /// early, states that are not zero, sizes that fill no tile.
+    /// The call that checks `strategy` on a device of this kind: both directions of an LSTM, or three layers of one; a GRU
+    /// of one layer, or two; rows that end early, states that are not zero, sizes that fill no tile.
     ///
     /// # Errors
     ///
     /// Kind `Limits`, where the device takes not even this.
     pub(super) fn of(strategy: Strategy, target: Target, limits: &Limits) -> Result<Self> {
-        let model = Model::new().layer(Lstm::new(INPUT, HIDDEN).bidirectional()).layer(Gru::new(2 * HIDDEN, HIDDEN));
+        let (first, second) = match strategy {
+            Strategy::Step => (Lstm::new(INPUT, HIDDEN).bidirectional(), Gru::new(2 * HIDDEN, HIDDEN)),
+            Strategy::Diagonal => (Lstm::new(INPUT, HIDDEN).num_layers(3), Gru::new(HIDDEN, HIDDEN).num_layers(2)),
+        };
+        let cells = [&first, &second].map(|stack| stack.num_layers * stack.directions());
+        let model = Model::new().layer(first).layer(second);
         let layout = Layout::of(&model, Storage::F32)?;
         let packed = pack(&Weights::random(&model, 0)?, &model, &layout)?;
-        let tuning = match strategy {
-            Strategy::Step => Tuning::of(target),
-        };
+        let tuning = Tuning::of(target).with_strategy(Some(strategy));
         let shape = Shape { time: TIME, batch: BATCH, mask: Mask::Live };
         let plan = lower::lower(&model, &layout, shape, limits, &tuning)?;
-        let (call, _) = input().check(&model)?;
+        let (call, _) = input(cells).check(&model)?;
         let feeds: Vec<FeedData> =
             plan.writes.iter().map(|write| encode(&call, &model, 0..BATCH, write.feed)).collect::<Result<_>>()?;
         let expected = Cpu::new(packed.clone())?.trace(&plan, &feeds)?;
@@ -113,13 +116,14 @@ fn numbers<Sh: ShapeBuilder<Dim = D>, D: Dimension>(shape: Sh) -> Array<f32, D> 
     })
 }
 
-fn input() -> Input {
+/// `cells` are those of each stack.
+fn input(cells: [usize; 2]) -> Input {
     let states = |rows| numbers((rows, BATCH, HIDDEN));
     let live = Array2::from_shape_fn((BATCH, TIME), |(b, t)| t + 2 * b < TIME);
     Input::features(numbers((BATCH, TIME, INPUT)))
         .mask(live)
-        .stack_states(0, States::with_cell(states(2), states(2)))
-        .stack_states(1, States::hidden(Array3::from(states(1))))
+        .stack_states(0, States::with_cell(states(cells[0]), states(cells[0])))
+        .stack_states(1, States::hidden(Array3::from(states(cells[1]))))
 }
 
 #[cfg(test)]
@@ -199,6 +203,16 @@ mod tests {
             let kernels: Vec<_> = answer.plan.programs.iter().map(|program| program.kernel).collect();
             assert_eq!(kernels.iter().filter(|&&kernel| kernel == Kernel::Step).count(), 2, "{kernels:?}");
             assert_eq!(kernels.iter().filter(|&&kernel| kernel == Kernel::Project).count(), 2, "{kernels:?}");
+        }
+    }
+
+    #[test]
+    fn every_target_runs_the_kernel_of_a_diagonal() {
+        for target in [Target::Software, Target::Gpu] {
+            let answer = KnownAnswer::of(Strategy::Diagonal, target, &Limits::WEBGPU).unwrap();
+            let kernels: Vec<_> = answer.plan.programs.iter().map(|program| program.kernel).collect();
+            assert_eq!(kernels.iter().filter(|&&kernel| kernel == Kernel::Diagonal).count(), 2, "{kernels:?}");
+            assert!(!kernels.contains(&Kernel::Step), "{kernels:?}");
         }
     }
 }

@@ -66,6 +66,27 @@ const STEP: Declaration = Declaration {
     overrides: CELL,
 };
 
+/// For each layer l = direction + z of the `directions` of a run, at its own time t, for b < batch, i < panels: `r` is the
+/// product of `hidden[l_in][b]` with matrix 2l of the run, that at `weight_panel + z·weight_panels`; `x` is
+/// `gates[gates_0][b]` where l is 0, else the product of `hidden[(l − 1)_in][b]` with matrix 2l − 1, `weight_panels / 2`
+/// panels before; `s = (hidden[l_in][b], memory[l_in][b])`, `s' = cell_update(x, r, s)`; where `live[live_0 − z][b]` is 0,
+/// `s' = s`. Then `hidden[l_out][b] = s'_0`, `memory[l_out][b] = s'_1`, and of the last layer `output[target_0][b] = s'_0`.
+/// Rows `l_in` and `l_out` of `[2 · directions][B][H]` are 2l and 2l + 1, or the other way round:
+/// `2l + (memory_in + l) % 2` and `2l + (memory_out + l) % 2`.
+const DIAGONAL: Declaration = Declaration {
+    name: "diagonal",
+    bindings: &[
+        PARAMS,
+        binding(1, "weights", Access::Read, When::Always),
+        binding(2, "gates", Access::Read, When::Always),
+        binding(3, "live", Access::Read, When::Masked),
+        binding(4, "hidden", Access::ReadWrite, When::Always),
+        binding(5, "memory", Access::ReadWrite, When::Memory),
+        binding(6, "output", Access::ReadWrite, When::Always),
+    ],
+    overrides: CELL,
+};
+
 /// `rz = hidden[source_z][b][d] · weights (G = 2) + bias`; `r = f(x_r + rz_0)`, `z = f(x_z + rz_1)`;
 /// `memory[MEMORY_RESET] = r ∘ h`, `memory[MEMORY_UPDATE] = z`, dead rows too. `gates` has G = 3.
 const STEP_RESET: Declaration = Declaration {
@@ -110,7 +131,7 @@ const STEP_PROJECT: Declaration = Declaration {
 };
 
 /// For m < rows, `v = tokens[source_z + m]`: where `token ≤ v < token + tokens`,
-/// `target[target_z + m] = table[weight_panel + v − token]`. Rows have `units` elements.
+/// `target[target_z + m] = table[weight_panel + z·weight_panels + v − token]`. Rows have `units` elements.
 const GATHER: Declaration = Declaration {
     name: "gather",
     bindings: &[
@@ -194,9 +215,10 @@ const ACTIVATE: Declaration = Declaration {
 
 impl Kernel {
     /// Every kernel.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Project,
         Self::Step,
+        Self::Diagonal,
         Self::StepReset,
         Self::StepNew,
         Self::StepProject,
@@ -214,6 +236,7 @@ impl Kernel {
         match self {
             Self::Project => &PROJECT,
             Self::Step => &STEP,
+            Self::Diagonal => &DIAGONAL,
             Self::StepReset => &STEP_RESET,
             Self::StepNew => &STEP_NEW,
             Self::StepProject => &STEP_PROJECT,

@@ -35,6 +35,7 @@ parts![
     "gates/gates_4.wgsl",
     "kernel/activate.wgsl",
     "kernel/blank.wgsl",
+    "kernel/diagonal.wgsl",
     "kernel/gather.wgsl",
     "kernel/merge.wgsl",
     "kernel/one_hot.wgsl",
@@ -57,6 +58,7 @@ parts![
     "part/weight_f32.wgsl",
     "peephole/diagonal.wgsl",
     "peephole/none.wgsl",
+    "reduce/halves.wgsl",
     "reduce/none.wgsl",
     "reduce/slices.wgsl",
     "state/hidden.wgsl",
@@ -84,14 +86,14 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
             parts.extend([weight, gates(program), rows(program.tile), "part/product.wgsl"]);
             parts.extend(chosen(program));
         }
-        Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => {
+        Kernel::Step | Kernel::Diagonal | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => {
             parts.extend([weight, gates(program), rows(program.tile), "part/place.wgsl", "part/product.wgsl"]);
-            parts.extend([peephole(program), reduce(program.tile)]);
+            parts.extend([peephole(program), reduce(program)]);
             if let Some(cell) = program.cell {
                 parts.extend(cell_parts(program, cell));
                 parts.push("part/gates.wgsl");
             }
-            if program.kernel == Kernel::Step {
+            if matches!(program.kernel, Kernel::Step | Kernel::Diagonal) {
                 parts.push(match program.states {
                     StateKind::Hidden => "state/hidden.wgsl",
                     StateKind::Memory => "state/memory.wgsl",
@@ -135,6 +137,7 @@ pub fn programs() -> Vec<Program> {
             for slices in [1, 4] {
                 programs.extend(step_programs(storage, Tile { slices, ..tile }));
             }
+            programs.extend(diagonal_programs(storage, Tile { slices: 4, ..tile }));
         }
     }
     for kernel in [Kernel::OneHot, Kernel::Pick, Kernel::Blank] {
@@ -186,6 +189,17 @@ fn step_programs(storage: Storage, tile: Tile) -> Vec<Program> {
     programs
 }
 
+/// The programs of the layers of a run, likewise.
+fn diagonal_programs(storage: Storage, tile: Tile) -> Vec<Program> {
+    let steps = step_programs(storage, tile).into_iter();
+    let alone = steps.filter(|program| {
+        program.kernel == Kernel::Step
+            && program.states != StateKind::Projected
+            && program.variant.peepholes == Peepholes::None
+    });
+    alone.map(|program| Program { kernel: Kernel::Diagonal, ..program }).collect()
+}
+
 /// The variants of a cell that have parts of their own.
 fn plain_variants(cell: Cell) -> Vec<Variant> {
     let plain = Variant::plain(cell);
@@ -223,8 +237,12 @@ fn gates(program: &Program) -> &'static str {
     }
 }
 
-fn reduce(tile: Tile) -> &'static str {
-    if tile.slices == 1 { "reduce/none.wgsl" } else { "reduce/slices.wgsl" }
+fn reduce(program: &Program) -> &'static str {
+    match (program.kernel, program.tile.slices) {
+        (Kernel::Diagonal, _) => "reduce/halves.wgsl",
+        (_, 1) => "reduce/none.wgsl",
+        _ => "reduce/slices.wgsl",
+    }
 }
 
 fn peephole(program: &Program) -> &'static str {

@@ -13,6 +13,8 @@
 //! - **matrix** (product weights): `[D][P][K + 1 + E][G][16]`, f32 or packed halves. Panel p holds units 16p … 16p+15.
 //!   Row K of a panel is the bias. Row K + 1, where an LSTM has peepholes (E = 1), is theirs, gate by gate; the gate cell
 //!   has none: zero. K and P count padded features.
+//!   A run of L layers has 2L − 1 of them in the place of D: the recurrent one of the first layer, then the input product and
+//!   the recurrent one of each further layer.
 //! - **table** (gather): `[D][V][width]`, f32 or packed halves.
 //! - **sequence** (input, outputs, hidden states): `[R][B][width]`, width = D · padded part size.
 //! - **gates** (the hoisted input product): `[D][C][B][P][G][16]`, C timesteps of a chunk, ascending in time.
@@ -50,6 +52,8 @@ pub enum Kernel {
     Project,
     /// One timestep of RNN, LSTM or GRU (reset after): product, cell, state.
     Step,
+    /// One timestep of each of some layers, every one a step behind the one it takes its input from.
+    Diagonal,
     /// First half of a timestep of GRU with the reset before the product: gates reset and update.
     StepReset,
     /// Second half: the new gate, and the state.
@@ -144,8 +148,8 @@ pub struct Tile {
     pub rows: u32,
     /// Panels of 16 units that a workgroup computes. An override.
     pub panels: u32,
-    /// A step: lanes that share one output and split K, a power of two. `Project`: tiles of rows that a workgroup
-    /// computes. An override.
+    /// A step: lanes that share one output and split K, a power of two; `Diagonal`: half of them for each of the two
+    /// products, at least 2. `Project`: tiles of rows that a workgroup computes. An override.
     pub slices: u32,
 }
 
@@ -243,7 +247,7 @@ impl Kernel {
 
     /// Whether the kernel is a part of a timestep.
     pub fn is_step(self) -> bool {
-        matches!(self, Self::Step | Self::StepReset | Self::StepNew | Self::StepProject)
+        matches!(self, Self::Step | Self::Diagonal | Self::StepReset | Self::StepNew | Self::StepProject)
     }
 }
 
@@ -252,7 +256,7 @@ impl Program {
     #[allow(clippy::cast_possible_truncation, reason = "a cell has at most four gates")]
     pub fn product_gates(&self) -> u32 {
         match (self.kernel, self.cell) {
-            (Kernel::Project | Kernel::Step, Some(cell)) => cell.gates() as u32,
+            (Kernel::Project | Kernel::Step | Kernel::Diagonal, Some(cell)) => cell.gates() as u32,
             (Kernel::StepReset, _) => 2,
             _ => 1,
         }
@@ -340,7 +344,12 @@ impl Program {
                     + 2 * u64::from(WORKGROUP)
             }
             kernel if kernel.is_product() => {
-                let slices = if kernel.is_step() { u64::from(self.tile.slices) } else { 1 };
+                let slices = match kernel {
+                    Kernel::Project => 1,
+                    // Each half has a product of its own.
+                    Kernel::Diagonal => u64::from(self.tile.slices / 2),
+                    _ => u64::from(self.tile.slices),
+                };
                 // The depth in fours, then sharing, adding and finishing each row.
                 u64::from(params.depth / 4).div_ceil(slices) + rows * (1 + gates * (3 + slices))
             }

@@ -26,7 +26,7 @@ pub struct Params {
     pub panels: u32,
     /// The panel of the bound weights that belongs to `panel` at z = 0. For `Gather`: the row of token `token`.
     pub weight_panel: u32,
-    /// Panels from the weights of one direction to those of the next.
+    /// Panels from the weights of one direction to those of the next. For `Gather`: rows of the table.
     pub weight_panels: u32,
     /// The row read.
     pub source_0: u32,

@@ -10,33 +10,50 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::cell::{Activation, Cell};
 use crate::error::ErrorKind;
+use crate::layout::{is_folded, vectors};
 use crate::model::{Direction, Embedding, Linear, OneHot, Select};
 use crate::weights::{CellWeights, LayerWeights, Tensor, Tensors};
 
 /// The weights that `packed` holds, read by the formula of each form, one element at a time.
 fn unpack(packed: &Packed, layout: &Layout, model: &Model) -> Weights {
     let mut weights = blank(model);
+    for (_, layer) in weights.layers.iter_mut().enumerate().filter(|(index, _)| is_folded(model, *index)) {
+        if let LayerWeights::Embedding(table) = layer {
+            unit_vectors(table);
+        }
+    }
     for (buffer, data) in layout.buffers.iter().zip(&packed.buffers) {
         let data: Vec<f32> = match data {
             PackedBuffer::F32(data) => bytemuck::cast_slice(data).to_vec(),
             PackedBuffer::F16(data) => data.iter().map(|half| half.to_f32()).collect(),
         };
         assert_eq!(data.len() as u64, buffer.form.elems(), "{}", buffer.name);
-        match (&mut weights.layers[layer_of(buffer.role)], buffer.role) {
+        match (&mut weights.layers[layer_of(layout, buffer.role)], buffer.role) {
             (LayerWeights::Embedding(table), _) => {
+                assert!(!is_folded(model, layer_of(layout, buffer.role)));
                 let Form::Table { width, .. } = buffer.form else { panic!("a table") };
                 table.indexed_iter_mut().for_each(|((v, n), w)| *w = data[v * width + n]);
             }
             (LayerWeights::Linear { w, b }, _) => read(&data, buffer.form, 0, 0, w, b.as_mut()),
+            (LayerWeights::Recurrent(_), Role::Run { run }) => {
+                for (index, &(layer, stacked)) in layout.runs[run].layers.iter().enumerate() {
+                    let LayerWeights::Recurrent(cells) = &mut weights.layers[layer] else { panic!("recurrent") };
+                    let cell = &mut cells[stacked];
+                    read(&data, buffer.form, 2 * index, 0, &mut cell.w_h, cell.b_h.as_mut());
+                    if index > 0 {
+                        read(&data, buffer.form, 2 * index - 1, 0, &mut cell.w_x, cell.b_x.as_mut());
+                    }
+                }
+            }
             (LayerWeights::Recurrent(cells), role) => {
-                let directions = stack(model, layer_of(role)).directions();
+                let directions = stack(model, layer_of(layout, role)).directions();
                 for d in 0..directions {
                     match role {
                         Role::Input { stacked, .. } => {
                             let cell = &mut cells[stacked * directions + d];
                             read(&data, buffer.form, d, 0, &mut cell.w_x, cell.b_x.as_mut());
                         }
-                        Role::InputTable { layer } => {
+                        Role::InputTable { layer, .. } => {
                             read_tokens(&data, buffer.form, d, stack(model, layer), &mut cells[d]);
                         }
                         Role::Hidden { stacked, gate, .. } => {
@@ -50,7 +67,9 @@ fn unpack(packed: &Packed, layout: &Layout, model: &Model) -> Weights {
                             let cell = &mut cells[stacked * directions + d];
                             read(&data, buffer.form, d, 0, cell.w_r.as_mut().expect("projected"), None);
                         }
-                        Role::Table { .. } | Role::Linear { .. } => panic!("not a recurrent layer's"),
+                        Role::Table { .. } | Role::Linear { .. } | Role::Run { .. } => {
+                            panic!("not a recurrent layer's")
+                        }
                     }
                 }
             }
@@ -139,6 +158,7 @@ fn random(model: &Model) -> Weights {
     for (index, layer) in weights.layers.iter_mut().enumerate() {
         match layer {
             LayerWeights::None => {}
+            LayerWeights::Embedding(table) if is_folded(model, index) => unit_vectors(table),
             LayerWeights::Embedding(table) => table.iter_mut().for_each(&mut fill),
             LayerWeights::Linear { w, b } => w.iter_mut().chain(b.iter_mut().flatten()).for_each(&mut fill),
             LayerWeights::Recurrent(cells) => {
@@ -148,7 +168,7 @@ fn random(model: &Model) -> Weights {
                     matrices.into_iter().flatten().flatten().for_each(&mut fill);
                     let biases = [cell.b_x.as_mut(), cell.b_h.as_mut()];
                     biases.into_iter().flatten().flatten().for_each(&mut fill);
-                    if crate::layout::one_hot_before(model, index) && cell.w_x.ncols() == 5 {
+                    if vectors(model, index).is_some() && cell.w_x.ncols() == 5 {
                         cell.w_x.index_axis_mut(Axis(1), 4).fill(0.0);
                     }
                 }
@@ -158,9 +178,14 @@ fn random(model: &Model) -> Weights {
     weights
 }
 
-fn directions(form: Form) -> usize {
-    let (Form::Matrix { directions, .. } | Form::Table { directions, .. }) = form;
-    directions
+/// Vectors whose products are columns of `W_x`, and then zeros: the rest of a folded table is the bias.
+fn unit_vectors(table: &mut Array2<f32>) {
+    table.indexed_iter_mut().for_each(|((v, n), w)| *w = f32::from(u8::from(v == n)));
+}
+
+fn parts(form: Form) -> usize {
+    let (Form::Matrix { matrices: parts, .. } | Form::Table { directions: parts, .. }) = form;
+    parts
 }
 
 fn floats(buffer: &PackedBuffer) -> &[f32] {
@@ -194,6 +219,7 @@ fn models() -> Vec<Model> {
                         models.push(tail(Model::new()));
                         models.push(tail(Model::new().layer(OneHot::new(5))));
                         models.push(tail(Model::new().layer(Embedding::new(7, 5))));
+                        models.push(tail(Model::new().layer(Embedding::new(7, 5)).layer(Activation::Tanh)));
                     }
                 }
             }
@@ -214,7 +240,7 @@ fn unpacking_what_was_packed_gives_the_weights_back() {
             cases += 1;
         }
     }
-    assert_eq!(cases, (4 + 3) * 3 * 2 * 3 * 3 * 2);
+    assert_eq!(cases, (4 + 3) * 3 * 2 * 3 * 4 * 2);
 }
 
 #[test]
@@ -240,13 +266,13 @@ fn all_padding_is_zero() {
         }
         let packed = pack(&ones, &model, &layout).unwrap();
         for (buffer, data) in layout.buffers.iter().zip(&packed.buffers) {
-            let elems: usize = (0..directions(buffer.form))
-                .map(|direction| {
-                    let content = content(&model, buffer, direction);
+            let elems: usize = (0..parts(buffer.form))
+                .map(|part| {
+                    let content = content(&model, &layout, buffer, part);
                     let rows = content.rows.len();
                     match (buffer.form, buffer.role) {
                         // The bias is in every weight.
-                        (Form::Table { .. }, Role::InputTable { layer }) => rows * stack(&model, layer).input_size,
+                        (Form::Table { rows: vectors, .. }, Role::InputTable { .. }) => rows * vectors,
                         (Form::Table { rows, .. }, _) => rows * 5,
                         (Form::Matrix { source, units, .. }, _) => {
                             let bias = content.bias.map_or(0, |_| rows);
@@ -276,6 +302,43 @@ fn the_first_elements_of_a_panel_are_the_first_feature_of_sixteen_units_gate_by_
     assert_eq!(data[64..67], [100.0, 101.0, 102.0], "feature 1");
     assert_eq!(data[16 * 64..16 * 64 + 3], [0.0, -1.0, -2.0], "row K: the bias");
     assert_eq!(data[17 * 64..17 * 64 + 5], [16.0, 17.0, 18.0, 19.0, 0.0], "panel 1 has 4 units");
+}
+
+#[test]
+fn a_folded_table_holds_the_input_product_of_every_vector() {
+    let stack = Recurrent::new(Cell::Gru(crate::cell::Reset::After), 37, 18).bidirectional();
+    let model = Model::new().layer(Embedding::new(21, 37)).layer(crate::model::Dropout::new(0.5)).layer(stack.clone());
+    let layout = Layout::of(&model, Storage::F32).unwrap();
+    let weights = Weights::random(&model, 3).unwrap();
+    let packed = pack(&weights, &model, &layout).unwrap();
+    let LayerWeights::Embedding(table) = &weights.layers[0] else { panic!("an embedding") };
+    let LayerWeights::Recurrent(cells) = &weights.layers[2] else { panic!("a gru") };
+    assert_eq!(layout.buffers[0].role, Role::InputTable { layer: 2, vectors: Vectors::Embedded { embedding: 0 } });
+    for (d, cell) in cells.iter().enumerate() {
+        for (v, vector) in table.outer_iter().enumerate() {
+            for (n, w) in cell.w_x.outer_iter().enumerate() {
+                let product: f64 = vector.iter().zip(w).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+                let want = product + f64::from(cell.b_x.as_ref().unwrap()[n]);
+                let at = (d * 21 + v) * 96 + lane(3, n / 18, n % 18);
+                let got = f64::from(floats(&packed.buffers[0])[at]);
+                assert!((got - want).abs() < 1e-6, "{d} {v} {n}: {got}, {want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_embedding_is_folded_where_that_costs_little() {
+    let roles = |embedding: Embedding, hidden| {
+        let model =
+            Model::new().layer(embedding.clone()).layer(crate::model::Lstm::new(embedding.embedding_dim, hidden));
+        let first = Layout::of(&model, Storage::F32).unwrap().buffers[0].role;
+        matches!(first, Role::InputTable { .. })
+    };
+    assert!(roles(Embedding::new(96, 64), 512));
+    assert!(roles(Embedding::new(20_000, 128), 128), "Keras' IMDB");
+    assert!(!roles(Embedding::new(50_000, 512), 512), "400 MB");
+    assert!(!roles(Embedding::new(8_000, 2_048), 256), "a second of products");
 }
 
 #[test]

@@ -177,7 +177,8 @@ fn goes_by_direction(kernel: Kernel) -> bool {
 
 /// How many elements of each binding a dispatch reaches, from the start of the window.
 fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Vec<(&'static str, u64)> {
-    let last = |first: u32, second: u32| u64::from(if grid[2] > 1 { first.max(second) } else { first });
+    let pairs = grid[2] > 1 && program.kernel != Kernel::Diagonal;
+    let last = |first: u32, second: u32| u64::from(if pairs { first.max(second) } else { first });
     let n = u64::from;
     let lanes = LANES as u64;
     let (rows, batch, directions, depth, units) = (n(p.rows), n(p.batch), n(p.directions), n(p.depth), n(p.units));
@@ -209,6 +210,14 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Vec<(&'static str, 
             hidden(source.max(target), width),
             memory(n(p.memory_in.max(p.memory_out)) + 1, width),
         ],
+        Kernel::Diagonal => {
+            let layers = n(p.direction) + n(grid[2]);
+            let states = |name| (name, 2 * layers * batch * units);
+            let hoisted = if p.direction == 0 { gates.1 } else { 0 };
+            let target = if layers == directions { (n(p.target_0) + 1) * batch * units } else { 0 };
+            // The input product of the first layer of the dispatch lies before its recurrent one.
+            vec![weights(product), (gates.0, hoisted), live, states("hidden"), states("memory"), ("output", target)]
+        }
         Kernel::StepReset => {
             vec![weights(product), gates, hidden(source, width), memory(MEMORY_UPDATE as u64 + 1, width)]
         }
@@ -226,7 +235,7 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Vec<(&'static str, 
             hidden(source.max(target), width),
         ],
         Kernel::Gather => vec![
-            ("weights", (n(p.weight_panel) + n(p.tokens)) * units),
+            ("weights", (n(p.weight_panel) + n(grid[2] - 1) * n(p.weight_panels) + n(p.tokens)) * units),
             ("tokens", source + rows),
             ("result", (target + rows) * units),
         ],

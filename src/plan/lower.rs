@@ -5,6 +5,7 @@
 //! to the first, or both ways, needs the whole sequence before and after it: it is a group of its own. Knows no bytes
 //! and no device beyond its limits.
 
+mod diagonal;
 mod emit;
 mod ops;
 mod slots;
@@ -36,6 +37,7 @@ const MOST_DISPATCHES: usize = 1 << 22;
 /// of the call is made, so that any size may be asked for.
 pub fn lower(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuning: &Tuning) -> Result<Plan> {
     let ops = ops::flatten(model, layout, shape)?;
+    let ops = ops::together(ops, |run, r| diagonal::pays(layout, run, r, shape, limits, tuning));
     let input = input_features(model)?.map_or(1, depth);
     let mut lowering = Lowering {
         model,
@@ -131,8 +133,8 @@ impl Lowering<'_> {
         self.inputs(ops)?;
         let mut stages = Vec::with_capacity(ops.len());
         let mut value = self.features();
-        for (index, op) in ops.iter().enumerate() {
-            let stage = self.stage(op, value, self.span(ops, index))?;
+        for index in 0..ops.len() {
+            let stage = self.stage(&ops[index..], value, self.span(ops, index))?;
             value = stage.result();
             stages.push(stage);
         }
@@ -150,7 +152,7 @@ impl Lowering<'_> {
         }
         // At least one dispatch a step of a recurrence, and one a chunk of anything else.
         let dispatches = stages.iter().map(|stage| match stage.op.kind {
-            OpKind::Recurrent(_) => stage.time(self.shape),
+            OpKind::Recurrent(_) | OpKind::Diagonal(_) => stage.time(self.shape),
             _ => stage.time(self.shape).div_ceil(self.chunk),
         });
         countable(dispatches.fold(0, usize::saturating_add))
@@ -233,8 +235,10 @@ fn chunk_length(ops: &[Op], input: usize, shape: Shape, limits: &Limits, tuning:
     let batch = shape.batch as u64;
     let step_bytes = batch.saturating_mul(ops.iter().map(Op::step_bytes).sum::<u64>().max(1));
     let widest = batch.saturating_mul(ops.iter().map(Op::widest_bytes).max().unwrap_or(1).max(4 * input as u64));
-    // A window may start up to CHUNK_ALIGN rows early, and holds the rows before and after the chunk.
-    let bound = (limits.binding_bytes / widest.max(1)).saturating_sub(2 + CHUNK_ALIGN as u64);
+    // A window may start up to CHUNK_ALIGN rows early, and holds the rows before and after the chunk; the last layer of a
+    // run is some steps behind its first.
+    let behind = ops.iter().map(Op::layers).max().unwrap_or(0);
+    let bound = (limits.binding_bytes / widest.max(1)).saturating_sub((2 + behind + CHUNK_ALIGN) as u64);
     let wanted = (tuning.chunk_bytes() / step_bytes).min(bound);
     let aligned = wanted / CHUNK_ALIGN as u64 * CHUNK_ALIGN as u64;
     // Where even this is too much, `check` refuses the plan.

@@ -141,6 +141,16 @@ pub enum Fetch {
         /// Which layer of the stack.
         layer: usize,
     },
+    /// The final hidden state of one direction of a layer of a stack: its part of the features of `[B][D · padded]` f32.
+    /// What stands in the others' is not final.
+    HiddenPart {
+        /// Which recurrent stack of the model.
+        stack: usize,
+        /// Which layer of the stack.
+        layer: usize,
+        /// Which direction.
+        direction: usize,
+    },
     /// The final cell state of a layer of a stack, `[B][D · padded]` f32.
     Memory {
         /// Which recurrent stack of the model.

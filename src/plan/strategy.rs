@@ -1,26 +1,29 @@
-//! The ways there are to walk a recurrent layer through time, by name.
+//! The ways there are to walk recurrent layers through time, by name.
 //!
 //! A driver may compute one of them wrongly and another one rightly, so each has a known-answer self-check
 //! (`engine::self_check`); `tune` chooses among those that a device passes.
 
 use std::fmt;
 
-/// A way to walk a recurrent layer through time.
+/// A way to walk recurrent layers through time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Strategy {
-    /// A dispatch a timestep, for any sizes.
+    /// A dispatch a timestep of each layer, for any sizes.
     Step,
+    /// A dispatch for a timestep of all layers of a run, each a step behind the one below: T + L − 1 in place of T · L.
+    Diagonal,
 }
 
 impl Strategy {
     /// Every one.
-    pub const ALL: [Self; 1] = [Self::Step];
+    pub const ALL: [Self; 2] = [Self::Step, Self::Diagonal];
 
     /// The name, as reports and errors give it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Step => "step",
+            Self::Diagonal => "diagonal",
         }
     }
 }

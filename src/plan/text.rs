@@ -173,6 +173,9 @@ impl fmt::Display for Fetch {
         match self {
             Self::Output => f.write_str("output"),
             Self::Hidden { stack, layer } => write!(f, "h_n of stack {stack} layer {layer}"),
+            Self::HiddenPart { stack, layer, direction } => {
+                write!(f, "h_n of stack {stack} layer {layer} direction {direction}")
+            }
             Self::Memory { stack, layer } => write!(f, "c_n of stack {stack} layer {layer}"),
         }
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use gatewave::weights::{self, Tensors};
-use gatewave::{Device, DeviceInfo, Engine, Error, ErrorKind, Model, Options, Result, Weights};
+use gatewave::{Device, DeviceInfo, Engine, Error, ErrorKind, Model, Options, Result, Strategy, Weights};
 
 use crate::{note, progress};
 
@@ -162,6 +162,27 @@ impl From<Precision> for gatewave::Precision {
         match precision {
             Precision::F32 => Self::F32,
             Precision::F16 => Self::F16,
+        }
+    }
+}
+
+/// How recurrent layers go through time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Walk {
+    /// By sizes and device
+    Auto,
+    /// A dispatch a timestep of each layer
+    Step,
+    /// A dispatch for a timestep of all layers of a stack, each a step behind the one below
+    Diagonal,
+}
+
+impl From<Walk> for Option<Strategy> {
+    fn from(walk: Walk) -> Self {
+        match walk {
+            Walk::Auto => None,
+            Walk::Step => Some(Strategy::Step),
+            Walk::Diagonal => Some(Strategy::Diagonal),
         }
     }
 }

@@ -13,7 +13,7 @@ mod sweep;
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::args::{DeviceArgs, Precision};
+use crate::args::{DeviceArgs, Precision, Walk};
 use crate::shapes::{self, StackArgs, Work};
 use crate::{Outcome, Verdict, note};
 use compare::Peers;
@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// How weights are stored
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
+    /// How recurrent layers go through time on the device, wherever they can
+    #[arg(long, value_enum, default_value = "auto")]
+    strategy: Walk,
     /// Timed calls of each shape
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     runs: u32,
@@ -67,10 +70,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "OUT.svg", requires = "sweep")]
     plot: Option<PathBuf>,
     /// Counts dispatches and bytes in place of seconds: the same on every machine
-    #[arg(long, conflicts_with_all = ["sweep", "compare", "device", "runs"])]
+    #[arg(long, conflicts_with_all = ["sweep", "compare", "device", "strategy", "runs"])]
     count: bool,
     /// Counts, and compares with the lines that `--count --json` printed into FILE
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["sweep", "compare", "device", "runs", "json"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sweep", "compare", "device", "strategy", "runs", "json"])]
     check: Option<PathBuf>,
 }
 
@@ -95,7 +98,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
 fn times(args: &Args, work: &[Work], out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
     let peers = Peers::read(&args.compare)?;
-    let bench = Bench::new(args.precision, args.runs, work.len());
+    let bench = Bench::new(args.precision, args.strategy, args.runs, work.len());
     let mut table = report::table();
     let mut lines = Vec::new();
     let mut verdict = Verdict::Done;

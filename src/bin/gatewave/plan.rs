@@ -5,7 +5,7 @@ use std::io::Write;
 use gatewave::plan::{Shape, SlotKind};
 use gatewave::{Error, ErrorKind, Mask, Options, Planner};
 
-use crate::args::{DeviceArgs, MaybeModelArgs, Precision, note_device};
+use crate::args::{DeviceArgs, MaybeModelArgs, Precision, Walk, note_device};
 use crate::shapes::StackArgs;
 use crate::{Outcome, Verdict, note};
 
@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// How weights are stored
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
+    /// How recurrent layers go through time, wherever they can
+    #[arg(long, value_enum, default_value = "auto")]
+    strategy: Walk,
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
@@ -43,7 +46,8 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         (None, None) => return Err(one_of("got neither").into()),
     };
     // Without weights: a plan may be asked for before there is memory for them.
-    let planner = Planner::new(model, &Options::default().device(device).precision(args.precision.into()))?;
+    let options = Options::default().device(device).precision(args.precision.into()).strategy(args.strategy);
+    let planner = Planner::new(model, &options)?;
     note_device(planner.device());
     if args.encoder_steps.is_some() && planner.encoder().is_none() {
         return Err(Error::new(ErrorKind::Model, "--encoder-steps: expected a model with an encoder, got none").into());

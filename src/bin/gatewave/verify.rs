@@ -8,9 +8,12 @@ use std::io::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 use gatewave::conformance::{self, Bug, Case, CaseResult, InitialStates, MaskKind, Tolerance};
+use gatewave::layout::Layout;
 use gatewave::oracle::{TrueStates, Truth};
 use gatewave::plan::Shape;
-use gatewave::{Activation, Device, Engine, Mask, Model, Options, Output, Result, SelfCheck, Storage, Weights};
+use gatewave::{
+    Activation, Device, Engine, Mask, Model, Options, Output, Result, SelfCheck, Storage, Strategy, Weights,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -22,7 +25,8 @@ const CONTROL_MARGIN: f64 = 10.0;
 
 /// Compares a device with the CPU, and both with the oracle
 ///
-/// Runs the whole table of cases, or random inputs through MODEL. Exit status 1 where anything differs.
+/// Runs the whole table of cases, or random inputs through MODEL, by the device's own choice of strategy and by each other
+/// one. Exit status 1 where anything differs.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -58,7 +62,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         bar.inc(1);
     }
     if args.model.name().is_none() {
-        for executor in &executors {
+        for executor in executors.iter().filter(|executor| executor.strategy.is_none()) {
             for bug in Bug::ALL {
                 report.add(control(bug, &subjects, executor), out)?;
             }
@@ -78,6 +82,8 @@ struct Subject {
 struct Executor {
     name: String,
     device: Device,
+    /// What it is held to; `None` where it chooses.
+    strategy: Option<Strategy>,
     /// Holds a GPU open, so that the engines of all cases share it and what it compiled.
     _engine: Option<Engine>,
 }
@@ -121,29 +127,50 @@ fn of_model(name: &str, model: &Model, weights: &Weights) -> Vec<Subject> {
     (1..).zip(shapes).map(subject).collect()
 }
 
+/// A device as it chooses by itself, and held to what it does not choose for every shape.
+fn each_way(name: &str, device: &Device, engine: Option<Engine>) -> [Executor; 2] {
+    let strategy = Strategy::Diagonal;
+    let own = Executor { name: name.to_owned(), device: device.clone(), strategy: None, _engine: engine };
+    let held = Executor {
+        name: format!("{name} by {strategy}"),
+        device: device.clone(),
+        strategy: Some(strategy),
+        _engine: None,
+    };
+    [own, held]
+}
+
+impl Executor {
+    /// Whether a case can show what this executor is there for.
+    fn takes(&self, case: &Case) -> bool {
+        let has_runs = || Layout::of(&case.model, case.storage).is_ok_and(|layout| !layout.runs.is_empty());
+        self.strategy.is_none() || has_runs()
+    }
+}
+
 /// The CPU, and the device where it is another.
 fn executors(device: Device, subjects: &[Subject]) -> Result<Vec<Executor>> {
-    let mut executors = vec![Executor { name: "cpu".to_owned(), device: Device::Cpu, _engine: None }];
+    let mut executors = Vec::from(each_way("cpu", &Device::Cpu, None));
     if let Some(subject) = subjects.first() {
-        let engine = subject.engine(&subject.weights, &device)?;
+        let engine = subject.engine(&subject.weights, &device, None)?;
         note_device(engine.device());
         let name = device_name(engine.device());
         if name != executors[0].name {
-            executors.push(Executor { name, device, _engine: Some(engine) });
+            executors.extend(each_way(&name, &device, Some(engine)));
         }
     }
     Ok(executors)
 }
 
 impl Subject {
-    fn engine(&self, weights: &Weights, device: &Device) -> Result<Engine> {
-        let options = Options::default().device(device.clone()).precision(self.case.storage.into());
+    fn engine(&self, weights: &Weights, device: &Device, strategy: Option<Strategy>) -> Result<Engine> {
+        let options = Options::default().device(device.clone()).precision(self.case.storage.into()).strategy(strategy);
         Engine::with_options(self.case.model.clone(), weights, options)
     }
 
     /// What an executor gives, and the kernels that it ran.
     fn execute(&self, weights: &Weights, executor: &Executor) -> Result<(Output, Vec<String>)> {
-        let engine = self.engine(weights, &executor.device)?;
+        let engine = self.engine(weights, &executor.device, executor.strategy)?;
         let mask = if self.case.mask == MaskKind::All { Mask::All } else { Mask::Live };
         let plan = engine.plan(Shape { time: self.case.time, batch: self.case.batch, mask })?;
         let mut kernels: Vec<_> =
@@ -158,7 +185,7 @@ impl Subject {
         let cell = self.case.model.stacks().last().map_or_else(|| "no cell".to_owned(), |stack| stack.cell.to_string());
         let mut rows = Vec::new();
         let mut first: Option<Output> = None;
-        for executor in executors {
+        for executor in executors.iter().filter(|executor| executor.takes(&self.case)) {
             let mut groups = vec![cell.clone()];
             let mut given = None;
             let outcome = self.execute(&self.weights, executor).and_then(|(output, kernels)| {
@@ -388,7 +415,6 @@ fn bar(cases: usize) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
-    use gatewave::Strategy;
 
     use super::*;
 

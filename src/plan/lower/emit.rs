@@ -5,7 +5,7 @@ use super::slots::{Panels, Stage};
 use super::{Chunk, Lowering};
 use crate::cell::{Activation, Cell};
 use crate::kernel::{Kernel, LANES, Params, Program, WORKGROUP};
-use crate::layout::{Form, depth};
+use crate::layout::{Form, Place, depth};
 use crate::plan::tune::Product;
 use crate::plan::{Fetch, SlotId, Window};
 
@@ -25,15 +25,23 @@ impl Lowering<'_> {
         let (Some(result), source) = (stage.result, stage.source) else { return };
         match (&stage.op.kind, source) {
             (OpKind::Recurrent(r), _) => self.recurrent(stage, r, result, chunk),
+            (OpKind::Diagonal(layers), _) => self.diagonal(stage, layers, result, chunk),
             (OpKind::Gather { buffer }, _) => {
                 let to = self.row_of(result, chunk, 0);
                 let (window, base) = self.rows(result, to, chunk.len);
                 let batch = self.shape.batch;
-                self.gather(*buffer, chunk.start * batch, window, (to - base) * batch, 0, chunk.len * batch);
+                let gather = Gather {
+                    buffer: *buffer,
+                    rows: chunk.len * batch,
+                    sources: [chunk.start * batch; 2],
+                    result: window,
+                    targets: [(to - base) * batch; 2],
+                };
+                self.gather(&gather, 0, 1);
             }
             (OpKind::OneHot, _) => self.one_hot(result, chunk),
-            (OpKind::Linear { buffer, activation }, Some(source)) => {
-                self.linear(*buffer, *activation, source, result, chunk);
+            (OpKind::Linear { matrix, activation }, Some(source)) => {
+                self.linear(*matrix, *activation, source, result, chunk);
             }
             (OpKind::Blank(shows), Some(source)) => {
                 self.rowwise(Program::plain(Kernel::Blank), source, result, chunk, Some(*shows));
@@ -66,6 +74,15 @@ impl Lowering<'_> {
 
     /// What the host reads of `stage` after its last chunk.
     pub(super) fn finals(&mut self, stage: &Stage<'_>) {
+        if let (OpKind::Diagonal(layers), Some(last)) = (&stage.op.kind, stage.last) {
+            for (index, r) in layers.iter().enumerate() {
+                let (stack, layer, row) = (r.stack, r.stacked, 2 * index + self.shape.time % 2);
+                self.read(Fetch::Hidden { stack, layer }, last.slot, row, 1);
+                if let Some(memory) = stage.memory {
+                    self.read(Fetch::Memory { stack, layer }, memory, row, 1);
+                }
+            }
+        }
         let (OpKind::Recurrent(r), Some(hidden), Some(last)) = (&stage.op.kind, stage.result, stage.last) else {
             return;
         };
@@ -89,7 +106,14 @@ impl Lowering<'_> {
             }
         }
         let (stack, layer) = (r.stack, r.stacked);
-        self.read(Fetch::Hidden { stack, layer }, last.slot, last.first, 1);
+        if r.directions == 2 && stage.meeting.is_none() {
+            // Forward ends in the row of the last step, reverse in that of the first.
+            for (direction, row) in [self.shape.time, 1].into_iter().enumerate() {
+                self.read(Fetch::HiddenPart { stack, layer, direction }, hidden.slot, row, 1);
+            }
+        } else {
+            self.read(Fetch::Hidden { stack, layer }, last.slot, last.first, 1);
+        }
         if let (Some(memory), 2) = (stage.memory, r.cell.states()) {
             self.read(Fetch::Memory { stack, layer }, memory, self.shape.time % 2, 1);
         }
@@ -110,33 +134,31 @@ impl Lowering<'_> {
         }
     }
 
-    /// Rows of a table, by the tokens from `source` on.
-    pub(super) fn gather(
-        &mut self,
-        buffer: usize,
-        source: usize,
-        result: Window,
-        target: usize,
-        direction: usize,
-        rows: usize,
-    ) {
+    /// Rows of the tables of `directions` directions from `first` on.
+    pub(super) fn gather(&mut self, gather: &Gather, first: usize, directions: usize) {
         let Some(tokens) = self.tokens else { return };
-        let Form::Table { width, .. } = self.layout.buffers[buffer].form else { return };
+        let Form::Table { width, .. } = self.layout.buffers[gather.buffer].form else { return };
         let tokens = self.whole(tokens);
-        for (window, token, count, at) in self.table(buffer, direction) {
-            for (first, rows) in self.pieces(rows, 1) {
+        for table in self.table(gather.buffer, first, directions) {
+            for (row, rows) in self.pieces(gather.rows, 1) {
+                let (source_0, source_1) = pair(table.direction, table.directions, |d| gather.sources[d] + row);
+                let (target_0, target_1) = pair(table.direction, table.directions, |d| gather.targets[d] + row);
                 let params = Params {
                     rows: word(rows),
                     units: word(width),
-                    weight_panel: word(at),
-                    source_0: word(source + first),
-                    target_0: word(target + first),
-                    token: word(token),
-                    tokens: word(count),
+                    weight_panel: word(table.at),
+                    weight_panels: word(table.stride),
+                    source_0,
+                    source_1,
+                    target_0,
+                    target_1,
+                    token: word(table.token),
+                    tokens: word(table.tokens),
                     ..Params::default()
                 };
                 let program = Program { storage: self.layout.storage, ..Program::plain(Kernel::Gather) };
-                self.dispatch(program, params, [lanes(width), rows, 1], vec![window, tokens, result]);
+                let grid = [lanes(width), rows, table.directions];
+                self.dispatch(program, params, grid, vec![table.window, tokens, gather.result]);
             }
         }
     }
@@ -159,13 +181,13 @@ impl Lowering<'_> {
         }
     }
 
-    fn linear(&mut self, buffer: usize, activation: Activation, source: Sequence, result: Sequence, chunk: Chunk) {
+    fn linear(&mut self, matrix: Place, activation: Activation, source: Sequence, result: Sequence, chunk: Chunk) {
         let batch = self.shape.batch;
         let (read, written) = (self.row_of(source, chunk, 0), self.row_of(result, chunk, 0));
         let (source, source_base) = self.rows(source, read, chunk.len);
         let (result, result_base) = self.rows(result, written, chunk.len);
         let product = HoistedProduct {
-            buffer,
+            matrix,
             cell: None,
             activation,
             rows: chunk.len * batch,
@@ -212,8 +234,10 @@ impl Lowering<'_> {
 
     /// The hoisted product of `directions` directions from `first` on.
     pub(super) fn project(&mut self, product: &HoistedProduct, first: usize, directions: usize) {
-        let Form::Matrix { panels: all, source, gates, .. } = self.layout.buffers[product.buffer].form else { return };
-        for panels in self.panels(product.buffer, first, directions) {
+        let Form::Matrix { panels: all, source, gates, .. } = self.layout.buffers[product.matrix.buffer].form else {
+            return;
+        };
+        for panels in self.panels(product.matrix, first, directions) {
             let size = Product { rows: product.rows, depth: depth(source), panels: all * directions, gates };
             let tile = self.tuning.project(size);
             let tile_rows = tile.rows * tile.slices;
@@ -248,9 +272,20 @@ impl Lowering<'_> {
     }
 }
 
+/// Rows of a table by token, many at once.
+pub(super) struct Gather {
+    pub(super) buffer: usize,
+    pub(super) rows: usize,
+    /// The first token, by direction.
+    pub(super) sources: [usize; 2],
+    pub(super) result: Window,
+    /// The first row written, by direction.
+    pub(super) targets: [usize; 2],
+}
+
 /// A product of many rows with a packed matrix.
 pub(super) struct HoistedProduct {
-    pub(super) buffer: usize,
+    pub(super) matrix: Place,
     /// The cell whose gates it gives; none for a linear layer.
     pub(super) cell: Option<Cell>,
     pub(super) activation: Activation,

@@ -10,7 +10,7 @@ use super::walk::Walk;
 use crate::cell::{Activation, Cell, Reset, Variant};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Combine, Kernel, Mask, padded};
-use crate::layout::{Layout, Role, depth, one_hot_before};
+use crate::layout::{Layout, Place, Role, depth, is_folded, vectors};
 use crate::model::{Direction, Features, Flow, Layer, LayerKind, Merge, Model, Padding, Recurrent, Select};
 use crate::plan::{Feed, Shape, SlotId};
 
@@ -63,12 +63,14 @@ pub(super) enum OpKind {
     OneHot,
     /// One layer of a stack.
     Recurrent(Box<Recurrence>),
+    /// The layers of a run, diagonal by diagonal.
+    Diagonal(Vec<Recurrence>),
     /// Zeros but where the padding shows something.
     Blank(Shows),
     /// The outputs of two directions as one.
     Merge(Combine),
-    /// A product with packed buffer `buffer`, then an elementwise activation.
-    Linear { buffer: usize, activation: Activation },
+    /// A product with `matrix`, then an elementwise activation.
+    Linear { matrix: Place, activation: Activation },
     /// `Activate` or `Softmax`.
     Rowwise { kernel: Kernel, activation: Activation },
     /// The output at the last time index.
@@ -135,20 +137,22 @@ pub(super) struct Recurrence {
     pub(super) variants: [Variant; 2],
     /// H.
     pub(super) hidden_size: usize,
-    /// Packed buffer of the input product: a table of tokens, or a matrix.
+    /// The input product: a table of tokens, or a matrix.
     pub(super) input: Input,
-    /// Packed buffers of the recurrent products of a step, in order.
-    pub(super) hidden: Vec<usize>,
-    /// Packed buffer of the projection.
-    pub(super) projection: Option<usize>,
+    /// The recurrent products of a step, in order.
+    pub(super) hidden: Vec<Place>,
+    /// The projection.
+    pub(super) projection: Option<Place>,
+    /// The run that the layer is in, and which of its layers it is.
+    pub(super) run: Option<(usize, usize)>,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Input {
-    /// Tokens choose rows of `W_x`.
+    /// Tokens choose rows of a packed buffer.
     Table(usize),
     /// Features go through a product.
-    Matrix(usize),
+    Matrix(Place),
 }
 
 impl Recurrence {
@@ -177,6 +181,7 @@ impl Op {
     pub(super) fn streams(&self) -> bool {
         match &self.kind {
             OpKind::Recurrent(r) => r.walks == [Walk::Forward; 2],
+            OpKind::Diagonal(_) => true,
             OpKind::LastStep | OpKind::FinalHidden => false,
             _ => true,
         }
@@ -184,21 +189,30 @@ impl Op {
 
     /// Bytes of scratch a timestep and row of the batch takes.
     pub(super) fn step_bytes(&self) -> u64 {
-        let sequence = depth(self.features) as u64;
-        let gates = match &self.kind {
-            OpKind::Recurrent(r) => (r.directions * r.gates_width()) as u64,
+        4 * (depth(self.features) + self.gates_width()) as u64
+    }
+
+    /// Elements of a row of the hoisted product, all directions.
+    pub(super) fn gates_width(&self) -> usize {
+        match &self.kind {
+            OpKind::Recurrent(r) => r.directions * r.gates_width(),
+            OpKind::Diagonal(layers) => layers[0].gates_width(),
             _ => 0,
-        };
-        4 * (sequence + gates)
+        }
+    }
+
+    /// Layers of a stack in it.
+    pub(super) fn layers(&self) -> usize {
+        match &self.kind {
+            OpKind::Recurrent(_) => 1,
+            OpKind::Diagonal(layers) => layers.len(),
+            _ => 0,
+        }
     }
 
     /// Bytes of the widest row of the batch that the operation binds.
     pub(super) fn widest_bytes(&self) -> u64 {
-        let gates = match &self.kind {
-            OpKind::Recurrent(r) => r.directions * r.gates_width(),
-            _ => 0,
-        };
-        4 * gates.max(depth(self.features)) as u64
+        4 * self.gates_width().max(depth(self.features)) as u64
     }
 }
 
@@ -215,8 +229,8 @@ pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape) -> Result<Ve
         let mut add = |kind| ops.push(Op { layer, stacked: None, kind, axis, features });
         let find = |role| buffer(layout, role);
         match kind {
+            LayerKind::Embedding(_) | LayerKind::OneHot(_) if is_folded(model, layer) => {}
             LayerKind::Embedding(_) => add(OpKind::Gather { buffer: find(Role::Table { layer })? }),
-            LayerKind::OneHot(_) if one_hot_before(model, layer + 1) => {}
             LayerKind::OneHot(_) => add(OpKind::OneHot),
             LayerKind::Recurrent(r) => {
                 for stacked in 0..r.num_layers {
@@ -231,13 +245,13 @@ pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape) -> Result<Ve
                 ops.extend(stacks.last().into_iter().flat_map(|r| last_output(r, shape, layer)));
             }
             LayerKind::Linear(l) => {
-                let buffer = find(Role::Linear { layer })?;
+                let matrix = place(layout, Role::Linear { layer })?;
                 match rowwise(l.activation) {
                     Some(softmax) => {
-                        add(OpKind::Linear { buffer, activation: Activation::Linear });
+                        add(OpKind::Linear { matrix, activation: Activation::Linear });
                         add(softmax);
                     }
-                    None => add(OpKind::Linear { buffer, activation: l.activation }),
+                    None => add(OpKind::Linear { matrix, activation: l.activation }),
                 }
             }
             LayerKind::Activation(activation) => {
@@ -322,7 +336,7 @@ fn recurrence(
     stack: usize,
     stacked: usize,
 ) -> Result<Recurrence> {
-    let hidden = |gate| buffer(layout, Role::Hidden { layer, stacked, gate });
+    let hidden = |gate| place(layout, Role::Hidden { layer, stacked, gate });
     Ok(Recurrence {
         stack,
         stacked,
@@ -331,21 +345,44 @@ fn recurrence(
         walks: Walk::of(r.direction),
         variants: [0, 1].map(|direction| r.variant(direction)),
         hidden_size: r.hidden_size,
-        input: if stacked == 0 && one_hot_before(model, layer) {
-            Input::Table(buffer(layout, Role::InputTable { layer })?)
-        } else {
-            Input::Matrix(buffer(layout, Role::Input { layer, stacked })?)
+        input: match vectors(model, layer).filter(|_| stacked == 0) {
+            Some((vectors, _)) => Input::Table(buffer(layout, Role::InputTable { layer, vectors })?),
+            None => Input::Matrix(place(layout, Role::Input { layer, stacked })?),
         },
         hidden: match r.cell {
             Cell::Gru(Reset::Before) => vec![hidden(0)?, hidden(2)?],
             Cell::Rnn | Cell::Lstm | Cell::Gru(Reset::After) => vec![hidden(0)?],
         },
-        projection: r.proj_size.map(|_| buffer(layout, Role::Projection { layer, stacked })).transpose()?,
+        projection: r.proj_size.map(|_| place(layout, Role::Projection { layer, stacked })).transpose()?,
+        run: layout.run(layer, stacked),
     })
 }
 
 fn buffer(layout: &Layout, role: Role) -> Result<usize> {
-    layout.find(role).ok_or_else(|| {
-        Error::new(ErrorKind::Model, format!("the layout has no buffer for {role:?}: it is of another model"))
-    })
+    layout.find(role).ok_or_else(|| missing(role))
+}
+
+fn place(layout: &Layout, role: Role) -> Result<Place> {
+    layout.place(role).ok_or_else(|| missing(role))
+}
+
+fn missing(role: Role) -> Error {
+    Error::new(ErrorKind::Model, format!("the layout has no buffer for {role:?}: it is of another model"))
+}
+
+/// `ops` with the layers of each run in one operation, where `diagonal` says so.
+pub(super) fn together(ops: Vec<Op>, diagonal: impl Fn(usize, &Recurrence) -> bool) -> Vec<Op> {
+    let mut all: Vec<Op> = Vec::with_capacity(ops.len());
+    for op in ops {
+        let OpKind::Recurrent(r) = op.kind else {
+            all.push(op);
+            continue;
+        };
+        match (r.run, all.last_mut().map(|op| &mut op.kind)) {
+            (Some((_, 1..)), Some(OpKind::Diagonal(layers))) => layers.push(*r),
+            (Some((run, 0)), _) if diagonal(run, &r) => all.push(Op { kind: OpKind::Diagonal(vec![*r]), ..op }),
+            _ => all.push(Op { kind: OpKind::Recurrent(r), ..op }),
+        }
+    }
+    all
 }

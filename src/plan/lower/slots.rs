@@ -1,11 +1,11 @@
 //! Slots: which buffers a plan has, and the windows of them that a dispatch binds.
 
-use super::ops::{Axis, Op, OpKind, Sequence, Span};
+use super::ops::{Axis, Op, OpKind, Recurrence, Sequence, Span};
 use super::walk::Walk;
 use super::{CHUNK_ALIGN, Lowering};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{LANES, Mask};
-use crate::layout::{Form, depth};
+use crate::layout::{Form, Place, depth};
 use crate::plan::{Feed, Shape, Slot, SlotId, SlotKind, WINDOW_ALIGN, Window};
 
 /// An operation with its slots.
@@ -15,7 +15,7 @@ pub(super) struct Stage<'a> {
     pub(super) result: Option<Sequence>,
     /// What a recurrent layer keeps beside its hidden state.
     pub(super) memory: Option<SlotId>,
-    /// Where the final hidden states of two directions meet.
+    /// Where the final hidden states of two directions meet, if something takes them both.
     pub(super) meeting: Option<SlotId>,
     /// Where the final hidden state of a recurrent layer is.
     pub(super) last: Option<Sequence>,
@@ -52,6 +52,24 @@ pub(super) struct Panels {
     pub(super) stride: usize,
 }
 
+/// Rows of a table by token, as they are bound.
+pub(super) struct Table {
+    pub(super) window: Window,
+    pub(super) direction: usize,
+    pub(super) directions: usize,
+    /// The first token, and how many.
+    pub(super) token: usize,
+    pub(super) tokens: usize,
+    /// Where `token` of `direction` is in the window, and rows from one direction to the next.
+    pub(super) at: usize,
+    pub(super) stride: usize,
+}
+
+/// Whether one of `later` takes the final hidden state of the recurrent layer before them.
+fn finals_taken(later: &[Op]) -> bool {
+    later.iter().take_while(|op| op.layers() == 0).any(|op| matches!(op.kind, OpKind::FinalHidden))
+}
+
 impl Lowering<'_> {
     pub(super) fn slot(&mut self, name: impl Into<String>, kind: SlotKind, dims: &[usize]) -> SlotId {
         let bytes = dims.iter().fold(4, |bytes: u64, &n| bytes.saturating_mul(n as u64));
@@ -60,7 +78,7 @@ impl Lowering<'_> {
     }
 
     /// The slot of packed buffer `buffer`.
-    fn weights(&mut self, buffer: usize) -> SlotId {
+    pub(super) fn weights(&mut self, buffer: usize) -> SlotId {
         if let Some(&slot) = self.weights.get(&buffer) {
             return slot;
         }
@@ -74,8 +92,8 @@ impl Lowering<'_> {
     pub(super) fn weights_slot(&self, buffer: usize) -> Slot {
         let packed = &self.layout.buffers[buffer];
         let dims = match packed.form {
-            Form::Matrix { directions, panels, source, gates, extra, .. } => {
-                vec![directions, panels, depth(source) + 1 + extra, gates, LANES]
+            Form::Matrix { matrices, panels, source, gates, extra, .. } => {
+                vec![matrices, panels, depth(source) + 1 + extra, gates, LANES]
             }
             Form::Table { directions, rows, width } => vec![directions, rows, width],
         };
@@ -102,10 +120,7 @@ impl Lowering<'_> {
                 self.mask(shows.feed);
             }
         }
-        let widest = ops.iter().filter_map(|op| match &op.kind {
-            OpKind::Recurrent(r) => Some(r.directions * r.gates_width()),
-            _ => None,
-        });
+        let widest = ops.iter().map(Op::gates_width).filter(|&width| width > 0);
         if let Some(widest) = widest.max() {
             self.gates = Some(self.slot("gates", SlotKind::Scratch, &[self.chunk, batch, widest]));
         }
@@ -146,8 +161,9 @@ impl Lowering<'_> {
         if streams && op.axis == Axis::Steps && self.shape.time > self.chunk { Span::Chunk } else { Span::Whole }
     }
 
-    /// `op` with the slots it needs, its input in `source`.
-    pub(super) fn stage<'a>(&mut self, op: &'a Op, source: Option<Sequence>, span: Span) -> Result<Stage<'a>> {
+    /// The first of `ops` with the slots it needs, its input in `source`; the others come after it.
+    pub(super) fn stage<'a>(&mut self, ops: &'a [Op], source: Option<Sequence>, span: Span) -> Result<Stage<'a>> {
+        let (op, later) = ops.split_first().expect("there is an operation");
         let mut stage = Stage { op, source, result: None, memory: None, meeting: None, last: None };
         let Shape { time, batch, .. } = self.shape;
         let rows = match (op.axis, span) {
@@ -158,7 +174,11 @@ impl Lowering<'_> {
         let width = depth(op.features);
         let name = match &op.kind {
             OpKind::Recurrent(r) => {
-                self.recurrent_slots(&mut stage, r, span, rows);
+                self.recurrent_slots(&mut stage, r, span, rows, finals_taken(later));
+                return Ok(stage);
+            }
+            OpKind::Diagonal(layers) => {
+                self.diagonal_slots(&mut stage, layers, span, rows);
                 return Ok(stage);
             }
             OpKind::LastStep | OpKind::FinalHidden => {
@@ -180,7 +200,7 @@ impl Lowering<'_> {
         Ok(stage)
     }
 
-    fn recurrent_slots(&mut self, stage: &mut Stage<'_>, r: &super::ops::Recurrence, span: Span, rows: usize) {
+    fn recurrent_slots(&mut self, stage: &mut Stage<'_>, r: &Recurrence, span: Span, rows: usize, taken: bool) {
         let batch = self.shape.batch;
         let (layer, features, width) = (stage.op.layer, stage.op.features, depth(stage.op.features));
         // The initial state is in the row before the outputs; a reverse direction starts from the row past them.
@@ -195,7 +215,7 @@ impl Lowering<'_> {
             let row = if *walk == Walk::Reverse { rows.saturating_add(first) } else { 0 };
             self.write(Feed::Hidden { stack, layer: stacked }, hidden, row, 1);
         }
-        if r.directions == 2 {
+        if r.directions == 2 && taken {
             let meeting = self.slot(format!("{layer}.final.{stacked}"), SlotKind::Scratch, &[1, batch, width]);
             stage.meeting = Some(meeting);
         }
@@ -219,6 +239,31 @@ impl Lowering<'_> {
         stage.result = Some(sequence);
         stage.last = Some(last);
         self.last_final = Some(Sequence { axis: Axis::Rows, span: Span::Whole, ..last });
+    }
+
+    /// Two rows of each layer's states, which take turns; the outputs are the last layer's alone.
+    fn diagonal_slots(&mut self, stage: &mut Stage<'_>, layers: &[Recurrence], span: Span, rows: usize) {
+        let (batch, layer, features) = (self.shape.batch, stage.op.layer, stage.op.features);
+        let (width, stacked) = (depth(features), layers[0].stacked);
+        let dims = [2 * layers.len(), batch, width];
+        let hidden = self.slot(format!("{layer}.hidden.{stacked}"), SlotKind::Scratch, &dims);
+        for (index, r) in layers.iter().enumerate() {
+            self.write(Feed::Hidden { stack: r.stack, layer: r.stacked }, hidden, 2 * index, 1);
+        }
+        if layers[0].memory_rows() > 0 {
+            let memory = self.slot(format!("{layer}.memory.{stacked}"), SlotKind::Scratch, &dims);
+            for (index, r) in layers.iter().enumerate() {
+                self.write(Feed::Memory { stack: r.stack, layer: r.stacked }, memory, 2 * index, 1);
+            }
+            stage.memory = Some(memory);
+        }
+        let output = self.slot(format!("{layer}.output.{stacked}"), SlotKind::Scratch, &[rows, batch, width]);
+        let sequence = Sequence { slot: output, first: 0, features, axis: Axis::Steps, span };
+        let first = 2 * (layers.len() - 1) + self.shape.time % 2;
+        let last = Sequence { slot: hidden, first, features, axis: Axis::Rows, span: Span::Whole };
+        stage.result = Some(sequence);
+        stage.last = Some(last);
+        self.last_final = Some(last);
     }
 
     /// The one row of the batch that a selection gives: a view of a slot that is there already.
@@ -272,9 +317,9 @@ impl Lowering<'_> {
     }
 
     /// The panels of a packed matrix, in as few windows as the binding limit allows, for the directions of a side.
-    pub(super) fn panels(&mut self, buffer: usize, first: usize, directions: usize) -> Vec<Panels> {
-        let slot = self.weights(buffer);
-        let Form::Matrix { panels, source, gates, extra, .. } = self.layout.buffers[buffer].form else {
+    pub(super) fn panels(&mut self, matrix: Place, first: usize, directions: usize) -> Vec<Panels> {
+        let slot = self.weights(matrix.buffer);
+        let Form::Matrix { panels, source, gates, extra, .. } = self.layout.buffers[matrix.buffer].form else {
             return Vec::new();
         };
         let panel_bytes = ((depth(source) + 1 + extra) * gates * LANES) as u64 * self.layout.storage.bytes();
@@ -286,14 +331,14 @@ impl Lowering<'_> {
                 directions,
                 panel: 0,
                 panels,
-                at: first * panels,
+                at: (matrix.first + first) * panels,
                 stride: panels,
             }];
         }
         let mut windows = Vec::new();
         let (fit, aligned) = self.cuts(panel_bytes);
         for direction in first..first + directions {
-            let base = direction * panels;
+            let base = (matrix.first + direction) * panels;
             let mut panel = 0;
             while panel < panels {
                 let start = (base + panel) / aligned * aligned;
@@ -318,22 +363,37 @@ impl Lowering<'_> {
         windows
     }
 
-    /// The rows of a packed table of one direction, in as few windows as the binding limit allows: window, first row
-    /// of the table that it serves, how many, and where the first is in the window.
-    pub(super) fn table(&mut self, buffer: usize, direction: usize) -> Vec<(Window, usize, usize, usize)> {
+    /// The rows of a packed table, in as few windows as the binding limit allows, for `directions` directions from `first`
+    /// on.
+    pub(super) fn table(&mut self, buffer: usize, first: usize, directions: usize) -> Vec<Table> {
         let slot = self.weights(buffer);
         let Form::Table { rows, width, .. } = self.layout.buffers[buffer].form else {
             return Vec::new();
         };
+        if self.fit_whole(&[slot]) {
+            let window = self.whole(slot);
+            let at = first * rows;
+            return vec![Table { window, direction: first, directions, token: 0, tokens: rows, at, stride: rows }];
+        }
         let row_bytes = width as u64 * self.layout.storage.bytes();
         let (fit, aligned) = self.cuts(row_bytes);
-        let (base, mut row, mut windows) = (direction * rows, 0, Vec::new());
-        while row < rows {
-            let start = (base + row) / aligned * aligned;
-            let end = (start + fit).min(base + rows).max(base + row + 1);
-            let window = Window { slot, offset: start as u64 * row_bytes, bytes: (end - start) as u64 * row_bytes };
-            windows.push((window, row, end - base - row, base + row - start));
-            row = end - base;
+        let mut windows = Vec::new();
+        for direction in first..first + directions {
+            let (base, mut row) = (direction * rows, 0);
+            while row < rows {
+                let start = (base + row) / aligned * aligned;
+                let end = (start + fit).min(base + rows).max(base + row + 1);
+                windows.push(Table {
+                    window: Window { slot, offset: start as u64 * row_bytes, bytes: (end - start) as u64 * row_bytes },
+                    direction,
+                    directions: 1,
+                    token: row,
+                    tokens: end - base - row,
+                    at: base + row - start,
+                    stride: 0,
+                });
+                row = end - base;
+            }
         }
         windows
     }

@@ -3,13 +3,13 @@
 //! A walk is rows and steps alone: which step comes when, which row of the hidden state it reads and writes, which
 //! rows of gates and mask are its own. No kernel knows which way it goes.
 
-use super::emit::{HoistedProduct, pair, word};
+use super::emit::{Gather, HoistedProduct, pair, word};
 use super::ops::{Input, Recurrence, Sequence, Span};
 use super::slots::Stage;
 use super::{Chunk, Lowering};
 use crate::cell::{Activation, Cell, Reset, Variant};
 use crate::kernel::{Kernel, LANES, Mask, Params, Program, StateKind};
-use crate::layout::{Form, depth};
+use crate::layout::{Form, Place, depth};
 use crate::model::Direction;
 use crate::plan::tune::Product;
 use crate::plan::{SlotId, Window};
@@ -64,9 +64,9 @@ impl Walk {
 
 /// The directions of a layer that go in one dispatch: `count` from `first` on.
 #[derive(Clone, Copy, Debug)]
-struct Side {
-    first: usize,
-    count: usize,
+pub(super) struct Side {
+    pub(super) first: usize,
+    pub(super) count: usize,
 }
 
 impl Side {
@@ -99,7 +99,7 @@ impl Lowering<'_> {
         let bound: Vec<SlotId> = stage.source.map(|source| source.slot).into_iter().chain([hidden.slot]).collect();
         let reach = self.fit_whole(&bound);
         for &side in Side::of(r.directions, reach) {
-            self.hoisted(layer, chunk, side);
+            self.hoisted(stage, r, gates, chunk, side);
         }
         let sides = Side::of(r.directions, reach && r.variants[0] == r.variants[1]);
         for step in 0..chunk.len {
@@ -110,18 +110,18 @@ impl Lowering<'_> {
     }
 
     /// The input product of a chunk, into the gates: ascending in time whichever way the walk goes.
-    fn hoisted(&mut self, Layer { stage, r, gates, .. }: Layer<'_>, chunk: Chunk, side: Side) {
+    pub(super) fn hoisted(&mut self, stage: &Stage<'_>, r: &Recurrence, gates: SlotId, chunk: Chunk, side: Side) {
         let (time, batch) = (self.shape.time, self.shape.batch);
         let gates = self.whole(gates);
         let targets = [0, chunk.len * batch];
         let starts = r.walks.map(|walk| walk.first_step(chunk.start, chunk.len, time));
         match (r.input, stage.source) {
             (Input::Table(buffer), _) => {
-                for d in side.first..side.first + side.count {
-                    self.gather(buffer, starts[d] * batch, gates, targets[d], d, chunk.len * batch);
-                }
+                let sources = starts.map(|start| start * batch);
+                let gather = Gather { buffer, rows: chunk.len * batch, sources, result: gates, targets };
+                self.gather(&gather, side.first, side.count);
             }
-            (Input::Matrix(buffer), Some(source)) => {
+            (Input::Matrix(matrix), Some(source)) => {
                 let row = |d: usize| match source.span {
                     Span::Whole => source.first + starts[d],
                     Span::Chunk => source.first,
@@ -132,7 +132,7 @@ impl Lowering<'_> {
                     self.rows(source, row(side.first), chunk.len)
                 };
                 let product = HoistedProduct {
-                    buffer,
+                    matrix,
                     cell: Some(r.cell),
                     activation: Activation::Linear,
                     rows: chunk.len * batch,
@@ -162,8 +162,8 @@ impl Lowering<'_> {
         let (gates, hidden) = (Some(self.whole(gates)), Some(hidden));
         let memory = stage.memory.map(|slot| self.whole(slot));
         let live = self.live.map(|slot| self.whole(slot));
-        let mut half = |program: Program, buffer, windows: [Option<Window>; 4]| {
-            self.step_half(program, params, buffer, side, windows.into_iter().flatten().collect());
+        let mut half = |program: Program, matrix, windows: [Option<Window>; 4]| {
+            self.step_half(program, params, matrix, side, windows.into_iter().flatten().collect());
         };
         match (r.cell, r.projection) {
             (Cell::Gru(Reset::Before), _) => {
@@ -226,12 +226,12 @@ impl Lowering<'_> {
     }
 
     /// One dispatch of a timestep for each window of its weights; `windows` are those after the weights.
-    fn step_half(&mut self, program: Program, params: Params, buffer: usize, side: Side, windows: Vec<Window>) {
-        let Form::Matrix { panels: all, source, gates, .. } = self.layout.buffers[buffer].form else { return };
+    fn step_half(&mut self, program: Program, params: Params, matrix: Place, side: Side, windows: Vec<Window>) {
+        let Form::Matrix { panels: all, source, gates, .. } = self.layout.buffers[matrix.buffer].form else { return };
         let size = Product { rows: self.shape.batch, depth: depth(source), panels: all * side.count, gates };
         let tile = self.tuning.step(size, self.limits);
         let program = Program { tile, ..program };
-        for panels in self.panels(buffer, side.first, side.count) {
+        for panels in self.panels(matrix, side.first, side.count) {
             // Values of a pair that this dispatch alone has in its first place.
             let own = if panels.direction == side.first { params } else { params.second() };
             let Params { direction, panel, panels: count, weight_panel, weight_panels, .. } = panels.params();

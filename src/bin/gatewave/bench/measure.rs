@@ -15,7 +15,7 @@ use ndarray::Array3;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::args::{Precision, device_name, note_device};
+use crate::args::{Precision, Walk, device_name, note_device};
 use crate::shapes::Work;
 use crate::verify::as_truth;
 
@@ -28,8 +28,9 @@ const SEED: u64 = 7;
 
 /// How shapes are measured.
 pub(super) struct Bench {
-    pub(super) precision: Precision,
-    pub(super) runs: u32,
+    precision: Precision,
+    strategy: Walk,
+    runs: u32,
     pub(super) bar: ProgressBar,
     /// Set once the device is on standard error: it is the same for every shape.
     announced: OnceCell<()>,
@@ -54,8 +55,8 @@ pub(super) struct Series {
 
 impl Bench {
     /// Measures of `shapes` shapes.
-    pub(super) fn new(precision: Precision, runs: u32, shapes: usize) -> Self {
-        Self { precision, runs, bar: bar(shapes, runs), announced: OnceCell::new() }
+    pub(super) fn new(precision: Precision, strategy: Walk, runs: u32, shapes: usize) -> Self {
+        Self { precision, strategy, runs, bar: bar(shapes, runs), announced: OnceCell::new() }
     }
 
     /// Times a shape on the CPU and on `device`, if they agree.
@@ -69,11 +70,8 @@ impl Bench {
         planned.map_err(|e| e.at(&work.id))?;
         let input = Input::features(features(work).map_err(|e| e.at(&work.id))?);
         let weights = Weights::random(&model, SEED).map_err(|e| e.at(&work.id))?;
-        let open = |device| {
-            let options = options(device);
-            Engine::with_options(model.clone(), &weights, options).map_err(|e| e.at(&work.id))
-        };
-        let cpu = open(Device::Cpu)?;
+        let open = |options| Engine::with_options(model.clone(), &weights, options).map_err(|e| e.at(&work.id));
+        let cpu = open(options(Device::Cpu))?;
         let first = cpu.run(&input)?;
         if work.products() <= ORACLE_PRODUCTS {
             let rounded = match self.precision {
@@ -85,11 +83,11 @@ impl Bench {
                 return Ok(Measured::Different(format!("cpu and oracle differ: {what}")));
             }
         }
-        let other = open(device.clone())?;
+        let other = open(options(device.clone()).strategy(self.strategy))?;
         self.announced.get_or_init(|| self.bar.suspend(|| note_device(other.device())));
         let name = device_name(other.device());
         if name == device_name(cpu.device()) {
-            return Ok(Measured::Times(vec![self.time(&cpu, &input)?]));
+            return Ok(Measured::Times(vec![self.time(&other, &input)?]));
         }
         let (got, truth) = (other.run(&input)?, as_truth(&first));
         if let Some(what) = difference(&got, &truth, Tolerance::executors(&model, work.steps))? {

@@ -144,7 +144,7 @@ pub(super) fn run(args: &Args, sweep: Sweep, work: &[Work], out: &mut impl Write
     };
     let device = args.device.device()?;
     let sizes = sweep.sizes();
-    let bench = Bench::new(args.precision, args.runs, sizes.len());
+    let bench = Bench::new(args.precision, args.strategy, args.runs, sizes.len());
     let mut curves: Vec<Curve> = Vec::new();
     for &size in &sizes {
         let times = match bench.shape(&sweep.at(work, size), &device)? {

@@ -1,0 +1,88 @@
+//! `diagonal`: a step of each of some layers, as an input product and a step of each, one after the other.
+//!
+//! The host has nothing to win from fewer dispatches: this is what the kernel means, for comparing a GPU with. Knows
+//! `project` and `step` as the plan does, by their programs and params.
+
+use pulp::Arch;
+
+use super::buffers::{Bound, Buffer, Floats};
+use super::{project, step};
+use crate::kernel::{Kernel, Mask, Params, Program, StateKind, Tile};
+use crate::plan::Window;
+
+/// Runs a diagonal.
+pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
+    for z in 0..bound.sides {
+        layer(arch, bound, u32::try_from(z).expect("a grid is counted in 32 bits"));
+    }
+}
+
+/// The row of the states that a layer has, by the row that layer 0 has.
+fn state_row(layer: u32, row: u32) -> u32 {
+    2 * layer + (row + layer) % 2
+}
+
+fn layer(arch: Arch, bound: &mut Bound<'_>, z: u32) {
+    let p = *bound.params;
+    let layer = p.direction + z;
+    let (read, written) = (state_row(layer, p.memory_in), state_row(layer, p.memory_out));
+    let hoisted = layer == 0;
+    let gates = if hoisted { bound.window("gates") } else { input_product(arch, bound, z) };
+    let params = Params {
+        directions: 1,
+        direction: 0,
+        weight_panel: p.weight_panel + z * p.weight_panels,
+        source_0: read,
+        target_0: written,
+        gates_0: if hoisted { p.gates_0 } else { 0 },
+        live_0: p.live_0.saturating_sub(z),
+        memory_in: read,
+        memory_out: written,
+        ..p
+    };
+    let program = Program { kernel: Kernel::Step, tile: Tile::NONE, ..*bound.program };
+    let mut windows = vec![bound.window("weights"), gates];
+    windows.extend((program.mask == Mask::Live).then(|| bound.window("live")));
+    windows.push(bound.window("hidden"));
+    windows.extend((program.states == StateKind::Memory).then(|| bound.window("memory")));
+    step::run(arch, &mut inner(bound, &program, &params, &windows));
+    if !hoisted {
+        bound.buffers.slots.pop();
+    }
+    if layer + 1 == p.directions {
+        let row = (p.batch * p.units) as usize;
+        bound.write("output", |bound, output| {
+            let state = &bound.floats("hidden")[written as usize * row..][..row];
+            output[p.target_0 as usize * row..][..row].copy_from_slice(state);
+        });
+    }
+}
+
+/// The input product of a layer above another, in a slot of its own past the plan's.
+fn input_product(arch: Arch, bound: &mut Bound<'_>, z: u32) -> Window {
+    let p = *bound.params;
+    let below = state_row(p.direction + z - 1, p.memory_in);
+    let program =
+        Program { cell: bound.program.cell, storage: bound.program.storage, ..Program::plain(Kernel::Project) };
+    let width = p.units * program.product_gates();
+    let params = Params {
+        rows: p.batch,
+        depth: p.depth,
+        units: width,
+        panels: p.panels,
+        weight_panel: p.weight_panel + z * p.weight_panels - p.weight_panels / 2,
+        source_0: below * p.batch,
+        ..Params::default()
+    };
+    let elems = p.batch as usize * width as usize;
+    let gates = Window { slot: bound.buffers.slots.len(), offset: 0, bytes: 4 * elems as u64 };
+    bound.buffers.slots.push(Buffer::Floats(Floats::zeros(elems)));
+    let windows = [bound.window("weights"), bound.window("hidden"), gates];
+    project::run(arch, &mut inner(bound, &program, &params, &windows));
+    gates
+}
+
+/// A dispatch within this one.
+fn inner<'a>(bound: &'a mut Bound<'_>, program: &'a Program, params: &'a Params, windows: &'a [Window]) -> Bound<'a> {
+    Bound { program, params, sides: 1, windows, weights: bound.weights, buffers: &mut *bound.buffers }
+}

@@ -1,0 +1,118 @@
+//! The layers of a run together: layer l at time t − l, so that the steps of a diagonal need nothing of each other and go
+//! in one dispatch. T + L − 1 of them in place of T · L.
+//!
+//! Only the first layer's input product is hoisted; the others take theirs in the step. Each layer's states have two rows
+//! that take turns: what a layer reads of the one below is what that one reads of itself.
+
+use super::emit::word;
+use super::ops::{Recurrence, Sequence, Span};
+use super::slots::Stage;
+use super::walk::Side;
+use super::{Chunk, Lowering};
+use crate::kernel::{Kernel, LANES, Mask, Params, Program, StateKind};
+use crate::layout::{Form, Layout, Place, Role, depth};
+use crate::plan::tune::{Product, Tuning, Wave};
+use crate::plan::{Limits, Shape, Strategy};
+
+/// The sizes of run `run` of `layout` in a call of `batch` rows.
+fn wave(layout: &Layout, run: usize, buffer: usize, batch: usize) -> Option<Wave> {
+    let Form::Matrix { panels, source, gates, .. } = layout.buffers[buffer].form else { return None };
+    let product = Product { rows: batch, depth: depth(source), panels, gates };
+    Some(Wave { layers: layout.runs[run].layers.len(), product })
+}
+
+/// Whether run `run`, of layers like `r`, goes by diagonals: where it pays, and each of its buffers can be bound whole.
+pub(super) fn pays(
+    layout: &Layout,
+    run: usize,
+    r: &Recurrence,
+    shape: Shape,
+    limits: &Limits,
+    tuning: &Tuning,
+) -> bool {
+    let Some(buffer) = layout.find(Role::Run { run }) else { return false };
+    let Some(wave) = wave(layout, run, buffer, shape.batch) else { return false };
+    let states =
+        [2 * wave.layers, shape.batch, r.units()].iter().fold(4, |bytes: u64, &n| bytes.saturating_mul(n as u64));
+    let bound = layout.bytes_of(&layout.buffers[buffer]).max(states);
+    bound <= limits.binding_bytes && tuning.strategy(wave) == Strategy::Diagonal
+}
+
+impl Lowering<'_> {
+    /// The dispatches of a run for `chunk` of its first layer's steps.
+    ///
+    /// Where something takes the outputs chunk by chunk, the other layers end theirs with it; otherwise they stay behind,
+    /// and end with the last chunk.
+    pub(super) fn diagonal(&mut self, stage: &Stage<'_>, layers: &[Recurrence], output: Sequence, chunk: Chunk) {
+        let Some(gates) = self.gates else { return };
+        let (r, behind) = (&layers[0], layers.len() - 1);
+        self.hoisted(stage, r, gates, chunk, Side { first: 0, count: 1 });
+        let end = chunk.start + chunk.len;
+        let ends = output.span == Span::Chunk || end == self.shape.time;
+        let start = match output.span {
+            Span::Whole => 0,
+            Span::Chunk => chunk.start,
+        };
+        for diagonal in chunk.start..end + if ends { behind } else { 0 } {
+            // The layers that have a step here: layer l that of time `diagonal − l`.
+            let lowest = (diagonal + 1).saturating_sub(end);
+            let highest = behind.min(diagonal - start);
+            self.wavefront(stage, r, output, chunk, (diagonal, lowest, highest));
+        }
+    }
+
+    /// One dispatch: a step of each layer from `lowest` to `highest`.
+    fn wavefront(
+        &mut self,
+        stage: &Stage<'_>,
+        r: &Recurrence,
+        output: Sequence,
+        chunk: Chunk,
+        (diagonal, lowest, highest): (usize, usize, usize),
+    ) {
+        let (Some(gates), Some(hidden), Some((run, _))) = (self.gates, stage.last, r.run) else { return };
+        let Place { buffer, .. } = r.hidden[0];
+        let Some(wave) = wave(self.layout, run, buffer, self.shape.batch) else { return };
+        let Product { rows: batch, depth, panels, .. } = wave.product;
+        let behind = wave.layers - 1;
+        let first = chunk.start.saturating_sub(behind);
+        let (window, base) = self.rows(output, first, chunk.start + chunk.len - first);
+        let written = match output.span {
+            Span::Whole => diagonal.saturating_sub(behind).saturating_sub(base),
+            Span::Chunk => diagonal.saturating_sub(behind + chunk.start),
+        };
+        let tile = self.tuning.diagonal(wave, self.limits);
+        let params = Params {
+            rows: word(batch),
+            batch: word(batch),
+            directions: word(wave.layers),
+            direction: word(lowest),
+            depth: word(depth),
+            units: word(panels * LANES),
+            panels: word(panels),
+            weight_panel: word(2 * lowest * panels),
+            weight_panels: word(2 * panels),
+            target_0: if highest == behind { word(written) } else { 0 },
+            gates_0: if lowest == 0 { word(diagonal - chunk.start) } else { 0 },
+            live_0: if self.shape.mask == Mask::Live { word(diagonal - lowest) } else { 0 },
+            memory_in: word(diagonal % 2),
+            memory_out: word((diagonal + 1) % 2),
+            ..Params::default()
+        };
+        let program = Program {
+            cell: Some(r.cell),
+            variant: r.variants[0],
+            states: if stage.memory.is_some() { StateKind::Memory } else { StateKind::Hidden },
+            storage: self.layout.storage,
+            mask: self.shape.mask,
+            tile,
+            ..Program::plain(Kernel::Diagonal)
+        };
+        let grid = [panels.div_ceil(tile.panels as usize), batch.div_ceil(tile.rows as usize), highest - lowest + 1];
+        let weights = self.weights(buffer);
+        let whole = [Some(weights), Some(gates), self.live, Some(hidden.slot), stage.memory];
+        let mut windows: Vec<_> = whole.into_iter().flatten().map(|slot| self.whole(slot)).collect();
+        windows.push(window);
+        self.dispatch(program, params, grid, windows);
+    }
+}
