@@ -67,9 +67,11 @@ impl Product<'_> {
         let width = self.gates * LANES;
         for near in even(rows, NEAR_ROWS) {
             let shape = Shape::of::<S>(width / S::F32_LANES, near.len());
-            let mut panel = panels.start;
+            let (mut panel, mut group) = (panels.start, shape.group);
             while panel < panels.end {
-                let group = if panel + shape.group <= panels.end { shape.group } else { 1 };
+                while panel + group > panels.end {
+                    group /= 2;
+                }
                 for block in even(near.clone(), BLOCK_ROWS) {
                     let tile = &mut tile.0[..group * block.len() * width];
                     self.block(simd, block.clone(), panel, Shape { group, ..shape }, tile);
@@ -99,10 +101,9 @@ impl Product<'_> {
             (1, 2, 4) => self.fixed::<S, 1, 2, 4>(simd, rows, panel, tile),
             (1, 3, 2) => self.fixed::<S, 1, 3, 2>(simd, rows, panel, tile),
             (1, 4, 2) => self.fixed::<S, 1, 4, 2>(simd, rows, panel, tile),
-            (2, 1, 4) => self.fixed::<S, 2, 1, 4>(simd, rows, panel, tile),
-            (2, 2, 2) => self.fixed::<S, 2, 2, 2>(simd, rows, panel, tile),
-            (3, 1, 4) => self.fixed::<S, 3, 1, 4>(simd, rows, panel, tile),
-            (3, 2, 2) => self.fixed::<S, 3, 2, 2>(simd, rows, panel, tile),
+            (_, 1, 4) => self.rows::<S, 1, 4>(simd, rows, panel, tile),
+            (_, 1, 2) => self.rows::<S, 1, 2>(simd, rows, panel, tile),
+            (_, 2, 2) => self.rows::<S, 2, 2>(simd, rows, panel, tile),
             (_, 1, _) => self.rows::<S, 1, 1>(simd, rows, panel, tile),
             (_, 2, _) => self.rows::<S, 2, 1>(simd, rows, panel, tile),
             (_, 3, _) => self.rows::<S, 3, 1>(simd, rows, panel, tile),
@@ -171,7 +172,7 @@ impl Shape {
         let columns = (1..=most).rev().find(|&c| registers.is_multiple_of(c)).unwrap_or(1);
         let group = match (rows, S::REGISTER_COUNT) {
             (1, _) => [8, 4, 2, 2][columns - 1],
-            (2..=3, 32..) => 4 / columns,
+            (_, 32..) => 4 / columns,
             _ => 1,
         };
         Self { columns, group }
