@@ -16,13 +16,15 @@ use std::time::{Duration, Instant};
 use pulp::Arch;
 
 use super::buffers::{Buffer, Buffers, Floats, View, bound, cut_mut};
-use super::step::{self, Job, Part, Span, States};
+use super::step::{self, Job, Part, Span, States, Whose};
 use super::threads;
 use crate::kernel::Kernel;
 use crate::plan::{Dispatch, Plan, Window};
 
 /// Results that a member keeps for others: it may be that many steps ahead of the leader, less one.
-const AHEAD: usize = 4;
+const AHEAD: usize = 2;
+/// The last steps of a run, after which nothing is left in the memory of what was written before them.
+const LAST: usize = 4;
 /// Fewest rows of the batch that are worth a member of their own: fewer, and units are split instead.
 const MEMBER_ROWS: usize = 12;
 /// Nanoseconds of a member's part that are worth waiting for the others at each step.
@@ -152,7 +154,7 @@ fn nth(range: Range<usize>, parts: usize, n: usize) -> Range<usize> {
 
 /// What the members of a crew know of each other.
 #[derive(Default)]
-struct Roll {
+pub(super) struct Roll {
     arrived: AtomicUsize,
     /// The first step that is shared, and how; [`Cut::NONE`] where none is.
     start: OnceLock<(usize, Cut)>,
@@ -162,7 +164,7 @@ struct Roll {
 
 impl Roll {
     /// Spins until `ready`, which another member sees to.
-    fn wait(&self, ready: impl Fn() -> bool) {
+    pub(super) fn wait(&self, ready: impl Fn() -> bool) {
         let mut turns = 0;
         while !ready() {
             turns += 1;
@@ -177,7 +179,7 @@ impl Roll {
 }
 
 /// Tells the crew of a panic in the thread that holds it, and sends away who waits for a start.
-struct Alarm<'a>(&'a Roll);
+pub(super) struct Alarm<'a>(pub(super) &'a Roll);
 
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
@@ -245,7 +247,8 @@ impl<'a> Run<'a> {
             (*member.done.get_mut(), *member.collected.get_mut()) = (0, 0);
         }
         let [hidden, memory] = &mut floats;
-        let cut = |floats, window: Option<Window>| window.map_or_else(Default::default, |window| cut_mut(floats, window));
+        let cut =
+            |floats, window: Option<Window>| window.map_or_else(Default::default, |window| cut_mut(floats, window));
         let states = States { hidden: cut(hidden, windows[0]), memory: cut(memory, windows[1]), span: Span::Bound };
         let (members, slots, roll) = (&buffers.crew[..wanted], &buffers.slots[..], &Roll::default());
         let leader = Leader { run: self, jobs: Jobs::new(self, slots), members, roll, states };
@@ -276,7 +279,7 @@ impl<'a> Run<'a> {
             members[me].compute(self.arch, index, &job, &mut states, &cut.part(&job, me));
             members[me].done.store(index + 1, Ordering::Release);
             for mate in cut.mates(me).filter(|&mate| mate != me) {
-                members[mate].fetch(roll, index, &job, &mut states, &cut.part(&job, mate));
+                members[mate].fetch(roll, index, &job, &mut states, (&cut.part(&job, mate), Whose::Others));
             }
         }
     }
@@ -292,7 +295,7 @@ impl Leader<'_> {
         if start < len && here > 1 {
             let first = &self.run.steps[start];
             cut = Cut::of(self.run.plan, first, here, ns(self.run.plan, first));
-            self.hand_out(start, cut.members());
+            self.hand_out(start, cut);
         }
         self.roll.start.set((start, cut)).expect("one leader, and no panic");
         for index in start..len {
@@ -334,12 +337,12 @@ impl Leader<'_> {
     }
 
     /// Gives the other members the states from which step `start` goes on.
-    fn hand_out(&mut self, start: usize, members: usize) {
+    fn hand_out(&mut self, start: usize, cut: Cut) {
         let job = self.jobs.get(start);
-        for member in &self.members[1..members] {
+        for (index, member) in self.members.iter().enumerate().take(cut.members()).skip(1) {
             let mut own = lock(&member.states);
             let [hidden, memory] = &mut *own;
-            job.copy_newest(&self.states, hidden, memory);
+            job.copy_newest(&self.states, &cut.part(&job, index), hidden, memory);
             member.done.store(start, Ordering::Relaxed);
             member.collected.store(start, Ordering::Relaxed);
         }
@@ -350,7 +353,8 @@ impl Leader<'_> {
         let other = &self.members[member];
         for index in other.collected.load(Ordering::Relaxed)..until {
             let job = self.jobs.get(index);
-            other.fetch(self.roll, index, &job, &mut self.states, &cut.part(&job, member));
+            let whose = if index + LAST < self.run.steps.len() { Whose::Others } else { Whose::All };
+            other.fetch(self.roll, index, &job, &mut self.states, (&cut.part(&job, member), whose));
             other.collected.store(index + 1, Ordering::Release);
         }
     }
@@ -362,14 +366,14 @@ impl Member {
         let mut given = self.given[index % AHEAD].write().unwrap_or_else(PoisonError::into_inner);
         let given = given.reserve(job.given(part));
         job.compute(arch, states, part, given);
-        job.commit(states, part, given);
+        job.commit(states, part, given, Whose::All);
     }
 
     /// Waits for its part of step `index` and copies it into another's states.
-    fn fetch(&self, roll: &Roll, index: usize, job: &Job<'_>, states: &mut States<'_>, part: &Part) {
+    fn fetch(&self, roll: &Roll, index: usize, job: &Job<'_>, states: &mut States<'_>, (part, whose): (&Part, Whose)) {
         roll.wait(|| self.done.load(Ordering::Acquire) > index);
         let given = self.given[index % AHEAD].read().unwrap_or_else(PoisonError::into_inner);
-        job.commit(states, part, &given[..job.given(part)]);
+        job.commit(states, part, &given[..job.given(part)], whose);
     }
 }
 

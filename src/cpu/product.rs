@@ -139,12 +139,15 @@ impl Product<'_> {
     ) {
         let width = self.gates * LANES;
         let size = self.panel_rows * width;
-        simd.vectorize(Block::<R, C, Q> {
-            panels: std::array::from_fn(|q| &self.panels[(panel + q) * size..][..size]),
-            source: std::array::from_fn(|r| self.source.part(rows.start + r, 0, self.depth)),
-            width,
-            tile,
-        });
+        // Loops and no closures, here and in the block: those are calls, and a block may be shorter than a few of them.
+        let (mut panels, mut source) = ([&self.panels[..0]; Q], [&self.panels[..0]; R]);
+        for (q, data) in panels.iter_mut().enumerate() {
+            *data = &self.panels[(panel + q) * size..][..size];
+        }
+        for (r, data) in source.iter_mut().enumerate() {
+            *data = self.source.part(rows.start + r, 0, self.depth);
+        }
+        simd.vectorize(Block::<R, C, Q> { panels, source, width, tile });
     }
 }
 
@@ -197,11 +200,16 @@ impl<const R: usize, const C: usize, const Q: usize> WithSimd for Block<'_, R, C
     fn with_simd<S: Simd>(self, simd: S) {
         let registers = self.width / S::F32_LANES;
         let strips = registers / C;
-        let panels = self.panels.map(|panel| S::as_simd_f32s(panel).0.as_chunks::<C>().0);
         let depth = self.source[0].len();
-        let source = self.source.map(|row| &row[..depth]);
+        let mut source = self.source;
+        for row in &mut source {
+            *row = &row[..depth];
+        }
         for strip in 0..strips {
-            let walk = panels.map(|panel| &panel[strip..][..depth * strips + 1]);
+            let mut walk = [&[[simd.splat_f32s(0.0); C]; 0][..]; Q];
+            for (walk, panel) in walk.iter_mut().zip(self.panels) {
+                *walk = &S::as_simd_f32s(panel).0.as_chunks::<C>().0[strip..][..depth * strips + 1];
+            }
             let mut sums = [[[simd.splat_f32s(0.0); C]; Q]; R];
             for sums in &mut sums {
                 for (sums, walk) in sums.iter_mut().zip(walk) {

@@ -48,6 +48,15 @@ pub(super) enum Span {
     Current,
 }
 
+/// Who computed what is copied to its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The one who copies it, or anybody where all of it counts.
+    All,
+    /// Another one: the values that nobody else reads are left out.
+    Others,
+}
+
 /// A share of a dispatch: rows × panels of some of its directions.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
@@ -101,39 +110,53 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Copies what [`compute`](Self::compute) gave to its rows.
-    pub(super) fn commit(&self, states: &mut States<'_>, part: &Part, given: &[f32]) {
+    /// Copies what [`compute`](Self::compute) gave to its rows, but for values that `whose` has no use for.
+    pub(super) fn commit(&self, states: &mut States<'_>, part: &Part, given: &[f32], whose: Whose) {
         let [batch, units, panel] = [self.params.batch, self.params.units, self.params.panel].map(|n| n as usize);
         let len = part.panels.len() * LANES;
         let values = part.sides.clone().flat_map(|side| places(self).into_iter().flatten().map(move |p| (side, p)));
         for ((side, place), given) in values.zip(given.chunks_exact((part.rows.len() * len).max(1))) {
             let (target, row) = match (place.target, states.span) {
+                (Target::Own, _) if whose == Whose::Others => continue,
                 (Target::Hidden, Span::Bound) => (&mut *states.hidden, place.row[side]),
                 (Target::Hidden, Span::Current) => (&mut *states.hidden, 0),
-                (Target::Memory, _) => (&mut *states.memory, place.row[side]),
+                (Target::Memory | Target::Own, _) => (&mut *states.memory, place.row[side]),
             };
             let column = (self.params.direction as usize + side) * units + (panel + part.panels.start) * LANES;
-            for (b, given) in part.rows.clone().zip(given.chunks_exact(len)) {
-                target[(row * batch + b) * place.width + column..][..len].copy_from_slice(given);
+            let target = &mut target[(row * batch + part.rows.start) * place.width + column..];
+            if len == place.width {
+                target[..given.len()].copy_from_slice(given);
+            } else {
+                for (target, given) in target.chunks_mut(place.width).zip(given.chunks_exact(len)) {
+                    target[..len].copy_from_slice(given);
+                }
             }
         }
     }
 
-    /// Copies the states that the dispatch reads: the row of each direction, and the memory.
-    pub(super) fn copy_newest(&self, states: &States<'_>, hidden: &mut Floats, memory: &mut Floats) {
+    /// Copies the states that `part` of the dispatch reads: its rows of the batch, of the hidden state and the memory.
+    pub(super) fn copy_newest(&self, states: &States<'_>, part: &Part, hidden: &mut Floats, memory: &mut Floats) {
         let p = self.params;
         let [batch, directions, direction] = [p.batch, p.directions, p.direction].map(|n| n as usize);
         let size = if self.program.kernel == Kernel::Step { p.depth as usize } else { p.units as usize };
-        let (width, rows) = (directions * size, [p.source_0, p.source_1]);
+        let (width, rows) = (directions * size, [p.source_0 as usize, p.source_1 as usize]);
         let target = hidden.reserve(batch * width);
-        for (side, row) in rows.into_iter().enumerate().take(self.sides) {
+        for side in part.sides.clone() {
             let column = (direction + side) * size;
-            for b in 0..batch {
-                let source = &states.hidden[(row as usize * batch + b) * width + column..][..size];
+            for b in part.rows.clone() {
+                let source = &states.hidden[(rows[side] * batch + b) * width + column..][..size];
                 target[b * width + column..][..size].copy_from_slice(source);
             }
         }
-        memory.reserve(states.memory.len()).copy_from_slice(states.memory);
+        // An LSTM has rows before the one it reads; the other kernels read what they wrote.
+        let (row, target) = (p.memory_in as usize, memory.reserve(states.memory.len()));
+        if self.program.kernel == Kernel::Step && self.program.states != StateKind::Hidden {
+            let width = directions * p.units as usize;
+            let rows = (row * batch + part.rows.start) * width..(row * batch + part.rows.end) * width;
+            target[rows.clone()].copy_from_slice(&states.memory[rows]);
+        } else {
+            target.copy_from_slice(states.memory);
+        }
     }
 }
 
@@ -181,6 +204,8 @@ struct Place {
 enum Target {
     Hidden,
     Memory,
+    /// The memory, where a unit reads nothing but its own: what others make of it is theirs.
+    Own,
 }
 
 /// What computing a part takes.
@@ -236,9 +261,7 @@ fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a
         Kernel::StepNew => {
             (row(memory, MEMORY_RESET, wide, d * depth), [hidden(), row(memory, MEMORY_UPDATE, wide, column)])
         }
-        Kernel::StepProject => {
-            (row(memory, MEMORY_UNPROJECTED, directions * depth, d * depth), [hidden(), Rows::NONE])
-        }
+        Kernel::StepProject => (row(memory, MEMORY_UNPROJECTED, directions * depth, d * depth), [hidden(), Rows::NONE]),
         _ => {
             let source = row(current, source, directions * depth, d * depth);
             let memory = || row(memory, p.memory_in as usize, wide, column);
@@ -277,11 +300,14 @@ fn places(job: &Job<'_>) -> [Option<Place>; 2] {
     let p = job.params;
     let width = p.directions as usize * p.units as usize;
     let hidden = Some(Place { target: Target::Hidden, row: [p.target_0 as usize, p.target_1 as usize], width });
-    let memory = |row| Some(Place { target: Target::Memory, row: [row; 2], width });
+    let memory = |target, row| Some(Place { target, row: [row; 2], width });
+    let own = |row| memory(Target::Own, row);
     match (job.program.kernel, job.program.states) {
-        (Kernel::StepReset, _) => [memory(MEMORY_RESET), memory(MEMORY_UPDATE)],
-        (Kernel::Step, StateKind::Projected) => [memory(MEMORY_UNPROJECTED), memory(p.memory_out as usize)],
-        (Kernel::Step, StateKind::Memory) => [hidden, memory(p.memory_out as usize)],
+        (Kernel::StepReset, _) => [memory(Target::Memory, MEMORY_RESET), own(MEMORY_UPDATE)],
+        (Kernel::Step, StateKind::Projected) => {
+            [memory(Target::Memory, MEMORY_UNPROJECTED), own(p.memory_out as usize)]
+        }
+        (Kernel::Step, StateKind::Memory) => [hidden, own(p.memory_out as usize)],
         _ => [hidden, None],
     }
 }
