@@ -3,7 +3,10 @@
 mod support;
 
 use gatewave::conformance::{Tolerance, compare};
-use gatewave::{Activation, Device, Engine, Gru, Input, Linear, Lstm, Model, Output, Precision, Weights, oracle};
+use gatewave::{
+    Activation, Cell, Device, Engine, Gru, Input, Linear, Lstm, Model, Output, Precision, Recurrent, Reset, Rnn,
+    Weights, oracle,
+};
 use ndarray::{Axis, concatenate, s};
 use support::executor;
 use support::noise::noise;
@@ -85,4 +88,60 @@ fn a_softmax_over_a_hundred_thousand_classes_sums_to_one() {
         assert!((sum - 1.0).abs() < 1e-5, "{sum}");
         assert!(row.iter().all(|&p| 0.0 < p && p < 1e-3), "no class has it all");
     }
+}
+
+/// Models of every way through a step, of a size that is worth a crew of threads.
+fn models_for_crews() -> Vec<Model> {
+    let before = Cell::Gru(Reset::Before);
+    vec![
+        Model::new().layer(Rnn::new(24, 272)),
+        Model::new().layer(Lstm::new(24, 176).num_layers(2)),
+        Model::new().layer(Lstm::new(24, 176).bidirectional()),
+        Model::new().layer(Lstm::new(24, 176).proj_size(72)),
+        Model::new().layer(Gru::new(24, 176)),
+        Model::new().layer(Recurrent::new(before, 24, 176).bidirectional()),
+    ]
+}
+
+#[test]
+fn crews_of_any_size_give_the_bits_of_one_thread() {
+    const TIME: usize = 23;
+    for model in models_for_crews() {
+        let engine = engine(&model, &Weights::random(&model, 5).expect("the model is right"));
+        for batch in [1, 5, 40] {
+            let x = noise(&[batch, TIME, 24], 2);
+            let lengths = (0..batch).map(|row| (TIME - row % 4) as i64);
+            for input in [Input::features(x.clone()), Input::features(x).lengths(lengths)] {
+                let run = |threads: usize| {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads start");
+                    pool.install(|| engine.run(&input)).expect("the model runs")
+                };
+                let alone = run(1);
+                for threads in [2, 3, 4, 7] {
+                    let together = run(threads);
+                    assert!(together.output == alone.output, "{threads} threads, batch {batch}: {model:?}");
+                    assert!(together.states == alone.states, "{threads} threads, batch {batch}: {model:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn calls_that_share_too_few_threads_end_and_agree() {
+    let model = Model::new().layer(Lstm::new(24, 176));
+    let engine = engine(&model, &Weights::random(&model, 5).expect("the model is right"));
+    let input = Input::features(noise(&[1, 40, 24], 2));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads start");
+    let alone = engine.run(&input).expect("the model runs");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    let got = pool.install(|| engine.run(&input)).expect("the model runs");
+                    assert!(got.output == alone.output);
+                }
+            });
+        }
+    });
 }

@@ -9,10 +9,11 @@ use std::ops::{Deref, DerefMut};
 
 use bytemuck::Zeroable;
 
+use super::crew::Member;
 use crate::error::{Result, SMALLER_CALL, SMALLER_MODEL, affordable, zeros};
 use crate::kernel::{Params, Program};
 use crate::pack::{Line, PackedBuffer};
-use crate::plan::{Plan, SlotKind, Window};
+use crate::plan::{Plan, SlotId, SlotKind, Window};
 
 /// Floats from the start of a cache line on.
 #[derive(Clone, Debug, Default)]
@@ -91,8 +92,10 @@ pub(super) enum Buffer {
 pub(super) struct Buffers {
     /// One for each slot of the plan.
     pub(super) slots: Vec<Buffer>,
-    /// What a step computes before it goes to the states.
+    /// For kernels whose results wait before they go where they belong.
     pub(super) scratch: Floats,
+    /// What the threads that share a run of steps keep.
+    pub(super) crew: Vec<Member>,
 }
 
 impl Buffers {
@@ -114,7 +117,7 @@ impl Buffers {
                 }
             })
         });
-        Ok(Self { slots: slots.collect::<Result<_>>()?, scratch: Floats::default() })
+        Ok(Self { slots: slots.collect::<Result<_>>()?, scratch: Floats::default(), crew: Vec::new() })
     }
 
     /// Buffers for `plan`, all floats NaN.
@@ -130,6 +133,14 @@ impl Buffers {
             }
         }
         Ok(buffers)
+    }
+
+    /// Takes the floats of a slot out of it, to write them while the other slots are read.
+    pub(super) fn take(&mut self, slot: SlotId) -> Floats {
+        let Buffer::Floats(data) = mem::replace(&mut self.slots[slot], Buffer::Weights(usize::MAX)) else {
+            unreachable!("a kernel writes floats, and no weights")
+        };
+        data
     }
 
     /// Whether these can be `plan`'s: then what is in them does not matter, since a plan reads what it wrote.
@@ -151,29 +162,20 @@ pub(super) fn elems(bytes: u64) -> usize {
     usize::try_from(bytes / 4).expect("a plan's sizes are the host's")
 }
 
-/// A dispatch with its buffers.
-pub(super) struct Bound<'a> {
+/// What a dispatch binds, to read.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
     pub(super) program: &'a Program,
-    pub(super) params: &'a Params,
-    /// How many directions the dispatch computes.
-    pub(super) sides: usize,
     pub(super) windows: &'a [Window],
     pub(super) weights: &'a [Floats],
-    pub(super) buffers: &'a mut Buffers,
+    pub(super) slots: &'a [Buffer],
 }
 
-impl Bound<'_> {
-    /// What is bound as `name`.
-    pub(super) fn window(&self, name: &str) -> Window {
-        let bindings = self.program.bindings().skip(1);
-        let bound = bindings.zip(self.windows).find(|(binding, _)| binding.name == name);
-        *bound.expect("a kernel asks for what it declares").1
-    }
-
+impl<'a> View<'a> {
     /// The floats bound as `name`.
-    pub(super) fn floats(&self, name: &str) -> &[f32] {
-        let window = self.window(name);
-        match &self.buffers.slots[window.slot] {
+    pub(super) fn floats(self, name: &str) -> &'a [f32] {
+        let window = window(self.program, self.windows, name);
+        match &self.slots[window.slot] {
             Buffer::Weights(index) => {
                 // The plan counts the bytes of the stored weights; here they are widened.
                 let widened = 4 / self.program.storage.bytes();
@@ -186,36 +188,73 @@ impl Bound<'_> {
     }
 
     /// The indices bound as `name`.
-    pub(super) fn indices(&self, name: &str) -> &[u32] {
-        let window = self.window(name);
-        match &self.buffers.slots[window.slot] {
+    pub(super) fn indices(self, name: &str) -> &'a [u32] {
+        let window = window(self.program, self.windows, name);
+        match &self.slots[window.slot] {
             Buffer::Indices(data) => cut(data, window),
             Buffer::Floats(data) => bytemuck::cast_slice(cut(data, window)),
             Buffer::Weights(index) => bytemuck::cast_slice(cut(&self.weights[*index], window)),
         }
     }
+}
 
-    /// The floats bound as `name`, to write.
-    pub(super) fn floats_mut(&mut self, name: &str) -> &mut [f32] {
-        let window = self.window(name);
-        match &mut self.buffers.slots[window.slot] {
-            Buffer::Floats(data) => &mut data[elems(window.offset)..][..elems(window.bytes)],
-            Buffer::Weights(_) | Buffer::Indices(_) => unreachable!("a kernel writes floats, and no weights"),
-        }
+/// A dispatch with its buffers.
+pub(super) struct Bound<'a> {
+    pub(super) program: &'a Program,
+    pub(super) params: &'a Params,
+    /// How many directions the dispatch computes.
+    pub(super) sides: usize,
+    pub(super) windows: &'a [Window],
+    pub(super) weights: &'a [Floats],
+    pub(super) buffers: &'a mut Buffers,
+}
+
+impl Bound<'_> {
+    /// What it binds, to read.
+    pub(super) fn view(&self) -> View<'_> {
+        let Self { program, windows, weights, .. } = *self;
+        View { program, windows, weights, slots: &self.buffers.slots }
+    }
+
+    /// The floats bound as `name`.
+    pub(super) fn floats(&self, name: &str) -> &[f32] {
+        self.view().floats(name)
+    }
+
+    /// The indices bound as `name`.
+    pub(super) fn indices(&self, name: &str) -> &[u32] {
+        self.view().indices(name)
+    }
+
+    /// What is bound as `name`.
+    pub(super) fn window(&self, name: &str) -> Window {
+        window(self.program, self.windows, name)
     }
 
     /// Runs `write` with the floats bound as `name` to write and the rest to read: no slot is bound twice.
     pub(super) fn write(&mut self, name: &str, write: impl FnOnce(&Self, &mut [f32])) {
-        let window = self.window(name);
-        let slot = &mut self.buffers.slots[window.slot];
-        let Buffer::Floats(mut data) = mem::replace(slot, Buffer::Weights(usize::MAX)) else {
-            unreachable!("a kernel writes floats, and no weights")
-        };
-        write(self, &mut data[elems(window.offset)..][..elems(window.bytes)]);
+        let window = window(self.program, self.windows, name);
+        let mut data = self.buffers.take(window.slot);
+        write(self, cut_mut(&mut data, window));
         self.buffers.slots[window.slot] = Buffer::Floats(data);
     }
 }
 
+/// What `program` binds as `name`, if it does.
+pub(super) fn bound(program: &Program, windows: &[Window], name: &str) -> Option<Window> {
+    let mut bindings = program.bindings().skip(1).zip(windows);
+    bindings.find(|(binding, _)| binding.name == name).map(|(_, window)| *window)
+}
+
+fn window(program: &Program, windows: &[Window], name: &str) -> Window {
+    bound(program, windows, name).expect("a kernel asks for what it declares")
+}
+
 fn cut<T>(data: &[T], window: Window) -> &[T] {
     &data[elems(window.offset)..][..elems(window.bytes)]
+}
+
+/// The floats of a window, to write.
+pub(super) fn cut_mut(data: &mut [f32], window: Window) -> &mut [f32] {
+    &mut data[elems(window.offset)..][..elems(window.bytes)]
 }

@@ -5,6 +5,7 @@
 
 mod buffers;
 mod cells;
+mod crew;
 mod diagonal;
 mod functions;
 mod math;
@@ -16,12 +17,13 @@ mod step;
 mod tests;
 mod threads;
 
+use std::iter;
 use std::sync::{Mutex, PoisonError};
 
 use pulp::Arch;
 
 use crate::error::{Error, ErrorKind, Result, SMALLER_CALL, zeros};
-use crate::kernel::{Kernel, Params, Program};
+use crate::kernel::Kernel;
 #[cfg(any(test, feature = "gpu"))]
 use crate::pack::Packed;
 use crate::pack::PackedBuffer;
@@ -113,15 +115,11 @@ impl Cpu {
         for (write, feed) in plan.writes.iter().zip(feeds) {
             put(&mut buffers, *write, feed)?;
         }
-        let shared = |dispatch: &Dispatch| {
-            let (program, params) = (&plan.programs[dispatch.program], &plan.params[dispatch.params]);
-            threads::worth(ns(program, params, dispatch.grid[2] as usize)) > 1
-        };
         // Inside the pool once, and not anew for each dispatch: entering it costs more than a small step.
-        if plan.steps.iter().any(shared) {
-            rayon::scope(|_| self.dispatch_all(plan, &mut buffers));
+        if stages(plan).any(|stage| stage.threads(plan) > 1) {
+            rayon::scope(|_| self.run_stages(plan, &mut buffers));
         } else {
-            self.dispatch_all(plan, &mut buffers);
+            self.run_stages(plan, &mut buffers);
         }
         Ok(buffers)
     }
@@ -135,23 +133,25 @@ impl Cpu {
         }
     }
 
-    fn dispatch_all(&self, plan: &Plan, buffers: &mut Buffers) {
-        for dispatch in &plan.steps {
-            self.dispatch(&mut Bound {
-                program: &plan.programs[dispatch.program],
-                params: &plan.params[dispatch.params],
-                sides: dispatch.grid[2] as usize,
-                windows: &dispatch.windows,
-                weights: &self.weights,
-                buffers,
-            });
+    fn run_stages(&self, plan: &Plan, buffers: &mut Buffers) {
+        for stage in stages(plan) {
+            match stage {
+                Stage::Steps(steps) => crew::Run::new(self.arch, plan, steps, &self.weights).run(buffers),
+                Stage::Single(dispatch) => self.dispatch(&mut Bound {
+                    program: &plan.programs[dispatch.program],
+                    params: &plan.params[dispatch.params],
+                    sides: dispatch.grid[2] as usize,
+                    windows: &dispatch.windows,
+                    weights: &self.weights,
+                    buffers,
+                }),
+            }
         }
     }
 
     fn dispatch(&self, bound: &mut Bound<'_>) {
         match bound.program.kernel {
             Kernel::Project => project::run(self.arch, bound),
-            Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => step::run(self.arch, bound),
             Kernel::Diagonal => diagonal::run(self.arch, bound),
             Kernel::Gather => rows::gather(bound),
             Kernel::OneHot => rows::one_hot(bound),
@@ -159,23 +159,48 @@ impl Cpu {
             Kernel::Blank => rows::blank(bound),
             Kernel::Merge => rows::merge(bound),
             Kernel::Softmax | Kernel::Activate => rows::activate(self.arch, bound),
+            Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => {
+                unreachable!("a recurrent kernel is a stage of steps")
+            }
         }
     }
 }
 
-/// How long one thread takes for a dispatch.
-fn ns(program: &Program, params: &Params, sides: usize) -> usize {
-    match program.kernel {
-        Kernel::Project => project::ns(program, params, sides),
-        Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => step::ns(program, params, sides),
-        Kernel::Diagonal => 2 * step::ns(program, params, sides),
-        Kernel::Gather
-        | Kernel::OneHot
-        | Kernel::Pick
-        | Kernel::Blank
-        | Kernel::Merge
-        | Kernel::Softmax
-        | Kernel::Activate => rows::ns(params, sides),
+/// What is computed before the threads come together again.
+enum Stage<'a> {
+    /// A run of recurrent kernels.
+    Steps(&'a [Dispatch]),
+    /// A dispatch of another kernel.
+    Single(&'a Dispatch),
+}
+
+/// The dispatches of a plan, in order.
+fn stages(plan: &Plan) -> impl Iterator<Item = Stage<'_>> {
+    let mut rest = &plan.steps[..];
+    iter::from_fn(move || {
+        let first = rest.first()?;
+        let is_step = crew::is_step(plan.programs[first.program].kernel);
+        let (stage, after) = rest.split_at(if is_step { crew::len(plan, rest) } else { 1 });
+        rest = after;
+        Some(if is_step { Stage::Steps(stage) } else { Stage::Single(first) })
+    })
+}
+
+impl Stage<'_> {
+    /// How many threads it is worth.
+    fn threads(&self, plan: &Plan) -> usize {
+        match self {
+            Self::Steps(steps) => crew::worth(plan, steps),
+            Self::Single(dispatch) => {
+                let (program, params) = (&plan.programs[dispatch.program], &plan.params[dispatch.params]);
+                let sides = dispatch.grid[2] as usize;
+                threads::worth(match program.kernel {
+                    Kernel::Project => project::ns(program, params, sides),
+                    Kernel::Diagonal => 2 * step::ns(program, params, sides),
+                    _ => rows::ns(params, sides),
+                })
+            }
+        }
     }
 }
 

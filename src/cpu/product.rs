@@ -67,9 +67,11 @@ impl Product<'_> {
         let width = self.gates * LANES;
         for near in even(rows, NEAR_ROWS) {
             let shape = Shape::of::<S>(width / S::F32_LANES, near.len());
-            let mut panel = panels.start;
+            let (mut panel, mut group) = (panels.start, shape.group);
             while panel < panels.end {
-                let group = if panel + shape.group <= panels.end { shape.group } else { 1 };
+                while panel + group > panels.end {
+                    group /= 2;
+                }
                 for block in even(near.clone(), BLOCK_ROWS) {
                     let tile = &mut tile.0[..group * block.len() * width];
                     self.block(simd, block.clone(), panel, Shape { group, ..shape }, tile);
@@ -99,10 +101,9 @@ impl Product<'_> {
             (1, 2, 4) => self.fixed::<S, 1, 2, 4>(simd, rows, panel, tile),
             (1, 3, 2) => self.fixed::<S, 1, 3, 2>(simd, rows, panel, tile),
             (1, 4, 2) => self.fixed::<S, 1, 4, 2>(simd, rows, panel, tile),
-            (2, 1, 4) => self.fixed::<S, 2, 1, 4>(simd, rows, panel, tile),
-            (2, 2, 2) => self.fixed::<S, 2, 2, 2>(simd, rows, panel, tile),
-            (3, 1, 4) => self.fixed::<S, 3, 1, 4>(simd, rows, panel, tile),
-            (3, 2, 2) => self.fixed::<S, 3, 2, 2>(simd, rows, panel, tile),
+            (_, 1, 4) => self.rows::<S, 1, 4>(simd, rows, panel, tile),
+            (_, 1, 2) => self.rows::<S, 1, 2>(simd, rows, panel, tile),
+            (_, 2, 2) => self.rows::<S, 2, 2>(simd, rows, panel, tile),
             (_, 1, _) => self.rows::<S, 1, 1>(simd, rows, panel, tile),
             (_, 2, _) => self.rows::<S, 2, 1>(simd, rows, panel, tile),
             (_, 3, _) => self.rows::<S, 3, 1>(simd, rows, panel, tile),
@@ -138,12 +139,15 @@ impl Product<'_> {
     ) {
         let width = self.gates * LANES;
         let size = self.panel_rows * width;
-        simd.vectorize(Block::<R, C, Q> {
-            panels: std::array::from_fn(|q| &self.panels[(panel + q) * size..][..size]),
-            source: std::array::from_fn(|r| self.source.part(rows.start + r, 0, self.depth)),
-            width,
-            tile,
-        });
+        // Loops and no closures, here and in the block: those are calls, and a block may be shorter than a few of them.
+        let (mut panels, mut source) = ([&self.panels[..0]; Q], [&self.panels[..0]; R]);
+        for (q, data) in panels.iter_mut().enumerate() {
+            *data = &self.panels[(panel + q) * size..][..size];
+        }
+        for (r, data) in source.iter_mut().enumerate() {
+            *data = self.source.part(rows.start + r, 0, self.depth);
+        }
+        simd.vectorize(Block::<R, C, Q> { panels, source, width, tile });
     }
 }
 
@@ -171,7 +175,7 @@ impl Shape {
         let columns = (1..=most).rev().find(|&c| registers.is_multiple_of(c)).unwrap_or(1);
         let group = match (rows, S::REGISTER_COUNT) {
             (1, _) => [8, 4, 2, 2][columns - 1],
-            (2..=3, 32..) => 4 / columns,
+            (_, 32..) => 4 / columns,
             _ => 1,
         };
         Self { columns, group }
@@ -196,11 +200,16 @@ impl<const R: usize, const C: usize, const Q: usize> WithSimd for Block<'_, R, C
     fn with_simd<S: Simd>(self, simd: S) {
         let registers = self.width / S::F32_LANES;
         let strips = registers / C;
-        let panels = self.panels.map(|panel| S::as_simd_f32s(panel).0.as_chunks::<C>().0);
         let depth = self.source[0].len();
-        let source = self.source.map(|row| &row[..depth]);
+        let mut source = self.source;
+        for row in &mut source {
+            *row = &row[..depth];
+        }
         for strip in 0..strips {
-            let walk = panels.map(|panel| &panel[strip..][..depth * strips + 1]);
+            let mut walk = [&[[simd.splat_f32s(0.0); C]; 0][..]; Q];
+            for (walk, panel) in walk.iter_mut().zip(self.panels) {
+                *walk = &S::as_simd_f32s(panel).0.as_chunks::<C>().0[strip..][..depth * strips + 1];
+            }
             let mut sums = [[[simd.splat_f32s(0.0); C]; Q]; R];
             for sums in &mut sums {
                 for (sums, walk) in sums.iter_mut().zip(walk) {

@@ -64,8 +64,8 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
 fn by_rows(arch: Arch, whole: Share<'_>, threads: usize) {
     let Share { product, activation, rows, panels, target } = whole;
     let Target { data, stride, column } = target;
-    // More parts than threads: on a busy machine the threads are not equally fast.
-    let each = rows.len().div_ceil(4 * threads).next_multiple_of(6).min(NEAR_ROWS).min(rows.len().div_ceil(threads));
+    // As few parts as stay in a core's L2, since each walks over all weights, and equally many for each thread.
+    let each = rows.len().div_ceil(rows.len().div_ceil(NEAR_ROWS).next_multiple_of(threads));
     data[..rows.len() * stride].par_chunks_mut(each * stride).enumerate().for_each(|(i, data)| {
         let rows = i * each..i * each + data.len() / stride;
         let target = Target { data, stride, column };
@@ -127,7 +127,12 @@ impl Epilogue for Share<'_> {
         let start = (row - self.rows.start) * *stride + *column + (panel - self.panels.start) * product.len();
         let target = &mut data[start..][..product.len()];
         match self.activation {
-            Activation::Linear | Activation::Softmax | Activation::LogSoftmax => target.copy_from_slice(product),
+            Activation::Linear | Activation::Softmax | Activation::LogSoftmax => {
+                // Register by register: a row of a panel is too short for a call of `memcpy`.
+                for (x, y) in S::as_simd_f32s(product).0.iter().zip(S::as_mut_simd_f32s(target).0) {
+                    *y = *x;
+                }
+            }
             f => simd.vectorize(Map { f, source: product, target }),
         }
     }

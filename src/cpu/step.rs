@@ -1,52 +1,194 @@
 //! The recurrent kernels: `step`, `step_reset`, `step_new`, `step_project`.
 //!
 //! All four are one product and one pointwise rule; they differ in where operands come from and where results go.
-//! The new states are computed into scratch, from buffers that nobody writes meanwhile, and copied to their rows at
-//! the end: so threads share the work by direction, panel and row without sharing a buffer they write.
+//! The new states of a part are computed into a buffer of their own, from states that nobody writes meanwhile, and
+//! copied to their rows afterwards: who computes parts where and when is `crew`'s.
 
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
-use super::buffers::Bound;
+use super::buffers::{Bound, Buffer, Floats, View, bound, cut_mut};
 use super::cells::{Gates, Gru, GruNew, GruReset, Lstm, LstmProjected, Projection, Rnn, Rule};
 use super::functions::{Functions, General, Plain, Relu, Tanh};
-use super::product::{Epilogue, Product, Rows, even};
+use super::product::{Epilogue, Product, Rows};
 use super::threads;
 use crate::cell::{self, Activation, Cell, Variant};
 use crate::kernel::{Kernel, LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, Mask, Params, Program, StateKind};
+use crate::plan::Window;
 
 /// What else has a rule of its own: a simple RNN with `max(0, x)`.
 const RELU: Variant =
     Variant { functions: cell::Functions { f: Activation::Relu, ..cell::Functions::NONE }, ..Variant::NONE };
 
-/// Fewest rows that are worth a part of their own.
-const PART_ROWS: usize = 12;
+/// A dispatch of a recurrent kernel, but for the states.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub(super) program: &'a Program,
+    pub(super) params: &'a Params,
+    /// How many directions the dispatch computes.
+    pub(super) sides: usize,
+    weights: &'a [f32],
+    gates: &'a [f32],
+    live: &'a [u32],
+}
 
-/// Runs a recurrent kernel.
-pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
-    let Program { kernel, cell, variant, .. } = *bound.program;
-    let plain = cell.is_none_or(|cell| variant == Variant::plain(cell));
-    match (kernel, cell) {
-        (Kernel::StepProject, _) => step(arch, bound, Projection),
-        (_, Some(Cell::Rnn)) if plain => step(arch, bound, Rnn(Tanh)),
-        (_, Some(Cell::Rnn)) if variant == RELU => step(arch, bound, Rnn(Relu)),
-        (_, Some(Cell::Rnn)) => step(arch, bound, Rnn(General(variant))),
-        _ if plain => gated(arch, bound, Plain),
-        _ => gated(arch, bound, General(variant)),
+/// The states that a kernel reads and writes.
+pub(super) struct States<'a> {
+    pub(super) hidden: &'a mut [f32],
+    pub(super) memory: &'a mut [f32],
+    pub(super) span: Span,
+}
+
+/// Which state rows `hidden` has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Span {
+    /// All that the dispatch binds.
+    Bound,
+    /// One, which is read and then written over.
+    Current,
+}
+
+/// Who computed what is copied to its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The one who copies it, or anybody where all of it counts.
+    All,
+    /// Another one: the values that nobody else reads are left out.
+    Others,
+}
+
+/// A share of a dispatch: rows × panels of some of its directions.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub(super) sides: Range<usize>,
+    pub(super) rows: Range<usize>,
+    pub(super) panels: Range<usize>,
+}
+
+/// Computes a dispatch on one thread, where it is a part of another.
+pub(super) fn run(arch: Arch, dispatch: &mut Bound<'_>) {
+    let windows = ["hidden", "memory"].map(|name| bound(dispatch.program, dispatch.windows, name));
+    let mut floats = windows.map(|w| w.map_or_else(Floats::default, |window| dispatch.buffers.take(window.slot)));
+    let [hidden, memory] = &mut floats;
+    let cut = |floats, window: Option<Window>| window.map_or_else(Default::default, |window| cut_mut(floats, window));
+    let mut states = States { hidden: cut(hidden, windows[0]), memory: cut(memory, windows[1]), span: Span::Bound };
+    let job = Job::new(dispatch.view(), dispatch.params, dispatch.sides);
+    let part = job.whole();
+    let mut given = Floats::zeros(job.given(&part));
+    job.compute(arch, &states, &part, &mut given);
+    job.commit(&mut states, &part, &given, Whose::All);
+    for (window, floats) in windows.into_iter().zip(floats) {
+        if let Some(window) = window {
+            dispatch.buffers.slots[window.slot] = Buffer::Floats(floats);
+        }
     }
 }
 
-/// Runs a part of a step of an LSTM or a GRU.
-fn gated(arch: Arch, bound: &mut Bound<'_>, functions: impl Functions) {
-    match (bound.program.kernel, bound.program.states) {
-        (Kernel::StepReset, _) => step(arch, bound, GruReset(functions)),
-        (Kernel::StepNew, _) => step(arch, bound, GruNew(functions)),
-        (_, StateKind::Projected) => step(arch, bound, LstmProjected(functions)),
-        (_, StateKind::Memory) => step(arch, bound, Lstm(functions)),
-        (_, StateKind::Hidden) => step(arch, bound, Gru(functions)),
+impl<'a> Job<'a> {
+    pub(super) fn new(view: View<'a>, params: &'a Params, sides: usize) -> Self {
+        let program = view.program;
+        let masked = program.mask == Mask::Live && program.kernel != Kernel::StepReset;
+        Self {
+            program,
+            params,
+            sides,
+            weights: view.floats("weights"),
+            gates: if program.kernel == Kernel::StepProject { &[] } else { view.floats("gates") },
+            live: if masked { view.indices("live") } else { &[] },
+        }
     }
+
+    /// The same dispatch with other params.
+    pub(super) fn with(self, params: &'a Params) -> Self {
+        Self { params, ..self }
+    }
+
+    /// The whole of it.
+    pub(super) fn whole(&self) -> Part {
+        Part { sides: 0..self.sides, rows: 0..self.params.batch as usize, panels: 0..self.params.panels as usize }
+    }
+
+    /// Floats that `part` gives.
+    pub(super) fn given(&self, part: &Part) -> usize {
+        let values = places(self).iter().flatten().count();
+        values * part.sides.len() * part.rows.len() * part.panels.len() * LANES
+    }
+
+    /// Computes the new states of `part` into `given`, `[sides][values][rows][panels][16]`.
+    pub(super) fn compute(&self, arch: Arch, states: &States<'_>, part: &Part, given: &mut [f32]) {
+        let Program { kernel, cell, variant, .. } = *self.program;
+        let plain = cell.is_none_or(|cell| variant == Variant::plain(cell));
+        let work = Work { arch, job: self, states, part, given };
+        match (kernel, cell) {
+            (Kernel::StepProject, _) => work.run(Projection),
+            (_, Some(Cell::Rnn)) if plain => work.run(Rnn(Tanh)),
+            (_, Some(Cell::Rnn)) if variant == RELU => work.run(Rnn(Relu)),
+            (_, Some(Cell::Rnn)) => work.run(Rnn(General(variant))),
+            _ if plain => work.run_gated(Plain),
+            _ => work.run_gated(General(variant)),
+        }
+    }
+
+    /// Copies what [`compute`](Self::compute) gave to its rows, but for values that `whose` has no use for.
+    pub(super) fn commit(&self, states: &mut States<'_>, part: &Part, given: &[f32], whose: Whose) {
+        let [batch, units, panel] = [self.params.batch, self.params.units, self.params.panel].map(|n| n as usize);
+        let len = part.panels.len() * LANES;
+        let values = part.sides.clone().flat_map(|side| places(self).into_iter().flatten().map(move |p| (side, p)));
+        for ((side, place), given) in values.zip(given.chunks_exact((part.rows.len() * len).max(1))) {
+            let (target, row) = match (place.target, states.span) {
+                (Target::Own, _) if whose == Whose::Others => continue,
+                (Target::Hidden, Span::Bound) => (&mut *states.hidden, place.row[side]),
+                (Target::Hidden, Span::Current) => (&mut *states.hidden, 0),
+                (Target::Memory | Target::Own, _) => (&mut *states.memory, place.row[side]),
+            };
+            let column = (self.params.direction as usize + side) * units + (panel + part.panels.start) * LANES;
+            let target = &mut target[(row * batch + part.rows.start) * place.width + column..];
+            if len == place.width {
+                target[..given.len()].copy_from_slice(given);
+            } else {
+                for (target, given) in target.chunks_mut(place.width).zip(given.chunks_exact(len)) {
+                    target[..len].copy_from_slice(given);
+                }
+            }
+        }
+    }
+
+    /// Copies the states that `part` of the dispatch reads: its rows of the batch, of the hidden state and the memory.
+    pub(super) fn copy_newest(&self, states: &States<'_>, part: &Part, hidden: &mut Floats, memory: &mut Floats) {
+        let p = self.params;
+        let [batch, directions, direction] = [p.batch, p.directions, p.direction].map(|n| n as usize);
+        let size = if self.program.kernel == Kernel::Step { p.depth as usize } else { p.units as usize };
+        let (width, rows) = (directions * size, [p.source_0 as usize, p.source_1 as usize]);
+        let target = hidden.reserve(batch * width);
+        for side in part.sides.clone() {
+            let column = (direction + side) * size;
+            for b in part.rows.clone() {
+                let source = &states.hidden[(rows[side] * batch + b) * width + column..][..size];
+                target[b * width + column..][..size].copy_from_slice(source);
+            }
+        }
+        // An LSTM has rows before the one it reads; the other kernels read what they wrote.
+        let (row, target) = (p.memory_in as usize, memory.reserve(states.memory.len()));
+        if self.program.kernel == Kernel::Step && self.program.states != StateKind::Hidden {
+            let width = directions * p.units as usize;
+            let rows = (row * batch + part.rows.start) * width..(row * batch + part.rows.end) * width;
+            target[rows.clone()].copy_from_slice(&states.memory[rows]);
+        } else {
+            target.copy_from_slice(states.memory);
+        }
+    }
+}
+
+/// The state rows that each direction reads, and those that it leaves as the newest.
+pub(super) fn rows(program: &Program, p: &Params) -> [[u32; 2]; 2] {
+    let source = [p.source_0, p.source_1];
+    let writes_hidden = match program.kernel {
+        Kernel::StepReset => false,
+        Kernel::Step => program.states != StateKind::Projected,
+        _ => true,
+    };
+    [source, if writes_hidden { [p.target_0, p.target_1] } else { source }]
 }
 
 /// How long one thread takes for a dispatch of a recurrent kernel.
@@ -56,8 +198,9 @@ pub(super) fn ns(program: &Program, params: &Params, sides: usize) -> usize {
         (Kernel::Step | Kernel::Diagonal, Some(cell)) => cell.gates(),
         _ => 1,
     };
-    let weights = params.depth as usize * params.panels as usize * LANES * gates * sides;
-    threads::product_ns(params.batch as usize, weights)
+    let each = params.panels as usize * LANES * gates * sides;
+    let batch = params.batch as usize;
+    threads::product_ns(batch, params.depth as usize * each) + threads::pointwise_ns(batch * each)
 }
 
 /// What a direction reads; panels and columns count from the dispatch's first.
@@ -69,100 +212,87 @@ struct Side<'a> {
     live: Option<&'a [u32]>,
 }
 
-/// Where a result goes: a row of a buffer.
+/// Where a value goes: a row of the states.
 #[derive(Clone, Copy)]
 struct Place {
-    name: &'static str,
+    target: Target,
     row: [usize; 2],
     width: usize,
 }
 
-/// A thread's share of a dispatch: rows × panels of one direction.
-struct Part<'a> {
-    side: usize,
-    rows: Range<usize>,
-    panels: Range<usize>,
-    /// `[GIVES][rows][panels][16]`.
+#[derive(Clone, Copy)]
+enum Target {
+    Hidden,
+    Memory,
+    /// The memory, where a unit reads nothing but its own: what others make of it is theirs.
+    Own,
+}
+
+/// What computing a part takes.
+struct Work<'a> {
+    arch: Arch,
+    job: &'a Job<'a>,
+    states: &'a States<'a>,
+    part: &'a Part,
     given: &'a mut [f32],
 }
 
-fn step<R: Rule>(arch: Arch, bound: &mut Bound<'_>, rule: R) {
-    let params = *bound.params;
-    let (batch, panels) = (params.batch as usize, params.panels as usize);
-    let threads = threads::worth(ns(bound.program, &params, bound.sides));
-    let cuts = cuts(threads, bound.sides, batch, panels);
-    let mut scratch = std::mem::take(&mut bound.buffers.scratch);
-    let mut free = scratch.reserve(R::GIVES * bound.sides * batch * panels * LANES);
-    let mut parts = Vec::with_capacity(cuts.len());
-    for (side, rows, panels) in cuts {
-        let (given, rest) = free.split_at_mut(R::GIVES * rows.len() * panels.len() * LANES);
-        parts.push(Part { side, rows, panels, given });
-        free = rest;
-    }
-    let sides: [Side<'_>; 2] = std::array::from_fn(|z| side::<R>(bound, z.min(bound.sides - 1)));
-    let compute = |part: &mut Part<'_>| {
-        let Part { side, rows, panels, given } = part;
-        let side = sides[*side];
-        arch.dispatch(Share { rule, side, rows: rows.clone(), panels: panels.clone(), given });
-    };
-    match threads {
-        1 => parts.iter_mut().for_each(compute),
-        _ => parts.par_iter_mut().with_max_len(1).for_each(compute),
-    }
-    for (index, place) in places(bound).into_iter().enumerate().take(R::GIVES) {
-        let target = bound.floats_mut(place.name);
-        for part in &parts {
-            put(target, part, index, place, &params);
+impl Work<'_> {
+    /// A part of a step of an LSTM or a GRU.
+    fn run_gated(self, functions: impl Functions) {
+        match (self.job.program.kernel, self.job.program.states) {
+            (Kernel::StepReset, _) => self.run(GruReset(functions)),
+            (Kernel::StepNew, _) => self.run(GruNew(functions)),
+            (_, StateKind::Projected) => self.run(LstmProjected(functions)),
+            (_, StateKind::Memory) => self.run(Lstm(functions)),
+            (_, StateKind::Hidden) => self.run(Gru(functions)),
         }
     }
-    bound.buffers.scratch = scratch;
-}
 
-/// The parts of a dispatch for `threads` threads: panels first, since each thread then has its own weights.
-fn cuts(threads: usize, sides: usize, batch: usize, panels: usize) -> Vec<(usize, Range<usize>, Range<usize>)> {
-    let across = threads.div_ceil(sides).min(panels);
-    let down = threads.div_ceil(sides * across).min(batch.div_ceil(PART_ROWS));
-    let mut cuts = Vec::with_capacity(sides * across * down);
-    for side in 0..sides {
-        for panels in even(0..panels, panels.div_ceil(across)) {
-            cuts.extend(even(0..batch, batch.div_ceil(down)).map(|rows| (side, rows, panels.clone())));
+    fn run<R: Rule>(self, rule: R) {
+        let Self { arch, job, states, part, given } = self;
+        let each = R::GIVES * part.rows.len() * part.panels.len() * LANES;
+        for (z, given) in part.sides.clone().zip(given.chunks_exact_mut(each.max(1))) {
+            let (rows, panels) = (part.rows.clone(), part.panels.clone());
+            arch.dispatch(Share { rule, side: side::<R>(job, states, z), rows, panels, given });
         }
     }
-    cuts
 }
 
 /// What direction `z` of the dispatch reads.
-fn side<'a, R: Rule>(bound: &'a Bound<'_>, z: usize) -> Side<'a> {
-    let p = bound.params;
+fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a> {
+    let p = job.params;
     let [batch, depth, units, directions] = [p.batch, p.depth, p.units, p.directions].map(|n| n as usize);
     let (panel, d) = (p.panel as usize, p.direction as usize + z);
     let column = d * units + panel * LANES;
-    let row = |name, row: usize, width: usize, column: usize| Rows {
-        data: &bound.floats(name)[row * batch * width + column..],
+    let row = |data: &'a [f32], row: usize, width: usize, column: usize| Rows {
+        data: &data[row * batch * width + column..],
         stride: width,
     };
-    let source = [p.source_0, p.source_1][z] as usize;
+    let (memory, current) = (&*states.memory, &*states.hidden);
+    let source = match states.span {
+        Span::Bound => [p.source_0, p.source_1][z] as usize,
+        Span::Current => 0,
+    };
     let wide = directions * units;
-    let hidden = || row("hidden", source, wide, column);
-    let (source, states) = match bound.program.kernel {
-        Kernel::StepReset => (row("hidden", source, wide, d * depth), [hidden(), Rows::NONE]),
+    let hidden = || row(current, source, wide, column);
+    let (source, old) = match job.program.kernel {
+        Kernel::StepReset => (row(current, source, wide, d * depth), [hidden(), Rows::NONE]),
         Kernel::StepNew => {
-            (row("memory", MEMORY_RESET, wide, d * depth), [hidden(), row("memory", MEMORY_UPDATE, wide, column)])
+            (row(memory, MEMORY_RESET, wide, d * depth), [hidden(), row(memory, MEMORY_UPDATE, wide, column)])
         }
-        Kernel::StepProject => {
-            (row("memory", MEMORY_UNPROJECTED, directions * depth, d * depth), [hidden(), Rows::NONE])
-        }
+        Kernel::StepProject => (row(memory, MEMORY_UNPROJECTED, directions * depth, d * depth), [hidden(), Rows::NONE]),
         _ => {
-            let source = row("hidden", source, directions * depth, d * depth);
-            let memory = || row("memory", p.memory_in as usize, wide, column);
-            match bound.program.states {
+            let source = row(current, source, directions * depth, d * depth);
+            let memory = || row(memory, p.memory_in as usize, wide, column);
+            match job.program.states {
                 StateKind::Hidden => (source, [hidden(), Rows::NONE]),
                 StateKind::Memory => (source, [hidden(), memory()]),
                 StateKind::Projected => (source, [Rows::NONE, memory()]),
             }
         }
     };
-    let panel_rows = depth + bound.program.rows_after_depth() as usize;
+    let panel_rows = depth + job.program.rows_after_depth() as usize;
     let size = panel_rows * R::PRODUCT_GATES * LANES;
     let first = p.weight_panel as usize + z * p.weight_panels as usize;
     let width = units * R::INPUT_GATES;
@@ -170,7 +300,7 @@ fn side<'a, R: Rule>(bound: &'a Bound<'_>, z: usize) -> Side<'a> {
     let live = [p.live_0, p.live_1][z] as usize;
     Side {
         product: Product {
-            panels: &bound.floats("weights")[first * size..][..p.panels as usize * size],
+            panels: &job.weights[first * size..][..p.panels as usize * size],
             gates: R::PRODUCT_GATES,
             depth,
             panel_rows,
@@ -178,35 +308,27 @@ fn side<'a, R: Rule>(bound: &'a Bound<'_>, z: usize) -> Side<'a> {
         },
         gates: match R::INPUT_GATES {
             0 => Rows::NONE,
-            gates => row("gates", timestep, width, panel * LANES * gates),
+            gates => row(job.gates, timestep, width, panel * LANES * gates),
         },
-        states,
-        live: (bound.program.mask == Mask::Live).then(|| &bound.indices("live")[live * batch..][..batch]),
+        states: old,
+        live: (!job.live.is_empty()).then(|| &job.live[live * batch..][..batch]),
     }
 }
 
-/// Where the results of a kernel go, first to last.
-fn places(bound: &Bound<'_>) -> [Place; 2] {
-    let p = bound.params;
+/// Where the values of a kernel go, first to last.
+fn places(job: &Job<'_>) -> [Option<Place>; 2] {
+    let p = job.params;
     let width = p.directions as usize * p.units as usize;
-    let hidden = Place { name: "hidden", row: [p.target_0 as usize, p.target_1 as usize], width };
-    let memory = |row| Place { name: "memory", row: [row; 2], width };
-    match (bound.program.kernel, bound.program.states) {
-        (Kernel::StepReset, _) => [memory(MEMORY_RESET), memory(MEMORY_UPDATE)],
-        (Kernel::Step, StateKind::Projected) => [memory(MEMORY_UNPROJECTED), memory(p.memory_out as usize)],
-        _ => [hidden, memory(p.memory_out as usize)],
-    }
-}
-
-/// Copies result `index` of a part to its place in `target`.
-fn put(target: &mut [f32], part: &Part<'_>, index: usize, place: Place, params: &Params) {
-    let [batch, units, panel] = [params.batch, params.units, params.panel].map(|n| n as usize);
-    let column = (params.direction as usize + part.side) * units + (panel + part.panels.start) * LANES;
-    let len = part.panels.len() * LANES;
-    let given = &part.given[index * part.rows.len() * len..];
-    for (row, given) in part.rows.clone().zip(given.chunks_exact(len)) {
-        let start = (place.row[part.side] * batch + row) * place.width + column;
-        target[start..start + len].copy_from_slice(given);
+    let hidden = Some(Place { target: Target::Hidden, row: [p.target_0 as usize, p.target_1 as usize], width });
+    let memory = |target, row| Some(Place { target, row: [row; 2], width });
+    let own = |row| memory(Target::Own, row);
+    match (job.program.kernel, job.program.states) {
+        (Kernel::StepReset, _) => [memory(Target::Memory, MEMORY_RESET), own(MEMORY_UPDATE)],
+        (Kernel::Step, StateKind::Projected) => {
+            [memory(Target::Memory, MEMORY_UNPROJECTED), own(p.memory_out as usize)]
+        }
+        (Kernel::Step, StateKind::Memory) => [hidden, own(p.memory_out as usize)],
+        _ => [hidden, None],
     }
 }
 

@@ -6,6 +6,7 @@
 const FLOPS_PER_NS: usize = 90;
 const WEIGHT_BYTES_PER_NS: usize = 90;
 const COPIED_BYTES_PER_NS: usize = 8;
+const GATES_PER_NS: usize = 2;
 /// Work below this costs less than waking a second thread for it.
 const WORTH_NS: usize = 30_000;
 
@@ -19,7 +20,28 @@ pub(super) fn copy_ns(elems: usize) -> usize {
     elems * 4 / COPIED_BYTES_PER_NS
 }
 
+/// How long one thread takes for the functions that a cell puts `elems` gates through.
+pub(super) fn pointwise_ns(elems: usize) -> usize {
+    elems / GATES_PER_NS
+}
+
 /// How many threads work of `ns` nanoseconds is worth.
 pub(super) fn worth(ns: usize) -> usize {
     if ns < WORTH_NS { 1 } else { (2 * ns / WORTH_NS).min(rayon::current_num_threads()) }
+}
+
+/// Runs `lead` on this thread, and `help` on up to `helpers` others of the pool: on each that has nothing else to do
+/// before `lead` returns. So nobody waits for a thread that is busy.
+pub(super) fn beside(helpers: usize, lead: impl FnOnce() + Send, help: &(impl Fn() + Sync)) {
+    match helpers {
+        0 => lead(),
+        _ => drop(rayon::join(lead, || call(helpers, help))),
+    }
+}
+
+fn call(helpers: usize, help: &(impl Fn() + Sync)) {
+    match helpers {
+        1 => help(),
+        _ => drop(rayon::join(help, || call(helpers - 1, help))),
+    }
 }

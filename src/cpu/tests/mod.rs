@@ -1,6 +1,7 @@
 //! Each kernel against its sentence in `kernel::catalog`, restated naively in f64: odd sizes, both directions, masks,
 //! windows that start inside a slot, dispatches that compute a part of the panels, and both storages.
 
+mod crew;
 mod executor;
 mod math;
 mod project;
@@ -10,6 +11,7 @@ mod step;
 use super::*;
 use crate::cell::{Activation, Cell, Reset, Variant};
 use crate::kernel::{LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, Mask, StateKind, Storage};
+use crate::kernel::{Params, Program};
 use crate::pack::PackedBuffer;
 use crate::plan::{Feed, Fetch, Read, Shape, Slot, SlotKind, Window};
 use math::activation;

@@ -1,0 +1,382 @@
+//! Runs of recurrent steps, shared by a crew of threads that stay together from the first step to the last.
+//!
+//! A step is often shorter than waking a thread for it, so a crew forms once a run. Every member computes the same part
+//! of each step, from states of its own, and leaves the results where the others fetch what they need of them. Members
+//! with a direction or rows of their own need nothing of each other; those that split a state's units wait, spinning, for
+//! each other's results. The leader is the thread that the run is called on; it alone writes the slots, and it begins
+//! alone if nobody comes. Knows no cell.
+
+use std::hint;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pulp::Arch;
+
+use super::buffers::{Buffer, Buffers, Floats, View, bound, cut_mut};
+use super::step::{self, Job, Part, Span, States, Whose};
+use super::threads;
+use crate::kernel::Kernel;
+use crate::plan::{Dispatch, Plan, Window};
+
+/// Results that a member keeps for others: it may be that many steps ahead of the leader, less one.
+const AHEAD: usize = 2;
+/// The last steps of a run, after which nothing is left in the memory of what was written before them.
+const LAST: usize = 4;
+/// Fewest rows of the batch that are worth a member of their own: fewer, and units are split instead.
+const MEMBER_ROWS: usize = 12;
+/// Nanoseconds of a member's part that are worth waiting for the others at each step.
+const EXCHANGE_NS: usize = 600;
+/// How long the leader works alone before it takes whoever has come.
+const PATIENCE: Duration = Duration::from_micros(200);
+/// Turns of a waiting loop before it gives way to other threads: some microseconds.
+const SPINS: usize = 500;
+
+/// What a thread of a crew keeps, from one run and call to the next.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct Member {
+    /// Results of the latest steps, as [`Job::compute`] gives them.
+    given: [RwLock<Floats>; AHEAD],
+    /// Its own copy of the states: the current hidden state, and the memory. The leader has the slots.
+    states: Mutex<[Floats; 2]>,
+    /// How many steps of the run it has computed.
+    done: AtomicUsize,
+    /// How many of them the leader has put into the slots.
+    collected: AtomicUsize,
+}
+
+/// Consecutive dispatches of recurrent kernels of which each goes on from the states that the last one left.
+pub(super) struct Run<'a> {
+    arch: Arch,
+    plan: &'a Plan,
+    steps: &'a [Dispatch],
+    weights: &'a [Floats],
+}
+
+/// How many dispatches from the first of `steps` on are a run.
+pub(super) fn len(plan: &Plan, steps: &[Dispatch]) -> usize {
+    let first = &steps[0];
+    let mut newest = None;
+    let goes_on = |dispatch: &&Dispatch| {
+        let (program, params) = (&plan.programs[dispatch.program], &plan.params[dispatch.params]);
+        if !is_step(program.kernel) {
+            return false;
+        }
+        let [source, target] = step::rows(program, params);
+        let sides = dispatch.grid[2] as usize;
+        let same_states = (dispatch.program == first.program && dispatch.windows == first.windows)
+            || ["hidden", "memory"].iter().all(|name| window_of(plan, dispatch, name) == window_of(plan, first, name));
+        let goes_on = newest.is_none_or(|newest: [u32; 2]| newest[..sides] == source[..sides])
+            && dispatch.grid[2] == first.grid[2]
+            && same_states
+            && same_place(plan, dispatch, first);
+        newest = Some(target);
+        goes_on
+    };
+    steps.iter().take_while(goes_on).count()
+}
+
+/// Whether a kernel is one of the recurrent ones.
+pub(super) fn is_step(kernel: Kernel) -> bool {
+    matches!(kernel, Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject)
+}
+
+fn window_of(plan: &Plan, dispatch: &Dispatch, name: &str) -> Option<Window> {
+    bound(&plan.programs[dispatch.program], &dispatch.windows, name)
+}
+
+fn same_place(plan: &Plan, a: &Dispatch, b: &Dispatch) -> bool {
+    let [a, b] = [a, b].map(|dispatch| &plan.params[dispatch.params]);
+    (a.batch, a.directions, a.direction) == (b.batch, b.directions, b.direction)
+}
+
+/// How many threads a run of `steps` is worth.
+pub(super) fn worth(plan: &Plan, steps: &[Dispatch]) -> usize {
+    let ns = ns(plan, &steps[0]);
+    Cut::of(plan, &steps[0], threads::worth(ns * steps.len()), ns).members()
+}
+
+fn ns(plan: &Plan, dispatch: &Dispatch) -> usize {
+    step::ns(&plan.programs[dispatch.program], &plan.params[dispatch.params], dispatch.grid[2] as usize)
+}
+
+/// How many parts a step is cut into, by direction, by row and by panel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cut {
+    sides: usize,
+    rows: usize,
+    panels: usize,
+}
+
+impl Cut {
+    const NONE: Self = Self { sides: 1, rows: 1, panels: 1 };
+
+    /// For at most `threads` threads, of a step that takes one `ns`.
+    fn of(plan: &Plan, dispatch: &Dispatch, threads: usize, ns: usize) -> Self {
+        let params = &plan.params[dispatch.params];
+        let sides = if threads >= dispatch.grid[2] as usize { dispatch.grid[2] as usize } else { 1 };
+        let rows = (threads / sides).min(params.batch as usize / MEMBER_ROWS).max(1);
+        let worth = ns / (sides * rows) / EXCHANGE_NS;
+        let panels = (threads / (sides * rows)).min(params.panels as usize).min(worth).max(1);
+        Self { sides, rows, panels }
+    }
+
+    fn members(self) -> usize {
+        self.sides * self.rows * self.panels
+    }
+
+    /// The part of `member`.
+    fn part(self, job: &Job<'_>, member: usize) -> Part {
+        let Part { sides, rows, panels } = job.whole();
+        let by = member / self.panels;
+        Part {
+            sides: nth(sides, self.sides, by / self.rows),
+            rows: nth(rows, self.rows, by % self.rows),
+            panels: nth(panels, self.panels, member % self.panels),
+        }
+    }
+
+    /// The members whose units make a state together with those of `member`, itself among them.
+    fn mates(self, member: usize) -> Range<usize> {
+        let first = member - member % self.panels;
+        first..first + self.panels
+    }
+}
+
+/// Part `n` of `parts` of a range.
+fn nth(range: Range<usize>, parts: usize, n: usize) -> Range<usize> {
+    let len = range.len();
+    range.start + n * len / parts..range.start + (n + 1) * len / parts
+}
+
+/// What the members of a crew know of each other.
+#[derive(Default)]
+pub(super) struct Roll {
+    arrived: AtomicUsize,
+    /// The first step that is shared, and how; [`Cut::NONE`] where none is.
+    start: OnceLock<(usize, Cut)>,
+    /// A member has panicked, and others must not wait for it.
+    lost: AtomicBool,
+}
+
+impl Roll {
+    /// Spins until `ready`, which another member sees to.
+    pub(super) fn wait(&self, ready: impl Fn() -> bool) {
+        let mut turns = 0;
+        while !ready() {
+            turns += 1;
+            if turns < SPINS {
+                hint::spin_loop();
+            } else {
+                assert!(!self.lost.load(Ordering::Relaxed), "a thread of the crew panicked");
+                thread::yield_now();
+            }
+        }
+    }
+}
+
+/// Tells the crew of a panic in the thread that holds it, and sends away who waits for a start.
+pub(super) struct Alarm<'a>(pub(super) &'a Roll);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.lost.store(true, Ordering::Relaxed);
+            let _ = self.0.start.set((0, Cut::NONE));
+        }
+    }
+}
+
+/// The dispatches of a run, one after the other: what recurs is looked up once.
+struct Jobs<'a> {
+    run: &'a Run<'a>,
+    slots: &'a [Buffer],
+    last: Option<(&'a Dispatch, Job<'a>)>,
+}
+
+impl<'a> Jobs<'a> {
+    fn new(run: &'a Run<'a>, slots: &'a [Buffer]) -> Self {
+        Self { run, slots, last: None }
+    }
+
+    fn get(&mut self, index: usize) -> Job<'a> {
+        let Run { plan, steps, weights, .. } = *self.run;
+        let (dispatch, params) = (&steps[index], &plan.params[steps[index].params]);
+        let job = match self.last {
+            Some((last, job)) if last.program == dispatch.program && last.windows == dispatch.windows => {
+                job.with(params)
+            }
+            _ => {
+                let program = &plan.programs[dispatch.program];
+                let view = View { program, windows: &dispatch.windows, weights, slots: self.slots };
+                Job::new(view, params, dispatch.grid[2] as usize)
+            }
+        };
+        self.last = Some((dispatch, job));
+        job
+    }
+}
+
+/// The thread that a run is called on, with the slots of the states.
+struct Leader<'a> {
+    run: &'a Run<'a>,
+    jobs: Jobs<'a>,
+    members: &'a [Member],
+    roll: &'a Roll,
+    states: States<'a>,
+}
+
+impl<'a> Run<'a> {
+    /// The run that `steps` are.
+    pub(super) fn new(arch: Arch, plan: &'a Plan, steps: &'a [Dispatch], weights: &'a [Floats]) -> Self {
+        Self { arch, plan, steps, weights }
+    }
+
+    /// Computes the run.
+    pub(super) fn run(&self, buffers: &mut Buffers) {
+        let windows = ["hidden", "memory"].map(|name| window_of(self.plan, &self.steps[0], name));
+        let mut floats = windows.map(|window| window.map_or_else(Floats::default, |window| buffers.take(window.slot)));
+        let wanted = worth(self.plan, self.steps);
+        if buffers.crew.len() < wanted {
+            buffers.crew.resize_with(wanted, Member::default);
+        }
+        for member in &mut buffers.crew {
+            (*member.done.get_mut(), *member.collected.get_mut()) = (0, 0);
+        }
+        let [hidden, memory] = &mut floats;
+        let cut =
+            |floats, window: Option<Window>| window.map_or_else(Default::default, |window| cut_mut(floats, window));
+        let states = States { hidden: cut(hidden, windows[0]), memory: cut(memory, windows[1]), span: Span::Bound };
+        let (members, slots, roll) = (&buffers.crew[..wanted], &buffers.slots[..], &Roll::default());
+        let leader = Leader { run: self, jobs: Jobs::new(self, slots), members, roll, states };
+        threads::beside(wanted - 1, || leader.lead(), &|| self.help(slots, members, roll));
+        for (window, floats) in windows.into_iter().zip(floats) {
+            if let Some(window) = window {
+                buffers.slots[window.slot] = Buffer::Floats(floats);
+            }
+        }
+    }
+
+    /// What every other thread does.
+    fn help(&self, slots: &[Buffer], members: &[Member], roll: &Roll) {
+        let _alarm = Alarm(roll);
+        let me = 1 + roll.arrived.fetch_add(1, Ordering::AcqRel);
+        roll.wait(|| roll.start.get().is_some());
+        let (start, cut) = *roll.start.get().expect("waited for");
+        if me >= cut.members() {
+            return;
+        }
+        let mut own = lock(&members[me].states);
+        let [hidden, memory] = &mut *own;
+        let mut states = States { hidden, memory, span: Span::Current };
+        let mut jobs = Jobs::new(self, slots);
+        for index in start..self.steps.len() {
+            let job = jobs.get(index);
+            roll.wait(|| members[me].collected.load(Ordering::Acquire) + AHEAD > index);
+            members[me].compute(self.arch, index, &job, &mut states, &cut.part(&job, me));
+            members[me].done.store(index + 1, Ordering::Release);
+            for mate in cut.mates(me).filter(|&mate| mate != me) {
+                members[mate].fetch(roll, index, &job, &mut states, (&cut.part(&job, mate), Whose::Others));
+            }
+        }
+    }
+}
+
+impl Leader<'_> {
+    fn lead(mut self) {
+        let _alarm = Alarm(self.roll);
+        let start = self.begin_alone();
+        let here = self.members.len().min(1 + self.roll.arrived.load(Ordering::Acquire));
+        let len = self.run.steps.len();
+        let mut cut = Cut::NONE;
+        if start < len && here > 1 {
+            let first = &self.run.steps[start];
+            cut = Cut::of(self.run.plan, first, here, ns(self.run.plan, first));
+            self.hand_out(start, cut);
+        }
+        self.roll.start.set((start, cut)).expect("one leader, and no panic");
+        for index in start..len {
+            let job = self.jobs.get(index);
+            self.members[0].compute(self.run.arch, index, &job, &mut self.states, &cut.part(&job, 0));
+            self.members[0].done.store(index + 1, Ordering::Release);
+            for member in 1..cut.members() {
+                let done = self.members[member].done.load(Ordering::Acquire);
+                self.collect(cut, member, if cut.mates(0).contains(&member) { index + 1 } else { done });
+            }
+        }
+        for member in 1..cut.members() {
+            self.collect(cut, member, len);
+        }
+    }
+
+    /// Computes steps until there is a crew, or none left: says how many.
+    fn begin_alone(&mut self) -> usize {
+        let (wanted, len) = (self.members.len(), self.run.steps.len());
+        let begin = Instant::now();
+        for index in 0..len {
+            let missing = || 1 + self.roll.arrived.load(Ordering::Acquire) < wanted;
+            if missing() {
+                // Half a step is no loss: whoever comes takes half of it.
+                let wait = Duration::from_nanos(ns(self.run.plan, &self.run.steps[index]) as u64 / 2);
+                let since = Instant::now();
+                while missing() && since.elapsed() < wait {
+                    hint::spin_loop();
+                }
+            }
+            let anybody = self.roll.arrived.load(Ordering::Acquire) > 0;
+            if wanted > 1 && (!missing() || anybody && begin.elapsed() > PATIENCE) {
+                return index;
+            }
+            let job = self.jobs.get(index);
+            self.members[0].compute(self.run.arch, 0, &job, &mut self.states, &job.whole());
+        }
+        len
+    }
+
+    /// Gives the other members the states from which step `start` goes on.
+    fn hand_out(&mut self, start: usize, cut: Cut) {
+        let job = self.jobs.get(start);
+        for (index, member) in self.members.iter().enumerate().take(cut.members()).skip(1) {
+            let mut own = lock(&member.states);
+            let [hidden, memory] = &mut *own;
+            job.copy_newest(&self.states, &cut.part(&job, index), hidden, memory);
+            member.done.store(start, Ordering::Relaxed);
+            member.collected.store(start, Ordering::Relaxed);
+        }
+    }
+
+    /// Puts the results of `member` into the slots, until `until` of its steps are there.
+    fn collect(&mut self, cut: Cut, member: usize, until: usize) {
+        let other = &self.members[member];
+        for index in other.collected.load(Ordering::Relaxed)..until {
+            let job = self.jobs.get(index);
+            let whose = if index + LAST < self.run.steps.len() { Whose::Others } else { Whose::All };
+            other.fetch(self.roll, index, &job, &mut self.states, (&cut.part(&job, member), whose));
+            other.collected.store(index + 1, Ordering::Release);
+        }
+    }
+}
+
+impl Member {
+    /// Computes its part of step `index` for others to fetch, and for its own states.
+    fn compute(&self, arch: Arch, index: usize, job: &Job<'_>, states: &mut States<'_>, part: &Part) {
+        let mut given = self.given[index % AHEAD].write().unwrap_or_else(PoisonError::into_inner);
+        let given = given.reserve(job.given(part));
+        job.compute(arch, states, part, given);
+        job.commit(states, part, given, Whose::All);
+    }
+
+    /// Waits for its part of step `index` and copies it into another's states.
+    fn fetch(&self, roll: &Roll, index: usize, job: &Job<'_>, states: &mut States<'_>, (part, whose): (&Part, Whose)) {
+        roll.wait(|| self.done.load(Ordering::Acquire) > index);
+        let given = self.given[index % AHEAD].read().unwrap_or_else(PoisonError::into_inner);
+        job.commit(states, part, &given[..job.given(part)], whose);
+    }
+}
+
+fn lock(states: &Mutex<[Floats; 2]>) -> MutexGuard<'_, [Floats; 2]> {
+    states.lock().unwrap_or_else(PoisonError::into_inner)
+}
