@@ -12,7 +12,7 @@ use bytemuck::Zeroable;
 use crate::error::{Result, SMALLER_CALL, SMALLER_MODEL, affordable, zeros};
 use crate::kernel::{Params, Program};
 use crate::pack::{Line, PackedBuffer};
-use crate::plan::{Plan, SlotKind, Window};
+use crate::plan::{Plan, Read, SlotKind, Window};
 
 /// Floats from the start of a cache line on.
 #[derive(Clone, Debug, Default)]
@@ -130,6 +130,14 @@ impl Buffers {
             }
         }
         Ok(buffers)
+    }
+
+    /// What `read` reads.
+    pub(super) fn read(&self, read: Read) -> &[f32] {
+        match &self.slots[read.slot] {
+            Buffer::Floats(data) => &data[elems(read.offset)..][..elems(read.bytes)],
+            Buffer::Weights(_) | Buffer::Indices(_) => unreachable!("a plan reads floats that it wrote"),
+        }
     }
 
     /// Whether these can be `plan`'s: then what is in them does not matter, since a plan reads what it wrote.

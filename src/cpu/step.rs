@@ -90,15 +90,23 @@ fn step<R: Rule>(arch: Arch, bound: &mut Bound<'_>, rule: R) {
     let params = *bound.params;
     let (batch, panels) = (params.batch as usize, params.panels as usize);
     let threads = threads::worth(ns(bound.program, &params, bound.sides));
-    let cuts = cuts(threads, bound.sides, batch, panels);
     let mut scratch = std::mem::take(&mut bound.buffers.scratch);
     let mut free = scratch.reserve(R::GIVES * bound.sides * batch * panels * LANES);
-    let mut parts = Vec::with_capacity(cuts.len());
-    for (side, rows, panels) in cuts {
-        let (given, rest) = free.split_at_mut(R::GIVES * rows.len() * panels.len() * LANES);
-        parts.push(Part { side, rows, panels, given });
+    let mut cut = |(side, rows, panels): (usize, Range<usize>, Range<usize>)| {
+        let len = R::GIVES * rows.len() * panels.len() * LANES;
+        let (given, rest) = std::mem::take(&mut free).split_at_mut(len);
         free = rest;
-    }
+        Part { side, rows, panels, given }
+    };
+    let (mut alone, mut shared);
+    let parts: &mut [Part<'_>] = if threads == 1 {
+        // The common case of a small step takes no memory.
+        alone = [0, 1].map(|side| cut((side, 0..if side < bound.sides { batch } else { 0 }, 0..panels)));
+        &mut alone[..bound.sides]
+    } else {
+        shared = cuts(threads, bound.sides, batch, panels).into_iter().map(cut).collect::<Vec<_>>();
+        &mut shared
+    };
     let sides: [Side<'_>; 2] = std::array::from_fn(|z| side::<R>(bound, z.min(bound.sides - 1)));
     let compute = |part: &mut Part<'_>| {
         let Part { side, rows, panels, given } = part;
@@ -111,7 +119,7 @@ fn step<R: Rule>(arch: Arch, bound: &mut Bound<'_>, rule: R) {
     }
     for (index, place) in places(bound).into_iter().enumerate().take(R::GIVES) {
         let target = bound.floats_mut(place.name);
-        for part in &parts {
+        for part in &*parts {
             put(target, part, index, place, &params);
         }
     }
