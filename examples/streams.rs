@@ -1,7 +1,8 @@
 //! A thousand microphones: frames as they come, many streams in one batch, and what a frame costs.
 //!
-//! `cargo run --release --example streams [DEVICE]` prints the time of a push for 1 to 1000 streams of an LSTM of 128
-//! units; on the CPU also what the weights' bytes alone take at the rate of a long sequence, which has no push to pay for.
+//! `cargo run --release --example streams [DEVICE]` prints how soon the first result is there, and the time of a push for
+//! 1 to 1000 streams of an LSTM of 128 units; on the CPU also what the weights' bytes alone take at the rate of a long
+//! sequence, which has no push to pay for.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,14 @@ const UNITS: usize = 128;
 fn main() -> Result<()> {
     let device: Device = std::env::args().nth(1).as_deref().unwrap_or("cpu").parse()?;
     let model = Model::new().layer(Lstm::new(FEATURES, UNITS)).layer(Linear::new(UNITS, 1));
-    let engine = Engine::new(model.clone(), &Weights::random(&model, 0)?, device)?;
-    println!("{}", engine.device());
+    let weights = Weights::random(&model, 0)?;
+    let start = Instant::now();
+    let engine = Engine::new(model, &weights, device)?;
+    let open = start.elapsed();
+    let mut streams = Streams::new(&engine, 1)?;
+    let id = streams.join();
+    streams.push(&[(id, frame(0))], Results::Wanted)?;
+    println!("{}: open after {open:.1?}, the first result after {:.1?}", engine.device(), start.elapsed());
     if engine.device().is_cpu() {
         println!("one frame's weights at the rate of a long sequence: {:.1} µs", weights_us(&engine)?);
     }

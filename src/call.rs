@@ -15,7 +15,7 @@ use ndarray::{ArcArray, Array, ArrayD, Dimension, IxDyn};
 
 pub(crate) use check::{Call, Own};
 pub(crate) use form::{Batching, Form};
-pub(crate) use states::{Batched, initial};
+pub(crate) use states::{Batched, batched, initial};
 
 use crate::error::{Error, ErrorKind};
 

@@ -42,8 +42,8 @@ impl<'a> Initial<'a> {
     }
 }
 
-/// A state in the user's axes, with a batch.
-fn batched(state: &ArrayD<f32>, batching: Batching) -> ArrayView3<'_, f32> {
+/// A state in the user's axes, which have been checked, with a batch.
+pub(crate) fn batched(state: &ArrayD<f32>, batching: Batching) -> ArrayView3<'_, f32> {
     let view = state.view();
     let with_batch = match batching {
         Batching::Batch => view.into_dimensionality::<Ix3>(),

@@ -6,9 +6,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_intrusive::sync::{Mutex, MutexGuard};
-use ndarray::{ArrayD, ArrayView3, Axis, Ix2, Ix3};
+use ndarray::Axis;
 
-use crate::call::{Batched, Batching, Form, Input, Output};
+use crate::call::{Batched, Form, Input, Output, batched};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{self, Model};
 
@@ -91,7 +91,7 @@ impl Turn<'_> {
             if stack.memory == model::Memory::Call {
                 continue;
             }
-            let (h, c) = (batched(&states.h, form), states.c.as_ref().map(|c| batched(c, form)));
+            let (h, c) = (batched(&states.h, form.batching), states.c.as_ref().map(|c| batched(c, form.batching)));
             match kept {
                 // The next call at the same size needs no memory of its own.
                 Some((kept_h, kept_c)) if kept_h.dim() == h.dim() => {
@@ -102,14 +102,4 @@ impl Turn<'_> {
             }
         }
     }
-}
-
-/// A call's final state as the next call takes it.
-fn batched(state: &ArrayD<f32>, form: Form) -> ArrayView3<'_, f32> {
-    let view = state.view();
-    let with_batch = match form.batching {
-        Batching::Batch => view.into_dimensionality::<Ix3>(),
-        Batching::Single => view.into_dimensionality::<Ix2>().map(|state| state.insert_axis(Axis(1))),
-    };
-    with_batch.expect("the axes that the call's form says")
 }

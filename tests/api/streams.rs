@@ -119,7 +119,7 @@ fn steps_that_a_model_takes_out_are_taken_out_of_streams() {
     let id = streams.join();
     for (row, expected) in x.outer_iter().zip(expected.outer_iter()) {
         let output = streams.push(&[(id, row.to_vec())], Results::Wanted).unwrap();
-        assert_eq!(output.row(0), expected);
+        assert_eq!(output.row(0).to_vec(), expected.iter().copied().collect::<Vec<_>>());
     }
 }
 
