@@ -5,6 +5,7 @@
 
 mod cache;
 mod device;
+mod exchange;
 mod executor;
 #[cfg(feature = "gpu")]
 mod gpus;
@@ -13,24 +14,28 @@ mod named;
 mod planner;
 mod probe;
 mod progress;
+mod push;
+mod resident;
 #[cfg(feature = "gpu")]
 mod self_check;
+mod streams;
 mod timings;
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::call::{Call, Form, Input, Output};
+use crate::call::{Call, Input, Output};
 use crate::error::Result;
-use crate::feed::{Decoder, encode};
+use crate::feed::Decoder;
 use crate::kernel::{Mask, Storage};
 use crate::layout::Layout;
 use crate::model::Model;
 use crate::pack::Packing;
-use crate::plan::{FeedData, Plan, Shape, Strategy};
+use crate::plan::{Plan, Shape, Strategy};
 use crate::weights::{Precision, Source, Tensors, Weights};
 
+use exchange::Exchange;
 use executor::{Executor, Machine, Wait};
 use memory::Memory;
 use timings::timed;
@@ -38,6 +43,7 @@ use timings::timed;
 pub use device::{Device, DeviceInfo, SelfCheck};
 pub use planner::Planner;
 pub use progress::{Loading, Progress};
+pub use streams::{StreamId, Streams};
 pub use timings::Timings;
 
 /// A model with its weights on a device, ready to run.
@@ -276,38 +282,35 @@ impl Engine {
         &self.planner.device
     }
 
+    /// Checks the input and computes, the encoder first.
     async fn walk(&self, input: &Input, wait: Wait) -> Result<(Output, Timings)> {
-        let (call, form) = input.check(self.model())?;
-        self.compute(input, call, form, wait).await
-    }
-
-    /// A checked call, that of the encoder first.
-    async fn compute(&self, input: &Input, mut call: Call, form: Form, wait: Wait) -> Result<(Output, Timings)> {
-        let Planner { model, device, .. } = &self.planner;
+        let Planner { model, flow, device, .. } = &self.planner;
+        let call = input.check(model)?;
+        let form = call.form;
         let turn = match &self.memory {
-            Some(memory) => Some(memory.turn(input, &mut call, model, form).await?),
+            Some(memory) => Some(memory.turn(input, model, form).await?),
             None => None,
         };
-        let mut decoder = None;
         let mut timings = Timings::default();
-        if let (Some(encoder), Some(input), Some(inner)) = (&self.encoder, &input.encoder, call.encoder.take()) {
-            let (inner, own) = *inner;
-            let (encoded, took) =
-                Box::pin(encoder.compute(input, inner, own, wait)).await.map_err(|e| e.at("encoder"))?;
-            timings.add(took);
-            call.begin(model, &encoded.states, form)?;
-        }
-        for tile in self.tiles(&call, form) {
+        let encoded = match (&self.encoder, call.encoder()) {
+            (Some(encoder), Some(input)) => {
+                let (encoded, took) = Box::pin(encoder.walk(input, wait)).await.map_err(|e| e.at("encoder"))?;
+                timings.add(took);
+                encoded.states
+            }
+            _ => Vec::new(),
+        };
+        let call = call.keeping(turn.as_ref().map_or(&[], |turn| turn.states())).begin(model, &encoded)?;
+        let mut decoder = None;
+        for tile in self.tiles(&call) {
             let Tile { rows, plan } = tile?;
-            let feeds = timed(&mut timings.upload, || self.feeds(&call, &rows, &plan))?;
             // After the first plan, and before anything runs: what no device takes needs no memory for its output.
             let decoder = match &mut decoder {
                 Some(decoder) => decoder,
-                none => none.insert(Decoder::new(model, form)?),
+                none => none.insert(Decoder::new(model, *flow, form)?),
             };
-            let (data, took) = self.executor.run(&plan, &feeds, wait).await.map_err(|e| device.explain(e))?;
-            timings.add(took);
-            timed(&mut timings.readback, || decoder.decode(&plan, &rows, &data));
+            let mut exchange = Exchange { call: &call, model, rows, decoder: Some(decoder) };
+            timings.add(self.executor.run(&plan, &mut exchange, wait).await.map_err(|e| device.explain(e))?);
         }
         let decoder = decoder.expect("a call has at least one row, and so a tile");
         let output = timed(&mut timings.readback, || decoder.finish());
@@ -318,26 +321,26 @@ impl Engine {
     }
 
     /// The call, cut into tiles of the batch: all of one size, and a smaller one for what remains.
-    fn tiles(&self, call: &Call, form: Form) -> impl Iterator<Item = Result<Tile>> + '_ {
-        let mask = if call.live.is_some() { Mask::Live } else { Mask::All };
-        let (mut first, mut most) = (0, form.batch);
+    fn tiles(&self, call: &Call<'_>) -> impl Iterator<Item = Result<Tile>> + use<'_> {
+        let mask = if call.masked() { Mask::Live } else { Mask::All };
+        self.tiles_of(Shape { time: call.form.time, batch: call.form.batch, mask })
+    }
+
+    /// The same of a call of `shape`.
+    fn tiles_of(&self, shape: Shape) -> impl Iterator<Item = Result<Tile>> + use<'_> {
+        let (mut first, mut most) = (0, shape.batch);
         std::iter::from_fn(move || {
-            let batch = most.min(form.batch - first);
+            let batch = most.min(shape.batch - first);
             if batch == 0 {
                 return None;
             }
-            Some(self.plan(Shape { time: form.time, batch, mask }).map(|plan| {
+            Some(self.plan(Shape { batch, ..shape }).map(|plan| {
                 most = plan.shape.batch;
                 let rows = first..first + most;
                 first = rows.end;
                 Tile { rows, plan }
             }))
         })
-    }
-
-    /// What `plan` is fed for rows `rows` of `call`.
-    fn feeds(&self, call: &Call, rows: &Range<usize>, plan: &Plan) -> Result<Vec<FeedData>> {
-        plan.writes.iter().map(|write| encode(call, self.model(), rows.clone(), write.feed)).collect()
     }
 }
 

@@ -86,6 +86,28 @@
 //! # }
 //! ```
 //!
+//! # Frame by frame
+//!
+//! [`Streams`] are many independent sequences that arrive in pieces: each push gives some of them their next frames, and
+//! their states stay on the device in between.
+//!
+//! ```
+//! use gatewave::{Device, Engine, Lstm, Model, Results, Streams, Weights};
+//!
+//! # fn main() -> gatewave::Result<()> {
+//! let model = Model::new().layer(Lstm::new(2, 16));
+//! let engine = Engine::new(model.clone(), &Weights::random(&model, 0)?, Device::Cpu)?;
+//! let mut streams = Streams::new(&engine, 1000)?;
+//! let microphone = streams.join();
+//! for frame in [[0.1, 0.2], [0.3, 0.4]] {
+//!     let outputs = streams.push(&[(microphone, frame)], Results::Wanted)?;
+//!     assert_eq!(outputs.shape(), [1, 16]);
+//! }
+//! streams.leave(microphone)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Sequences of different lengths
 //!
 //! [`Input::lengths`] gives each row its number of steps, in any order; [`Input::mask`] says it step by step, holes
@@ -192,7 +214,7 @@ pub use call::{Input, Output, Sequence, States};
 pub use cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 #[doc(hidden)]
 pub use engine::Planner;
-pub use engine::{Device, DeviceInfo, Engine, Loading, Options, Progress, SelfCheck, Timings};
+pub use engine::{Device, DeviceInfo, Engine, Loading, Options, Progress, SelfCheck, StreamId, Streams, Timings};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "gpu")]
 pub use gpu::{AdapterInfo, AdapterKind, adapters};
@@ -203,7 +225,7 @@ pub use model::{
     Padding, Recurrent, Rnn, Select, State, WeightPart,
 };
 pub use named::{NamedTensors, Values};
-pub use plan::Strategy;
+pub use plan::{Results, Strategy};
 pub use summary::Summary;
 pub use weights::{CellWeights, LayerWeights, Precision, Weights};
 

@@ -11,11 +11,11 @@ mod activation;
 mod cell;
 mod stack;
 
-use ndarray::{Array, Array1, Array2, Array3, ArrayD, ArrayView2, Axis, concatenate};
+use ndarray::{Array, Array1, Array2, Array3, ArrayD, ArrayView2, Axis, concatenate, s};
 
 use self::activation::activate;
 use self::stack::{States, stack};
-use crate::call::{Batching, Call, Input, Sequence};
+use crate::call::{Batching, Call, Form, Input};
 use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Axes, LayerKind, Model, Select};
@@ -49,7 +49,8 @@ pub struct TrueStates {
 pub fn run(model: &Model, weights: &Weights, input: &Input) -> Result<Truth> {
     model.check()?;
     weights.to_tensors(model)?;
-    let (call, form) = input.check(model)?;
+    let call = input.check(model)?;
+    let form = call.form;
     let (values, states) = run_layers(model, weights, &call)?;
     let in_form = |states: States| match form.batching {
         Batching::Batch => TrueStates { h: states.h.into_dyn(), c: states.c.map(Array::into_dyn) },
@@ -80,13 +81,14 @@ enum Values {
 }
 
 /// Every layer, one after the other, those of the encoder first.
-fn run_layers(model: &Model, weights: &Weights, call: &Call) -> Result<(Values, Vec<States>)> {
-    let mut values = match &call.sequence {
-        Sequence::Features(x) => Values::Steps(x.mapv(f64::from)),
-        Sequence::Tokens(tokens) => Values::Tokens(tokens.clone()),
-    };
-    let encoder = match (&model.encoder, &weights.encoder, &call.encoder) {
-        (Some(encoder), Some(weights), Some(call)) => Some((encoder, run_layers(&encoder.model, weights, &call.0)?.1)),
+fn run_layers(model: &Model, weights: &Weights, call: &Call<'_>) -> Result<(Values, Vec<States>)> {
+    let mut values = sequence(model, call)?;
+    let Form { time, batch, .. } = call.form;
+    let live = call.masked().then(|| Array2::from_shape_fn((time, batch), |(t, b)| call.is_live(t, b)));
+    let encoder = match (&model.encoder, &weights.encoder, call.encoder()) {
+        (Some(encoder), Some(weights), Some(input)) => {
+            Some((encoder, run_layers(&encoder.model, weights, &input.check(&encoder.model)?)?.1))
+        }
         _ => None,
     };
     let mut states: Vec<States> = Vec::new();
@@ -104,11 +106,12 @@ fn run_layers(model: &Model, weights: &Weights, call: &Call) -> Result<(Values, 
                     let link = encoder.states.iter().find(|link| link.to == states.len())?;
                     Some(ended[link.from].clone())
                 });
-                let initial = linked.unwrap_or_else(|| {
-                    let (h, c) = &call.states[states.len()];
-                    States { h: h.mapv(f64::from), c: c.as_ref().map(|c| c.mapv(f64::from)) }
-                });
-                let given = stack(r, cells, x, call.live.as_ref(), initial);
+                let initial = match (linked, call.initial(states.len())) {
+                    (Some(linked), _) => linked,
+                    (None, Some((h, c))) => States { h: h.mapv(f64::from), c: c.map(|c| c.mapv(f64::from)) },
+                    (None, None) => States::zero(r, batch),
+                };
+                let given = stack(r, cells, x, live.as_ref(), initial);
                 final_hidden = Some(last_layer(&given.states.h, r.directions()));
                 last_output = Some(given.last);
                 states.push(given.states);
@@ -146,6 +149,21 @@ fn run_layers(model: &Model, weights: &Weights, call: &Call) -> Result<(Values, 
         };
     }
     Ok((values, states))
+}
+
+/// What the first layer takes: 0 at dead steps.
+fn sequence(model: &Model, call: &Call<'_>) -> Result<Values> {
+    let Form { time, batch, .. } = call.form;
+    if call.has_tokens() {
+        return Ok(Values::Tokens(Array2::from_shape_fn((time, batch), |(t, b)| call.token(t, b))));
+    }
+    let mut x = Array3::zeros((time, batch, model.input()?.features().len()));
+    for (t, b) in (0..time).flat_map(|t| (0..batch).map(move |b| (t, b))) {
+        if let Some(features) = call.features(t, b) {
+            x.slice_mut(s![t, b, ..]).assign(&features.mapv(f64::from));
+        }
+    }
+    Ok(Values::Steps(x))
 }
 
 /// `y[t, b] = table[tokens[t, b]]`.

@@ -7,6 +7,8 @@
 mod loading;
 #[path = "api/stateful.rs"]
 mod stateful;
+#[path = "api/streams.rs"]
+mod streams;
 
 use std::sync::Arc;
 use std::thread;

@@ -1,5 +1,5 @@
 //! Everything that only an adapter can show: results, slot by slot and as a whole, functions and variants, large sizes,
-//! long runs, threads, NaN, a lost device.
+//! long runs, threads, streams, NaN, a lost device.
 //!
 //! `GATEWAVE_ADAPTER` names the adapter by a part of its name, and it must be there: `scripts/test.sh` installs two
 //! software adapters and runs this on both.
@@ -21,6 +21,8 @@ mod sides;
 mod sizes;
 #[path = "gpu/slots.rs"]
 mod slots;
+#[path = "gpu/streams.rs"]
+mod streams;
 #[path = "gpu/variants.rs"]
 mod variants;
 

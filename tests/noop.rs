@@ -65,6 +65,23 @@ fn the_validator_takes_long_sequences_in_chunks() {
     }
 }
 
+/// The counter is the executor's own: wgpu makes an encoder a submit, which is none of these.
+#[test]
+fn a_repeated_call_makes_no_gpu_object() {
+    let mut compared = 0;
+    for case in cases() {
+        let (engine, input) = (engine(&case.model, case.storage.into()), case.input());
+        let run = || engine.run(&input).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        run();
+        let made = engine.gpu_objects();
+        assert!(made > 3, "{}: only {made} objects", case.name);
+        (0..3).for_each(|_| drop(run()));
+        assert_eq!(engine.gpu_objects(), made, "{}", case.name);
+        compared += 1;
+    }
+    assert!(compared > 100, "only {compared} cases");
+}
+
 type Fault = fn(&mut Plan);
 
 #[test]

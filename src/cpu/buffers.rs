@@ -13,7 +13,7 @@ use super::crew::Member;
 use crate::error::{Result, SMALLER_CALL, SMALLER_MODEL, affordable, zeros};
 use crate::kernel::{Params, Program};
 use crate::pack::{Line, PackedBuffer};
-use crate::plan::{Plan, SlotId, SlotKind, Window};
+use crate::plan::{Plan, Read, SlotId, SlotKind, Window};
 
 /// Floats from the start of a cache line on.
 #[derive(Clone, Debug, Default)]
@@ -141,6 +141,14 @@ impl Buffers {
             unreachable!("a kernel writes floats, and no weights")
         };
         data
+    }
+
+    /// What `read` reads.
+    pub(super) fn read(&self, read: Read) -> &[f32] {
+        match &self.slots[read.slot] {
+            Buffer::Floats(data) => &data[elems(read.offset)..][..elems(read.bytes)],
+            Buffer::Weights(_) | Buffer::Indices(_) => unreachable!("a plan reads floats that it wrote"),
+        }
     }
 
     /// Whether these can be `plan`'s: then what is in them does not matter, since a plan reads what it wrote.

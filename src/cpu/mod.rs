@@ -12,33 +12,33 @@ mod math;
 mod product;
 mod project;
 mod rows;
+mod states;
 mod step;
 #[cfg(test)]
 mod tests;
 mod threads;
 
 use std::iter;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pulp::Arch;
 
-use crate::error::{Error, ErrorKind, Result, SMALLER_CALL, zeros};
+use crate::error::Result;
 use crate::kernel::Kernel;
 #[cfg(any(test, feature = "gpu"))]
 use crate::pack::Packed;
 use crate::pack::PackedBuffer;
-use crate::plan::{Dispatch, FeedData, Plan, SlotId, Write};
+use crate::plan::{Caller, Dispatch, Feed, Fetch, Idle, Plan, Results, SlotId, SlotKind};
 use buffers::{Bound, Buffer, Buffers, Floats, elems};
 
-/// Sets of buffers that are kept for the next call.
-const KEPT: usize = 4;
+pub(crate) use states::States;
 
 /// The executor, with a model's weights.
 pub(crate) struct Cpu {
     arch: Arch,
     weights: Vec<Floats>,
-    /// Buffers of calls that are done, the latest last.
-    kept: Mutex<Vec<Buffers>>,
+    /// Buffers of calls that are done.
+    idle: Mutex<Idle<Buffers>>,
 }
 
 impl Cpu {
@@ -56,7 +56,7 @@ impl Cpu {
 
     /// An executor without weights yet.
     pub(crate) fn empty() -> Self {
-        Self { arch: Arch::new(), weights: Vec::new(), kept: Mutex::default() }
+        Self { arch: Arch::new(), weights: Vec::new(), idle: Mutex::default() }
     }
 
     /// Takes the next buffer of weights. Halves are widened: the values stay rounded.
@@ -69,28 +69,42 @@ impl Cpu {
         Ok(())
     }
 
-    /// Runs a checked plan: `feeds[i]` goes to `plan.writes[i]`, and `plan.reads[i]` gives the i-th result.
+    /// Runs a checked plan with what `caller` gives, and lets it take what the plan reads.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where the feeds are not what the plan writes; `Limits`, where there is no memory for the plan.
-    pub(crate) fn run(&self, plan: &Plan, feeds: &[FeedData]) -> Result<Vec<Vec<f32>>> {
-        let buffers = self.execute(plan, feeds, self.take(plan)?)?;
-        let read = |read: &crate::plan::Read| match &buffers.slots[read.slot] {
-            Buffer::Floats(data) => {
-                let mut result = zeros("the results", &[elems(read.bytes)], SMALLER_CALL)?;
-                result.copy_from_slice(&data[elems(read.offset)..][..elems(read.bytes)]);
-                Ok(result)
-            }
-            Buffer::Weights(_) | Buffer::Indices(_) => unreachable!("a plan reads floats that it wrote"),
-        };
-        let results = plan.reads.iter().map(read).collect::<Result<_>>()?;
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == KEPT {
-            kept.remove(0);
-        }
-        kept.push(buffers);
-        Ok(results)
+    /// Those of `caller`; kind `Limits`, where there is no memory for the plan.
+    pub(crate) fn run(&self, plan: &Plan, caller: &mut dyn Caller) -> Result<()> {
+        let mut buffers = self.take(plan)?;
+        give(plan, caller, &mut buffers, |_| true)?;
+        self.execute(plan, &mut buffers);
+        plan.reads.iter().for_each(|read| caller.take(*read, buffers.read(*read)));
+        self.put(plan, buffers);
+        Ok(())
+    }
+
+    /// [`run`](Self::run) on states that stay here, rows from `first` on: `caller` gives all but them, and takes the
+    /// output alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run); then the states stay as they were.
+    pub(crate) fn run_on(
+        &self,
+        plan: &Plan,
+        caller: &mut dyn Caller,
+        (states, first): (&mut States, usize),
+        results: Results,
+    ) -> Result<()> {
+        let mut buffers = self.take(plan)?;
+        give(plan, caller, &mut buffers, |feed| !feed.is_state())?;
+        states.load(plan, first, &mut buffers);
+        self.execute(plan, &mut buffers);
+        states.store(plan, first, &mut buffers);
+        let outputs = plan.reads.iter().filter(|read| results == Results::Wanted && read.fetch == Fetch::Output);
+        outputs.for_each(|read| caller.take(*read, buffers.read(*read)));
+        self.put(plan, buffers);
+        Ok(())
     }
 
     /// Runs a checked plan and gives every float slot but the weights as it is at the end: NaN where nothing wrote.
@@ -98,8 +112,10 @@ impl Cpu {
     /// # Errors
     ///
     /// As [`run`](Self::run).
-    pub(crate) fn trace(&self, plan: &Plan, feeds: &[FeedData]) -> Result<Vec<(SlotId, Vec<f32>)>> {
-        let buffers = self.execute(plan, feeds, Buffers::poisoned(plan)?)?;
+    pub(crate) fn trace(&self, plan: &Plan, caller: &mut dyn Caller) -> Result<Vec<(SlotId, Vec<f32>)>> {
+        let mut buffers = Buffers::poisoned(plan)?;
+        give(plan, caller, &mut buffers, |_| true)?;
+        self.execute(plan, &mut buffers);
         let floats = buffers.slots.iter().enumerate().filter_map(|(slot, buffer)| match buffer {
             Buffer::Floats(data) => Some((slot, data.to_vec())),
             Buffer::Weights(_) | Buffer::Indices(_) => None,
@@ -107,30 +123,28 @@ impl Cpu {
         Ok(floats.collect())
     }
 
-    fn execute(&self, plan: &Plan, feeds: &[FeedData], mut buffers: Buffers) -> Result<Buffers> {
-        if feeds.len() != plan.writes.len() {
-            let (expected, got) = (plan.writes.len(), feeds.len());
-            return Err(Error::new(ErrorKind::Shape, format!("feeds: expected {expected}, got {got}")));
-        }
-        for (write, feed) in plan.writes.iter().zip(feeds) {
-            put(&mut buffers, *write, feed)?;
-        }
+    fn execute(&self, plan: &Plan, buffers: &mut Buffers) {
         // Inside the pool once, and not anew for each dispatch: entering it costs more than a small step.
         if stages(plan).any(|stage| stage.threads(plan) > 1) {
-            rayon::scope(|_| self.run_stages(plan, &mut buffers));
+            rayon::scope(|_| self.run_stages(plan, buffers));
         } else {
-            self.run_stages(plan, &mut buffers);
+            self.run_stages(plan, buffers);
         }
-        Ok(buffers)
     }
 
     /// Buffers for `plan`: kept ones if they fit.
     fn take(&self, plan: &Plan) -> Result<Buffers> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        match kept.iter().rposition(|buffers| buffers.fit(plan)) {
-            Some(i) => Ok(kept.remove(i)),
-            None => Buffers::of(plan),
-        }
+        let kept = self.idle().take(|buffers| buffers.fit(plan));
+        kept.map_or_else(|| Buffers::of(plan), Ok)
+    }
+
+    /// Puts the buffers of `plan` to rest.
+    fn put(&self, plan: &Plan, buffers: Buffers) {
+        self.idle().put(buffers, plan.bytes(|kind| !matches!(kind, SlotKind::Weights(_))));
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle<Buffers>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn run_stages(&self, plan: &Plan, buffers: &mut Buffers) {
@@ -204,20 +218,15 @@ impl Stage<'_> {
     }
 }
 
-/// Copies a feed to where the plan wants it.
-fn put(buffers: &mut Buffers, write: Write, feed: &FeedData) -> Result<()> {
-    let (start, len) = (elems(write.offset), elems(write.bytes));
-    match (&mut buffers.slots[write.slot], feed) {
-        (Buffer::Floats(slot), FeedData::F32(data)) if data.len() == len => slot[start..][..len].copy_from_slice(data),
-        (Buffer::Indices(slot), FeedData::U32(data)) if data.len() == len => slot[start..][..len].copy_from_slice(data),
-        (_, feed) => {
-            let got = match feed {
-                FeedData::F32(data) => format!("{} floats", data.len()),
-                FeedData::U32(data) => format!("{} indices", data.len()),
-            };
-            let what = format!("feed {:?}: expected {len} elements of its slot's type, got {got}", write.feed);
-            return Err(Error::new(ErrorKind::Shape, what));
-        }
+/// Lets `caller` lay out the feeds that `pick` takes, where the plan wants them.
+fn give(plan: &Plan, caller: &mut dyn Caller, buffers: &mut Buffers, pick: impl Fn(Feed) -> bool) -> Result<()> {
+    for write in plan.writes.iter().filter(|write| pick(write.feed)) {
+        let words: &mut [u32] = match &mut buffers.slots[write.slot] {
+            Buffer::Floats(data) => bytemuck::cast_slice_mut(data),
+            Buffer::Indices(data) => data,
+            Buffer::Weights(_) => unreachable!("a host writes no weights"),
+        };
+        caller.give(*write, &mut words[elems(write.offset)..][..elems(write.bytes)])?;
     }
     Ok(())
 }

@@ -95,8 +95,8 @@ pub(super) fn blank(bound: &mut Bound<'_>) {
     let (rows, units) = (p.rows as usize, p.units as usize);
     let width = units * p.directions as usize;
     bound.write("result", |bound, result| {
-        let live = [p.live_0, p.live_1].into_iter().take(bound.sides);
-        let live: Vec<_> = live.map(|first| span(bound.indices("live"), first, rows, 1)).collect();
+        let live = bound.indices("live");
+        let live = [p.live_0, p.live_1].map(|first| live.get(first as usize..).unwrap_or_default());
         let source = span(bound.floats("source"), p.source_0, rows, width);
         by_rows(span_mut(result, p.target_0, rows, width), width, |from, target| {
             let sources = source[from * width..].chunks_exact(width);

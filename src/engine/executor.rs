@@ -9,13 +9,14 @@ use crate::error::Result;
 #[cfg(not(feature = "gpu"))]
 use crate::error::{Error, ErrorKind};
 #[cfg(feature = "gpu")]
-use crate::gpu::{AdapterInfo, AdapterKind, Choice, Gpu, Loaded};
+use crate::gpu::{self, AdapterInfo, AdapterKind, Choice, Gpu, Loaded};
 use crate::pack::PackedBuffer;
 use crate::plan::tune::{Target, Tuning};
-use crate::plan::{FeedData, Limits, Plan, SlotId, Strategy};
+use crate::plan::{Caller, Limits, Plan, SlotId, Strategy};
 
 use super::device::{Device, DeviceInfo, SelfCheck};
-use super::timings::{Timings, timed};
+use super::exchange::Watched;
+use super::timings::Timings;
 #[cfg(feature = "gpu")]
 use super::{device::Place, gpus};
 
@@ -40,6 +41,16 @@ pub(super) enum Wait {
     Here,
     /// Nowhere: the future sleeps.
     Aside,
+}
+
+#[cfg(feature = "gpu")]
+impl From<Wait> for gpu::Wait {
+    fn from(wait: Wait) -> Self {
+        match wait {
+            Wait::Here => Self::Here,
+            Wait::Aside => Self::Aside,
+        }
+    }
 }
 
 /// A device that is open, without a model's weights.
@@ -167,39 +178,22 @@ impl Executor {
         }
     }
 
-    /// What `plan` reads, one for each of its reads; `feeds` are what it writes.
+    /// Runs `plan` with what `caller` gives and takes: where the time went.
     #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU is waited for"))]
-    pub(super) async fn run(
-        &self,
-        plan: &Arc<Plan>,
-        feeds: &[FeedData],
-        wait: Wait,
-    ) -> Result<(Vec<Vec<f32>>, Timings)> {
-        let mut timings = Timings::default();
+    pub(super) async fn run(&self, plan: &Arc<Plan>, caller: &mut dyn Caller, wait: Wait) -> Result<Timings> {
         match self {
-            Self::Cpu(cpu) => {
-                let reads = timed(&mut timings.compute, || cpu.run(plan, feeds))?;
-                Ok((reads, timings))
-            }
+            Self::Cpu(cpu) => Watched::run(caller, |caller| cpu.run(plan, caller)),
             #[cfg(feature = "gpu")]
-            Self::Gpu { gpu, loaded } => {
-                let run = match wait {
-                    #[cfg(not(target_arch = "wasm32"))]
-                    Wait::Here => gpu.run_blocking(loaded, plan, feeds)?,
-                    _ => gpu.run(loaded, plan, feeds).await?,
-                };
-                timings = Timings::from_us(run.timings.upload_us, run.timings.compute_us, run.timings.readback_us);
-                Ok((run.reads, timings))
-            }
+            Self::Gpu { gpu, loaded } => gpu.run(loaded, plan, caller, wait.into()).await.map(Timings::from),
         }
     }
 
     /// Every f32 slot of `plan` that is not weights, after the last dispatch.
-    pub(super) async fn trace(&self, plan: &Arc<Plan>, feeds: &[FeedData]) -> Result<Vec<(SlotId, Vec<f32>)>> {
+    pub(super) async fn trace(&self, plan: &Arc<Plan>, caller: &mut dyn Caller) -> Result<Vec<(SlotId, Vec<f32>)>> {
         match self {
-            Self::Cpu(cpu) => cpu.trace(plan, feeds),
+            Self::Cpu(cpu) => cpu.trace(plan, caller),
             #[cfg(feature = "gpu")]
-            Self::Gpu { gpu, loaded } => gpu.trace(loaded, plan, feeds).await,
+            Self::Gpu { gpu, loaded } => gpu.trace(loaded, plan, caller).await,
         }
     }
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::Result;
 use crate::gpu::{AdapterInfo, AdapterKind, Choice, Gpu};
-use crate::plan::Strategy;
 use crate::plan::tune::Target;
+use crate::plan::{Listed, Strategy};
 
 use super::device::SelfCheck;
 use super::self_check::KnownAnswer;
@@ -99,7 +99,7 @@ pub(super) async fn self_checks(gpu: &Gpu) -> Result<Vec<SelfCheck>> {
 async fn fault(gpu: &Gpu, strategy: Strategy) -> Result<Option<String>> {
     let answer = KnownAnswer::of(strategy, target(gpu), &gpu.limits())?;
     let loaded = gpu.load(answer.packed.clone()).await?;
-    let got = gpu.trace(&loaded, &answer.plan, &answer.feeds).await?;
+    let got = gpu.trace(&loaded, &answer.plan, &mut Listed::of(&answer.plan, &answer.feeds)?).await?;
     Ok(answer.fault(&got))
 }
 

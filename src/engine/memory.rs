@@ -6,9 +6,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_intrusive::sync::{Mutex, MutexGuard};
-use ndarray::{Array3, Axis, Ix2, Ix3};
+use ndarray::Axis;
 
-use crate::call::{Batching, Call, Form, Input, Output, States};
+use crate::call::{Batched, Form, Input, Output, batched};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{self, Model};
 
@@ -22,14 +22,11 @@ pub(super) struct Memory {
 
 /// What the last call left.
 struct Kept {
-    /// For each stack of the model, as in [`Call::states`]; none of a stack whose states last for a call, and before the
-    /// first call.
+    /// For each stack of the model; none of a stack whose states last for a call, and before the first call.
     states: Vec<Option<Batched>>,
     /// How often they had been reset when that call began.
     resets: u64,
 }
-
-type Batched = (Array3<f32>, Option<Array3<f32>>);
 
 /// The turn of one call.
 pub(super) struct Turn<'a> {
@@ -52,23 +49,22 @@ impl Memory {
         self.resets.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Waits for the calls before, and lets `call` begin where the last one ended, but for the stacks to which `input`
+    /// Waits for the calls before. A call of `input` then begins where the last one ended, but for the stacks to which it
     /// gives states.
     ///
     /// # Errors
     ///
     /// Kind `Shape`, where the last call had another batch.
-    pub(super) async fn turn(&self, input: &Input, call: &mut Call, model: &Model, form: Form) -> Result<Turn<'_>> {
+    pub(super) async fn turn(&self, input: &Input, model: &Model, form: Form) -> Result<Turn<'_>> {
         let mut kept = self.kept.lock().await;
         let resets = self.resets.load(Ordering::Acquire);
         if kept.resets != resets {
             kept.states.fill(None);
             kept.resets = resets;
         }
-        let stacks = model.stacks().zip(&kept.states).zip(&mut call.states).enumerate();
-        for (index, ((stack, kept), states)) in stacks {
-            let Some(kept) = kept.as_ref().filter(|_| !input.states.contains_key(&index)) else { continue };
-            let batch = kept.0.len_of(Axis(1));
+        for (index, (stack, kept)) in model.stacks().zip(&kept.states).enumerate() {
+            let Some((h, _)) = kept.as_ref().filter(|_| !input.states.contains_key(&index)) else { continue };
+            let batch = h.len_of(Axis(1));
             if batch != form.batch {
                 let text = format!(
                     "states of stack {index} ({}): expected {batch} row(s), as the call before had (the stack is \
@@ -78,27 +74,32 @@ impl Memory {
                 );
                 return Err(Error::new(ErrorKind::Shape, text));
             }
-            states.clone_from(kept);
         }
         Ok(Turn { kept })
     }
 }
 
 impl Turn<'_> {
+    /// What the last call left for each stack.
+    pub(super) fn states(&self) -> &[Option<Batched>] {
+        &self.kept.states
+    }
+
     /// Keeps what the call gave. A turn that ends without it leaves the states as they were.
     pub(super) fn keep(mut self, output: &Output, model: &Model, form: Form) {
         for ((stack, states), kept) in model.stacks().zip(&output.states).zip(&mut self.kept.states) {
-            *kept = (stack.memory == model::Memory::Engine).then(|| batched(states, form));
+            if stack.memory == model::Memory::Call {
+                continue;
+            }
+            let (h, c) = (batched(&states.h, form.batching), states.c.as_ref().map(|c| batched(c, form.batching)));
+            match kept {
+                // The next call at the same size needs no memory of its own.
+                Some((kept_h, kept_c)) if kept_h.dim() == h.dim() => {
+                    kept_h.assign(&h);
+                    kept_c.iter_mut().zip(&c).for_each(|(kept, c)| kept.assign(c));
+                }
+                _ => *kept = Some((h.to_owned(), c.map(|c| c.to_owned()))),
+            }
         }
     }
-}
-
-/// A call's final states as the next call takes them.
-fn batched(states: &States, form: Form) -> Batched {
-    let one = |state: &ndarray::ArrayD<f32>| match form.batching {
-        Batching::Batch => state.clone().into_dimensionality::<Ix3>(),
-        Batching::Single => state.clone().into_dimensionality::<Ix2>().map(|state| state.insert_axis(Axis(1))),
-    };
-    let one = |state| one(state).expect("the axes that the call's form says");
-    (one(&states.h), states.c.as_ref().map(one))
 }

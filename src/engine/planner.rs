@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::Layout;
-use crate::model::Model;
+use crate::model::{Flow, Model};
 use crate::plan::tune::Tuning;
 use crate::plan::{Limits, Plan, Shape, Strategy, lower};
 
@@ -22,6 +22,8 @@ const PLANS: usize = 16;
 #[doc(hidden)]
 pub struct Planner {
     pub(super) model: Model,
+    /// What its last layer gives.
+    pub(super) flow: Flow,
     pub(super) layout: Layout,
     pub(super) limits: Limits,
     pub(super) tuning: Tuning,
@@ -47,8 +49,8 @@ impl Planner {
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no layout of the encoder; `Device`, where the device failed the self-check of
-    /// `strategy`.
+    /// Kind `Model`, where the layers do not fit each other; `Limits`, where there is no layout of the encoder; `Device`,
+    /// where the device failed the self-check of `strategy`.
     pub(super) fn on(
         model: Model,
         layout: Layout,
@@ -63,7 +65,8 @@ impl Planner {
         });
         let encoder = encoder.transpose().map_err(|e| e.at("encoder"))?.map(Box::new);
         let (limits, tuning) = (machine.limits(), machine.tuning(strategy)?);
-        Ok(Self { model, layout, limits, tuning, device, plans: Mutex::new(Cache::new(PLANS)), encoder })
+        let flow = *model.flows()?.last().expect("flows refuses a model without layers");
+        Ok(Self { model, flow, layout, limits, tuning, device, plans: Mutex::new(Cache::new(PLANS)), encoder })
     }
 
     /// The plan of a call of `shape`, or of the tile of it that fits.

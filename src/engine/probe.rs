@@ -5,10 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::call::{Call, Input};
-use crate::error::Result;
-use crate::plan::Plan;
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::tune::{Target, Tuning};
+use crate::plan::{Plan, Shape};
 
+use super::exchange::Exchange;
 #[cfg(feature = "gpu")]
 use super::executor::Machine;
 use super::executor::{self, Executor};
@@ -69,11 +70,11 @@ impl Engine {
     /// As [`run`](Self::run).
     #[doc(hidden)]
     pub fn trace(&self, input: &Input) -> Result<Slots> {
-        let (call, form) = input.check(self.model())?;
+        let call = input.check(self.model())?;
         let mut slots = Vec::new();
-        for tile in self.tiles(&call, form) {
+        for tile in self.tiles(&call) {
             let Tile { rows, plan } = tile?;
-            slots.extend(self.trace_rows(&plan, &call, &rows)?);
+            slots.extend(self.trace_rows(&plan, &call, rows)?);
         }
         Ok(slots)
     }
@@ -85,13 +86,22 @@ impl Engine {
     /// Kind `Shape`, where the plan is of another call; otherwise as [`run`](Self::run).
     #[doc(hidden)]
     pub fn trace_plan(&self, plan: &Arc<Plan>, input: &Input) -> Result<Slots> {
-        let (call, form) = input.check(self.model())?;
-        self.trace_rows(plan, &call, &(0..form.batch))
+        let call = input.check(self.model())?;
+        self.trace_rows(plan, &call, 0..call.form.batch)
     }
 
-    fn trace_rows(&self, plan: &Arc<Plan>, call: &Call, rows: &Range<usize>) -> Result<Slots> {
-        let feeds = self.feeds(call, rows, plan)?;
-        let traced = executor::block_on(self.executor.trace(plan, &feeds))?;
+    fn trace_rows(&self, plan: &Arc<Plan>, call: &Call<'_>, rows: Range<usize>) -> Result<Slots> {
+        if rows.len() != plan.shape.batch || call.form.time != plan.shape.time {
+            let Shape { time, batch, .. } = plan.shape;
+            let text = format!(
+                "plan: expected one of T = {}, B = {}, got T = {time}, B = {batch}",
+                call.form.time,
+                rows.len()
+            );
+            return Err(Error::new(ErrorKind::Shape, text));
+        }
+        let mut exchange = Exchange { call, model: self.model(), rows, decoder: None };
+        let traced = executor::block_on(self.executor.trace(plan, &mut exchange))?;
         Ok(traced.into_iter().map(|(slot, data)| (plan.slots[slot].name.clone(), data)).collect())
     }
 
@@ -103,6 +113,16 @@ impl Engine {
             Executor::Cpu(_) => {}
             #[cfg(feature = "gpu")]
             Executor::Gpu { gpu, .. } => gpu.poison(),
+        }
+    }
+
+    /// How many buffers, bind groups, pipelines and the like were made on the GPU so far; none on the CPU.
+    #[doc(hidden)]
+    pub fn gpu_objects(&self) -> u64 {
+        match &self.executor {
+            Executor::Cpu(_) => 0,
+            #[cfg(feature = "gpu")]
+            Executor::Gpu { gpu, .. } => gpu.objects(),
         }
     }
 

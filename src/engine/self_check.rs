@@ -17,7 +17,7 @@ use crate::layout::Layout;
 use crate::model::{Gru, Lstm, Model};
 use crate::pack::{Packed, pack};
 use crate::plan::tune::{Target, Tuning};
-use crate::plan::{FeedData, Limits, Plan, Shape, SlotId, Strategy, lower};
+use crate::plan::{FeedData, Limits, Listed, Plan, Shape, SlotId, Strategy, Write, lower};
 use crate::weights::Weights;
 
 /// What may lie between two executors, absolute and relative: some tens of times what the order of sums and a
@@ -61,10 +61,15 @@ impl KnownAnswer {
         let tuning = Tuning::of(target).with_strategy(Some(strategy));
         let shape = Shape { time: TIME, batch: BATCH, mask: Mask::Live };
         let plan = lower::lower(&model, &layout, shape, limits, &tuning)?;
-        let (call, _) = input(cells).check(&model)?;
-        let feeds: Vec<FeedData> =
-            plan.writes.iter().map(|write| encode(&call, &model, 0..BATCH, write.feed)).collect::<Result<_>>()?;
-        let expected = Cpu::new(packed.clone())?.trace(&plan, &feeds)?;
+        let input = input(cells);
+        let call = input.check(&model)?;
+        let feed = |write: &Write| {
+            let mut words = vec![0; usize::try_from(write.bytes / 4).expect("a small call")];
+            encode(&call, &model, 0..BATCH, write.feed, &mut words);
+            FeedData::U32(words)
+        };
+        let feeds: Vec<FeedData> = plan.writes.iter().map(feed).collect();
+        let expected = Cpu::new(packed.clone())?.trace(&plan, &mut Listed::of(&plan, &feeds)?)?;
         Ok(Self { packed, plan: Arc::new(plan), feeds, expected })
     }
 

@@ -37,9 +37,9 @@ fn a_batch_that_does_not_fit_runs_in_tiles_of_one_size_and_a_rest() {
         for input in [Input::features(features(dims)), Input::features(features(dims)).lengths(lengths)] {
             let whole = small(&model, 1 << 30);
             let tiled = small(&model, 64 << 10);
-            let (call, form) = input.check(&model).unwrap();
+            let call = input.check(&model).unwrap();
             let sizes = |engine: &Engine| -> Vec<_> {
-                engine.tiles(&call, form).map(|tile| tile.unwrap().plan.shape.batch).collect()
+                engine.tiles(&call).map(|tile| tile.unwrap().plan.shape.batch).collect()
             };
             assert_eq!(sizes(&whole), [19]);
             let tiles = sizes(&tiled);
@@ -105,8 +105,8 @@ fn a_reset_while_a_call_computes_is_a_reset_after_it() {
     let engine = small(&model, 1 << 30);
     let input = Input::features(features((2, 3, 16)));
     let memory = engine.memory.as_ref().expect("a stateful stack");
-    let (mut call, form) = input.check(&model).unwrap();
-    let turn = executor::block_on(memory.turn(&input, &mut call, &model, form)).unwrap();
+    let form = input.check(&model).unwrap().form;
+    let turn = executor::block_on(memory.turn(&input, &model, form)).unwrap();
     engine.reset_states();
     let output = small(&model, 1 << 30).run(&input).unwrap();
     turn.keep(&output, &model, form);

@@ -13,14 +13,15 @@ pub struct Timings {
     pub readback: Duration,
 }
 
-impl Timings {
-    /// Timings of so many microseconds each.
-    #[cfg(feature = "gpu")]
-    pub(super) fn from_us(upload: f64, compute: f64, readback: f64) -> Self {
+#[cfg(feature = "gpu")]
+impl From<crate::gpu::Timings> for Timings {
+    fn from(gpu: crate::gpu::Timings) -> Self {
         let duration = |us: f64| Duration::try_from_secs_f64(us * 1e-6).unwrap_or_default();
-        Self { upload: duration(upload), compute: duration(compute), readback: duration(readback) }
+        Self { upload: duration(gpu.upload_us), compute: duration(gpu.compute_us), readback: duration(gpu.readback_us) }
     }
+}
 
+impl Timings {
     /// The same and `other` together.
     pub(super) fn add(&mut self, other: Self) {
         self.upload += other.upload;

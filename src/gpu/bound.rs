@@ -6,23 +6,27 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::buffers::{self, Loaded};
-use super::device::Device;
+use super::device::{Device, Wait};
 use super::pipelines::{Pipeline, Pipelines, STORAGE_ALIGN};
 use super::readback::{Landing, Readback, Source};
+use super::states::States;
+use super::upload::{Turn, Upload};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Params;
-use crate::plan::{Dispatch, FeedData, Plan, SlotId, SlotKind, Window};
+use crate::plan::{Caller, Dispatch, Fetch, Plan, Read, Results, SlotId, SlotKind, Window};
 
 /// Dispatches of one submit: more of them are recorded while the first compute.
 const SUBMIT: usize = 16_384;
 
-/// What is read after a run.
+/// What is read after a run. Where states stay on the device, they are not written before it either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Want {
     /// The plan's reads.
     Reads,
     /// The slots of `traced`, in full.
     Slots,
+    /// The output alone: states stay on the device.
+    Output,
 }
 
 /// What slots hold before a run.
@@ -37,6 +41,8 @@ pub(super) enum Fill {
 /// A plan and its own buffers.
 pub(super) struct Bound {
     pub(super) plan: Arc<Plan>,
+    pub(super) want: Want,
+    upload: Upload,
     slots: Vec<wgpu::Buffer>,
     pipelines: Vec<Arc<Pipeline>>,
     groups: Vec<wgpu::BindGroup>,
@@ -44,6 +50,22 @@ pub(super) struct Bound {
     /// What is wanted, then the two timestamps where there is a clock.
     readback: Readback,
     clock: Option<Clock>,
+}
+
+/// What a run is given, and what becomes of it.
+pub(super) struct Run<'a> {
+    pub(super) caller: &'a mut dyn Caller,
+    /// Where states stay on the device: these, rows from here on.
+    pub(super) states: Option<(&'a mut States, usize)>,
+    pub(super) fill: Fill,
+    pub(super) results: Results,
+}
+
+/// A run on its way.
+pub(super) struct Submitted {
+    pub(super) submission: wgpu::SubmissionIndex,
+    /// Of the results, where they are wanted.
+    pub(super) landing: Option<Landing>,
 }
 
 /// One dispatch, with indices into the vectors of its [`Bound`].
@@ -67,6 +89,11 @@ const TICK_BYTES: u64 = TICKS as u64 * wgpu::QUERY_SIZE as u64;
 pub(super) fn traced(plan: &Plan) -> impl Iterator<Item = SlotId> + '_ {
     let is_traced = |kind| matches!(kind, SlotKind::Input | SlotKind::Scratch | SlotKind::Output);
     (0..plan.slots.len()).filter(move |&slot| is_traced(plan.slots[slot].kind))
+}
+
+/// The reads of a plan that are wanted, in the order in which they are read.
+pub(super) fn wanted(plan: &Plan, want: Want) -> impl Iterator<Item = &Read> + '_ {
+    plan.reads.iter().filter(move |read| want == Want::Reads || read.fetch == Fetch::Output)
 }
 
 impl Bound {
@@ -106,7 +133,7 @@ impl Bound {
             .iter()
             .map(|slot| match slot.kind {
                 SlotKind::Weights(index) => loaded.weights[index].clone(),
-                _ => buffers::storage(&device.device, &slot.name, slot.bytes),
+                _ => buffers::storage(device, &slot.name, slot.bytes),
             })
             .collect();
         let params = params(device, plan, stride);
@@ -115,17 +142,19 @@ impl Bound {
         let mut calls = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
             let group = *known.entry((step.program, &step.windows)).or_insert_with(|| {
-                groups.push(group(&device.device, plan, step, &pipelines[step.program], &params, &slots));
+                groups.push(group(device, plan, step, &pipelines[step.program], &params, &slots));
                 groups.len() - 1
             });
             let params_offset =
                 u32::try_from(step.params as u64 * stride).expect("checked: all params lie below 4 GiB");
             calls.push(Call { pipeline: step.program, group, params_offset, grid: step.grid });
         }
-        let clock = (device.info.timestamps && !calls.is_empty()).then(|| Clock::new(&device.device));
+        let clock = (device.info.timestamps && !calls.is_empty()).then(|| Clock::new(device));
         let source = |slot: SlotId, offset, bytes| Source { buffer: slots[slot].clone(), offset, bytes };
         let mut sources: Vec<_> = match want {
-            Want::Reads => plan.reads.iter().map(|read| source(read.slot, read.offset, read.bytes)).collect(),
+            Want::Reads | Want::Output => {
+                wanted(plan, want).map(|read| source(read.slot, read.offset, read.bytes)).collect()
+            }
             Want::Slots => traced(plan).map(|slot| source(slot, 0, plan.slots[slot].bytes)).collect(),
         };
         sources.extend(clock.as_ref().map(|clock| Source {
@@ -134,26 +163,44 @@ impl Bound {
             bytes: TICK_BYTES,
         }));
         let readback = Readback::new(device, &plan.title, sources);
-        Self { plan: plan.clone(), slots, pipelines, groups, calls, readback, clock }
+        let upload = Upload::new(device, plan, |write| want != Want::Output || !write.feed.is_state());
+        Self { plan: plan.clone(), want, upload, slots, pipelines, groups, calls, readback, clock }
     }
 
-    /// Hands `feeds` to the queue: they arrive before what is submitted next.
-    pub(super) fn upload(&self, queue: &wgpu::Queue, feeds: &[FeedData], fill: Fill) {
+    /// Fills all slots but the weights with NaNs.
+    fn poison(&self, queue: &wgpu::Queue) {
+        let own = self.plan.slots.iter().zip(&self.slots);
+        for (_, buffer) in own.filter(|(slot, _)| !matches!(slot.kind, SlotKind::Weights(_))) {
+            buffers::poison(queue, buffer);
+        }
+    }
+
+    /// Staging for what the next run uploads.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upload::turn`].
+    pub(super) async fn turn(&mut self, device: &Device, wait: Wait) -> Result<Turn> {
+        self.upload.turn(device, wait).await
+    }
+
+    /// Records the uploads, all dispatches and the readback, and submits them: at once, but for very long plans. To be
+    /// called inside a guard.
+    ///
+    /// # Errors
+    ///
+    /// Those of the run's caller; kind `Device`, where the staging is not mapped.
+    pub(super) fn submit(&mut self, device: &Device, turn: Turn, run: Run<'_>) -> Result<Submitted> {
+        let Run { caller, mut states, fill, results } = run;
         if fill == Fill::Poison {
-            let own = self.plan.slots.iter().zip(&self.slots);
-            for (_, buffer) in own.filter(|(slot, _)| !matches!(slot.kind, SlotKind::Weights(_))) {
-                buffers::poison(queue, buffer);
-            }
+            self.poison(&device.queue);
         }
-        for (write, feed) in self.plan.writes.iter().zip(feeds) {
-            queue.write_buffer(&self.slots[write.slot], write.offset, feed.bytes());
-        }
-    }
-
-    /// Records all dispatches and the readback and submits them: at once, but for very long plans.
-    pub(super) fn submit(&self, device: &Device) -> (wgpu::SubmissionIndex, Landing) {
         let label = Some(self.plan.title.as_str());
         let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label });
+        self.upload.fill(&turn, caller, &self.slots, &mut encoder)?;
+        if let Some((states, first)) = &mut states {
+            states.load(&self.plan, *first, &self.slots, &mut encoder);
+        }
         let last = self.calls.len().div_ceil(SUBMIT).saturating_sub(1);
         for (index, calls) in self.calls.chunks(SUBMIT).enumerate() {
             self.record(&mut encoder, calls, index == 0, index == last);
@@ -162,12 +209,19 @@ impl Bound {
                 device.queue.submit([std::mem::replace(&mut encoder, next).finish()]);
             }
         }
+        if let Some((states, first)) = &states {
+            states.store(&self.plan, *first, &self.slots, &mut encoder);
+        }
         if let Some(clock) = &self.clock {
             encoder.resolve_query_set(&clock.queries, 0..TICKS, &clock.ticks, 0);
         }
-        self.readback.copy(&mut encoder);
+        if results == Results::Wanted {
+            self.readback.copy(&mut encoder);
+        }
         let submission = device.queue.submit([encoder.finish()]);
-        (submission, self.readback.map())
+        self.upload.sent(turn, submission.clone());
+        let landing = (results == Results::Wanted).then(|| self.readback.map());
+        Ok(Submitted { submission, landing })
     }
 
     /// Records `calls` as one pass.
@@ -192,35 +246,34 @@ impl Bound {
         }
     }
 
-    /// What is wanted, and the device's microseconds, once all has landed.
+    /// Hands what is wanted to `take`, first to last, once all has landed: the device's microseconds.
     ///
     /// # Errors
     ///
     /// Kind `Device`, where something is not mapped.
-    pub(super) fn read(&self, queue: &wgpu::Queue) -> Result<(Vec<Vec<f32>>, Option<f64>)> {
+    pub(super) fn read(&self, queue: &wgpu::Queue, mut take: impl FnMut(usize, &[f32])) -> Result<Option<f64>> {
         let wanted = self.readback.len() - usize::from(self.clock.is_some());
-        let reads = (0..wanted).map(|index| self.readback.read(index)).collect::<Result<_>>()?;
+        (0..wanted).try_for_each(|index| self.readback.read(index, |data| take(index, data)))?;
         let mut device_us = None;
         if self.clock.is_some() {
-            let ticks: Vec<u64> = self.readback.read(wanted)?;
-            let span = ticks[1].checked_sub(ticks[0]);
+            let span = self.readback.read(wanted, |ticks: &[u64]| ticks[1].checked_sub(ticks[0]))?;
             device_us = span.map(|span| span as f64 * f64::from(queue.get_timestamp_period()) / 1e3);
         }
         self.readback.unmap();
-        Ok((reads, device_us))
+        Ok(device_us)
     }
 }
 
 impl Clock {
-    fn new(device: &wgpu::Device) -> Self {
+    fn new(device: &Device) -> Self {
         let label = Some("clock");
         Self {
-            queries: device.create_query_set(&wgpu::QuerySetDescriptor {
+            queries: device.query_set(&wgpu::QuerySetDescriptor {
                 label,
                 ty: wgpu::QueryType::Timestamp,
                 count: TICKS,
             }),
-            ticks: device.create_buffer(&wgpu::BufferDescriptor {
+            ticks: device.buffer(&wgpu::BufferDescriptor {
                 label,
                 size: TICK_BYTES,
                 usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
@@ -271,7 +324,7 @@ fn params(device: &Device, plan: &Plan, stride: u64) -> wgpu::Buffer {
     for (chunk, params) in bytes.chunks_exact_mut(stride).zip(&plan.params) {
         chunk[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(params));
     }
-    let buffer = device.device.create_buffer(&wgpu::BufferDescriptor {
+    let buffer = device.buffer(&wgpu::BufferDescriptor {
         label: Some("params"),
         size: bytes.len() as u64,
         usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
@@ -283,7 +336,7 @@ fn params(device: &Device, plan: &Plan, stride: u64) -> wgpu::Buffer {
 
 /// The bind group of a dispatch: `params`, then its windows in the declaration's order.
 fn group(
-    device: &wgpu::Device,
+    device: &Device,
     plan: &Plan,
     step: &Dispatch,
     pipeline: &Pipeline,
@@ -309,7 +362,7 @@ fn group(
             resource: wgpu::BindingResource::Buffer(buffer),
         })
         .collect();
-    device.create_bind_group(&wgpu::BindGroupDescriptor {
+    device.bind_group(&wgpu::BindGroupDescriptor {
         label: Some(program.kernel.name()),
         layout: &pipeline.layout,
         entries: &entries,
@@ -322,7 +375,7 @@ mod tests {
     use crate::gpu::{Choice, Gpu};
     use crate::kernel::{Kernel, Mask, Program, Storage};
     use crate::pack::Packed;
-    use crate::plan::{Feed, Fetch, Read, Shape, Slot, Write};
+    use crate::plan::{Feed, FeedData, Listed, Shape, Slot, Write};
 
     const BYTES: u64 = 4 * 16;
 
@@ -350,6 +403,12 @@ mod tests {
         })
     }
 
+    fn run(gpu: &Gpu, loaded: &Loaded) {
+        let (plan, feeds) = (plan(), [FeedData::F32(vec![0.5; 16])]);
+        let mut caller = Listed::of(&plan, &feeds).unwrap();
+        pollster::block_on(gpu.run(loaded, &plan, &mut caller, Wait::Here)).unwrap();
+    }
+
     /// Every object of a bound plan that a call uses.
     fn objects(
         bound: &Bound,
@@ -364,10 +423,10 @@ mod tests {
         let mut seen = Vec::new();
         for _ in 0..3 {
             // An equal plan is as good as the same one.
-            gpu.run_blocking(&loaded, &plan(), &[FeedData::F32(vec![0.5; 16])]).unwrap();
-            let bound = loaded.take(&plan()).expect("the plan is at rest");
-            assert!(loaded.take(&plan()).is_none(), "a second set of buffers was made");
-            seen.push(objects(&bound));
+            run(&gpu, &loaded);
+            let bound = loaded.take(&plan(), Want::Reads).expect("the plan is at rest");
+            assert!(loaded.take(&plan(), Want::Reads).is_none(), "a second set of buffers was made");
+            seen.push((objects(&bound), gpu.objects()));
             loaded.put(bound);
         }
         assert!(seen.windows(2).all(|pair| pair[0] == pair[1]));
@@ -376,11 +435,11 @@ mod tests {
     #[test]
     fn calls_at_once_have_buffers_of_their_own() {
         let (gpu, loaded) = open();
-        let run = || gpu.run_blocking(&loaded, &plan(), &[FeedData::F32(vec![0.5; 16])]).unwrap();
+        let run = || run(&gpu, &loaded);
         run();
-        let first = loaded.take(&plan()).expect("the plan is at rest");
+        let first = loaded.take(&plan(), Want::Reads).expect("the plan is at rest");
         run();
-        let second = loaded.take(&plan()).expect("the second call made its own");
+        let second = loaded.take(&plan(), Want::Reads).expect("the second call made its own");
         let (a, b) = (objects(&first), objects(&second));
         assert!(a.0.iter().all(|buffer| !b.0.contains(buffer)) && a.3.iter().all(|buffer| !b.3.contains(buffer)));
         assert!(a.2 == b.2, "pipelines are shared");

@@ -4,15 +4,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::bound::Bound;
+use super::bound::{Bound, Want};
 use super::device::{Device, Wait, lock};
 use super::pipelines::STORAGE_ALIGN;
 use crate::error::{Error, Result};
 use crate::pack::PackedBuffer;
-use crate::plan::{FeedData, Plan};
+use crate::plan::{Idle, Plan, SlotKind};
 
-/// How many plans of a model keep their buffers when they do not run.
-const IDLE: usize = 4;
 /// Bytes of weights that are staged before the queue gets them.
 const CHUNK: usize = 16 << 20;
 /// A quiet NaN that no kernel computes.
@@ -23,8 +21,8 @@ const POISON: u32 = 0x7FC0_DEAD;
 pub(crate) struct Loaded {
     /// One buffer for each of `Packed`.
     pub(super) weights: Vec<wgpu::Buffer>,
-    /// Plans at rest, the last used first. A plan that runs is not among them: a second call of it makes a second.
-    idle: Mutex<Vec<Bound>>,
+    /// Plans at rest. A plan that runs is not among them: a second call of it makes a second.
+    idle: Mutex<Idle<Bound>>,
 }
 
 impl Loaded {
@@ -36,7 +34,7 @@ impl Loaded {
     pub(super) async fn add(&mut self, device: &Device, data: PackedBuffer) -> Result<()> {
         let (name, bytes) = (format!("weights.{}", self.weights.len()), data.bytes());
         device.fits(&name, bytes.len() as u64).map_err(|e| smaller(e, &data))?;
-        let make = || storage(&device.device, &name, bytes.len() as u64);
+        let make = || storage(device, &name, bytes.len() as u64);
         let buffer = device.guard(&name, make).await?;
         for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
             let upload = || {
@@ -52,18 +50,16 @@ impl Loaded {
         Ok(())
     }
 
-    /// The buffers of `plan`, where they are at rest here.
-    pub(super) fn take(&self, plan: &Arc<Plan>) -> Option<Bound> {
-        let mut idle = lock(&self.idle);
-        let index = idle.iter().position(|bound| Arc::ptr_eq(&bound.plan, plan) || bound.plan == *plan)?;
-        Some(idle.remove(index))
+    /// The buffers of `plan` for what is wanted of it, where they are at rest here.
+    pub(super) fn take(&self, plan: &Arc<Plan>, want: Want) -> Option<Bound> {
+        let is_it = |bound: &Bound| bound.want == want && (Arc::ptr_eq(&bound.plan, plan) || bound.plan == *plan);
+        lock(&self.idle).take(is_it)
     }
 
-    /// Puts the buffers of a plan to rest, and lets go of the longest unused.
+    /// Puts the buffers of a plan to rest.
     pub(super) fn put(&self, bound: Bound) {
-        let mut idle = lock(&self.idle);
-        idle.insert(0, bound);
-        idle.truncate(IDLE);
+        let bytes = bound.plan.bytes(|kind| !matches!(kind, SlotKind::Weights(_)));
+        lock(&self.idle).put(bound, bytes);
     }
 }
 
@@ -76,8 +72,8 @@ fn smaller(error: Error, data: &PackedBuffer) -> Error {
 }
 
 /// A storage buffer of `bytes`.
-pub(super) fn storage(device: &wgpu::Device, label: &str, bytes: u64) -> wgpu::Buffer {
-    device.create_buffer(&wgpu::BufferDescriptor {
+pub(super) fn storage(device: &Device, label: &str, bytes: u64) -> wgpu::Buffer {
+    device.buffer(&wgpu::BufferDescriptor {
         label: Some(label),
         size: bytes.next_multiple_of(STORAGE_ALIGN).max(STORAGE_ALIGN),
         usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
@@ -94,15 +90,5 @@ pub(super) fn poison(queue: &wgpu::Queue, buffer: &wgpu::Buffer) {
         let bytes = (buffer.size() - at).min(block.len() as u64);
         queue.write_buffer(buffer, at, &block[..usize::try_from(bytes).expect("at most the block's length")]);
         at += bytes;
-    }
-}
-
-impl FeedData {
-    /// The bytes, as a GPU takes them.
-    pub(super) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::F32(data) => bytemuck::cast_slice(data),
-            Self::U32(data) => bytemuck::cast_slice(data),
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! inside [`Device::guard`], and whoever waits does it through [`Device::wait`]: both return the first error as ours.
 //! Knows no plan and no kernel.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::adapter::{self, AdapterInfo, Found};
@@ -12,7 +13,7 @@ use crate::plan::Limits;
 
 /// Who waits for the device, where something has to (a browser calls back by itself).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
+pub(crate) enum Wait {
     /// The thread that polls the future: the shortest way.
     Here,
     /// A thread of its own: the future sleeps and blocks nobody.
@@ -26,6 +27,8 @@ pub(super) struct Device {
     pub(super) info: AdapterInfo,
     /// Bytes to which the offset of a uniform must be aligned.
     pub(super) uniform_align: u64,
+    /// How many objects were made; `objects` counts.
+    pub(super) objects: AtomicU64,
     faults: Arc<Faults>,
 }
 
@@ -69,7 +72,7 @@ impl Device {
             })
         });
         let uniform_align = u64::from(device.limits().min_uniform_buffer_offset_alignment);
-        Ok(Self { device, queue, info, uniform_align, faults })
+        Ok(Self { device, queue, info, uniform_align, objects: AtomicU64::new(0), faults })
     }
 
     pub(super) fn limits(&self) -> Limits {

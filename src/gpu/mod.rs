@@ -3,18 +3,22 @@
 //! The last stage of the road. It decides nothing: which kernel runs on what stands in the plan, how a kernel is
 //! bound and linked in the kernel's declaration. It knows no model, no cell and no layout of weights.
 //!
-//! `adapter` chooses, `device` opens and reports errors, `pipelines` compiles, `buffers` holds the weights,
-//! `bound` a plan's own buffers, `readback` brings results home.
+//! `adapter` chooses, `device` opens and reports errors, `pipelines` compiles, `buffers` holds the weights, `bound` a
+//! plan's own buffers, `upload` brings the input, `readback` the results home, `states` what stays; `objects` makes
+//! and counts what all of them use.
 
 mod adapter;
 mod bound;
 mod buffers;
 mod device;
 mod module;
+mod objects;
 mod pipelines;
 mod readback;
+mod states;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,29 +27,22 @@ pub(crate) use adapter::Choice;
 #[cfg(not(target_arch = "wasm32"))]
 pub use adapter::adapters;
 pub use adapter::{AdapterInfo, AdapterKind};
-use bound::{Bound, Fill, Want};
+use bound::{Bound, Fill, Run, Submitted, Want};
 pub(crate) use buffers::Loaded;
-use device::{Device, Wait};
+use device::Device;
+pub(crate) use device::Wait;
 use pipelines::Pipelines;
+pub(crate) use states::States;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::pack::{Packed, PackedBuffer};
-use crate::plan::{FeedData, Limits, Plan, SlotId};
+use crate::plan::{Caller, Limits, Plan, Results, SlotId};
 
 /// An open GPU. It serves several models, and several threads at once.
 pub(crate) struct Gpu {
     device: Device,
     pipelines: Pipelines,
     poison: AtomicBool,
-}
-
-/// What a run gives back.
-#[derive(Clone, Debug)]
-pub(crate) struct Run {
-    /// One for each read of the plan.
-    pub(crate) reads: Vec<Vec<f32>>,
-    /// Where the time went.
-    pub(crate) timings: Timings,
 }
 
 /// Where the time of a run went, in microseconds. In a browser, which has no `std` clock, only the device's is set.
@@ -106,24 +103,60 @@ impl Gpu {
         loaded.add(&self.device, buffer).await
     }
 
-    /// Runs `plan` with `feeds[i]` for `plan.writes[i]`. The future sleeps while the device computes.
+    /// Runs `plan` with what `caller` gives, and lets it take what the plan reads.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where the feeds are not those of the plan; `Limits`, where the plan's buffers do not fit the
-    /// device; `Lost`, where the device is lost before the results are here; `Device`, where it refuses.
-    pub(crate) async fn run(&self, loaded: &Loaded, plan: &Arc<Plan>, feeds: &[FeedData]) -> Result<Run> {
-        self.reuse(loaded, plan, feeds, Wait::Aside).await
+    /// Those of `caller`; kind `Limits`, where the plan's buffers do not fit the device; `Lost`, where the device is lost
+    /// before the results are here; `Device`, where it refuses.
+    pub(crate) async fn run(
+        &self,
+        loaded: &Loaded,
+        plan: &Arc<Plan>,
+        caller: &mut dyn Caller,
+        wait: Wait,
+    ) -> Result<Timings> {
+        let run = Run { caller, states: None, fill: self.fill(), results: Results::Wanted };
+        self.reuse(loaded, plan, Want::Reads, run, wait).await
     }
 
-    /// The same, in the calling thread, which spares the change of threads.
+    /// [`run`](Self::run) on states that stay on the device, rows from `first` on: `caller` gives all but them, and takes
+    /// the output alone. Where that is not wanted, the device still computes when this returns.
     ///
     /// # Errors
     ///
-    /// Those of [`run`](Self::run).
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn run_blocking(&self, loaded: &Loaded, plan: &Arc<Plan>, feeds: &[FeedData]) -> Result<Run> {
-        pollster::block_on(self.reuse(loaded, plan, feeds, Wait::Here))
+    /// As [`run`](Self::run).
+    pub(crate) async fn run_on(
+        &self,
+        loaded: &Loaded,
+        plan: &Arc<Plan>,
+        caller: &mut dyn Caller,
+        states: (&mut States, usize),
+        results: Results,
+        wait: Wait,
+    ) -> Result<Timings> {
+        let run = Run { caller, states: Some(states), fill: self.fill(), results };
+        self.reuse(loaded, plan, Want::Output, run, wait).await
+    }
+
+    /// `rows` rows of the states of `plan`'s model, to stay on the device.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where they do not fit it.
+    pub(crate) async fn states(&self, plan: &Plan, rows: usize) -> Result<States> {
+        self.device.check()?;
+        States::of(&self.device, plan, rows).await
+    }
+
+    /// Makes room for `rows` rows of `states`.
+    ///
+    /// # Errors
+    ///
+    /// As [`states`](Self::states).
+    pub(crate) async fn grow(&self, states: &mut States, rows: usize) -> Result<()> {
+        self.device.check()?;
+        states.grow(&self.device, rows).await
     }
 
     /// Runs `plan` on fresh, poisoned buffers and returns every f32 slot that is not weights, in full.
@@ -135,12 +168,19 @@ impl Gpu {
         &self,
         loaded: &Loaded,
         plan: &Arc<Plan>,
-        feeds: &[FeedData],
+        caller: &mut dyn Caller,
     ) -> Result<Vec<(SlotId, Vec<f32>)>> {
-        self.admit(plan, feeds)?;
-        let bound = Bound::new(&self.device, &self.pipelines, loaded, plan, Want::Slots).await?;
-        let run = self.drive(&bound, feeds, Fill::Poison, Wait::Aside).await?;
-        Ok(bound::traced(plan).zip(run.reads).collect())
+        self.device.check()?;
+        let mut bound = Bound::new(&self.device, &self.pipelines, loaded, plan, Want::Slots).await?;
+        let run = Run { caller, states: None, fill: Fill::Poison, results: Results::Wanted };
+        let mut slots = Vec::new();
+        self.drive(&mut bound, run, Wait::Aside, |_, _, data: &[f32]| slots.push(data.to_vec())).await?;
+        Ok(bound::traced(plan).zip(slots).collect())
+    }
+
+    /// How many buffers, bind groups, pipelines and the like were made so far.
+    pub(crate) fn objects(&self) -> u64 {
+        self.device.objects()
     }
 
     /// From now on fills what a plan's kernels write with NaNs before every run: for tests.
@@ -158,57 +198,55 @@ impl Gpu {
         self.device.lose();
     }
 
+    fn fill(&self) -> Fill {
+        if self.poison.load(Ordering::Relaxed) { Fill::Poison } else { Fill::Kept }
+    }
+
     /// Runs `plan` on the buffers of an earlier call, where they are at rest.
-    async fn reuse(&self, loaded: &Loaded, plan: &Arc<Plan>, feeds: &[FeedData], wait: Wait) -> Result<Run> {
-        self.admit(plan, feeds)?;
-        let bound = match loaded.take(plan) {
+    async fn reuse(&self, loaded: &Loaded, plan: &Arc<Plan>, want: Want, run: Run<'_>, wait: Wait) -> Result<Timings> {
+        self.device.check()?;
+        let mut bound = match loaded.take(plan, want) {
             Some(bound) => bound,
-            None => Bound::new(&self.device, &self.pipelines, loaded, plan, Want::Reads).await?,
+            None => Bound::new(&self.device, &self.pipelines, loaded, plan, want).await?,
         };
-        let fill = if self.poison.load(Ordering::Relaxed) { Fill::Poison } else { Fill::Kept };
-        let run = self.drive(&bound, feeds, fill, wait).await?;
+        let take = |caller: &mut dyn Caller, index: usize, data: &[f32]| {
+            caller.take(*bound::wanted(plan, want).nth(index).expect("a read for each that is wanted"), data);
+        };
+        let timings = self.drive(&mut bound, run, wait, take).await?;
         loaded.put(bound);
-        Ok(run)
+        Ok(timings)
     }
 
     /// Uploads, submits, waits and reads.
-    async fn drive(&self, bound: &Bound, feeds: &[FeedData], fill: Fill, wait: Wait) -> Result<Run> {
+    async fn drive(
+        &self,
+        bound: &mut Bound,
+        run: Run<'_>,
+        wait: Wait,
+        mut take: impl FnMut(&mut dyn Caller, usize, &[f32]),
+    ) -> Result<Timings> {
         let mut watch = Stopwatch::start();
-        let mut upload_us = 0.0;
+        let mut timings = Timings::default();
+        let turn = bound.turn(&self.device, wait).await?;
+        let plan = bound.plan.clone();
+        let Run { caller, states, fill, results } = run;
         let submit = || {
-            bound.upload(&self.device.queue, feeds, fill);
-            let submitted = bound.submit(&self.device);
-            upload_us = watch.lap_us();
+            let submitted = bound.submit(&self.device, turn, Run { caller: &mut *caller, states, fill, results });
+            timings.upload_us = watch.lap_us();
             submitted
         };
-        let (submission, landing) = self.device.guard(&bound.plan.title, submit).await?;
-        self.device.wait(submission, wait).await?;
-        landing.landed(&self.device).await?;
-        let compute_us = watch.lap_us();
-        let (reads, device_us) = bound.read(&self.device.queue).map_err(|error| self.device.blame(error))?;
+        let Submitted { submission, landing } = self.device.guard(&plan.title, submit).await??;
+        if let Some(landing) = landing {
+            self.device.wait(submission, wait).await?;
+            landing.landed(&self.device).await?;
+            timings.compute_us = watch.lap_us();
+            let read = bound.read(&self.device.queue, |index, data| take(&mut *caller, index, data));
+            timings.device_us = read.map_err(|error| self.device.blame(error))?;
+            timings.readback_us = watch.lap_us();
+        }
         // What was reported while the device computed belongs to this run.
         self.device.check()?;
-        let timings = Timings { upload_us, compute_us, readback_us: watch.lap_us(), device_us };
-        Ok(Run { reads, timings })
-    }
-
-    /// Whether the device is well and `feeds` are those of `plan`.
-    fn admit(&self, plan: &Plan, feeds: &[FeedData]) -> Result<()> {
-        self.device.check()?;
-        if feeds.len() != plan.writes.len() {
-            let (expected, got) = (plan.writes.len(), feeds.len());
-            return Err(Error::new(ErrorKind::Shape, format!("{}: expected {expected} feeds, got {got}", plan.title)));
-        }
-        for (write, feed) in plan.writes.iter().zip(feeds) {
-            let got = feed.bytes().len() as u64;
-            if got != write.bytes {
-                return Err(Error::new(
-                    ErrorKind::Shape,
-                    format!("{}: {:?}: expected {} bytes, got {got}", plan.title, write.feed, write.bytes),
-                ));
-            }
-        }
-        Ok(())
+        Ok(timings)
     }
 }
 

@@ -2,16 +2,16 @@
 //!
 //! The text comes linked from the kernel's catalog. Here nothing is known of what it says.
 
+use super::device::Device;
+
 /// The line that the linker puts before each part of a text.
 const MARKER: &str = "// part: ";
 
 /// The module of `source`.
 ///
 /// Made with all of wgpu's checks of bounds and loops; whoever wants them off changes this function alone.
-pub(super) fn create(device: &wgpu::Device, label: &str, source: &str) -> wgpu::ShaderModule {
-    let descriptor =
-        wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
-    device.create_shader_module(descriptor)
+pub(super) fn create(device: &Device, label: &str, source: &str) -> wgpu::ShaderModule {
+    device.shader(wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) })
 }
 
 /// File and line of the first error in `module`, which was made of `source`.

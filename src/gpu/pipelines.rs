@@ -46,27 +46,27 @@ async fn compile(device: &Device, program: &Program) -> Result<Pipeline> {
     let place = format!("kernel `{name}`");
     let source = link::source(program);
     let mut shader = None;
-    let checked = device.guard(&place, || shader = Some(module::create(&device.device, name, &source))).await;
+    let checked = device.guard(&place, || shader = Some(module::create(device, name, &source))).await;
     let shader = shader.expect("the guarded work has run");
     if let Err(error) = checked {
         let at = module::error_place(&shader, &source).await;
         return Err(at.into_iter().fold(error, |error, at| error.at(at)));
     }
-    let pipeline = device.guard(&place, || pipeline(&device.device, program, &shader)).await?;
+    let pipeline = device.guard(&place, || pipeline(device, program, &shader)).await?;
     log::debug!("{}: compiled {program:?}", device.info.name);
     Ok(pipeline)
 }
 
-fn pipeline(device: &wgpu::Device, program: &Program, module: &wgpu::ShaderModule) -> Pipeline {
+fn pipeline(device: &Device, program: &Program, module: &wgpu::ShaderModule) -> Pipeline {
     let label = Some(program.kernel.name());
     let entries: Vec<_> = program.bindings().map(|binding| entry(binding.index, binding.access)).collect();
-    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
-    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+    let layout = device.group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+    let pipeline_layout = device.pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label,
         bind_group_layouts: &[Some(&layout)],
         immediate_size: 0,
     });
-    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+    let pipeline = device.pipeline(&wgpu::ComputePipelineDescriptor {
         label,
         layout: Some(&pipeline_layout),
         module,

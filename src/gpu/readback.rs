@@ -2,6 +2,7 @@
 //!
 //! Knows buffers and ranges; not what they mean.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytemuck::Pod;
@@ -20,9 +21,14 @@ pub(super) struct Source {
 /// Ranges that are read together, side by side in as few buffers as their size allows.
 pub(super) struct Readback {
     sources: Vec<Source>,
-    /// For each source: the index of its staging buffer, and where it lies there.
-    places: Vec<(usize, Range<u64>)>,
+    places: Vec<Place>,
     staging: Vec<wgpu::Buffer>,
+}
+
+/// Where something lies in staging: in which buffer, and where there.
+pub(super) struct Place {
+    pub(super) buffer: usize,
+    pub(super) range: Range<u64>,
 }
 
 /// The mappings under way, one for each staging buffer.
@@ -31,22 +37,12 @@ pub(super) struct Landing(Vec<OneshotReceiver<bool>>);
 impl Readback {
     /// Makes the staging of `sources`. To be called inside a guard.
     pub(super) fn new(device: &Device, label: &str, sources: Vec<Source>) -> Self {
-        let most = device.limits().buffer_bytes;
-        let mut sizes: Vec<u64> = Vec::new();
-        let mut places = Vec::with_capacity(sources.len());
-        for source in &sources {
-            let room = source.bytes.next_multiple_of(wgpu::MAP_ALIGNMENT);
-            if sizes.last().is_none_or(|size| size + room > most) {
-                sizes.push(0);
-            }
-            let index = sizes.len() - 1;
-            places.push((index, sizes[index]..sizes[index] + source.bytes));
-            sizes[index] += room;
-        }
+        let bytes = sources.iter().map(|source| source.bytes);
+        let (places, sizes) = side_by_side(bytes, device.limits().buffer_bytes);
         let staging = sizes.into_iter().map(|size| {
-            device.device.create_buffer(&wgpu::BufferDescriptor {
+            device.buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
-                size: size.max(wgpu::MAP_ALIGNMENT),
+                size,
                 usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
             })
@@ -56,12 +52,12 @@ impl Readback {
 
     /// Records the copies.
     pub(super) fn copy(&self, encoder: &mut wgpu::CommandEncoder) {
-        for (source, (index, range)) in self.sources.iter().zip(&self.places) {
+        for (source, place) in self.sources.iter().zip(&self.places) {
             encoder.copy_buffer_to_buffer(
                 &source.buffer,
                 source.offset,
-                &self.staging[*index],
-                range.start,
+                &self.staging[place.buffer],
+                place.range.start,
                 Some(source.bytes),
             );
         }
@@ -80,20 +76,23 @@ impl Readback {
         Landing(self.staging.iter().map(ask).collect())
     }
 
-    /// Source `index`, once all have landed.
+    /// Hands source `index` to `take`, once all have landed.
     ///
     /// # Errors
     ///
     /// Kind `Device`, where it is not mapped.
-    pub(super) fn read<T: Pod>(&self, index: usize) -> Result<Vec<T>> {
-        let (buffer, range) = &self.places[index];
+    pub(super) fn read<T: Pod, R>(&self, index: usize, take: impl FnOnce(&[T]) -> R) -> Result<R> {
+        let Place { buffer, range } = &self.places[index];
         if range.is_empty() {
-            return Ok(Vec::new());
+            return Ok(take(&[]));
         }
         let view = self.staging[*buffer]
             .get_mapped_range(range.clone())
             .map_err(|error| Error::new(ErrorKind::Device, format!("readback {index}: {error}")).because(error))?;
-        Ok(bytemuck::pod_collect_to_vec(&view[..]))
+        // A browser gives bytes that lie anywhere.
+        let data = bytemuck::try_cast_slice(&view)
+            .map_or_else(|_| Cow::Owned(bytemuck::pod_collect_to_vec(&view[..])), Cow::Borrowed);
+        Ok(take(&data))
     }
 
     /// The buffers that are mapped.
@@ -113,6 +112,22 @@ impl Readback {
             buffer.unmap();
         }
     }
+}
+
+/// Pieces of these sizes side by side, in as few buffers of at most `most` bytes as go: where each lies, and the sizes of
+/// the buffers. (A piece that is larger than that gets one that is too large.)
+pub(super) fn side_by_side(bytes: impl Iterator<Item = u64>, most: u64) -> (Vec<Place>, Vec<u64>) {
+    let (mut places, mut sizes) = (Vec::new(), Vec::<u64>::new());
+    for bytes in bytes {
+        let room = bytes.next_multiple_of(wgpu::MAP_ALIGNMENT).max(wgpu::MAP_ALIGNMENT);
+        if sizes.last().is_none_or(|size| size + room > most) {
+            sizes.push(0);
+        }
+        let buffer = sizes.len() - 1;
+        places.push(Place { buffer, range: sizes[buffer]..sizes[buffer] + bytes });
+        sizes[buffer] += room;
+    }
+    (places, sizes)
 }
 
 impl Landing {

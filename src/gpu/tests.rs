@@ -3,8 +3,9 @@
 
 use super::*;
 use crate::cell::Activation;
+use crate::error::{Error, ErrorKind};
 use crate::kernel::{Kernel, Mask, Params, Program, link};
-use crate::plan::{Dispatch, Feed, Fetch, Read, Shape, Slot, SlotKind, Window, Write};
+use crate::plan::{Dispatch, Feed, FeedData, Fetch, Listed, Read, Shape, Slot, SlotKind, Window, Write};
 
 const ROWS: u32 = 4;
 const UNITS: u32 = 16;
@@ -59,20 +60,28 @@ fn open(choice: Choice) -> (Gpu, Loaded) {
     })
 }
 
+/// What the plan reads, and where the time went.
+fn run(gpu: &Gpu, loaded: &Loaded, plan: &Arc<Plan>, wait: Wait) -> Result<(Vec<Vec<f32>>, Timings)> {
+    let feeds = feeds();
+    let mut caller = Listed::of(plan, &feeds)?;
+    let timings = pollster::block_on(gpu.run(loaded, plan, &mut caller, wait))?;
+    Ok((caller.reads, timings))
+}
+
 fn noop_error(plan: Plan) -> Error {
     let (gpu, loaded) = open(Choice::Noop);
-    gpu.run_blocking(&loaded, &Arc::new(plan), &feeds()).unwrap_err()
+    run(&gpu, &loaded, &Arc::new(plan), Wait::Here).unwrap_err()
 }
 
 #[test]
 fn the_validator_takes_a_plan_and_its_reads_have_their_sizes() {
     let (gpu, loaded) = open(Choice::Noop);
     let plan = Arc::new(chain(3));
-    let run = gpu.run_blocking(&loaded, &plan, &feeds()).unwrap();
-    assert_eq!(run.reads.iter().map(Vec::len).collect::<Vec<_>>(), [ELEMS]);
-    assert_eq!(run.timings.device_us.is_some(), gpu.info().timestamps);
-    let run = pollster::block_on(gpu.run(&loaded, &plan, &feeds())).unwrap();
-    assert_eq!(run.reads.iter().map(Vec::len).collect::<Vec<_>>(), [ELEMS]);
+    for wait in [Wait::Here, Wait::Aside] {
+        let (reads, timings) = run(&gpu, &loaded, &plan, wait).unwrap();
+        assert_eq!(reads.iter().map(Vec::len).collect::<Vec<_>>(), [ELEMS]);
+        assert_eq!(timings.device_us.is_some(), gpu.info().timestamps);
+    }
 }
 
 #[test]
@@ -93,8 +102,9 @@ fn a_run_can_move_between_threads() {
     let (gpu, loaded) = open(Choice::Noop);
     let plan = Arc::new(chain(1));
     let feeds = feeds();
-    sends(&gpu.run(&loaded, &plan, &feeds));
-    sends(&gpu.trace(&loaded, &plan, &feeds));
+    let mut caller = Listed::of(&plan, &feeds).unwrap();
+    sends(&gpu.run(&loaded, &plan, &mut caller, Wait::Aside));
+    sends(&gpu.trace(&loaded, &plan, &mut caller));
 }
 
 #[test]
@@ -141,44 +151,41 @@ fn a_plan_of_other_weights_is_refused() {
 fn feeds_must_be_those_of_the_plan() {
     let (gpu, loaded) = open(Choice::Noop);
     let plan = Arc::new(chain(1));
-    let error = gpu.run_blocking(&loaded, &plan, &[]).unwrap_err();
+    let error = Listed::of(&plan, &[]).err().expect("a feed is missing");
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::Shape, "chain of 1: expected 1 feeds, got 0".to_owned()));
-    let error = gpu.run_blocking(&loaded, &plan, &[FeedData::U32(vec![0])]).unwrap_err();
-    let text = "chain of 1: Features: expected 256 bytes, got 4".to_owned();
+    let feeds = [FeedData::U32(vec![0])];
+    let mut caller = Listed::of(&plan, &feeds).unwrap();
+    let error = pollster::block_on(gpu.run(&loaded, &plan, &mut caller, Wait::Here)).unwrap_err();
+    let text = "features: expected 64 words, got 1".to_owned();
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::Shape, text));
 }
 
 #[test]
-fn plans_at_rest_keep_their_buffers_until_four_others_ran() {
+fn plans_at_rest_keep_their_buffers() {
     let (gpu, loaded) = open(Choice::Noop);
-    let run = |count| gpu.run_blocking(&loaded, &Arc::new(chain(count)), &feeds()).unwrap();
-    run(1);
+    (1..6).for_each(|count| drop(run(&gpu, &loaded, &Arc::new(chain(count)), Wait::Here).unwrap()));
     let equal = Arc::new(chain(1));
-    let bound = loaded.take(&equal).expect("an equal plan ran");
-    assert!(loaded.take(&equal).is_none(), "what runs is not at rest");
+    let bound = loaded.take(&equal, Want::Reads).expect("an equal plan ran");
+    assert!(loaded.take(&equal, Want::Reads).is_none(), "what runs is not at rest");
     loaded.put(bound);
-    (2..5).for_each(|count| drop(run(count)));
-    assert!(loaded.take(&equal).is_some_and(|bound| {
-        loaded.put(bound);
-        true
-    }));
-    (5..9).for_each(|count| drop(run(count)));
-    assert!(loaded.take(&equal).is_none());
+    assert!(loaded.take(&equal, Want::Output).is_none(), "what reads something else is something else");
 }
 
 #[test]
 fn a_lost_device_is_an_error_of_every_later_call() {
     let (gpu, loaded) = open(Choice::Noop);
     let plan = Arc::new(chain(2));
-    gpu.run_blocking(&loaded, &plan, &feeds()).unwrap();
+    run(&gpu, &loaded, &plan, Wait::Here).unwrap();
     gpu.lose();
     for _ in 0..2 {
-        let error = gpu.run_blocking(&loaded, &plan, &feeds()).unwrap_err();
+        let error = run(&gpu, &loaded, &plan, Wait::Here).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Lost);
         assert!(error.to_string().ends_with("; make a new engine and call again"), "{error}");
     }
-    assert_eq!(pollster::block_on(gpu.run(&loaded, &plan, &feeds())).unwrap_err().kind(), ErrorKind::Lost);
-    assert_eq!(pollster::block_on(gpu.trace(&loaded, &plan, &feeds())).unwrap_err().kind(), ErrorKind::Lost);
+    assert_eq!(run(&gpu, &loaded, &plan, Wait::Aside).unwrap_err().kind(), ErrorKind::Lost);
+    let feeds = feeds();
+    let mut caller = Listed::of(&plan, &feeds).unwrap();
+    assert_eq!(pollster::block_on(gpu.trace(&loaded, &plan, &mut caller)).unwrap_err().kind(), ErrorKind::Lost);
 }
 
 #[test]

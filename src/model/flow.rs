@@ -36,6 +36,14 @@ impl Flow {
             Self::Steps(_) | Self::Rows(_) => None,
         }
     }
+
+    /// The features of a step; of tokens, one for each that there can be.
+    pub(crate) fn features(self) -> Features {
+        match self {
+            Self::Steps(features) | Self::Rows(features) => features,
+            Self::Tokens(tokens) => Features::one(tokens),
+        }
+    }
 }
 
 impl Features {

@@ -18,6 +18,15 @@ pub(super) struct States {
     pub(super) c: Option<Array3<f64>>,
 }
 
+impl States {
+    /// Those of a stack `r` that is given none.
+    pub(super) fn zero(r: &Recurrent, batch: usize) -> Self {
+        let rows = r.num_layers * r.directions();
+        let c = (r.cell.states() > 1).then(|| Array3::zeros((rows, batch, r.hidden_size)));
+        Self { h: Array3::zeros((rows, batch, r.state_size())), c }
+    }
+}
+
 /// What a stack gives.
 pub(super) struct Given {
     /// What its last layer gives, `[T, B, F]`.

@@ -3,12 +3,16 @@
 //!
 //! `lower` makes plans, `check` proves what must hold, `tune` chooses (`strategy` names what there is to choose from); executors only obey.
 
+mod caller;
 pub mod check;
+mod idle;
 pub mod lower;
 mod strategy;
 mod text;
 pub mod tune;
 
+pub use caller::{Caller, FeedData, Listed, Results};
+pub(crate) use idle::Idle;
 pub use strategy::Strategy;
 
 use crate::kernel::{Mask, Params, Program};
@@ -107,13 +111,20 @@ pub enum Feed {
     },
 }
 
-/// The data of a [`Feed`].
-#[derive(Clone, Debug)]
-pub enum FeedData {
-    /// 32-bit floats.
-    F32(Vec<f32>),
-    /// Indices.
-    U32(Vec<u32>),
+impl Feed {
+    /// Whether it is a state.
+    pub(crate) fn is_state(self) -> bool {
+        matches!(self, Self::Hidden { .. } | Self::Memory { .. })
+    }
+
+    /// Whether this is the state of which `fetch` is the end.
+    fn becomes(self, fetch: Fetch) -> bool {
+        match (self, fetch) {
+            (Self::Hidden { stack, layer }, Fetch::Hidden { stack: s, layer: l })
+            | (Self::Memory { stack, layer }, Fetch::Memory { stack: s, layer: l }) => (stack, layer) == (s, l),
+            _ => false,
+        }
+    }
 }
 
 /// A write of the host: `feed` goes into `slot` from byte `offset` on.

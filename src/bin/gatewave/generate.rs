@@ -1,11 +1,11 @@
-//! `gatewave generate`: a character model writes on, one character at a time, its state carried from call to call.
+//! `gatewave generate`: a character model writes on, one character at a time, its states where the engine computes.
 //!
-//! Owns the sampling; all numbers of the model come from the engine.
+//! Owns the sampling; all numbers of the model come from a stream of the engine.
 
 use std::io::{self, IsTerminal, Write};
 
-use gatewave::{Activation, Direction, Engine, Error, ErrorKind, Flow, Input, LayerKind, Model, Output, Result};
-use ndarray::ArrayD;
+use gatewave::{Activation, Direction, Error, ErrorKind, Flow, LayerKind, Model, Result, Results, Streams};
+use ndarray::ArrayView2;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -58,13 +58,17 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
 
     write!(out, "{}", args.prompt)?;
     out.flush()?;
-    let mut result = engine.run(&sequence(&prompt))?;
+    let mut streams = Streams::new(&engine, 1)?;
+    let text = streams.join();
+    let prompt: Vec<_> = prompt.into_iter().map(|token| (text, token)).collect();
+    let mut result = streams.push_tokens(&prompt, Results::Wanted)?;
     for left in (0..args.length).rev() {
-        let token = sampler.draw(&scores.last(&result, vocabulary.len())?);
+        let token = sampler.draw(&scores.last(result)?);
         write!(out, "{}", vocabulary[token])?;
         out.flush()?;
         if left > 0 {
-            result = advance(&engine, token, result)?;
+            let token = i64::try_from(token).expect("a vocabulary is shorter than 2^63");
+            result = streams.push_tokens(&[(text, token)], Results::Wanted)?;
         }
     }
     if io::stdout().is_terminal() {
@@ -125,22 +129,6 @@ fn tokens(prompt: &str, vocabulary: &[char]) -> Result<Vec<i64>> {
     prompt.chars().map(token).collect()
 }
 
-/// One sequence without a batch.
-fn sequence(tokens: &[i64]) -> Input {
-    Input::tokens(ArrayD::from_shape_fn(vec![tokens.len()], |index| tokens[index[0]]))
-}
-
-/// The call after `before` with one more token.
-fn advance(engine: &Engine, token: usize, before: Output) -> Result<Output> {
-    let token = i64::try_from(token).expect("a vocabulary is shorter than 2^63");
-    let input = before
-        .states
-        .into_iter()
-        .enumerate()
-        .fold(sequence(&[token]), |input, (stack, states)| input.stack_states(stack, states));
-    engine.run(&input)
-}
-
 /// What the numbers of a model's output are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scores {
@@ -168,10 +156,10 @@ impl Scores {
         }
     }
 
-    /// The logits of the last step.
-    fn last(self, result: &Output, characters: usize) -> Result<Vec<f64>> {
-        let output = &result.output;
-        let scores = output.iter().skip(output.len() - characters).map(|score| f64::from(*score));
+    /// The logits of the last step, of which there is one at least.
+    fn last(self, steps: ArrayView2<'_, f32>) -> Result<Vec<f64>> {
+        let last = steps.row(steps.nrows() - 1);
+        let scores = last.iter().map(|score| f64::from(*score));
         let logits: Vec<f64> = match self {
             Self::Logits => scores.collect(),
             Self::Probabilities => scores.map(f64::ln).collect(),

@@ -13,7 +13,7 @@ use crate::cell::{Activation, Cell, Reset, Variant};
 use crate::kernel::{LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, Mask, StateKind, Storage};
 use crate::kernel::{Params, Program};
 use crate::pack::PackedBuffer;
-use crate::plan::{Feed, Fetch, Read, Shape, Slot, SlotKind, Window};
+use crate::plan::{Feed, FeedData, Fetch, Listed, Read, Shape, Slot, SlotKind, Window, Write};
 use math::activation;
 
 /// What a binding holds.
@@ -38,6 +38,13 @@ fn instruction_sets() -> Vec<Arch> {
     #[cfg(target_arch = "x86_64")]
     sets.extend(pulp::x86::V3::try_new().map(Arch::V3));
     sets
+}
+
+/// What `plan` reads.
+fn reads(cpu: &Cpu, plan: &Plan, feeds: &[FeedData]) -> Result<Vec<Vec<f32>>> {
+    let mut caller = Listed::of(plan, feeds)?;
+    cpu.run(plan, &mut caller)?;
+    Ok(caller.reads)
 }
 
 /// Floats before and after each window: they must neither be read nor written.
@@ -126,7 +133,7 @@ impl Case {
         let mut cpu = Cpu::new(packed).unwrap();
         for arch in instruction_sets() {
             cpu.arch = arch;
-            self.compare(&plan, expected, cpu.trace(&plan, &feeds).unwrap());
+            self.compare(&plan, expected, cpu.trace(&plan, &mut Listed::of(&plan, &feeds).unwrap()).unwrap());
         }
     }
 

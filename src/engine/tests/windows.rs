@@ -55,11 +55,11 @@ fn what_is_cut_to_fit_a_narrow_device_gives_what_it_gives_whole() {
     let mut compared = 0;
     for case in cases() {
         let input = case.input();
-        let (call, form) = input.check(&case.model).unwrap();
+        let call = input.check(&case.model).unwrap();
         let whole = engine(&case, Limits::HOST).run(&input).unwrap();
         for binding_bytes in [8 << 10, 32 << 10, 64 << 10] {
             let narrow = engine(&case, Limits { binding_bytes, ..Limits::WEBGPU });
-            let tiles: Result<Vec<_>> = narrow.tiles(&call, form).collect();
+            let tiles: Result<Vec<_>> = narrow.tiles(&call).collect();
             let tiles = match tiles {
                 Err(error) if error.kind() == ErrorKind::Limits => continue,
                 tiles => tiles.unwrap(),

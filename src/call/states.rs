@@ -1,0 +1,94 @@
+//! What the stacks of a call begin with: what the user gave, what an engine kept, where an encoder ended, or zero.
+//!
+//! Views of those, checked against the model. Knows stacks and sizes; knows no sequence.
+
+use std::collections::BTreeMap;
+
+use ndarray::{Array3, ArrayD, ArrayView3, Axis, Ix2, Ix3};
+
+use super::form::{Batching, Form};
+use super::{States, shape};
+use crate::error::{Result, SMALLER_CALL, zeros};
+use crate::model::{Link, Recurrent};
+
+/// The states of a stack, with a batch: `h` `[L · D, B, state_size]` and `c` `[L · D, B, H]`.
+pub(crate) type Batched = (Array3<f32>, Option<Array3<f32>>);
+
+/// Where the states of a call are, checked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Initial<'a> {
+    pub(super) batching: Batching,
+    /// What the user gave, by stack.
+    pub(super) given: &'a BTreeMap<usize, States>,
+    /// What an engine kept of the call before, for each stack or for none.
+    pub(super) kept: &'a [Option<Batched>],
+    /// Where the encoder ended, and which stacks that begins.
+    pub(super) encoded: (&'a [Link], &'a [States]),
+}
+
+impl<'a> Initial<'a> {
+    /// What stack `stack` begins with; `None` is zero.
+    pub(super) fn of(&self, stack: usize) -> Option<(ArrayView3<'a, f32>, Option<ArrayView3<'a, f32>>)> {
+        let view = |state: &'a ArrayD<f32>| batched(state, self.batching);
+        let states = |states: &'a States| (view(&states.h), states.c.as_ref().map(view));
+        let (links, encoded) = self.encoded;
+        if let Some(link) = links.iter().find(|link| link.to == stack) {
+            return encoded.get(link.from).map(states);
+        }
+        self.given.get(&stack).map(states).or_else(|| {
+            let (h, c) = self.kept.get(stack)?.as_ref()?;
+            Some((h.view(), c.as_ref().map(|c| c.view())))
+        })
+    }
+}
+
+/// A state in the user's axes, which have been checked, with a batch.
+pub(crate) fn batched(state: &ArrayD<f32>, batching: Batching) -> ArrayView3<'_, f32> {
+    let view = state.view();
+    let with_batch = match batching {
+        Batching::Batch => view.into_dimensionality::<Ix3>(),
+        Batching::Single => view.into_dimensionality::<Ix2>().map(|state| state.insert_axis(Axis(1))),
+    };
+    with_batch.expect("the axes have been checked")
+}
+
+/// The states of `stack` before a call: zeros.
+///
+/// # Errors
+///
+/// Kind `Limits`, where there is no memory for them.
+pub(crate) fn initial(stack: &Recurrent, form: Form) -> Result<Batched> {
+    let array = |size| {
+        let dims = (stack.num_layers * stack.directions(), form.batch, size);
+        let data = zeros("the states", &[dims.0, dims.1, dims.2], SMALLER_CALL)?;
+        Ok(Array3::from_shape_vec(dims, data).expect("as many elements as the dims say"))
+    };
+    let c = (stack.cell.states() > 1).then(|| array(stack.hidden_size)).transpose()?;
+    Ok((array(stack.state_size())?, c))
+}
+
+/// Whether `given` can be the states of `stack` in a call of `form`.
+///
+/// # Errors
+///
+/// Kind `Shape`, where they cannot.
+pub(super) fn check(given: &States, stack: &Recurrent, form: Form) -> Result<()> {
+    let rows = stack.num_layers * stack.directions();
+    let one = |name: &str, state: &ArrayD<f32>, size: usize| {
+        let (expected, letters): (&[usize], _) = match form.batching {
+            Batching::Batch => (&[rows, form.batch, size], "layers · directions, B, size"),
+            Batching::Single => (&[rows, size], "layers · directions, size"),
+        };
+        if state.shape() == expected {
+            return Ok(());
+        }
+        Err(shape(format!("{name}: expected {expected:?} ({letters}), got {:?}", state.shape())))
+    };
+    one("h", &given.h, stack.state_size())?;
+    match (stack.cell.states() > 1, &given.c) {
+        (true, Some(c)) => one("c", c, stack.hidden_size),
+        (false, None) => Ok(()),
+        (true, None) => Err(shape("c: expected cell states beside h, got none; zeros will do")),
+        (false, Some(c)) => Err(shape(format!("c: expected none (only an lstm has cell states), got {:?}", c.shape()))),
+    }
+}

@@ -1,0 +1,71 @@
+//! States that stay on the host from run to run: rows of a batch that is wider than any one plan's.
+//!
+//! Before a run they are copied to where the plan's host would write them, after it from where the host would read them.
+//! Knows a plan's states and their rows; knows no stream.
+
+use super::buffers::{Buffer, Buffers, Floats, elems};
+use crate::error::{Result, SMALLER_CALL};
+use crate::plan::{Plan, SlotId};
+
+/// The states of every stack and layer of a model, zero at first.
+pub(crate) struct States {
+    /// In the order of [`Plan::states`], `[rows][width]`.
+    all: Vec<(Floats, usize)>,
+}
+
+impl States {
+    /// `rows` rows of the states of a plan's model.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where there is no memory for them.
+    pub(crate) fn of(plan: &Plan, rows: usize) -> Result<Self> {
+        let widths = plan.states().map(|(write, _)| elems(write.bytes) / plan.shape.batch);
+        let all = widths.map(|width| Ok((Floats::try_zeros("the states", rows * width, SMALLER_CALL)?, width)));
+        Ok(Self { all: all.collect::<Result<_>>()? })
+    }
+
+    /// Makes room for `rows` rows: what is there stays, what comes is zero.
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](Self::of).
+    pub(crate) fn grow(&mut self, rows: usize) -> Result<()> {
+        for (data, width) in &mut self.all {
+            let mut grown = Floats::try_zeros("the states", rows * *width, SMALLER_CALL)?;
+            grown[..data.len()].copy_from_slice(data);
+            *data = grown;
+        }
+        Ok(())
+    }
+
+    /// Row `row` begins anew.
+    pub(crate) fn clear(&mut self, row: usize) {
+        for (data, width) in &mut self.all {
+            data[row * *width..][..*width].fill(0.0);
+        }
+    }
+
+    /// Rows from `first` on become what `plan` begins with.
+    pub(super) fn load(&self, plan: &Plan, first: usize, buffers: &mut Buffers) {
+        for ((data, width), (write, _)) in self.all.iter().zip(plan.states()) {
+            let len = elems(write.bytes);
+            floats(buffers, write.slot)[elems(write.offset)..][..len].copy_from_slice(&data[first * width..][..len]);
+        }
+    }
+
+    /// What `plan` ended with becomes rows from `first` on.
+    pub(super) fn store(&mut self, plan: &Plan, first: usize, buffers: &mut Buffers) {
+        for ((data, width), (_, read)) in self.all.iter_mut().zip(plan.states()) {
+            let len = elems(read.bytes);
+            data[first * *width..][..len].copy_from_slice(&floats(buffers, read.slot)[elems(read.offset)..][..len]);
+        }
+    }
+}
+
+fn floats(buffers: &mut Buffers, slot: SlotId) -> &mut [f32] {
+    match &mut buffers.slots[slot] {
+        Buffer::Floats(data) => data,
+        Buffer::Weights(_) | Buffer::Indices(_) => unreachable!("states are floats"),
+    }
+}

@@ -1,0 +1,136 @@
+//! One push of streams as a plan's caller: frames laid out at their steps and rows, results cut out for each frame.
+//!
+//! Knows frames, steps and rows; knows no state and no device.
+
+use std::ops::Range;
+
+use crate::call::Own;
+use crate::error::Result;
+use crate::feed::{Order, seen, unpad_row};
+use crate::kernel::padded;
+use crate::model::Features;
+use crate::plan::{Caller, Feed, Fetch, Read, Write};
+
+use super::streams::Slot;
+
+/// The frames of a push, by number.
+pub(super) enum Frames<'a> {
+    /// Features.
+    Features(&'a (dyn Fn(usize) -> &'a [f32] + Sync)),
+    /// Tokens.
+    Tokens(&'a (dyn Fn(usize) -> i64 + Sync)),
+}
+
+/// Where a frame goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// The step, counted from the first of the push.
+    pub(super) step: usize,
+    /// The row of the batch.
+    pub(super) row: usize,
+}
+
+/// Some steps and rows of a push.
+pub(super) struct Push<'a, 'f> {
+    pub(super) frames: &'a Frames<'f>,
+    pub(super) places: &'a [Place],
+    pub(super) slots: &'a [Slot],
+    pub(super) own: Own,
+    /// Of the output.
+    pub(super) features: Features,
+    /// The first step, and how many.
+    pub(super) first: usize,
+    pub(super) time: usize,
+    pub(super) rows: Range<usize>,
+    /// `[frames][features]`.
+    pub(super) outputs: &'a mut [f32],
+}
+
+impl Frames<'_> {
+    /// Whether frame `frame` is a step to the model.
+    pub(super) fn is_live(&self, own: Own, frame: usize) -> bool {
+        match self {
+            Self::Features(features) => own.keeps(features(frame)),
+            Self::Tokens(token) => own.keeps_token(token(frame)),
+        }
+    }
+}
+
+impl Push<'_, '_> {
+    /// How many frames of these steps, in whatever row, are steps to the model.
+    pub(super) fn live_frames(&self) -> usize {
+        let steps = self.first..self.first + self.time;
+        let here = self.places.iter().enumerate().filter(|(_, place)| steps.contains(&place.step));
+        here.filter(|(frame, _)| self.frames.is_live(self.own, *frame)).count()
+    }
+
+    /// The frames of these steps and rows: each with its number, and where it is in `[T][B]`.
+    fn here(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let (first, time, rows) = (self.first, self.time, self.rows.clone());
+        self.places.iter().enumerate().filter_map(move |(frame, place)| {
+            let step = place.step.checked_sub(first).filter(|&step| step < time)?;
+            rows.contains(&place.row).then(|| (frame, step * rows.len() + place.row - rows.start))
+        })
+    }
+
+    /// `[T][B]`: 1 where there is a step.
+    fn live(&self, words: &mut [u32]) {
+        words.fill(0);
+        self.here().for_each(|(frame, at)| words[at] = u32::from(self.frames.is_live(self.own, frame)));
+    }
+
+    /// `[2][T][B]`: as [`Feed::Seen`] says, in the first half; a stream has been seen where an earlier push saw it.
+    fn seen(&self, words: &mut [u32]) {
+        let batch = self.rows.len();
+        let (up, down) = words.split_at_mut(self.time * batch);
+        // A forward stack looks at the first half alone; the second holds the steps meanwhile.
+        self.live(down);
+        let before = |b: usize| self.slots[self.rows.start + b].has_lived;
+        seen(up, batch, Order::Kept, before, |t, b| down[t * batch + b] != 0);
+    }
+}
+
+impl Caller for Push<'_, '_> {
+    fn give(&mut self, write: Write, words: &mut [u32]) -> Result<()> {
+        match (write.feed, self.frames) {
+            (Feed::Features, Frames::Features(features)) => {
+                let data: &mut [f32] = bytemuck::cast_slice_mut(words);
+                data.fill(0.0);
+                let width = data.len() / (self.time * self.rows.len());
+                for (frame, at) in self.here() {
+                    // As at every dead step, features are 0 where the model itself takes the step out.
+                    if self.frames.is_live(self.own, frame) {
+                        let features = features(frame);
+                        data[at * width..][..features.len()].copy_from_slice(features);
+                    }
+                }
+            }
+            (Feed::Tokens, Frames::Tokens(token)) => {
+                words.fill(0);
+                self.here().for_each(|(frame, at)| words[at] = u32::try_from(token(frame)).expect("a checked token"));
+            }
+            (Feed::Live, _) => self.live(words),
+            (Feed::Seen, _) => self.seen(words),
+            (Feed::Features | Feed::Tokens, _) => unreachable!("frames are what the model begins with"),
+            (Feed::LiveBackwards | Feed::SeenBackwards, _) => unreachable!("streams go forward"),
+            (Feed::Hidden { .. } | Feed::Memory { .. }, _) => unreachable!("states stay where they are"),
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, read: Read, data: &[f32]) {
+        if read.fetch != Fetch::Output {
+            return;
+        }
+        let (features, first, time, rows) = (self.features, self.first, self.time, self.rows.clone());
+        let width = features.parts * padded(features.size);
+        let rows_of_frames = self.outputs.chunks_exact_mut(features.len());
+        for (place, target) in self.places.iter().zip(rows_of_frames) {
+            let Some(step) = place.step.checked_sub(first).filter(|&step| step < time) else { continue };
+            if rows.contains(&place.row) {
+                let at = step * rows.len() + place.row - rows.start;
+                unpad_row(&data[at * width..], features, target);
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! States that stay where an engine computes, whichever executor that is.
+//!
+//! Holds rows of states for `streams`, and runs plans on some of them; knows of no stream which row is its own.
+
+use std::sync::Arc;
+
+use crate::cpu;
+use crate::error::Result;
+#[cfg(feature = "gpu")]
+use crate::gpu;
+use crate::plan::{Caller, Plan, Results};
+
+use super::executor::{Executor, Wait};
+
+/// The states of every stack and layer of a model, row by row of a batch.
+pub(super) enum Resident {
+    /// On the host.
+    Cpu(cpu::States),
+    /// On a GPU.
+    #[cfg(feature = "gpu")]
+    Gpu(gpu::States),
+}
+
+impl Resident {
+    /// Row `row` begins anew.
+    pub(super) fn clear(&mut self, row: usize) {
+        match self {
+            Self::Cpu(states) => states.clear(row),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(states) => states.clear(row),
+        }
+    }
+}
+
+impl Executor {
+    /// `rows` rows of the states of `plan`'s model, all zero.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where there is no memory for them.
+    pub(super) async fn resident(&self, plan: &Plan, rows: usize) -> Result<Resident> {
+        match self {
+            Self::Cpu(_) => cpu::States::of(plan, rows).map(Resident::Cpu),
+            #[cfg(feature = "gpu")]
+            Self::Gpu { gpu, .. } => gpu.states(plan, rows).await.map(Resident::Gpu),
+        }
+    }
+
+    /// Makes room for `rows` rows: what is there stays, what comes is zero.
+    ///
+    /// # Errors
+    ///
+    /// As [`resident`](Self::resident).
+    pub(super) async fn grow(&self, states: &mut Resident, rows: usize) -> Result<()> {
+        match (self, states) {
+            (_, Resident::Cpu(states)) => states.grow(rows),
+            #[cfg(feature = "gpu")]
+            (Self::Gpu { gpu, .. }, Resident::Gpu(states)) => gpu.grow(states, rows).await,
+            #[cfg(feature = "gpu")]
+            (Self::Cpu(_), Resident::Gpu(_)) => unreachable!("states are where their engine is"),
+        }
+    }
+
+    /// Runs `plan` on rows of `states` from `first` on: `caller` gives all but states, and takes the output alone.
+    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU is waited for"))]
+    pub(super) async fn run_on(
+        &self,
+        plan: &Arc<Plan>,
+        caller: &mut dyn Caller,
+        (states, first): (&mut Resident, usize),
+        results: Results,
+        wait: Wait,
+    ) -> Result<()> {
+        match (self, states) {
+            (Self::Cpu(cpu), Resident::Cpu(states)) => cpu.run_on(plan, caller, (states, first), results),
+            #[cfg(feature = "gpu")]
+            (Self::Gpu { gpu, loaded }, Resident::Gpu(states)) => {
+                gpu.run_on(loaded, plan, caller, (states, first), results, wait.into()).await.map(|_| ())
+            }
+            #[cfg(feature = "gpu")]
+            _ => unreachable!("states are where their engine is"),
+        }
+    }
+}

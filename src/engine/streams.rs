@@ -1,0 +1,399 @@
+//! Many independent streams in one batch, frame by frame, their states where the engine computes.
+//!
+//! Which row is whose, who has frames this time and who waits stand here; the rows themselves are `resident`'s, and what
+//! a plan is given and gives for one push is `push`'s.
+
+use std::fmt;
+use std::ops::Deref;
+
+use ndarray::ArrayView2;
+
+use crate::call::Own;
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::Mask;
+use crate::model::{Direction, Flow, LayerKind, Model};
+use crate::plan::{Results, Shape};
+
+use super::Engine;
+use super::executor::{self, Wait};
+use super::push::{Frames, Place, Push};
+use super::resident::Resident;
+
+/// Many independent streams of one model in one batch: microphones, sensors, sessions.
+///
+/// Each has states of its own, which stay on the engine's device from one [`push`](Self::push) to the next. Streams join,
+/// leave and are reset at any time; those that are given nothing in a push keep their states. What a stream gives is what
+/// one call of [`Engine::run`] over all its frames would give: on the CPU bit for bit, on a GPU within rounding.
+///
+/// A push computes all rows of the batch, whoever is given frames: streams that come at the same pace belong together.
+/// Room for twice as many is made where one joins and none is free. A push at a number of frames and rows that was seen
+/// before takes no memory.
+///
+/// # Example
+///
+/// ```
+/// use gatewave::{Device, Engine, Gru, Linear, Model, Results, Streams, Weights};
+///
+/// let model = Model::new().layer(Gru::new(3, 16)).layer(Linear::new(16, 1));
+/// let engine = Engine::new(model.clone(), &Weights::random(&model, 0)?, Device::Cpu)?;
+///
+/// let mut streams = Streams::new(&engine, 100)?; // an `Arc<Engine>` will do as well
+/// let (a, b) = (streams.join(), streams.join());
+/// let outputs = streams.push(&[(a, [0.1, 0.2, 0.3]), (b, [0.4, 0.5, 0.6])], Results::Wanted)?;
+/// assert_eq!(outputs.shape(), [2, 1]);
+///
+/// // Two frames of `b`, in order, while `a` has none.
+/// let outputs = streams.push(&[(b, [0.7, 0.8, 0.9]), (b, [1.0, 1.1, 1.2])], Results::Wanted)?;
+/// assert_eq!(outputs.shape(), [2, 1]);
+/// streams.leave(b)?;
+/// # Ok::<(), gatewave::Error>(())
+/// ```
+pub struct Streams<E> {
+    engine: E,
+    own: Own,
+    /// By row of the batch.
+    slots: Vec<Slot>,
+    /// Rows that no stream has, the next to be given last.
+    free: Vec<usize>,
+    /// Rows that `slots` counts, but for those that joined since the last push; none before the first.
+    states: Option<Resident>,
+    /// The rows of `states`.
+    rows: usize,
+    /// Of the push under way: where each frame goes, and what it gave.
+    places: Vec<Place>,
+    outputs: Vec<f32>,
+}
+
+/// One of the [`Streams`] that made it, until it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId {
+    row: usize,
+    /// How many streams had the row before.
+    turn: u64,
+}
+
+/// A row of the batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Slot {
+    turn: u64,
+    is_taken: bool,
+    /// Whether its states may be other than zero.
+    is_used: bool,
+    /// Whether its stream has had a live step.
+    pub(super) has_lived: bool,
+    /// Its frames in the push under way.
+    frames: usize,
+}
+
+impl<E: Deref<Target = Engine>> Streams<E> {
+    /// No streams yet, with room for `capacity` of them.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where a stack looks at later steps too (it is bidirectional, or goes from the last step to the
+    /// first), or where the model has an encoder.
+    pub fn new(engine: E, capacity: usize) -> Result<Self> {
+        check(engine.model())?;
+        let (own, capacity) = (Own::of(engine.model()), capacity.max(1));
+        let mut streams = Self {
+            engine,
+            own,
+            slots: Vec::new(),
+            free: Vec::new(),
+            states: None,
+            rows: 0,
+            places: Vec::new(),
+            outputs: Vec::new(),
+        };
+        streams.extend(capacity);
+        Ok(streams)
+    }
+
+    /// A new stream, which begins at zero. Where there is no room, the next push makes twice as much.
+    pub fn join(&mut self) -> StreamId {
+        let row = self.free.pop().unwrap_or_else(|| {
+            self.extend(2 * self.slots.len());
+            self.free.pop().expect("room was made")
+        });
+        self.slots[row].is_taken = true;
+        StreamId { row, turn: self.slots[row].turn }
+    }
+
+    /// The stream is over; its row is free for another.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where it has left already.
+    pub fn leave(&mut self, stream: StreamId) -> Result<()> {
+        self.reset(stream)?;
+        let slot = &mut self.slots[stream.row];
+        (slot.is_taken, slot.turn) = (false, slot.turn + 1);
+        self.free.push(stream.row);
+        Ok(())
+    }
+
+    /// The stream begins anew, at zero.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where it has left.
+    pub fn reset(&mut self, stream: StreamId) -> Result<()> {
+        let slot = self.slot(stream)?;
+        let was_used = slot.is_used;
+        (slot.is_used, slot.has_lived) = (false, false);
+        if let (true, Some(states)) = (was_used, &mut self.states) {
+            states.clear(stream.row);
+        }
+        Ok(())
+    }
+
+    /// How many streams there are.
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many streams there is room for.
+    pub fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Gives streams their next frames: what each frame gives. Frames of one stream stand in the order of time.
+    ///
+    /// Where results are [`Unwanted`](Results::Unwanted) a GPU still computes when this returns, and there are none.
+    ///
+    /// # Shapes
+    ///
+    /// A frame is `[I]`; the result `[frames, F]`, a row for each frame.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where a stream has left or a frame does not fit the model; `Limits`, where the batch does not fit
+    /// the device: nothing has changed then. `Device` or `Lost`, where the device fails: then the states are lost.
+    pub fn push<F: AsRef<[f32]> + Sync>(
+        &mut self,
+        frames: &[(StreamId, F)],
+        results: Results,
+    ) -> Result<ArrayView2<'_, f32>> {
+        executor::block_on(self.features(frames, results, Wait::Here))?;
+        Ok(self.view())
+    }
+
+    /// [`push`](Self::push), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    pub async fn push_async<F: AsRef<[f32]> + Sync>(
+        &mut self,
+        frames: &[(StreamId, F)],
+        results: Results,
+    ) -> Result<ArrayView2<'_, f32>> {
+        self.features(frames, results, Wait::Aside).await?;
+        Ok(self.view())
+    }
+
+    /// [`push`](Self::push) for a model that takes tokens: a frame is one of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    pub fn push_tokens(&mut self, tokens: &[(StreamId, i64)], results: Results) -> Result<ArrayView2<'_, f32>> {
+        executor::block_on(self.tokens(tokens, results, Wait::Here))?;
+        Ok(self.view())
+    }
+
+    /// [`push_tokens`](Self::push_tokens), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    pub async fn push_tokens_async(
+        &mut self,
+        tokens: &[(StreamId, i64)],
+        results: Results,
+    ) -> Result<ArrayView2<'_, f32>> {
+        self.tokens(tokens, results, Wait::Aside).await?;
+        Ok(self.view())
+    }
+
+    async fn features<F: AsRef<[f32]> + Sync>(
+        &mut self,
+        frames: &[(StreamId, F)],
+        results: Results,
+        wait: Wait,
+    ) -> Result<()> {
+        match self.engine.model().input()? {
+            Flow::Steps(features) | Flow::Rows(features) => {
+                let wrong = frames.iter().position(|(_, frame)| frame.as_ref().len() != features.len());
+                if let Some(frame) = wrong {
+                    let (expected, got) = (features.len(), frames[frame].1.as_ref().len());
+                    return Err(shape(format!("frame {frame}: expected {expected} features, got {got}")));
+                }
+            }
+            Flow::Tokens(_) => return Err(shape("frames: expected tokens (push_tokens), got features")),
+        }
+        self.place(frames.iter().map(|(stream, _)| *stream))?;
+        self.walk(Frames::Features(&|frame| frames[frame].1.as_ref()), results, wait).await
+    }
+
+    async fn tokens(&mut self, tokens: &[(StreamId, i64)], results: Results, wait: Wait) -> Result<()> {
+        let Flow::Tokens(bound) = self.engine.model().input()? else {
+            return Err(shape("frames: expected features (push), got tokens"));
+        };
+        let wrong = |(_, token): &(StreamId, i64)| usize::try_from(*token).map_or(true, |token| token >= bound);
+        if let Some(frame) = tokens.iter().position(wrong) {
+            let (last, got) = (bound - 1, tokens[frame].1);
+            return Err(shape(format!("frame {frame}: expected a token from 0 to {last}, got {got}")));
+        }
+        self.place(tokens.iter().map(|(stream, _)| *stream))?;
+        self.walk(Frames::Tokens(&|frame| tokens[frame].1), results, wait).await
+    }
+
+    /// Finds each frame its step and row.
+    fn place(&mut self, streams: impl Iterator<Item = StreamId> + Clone) -> Result<()> {
+        for (frame, stream) in streams.clone().enumerate() {
+            self.slot(stream).map_err(|e| e.at(format!("frame {frame}")))?;
+        }
+        self.places.clear();
+        for StreamId { row, .. } in streams.clone() {
+            self.places.push(Place { step: self.slots[row].frames, row });
+            self.slots[row].frames += 1;
+        }
+        streams.for_each(|stream| self.slots[stream.row].frames = 0);
+        Ok(())
+    }
+
+    /// Computes the frames that were placed.
+    async fn walk(&mut self, frames: Frames<'_>, results: Results, wait: Wait) -> Result<()> {
+        let flow = self.engine.planner.flow;
+        let wanted = if results == Results::Wanted { self.places.len() * flow.features().len() } else { 0 };
+        self.outputs.resize(wanted, 0.0);
+        let Some(last) = self.places.iter().map(|place| place.step).max() else { return Ok(()) };
+        // A model whose time axis is gone gives one row a run: each frame is a run then.
+        let (time, rounds) = if matches!(flow, Flow::Rows(_)) { (1, last + 1) } else { (last + 1, 1) };
+        self.settle(time).await?;
+        for round in 0..rounds {
+            self.round(&frames, round * time, time, results, wait).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the states, or room for those that joined.
+    async fn settle(&mut self, time: usize) -> Result<()> {
+        let (engine, rows) = (&*self.engine, self.slots.len());
+        let explain = |e| engine.device().explain(e);
+        match &mut self.states {
+            None => {
+                let plan = engine.plan(Shape { time, batch: rows, mask: Mask::Live })?;
+                self.states = Some(engine.executor.resident(&plan, rows).await.map_err(explain)?);
+            }
+            Some(states) if self.rows < rows => engine.executor.grow(states, rows).await.map_err(explain)?,
+            Some(_) => {}
+        }
+        self.rows = rows;
+        Ok(())
+    }
+
+    /// One run of `time` steps from step `first` of the push on.
+    async fn round(
+        &mut self,
+        frames: &Frames<'_>,
+        first: usize,
+        time: usize,
+        results: Results,
+        wait: Wait,
+    ) -> Result<()> {
+        let engine = &*self.engine;
+        let states = self.states.as_mut().expect("they have been made");
+        let mut push = Push {
+            frames,
+            places: &self.places,
+            slots: &self.slots,
+            own: self.own,
+            features: engine.planner.flow.features(),
+            first,
+            time,
+            rows: 0..0,
+            outputs: &mut self.outputs,
+        };
+        let batch = self.slots.len();
+        let mask = if push.live_frames() == time * batch { Mask::All } else { Mask::Live };
+        for tile in engine.tiles_of(Shape { time, batch, mask }) {
+            let tile = tile?;
+            push.rows = tile.rows.clone();
+            let run = engine.executor.run_on(&tile.plan, &mut push, (&mut *states, tile.rows.start), results, wait);
+            run.await.map_err(|e| engine.device().explain(e))?;
+        }
+        for (frame, place) in self.places.iter().enumerate() {
+            if (first..first + time).contains(&place.step) {
+                let slot = &mut self.slots[place.row];
+                slot.is_used = true;
+                slot.has_lived |= frames.is_live(self.own, frame);
+            }
+        }
+        Ok(())
+    }
+
+    fn view(&self) -> ArrayView2<'_, f32> {
+        let features = self.engine.planner.flow.features().len();
+        let dims = (self.outputs.len() / features, features);
+        ArrayView2::from_shape(dims, &self.outputs).expect("whole rows")
+    }
+
+    fn slot(&mut self, stream: StreamId) -> Result<&mut Slot> {
+        let slot = self.slots.get_mut(stream.row).filter(|slot| slot.is_taken && slot.turn == stream.turn);
+        slot.ok_or_else(|| shape(format!("stream {stream}: it has left, or is of other streams")))
+    }
+
+    /// Rows up to `capacity`, free.
+    fn extend(&mut self, capacity: usize) {
+        self.free.extend((self.slots.len()..capacity).rev());
+        self.slots.resize(capacity, Slot::default());
+    }
+}
+
+/// Whether frames of `model` can be computed as they come.
+fn check(model: &Model) -> Result<()> {
+    let stacks = model.layers.iter().enumerate().filter_map(|(index, layer)| match &layer.kind {
+        LayerKind::Recurrent(stack) => Some((index, stack)),
+        _ => None,
+    });
+    for (index, stack) in stacks {
+        let direction = match stack.direction {
+            Direction::Forward => continue,
+            Direction::Reverse => "reverse",
+            Direction::Backwards => "backwards",
+            Direction::Both => "bidirectional",
+        };
+        let name = stack.cell.name();
+        let text =
+            format!("layer {index} {name}: expected a forward stack, got a {direction} one: it needs later frames");
+        return Err(Error::new(ErrorKind::Model, text));
+    }
+    match model.encoder {
+        None => Ok(()),
+        Some(_) => Err(Error::new(ErrorKind::Model, "encoder: expected a model of one sequence, got one with two")),
+    }
+}
+
+fn shape(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Shape, message)
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.row, self.turn)
+    }
+}
+
+impl<E: Deref<Target = Engine>> fmt::Debug for Streams<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (streams, capacity) = (self.len(), self.capacity());
+        f.debug_struct("Streams").field("streams", &streams).field("capacity", &capacity).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,87 @@
+//! GPU objects, made and counted: buffers, bind groups, query sets, and what a pipeline is made of.
+//!
+//! Nothing else of `gpu` makes one (a test reads the sources), so that the count tells whether a repeated call made any.
+//! Command encoders are not among them: wgpu takes one for each submit. Knows no plan.
+
+use std::sync::atomic::Ordering;
+
+use super::device::Device;
+
+impl Device {
+    /// A buffer.
+    pub(super) fn buffer(&self, descriptor: &wgpu::BufferDescriptor<'_>) -> wgpu::Buffer {
+        self.counted(|device| device.create_buffer(descriptor))
+    }
+
+    /// A bind group.
+    pub(super) fn bind_group(&self, descriptor: &wgpu::BindGroupDescriptor<'_>) -> wgpu::BindGroup {
+        self.counted(|device| device.create_bind_group(descriptor))
+    }
+
+    /// A set of queries.
+    pub(super) fn query_set(&self, descriptor: &wgpu::QuerySetDescriptor<'_>) -> wgpu::QuerySet {
+        self.counted(|device| device.create_query_set(descriptor))
+    }
+
+    /// A shader module.
+    pub(super) fn shader(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
+        self.counted(|device| device.create_shader_module(descriptor))
+    }
+
+    /// The layout of a bind group.
+    pub(super) fn group_layout(&self, descriptor: &wgpu::BindGroupLayoutDescriptor<'_>) -> wgpu::BindGroupLayout {
+        self.counted(|device| device.create_bind_group_layout(descriptor))
+    }
+
+    /// The layout of a pipeline.
+    pub(super) fn pipeline_layout(&self, descriptor: &wgpu::PipelineLayoutDescriptor<'_>) -> wgpu::PipelineLayout {
+        self.counted(|device| device.create_pipeline_layout(descriptor))
+    }
+
+    /// A compute pipeline.
+    pub(super) fn pipeline(&self, descriptor: &wgpu::ComputePipelineDescriptor<'_>) -> wgpu::ComputePipeline {
+        self.counted(|device| device.create_compute_pipeline(descriptor))
+    }
+
+    /// Objects made so far.
+    pub(super) fn objects(&self) -> u64 {
+        self.objects.load(Ordering::Relaxed)
+    }
+
+    fn counted<T>(&self, make: impl FnOnce(&wgpu::Device) -> T) -> T {
+        self.objects.fetch_add(1, Ordering::Relaxed);
+        make(&self.device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// What makes an object that this file does not count.
+    const UNCOUNTED: [&str; 3] = [".create_", ".write_buffer", "create_buffer_init"];
+
+    /// Where wgpu may make objects of its own: where weights and params go up for good, and NaNs for tests.
+    fn is_allowed(file: &str, line: &str) -> bool {
+        line.contains(".create_command_encoder")
+            || file == "objects.rs"
+            || line.contains(".write_buffer") && ["buffers.rs", "bound.rs"].contains(&file)
+    }
+
+    #[test]
+    fn every_object_is_made_where_it_is_counted() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gpu");
+        let (mut seen, mut found) = (0, Vec::new());
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let file = path.file_name().unwrap().to_str().unwrap().to_owned();
+            seen += 1;
+            let text = fs::read_to_string(&path).unwrap();
+            let made = text.lines().filter(|line| UNCOUNTED.iter().any(|call| line.contains(call)));
+            found.extend(made.filter(|line| !is_allowed(&file, line)).map(|line| format!("{file}: {}", line.trim())));
+        }
+        assert!(seen > 8, "only {seen} files seen");
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+}

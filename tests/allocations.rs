@@ -1,0 +1,148 @@
+//! A repeated call at a shape that was seen before asks for no memory but that of its outputs, and a push of streams for
+//! none: counted by an allocator, on the CPU executor, in sizes that one thread computes.
+
+#![allow(unsafe_code, reason = "an allocator is unsafe to write; this one counts and hands on")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use gatewave::{
+    Device, Embedding, Engine, Gru, Input, Linear, Lstm, Masking, Model, OneHot, Output, Results, Rnn, Select, Streams,
+    Weights,
+};
+use ndarray::{Array1, Array2, Array3, Array4, array};
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The system's allocator, which counts what a thread asks it for.
+struct Counting;
+
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        unsafe { System.realloc(memory, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What `work` gives, and how often it asked for memory.
+fn counted<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    let before = COUNT.get();
+    let result = work();
+    (result, COUNT.get() - before)
+}
+
+fn engine(model: Model) -> Engine {
+    let weights = Weights::random(&model, 1).unwrap();
+    Engine::new(model, &weights, Device::Cpu).unwrap()
+}
+
+/// The arrays of an output, and the list of its states.
+fn arrays(output: &Output) -> usize {
+    let states = output.states.iter().map(|states| 1 + usize::from(states.c.is_some()));
+    1 + usize::from(!output.states.is_empty()) + states.sum::<usize>()
+}
+
+#[track_caller]
+fn assert_repeats(model: Model, inputs: &[Input]) {
+    let engine = engine(model);
+    for _ in 0..2 {
+        inputs.iter().for_each(|input| drop(engine.run(input).unwrap()));
+    }
+    for round in 0..20 {
+        for (index, input) in inputs.iter().enumerate() {
+            let (output, count) = counted(|| engine.run(input).unwrap());
+            assert_eq!(count, arrays(&output), "call {index} of round {round}: {:?}", engine.model().layers);
+        }
+    }
+}
+
+fn features(batch: usize, time: usize) -> Input {
+    Input::features(Array3::from_shape_fn((batch, time, 5), |(b, t, i)| (b * 31 + t * 7 + i) as f32 / 100.0))
+}
+
+#[test]
+fn the_allocator_counts() {
+    assert_eq!(counted(|| vec![1_u8; 100]).1, 1);
+    assert_eq!(counted(|| Array4::<f32>::zeros((1, 2, 3, 4)).into_dyn()).1, 1);
+    assert_eq!(counted(|| 1 + 1).1, 0);
+}
+
+#[test]
+fn a_repeated_call_asks_for_its_outputs_alone() {
+    let cells = [Rnn::new(5, 20), Lstm::new(5, 20), Lstm::new(5, 20).proj_size(3), Gru::new(5, 20)];
+    for stack in cells {
+        let model = Model::new().layer(stack.num_layers(2).bidirectional());
+        assert_repeats(model, &[features(3, 7), features(1, 1)]);
+    }
+    let sequence = Input::features(Array2::ones((6, 5)));
+    let head = Model::new().layer(Lstm::new(5, 20)).layer(Select::FinalHidden).layer(Linear::new(20, 2));
+    assert_repeats(head, &[features(3, 7), sequence]);
+    assert_repeats(Model::new().layer(Linear::new(5, 4)), &[features(2, 3)]);
+}
+
+#[test]
+fn masks_tokens_and_states_are_read_where_they_are() {
+    let mask = Array2::from_shape_fn((3, 7), |(b, t)| (b + t) % 3 != 0);
+    let first = engine(Model::new().layer(Gru::new(5, 20))).run(&features(3, 7)).unwrap();
+    let model = Model::new().layer(Gru::new(5, 20)).layer(Linear::new(20, 3));
+    let inputs =
+        [features(3, 7).lengths([7, 0, 3]), features(3, 7).mask(mask), features(3, 7).states(first.states[0].clone())];
+    assert_repeats(model, &inputs);
+    assert_repeats(Model::new().layer(Masking::new(5, 0.0)).layer(Gru::new(5, 20)), &[features(3, 7)]);
+    let tokens = || Input::tokens(array![[1_i64, 2, 3], [4, 0, 6]]);
+    let embedding = Embedding::new(9, 6).mask_token(0);
+    assert_repeats(Model::new().layer(embedding).layer(Lstm::new(6, 20)), &[tokens(), tokens().lengths([3, 2])]);
+    assert_repeats(Model::new().layer(OneHot::new(9)).layer(Gru::new(9, 20)), &[tokens()]);
+}
+
+#[test]
+fn states_that_an_engine_keeps_take_no_memory_anew() {
+    assert_repeats(Model::new().layer(Lstm::new(5, 20).stateful()), &[features(3, 7)]);
+}
+
+#[test]
+fn many_shapes_in_turn_are_kept_together() {
+    let inputs: Vec<_> = (1..=12).map(|time| features(2, time)).collect();
+    assert_repeats(Model::new().layer(Gru::new(5, 20)), &inputs);
+}
+
+#[test]
+fn a_push_of_streams_asks_for_nothing() {
+    let engine = engine(Model::new().layer(Lstm::new(5, 20)).layer(Linear::new(20, 3)));
+    let mut streams = Streams::new(&engine, 50).unwrap();
+    let ids: Vec<_> = (0..40).map(|_| streams.join()).collect();
+    let frame = Array1::from_iter((0..5).map(|i| i as f32)).to_vec();
+    let all: Vec<_> = ids.iter().map(|&id| (id, &frame)).collect();
+    let some: Vec<_> = ids.iter().step_by(3).map(|&id| (id, &frame)).collect();
+    for round in 0..20 {
+        let ((), count) = counted(|| {
+            streams.push(&all, Results::Wanted).unwrap();
+            streams.push(&some, Results::Unwanted).unwrap();
+            streams.reset(ids[round]).unwrap();
+            let guest = streams.join();
+            streams.push(&[(guest, &frame)], Results::Wanted).unwrap();
+            streams.leave(guest).unwrap();
+        });
+        assert!(round < 2 || count == 0, "{count} in round {round}");
+    }
+}

@@ -1,0 +1,119 @@
+//! Streams on the adapter: their states stay there, and each gives what one call over all its frames gives.
+
+use gatewave::conformance::Tolerance;
+use gatewave::{Device, Gru, Input, Linear, Lstm, Model, Results, StreamId, Streams};
+use ndarray::{Array2, ArrayD, Axis};
+
+use crate::runs::{assert_near, engine};
+use crate::support::executor::adapter;
+use crate::support::noise::noise;
+
+const FEATURES: usize = 5;
+
+fn frame(seed: usize) -> Vec<f32> {
+    noise(&[FEATURES], seed).into_iter().collect()
+}
+
+/// The frames that stream `stream` is given in push `push`: none, one or two.
+fn frames(push: usize, stream: usize) -> Vec<Vec<f32>> {
+    (0..(push * 7 + stream * 5) % 3).map(|n| frame(push * 100 + stream * 10 + n)).collect()
+}
+
+#[test]
+fn streams_give_what_whole_calls_give_on_the_cpu() {
+    let stack = Model::new().layer(Lstm::new(FEATURES, 33).num_layers(2)).layer(Gru::new(33, 20));
+    for model in [stack.clone(), stack.layer(Linear::new(20, 3))] {
+        let (gpu, cpu) = (engine(adapter(), &model), engine(Device::Cpu, &model));
+        let mut streams = Streams::new(&gpu, 3).unwrap();
+        let mut ids: Vec<StreamId> = (0..3).map(|_| streams.join()).collect();
+        let mut given: Vec<(Vec<f32>, Vec<f32>, usize)> = vec![Default::default(); 8];
+        for push in 0..12 {
+            match push {
+                // Room is made while states are there; a row is given to another; a stream begins anew.
+                2..=6 => ids.push(streams.join()),
+                8 => {
+                    streams.leave(ids[1]).unwrap();
+                    ids[1] = streams.join();
+                    given[1] = Default::default();
+                }
+                10 => {
+                    streams.reset(ids[4]).unwrap();
+                    given[4] = Default::default();
+                }
+                _ => {}
+            }
+            let pushed: Vec<(usize, Vec<f32>)> =
+                (0..ids.len()).flat_map(|s| frames(push, s).into_iter().map(move |frame| (s, frame))).collect();
+            let of_streams: Vec<_> = pushed.iter().map(|(s, frame)| (ids[*s], frame)).collect();
+            let outputs = streams.push(&of_streams, Results::Wanted).unwrap();
+            for ((s, frame), output) in pushed.iter().zip(outputs.outer_iter()) {
+                given[*s].0.extend(frame);
+                given[*s].1.extend(output);
+                given[*s].2 += 1;
+            }
+        }
+        for (frames, outputs, time) in given.into_iter().filter(|given| given.2 > 0) {
+            let x = Array2::from_shape_vec((time, FEATURES), frames).unwrap();
+            let expected = cpu.run(&Input::features(x)).unwrap().output;
+            let got = ArrayD::from_shape_vec(expected.shape(), outputs).unwrap();
+            assert_near(&got, &expected, Tolerance::executors(&model, time));
+        }
+    }
+}
+
+#[test]
+fn pushes_whose_results_nobody_wants_follow_each_other_and_make_no_object() {
+    let model = Model::new().layer(Lstm::new(FEATURES, 33));
+    let (gpu, cpu) = (engine(adapter(), &model), engine(Device::Cpu, &model));
+    let mut streams = Streams::new(&gpu, 4).unwrap();
+    let ids = [streams.join(), streams.join()];
+    let mut x = Array2::zeros((0, FEATURES));
+    let mut made = Vec::new();
+    for push in 0..40 {
+        let frame = frame(push);
+        x.push(Axis(0), noise(&[FEATURES], push).into_dimensionality().unwrap().view()).unwrap();
+        let results = if push % 13 == 12 || push < 2 { Results::Wanted } else { Results::Unwanted };
+        streams.push(&ids.map(|id| (id, &frame)), results).unwrap();
+        made.push(gpu.gpu_objects());
+    }
+    assert_eq!(made[10], made[39], "{made:?}");
+    let last = frame(40);
+    let outputs = streams.push(&ids.map(|id| (id, &last)), Results::Wanted).unwrap().to_owned();
+    x.push(Axis(0), noise(&[FEATURES], 40).into_dimensionality().unwrap().view()).unwrap();
+    let expected = cpu.run(&Input::features(x)).unwrap().output;
+    let expected = expected.index_axis(Axis(0), 40).to_owned();
+    for output in outputs.outer_iter() {
+        assert_near(&output.to_owned().into_dyn(), &expected, Tolerance::executors(&model, 41));
+    }
+}
+
+#[test]
+fn streams_wait_without_blocking() {
+    let model = Model::new().layer(Gru::new(FEATURES, 20));
+    let gpu = engine(adapter(), &model);
+    let (mut here, mut aside) = (Streams::new(&gpu, 1).unwrap(), Streams::new(&gpu, 1).unwrap());
+    let (a, b) = (here.join(), aside.join());
+    for push in 0..3 {
+        let blocking = here.push(&[(a, frame(push))], Results::Wanted).unwrap();
+        let frames = [(b, frame(push))];
+        let waiting = pollster::block_on(aside.push_async(&frames, Results::Wanted)).unwrap();
+        assert_eq!(blocking, waiting);
+    }
+}
+
+#[test]
+fn a_repeated_call_makes_no_object() {
+    let model = Model::new().layer(Lstm::new(FEATURES, 33).bidirectional()).layer(Linear::new(66, 3));
+    let gpu = engine(adapter(), &model);
+    let inputs: Vec<_> = (1..6).map(|time| Input::features(noise(&[2, time, FEATURES], time))).collect();
+    let masked = Input::features(noise(&[2, 4, FEATURES], 9)).lengths([4, 1]);
+    let run = || {
+        inputs.iter().chain([&masked]).for_each(|input| drop(gpu.run(input).unwrap()));
+        pollster::block_on(gpu.run_async(&masked)).unwrap();
+    };
+    run();
+    let made = gpu.gpu_objects();
+    assert!(made > 20, "only {made} objects made");
+    (0..5).for_each(|_| run());
+    assert_eq!(gpu.gpu_objects(), made);
+}
