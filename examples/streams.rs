@@ -4,6 +4,8 @@
 //! 1 to 1000 streams of an LSTM of 128 units; on the CPU also what the weights' bytes alone take at the rate of a long
 //! sequence, which has no push to pay for.
 
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::time::{Duration, Instant};
 
 use gatewave::{Device, Engine, Input, Linear, Lstm, Model, Result, Results, Streams, Weights};

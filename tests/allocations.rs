@@ -134,11 +134,11 @@ fn a_push_of_streams_asks_for_nothing() {
     let frame = Array1::from_iter((0..5).map(|i| i as f32)).to_vec();
     let all: Vec<_> = ids.iter().map(|&id| (id, &frame)).collect();
     let some: Vec<_> = ids.iter().step_by(3).map(|&id| (id, &frame)).collect();
-    for round in 0..20 {
+    for (round, &id) in ids.iter().take(20).enumerate() {
         let ((), count) = counted(|| {
             streams.push(&all, Results::Wanted).unwrap();
             streams.push(&some, Results::Unwanted).unwrap();
-            streams.reset(ids[round]).unwrap();
+            streams.reset(id).unwrap();
             let guest = streams.join();
             streams.push(&[(guest, &frame)], Results::Wanted).unwrap();
             streams.leave(guest).unwrap();
