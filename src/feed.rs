@@ -369,11 +369,12 @@ mod tests {
     #[test]
     fn the_state_of_a_direction_is_its_part_of_a_row() {
         let model = Model::new().layer(Gru::new(3, 2).bidirectional());
-        let (_, form) = Input::features(counted((1, 4, 3))).check(&model).unwrap();
-        let mut decoder = Decoder::new(&model, form).unwrap();
-        let fetches = [0, 1].map(|direction| Fetch::HiddenPart { stack: 0, layer: 0, direction });
-        let rows = [0, 100].map(|row| (0..32).map(|n| (row + n) as f32).collect());
-        decoder.decode(&plan(fetches, 4, 1), &(0..1), &rows);
+        let form = Input::features(counted((1, 4, 3))).check(&model).unwrap().form;
+        let mut decoder = decoder(&model, form);
+        for (direction, first) in [(0, 0), (1, 100)] {
+            let row: Vec<_> = (first..first + 32).map(|n| n as f32).collect();
+            decode(&mut decoder, Fetch::HiddenPart { stack: 0, layer: 0, direction }, 0..1, &row);
+        }
         let h = decoder.finish().states.remove(0).h;
         assert_eq!(h.iter().copied().collect::<Vec<_>>(), [0.0, 1.0, 116.0, 117.0]);
     }
