@@ -3,6 +3,8 @@
 //! `Input` is what the user wrote, in the model's axes; `Call` is what the road carries: time-major, batched,
 //! every size known to fit. Knows models; knows no plan and no device.
 
+mod learned;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -17,6 +17,7 @@ mod progress;
 mod self_check;
 mod timings;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::layout::Layout;
 use crate::model::Model;
 use crate::pack::Packing;
 use crate::plan::{FeedData, Plan, Shape};
-use crate::weights::{Precision, Source, Tensors, Weights};
+use crate::weights::{LearnedStates, Precision, Source, Tensors, Weights};
 
 use executor::{Executor, Machine, Wait};
 use memory::Memory;
@@ -69,6 +70,8 @@ pub use timings::Timings;
 pub struct Engine {
     planner: Planner,
     executor: Executor,
+    /// Where stacks begin that have learned it.
+    initial: BTreeMap<usize, LearnedStates>,
     /// Where the model has stacks whose states last.
     memory: Option<Memory>,
     /// Where the model has an encoder: it runs first.
@@ -204,6 +207,7 @@ impl Engine {
             }
             None => None,
         };
+        let initial = source.initial(&planner.model)?;
         let mut executor = machine.clone().executor();
         let packing = Packing::new(source, &planner.model, &planner.layout);
         for (packed, buffer) in packing.zip(&planner.layout.buffers) {
@@ -212,7 +216,7 @@ impl Engine {
             progress.tell(*loaded);
         }
         let memory = Memory::of(&planner.model);
-        Ok(Self { planner, executor, memory, encoder })
+        Ok(Self { planner, executor, initial, memory, encoder })
     }
 
     /// What the model gives for `input`, and its final states.
@@ -282,6 +286,7 @@ impl Engine {
     /// A checked call, that of the encoder first.
     async fn compute(&self, input: &Input, mut call: Call, form: Form, wait: Wait) -> Result<(Output, Timings)> {
         let Planner { model, device, .. } = &self.planner;
+        call.begin_learned(model, input, self.initial.iter().map(|(&i, states)| (i, &states.h, states.c.as_ref())));
         let turn = match &self.memory {
             Some(memory) => Some(memory.turn(input, &mut call, model, form).await?),
             None => None,

@@ -49,7 +49,8 @@ pub struct TrueStates {
 pub fn run(model: &Model, weights: &Weights, input: &Input) -> Result<Truth> {
     model.check()?;
     weights.to_tensors(model)?;
-    let (call, form) = input.check(model)?;
+    let (mut call, form) = input.check(model)?;
+    begin(&mut call, model, weights, input);
     let (values, states) = run_layers(model, weights, &call)?;
     let in_form = |states: States| match form.batching {
         Batching::Batch => TrueStates { h: states.h.into_dyn(), c: states.c.map(Array::into_dyn) },
@@ -67,6 +68,20 @@ pub fn run(model: &Model, weights: &Weights, input: &Input) -> Result<Truth> {
         (Values::Tokens(_), ..) => unreachable!("a checked model gives features"),
     };
     Ok(Truth { output, states: states.into_iter().map(in_form).collect() })
+}
+
+/// Begins the stacks for which a call has no states at those that are learned.
+fn begin(call: &mut Call, model: &Model, weights: &Weights, input: &Input) {
+    call.begin_learned(
+        model,
+        input,
+        weights.initial.iter().map(|(&stack, states)| (stack, &states.h, states.c.as_ref())),
+    );
+    if let (Some((call, _)), Some(encoder), Some(weights), Some(input)) =
+        (call.encoder.as_deref_mut(), &model.encoder, &weights.encoder, &input.encoder)
+    {
+        begin(call, &encoder.model, weights, input);
+    }
 }
 
 /// What stands between two layers.

@@ -56,7 +56,8 @@ pub(super) fn weights(case: &Case) -> Weights {
         layer_weights(&mut draw, &layer.kind, fan_in)
     };
     let layers = layers.iter().enumerate().map(&mut layer).collect();
-    let weights = Weights { layers, encoder: encoder(case).map(|case| Box::new(weights(&case))) };
+    let encoder = encoder(case).map(|case| Box::new(weights(&case)));
+    let weights = Weights { encoder, ..Weights::new(layers) };
     if begins_with_one_hot && case.storage == Storage::F16 {
         // The table of `W_x` and its bias is summed before it is rounded to half, the oracle's weights are rounded
         // before they are summed. On this grid both are exact, so that they must agree.

@@ -48,6 +48,7 @@ pub(super) const OPERATORS: &[(&[&str], Operator)] = &[
     (&["Slice"], moves::slice),
     (&["Split"], moves::split),
     (&["Expand"], moves::expand),
+    (&["Tile"], moves::tile),
     (&["Identity", "Dropout", "Cast"], moves::identity),
     (&["Constant"], numbers::constant),
     (&["ConstantOfShape"], numbers::constant_of_shape),

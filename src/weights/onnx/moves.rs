@@ -1,13 +1,15 @@
-//! Operators that move axes: Transpose, Squeeze, Unsqueeze, Reshape, Flatten, Concat, Slice, Split, Expand, Identity.
+//! Operators that move axes: Transpose, Squeeze, Unsqueeze, Reshape, Flatten, Concat, Slice, Split, Expand, Tile,
+//! Identity.
 
 use ndarray::{ArrayD, IxDyn};
 
 use super::axes::{Cut, misfit};
+use super::change::Change;
 use super::constant::{MAX_NUMBERS, MAX_RANK};
 use super::graph::Graph;
 use super::node::Node;
 use super::size::{Size, shape_text};
-use super::value::{Fill, Filled, Value};
+use super::value::{Fill, Filled, Repeated, Value};
 use crate::error::Result;
 
 /// Identity, and what is it at inference.
@@ -223,6 +225,31 @@ pub(super) fn expand(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     if shape == old {
         return Ok(vec![value]);
     }
+    Ok(vec![repeated(value, shape)?])
+}
+
+/// `value` as often as `repeats` says along each axis.
+pub(super) fn tile(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let value = graph.input(node, 0)?;
+    let repeats = graph.whole_numbers(node, 1)?.ok_or_else(|| misfit("expected repeats, got none".into()))?;
+    let old = value.sizes()?;
+    if repeats.len() != old.len() {
+        return Err(misfit(format!("repeats: expected one for each of {} axes, got {}", old.len(), repeats.len())));
+    }
+    let along = |(size, times): (&Size, &Size)| match (times.is(1), size.is(1)) {
+        (true, _) => Ok(size.clone()),
+        (_, true) => Ok(times.clone()),
+        _ => Err(misfit(format!("repeats {size} elements {times} times"))),
+    };
+    let shape = old.iter().zip(&repeats).map(along).collect::<Result<Vec<_>>>()?;
+    if shape == old {
+        return Ok(vec![value]);
+    }
+    Ok(vec![repeated(value, shape)?])
+}
+
+/// `value` stretched to `shape`.
+fn repeated(value: Value, shape: Vec<Size>) -> Result<Value> {
     let fill = match &value {
         Value::Filled(filled) => Some(filled.fill.clone()),
         Value::Numbers(numbers) if numbers.len() == 1 => numbers.first().cloned().map(Fill::Whole),
@@ -232,9 +259,13 @@ pub(super) fn expand(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
         },
         _ => None,
     };
-    match fill {
-        Some(fill) => Ok(vec![filled(fill, shape)]),
-        None => Err(misfit(format!("repeats {} to {}", value.kind(), shape_text(&shape)))),
+    match (fill, value) {
+        (Some(fill), _) => Ok(filled(fill, shape)),
+        (None, Value::Constant(constant) | Value::Repeated(Repeated { constant, .. })) => {
+            let dims = [vec![1; shape.len() - constant.dims().len()], constant.dims().to_vec()].concat();
+            Ok(Value::Repeated(Repeated { constant: constant.changed(Change::Reshape(dims))?, shape }))
+        }
+        (None, other) => Err(misfit(format!("repeats {} to {}", other.kind(), shape_text(&shape)))),
     }
 }
 

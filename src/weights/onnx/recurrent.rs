@@ -8,12 +8,12 @@ use super::constant::{Constant, is_possible};
 use super::dense::spread;
 use super::graph::{Draft, Graph};
 use super::node::Node;
-use super::size::Size;
-use super::value::{At, Axis, Data, Feed, Fill, Role, Segment, Value};
+use super::size::{Size, shape_text};
+use super::value::{At, Axis, Data, Feed, Fill, Filled, Repeated, Role, Segment, Value};
 use crate::cell::{Activation, Cell, Constant as Number, Coupling, Functions, Peepholes, Reset};
 use crate::error::Result;
-use crate::model::{Bias, Dim, Direction, InputValue, Recurrent, State, WeightPart};
-use crate::weights::dialect::from_onnx;
+use crate::model::{Bias, Dim, Direction, Initial, InputValue, Recurrent, State, WeightPart};
+use crate::weights::dialect::{INITIAL_CELL, INITIAL_HIDDEN, from_onnx};
 
 /// How the axes stand.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,10 @@ struct Weights {
 }
 
 pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let most = if node.op == "LSTM" { 8 } else { 6 };
+    if (most..node.inputs.len()).any(|index| node.input(index).is_some()) {
+        return Err(misfit(format!("expected at most {most} inputs, as the operator has, got {}", node.inputs.len())));
+    }
     let layout = if node.flag("layout")? { Layout::BatchMajor } else { Layout::TimeMajor };
     node.flag("output_sequence")?;
     let cell = match node.op {
@@ -76,9 +80,13 @@ pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
     let weights = Weights { w, ..weights };
     let (parent, direction) = backwards(graph, parent, direction)?;
     let stack = Recurrent { input_size: graph.chain.link(parent).features, direction, ..stack };
-    let tensors = tensors(&stack, &weights)?;
+    let begin = begin(graph, node, layout, &stack)?;
+    let stack = Recurrent { initial: begin.initial(), ..stack };
+    let mut tensors = tensors(&stack, &weights)?;
+    tensors.extend(begin.learned);
     let features = stack.output().len();
     let link = graph.chain.layer(Some(parent), stack.clone().into(), features, tensors);
+    graph.drafts.extend(begin.ports.into_iter().map(|port| Draft { serial: Some(link), ..port }));
     for (weight, part) in weights.each() {
         if let Weight::Input { input, .. } = weight {
             let value = InputValue::Weights { layer: 0, part };
@@ -88,11 +96,6 @@ pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
     lengths(graph, node, &time, &batch)?;
     if direction == Direction::Backwards && graph.lengths != Some(None) {
         return Err(misfit("sequence_lens: expected none of a sequence in reverse".into()));
-    }
-    for (index, state) in [(5, State::Hidden), (6, State::Cell)] {
-        if let Some(value) = graph.optional(node, index)? {
-            initial(graph, value, state, layout, &stack, link)?;
-        }
     }
     Ok(outputs(&stack, layout, link, time, batch))
 }
@@ -331,42 +334,102 @@ fn lengths(graph: &mut Graph, node: &Node<'_>, time: &Axis, batch: &Axis) -> Res
     Ok(())
 }
 
-/// An initial state: zeros are none.
-fn initial(
-    graph: &mut Graph,
-    value: Value,
-    state: State,
-    layout: Layout,
-    stack: &Recurrent,
-    link: usize,
-) -> Result<()> {
-    let name = if state == State::Hidden { "initial_h" } else { "initial_c" };
-    let unfit = |text: String| misfit(format!("{name}: {text}"));
-    match value {
-        Value::Filled(filled) if filled.fill == Fill::Real(0.0) => Ok(()),
-        Value::Constant(constant) if constant.is_zero()? => Ok(()),
-        Value::Input(feed) => {
-            let draft = state_port(graph, &feed, state, layout, stack, link).map_err(|e| e.at(name))?;
-            graph.drafts.push(draft);
-            Ok(())
-        }
-        Value::Constant(_) | Value::Filled(_) => {
-            Err(unfit("expected zeros or an input, got other numbers; pass them as an input".into()))
-        }
-        Value::Data(_) => Err(unfit("a stack that starts from what another layer gives is not read".into())),
-        other => Err(unfit(format!("expected an input or zeros, got {}", other.kind()))),
+/// Where a node begins: at zero, where there is nothing of both.
+#[derive(Default)]
+struct Begin {
+    /// States of the file, by the names of our own.
+    learned: Vec<(String, Constant)>,
+    /// States that the caller brings; of which link, is not told yet.
+    ports: Vec<Draft>,
+}
+
+impl Begin {
+    fn initial(&self) -> Initial {
+        if self.learned.is_empty() { Initial::Zero } else { Initial::Learned }
     }
 }
 
+/// The initial states of a node: zeros are none, and other constants weights.
+fn begin(graph: &Graph, node: &Node<'_>, layout: Layout, stack: &Recurrent) -> Result<Begin> {
+    let (mut begin, mut zeros) = (Begin::default(), Vec::new());
+    for (index, state, name) in [(5, State::Hidden, "initial_h"), (6, State::Cell, "initial_c")] {
+        if !state.is_of(stack) {
+            continue;
+        }
+        let local = if state == State::Hidden { INITIAL_HIDDEN } else { INITIAL_CELL };
+        match graph.optional(node, index)? {
+            Some(Value::Input(feed)) => {
+                begin.ports.push(state_port(graph, &feed, state, layout, stack).map_err(|e| e.at(name))?);
+            }
+            Some(value) => match learned(graph, value, layout, stack).map_err(|e| e.at(name))? {
+                Some(constant) => begin.learned.push((local.to_owned(), constant)),
+                None => zeros.push(local.to_owned()),
+            },
+            None => zeros.push(local.to_owned()),
+        }
+    }
+    if !begin.learned.is_empty() {
+        if !begin.ports.is_empty() {
+            let text = "initial_h and initial_c: expected both from the caller or both of the file, got one of each";
+            return Err(misfit(text.into()));
+        }
+        for local in zeros {
+            let shape = vec![stack.directions(), stack.hidden_size];
+            let zeros = Constant::filled(0.0, shape, graph.limit)?;
+            begin.learned.push((local, zeros));
+        }
+        begin.learned.sort_by_key(|(local, _)| local != INITIAL_HIDDEN);
+    }
+    Ok(begin)
+}
+
+/// The states `[D, H]` that `value` gives each row of the batch; none, where they are zero.
+fn learned(graph: &Graph, value: Value, layout: Layout, stack: &Recurrent) -> Result<Option<Constant>> {
+    let sizes = value.sizes()?;
+    let constant = match value {
+        Value::Filled(Filled { fill: Fill::Real(0.0), .. }) => return Ok(None),
+        Value::Filled(Filled { fill: Fill::Real(x), .. }) => Constant::filled(x, vec![1; sizes.len()], graph.limit)?,
+        Value::Constant(constant) | Value::Repeated(Repeated { constant, .. }) => constant,
+        Value::Data(_) => return Err(misfit("a stack that starts from what another layer gives is not read".into())),
+        other => return Err(misfit(format!("expected constants or an input, got {}", other.kind()))),
+    };
+    if constant.is_zero()? {
+        return Ok(None);
+    }
+    let (directions, hidden) = (stack.directions(), stack.hidden_size);
+    let (batch, wanted) = match layout {
+        Layout::TimeMajor => (1, [Some(directions), None, Some(hidden)]),
+        Layout::BatchMajor => (0, [None, Some(directions), Some(hidden)]),
+    };
+    let fits = |(size, wanted): (&Size, &Option<usize>)| wanted.is_none_or(|wanted| *size == Size::len(wanted));
+    if sizes.len() != 3 || !sizes.iter().zip(&wanted).all(fits) {
+        let text = match layout {
+            Layout::TimeMajor => format!("[{directions}, batch, {hidden}]"),
+            Layout::BatchMajor => format!("[batch, {directions}, {hidden}]"),
+        };
+        return Err(misfit(format!("expected {text}, got {}", shape_text(&sizes))));
+    }
+    let rows = constant.array()?;
+    let axis = ndarray::Axis(batch);
+    let Some(first) = rows.axis_iter(axis).next() else { return Err(misfit("expected a row, got none".into())) };
+    if rows.axis_iter(axis).any(|row| row != first) {
+        let text = format!(
+            "expected one state for all rows of the batch, got {} that differ; make it an input of the graph",
+            rows.len_of(axis)
+        );
+        return Err(misfit(text));
+    }
+    // An axis that is repeated has length 1 here.
+    let shape = [directions, hidden];
+    Constant::computed(vec![constant], shape.to_vec(), graph.limit, move |of| {
+        let row = of[0].index_axis(axis, 0);
+        row.broadcast(ndarray::IxDyn(&shape)).expect("checked to stretch").to_owned()
+    })
+    .map(Some)
+}
+
 /// The port of a state, whose axes are told by where they stand at the node.
-fn state_port(
-    graph: &Graph,
-    feed: &Feed,
-    state: State,
-    layout: Layout,
-    stack: &Recurrent,
-    link: usize,
-) -> Result<Draft> {
+fn state_port(graph: &Graph, feed: &Feed, state: State, layout: Layout, stack: &Recurrent) -> Result<Draft> {
     let dims = match layout {
         Layout::TimeMajor => [Dim::Layers, Dim::Batch, Dim::Features],
         Layout::BatchMajor => [Dim::Batch, Dim::Layers, Dim::Features],
@@ -404,7 +467,7 @@ fn state_port(
     if let Some((_, size)) = axes.iter().zip(sizes).find(|(dim, size)| **dim == Dim::One && !size.is(1)) {
         return Err(misfit(format!("an input with an axis of {size} that the node does not see")));
     }
-    Ok(Draft { input: feed.input, value: InputValue::State { stack: 0, state, first }, axes, serial: Some(link) })
+    Ok(Draft { input: feed.input, value: InputValue::State { stack: 0, state, first }, axes, serial: None })
 }
 
 /// Y, `Y_h` and `Y_c`.

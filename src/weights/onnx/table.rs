@@ -69,7 +69,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     row("Split", "axis", Supported, ""),
     row("Split", "split", Supported, "before version 13; an input since"),
     row("Split", "num_outputs", Supported, ""),
-    row("Expand", "", Supported, "numbers and zeros"),
+    row("Expand Tile", "", Supported, "numbers; initial states that are weights, repeated for each row"),
     row("Identity", "", Identity, ""),
     row("Dropout", "", Identity, "at inference; its mask is not there"),
     row("Dropout", "ratio", Identity, ""),
