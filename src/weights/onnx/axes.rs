@@ -369,6 +369,10 @@ impl Data {
                 }
             }
         }
+        let is_cell = |data: &Self| data.segments().any(|segment| segment.at == At::Cell);
+        if all.iter().any(is_cell) && !all.iter().all(is_cell) {
+            return Err(misfit("joins final cell states and something else: this is no chain of layers".into()));
+        }
         let mut joined = all.remove(0);
         for other in all {
             let roles = joined.axes.iter().map(|a| &a.role).eq(other.axes.iter().map(|a| &a.role));

@@ -185,6 +185,9 @@ fn layers(graph: &Graph, path: &[usize]) -> Result<(Model, Tensors, HashMap<usiz
         let kind = match &link.what {
             What::Layer(kind) => kind.clone(),
             What::Source => continue,
+            What::Scaled => {
+                return Err(misfit(format!("an input times or plus a constant, but for a layer; {ELSEWHERE}")));
+            }
             What::Reversed => {
                 return Err(misfit(format!("steps in reverse, but for an RNN, LSTM or GRU; {ELSEWHERE}")));
             }

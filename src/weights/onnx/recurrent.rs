@@ -2,10 +2,13 @@
 //!
 //! Gate orders and names are `dialect`'s.
 
+use ndarray::{ArrayD, IxDyn};
+
 use super::axes::misfit;
 use super::chain::What;
+use super::change::Change;
 use super::constant::{Constant, is_possible};
-use super::dense::spread;
+use super::dense::{self, spread};
 use super::graph::{Draft, Graph};
 use super::node::Node;
 use super::size::{Size, shape_text};
@@ -77,9 +80,10 @@ pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
     let stack = stack(node, cell, direction, &weights)?;
     let x = graph.input(node, 0)?;
     let (parent, [time, batch], w) = sequence(graph, x, layout, &stack, weights.w)?;
-    let weights = Weights { w, ..weights };
     let (parent, direction) = backwards(graph, parent, direction)?;
-    let stack = Recurrent { input_size: graph.chain.link(parent).features, direction, ..stack };
+    let (parent, weights) = unscaled(graph, parent, Weights { w, ..weights })?;
+    let (input_size, bias) = (graph.chain.link(parent).features, weights.bias());
+    let stack = Recurrent { input_size, direction, bias, ..stack };
     let begin = begin(graph, node, layout, &stack)?;
     let stack = Recurrent { initial: begin.initial(), ..stack };
     let mut tensors = tensors(&stack, &weights)?;
@@ -126,6 +130,39 @@ fn backwards(graph: &Graph, parent: usize, direction: Direction) -> Result<(usiz
     }
 }
 
+/// Where `parent` is the input, scaled: the input, and weights that scale it.
+fn unscaled(graph: &Graph, parent: usize, weights: Weights) -> Result<(usize, Weights)> {
+    if graph.chain.link(parent).what != What::Scaled {
+        return Ok((parent, weights));
+    }
+    let supplied = || misfit("X: the input times or plus a constant, with weights that a caller supplies".into());
+    let Weights { w: Weight::Given(w), b: b @ (None | Some(Weight::Given(_))), .. } = &weights else {
+        return Err(supplied());
+    };
+    let [directions, rows, columns] = [w.dims()[0], w.dims()[1], w.dims()[2]];
+    let flat = w.clone().changed(Change::Reshape(vec![directions.saturating_mul(rows), columns]))?;
+    let (source, flat, added) = dense::unscaled(graph, parent, flat)?;
+    let w = flat.changed(Change::Reshape(vec![directions, rows, columns]))?;
+    let b = match (added, b) {
+        (None, _) => weights.b,
+        (Some(added), b) => {
+            // The first half of B is the input product's.
+            let own = b.as_ref().and_then(|b| if let Weight::Given(b) = b { Some(b.clone()) } else { None });
+            let shape = vec![directions, rows.saturating_mul(2)];
+            let b = Constant::computed([added].into_iter().chain(own).collect(), shape, graph.limit, move |of| {
+                let shape = (directions, 2 * rows);
+                let mut b = of.get(1).map_or_else(|| ArrayD::zeros(IxDyn(&[shape.0, shape.1])), Clone::clone);
+                for (at, x) in of[0].iter().enumerate() {
+                    b[[at / rows, at % rows]] += x;
+                }
+                b
+            })?;
+            Some(Weight::Given(b))
+        }
+    };
+    Ok((source, Weights { w: Weight::Given(w), b, ..weights }))
+}
+
 /// Whether `lengths` are all `time`: every row as long as the input.
 fn is_all(lengths: &Value, time: &Size) -> bool {
     match lengths {
@@ -136,6 +173,10 @@ fn is_all(lengths: &Value, time: &Size) -> bool {
 }
 
 impl Weights {
+    fn bias(&self) -> Bias {
+        if self.b.is_some() { Bias::Two } else { Bias::None }
+    }
+
     fn each(&self) -> impl Iterator<Item = (&Weight, WeightPart)> {
         let optional =
             [self.b.as_ref().map(|b| (b, WeightPart::Bias)), self.p.as_ref().map(|p| (p, WeightPart::Peepholes))];
@@ -199,7 +240,6 @@ fn stack(node: &Node<'_>, cell: Cell, direction: Direction, weights: &Weights) -
     stack.functions = functions(node, cell, directions)?;
     // What is not bounded needs no bound.
     stack.clip = node.float("clip")?.filter(|&clip| clip < f32::MAX).map(Number::new);
-    stack.bias = if weights.b.is_some() { Bias::Two } else { Bias::None };
     if cell == Cell::Lstm && node.flag("input_forget")? {
         stack.coupling = Coupling::InputForget;
     }
@@ -289,9 +329,9 @@ fn sequence(
     };
     let features = graph.chain.link(parent).features;
     let [directions, rows, columns] = [w.dims()[0], w.dims()[1], w.dims()[2]];
-    let flat = w.changed(super::change::Change::Reshape(vec![directions * rows, columns]))?;
+    let flat = w.changed(Change::Reshape(vec![directions * rows, columns]))?;
     let spread = spread(flat, &runs, features, graph.limit)?;
-    let w = spread.changed(super::change::Change::Reshape(vec![directions, rows, features]))?;
+    let w = spread.changed(Change::Reshape(vec![directions, rows, features]))?;
     Ok((parent, axes, Weight::Given(w)))
 }
 
@@ -317,8 +357,11 @@ fn lengths(graph: &mut Graph, node: &Node<'_>, time: &Axis, batch: &Axis) -> Res
         },
         Some(lengths) if is_all(&lengths, &time.size) => None,
         Some(other) => {
-            let text = format!("sequence_lens: expected an input, or the number of steps, got {}", other.kind());
-            return Err(misfit(text));
+            let got = match other {
+                Value::Numbers(lengths) => format!("{} lengths of the file; make them an input", lengths.len()),
+                other => other.kind(),
+            };
+            return Err(misfit(format!("sequence_lens: expected an input, or all steps for each row, got {got}")));
         }
     };
     if *graph.lengths.get_or_insert(own) != own {
@@ -423,7 +466,7 @@ fn learned(graph: &Graph, value: Value, layout: Layout, stack: &Recurrent) -> Re
     let shape = [directions, hidden];
     Constant::computed(vec![constant], shape.to_vec(), graph.limit, move |of| {
         let row = of[0].index_axis(axis, 0);
-        row.broadcast(ndarray::IxDyn(&shape)).expect("checked to stretch").to_owned()
+        row.broadcast(IxDyn(&shape)).expect("checked to stretch").to_owned()
     })
     .map(Some)
 }

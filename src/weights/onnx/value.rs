@@ -215,7 +215,7 @@ impl Data {
     pub(super) fn axes_text(&self) -> String {
         fn name(axis: &Axis) -> String {
             match &axis.role {
-                Role::Open(i) => format!("axis {i} of the input"),
+                Role::Open(_) => "time or batch".into(),
                 Role::Time => "time".into(),
                 Role::Batch => "batch".into(),
                 Role::Parts => format!("parts {}", axis.size),
