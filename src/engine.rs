@@ -207,7 +207,7 @@ impl Engine {
             }
             None => None,
         };
-        let initial = source.initial(&planner.model)?;
+        let initial = source.initial(&planner.model, planner.layout.storage.into())?;
         let mut executor = machine.clone().executor();
         let packing = Packing::new(source, &planner.model, &planner.layout);
         for (packed, buffer) in packing.zip(&planner.layout.buffers) {
@@ -248,7 +248,7 @@ impl Engine {
     }
 
     /// Forgets the states that stacks of [`Memory::Engine`](crate::Memory::Engine) keep: the next call that is given none
-    /// begins from zero. It does not wait: a call that is under way ends as it began, and leaves no states.
+    /// begins where the model does. It does not wait: a call that is under way ends as it began, and leaves no states.
     pub fn reset_states(&self) {
         if let Some(memory) = &self.memory {
             memory.reset();

@@ -11,7 +11,7 @@ use ndarray::{Array1, Array2, ArrayView, CowArray, Dimension};
 
 use super::dialect::{BIAS, INITIAL_CELL, INITIAL_HIDDEN, Part, WEIGHT, cell_tensor};
 use super::tensors::{Tensors, non_finite_warning};
-use super::{CellWeights, LayerWeights, LearnedStates, Weights, named};
+use super::{CellWeights, LayerWeights, LearnedStates, Precision, Weights, named, narrowed};
 use crate::cell::Peepholes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Bias, LayerKind, Model, Recurrent};
@@ -88,36 +88,20 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// The states that stacks of `model` begin at, by stack, where they are learned.
+    /// The states that stacks of `model` begin at, by stack, where they are learned: as weights of `precision` are.
     ///
     /// # Errors
     ///
-    /// What reading a file gives.
-    pub(crate) fn initial(&self, model: &Model) -> Result<BTreeMap<usize, LearnedStates>> {
-        let tensors = match &self.0 {
-            Arrays::Held(weights) => return Ok(weights.initial.clone()),
-            Arrays::Named { tensors, .. } => tensors,
+    /// What reading a file gives; kind `Weights`, where a state is too large for `precision`.
+    pub(crate) fn initial(&self, model: &Model, precision: Precision) -> Result<BTreeMap<usize, LearnedStates>> {
+        let mut initial = match &self.0 {
+            Arrays::Held(weights) => weights.initial.clone(),
+            Arrays::Named { tensors, .. } => read_initial(tensors, model)?,
         };
-        let stacks = model.layers.iter().filter_map(|layer| match &layer.kind {
-            LayerKind::Recurrent(stack) => Some((stack.initial_states(), &layer.weights)),
-            _ => None,
-        });
-        let mut initial = BTreeMap::new();
-        for (index, (shapes, prefix)) in stacks.enumerate() {
-            let state = |shape: Option<[usize; 2]>, local: &str| {
-                let Some(shape) = shape else { return Ok(None) };
-                let name = format!("{prefix}{local}");
-                let tensor = tensors.get(&name).expect("every needed tensor was checked");
-                let elements = tensor.read().map_err(|e| e.at(&name))?.into_owned();
-                let bad = elements.iter().filter(|x| !x.is_finite()).count();
-                if let Some(warning) = non_finite_warning(&name, bad, elements.len()) {
-                    log::warn!("{warning}");
-                }
-                Ok(Some(Array2::from_shape_vec(shape, elements).expect("a checked shape")))
-            };
-            let [h, c] = shapes;
-            if let Some(h) = state(h, INITIAL_HIDDEN)? {
-                initial.insert(index, LearnedStates { h, c: state(c, INITIAL_CELL)? });
+        if precision == Precision::F16 {
+            let states = initial.values_mut().flat_map(|states| [Some(&mut states.h), states.c.as_mut()]);
+            for x in states.flatten().flatten() {
+                *x = narrowed(*x)?.to_f32();
             }
         }
         Ok(initial)
@@ -154,6 +138,33 @@ impl<'a> Source<'a> {
             }
         }
     }
+}
+
+/// The learned states among `tensors`, which have been checked.
+fn read_initial(tensors: &Tensors, model: &Model) -> Result<BTreeMap<usize, LearnedStates>> {
+    let stacks = model.layers.iter().filter_map(|layer| match &layer.kind {
+        LayerKind::Recurrent(stack) => Some((stack.initial_states(), &layer.weights)),
+        _ => None,
+    });
+    let mut initial = BTreeMap::new();
+    for (index, (shapes, prefix)) in stacks.enumerate() {
+        let state = |shape: Option<[usize; 2]>, local: &str| {
+            let Some(shape) = shape else { return Ok(None) };
+            let name = format!("{prefix}{local}");
+            let tensor = tensors.get(&name).expect("every needed tensor was checked");
+            let elements = tensor.read().map_err(|e| e.at(&name))?.into_owned();
+            let bad = elements.iter().filter(|x| !x.is_finite()).count();
+            if let Some(warning) = non_finite_warning(&name, bad, elements.len()) {
+                log::warn!("{warning}");
+            }
+            Ok(Some(Array2::from_shape_vec(shape, elements).expect("a checked shape")))
+        };
+        let [h, c] = shapes;
+        if let Some(h) = state(h, INITIAL_HIDDEN)? {
+            initial.insert(index, LearnedStates { h, c: state(c, INITIAL_CELL)? });
+        }
+    }
+    Ok(initial)
 }
 
 impl Seen {

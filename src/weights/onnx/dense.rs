@@ -232,7 +232,10 @@ fn scaled_input(graph: &mut Graph, op: &str, data: &Data, weight: &Constant) -> 
     let source = graph.chain.link(link).parent.unwrap_or(link);
     let part = |name: &str| old.iter().find(|(own, _)| own == name).map(|(_, constant)| constant.clone());
     let limit = graph.limit;
-    let vector = vector(weight.clone(), features, limit)?;
+    let vector = match weight.len() {
+        1 => vector(weight.clone(), features, limit)?,
+        _ => weight.clone().changed(Change::Reshape(vec![features]))?,
+    };
     let with = |old: Constant, f: fn(f32, f32) -> f32| {
         Constant::computed(vec![old, vector.clone()], vec![features], limit, move |of| {
             let mut all = of[0].clone();

@@ -259,7 +259,6 @@ pub(super) fn reduce(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     };
     let merge = if node.op == "ReduceSum" { Merge::Sum } else { Merge::Average };
     let keeps = node.int("keepdims")?.unwrap_or(1) != 0;
-    node.flag("noop_with_empty_axes")?;
     let axes = axes(graph, node, data.axes.len())?.unwrap_or_default();
     let &[axis] = &axes[..] else { return Err(misfit(format!("expected one axis, got {axes:?}"))) };
     match data.axes[axis].role {

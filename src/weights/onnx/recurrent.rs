@@ -90,7 +90,6 @@ pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
     tensors.extend(begin.learned);
     let features = stack.output().len();
     let link = graph.chain.layer(Some(parent), stack.clone().into(), features, tensors);
-    graph.drafts.extend(begin.ports.into_iter().map(|port| Draft { serial: Some(link), ..port }));
     for (weight, part) in weights.each() {
         if let Weight::Input { input, .. } = weight {
             let value = InputValue::Weights { layer: 0, part };
@@ -101,6 +100,7 @@ pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
     if direction == Direction::Backwards && graph.lengths != Some(None) {
         return Err(misfit("sequence_lens: expected none of a sequence in reverse".into()));
     }
+    graph.drafts.extend(begin.ports.into_iter().map(|port| Draft { serial: Some(link), ..port }));
     Ok(outputs(&stack, layout, link, time, batch))
 }
 

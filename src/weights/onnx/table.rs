@@ -126,7 +126,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     row("ReduceSum ReduceMean", "", Supported, "of both directions of a layer"),
     row("ReduceSum ReduceMean", "axes", Supported, "the directions; an input since version 13 and 18"),
     row("ReduceSum ReduceMean", "keepdims", Supported, "0, 1"),
-    row("ReduceSum ReduceMean", "noop_with_empty_axes", Supported, "0"),
+    row("ReduceSum ReduceMean", "noop_with_empty_axes", Identity, "there must be axes"),
     row("ReduceMax", "", Refused, "no layer here pools"),
     row("ArgMax TopK", "", Refused, "outputs are what layers give"),
     row("LayerNormalization BatchNormalization", "", Refused, "no layer here normalizes"),
