@@ -8,6 +8,8 @@ mod check;
 mod form;
 mod states;
 
+mod learned;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

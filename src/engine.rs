@@ -21,6 +21,7 @@ mod self_check;
 mod streams;
 mod timings;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use crate::layout::Layout;
 use crate::model::Model;
 use crate::pack::Packing;
 use crate::plan::{Plan, Shape, Strategy};
-use crate::weights::{Precision, Source, Tensors, Weights};
+use crate::weights::{LearnedStates, Precision, Source, Tensors, Weights};
 
 use exchange::Exchange;
 use executor::{Executor, Machine, Wait};
@@ -75,6 +76,8 @@ pub use timings::Timings;
 pub struct Engine {
     planner: Planner,
     executor: Executor,
+    /// Where stacks begin that have learned it.
+    initial: BTreeMap<usize, LearnedStates>,
     /// Where the model has stacks whose states last.
     memory: Option<Memory>,
     /// Where the model has an encoder: it runs first.
@@ -212,6 +215,7 @@ impl Engine {
             }
             None => None,
         };
+        let initial = source.initial(&planner.model, planner.layout.storage.into())?;
         let mut executor = machine.clone().executor();
         let packing = Packing::new(source, &planner.model, &planner.layout);
         for (packed, buffer) in packing.zip(&planner.layout.buffers) {
@@ -220,7 +224,7 @@ impl Engine {
             progress.tell(*loaded);
         }
         let memory = Memory::of(&planner.model);
-        Ok(Self { planner, executor, memory, encoder })
+        Ok(Self { planner, executor, initial, memory, encoder })
     }
 
     /// What the model gives for `input`, and its final states.
@@ -252,7 +256,7 @@ impl Engine {
     }
 
     /// Forgets the states that stacks of [`Memory::Engine`](crate::Memory::Engine) keep: the next call that is given none
-    /// begins from zero. It does not wait: a call that is under way ends as it began, and leaves no states.
+    /// begins where the model does. It does not wait: a call that is under way ends as it began, and leaves no states.
     pub fn reset_states(&self) {
         if let Some(memory) = &self.memory {
             memory.reset();
@@ -287,6 +291,7 @@ impl Engine {
         let Planner { model, flow, device, .. } = &self.planner;
         let call = input.check(model)?;
         let form = call.form;
+        let learned = call.learned(model, self.initial.iter().map(|(&i, states)| (i, &states.h, states.c.as_ref())))?;
         let turn = match &self.memory {
             Some(memory) => Some(memory.turn(input, model, form).await?),
             None => None,
@@ -300,7 +305,8 @@ impl Engine {
             }
             _ => Vec::new(),
         };
-        let call = call.keeping(turn.as_ref().map_or(&[], |turn| turn.states())).begin(model, &encoded)?;
+        let kept = turn.as_ref().map_or(&[][..], |turn| turn.states());
+        let call = call.keeping(kept).learning(&learned).begin(model, &encoded)?;
         let mut decoder = None;
         for tile in self.tiles(&call) {
             let Tile { rows, plan } = tile?;

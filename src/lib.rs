@@ -220,14 +220,14 @@ pub use error::{Error, ErrorKind, Result};
 pub use gpu::{AdapterInfo, AdapterKind, adapters};
 pub use kernel::{Mask, Storage};
 pub use model::{
-    Axes, Bias, Dim, Direction, Dropout, Drops, Embedding, Encoder, Features, Flow, Gru, InputPort, InputValue,
-    Interface, Layer, LayerKind, Linear, Link, Lstm, Masking, Memory, Merge, Model, OneHot, OutputPort, OutputValue,
-    Padding, Recurrent, Rnn, Select, State, WeightPart,
+    Axes, Bias, Dim, Direction, Dropout, Drops, Embedding, Encoder, Features, Flow, Gru, Initial, InputPort,
+    InputValue, Interface, Layer, LayerKind, Linear, Link, Lstm, Masking, Memory, Merge, Model, OneHot, OutputPort,
+    OutputValue, Padding, Recurrent, Required, Rnn, Select, State, WeightPart,
 };
 pub use named::{NamedTensors, Values};
 pub use plan::{Results, Strategy};
 pub use summary::Summary;
-pub use weights::{CellWeights, LayerWeights, Precision, Weights};
+pub use weights::{CellWeights, LayerWeights, LearnedStates, Precision, Weights};
 
 /// The README's examples are tested with the rest.
 #[cfg(doctest)]

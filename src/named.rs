@@ -96,7 +96,7 @@ impl Model {
     ///
     /// The encoder's are those of [`encoder_ports`](Self::encoder_ports).
     ///
-    /// Lengths, mask and states may be left out. Weights that the model takes with a call are passed over: see
+    /// Lengths, mask and states may be left out, where the interface does not require all. Weights that the model takes with a call are passed over: see
     /// [`named_weights`](Self::named_weights).
     ///
     /// # Shapes

@@ -49,9 +49,8 @@ pub struct TrueStates {
 pub fn run(model: &Model, weights: &Weights, input: &Input) -> Result<Truth> {
     model.check()?;
     weights.to_tensors(model)?;
-    let call = input.check(model)?;
-    let form = call.form;
-    let (values, states) = run_layers(model, weights, &call)?;
+    let form = input.check(model)?.form;
+    let (values, states) = run_layers(model, weights, input)?;
     let in_form = |states: States| match form.batching {
         Batching::Batch => TrueStates { h: states.h.into_dyn(), c: states.c.map(Array::into_dyn) },
         Batching::Single => TrueStates {
@@ -81,14 +80,15 @@ enum Values {
 }
 
 /// Every layer, one after the other, those of the encoder first.
-fn run_layers(model: &Model, weights: &Weights, call: &Call<'_>) -> Result<(Values, Vec<States>)> {
-    let mut values = sequence(model, call)?;
+fn run_layers(model: &Model, weights: &Weights, input: &Input) -> Result<(Values, Vec<States>)> {
+    let call = input.check(model)?;
+    let learned = call.learned(model, weights.initial.iter().map(|(&i, states)| (i, &states.h, states.c.as_ref())))?;
+    let call = call.learning(&learned);
+    let mut values = sequence(model, &call)?;
     let Form { time, batch, .. } = call.form;
     let live = call.masked().then(|| Array2::from_shape_fn((time, batch), |(t, b)| call.is_live(t, b)));
     let encoder = match (&model.encoder, &weights.encoder, call.encoder()) {
-        (Some(encoder), Some(weights), Some(input)) => {
-            Some((encoder, run_layers(&encoder.model, weights, &input.check(&encoder.model)?)?.1))
-        }
+        (Some(encoder), Some(weights), Some(input)) => Some((encoder, run_layers(&encoder.model, weights, input)?.1)),
         _ => None,
     };
     let mut states: Vec<States> = Vec::new();

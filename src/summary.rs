@@ -7,7 +7,9 @@ use std::fmt;
 use comfy_table::{CellAlignment, ContentLineStyle, LineStyle, Table, TableStyle};
 
 use crate::cell::{Cell, Coupling, Peepholes, Reset};
-use crate::model::{Direction, Drops, Flow, Layer, LayerKind, Memory, Merge, Model, Padding, Recurrent, Select};
+use crate::model::{
+    Direction, Drops, Flow, Initial, Layer, LayerKind, Memory, Merge, Model, Padding, Recurrent, Select,
+};
 
 /// A model's layers, output shapes and parameter counts. `Display` prints the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +160,7 @@ fn stack_text(stack: &Recurrent) -> String {
         (stack.peepholes == Peepholes::Diagonal, "peepholes"),
         (stack.padding == Padding::Held, "held outputs"),
         (stack.memory == Memory::Engine, "stateful"),
+        (stack.initial == Initial::Learned, "learned states"),
     ];
     words.extend(rest.into_iter().filter(|(has, _)| *has).map(|(_, word)| word.to_owned()));
     words.join(", ")

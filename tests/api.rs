@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "api/learned.rs"]
+mod learned;
 #[path = "api/loading.rs"]
 mod loading;
 #[path = "api/stateful.rs"]

@@ -29,7 +29,7 @@ fn states(state: State, stacks: &[usize]) -> OutputValue {
 }
 
 fn with(model: Model, inputs: Vec<InputPort>, outputs: Vec<OutputPort>) -> Model {
-    Model { interface: Some(Interface { inputs, outputs }), ..model }
+    Model { interface: Some(Interface { inputs, outputs, ..Interface::default() }), ..model }
 }
 
 fn named(tensors: Vec<(&str, Values)>) -> NamedTensors {

@@ -10,8 +10,12 @@ mod cases;
 mod graphs;
 #[path = "onnx/hostile.rs"]
 mod hostile;
+#[path = "onnx/inputs.rs"]
+mod inputs;
 #[path = "onnx/refused.rs"]
 mod refused;
+#[path = "onnx/states.rs"]
+mod states;
 mod support;
 
 use std::fmt::Write;
@@ -20,7 +24,7 @@ use std::fs;
 use cases::{Case, all};
 use gatewave::conformance::{Tolerance, compare};
 use gatewave::weights::{self, onnx, support as tables};
-use gatewave::{Device, Engine, LayerKind, Model, NamedTensors, Options};
+use gatewave::{Device, Engine, Initial, LayerKind, Model, NamedTensors, Options};
 use support::golden;
 
 /// The layers and the interface of a model, as the golden text has them.
@@ -35,14 +39,15 @@ fn described(model: &Model) -> String {
                     .map(|function| function.to_string())
                     .collect();
                 format!(
-                    "  {} clip {:?} {:?} {:?} {:?} {:?} bias {:?}",
+                    "  {} clip {:?} {:?} {:?} {:?} {:?} bias {:?}{}",
                     functions.join(" "),
                     stack.clip,
                     stack.coupling,
                     stack.peepholes,
                     stack.merge,
                     stack.padding,
-                    stack.bias
+                    stack.bias,
+                    if stack.initial == Initial::Learned { " learned" } else { "" }
                 )
             }
             _ => String::new(),

@@ -214,9 +214,11 @@ fn follow(plan: &Plan, layers: usize) {
         let row = |window: usize, row: u32| {
             let window = step.windows[window];
             let row_elems: usize = plan.slots[window.slot].dims[1..].iter().product();
-            usize::try_from(window.offset).unwrap() / (4 * row_elems) + row as usize
+            usize::try_from(window.offset).expect("a small plan") / (4 * row_elems) + row as usize
         };
-        if program.kernel == Kernel::Project && step.windows[0].slot != plan.steps.last().unwrap().windows[0].slot {
+        if program.kernel == Kernel::Project
+            && step.windows[0].slot != plan.steps.last().expect("a plan has steps").windows[0].slot
+        {
             (0..p.rows as usize / 2).for_each(|n| hoisted[p.target_0 as usize / 2 + n] = row(1, p.source_0 / 2) + n);
         }
         if program.kernel != Kernel::Diagonal {

@@ -57,7 +57,8 @@ impl Input {
             Sequence::Features(x) => Sequence::Features(form.time_major(x.view())),
             Sequence::Tokens(x) => Sequence::Tokens(form.time_major(x.view())),
         };
-        let initial = Initial { batching: form.batching, given: &self.states, kept: &[], encoded: (&[], &[]) };
+        let initial =
+            Initial { batching: form.batching, given: &self.states, kept: &[], learned: &[], encoded: (&[], &[]) };
         let own = Own::of(model);
         let encoder = self.encoder.as_deref();
         let mut call = Call { form, sequence, given: self.given(form)?, own, masked: false, initial, encoder };
@@ -165,6 +166,12 @@ impl<'a> Call<'a> {
     /// The same, its stacks beginning with what an engine `kept` for them, but for those to which the user gave states.
     pub(crate) fn keeping(mut self, kept: &'a [Option<Batched>]) -> Self {
         self.initial.kept = kept;
+        self
+    }
+
+    /// The same, stacks beginning with what they have learned where nobody gave or kept states for them.
+    pub(crate) fn learning(mut self, learned: &'a [Option<Batched>]) -> Self {
+        self.initial.learned = learned;
         self
     }
 

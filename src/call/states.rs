@@ -1,4 +1,5 @@
-//! What the stacks of a call begin with: what the user gave, what an engine kept, where an encoder ended, or zero.
+//! What the stacks of a call begin with: what the user gave, what an engine kept, what they have learned, where an encoder
+//! ended, or zero.
 //!
 //! Views of those, checked against the model. Knows stacks and sizes; knows no sequence.
 
@@ -22,6 +23,8 @@ pub(super) struct Initial<'a> {
     pub(super) given: &'a BTreeMap<usize, States>,
     /// What an engine kept of the call before, for each stack or for none.
     pub(super) kept: &'a [Option<Batched>],
+    /// What the stacks have learned, for each or for none.
+    pub(super) learned: &'a [Option<Batched>],
     /// Where the encoder ended, and which stacks that begins.
     pub(super) encoded: (&'a [Link], &'a [States]),
 }
@@ -36,7 +39,8 @@ impl<'a> Initial<'a> {
             return encoded.get(link.from).map(states);
         }
         self.given.get(&stack).map(states).or_else(|| {
-            let (h, c) = self.kept.get(stack)?.as_ref()?;
+            let of = |states: &'a [Option<Batched>]| states.get(stack)?.as_ref();
+            let (h, c) = of(self.kept).or_else(|| of(self.learned))?;
             Some((h.view(), c.as_ref().map(|c| c.view())))
         })
     }

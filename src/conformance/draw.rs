@@ -56,7 +56,8 @@ pub(super) fn weights(case: &Case) -> Weights {
         layer_weights(&mut draw, &layer.kind, fan_in)
     };
     let layers = layers.iter().enumerate().map(&mut layer).collect();
-    let weights = Weights { layers, encoder: encoder(case).map(|case| Box::new(weights(&case))) };
+    let encoder = encoder(case).map(|case| Box::new(weights(&case)));
+    let weights = Weights { encoder, ..Weights::new(layers) };
     // The table of what tokens give a cell is summed before it is rounded to half, the oracle's weights are rounded before
     // they are summed. On these grids both are exact, so that they must agree.
     let grid = |steps: f32| move |w: f32| (w * steps).round() / steps;

@@ -35,7 +35,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Storage;
 use crate::model::Model;
 use crate::oracle::{self, Truth};
-use crate::weights::{CellWeights, LayerWeights, Weights};
+use crate::weights::{CellWeights, LayerWeights, LearnedStates, Weights};
 
 /// One row of the table.
 #[derive(Clone, Debug, PartialEq)]
@@ -234,5 +234,8 @@ fn weights_map(weights: &Weights, f: impl Fn(f32) -> f32 + Copy) -> Weights {
         LayerWeights::Linear { w, b } => LayerWeights::Linear { w: w.mapv(f), b: b.as_ref().map(|b| b.mapv(f)) },
     };
     let encoder = weights.encoder.as_ref().map(|weights| Box::new(weights_map(weights, f)));
-    Weights { layers: weights.layers.iter().map(layer).collect(), encoder }
+    let states =
+        |states: &LearnedStates| LearnedStates { h: states.h.mapv(f), c: states.c.as_ref().map(|c| c.mapv(f)) };
+    let initial = weights.initial.iter().map(|(stack, given)| (*stack, states(given))).collect();
+    Weights { layers: weights.layers.iter().map(layer).collect(), encoder, initial }
 }

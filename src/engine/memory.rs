@@ -68,7 +68,7 @@ impl Memory {
             if batch != form.batch {
                 let text = format!(
                     "states of stack {index} ({}): expected {batch} row(s), as the call before had (the stack is \
-                     stateful), got {}; Engine::reset_states() begins anew",
+                     stateful), got {}; begin anew with Engine::reset_states, or in a new run",
                     stack.cell.name(),
                     form.batch
                 );

@@ -11,7 +11,7 @@ use ndarray::ArrayView2;
 use crate::call::Own;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Mask;
-use crate::model::{Direction, Flow, LayerKind, Model};
+use crate::model::{Direction, Flow, Initial, LayerKind, Model};
 use crate::plan::{Results, Shape};
 
 use super::Engine;
@@ -364,15 +364,14 @@ fn check(model: &Model) -> Result<()> {
         _ => None,
     });
     for (index, stack) in stacks {
-        let direction = match stack.direction {
-            Direction::Forward => continue,
-            Direction::Reverse => "reverse",
-            Direction::Backwards => "backwards",
-            Direction::Both => "bidirectional",
+        let got = match stack.direction {
+            Direction::Forward if stack.initial == Initial::Zero => continue,
+            Direction::Forward => "one with learned states: streams begin at zero",
+            Direction::Reverse => "a reverse one: it needs later frames",
+            Direction::Backwards => "a backwards one: it needs later frames",
+            Direction::Both => "a bidirectional one: it needs later frames",
         };
-        let name = stack.cell.name();
-        let text =
-            format!("layer {index} {name}: expected a forward stack, got a {direction} one: it needs later frames");
+        let text = format!("layer {index} {}: expected a forward stack, got {got}", stack.cell.name());
         return Err(Error::new(ErrorKind::Model, text));
     }
     match model.encoder {

@@ -2,7 +2,7 @@
 //!
 //! A plain description, as the model that it begins; `call` says what a caller gives, `engine` runs one after the other.
 
-use super::recurrent::{Memory, Recurrent};
+use super::recurrent::{Initial, Memory, Recurrent};
 use super::{Layer, Model};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -132,6 +132,9 @@ fn fit(from: &Recurrent, to: &Recurrent) -> Result<()> {
     };
     if sizes(from) != sizes(to) {
         return Err(wrong(format!("expected states {} as the {} has, got {}", text(to), to.cell.name(), text(from))));
+    }
+    if to.initial == Initial::Learned {
+        return Err(wrong("expected a stack of the decoder without initial states of its own, got learned ones"));
     }
     if to.memory == Memory::Engine {
         return Err(wrong("expected a stack of the decoder that keeps no states between calls, got a stateful one"));

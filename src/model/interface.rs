@@ -19,6 +19,18 @@ pub struct Interface {
     pub inputs: Vec<InputPort>,
     /// What comes out.
     pub outputs: Vec<OutputPort>,
+    /// Which of the inputs a call must bring.
+    pub required: Required,
+}
+
+/// Which inputs a call must bring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Required {
+    /// The sequence, and weights: lengths, mask and states may be left out.
+    #[default]
+    Sequence,
+    /// Every one (ONNX).
+    All,
 }
 
 /// What one value of a call is made of.
@@ -162,7 +174,7 @@ impl Interface {
                 outputs.push(OutputPort { name: name(after), value, axes: states() });
             }
         }
-        Self { inputs, outputs }
+        Self { inputs, outputs, required: Required::Sequence }
     }
 
     /// Whether the caller supplies weights.
@@ -340,6 +352,11 @@ impl OutputPort {
 }
 
 impl Model {
+    /// Whether its inputs are the standard ones, by names and axes.
+    pub(crate) fn has_standard_inputs(&self) -> bool {
+        self.interface.as_ref().is_none_or(|own| own.inputs == Interface::standard(self).inputs)
+    }
+
     /// The axes of its sequences: of tokens, or of features.
     pub(crate) fn axes_of(&self, tokens: bool) -> Vec<Dim> {
         let mut axes = match self.axes {

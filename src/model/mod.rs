@@ -14,9 +14,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub use encoder::{Encoder, Link};
 pub use flow::{Features, Flow};
-pub use interface::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, State, WeightPart};
+pub use interface::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, Required, State, WeightPart};
 pub use layers::{Dropout, Drops, Embedding, Layer, LayerKind, Linear, Masking, OneHot, Select};
-pub use recurrent::{Bias, Direction, Gru, Lstm, Memory, Merge, Padding, Recurrent, Rnn};
+pub use recurrent::{Bias, Direction, Gru, Initial, Lstm, Memory, Merge, Padding, Recurrent, Rnn};
 
 /// A recurrent model: layers one after the other.
 ///

@@ -37,6 +37,8 @@ pub struct Recurrent {
     pub padding: Padding,
     /// How long states last.
     pub memory: Memory,
+    /// Where states begin.
+    pub initial: Initial,
 }
 
 /// Which way a recurrent layer goes through time.
@@ -85,6 +87,16 @@ pub enum Memory {
     Call,
     /// From call to call of an engine (Keras' `stateful`): a call that is given no states begins where the last ended.
     Engine,
+}
+
+/// Where the states of a stack begin in a call that brings none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Initial {
+    /// At zero.
+    #[default]
+    Zero,
+    /// At weights of the model, the same for every row: `h_0` `[L · D, state_size]` and an LSTM's `c_0` `[L · D, H]`.
+    Learned,
 }
 
 /// The bias vectors of a recurrent layer.
@@ -152,6 +164,7 @@ impl Recurrent {
             merge: Merge::Concat,
             padding: Padding::Zero,
             memory: Memory::Call,
+            initial: Initial::Zero,
         }
     }
 
@@ -216,6 +229,13 @@ impl Recurrent {
     #[must_use]
     pub fn stateful(mut self) -> Self {
         self.memory = Memory::Engine;
+        self
+    }
+
+    /// The same with initial states among its weights.
+    #[must_use]
+    pub fn learned_states(mut self) -> Self {
+        self.initial = Initial::Learned;
         self
     }
 
@@ -312,7 +332,19 @@ impl Recurrent {
         };
         // All layers but the first are alike.
         let rest = one(1).saturating_mul(self.num_layers.saturating_sub(1));
-        one(0).saturating_add(rest).saturating_mul(self.directions())
+        let cells = one(0).saturating_add(rest).saturating_mul(self.directions());
+        let states = self.initial_states().into_iter().flatten().map(|[rows, size]| rows.saturating_mul(size));
+        states.fold(cells, usize::saturating_add)
+    }
+
+    /// The shapes of the learned initial states, hidden and cell: `[L · D, size]`.
+    pub(crate) fn initial_states(&self) -> [Option<[usize; 2]>; 2] {
+        let rows = self.num_layers.saturating_mul(self.directions());
+        let learned = self.initial == Initial::Learned;
+        [
+            learned.then_some([rows, self.state_size()]),
+            (learned && self.cell.states() > 1).then_some([rows, self.hidden_size]),
+        ]
     }
 
     /// Whether the sizes make sense.

@@ -9,7 +9,7 @@ use ndarray::{ArrayD, Axis, Slice};
 use super::{ENCODER, NamedTensors, Values, arrange, joined, letter, not_real, shape};
 use crate::call::{Input, States};
 use crate::error::Result;
-use crate::model::{Dim, Flow, InputPort, InputValue, Interface, Model, State};
+use crate::model::{Dim, Flow, InputPort, InputValue, Model, Required, State};
 
 /// The input that `tensors` make of `model`, as far as axes tell.
 pub(crate) fn read_input(model: &Model, tensors: &NamedTensors) -> Result<Input> {
@@ -22,8 +22,11 @@ pub(crate) fn read_input(model: &Model, tensors: &NamedTensors) -> Result<Input>
 /// The input of a model, whose standard names begin with `prefix`, and that of its encoder.
 fn read(model: &Model, tensors: &NamedTensors, prefix: &str) -> Result<Input> {
     let ports = model.ports_under(prefix);
-    let reader = Reader { model, ports: &ports.inputs, tensors, as_they_stand: stands(model) };
+    let reader = Reader { model, ports: &ports.inputs, tensors, as_they_stand: model.has_standard_inputs() };
     let (input, sizes) = reader.sequence()?;
+    if ports.required == Required::All {
+        reader.all_there()?;
+    }
     let input = reader.states(reader.steps(input, sizes)?, sizes)?;
     Ok(match &model.encoder {
         Some(encoder) => input.encoder(read(&encoder.model, tensors, &format!("{prefix}{ENCODER}"))?),
@@ -45,16 +48,12 @@ fn finish(model: &Model, tensors: &NamedTensors) -> Result<()> {
     }
 }
 
-/// Whether the inputs are the standard ones, whose axes are those of a call: `call` checks them, with a batch or without.
-fn stands(model: &Model) -> bool {
-    model.interface.as_ref().is_none_or(|own| own.inputs == Interface::standard(model).inputs)
-}
-
 /// Reads the tensors of a call.
 struct Reader<'a> {
     model: &'a Model,
     ports: &'a [InputPort],
     tensors: &'a NamedTensors,
+    /// Whether the axes are those of a call: `call` checks them, with a batch or without.
     as_they_stand: bool,
 }
 
@@ -122,6 +121,23 @@ impl Reader<'_> {
                 Ok((Input::features(array), sizes))
             }
         }
+    }
+
+    /// Every input is there, but for weights, which are read apart.
+    fn all_there(&self) -> Result<()> {
+        let missing = |port: &&InputPort| {
+            !matches!(port.value, InputValue::Weights { .. }) && !self.tensors.contains_key(&port.name)
+        };
+        let Some(InputPort { name, value, .. }) = self.ports.iter().find(missing) else { return Ok(()) };
+        let what = match value {
+            InputValue::Lengths => "the lengths of the rows",
+            InputValue::Mask => "a mask",
+            InputValue::State { state: State::Hidden, .. } => "initial hidden states",
+            InputValue::State { state: State::Cell, .. } => "initial cell states",
+            InputValue::Sequence | InputValue::Weights { .. } => "an input",
+        };
+        let got = joined(self.tensors.keys());
+        Err(shape(format!("{name}: expected {what} under this name, which the model needs, got {got}")))
     }
 
     /// A sequence in the axes of the model, and its sizes.

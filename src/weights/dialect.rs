@@ -15,6 +15,12 @@ pub(super) const WEIGHT: &str = "weight";
 /// The name of a linear layer's bias.
 pub(super) const BIAS: &str = "bias";
 
+/// The name of the hidden states that a stack begins at.
+pub(super) const INITIAL_HIDDEN: &str = "h_0";
+
+/// The name of the cell states that an LSTM begins at.
+pub(super) const INITIAL_CELL: &str = "c_0";
+
 /// A tensor of a cell, by its canonical name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {

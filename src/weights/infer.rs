@@ -4,11 +4,11 @@
 
 use std::fmt::Display;
 
-use super::dialect::{BIAS, Part, WEIGHT, Way, cell_tensor};
+use super::dialect::{BIAS, INITIAL_HIDDEN, Part, WEIGHT, Way, cell_tensor};
 use super::tensors::Tensors;
 use crate::cell::Peepholes;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Bias, Direction};
+use crate::model::{Bias, Direction, Initial};
 
 /// A size, and the tensor that tells it.
 #[derive(Clone, Debug)]
@@ -33,6 +33,7 @@ pub(super) struct SeenStack {
     /// 0: not projected.
     pub(super) proj_size: Seen<usize>,
     pub(super) peepholes: Seen<Peepholes>,
+    pub(super) initial: Seen<Initial>,
 }
 
 impl<T> Seen<T> {
@@ -89,6 +90,7 @@ impl Under<'_> {
             bias,
             proj_size,
             peepholes: self.either(&name(Part::Peepholes), Peepholes::Diagonal, Peepholes::None),
+            initial: self.either(INITIAL_HIDDEN, Initial::Learned, Initial::Zero),
         }))
     }
 

@@ -20,6 +20,7 @@ mod source;
 pub mod support;
 mod tensors;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -44,13 +45,25 @@ pub struct Weights {
     pub layers: Vec<LayerWeights>,
     /// Those of the model's encoder.
     pub encoder: Option<Box<Self>>,
+    /// Where stacks of [`Initial::Learned`](crate::Initial::Learned) begin, by stack, counted from 0 among the model's
+    /// recurrent layers.
+    pub initial: BTreeMap<usize, LearnedStates>,
 }
 
 impl Weights {
-    /// The weights of a model of these layers, which has no encoder.
+    /// The weights of a model of these layers, which has no encoder and begins at zero.
     pub fn new(layers: Vec<LayerWeights>) -> Self {
-        Self { layers, encoder: None }
+        Self { layers, encoder: None, initial: BTreeMap::new() }
     }
+}
+
+/// The learned states that a stack begins at, the same for every row: layer-major, forward before reverse.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LearnedStates {
+    /// The hidden states, `[L · D, state_size]`.
+    pub h: Array2<f32>,
+    /// The cell states of an LSTM, `[L · D, H]`.
+    pub c: Option<Array2<f32>>,
 }
 
 /// The weights of one layer.

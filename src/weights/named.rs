@@ -2,14 +2,14 @@
 //!
 //! The one place where every shape is checked. Knows models and names; knows no file format.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter;
 
 use ndarray::{Array1, Array2};
 
-use super::dialect::{BIAS, Part, WEIGHT, Way, cell_tensor, ways};
+use super::dialect::{BIAS, INITIAL_CELL, INITIAL_HIDDEN, Part, WEIGHT, Way, cell_tensor, ways};
 use super::tensors::{Entry, Tensor, Tensors, non_finite_warning};
-use super::{CellWeights, LayerWeights, Weights};
+use super::{CellWeights, LayerWeights, LearnedStates, Weights};
 use crate::cell::{Cell, Peepholes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Bias, Layer, LayerKind, Model, Recurrent};
@@ -22,7 +22,7 @@ pub(super) struct Needed {
     pub(super) shape: Vec<usize>,
 }
 
-/// The tensors that `layer` needs, in the order in which `LayerWeights` holds them.
+/// The tensors that `layer` needs: those of `LayerWeights` in its order, then those of `LearnedStates`.
 ///
 /// Lazy: a description may claim more layers than memory could list, and the first missing tensor ends the search.
 pub(super) fn needed(layer: &LayerKind) -> Box<dyn Iterator<Item = Needed> + '_> {
@@ -30,7 +30,9 @@ pub(super) fn needed(layer: &LayerKind) -> Box<dyn Iterator<Item = Needed> + '_>
     match layer {
         LayerKind::Embedding(e) => Box::new(iter::once(tensor(WEIGHT, &[e.num_embeddings, e.embedding_dim]))),
         LayerKind::Recurrent(stack) => {
-            Box::new(cells(stack).flat_map(|(stacked, way)| needed_by_cell(stack, stacked, way)))
+            let names = [INITIAL_HIDDEN, INITIAL_CELL].into_iter();
+            let states = names.zip(stack.initial_states()).filter_map(move |(name, shape)| Some(tensor(name, &shape?)));
+            Box::new(cells(stack).flat_map(|(stacked, way)| needed_by_cell(stack, stacked, way)).chain(states))
         }
         LayerKind::Linear(l) => {
             let bias = (l.bias != Bias::None).then(|| tensor(BIAS, &[l.out_features]));
@@ -89,7 +91,9 @@ impl Weights {
                 *uses.entry(layer.weights.clone() + &local).or_default() += 1;
             }
         }
-        let layers = model.layers.iter().enumerate().map(|(index, layer)| {
+        let (mut layers, mut initial) = (Vec::with_capacity(model.layers.len()), BTreeMap::new());
+        let mut stacks = 0;
+        for (index, layer) in model.layers.iter().enumerate() {
             let own = needed(&layer.kind).map(|Needed { local, .. }| {
                 let name = layer.weights.clone() + &local;
                 let uses = uses.get_mut(&name).expect("every needed name was counted");
@@ -103,9 +107,14 @@ impl Weights {
                 }
                 Ok((shape, elements))
             });
-            Ok(assemble(&layer.kind, own.collect::<Result<_>>()?))
-        });
-        Ok(Self { layers: layers.collect::<Result<_>>()?, encoder })
+            let mut own = own.collect::<Result<Vec<_>>>()?.into_iter();
+            layers.push(assemble(&layer.kind, &mut own));
+            if let LayerKind::Recurrent(_) = layer.kind {
+                initial.extend(own.next().map(|h| (stacks, LearnedStates { h: matrix(h), c: own.next().map(matrix) })));
+                stacks += 1;
+            }
+        }
+        Ok(Self { layers, encoder, initial })
     }
 
     /// The tensors of these weights, with PyTorch's names.
@@ -124,9 +133,14 @@ impl Weights {
             (None, None) => Tensors::new(),
             (weights, _) => return Err(unpaired(weights.is_some())),
         };
+        let mut stacks = 0;
         for (index, (layer, weights)) in model.layers.iter().zip(&self.layers).enumerate() {
             let place = || place(index, layer);
-            let arrays = weights.arrays();
+            let mut arrays = weights.arrays();
+            if let LayerKind::Recurrent(_) = layer.kind {
+                arrays.extend(self.initial.get(&stacks).into_iter().flat_map(LearnedStates::arrays));
+                stacks += 1;
+            }
             let count = needed(&layer.kind).count();
             if count != arrays.len() {
                 let message = format!("expected {count} tensors, got {}", arrays.len());
@@ -146,6 +160,13 @@ impl Weights {
             }
         }
         Ok(tensors)
+    }
+}
+
+impl LearnedStates {
+    fn arrays(&self) -> impl Iterator<Item = Tensor> {
+        let tensor = |w: &Array2<f32>| Tensor::new(w.shape(), w.iter().copied().collect());
+        [Some(&self.h), self.c.as_ref()].into_iter().flatten().map(tensor)
     }
 }
 
@@ -213,9 +234,8 @@ pub(super) fn unpaired(weights: bool) -> Error {
     Error::new(ErrorKind::Weights, format!("weights of the encoder: expected {wanted}, got {got}"))
 }
 
-/// The weights of a layer from its tensors, in the order of [`needed`], their shapes checked.
-fn assemble(layer: &LayerKind, tensors: Vec<(Vec<usize>, Vec<f32>)>) -> LayerWeights {
-    let mut tensors = tensors.into_iter();
+/// The weights of a layer from its tensors, in the order of [`needed`], their shapes checked. States are left.
+fn assemble(layer: &LayerKind, tensors: &mut impl Iterator<Item = (Vec<usize>, Vec<f32>)>) -> LayerWeights {
     let mut next = || tensors.next().expect("as many tensors as are needed");
     match layer {
         LayerKind::Embedding(_) => LayerWeights::Embedding(matrix(next())),

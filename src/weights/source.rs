@@ -3,15 +3,15 @@
 //!
 //! Shapes are checked before anything is read. Knows models and names; knows no layout.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::mem;
 use std::ops::Range;
 
 use ndarray::{Array1, Array2, ArrayView, CowArray, Dimension};
 
-use super::dialect::{BIAS, Part, WEIGHT, cell_tensor};
+use super::dialect::{BIAS, INITIAL_CELL, INITIAL_HIDDEN, Part, WEIGHT, cell_tensor};
 use super::tensors::{Tensors, non_finite_warning};
-use super::{CellWeights, LayerWeights, Weights, named};
+use super::{CellWeights, LayerWeights, LearnedStates, Precision, Weights, named, narrowed};
 use crate::cell::Peepholes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Bias, LayerKind, Model, Recurrent};
@@ -88,6 +88,25 @@ impl<'a> Source<'a> {
         })
     }
 
+    /// The states that stacks of `model` begin at, by stack, where they are learned: as weights of `precision` are.
+    ///
+    /// # Errors
+    ///
+    /// What reading a file gives; kind `Weights`, where a state is too large for `precision`.
+    pub(crate) fn initial(&self, model: &Model, precision: Precision) -> Result<BTreeMap<usize, LearnedStates>> {
+        let mut initial = match &self.0 {
+            Arrays::Held(weights) => weights.initial.clone(),
+            Arrays::Named { tensors, .. } => read_initial(tensors, model)?,
+        };
+        if precision == Precision::F16 {
+            let states = initial.values_mut().flat_map(|states| [Some(&mut states.h), states.c.as_mut()]);
+            for x in states.flatten().flatten() {
+                *x = narrowed(*x)?.to_f32();
+            }
+        }
+        Ok(initial)
+    }
+
     /// Calls `each` with rows `rows` of `array` of layer `layer` of `model`, part by part and in order.
     ///
     /// # Errors
@@ -119,6 +138,33 @@ impl<'a> Source<'a> {
             }
         }
     }
+}
+
+/// The learned states among `tensors`, which have been checked.
+fn read_initial(tensors: &Tensors, model: &Model) -> Result<BTreeMap<usize, LearnedStates>> {
+    let stacks = model.layers.iter().filter_map(|layer| match &layer.kind {
+        LayerKind::Recurrent(stack) => Some((stack.initial_states(), &layer.weights)),
+        _ => None,
+    });
+    let mut initial = BTreeMap::new();
+    for (index, (shapes, prefix)) in stacks.enumerate() {
+        let state = |shape: Option<[usize; 2]>, local: &str| {
+            let Some(shape) = shape else { return Ok(None) };
+            let name = format!("{prefix}{local}");
+            let tensor = tensors.get(&name).expect("every needed tensor was checked");
+            let elements = tensor.read().map_err(|e| e.at(&name))?.into_owned();
+            let bad = elements.iter().filter(|x| !x.is_finite()).count();
+            if let Some(warning) = non_finite_warning(&name, bad, elements.len()) {
+                log::warn!("{warning}");
+            }
+            Ok(Some(Array2::from_shape_vec(shape, elements).expect("a checked shape")))
+        };
+        let [h, c] = shapes;
+        if let Some(h) = state(h, INITIAL_HIDDEN)? {
+            initial.insert(index, LearnedStates { h, c: state(c, INITIAL_CELL)? });
+        }
+    }
+    Ok(initial)
 }
 
 impl Seen {
@@ -200,6 +246,7 @@ fn check(weights: &Weights, model: &Model) -> Result<()> {
         (None, None) => {}
         (weights, _) => return Err(named::unpaired(weights.is_some())),
     }
+    check_initial(weights, model)?;
     for (index, (layer, weights)) in model.layers.iter().zip(&weights.layers).enumerate() {
         let fits = match (&layer.kind, weights) {
             (LayerKind::Embedding(e), LayerWeights::Embedding(table)) => {
@@ -218,6 +265,26 @@ fn check(weights: &Weights, model: &Model) -> Result<()> {
         fits.map_err(|e| e.at(format!("weights of layer {index} {}", layer.kind.name())))?;
     }
     Ok(())
+}
+
+/// Whether stacks with learned states, and no others, have them.
+fn check_initial(weights: &Weights, model: &Model) -> Result<()> {
+    for (index, stack) in model.stacks().enumerate() {
+        let given = weights.initial.get(&index);
+        let given = [given.map(|states| &states.h), given.and_then(|states| states.c.as_ref())];
+        for ((name, wanted), got) in ["h", "c"].into_iter().zip(stack.initial_states()).zip(given) {
+            same_if(wanted.is_some(), name, &wanted.unwrap_or_default(), got.map(Array2::shape))
+                .map_err(|e| e.at(format!("initial states of stack {index} ({})", stack.cell.name())))?;
+        }
+    }
+    let stacks = model.stacks().count();
+    match weights.initial.keys().find(|&&stack| stack >= stacks) {
+        None => Ok(()),
+        Some(stack) => Err(Error::new(
+            ErrorKind::Weights,
+            format!("initial states of stack {stack}: the model has {stacks} recurrent stack(s), counted from 0"),
+        )),
+    }
 }
 
 fn check_cells(stack: &Recurrent, cells: &[CellWeights]) -> Result<()> {

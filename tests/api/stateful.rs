@@ -74,7 +74,7 @@ fn another_batch_than_the_last_is_refused_until_the_states_are_reset() {
         &engine,
         &x(3),
         "states of stack 0 (lstm): expected 2 row(s), as the call before had (the stack is stateful), got 3; \
-         Engine::reset_states() begins anew",
+         begin anew with Engine::reset_states, or in a new run",
     );
     let one = Input::features(random((3, 5), 1));
     assert_eq!(engine.run(&one).unwrap_err().kind(), ErrorKind::Shape);
@@ -84,7 +84,7 @@ fn another_batch_than_the_last_is_refused_until_the_states_are_reset() {
         &engine,
         &x(3).stack_states(0, given(3)),
         "states of stack 2 (gru): expected 2 row(s), as the call before had (the stack is stateful), got 3; \
-         Engine::reset_states() begins anew",
+         begin anew with Engine::reset_states, or in a new run",
     );
     let both = x(3).stack_states(0, given(3)).stack_states(2, States::hidden(zeros(&[1, 3, 6])));
     engine.run(&both).unwrap();

@@ -186,6 +186,13 @@ fn a_model_that_needs_later_frames_is_refused() {
 }
 
 #[test]
+fn a_model_that_does_not_begin_at_zero_is_refused() {
+    let refused = Streams::new(&cpu(&Model::new().layer(Gru::new(5, 6).learned_states())), 1).unwrap_err();
+    let text = "layer 0 gru: expected a forward stack, got one with learned states: streams begin at zero";
+    assert_eq!((refused.kind(), refused.to_string().as_str()), (ErrorKind::Model, text));
+}
+
+#[test]
 fn a_thousand_streams_go_on_at_once() {
     let engine = cpu(&Model::new().layer(Lstm::new(5, 18)));
     let mut streams = Streams::new(&engine, 1).unwrap();

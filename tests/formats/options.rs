@@ -3,8 +3,8 @@
 use gatewave::weights::{Tensors, description};
 use gatewave::{
     Activation, Bias, Cell, Constant, Dim, Direction, Dropout, Drops, Embedding, Functions, Gru, InputPort, InputValue,
-    Interface, Linear, Lstm, Masking, Merge, Model, OutputPort, OutputValue, Padding, Recurrent, Reset, Rnn, Select,
-    State, WeightPart,
+    Interface, Linear, Lstm, Masking, Merge, Model, OutputPort, OutputValue, Padding, Recurrent, Required, Reset, Rnn,
+    Select, State, WeightPart,
 };
 use serde_json::{Value, json};
 
@@ -26,7 +26,8 @@ pub(crate) fn models() -> Vec<Model> {
         Gru::new(2, 3).cell(Cell::Gru(Reset::Before)).functions(gru).stateful(),
         Recurrent { functions: [gru, Cell::Gru(Reset::After).functions()], ..Gru::new(2, 3).bidirectional() },
         Lstm::new(2, 3).direction(Direction::Reverse).num_layers(2).peepholes().proj_size(2),
-        Gru::new(2, 3).direction(Direction::Backwards).padding(Padding::Held).bias(Bias::One),
+        Gru::new(2, 3).direction(Direction::Backwards).padding(Padding::Held).bias(Bias::One).learned_states(),
+        Lstm::new(2, 3).num_layers(2).bidirectional().proj_size(2).learned_states(),
     ];
     stacks.extend(elementwise.map(|function| Rnn::new(2, 3).nonlinearity(function)));
     stacks.extend(
@@ -77,6 +78,7 @@ pub(crate) fn with_interface() -> Model {
             out("Y_h", states(State::Hidden, &[0, 1]), &axes),
             out("Y_c", states(State::Cell, &[1, 0]), &axes),
         ],
+        required: Required::All,
     };
     let model = Model::new()
         .named_layer("a.", Lstm::new(3, 4).bidirectional().peepholes())

@@ -3,8 +3,8 @@
 use gatewave::oracle::{self, Truth};
 use gatewave::weights::LayerWeights;
 use gatewave::{
-    Activation, Cell, Direction, Dropout, Embedding, Functions, Gru, Input, Linear, Lstm, Masking, Merge, Model,
-    Padding, Recurrent, Reset, Rnn, Select, States, Weights,
+    Activation, Cell, Direction, Dropout, Embedding, Functions, Gru, Input, LearnedStates, Linear, Lstm, Masking,
+    Merge, Model, Padding, Recurrent, Reset, Rnn, Select, States, Weights,
 };
 use ndarray::{ArrayView, Axis, arr1, array};
 
@@ -53,6 +53,19 @@ fn reverse_outputs_stand_at_their_steps_and_backwards_in_the_order_computed() {
     for truth in [reverse, backwards] {
         assert_near(truth.states[0].h.view(), &[31.0], "h");
     }
+}
+
+#[test]
+fn learned_states_are_where_each_row_begins_that_brings_none() {
+    let model = Model::new().layer(summing().learned_states());
+    let mut weights = summing_weights(&Model::new().layer(summing()));
+    weights.initial.insert(0, LearnedStates { h: array![[32.0]], c: None });
+    let x = || Input::features(array![[[1.0_f32], [2.0]], [[4.0], [8.0]]]);
+    let learned = oracle::run(&model, &weights, &x()).unwrap();
+    assert_near(learned.output.view(), &[33.0, 35.0, 36.0, 44.0], "learned");
+    let given = States::hidden(ndarray::Array3::<f32>::zeros((1, 2, 1)));
+    let given = oracle::run(&model, &weights, &x().states(given)).unwrap();
+    assert_near(given.output.view(), &[1.0, 3.0, 4.0, 12.0], "given");
 }
 
 #[test]

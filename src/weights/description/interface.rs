@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::ordered::Json;
-use super::words::{DIMS, PARTS, word};
+use super::words::{DIMS, PARTS, REQUIRED, word};
 use crate::error::Result;
-use crate::model::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, State};
+use crate::model::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, Required, State};
 use crate::weights::keys::{Keys, word_of, wrong};
 
 const INPUTS: [&str; 6] = ["sequence", "lengths", "mask", "hidden", "cell", "weights"];
@@ -15,8 +15,9 @@ const OUTPUTS: [&str; 4] = ["output", "direction", "hidden", "cell"];
 pub(super) fn read(value: Value) -> Result<Interface> {
     let mut keys = Keys::of(value)?;
     let (inputs, outputs) = (keys.needed_list("inputs")?, keys.needed_list("outputs")?);
+    let required = keys.word("required", &REQUIRED)?.unwrap_or_default();
     keys.finish()?;
-    Ok(Interface { inputs: ports("input", inputs, input)?, outputs: ports("output", outputs, output)? })
+    Ok(Interface { inputs: ports("input", inputs, input)?, outputs: ports("output", outputs, output)?, required })
 }
 
 fn ports<T>(place: &str, list: Vec<Value>, port: impl Fn(Keys) -> Result<T>) -> Result<Vec<T>> {
@@ -71,10 +72,14 @@ fn axes(keys: &mut Keys) -> Result<Vec<Dim>> {
 
 /// What [`read`] reads.
 pub(super) fn json(interface: &Interface) -> Json {
-    Json::Object(vec![
+    let mut keys = vec![
         ("inputs", Json::list(&interface.inputs, input_json)),
         ("outputs", Json::list(&interface.outputs, output_json)),
-    ])
+    ];
+    if interface.required != Required::Sequence {
+        keys.push(("required", word(&REQUIRED, &interface.required)));
+    }
+    Json::Object(keys)
 }
 
 fn input_json(port: &InputPort) -> Json {

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::layers::share;
 use super::ordered::Json;
-use super::words::{DIRECTIONS, MERGES, PADDINGS, function, function_json, function_of, word};
+use super::words::{DIRECTIONS, INITIALS, MERGES, PADDINGS, function, function_json, function_of, word};
 use crate::cell::{Cell, Coupling, Functions, Peepholes, Reset};
 use crate::error::Result;
-use crate::model::{Bias, Direction, Memory, Merge, Padding, Recurrent};
+use crate::model::{Bias, Direction, Initial, Memory, Merge, Padding, Recurrent};
 use crate::weights::dialect::{Part, Way, cell_tensor};
 use crate::weights::infer::{Under, agree};
 use crate::weights::keys::{Keys, wrong};
@@ -27,6 +27,7 @@ struct Said {
     functions: [Option<Functions>; 2],
     peepholes: Option<Peepholes>,
     merge: Option<Merge>,
+    initial: Option<Initial>,
 }
 
 /// The stack of cell `name` that `keys` describe; sizes that they leave out are those of the tensors.
@@ -53,6 +54,7 @@ pub(super) fn read(name: &str, mut keys: Keys, under: &Under<'_>) -> Result<Recu
             Cell::Rnn | Cell::Gru(_) => None,
         },
         merge: keys.word("merge_mode", &MERGES)?,
+        initial: keys.word("initial_states", &INITIALS)?,
     };
     if cell == Cell::Lstm {
         let couplings = [(true, Coupling::InputForget), (false, Coupling::Apart)];
@@ -105,6 +107,8 @@ fn complete(plain: Recurrent, said: Said, under: &Under<'_>) -> Result<Recurrent
         peepholes: agree("peepholes", said.peepholes, seen.map(|s| s.peepholes.clone()), |&p| p != Peepholes::None)?
             .unwrap_or_default(),
         merge: said.merge.unwrap_or_default(),
+        initial: agree("initial_states", said.initial, seen.map(|s| s.initial.clone()), initial_word)?
+            .unwrap_or_default(),
         ..plain
     })
 }
@@ -144,6 +148,11 @@ fn each(cell: Cell, list: Vec<Value>) -> Result<Functions> {
         *place = function(value)?;
     }
     Ok(functions)
+}
+
+fn initial_word(initial: &Initial) -> &'static str {
+    let (word, _) = INITIALS.iter().find(|(_, meaning)| meaning == initial).expect("the table holds every variant");
+    word
 }
 
 fn reverse_key(cell: Cell) -> &'static str {
@@ -196,6 +205,9 @@ pub(super) fn json(stack: &Recurrent) -> Vec<(&'static str, Json)> {
     }
     if stack.memory != Memory::Call {
         keys.push(("stateful", Json::from(true)));
+    }
+    if stack.initial != Initial::Zero {
+        keys.push(("initial_states", word(&INITIALS, &stack.initial)));
     }
     keys
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::ordered::Json;
 use crate::cell::Activation;
 use crate::error::Result;
-use crate::model::{Dim, Direction, Drops, Merge, Padding, Select, WeightPart};
+use crate::model::{Dim, Direction, Drops, Initial, Merge, Padding, Required, Select, WeightPart};
 use crate::weights::keys::{Keys, word_of, wrong};
 
 pub(super) const SELECTS: [(&str, Select); 4] = [
@@ -23,6 +23,10 @@ pub(super) const MERGES: [(&str, Merge); 4] =
     [("concat", Merge::Concat), ("sum", Merge::Sum), ("ave", Merge::Average), ("mul", Merge::Product)];
 
 pub(super) const PADDINGS: [(&str, Padding); 2] = [("zero", Padding::Zero), ("held", Padding::Held)];
+
+pub(super) const INITIALS: [(&str, Initial); 2] = [("zero", Initial::Zero), ("learned", Initial::Learned)];
+
+pub(super) const REQUIRED: [(&str, Required); 2] = [("sequence", Required::Sequence), ("all", Required::All)];
 
 pub(super) const DROPS: [(&str, Drops); 2] = [("elements", Drops::Elements), ("features", Drops::Features)];
 

@@ -7,7 +7,7 @@ use ndarray::{ArrayD, IxDyn, concatenate};
 use super::change::Change;
 use super::constant::{Constant, MAX_NUMBERS, MAX_RANK};
 use super::size::Size;
-use super::value::{At, Axis, Data, Feed, FeedAxis, Fill, Filled, Role, Segment, Value};
+use super::value::{At, Axis, Data, Feed, FeedAxis, Fill, Filled, Repeated, Role, Segment, Value};
 use crate::error::{Error, ErrorKind, Result};
 
 /// More segments than this come from no model.
@@ -95,6 +95,7 @@ impl Value {
             Self::Constant(constant) => constant.dims().iter().map(|&n| Size::len(n)).collect(),
             Self::Numbers(numbers) => numbers.shape().iter().map(|&n| Size::len(n)).collect(),
             Self::Filled(filled) => filled.shape.clone(),
+            Self::Repeated(repeated) => repeated.shape.clone(),
             Self::Input(feed) => feed.axes.iter().map(|axis| axis.size.clone()).collect(),
             Self::Tokens(tokens) => tokens.feed.axes.iter().map(|axis| axis.size.clone()).collect(),
             Self::Data(data) => data.axes.iter().map(|axis| axis.size.clone()).collect(),
@@ -121,6 +122,10 @@ impl Value {
         }
         let change = || Change::Permute(permutation.to_vec());
         Ok(match self {
+            Self::Repeated(Repeated { constant, shape }) => Self::Repeated(Repeated {
+                constant: constant.changed(change())?,
+                shape: permutation.iter().map(|&i| shape[i].clone()).collect(),
+            }),
             Self::Constant(constant) => Self::Constant(constant.changed(change())?),
             Self::Numbers(numbers) => Self::Numbers(change().apply(numbers)),
             Self::Filled(Filled { fill, shape }) => {
@@ -151,6 +156,12 @@ impl Value {
                 filled.shape.insert(at, Size::of(1));
                 Self::Filled(filled)
             }
+            Self::Repeated(Repeated { constant, mut shape }) => {
+                shape.insert(at, Size::of(1));
+                let mut dims = constant.dims().to_vec();
+                dims.insert(at, 1);
+                Self::Repeated(Repeated { constant: constant.changed(Change::Reshape(dims))?, shape })
+            }
             Self::Input(mut feed) => {
                 feed.axes.insert(at, FeedAxis::one());
                 Self::Input(feed)
@@ -180,6 +191,12 @@ impl Value {
                 filled.shape.remove(axis);
                 Self::Filled(filled)
             }
+            Self::Repeated(Repeated { constant, mut shape }) => {
+                shape.remove(axis);
+                let mut dims = constant.dims().to_vec();
+                dims.remove(axis);
+                Self::Repeated(Repeated { constant: constant.changed(Change::Reshape(dims))?, shape })
+            }
             Self::Input(mut feed) => {
                 if !feed.axes[axis].whole {
                     return Err(misfit("a part of an input without its axis".into()));
@@ -207,6 +224,14 @@ impl Value {
             (Self::Filled(mut filled), _) => {
                 filled.shape[axis] = cut.len(&size);
                 Self::Filled(filled)
+            }
+            (Self::Repeated(Repeated { mut constant, mut shape }), range) => {
+                shape[axis] = cut.len(&size);
+                // Of an axis that is repeated, every part is the same.
+                if let (Some(range), false) = (range, constant.dims()[axis] == 1) {
+                    constant = constant.changed(change(range))?;
+                }
+                Self::Repeated(Repeated { constant, shape })
             }
             (Self::Input(mut feed), Some((start, 1, len))) => {
                 let old = &mut feed.axes[axis];
@@ -343,6 +368,10 @@ impl Data {
                     data.axes[axis].role = Role::Parts;
                 }
             }
+        }
+        let is_cell = |data: &Self| data.segments().any(|segment| segment.at == At::Cell);
+        if all.iter().any(is_cell) && !all.iter().all(is_cell) {
+            return Err(misfit("joins final cell states and something else: this is no chain of layers".into()));
         }
         let mut joined = all.remove(0);
         for other in all {
@@ -484,6 +513,5 @@ pub(super) fn constant_of(filled: &Filled, limit: usize) -> Result<Constant> {
         filled.shape.iter().map(|n| n.value().and_then(|n| usize::try_from(n).ok())).collect::<Option<Vec<_>>>();
     let shape =
         shape.ok_or_else(|| misfit("a tensor whose shape depends on the call, where weights are expected".into()))?;
-    let dims = shape.clone();
-    Constant::computed(Vec::new(), shape, limit, move |_| ArrayD::from_elem(IxDyn(&dims), x))
+    Constant::filled(x, shape, limit)
 }

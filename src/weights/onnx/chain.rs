@@ -34,6 +34,8 @@ pub(super) enum What {
     /// The input sequence, as it comes.
     Source,
     Layer(LayerKind),
+    /// The input sequence, each feature times its [`SCALE`], plus its [`SHIFT`]: a part of the layer that takes it.
+    Scaled,
     /// Last step first: a part of a layer that goes backwards.
     Reversed,
     /// `erf(x)`: a part of a Gelu.
@@ -47,6 +49,12 @@ impl What {
         Self::Layer(LayerKind::Activation(activation))
     }
 }
+
+/// The factors of [`What::Scaled`], one for each feature.
+pub(super) const SCALE: &str = "scale";
+
+/// What [`What::Scaled`] adds, if anything.
+pub(super) const SHIFT: &str = "shift";
 
 /// Features of a link: start and length of each run, in order.
 pub(super) type Runs = Vec<(usize, usize)>;
@@ -68,6 +76,14 @@ impl Chain {
     fn add(&mut self, link: Link) -> usize {
         self.links.push(link);
         self.links.len() - 1
+    }
+
+    /// The input sequence of link `source`, scaled.
+    pub(super) fn scaled_source(&mut self, source: usize, scale: Constant, shift: Option<Constant>) -> usize {
+        let features = self.links[source].features;
+        let shift = shift.map(|shift| (SHIFT.to_owned(), shift));
+        let tensors = [(SCALE.to_owned(), scale)].into_iter().chain(shift).collect();
+        self.add(Link { parent: Some(source), what: What::Scaled, features, tensors, serial: self.links.len() })
     }
 
     /// A layer with weights after link `parent`.
@@ -103,6 +119,10 @@ impl Chain {
         }
     }
 
+    pub(super) fn is_one_hot(&self, link: usize) -> bool {
+        matches!(self.links[link].what, What::Layer(LayerKind::OneHot(_)))
+    }
+
     pub(super) fn stack(&self, link: usize) -> Option<&Recurrent> {
         match &self.links[link].what {
             What::Layer(LayerKind::Recurrent(stack)) => Some(stack),
@@ -123,6 +143,7 @@ impl Chain {
         let one = segments.iter().all(|segment| segment.at == at);
         let select = match at {
             At::All if one => return Ok((link, runs)),
+            _ if self.is_input(link) => return Err(misfit("a step of the input, before an RNN, LSTM or GRU".into())),
             At::Hidden if one => Select::FinalHidden,
             At::Output if one => Select::LastOutput,
             At::Last if one => Select::LastStep,
@@ -163,8 +184,16 @@ impl Chain {
         self.through(data, What::activation(activation), activation.is_elementwise())
     }
 
+    /// Whether `link` is the input sequence, or what is no layer of it yet.
+    fn is_input(&self, link: usize) -> bool {
+        matches!(self.links[link].what, What::Source | What::Scaled | What::Reversed)
+    }
+
     /// `data` through `what`, which has no weights. Elementwise it may be a part of the features, or apart.
     pub(super) fn through(&mut self, mut data: Data, what: What, elementwise: bool) -> Result<Data> {
+        if what != What::Reversed && data.segments().any(|segment| self.is_input(segment.link)) {
+            return Err(misfit("a function of the input, before an RNN, LSTM, GRU, Gemm, MatMul or Gather".into()));
+        }
         if data.content.ndim() > 0 && elementwise && data.segments().all(|segment| segment.at == At::All) {
             for segment in data.content.iter_mut().flatten() {
                 segment.link = self.child(segment.link, what.clone(), self.links[segment.link].features);

@@ -48,6 +48,12 @@ impl Constant {
         self.dims().iter().product()
     }
 
+    /// `x`, as often as `shape` says.
+    pub(super) fn filled(x: f32, shape: Vec<usize>, limit: usize) -> Result<Self> {
+        let dims = shape.clone();
+        Self::computed(Vec::new(), shape, limit, move |_| ArrayD::from_elem(IxDyn(&dims), x))
+    }
+
     /// The element, where there is one alone.
     pub(super) fn scalar(&self) -> Result<Option<f32>> {
         if self.len() == 1 { Ok(Some(self.tensor.read()?[0])) } else { Ok(None) }

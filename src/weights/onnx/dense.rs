@@ -3,7 +3,7 @@
 use ndarray::{ArrayD, IxDyn};
 
 use super::axes::{constant_of, misfit};
-use super::chain::{Runs, What};
+use super::chain::{Link, Runs, SCALE, SHIFT, What};
 use super::change::Change;
 use super::constant::Constant;
 use super::graph::Graph;
@@ -108,6 +108,13 @@ fn linear(graph: &mut Graph, mut data: Data, w: Constant, b: Option<Constant>) -
     let (parent, runs) = graph.chain.resolve_data(&data)?;
     let features = graph.chain.link(parent).features;
     let w = if graph.chain.is_whole(parent, &runs) { w } else { spread(w, &runs, features, graph.limit)? };
+    let (parent, w, added) = unscaled(graph, parent, w)?;
+    let b = match (b, added) {
+        (Some(b), Some(added)) => {
+            Some(Constant::computed(vec![b, added], vec![rows], graph.limit, |of| &of[0] + &of[1])?)
+        }
+        (b, added) => b.or(added),
+    };
     let mut kind = Linear::new(features, rows);
     if b.is_none() {
         kind = kind.no_bias();
@@ -153,7 +160,8 @@ pub(super) fn arithmetic(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value
             let weight = scalar_or_weight(graph, other)?;
             Value::Data(match node.op {
                 "Sub" => {
-                    let negative = graph.chain.scaled(data, -1.0, 0.0)?;
+                    let minus = Constant::filled(-1.0, Vec::new(), graph.limit)?;
+                    let negative = weighted(graph, "Mul", data, minus)?;
                     weighted(graph, "Add", negative, weight)?
                 }
                 "Div" => return Err(misfit("a weight divided by what flows".into())),
@@ -207,8 +215,80 @@ fn of_weights(graph: &Graph, op: &str, a: Value, b: Value) -> Result<Constant> {
     })
 }
 
+/// The input sequence, and a number or a vector of one for each feature: a part of the layer that takes it.
+fn scaled_input(graph: &mut Graph, op: &str, data: &Data, weight: &Constant) -> Result<Option<Data>> {
+    let Some(axis) = data.position(&Role::Features) else { return Ok(None) };
+    let (link, runs) = graph.chain.resolve_data(data)?;
+    let features = graph.chain.link(link).features;
+    let fits = weight.len() == 1 || weight.len() == features && along(weight, data, axis);
+    let old = match graph.chain.link(link) {
+        Link { what: What::Source, .. } => Vec::new(),
+        Link { what: What::Scaled, tensors, .. } => tensors.clone(),
+        _ => return Ok(None),
+    };
+    if !fits || weight.dims().len() > data.axes.len() || !graph.chain.is_whole(link, &runs) {
+        return Ok(None);
+    }
+    let source = graph.chain.link(link).parent.unwrap_or(link);
+    let part = |name: &str| old.iter().find(|(own, _)| own == name).map(|(_, constant)| constant.clone());
+    let limit = graph.limit;
+    let vector = match weight.len() {
+        1 => vector(weight.clone(), features, limit)?,
+        _ => weight.clone().changed(Change::Reshape(vec![features]))?,
+    };
+    let with = |old: Constant, f: fn(f32, f32) -> f32| {
+        Constant::computed(vec![old, vector.clone()], vec![features], limit, move |of| {
+            let mut all = of[0].clone();
+            all.zip_mut_with(&of[1], |a, &b| *a = f(*a, b));
+            all
+        })
+    };
+    let filled = |x| Constant::filled(x, vec![features], limit);
+    let scale = part(SCALE).map_or_else(|| filled(1.0), Ok)?;
+    let shift = |first: Option<Constant>| first.map_or_else(|| filled(0.0), Ok);
+    let (scale, shift) = match op {
+        "Add" => (scale, Some(with(shift(part(SHIFT))?, |a, b| a + b)?)),
+        "Sub" => (scale, Some(with(shift(part(SHIFT))?, |a, b| a - b)?)),
+        "Mul" => (with(scale, |a, b| a * b)?, part(SHIFT).map(|old| with(old, |a, b| a * b)).transpose()?),
+        _ => (with(scale, |a, b| a / b)?, part(SHIFT).map(|old| with(old, |a, b| a / b)).transpose()?),
+    };
+    let link = graph.chain.scaled_source(source, scale, shift);
+    let mut data = data.clone();
+    data.content.iter_mut().flatten().for_each(|segment| segment.link = link);
+    Ok(Some(data))
+}
+
+/// Weights `w` `[rows, features]` of what `link` gives as weights of the input that it scales, and what they add.
+///
+/// Where there is no step nothing is added either: its product is not used.
+pub(super) fn unscaled(graph: &Graph, link: usize, w: Constant) -> Result<(usize, Constant, Option<Constant>)> {
+    let Link { what: What::Scaled, parent: Some(source), tensors, .. } = graph.chain.link(link) else {
+        return Ok((link, w, None));
+    };
+    let part = |name: &str| tensors.iter().find(|(own, _)| own == name).map(|(_, constant)| constant.clone());
+    let (shape, limit) = (w.dims().to_vec(), graph.limit);
+    let added = match part(SHIFT) {
+        Some(shift) => Some(Constant::computed(vec![w.clone(), shift], vec![shape[0]], limit, |of| {
+            let sum = |row: ndarray::ArrayViewD<'_, f32>| {
+                let products = row.iter().zip(&of[1]).map(|(&w, &x)| f64::from(w) * f64::from(x));
+                #[expect(clippy::cast_possible_truncation, reason = "rounded once, to the nearest")]
+                let sum = products.sum::<f64>() as f32;
+                sum
+            };
+            ndarray::Array1::from_iter(of[0].outer_iter().map(sum)).into_dyn()
+        })?),
+        None => None,
+    };
+    let scale = part(SCALE).expect("a scaled input has its factors");
+    let w = Constant::computed(vec![w, scale], shape, limit, |of| &of[0] * &of[1])?;
+    Ok((*source, w, added))
+}
+
 /// What flows, and a weight.
 fn weighted(graph: &mut Graph, op: &str, data: Data, weight: Constant) -> Result<Data> {
+    if let Some(data) = scaled_input(graph, op, &data, &weight)? {
+        return Ok(data);
+    }
     let rank_grows = weight.dims().len() > data.axes.len();
     let features = data.position(&Role::Features).map(|axis| (axis, data.axes[axis].size.clone()));
     if let ("Add" | "Sub", Some((axis, size))) = (op, features)

@@ -21,9 +21,10 @@ use crate::weights::support::Treatment;
 const MAX_NODES: usize = 16_384;
 /// The least version of ONNX's operators that is read.
 const OLDEST: i64 = 7;
+/// The newest version that this was written for.
+const NEWEST: i64 = 28;
 /// What to do with a graph that is not read.
-pub(super) const ELSEWHERE: &str =
-    "this reads chains of recurrent layers; a general runtime such as ONNX Runtime runs any graph";
+pub(super) const ELSEWHERE: &str = "a general runtime such as ONNX Runtime may run this graph";
 
 /// What an operator does: the meanings of its outputs, in order.
 pub(super) type Operator = fn(&mut Graph, &Node<'_>) -> Result<Vec<Value>>;
@@ -48,6 +49,7 @@ pub(super) const OPERATORS: &[(&[&str], Operator)] = &[
     (&["Slice"], moves::slice),
     (&["Split"], moves::split),
     (&["Expand"], moves::expand),
+    (&["Tile"], moves::tile),
     (&["Identity", "Dropout", "Cast"], moves::identity),
     (&["Constant"], numbers::constant),
     (&["ConstantOfShape"], numbers::constant_of_shape),
@@ -57,6 +59,7 @@ pub(super) const OPERATORS: &[(&[&str], Operator)] = &[
     (&["Equal"], numbers::equal),
     (&["Where"], numbers::choose),
     (&["ReduceProd"], numbers::reduce_prod),
+    (&["ReduceSum", "ReduceMean"], moves::reduce),
     (&["Softmax", "LogSoftmax"], functions::softmax),
     (&["Clip"], functions::clip),
     (&["Erf"], functions::erf),
@@ -356,6 +359,10 @@ fn elsewhere(error: Error) -> Error {
 fn opset(model: &proto::Model) -> Result<i64> {
     let own = model.opset_import.iter().find(|set| ["", "ai.onnx"].contains(&set.domain.as_str()));
     match own.map(|set| set.version) {
+        Some(version) if version > NEWEST => {
+            log::warn!("version {version} of ONNX's operators is read as {NEWEST}, the newest that is known here");
+            Ok(version)
+        }
         Some(version) if version >= OLDEST => Ok(version),
         Some(version) => Err(misfit(format!("expected version {OLDEST} or newer of ONNX's operators, got {version}"))),
         None => Err(misfit("expected the version of ONNX's operators, got none; is this an ONNX file?".into())),

@@ -10,7 +10,8 @@ use super::value::{At, Data, Role, Segment, Value};
 use crate::cell::Activation;
 use crate::error::Result;
 use crate::model::{
-    Axes, Dim, InputPort, InputValue, Interface, Layer, LayerKind, Linear, Model, OutputPort, OutputValue, State,
+    Axes, Dim, InputPort, InputValue, Interface, Layer, LayerKind, Linear, Model, OutputPort, OutputValue, Required,
+    State,
 };
 use crate::weights::tensors::Tensors;
 
@@ -30,7 +31,11 @@ pub(super) fn finish(mut graph: Graph, names: &[String]) -> Result<(Model, Tenso
     }
     let path = path(&graph, names, &found)?;
     let (model, tensors, places) = layers(&graph, &path)?;
-    let mut interface = Interface { inputs: inputs(&graph, &places)?, outputs: Vec::with_capacity(names.len()) };
+    let mut interface = Interface {
+        inputs: inputs(&graph, &places)?,
+        outputs: Vec::with_capacity(names.len()),
+        required: Required::All,
+    };
     for (name, (found, axes)) in names.iter().zip(found) {
         let value = match found {
             Found::Link { value, .. } => value,
@@ -180,6 +185,9 @@ fn layers(graph: &Graph, path: &[usize]) -> Result<(Model, Tensors, HashMap<usiz
         let kind = match &link.what {
             What::Layer(kind) => kind.clone(),
             What::Source => continue,
+            What::Scaled => {
+                return Err(misfit(format!("an input times or plus a constant, but for a layer; {ELSEWHERE}")));
+            }
             What::Reversed => {
                 return Err(misfit(format!("steps in reverse, but for an RNN, LSTM or GRU; {ELSEWHERE}")));
             }

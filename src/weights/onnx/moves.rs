@@ -1,14 +1,17 @@
-//! Operators that move axes: Transpose, Squeeze, Unsqueeze, Reshape, Flatten, Concat, Slice, Split, Expand, Identity.
+//! Operators that move axes: Transpose, Squeeze, Unsqueeze, Reshape, Flatten, Concat, Slice, Split, Expand, Tile,
+//! Identity.
 
 use ndarray::{ArrayD, IxDyn};
 
 use super::axes::{Cut, misfit};
+use super::change::Change;
 use super::constant::{MAX_NUMBERS, MAX_RANK};
 use super::graph::Graph;
 use super::node::Node;
 use super::size::{Size, shape_text};
-use super::value::{Fill, Filled, Value};
+use super::value::{Fill, Filled, Repeated, Role, Value};
 use crate::error::Result;
+use crate::model::Merge;
 
 /// Identity, and what is it at inference.
 pub(super) fn identity(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
@@ -34,6 +37,8 @@ fn cast(graph: &Graph, node: &Node<'_>) -> Result<Value> {
         Value::Constant(constant) if !real => {
             Err(misfit(format!("real constants of {:?} to whole numbers", constant.dims())))
         }
+        // Zeros and ones.
+        Value::Data(data) if data.segments().all(|s| graph.chain.is_one_hot(s.link)) => Ok(Value::Data(data)),
         Value::Data(data) if !real => Err(misfit(format!("{} to whole numbers", data.axes_text()))),
         Value::Numbers(numbers) if real => {
             let all = numbers.iter().map(Size::value).collect::<Option<Vec<_>>>();
@@ -223,6 +228,59 @@ pub(super) fn expand(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     if shape == old {
         return Ok(vec![value]);
     }
+    Ok(vec![repeated(value, shape)?])
+}
+
+/// `value` as often as `repeats` says along each axis.
+pub(super) fn tile(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let value = graph.input(node, 0)?;
+    let repeats = graph.whole_numbers(node, 1)?.ok_or_else(|| misfit("expected repeats, got none".into()))?;
+    let old = value.sizes()?;
+    if repeats.len() != old.len() {
+        return Err(misfit(format!("repeats: expected one for each of {} axes, got {}", old.len(), repeats.len())));
+    }
+    let along = |(size, times): (&Size, &Size)| match (times.is(1), size.is(1)) {
+        (true, _) => Ok(size.clone()),
+        (_, true) => Ok(times.clone()),
+        _ => Err(misfit(format!("repeats {size} elements {times} times"))),
+    };
+    let shape = old.iter().zip(&repeats).map(along).collect::<Result<Vec<_>>>()?;
+    if shape == old {
+        return Ok(vec![value]);
+    }
+    Ok(vec![repeated(value, shape)?])
+}
+
+/// The sum or the mean over an axis: of the directions of a layer.
+pub(super) fn reduce(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let data = match graph.input(node, 0)? {
+        Value::Data(data) => data,
+        other => return Err(misfit(format!("expected the directions of a layer, got {}", other.kind()))),
+    };
+    let merge = if node.op == "ReduceSum" { Merge::Sum } else { Merge::Average };
+    let keeps = node.int("keepdims")?.unwrap_or(1) != 0;
+    let axes = axes(graph, node, data.axes.len())?.unwrap_or_default();
+    let &[axis] = &axes[..] else { return Err(misfit(format!("expected one axis, got {axes:?}"))) };
+    match data.axes[axis].role {
+        Role::Parts if data.axes[axis].size.is(2) => {}
+        Role::Time | Role::Open(_) => return Err(misfit("pooling over time is no recurrent layer".into())),
+        _ => {
+            return Err(misfit(format!(
+                "expected both directions of a layer, got axis {axis} of {}",
+                data.axes_text()
+            )));
+        }
+    }
+    let one = |start| Value::Data(data.clone()).cut(axis, Cut::Range { start, step: 1, len: 1 })?.dropped(axis);
+    let (Value::Data(a), Value::Data(b)) = (one(0)?, one(1)?) else { unreachable!("a part of data is data") };
+    let merged = graph.chain.merged(&a, &b, merge);
+    let merged = merged.ok_or_else(|| misfit("expected both directions of a layer, got other parts".into()))?;
+    let merged = Value::Data(merged);
+    Ok(vec![if keeps { merged.inserted(axis)? } else { merged }])
+}
+
+/// `value` stretched to `shape`.
+fn repeated(value: Value, shape: Vec<Size>) -> Result<Value> {
     let fill = match &value {
         Value::Filled(filled) => Some(filled.fill.clone()),
         Value::Numbers(numbers) if numbers.len() == 1 => numbers.first().cloned().map(Fill::Whole),
@@ -232,9 +290,13 @@ pub(super) fn expand(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
         },
         _ => None,
     };
-    match fill {
-        Some(fill) => Ok(vec![filled(fill, shape)]),
-        None => Err(misfit(format!("repeats {} to {}", value.kind(), shape_text(&shape)))),
+    match (fill, value) {
+        (Some(fill), _) => Ok(filled(fill, shape)),
+        (None, Value::Constant(constant) | Value::Repeated(Repeated { constant, .. })) => {
+            let dims = [vec![1; shape.len() - constant.dims().len()], constant.dims().to_vec()].concat();
+            Ok(Value::Repeated(Repeated { constant: constant.changed(Change::Reshape(dims))?, shape }))
+        }
+        (None, other) => Err(misfit(format!("repeats {} to {}", other.kind(), shape_text(&shape)))),
     }
 }
 

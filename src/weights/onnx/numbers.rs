@@ -10,7 +10,7 @@ use super::graph::Graph;
 use super::moves::filled;
 use super::node::Node;
 use super::size::Size;
-use super::tokens::wrapped;
+use super::tokens::{unit_vectors, wrapped};
 use super::value::{Fill, Value};
 use crate::error::Result;
 use crate::weights::Tensor;
@@ -89,6 +89,10 @@ pub(super) fn range(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
 }
 
 pub(super) fn equal(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let (x, y) = (graph.input(node, 0)?, graph.input(node, 1)?);
+    if let Some(unit_vectors) = unit_vectors(graph, &x, &y)? {
+        return Ok(vec![unit_vectors]);
+    }
     let truth = |a: &Size, b: &Size| a.equals(b).map(|truth| Size::of(i64::from(truth)));
     let (a, b) = (numbers(graph, node, 0)?, numbers(graph, node, 1)?);
     Ok(vec![Value::Numbers(each(&a, &b, truth)?)])

@@ -2,18 +2,21 @@
 //!
 //! Gate orders and names are `dialect`'s.
 
+use ndarray::{ArrayD, IxDyn};
+
 use super::axes::misfit;
 use super::chain::What;
+use super::change::Change;
 use super::constant::{Constant, is_possible};
-use super::dense::spread;
+use super::dense::{self, spread};
 use super::graph::{Draft, Graph};
 use super::node::Node;
-use super::size::Size;
-use super::value::{At, Axis, Data, Feed, Fill, Role, Segment, Value};
+use super::size::{Size, shape_text};
+use super::value::{At, Axis, Data, Feed, Fill, Filled, Repeated, Role, Segment, Value};
 use crate::cell::{Activation, Cell, Constant as Number, Coupling, Functions, Peepholes, Reset};
 use crate::error::Result;
-use crate::model::{Bias, Dim, Direction, InputValue, Recurrent, State, WeightPart};
-use crate::weights::dialect::from_onnx;
+use crate::model::{Bias, Dim, Direction, Initial, InputValue, Recurrent, State, WeightPart};
+use crate::weights::dialect::{INITIAL_CELL, INITIAL_HIDDEN, from_onnx};
 
 /// How the axes stand.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,10 @@ struct Weights {
 }
 
 pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let most = if node.op == "LSTM" { 8 } else { 6 };
+    if (most..node.inputs.len()).any(|index| node.input(index).is_some()) {
+        return Err(misfit(format!("expected at most {most} inputs, as the operator has, got {}", node.inputs.len())));
+    }
     let layout = if node.flag("layout")? { Layout::BatchMajor } else { Layout::TimeMajor };
     node.flag("output_sequence")?;
     let cell = match node.op {
@@ -73,10 +80,14 @@ pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
     let stack = stack(node, cell, direction, &weights)?;
     let x = graph.input(node, 0)?;
     let (parent, [time, batch], w) = sequence(graph, x, layout, &stack, weights.w)?;
-    let weights = Weights { w, ..weights };
     let (parent, direction) = backwards(graph, parent, direction)?;
-    let stack = Recurrent { input_size: graph.chain.link(parent).features, direction, ..stack };
-    let tensors = tensors(&stack, &weights)?;
+    let (parent, weights) = unscaled(graph, parent, Weights { w, ..weights })?;
+    let (input_size, bias) = (graph.chain.link(parent).features, weights.bias());
+    let stack = Recurrent { input_size, direction, bias, ..stack };
+    let begin = begin(graph, node, layout, &stack)?;
+    let stack = Recurrent { initial: begin.initial(), ..stack };
+    let mut tensors = tensors(&stack, &weights)?;
+    tensors.extend(begin.learned);
     let features = stack.output().len();
     let link = graph.chain.layer(Some(parent), stack.clone().into(), features, tensors);
     for (weight, part) in weights.each() {
@@ -89,11 +100,7 @@ pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
     if direction == Direction::Backwards && graph.lengths != Some(None) {
         return Err(misfit("sequence_lens: expected none of a sequence in reverse".into()));
     }
-    for (index, state) in [(5, State::Hidden), (6, State::Cell)] {
-        if let Some(value) = graph.optional(node, index)? {
-            initial(graph, value, state, layout, &stack, link)?;
-        }
-    }
+    graph.drafts.extend(begin.ports.into_iter().map(|port| Draft { serial: Some(link), ..port }));
     Ok(outputs(&stack, layout, link, time, batch))
 }
 
@@ -123,6 +130,39 @@ fn backwards(graph: &Graph, parent: usize, direction: Direction) -> Result<(usiz
     }
 }
 
+/// Where `parent` is the input, scaled: the input, and weights that scale it.
+fn unscaled(graph: &Graph, parent: usize, weights: Weights) -> Result<(usize, Weights)> {
+    if graph.chain.link(parent).what != What::Scaled {
+        return Ok((parent, weights));
+    }
+    let supplied = || misfit("X: the input times or plus a constant, with weights that a caller supplies".into());
+    let Weights { w: Weight::Given(w), b: b @ (None | Some(Weight::Given(_))), .. } = &weights else {
+        return Err(supplied());
+    };
+    let [directions, rows, columns] = [w.dims()[0], w.dims()[1], w.dims()[2]];
+    let flat = w.clone().changed(Change::Reshape(vec![directions.saturating_mul(rows), columns]))?;
+    let (source, flat, added) = dense::unscaled(graph, parent, flat)?;
+    let w = flat.changed(Change::Reshape(vec![directions, rows, columns]))?;
+    let b = match (added, b) {
+        (None, _) => weights.b,
+        (Some(added), b) => {
+            // The first half of B is the input product's.
+            let own = b.as_ref().and_then(|b| if let Weight::Given(b) = b { Some(b.clone()) } else { None });
+            let shape = vec![directions, rows.saturating_mul(2)];
+            let b = Constant::computed([added].into_iter().chain(own).collect(), shape, graph.limit, move |of| {
+                let shape = (directions, 2 * rows);
+                let mut b = of.get(1).map_or_else(|| ArrayD::zeros(IxDyn(&[shape.0, shape.1])), Clone::clone);
+                for (at, x) in of[0].iter().enumerate() {
+                    b[[at / rows, at % rows]] += x;
+                }
+                b
+            })?;
+            Some(Weight::Given(b))
+        }
+    };
+    Ok((source, Weights { w: Weight::Given(w), b, ..weights }))
+}
+
 /// Whether `lengths` are all `time`: every row as long as the input.
 fn is_all(lengths: &Value, time: &Size) -> bool {
     match lengths {
@@ -133,6 +173,10 @@ fn is_all(lengths: &Value, time: &Size) -> bool {
 }
 
 impl Weights {
+    fn bias(&self) -> Bias {
+        if self.b.is_some() { Bias::Two } else { Bias::None }
+    }
+
     fn each(&self) -> impl Iterator<Item = (&Weight, WeightPart)> {
         let optional =
             [self.b.as_ref().map(|b| (b, WeightPart::Bias)), self.p.as_ref().map(|p| (p, WeightPart::Peepholes))];
@@ -196,7 +240,6 @@ fn stack(node: &Node<'_>, cell: Cell, direction: Direction, weights: &Weights) -
     stack.functions = functions(node, cell, directions)?;
     // What is not bounded needs no bound.
     stack.clip = node.float("clip")?.filter(|&clip| clip < f32::MAX).map(Number::new);
-    stack.bias = if weights.b.is_some() { Bias::Two } else { Bias::None };
     if cell == Cell::Lstm && node.flag("input_forget")? {
         stack.coupling = Coupling::InputForget;
     }
@@ -286,9 +329,9 @@ fn sequence(
     };
     let features = graph.chain.link(parent).features;
     let [directions, rows, columns] = [w.dims()[0], w.dims()[1], w.dims()[2]];
-    let flat = w.changed(super::change::Change::Reshape(vec![directions * rows, columns]))?;
+    let flat = w.changed(Change::Reshape(vec![directions * rows, columns]))?;
     let spread = spread(flat, &runs, features, graph.limit)?;
-    let w = spread.changed(super::change::Change::Reshape(vec![directions, rows, features]))?;
+    let w = spread.changed(Change::Reshape(vec![directions, rows, features]))?;
     Ok((parent, axes, Weight::Given(w)))
 }
 
@@ -314,8 +357,11 @@ fn lengths(graph: &mut Graph, node: &Node<'_>, time: &Axis, batch: &Axis) -> Res
         },
         Some(lengths) if is_all(&lengths, &time.size) => None,
         Some(other) => {
-            let text = format!("sequence_lens: expected an input, or the number of steps, got {}", other.kind());
-            return Err(misfit(text));
+            let got = match other {
+                Value::Numbers(lengths) => format!("{} lengths of the file; make them an input", lengths.len()),
+                other => other.kind(),
+            };
+            return Err(misfit(format!("sequence_lens: expected an input, or all steps for each row, got {got}")));
         }
     };
     if *graph.lengths.get_or_insert(own) != own {
@@ -331,42 +377,102 @@ fn lengths(graph: &mut Graph, node: &Node<'_>, time: &Axis, batch: &Axis) -> Res
     Ok(())
 }
 
-/// An initial state: zeros are none.
-fn initial(
-    graph: &mut Graph,
-    value: Value,
-    state: State,
-    layout: Layout,
-    stack: &Recurrent,
-    link: usize,
-) -> Result<()> {
-    let name = if state == State::Hidden { "initial_h" } else { "initial_c" };
-    let unfit = |text: String| misfit(format!("{name}: {text}"));
-    match value {
-        Value::Filled(filled) if filled.fill == Fill::Real(0.0) => Ok(()),
-        Value::Constant(constant) if constant.is_zero()? => Ok(()),
-        Value::Input(feed) => {
-            let draft = state_port(graph, &feed, state, layout, stack, link).map_err(|e| e.at(name))?;
-            graph.drafts.push(draft);
-            Ok(())
-        }
-        Value::Constant(_) | Value::Filled(_) => {
-            Err(unfit("expected zeros or an input, got other numbers; pass them as an input".into()))
-        }
-        Value::Data(_) => Err(unfit("a stack that starts from what another layer gives is not read".into())),
-        other => Err(unfit(format!("expected an input or zeros, got {}", other.kind()))),
+/// Where a node begins: at zero, where there is nothing of both.
+#[derive(Default)]
+struct Begin {
+    /// States of the file, by the names of our own.
+    learned: Vec<(String, Constant)>,
+    /// States that the caller brings; of which link, is not told yet.
+    ports: Vec<Draft>,
+}
+
+impl Begin {
+    fn initial(&self) -> Initial {
+        if self.learned.is_empty() { Initial::Zero } else { Initial::Learned }
     }
 }
 
+/// The initial states of a node: zeros are none, and other constants weights.
+fn begin(graph: &Graph, node: &Node<'_>, layout: Layout, stack: &Recurrent) -> Result<Begin> {
+    let (mut begin, mut zeros) = (Begin::default(), Vec::new());
+    for (index, state, name) in [(5, State::Hidden, "initial_h"), (6, State::Cell, "initial_c")] {
+        if !state.is_of(stack) {
+            continue;
+        }
+        let local = if state == State::Hidden { INITIAL_HIDDEN } else { INITIAL_CELL };
+        match graph.optional(node, index)? {
+            Some(Value::Input(feed)) => {
+                begin.ports.push(state_port(graph, &feed, state, layout, stack).map_err(|e| e.at(name))?);
+            }
+            Some(value) => match learned(graph, value, layout, stack).map_err(|e| e.at(name))? {
+                Some(constant) => begin.learned.push((local.to_owned(), constant)),
+                None => zeros.push(local.to_owned()),
+            },
+            None => zeros.push(local.to_owned()),
+        }
+    }
+    if !begin.learned.is_empty() {
+        if !begin.ports.is_empty() {
+            let text = "initial_h and initial_c: expected both from the caller or both of the file, got one of each";
+            return Err(misfit(text.into()));
+        }
+        for local in zeros {
+            let shape = vec![stack.directions(), stack.hidden_size];
+            let zeros = Constant::filled(0.0, shape, graph.limit)?;
+            begin.learned.push((local, zeros));
+        }
+        begin.learned.sort_by_key(|(local, _)| local != INITIAL_HIDDEN);
+    }
+    Ok(begin)
+}
+
+/// The states `[D, H]` that `value` gives each row of the batch; none, where they are zero.
+fn learned(graph: &Graph, value: Value, layout: Layout, stack: &Recurrent) -> Result<Option<Constant>> {
+    let sizes = value.sizes()?;
+    let constant = match value {
+        Value::Filled(Filled { fill: Fill::Real(0.0), .. }) => return Ok(None),
+        Value::Filled(Filled { fill: Fill::Real(x), .. }) => Constant::filled(x, vec![1; sizes.len()], graph.limit)?,
+        Value::Constant(constant) | Value::Repeated(Repeated { constant, .. }) => constant,
+        Value::Data(_) => return Err(misfit("a stack that starts from what another layer gives is not read".into())),
+        other => return Err(misfit(format!("expected constants or an input, got {}", other.kind()))),
+    };
+    if constant.is_zero()? {
+        return Ok(None);
+    }
+    let (directions, hidden) = (stack.directions(), stack.hidden_size);
+    let (batch, wanted) = match layout {
+        Layout::TimeMajor => (1, [Some(directions), None, Some(hidden)]),
+        Layout::BatchMajor => (0, [None, Some(directions), Some(hidden)]),
+    };
+    let fits = |(size, wanted): (&Size, &Option<usize>)| wanted.is_none_or(|wanted| *size == Size::len(wanted));
+    if sizes.len() != 3 || !sizes.iter().zip(&wanted).all(fits) {
+        let text = match layout {
+            Layout::TimeMajor => format!("[{directions}, batch, {hidden}]"),
+            Layout::BatchMajor => format!("[batch, {directions}, {hidden}]"),
+        };
+        return Err(misfit(format!("expected {text}, got {}", shape_text(&sizes))));
+    }
+    let rows = constant.array()?;
+    let axis = ndarray::Axis(batch);
+    let Some(first) = rows.axis_iter(axis).next() else { return Err(misfit("expected a row, got none".into())) };
+    if rows.axis_iter(axis).any(|row| row != first) {
+        let text = format!(
+            "expected one state for all rows of the batch, got {} that differ; make it an input of the graph",
+            rows.len_of(axis)
+        );
+        return Err(misfit(text));
+    }
+    // An axis that is repeated has length 1 here.
+    let shape = [directions, hidden];
+    Constant::computed(vec![constant], shape.to_vec(), graph.limit, move |of| {
+        let row = of[0].index_axis(axis, 0);
+        row.broadcast(IxDyn(&shape)).expect("checked to stretch").to_owned()
+    })
+    .map(Some)
+}
+
 /// The port of a state, whose axes are told by where they stand at the node.
-fn state_port(
-    graph: &Graph,
-    feed: &Feed,
-    state: State,
-    layout: Layout,
-    stack: &Recurrent,
-    link: usize,
-) -> Result<Draft> {
+fn state_port(graph: &Graph, feed: &Feed, state: State, layout: Layout, stack: &Recurrent) -> Result<Draft> {
     let dims = match layout {
         Layout::TimeMajor => [Dim::Layers, Dim::Batch, Dim::Features],
         Layout::BatchMajor => [Dim::Batch, Dim::Layers, Dim::Features],
@@ -404,7 +510,7 @@ fn state_port(
     if let Some((_, size)) = axes.iter().zip(sizes).find(|(dim, size)| **dim == Dim::One && !size.is(1)) {
         return Err(misfit(format!("an input with an axis of {size} that the node does not see")));
     }
-    Ok(Draft { input: feed.input, value: InputValue::State { stack: 0, state, first }, axes, serial: Some(link) })
+    Ok(Draft { input: feed.input, value: InputValue::State { stack: 0, state, first }, axes, serial: None })
 }
 
 /// Y, `Y_h` and `Y_c`.

@@ -94,7 +94,8 @@ impl<S: BufRead + Seek> Skimmer<S> {
         let key = self.varint(end)?;
         let (number, wire) = (key >> 3, key & 7);
         let known = u32::try_from(number).ok().filter(|tag| (MIN_TAG..=MAX_TAG).contains(tag));
-        let tag = known.ok_or_else(|| damaged(format!("byte {}: a field of number {number}", self.at)))?;
+        let tag = known
+            .ok_or_else(|| damaged(format!("byte {}: a field of number {number}; is this an ONNX file?", self.at)))?;
         let fate = kind.fate(number);
         let fixed = match wire {
             0 => {

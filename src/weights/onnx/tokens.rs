@@ -7,7 +7,7 @@ use super::constant::{Constant, is_real};
 use super::graph::Graph;
 use super::node::Node;
 use super::size::Size;
-use super::value::{At, Axis, Data, Feed, Form, Role, Segment, Tokens, Value};
+use super::value::{At, Axis, Data, Feed, FeedAxis, Form, Role, Segment, Tokens, Value};
 use crate::error::Result;
 use crate::model::{Embedding, LayerKind, OneHot};
 use crate::weights::dialect::WEIGHT;
@@ -141,6 +141,21 @@ fn taken(from: Value, axis: usize, indices: &ArrayD<Size>, limit: usize) -> Resu
 fn one_of(size: &Size, index: &Size) -> Result<Cut> {
     let cut = Cut::one(size, index)?;
     Ok(if size.is(1) { Cut::All } else { cut })
+}
+
+/// Tokens, an axis of length 1 behind them, that are compared with 0, 1, 2, …: what torch.onnx makes of `one_hot`.
+pub(super) fn unit_vectors(graph: &mut Graph, a: &Value, b: &Value) -> Result<Option<Value>> {
+    let ((Value::Input(feed), Value::Numbers(classes)) | (Value::Numbers(classes), Value::Input(feed))) = (a, b) else {
+        return Ok(None);
+    };
+    let counted = classes.ndim() == 1 && classes.iter().zip(0..).all(|(class, n)| class.is(n));
+    let Some((FeedAxis { source: None, .. }, tokens)) = feed.axes.split_last() else { return Ok(None) };
+    if !counted || classes.is_empty() || is_real(graph.inputs[feed.input].data_type) {
+        return Ok(None);
+    }
+    let feed = Feed { axes: tokens.to_vec(), ..*feed };
+    let classes = classes.len();
+    looked_up(graph, &feed, OneHot::new(classes).into(), classes, Vec::new()).map(Some)
 }
 
 pub(super) fn one_hot(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {

@@ -5,7 +5,7 @@
 use ndarray::ArrayD;
 
 use super::constant::Constant;
-use super::size::Size;
+use super::size::{Size, shape_text};
 
 /// The meaning of a value.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub(super) enum Value {
     Numbers(ArrayD<Size>),
     /// One number, again and again.
     Filled(Filled),
+    /// Real numbers of the file, again and again along some axes.
+    Repeated(Repeated),
     /// An input of the graph.
     Input(Feed),
     /// A function of tokens.
@@ -33,6 +35,7 @@ impl Value {
             Self::Constant(_) => "constants".into(),
             Self::Numbers(_) => "whole numbers".into(),
             Self::Filled(filled) => format!("a tensor filled with {}", filled.fill),
+            Self::Repeated(repeated) => format!("constants repeated to {}", shape_text(&repeated.shape)),
             Self::Input(_) => "an input of the graph".into(),
             Self::Tokens(_) => "numbers that come of tokens".into(),
             Self::Data(data) => format!("a sequence, or what layers make of it, of axes {}", data.axes_text()),
@@ -45,6 +48,13 @@ impl Value {
 #[derive(Clone, Debug)]
 pub(super) struct Filled {
     pub(super) fill: Fill,
+    pub(super) shape: Vec<Size>,
+}
+
+/// Constants, repeated along the axes in which `shape` is longer: there the constant has length 1.
+#[derive(Clone, Debug)]
+pub(super) struct Repeated {
+    pub(super) constant: Constant,
     pub(super) shape: Vec<Size>,
 }
 
@@ -205,7 +215,7 @@ impl Data {
     pub(super) fn axes_text(&self) -> String {
         fn name(axis: &Axis) -> String {
             match &axis.role {
-                Role::Open(i) => format!("axis {i} of the input"),
+                Role::Open(_) => "time or batch".into(),
                 Role::Time => "time".into(),
                 Role::Batch => "batch".into(),
                 Role::Parts => format!("parts {}", axis.size),
