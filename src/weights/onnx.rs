@@ -2,9 +2,9 @@
 //!
 //! The file's messages (`skim`, `proto`) and tensors (`constant`, `source`) become values; `graph` evaluates the nodes
 //! symbolically, so that each value gets a meaning (`value`): a weight, a number of a shape, or what layer k gives, its
-//! axes in some order. The operators (`recurrent`, `dense`, `tokens`, `moves`, `numbers`, `functions`) add links to the
-//! `chain` of layers or change axes; `interface` makes a model of the path that the outputs need. What does not fit is an
-//! error that names the node. Knows no engine.
+//! axes in some order. The operators (`recurrent`, `states`, `dense`, `tokens`, `moves`, `numbers`, `functions`) add links
+//! to the `chain` of layers or change axes; `interface` makes a model of the path that the outputs need. What does not
+//! fit is an error that names the node. Knows no engine.
 
 mod axes;
 mod chain;
@@ -23,6 +23,7 @@ mod reshape;
 mod size;
 mod skim;
 mod source;
+mod states;
 mod table;
 mod tokens;
 mod value;

@@ -76,21 +76,6 @@ fn an_input_that_is_scaled_is_scaled_by_the_weights_that_take_it() {
 }
 
 #[test]
-fn features_that_do_not_stand_last_are_scaled_by_a_column() {
-    let behind = |graph: Graph, x: &str| {
-        let graph = graph.node("Transpose", &[x], &["T"], &[ints("perm", &[0, 2, 1])]);
-        weighted(graph, 3, 1).node("GRU", &["T", "W", "R", "B"], &["Y"], &[]).output("Y")
-    };
-    let turned = |x: ArrayD<f32>| x.permuted_axes(vec![0, 2, 1]);
-    let graph = || Graph::new().input("X", 1, &["time", "3", "batch"]);
-    let text =
-        refused(&behind(graph().initializer(&reals("k", &[3, 1], 0.5)).node("Mul", &["X", "k"], &["S"], &[]), "S"));
-    assert!(text.contains("(Mul)"), "{text}");
-    let wanted = run(&behind(graph(), "X"), turned(features()));
-    assert_eq!(wanted.shape(), [4, 1, 2, 2]);
-}
-
-#[test]
 fn a_number_less_the_input_is_scaled_too() {
     let graph = |graph: Graph, x: &str| {
         weighted(graph, 3, 1).node("GRU", &[x, "W", "R", "B"], &["Y"], &[int("hidden_size", 2)]).output("Y")

@@ -1,4 +1,5 @@
-//! The operators RNN, LSTM and GRU: their attributes, weights, states and axes, as a stack of one layer.
+//! The operators RNN, LSTM and GRU: their attributes, weights and axes, as a stack of one layer; `states` has where it
+//! begins.
 //!
 //! Gate orders and names are `dialect`'s.
 
@@ -11,16 +12,17 @@ use super::constant::{Constant, is_possible};
 use super::dense::{self, spread};
 use super::graph::{Draft, Graph};
 use super::node::Node;
-use super::size::{Size, shape_text};
-use super::value::{At, Axis, Data, Feed, Fill, Filled, Repeated, Role, Segment, Value};
+use super::size::Size;
+use super::states::begin;
+use super::value::{At, Axis, Data, Feed, Fill, Role, Segment, Value};
 use crate::cell::{Activation, Cell, Constant as Number, Coupling, Functions, Peepholes, Reset};
 use crate::error::Result;
-use crate::model::{Bias, Dim, Direction, Initial, InputValue, Recurrent, State, WeightPart};
-use crate::weights::dialect::{INITIAL_CELL, INITIAL_HIDDEN, from_onnx};
+use crate::model::{Bias, Dim, Direction, InputValue, Recurrent, WeightPart};
+use crate::weights::dialect::from_onnx;
 
 /// How the axes stand.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Layout {
+pub(super) enum Layout {
     /// `layout` 0: time, batch; directions before the batch.
     TimeMajor,
     /// `layout` 1: batch, time; directions after them.
@@ -375,142 +377,6 @@ fn lengths(graph: &mut Graph, node: &Node<'_>, time: &Axis, batch: &Axis) -> Res
         graph.drafts.push(Draft { input, value: InputValue::Lengths, axes: vec![Dim::Batch], serial: None });
     }
     Ok(())
-}
-
-/// Where a node begins: at zero, where there is nothing of both.
-#[derive(Default)]
-struct Begin {
-    /// States of the file, by the names of our own.
-    learned: Vec<(String, Constant)>,
-    /// States that the caller brings; of which link, is not told yet.
-    ports: Vec<Draft>,
-}
-
-impl Begin {
-    fn initial(&self) -> Initial {
-        if self.learned.is_empty() { Initial::Zero } else { Initial::Learned }
-    }
-}
-
-/// The initial states of a node: zeros are none, and other constants weights.
-fn begin(graph: &Graph, node: &Node<'_>, layout: Layout, stack: &Recurrent) -> Result<Begin> {
-    let (mut begin, mut zeros) = (Begin::default(), Vec::new());
-    for (index, state, name) in [(5, State::Hidden, "initial_h"), (6, State::Cell, "initial_c")] {
-        if !state.is_of(stack) {
-            continue;
-        }
-        let local = if state == State::Hidden { INITIAL_HIDDEN } else { INITIAL_CELL };
-        match graph.optional(node, index)? {
-            Some(Value::Input(feed)) => {
-                begin.ports.push(state_port(graph, &feed, state, layout, stack).map_err(|e| e.at(name))?);
-            }
-            Some(value) => match learned(graph, value, layout, stack).map_err(|e| e.at(name))? {
-                Some(constant) => begin.learned.push((local.to_owned(), constant)),
-                None => zeros.push(local.to_owned()),
-            },
-            None => zeros.push(local.to_owned()),
-        }
-    }
-    if !begin.learned.is_empty() {
-        if !begin.ports.is_empty() {
-            let text = "initial_h and initial_c: expected both from the caller or both of the file, got one of each";
-            return Err(misfit(text.into()));
-        }
-        for local in zeros {
-            let shape = vec![stack.directions(), stack.hidden_size];
-            let zeros = Constant::filled(0.0, shape, graph.limit)?;
-            begin.learned.push((local, zeros));
-        }
-        begin.learned.sort_by_key(|(local, _)| local != INITIAL_HIDDEN);
-    }
-    Ok(begin)
-}
-
-/// The states `[D, H]` that `value` gives each row of the batch; none, where they are zero.
-fn learned(graph: &Graph, value: Value, layout: Layout, stack: &Recurrent) -> Result<Option<Constant>> {
-    let sizes = value.sizes()?;
-    let constant = match value {
-        Value::Filled(Filled { fill: Fill::Real(0.0), .. }) => return Ok(None),
-        Value::Filled(Filled { fill: Fill::Real(x), .. }) => Constant::filled(x, vec![1; sizes.len()], graph.limit)?,
-        Value::Constant(constant) | Value::Repeated(Repeated { constant, .. }) => constant,
-        Value::Data(_) => return Err(misfit("a stack that starts from what another layer gives is not read".into())),
-        other => return Err(misfit(format!("expected constants or an input, got {}", other.kind()))),
-    };
-    if constant.is_zero()? {
-        return Ok(None);
-    }
-    let (directions, hidden) = (stack.directions(), stack.hidden_size);
-    let (batch, wanted) = match layout {
-        Layout::TimeMajor => (1, [Some(directions), None, Some(hidden)]),
-        Layout::BatchMajor => (0, [None, Some(directions), Some(hidden)]),
-    };
-    let fits = |(size, wanted): (&Size, &Option<usize>)| wanted.is_none_or(|wanted| *size == Size::len(wanted));
-    if sizes.len() != 3 || !sizes.iter().zip(&wanted).all(fits) {
-        let text = match layout {
-            Layout::TimeMajor => format!("[{directions}, batch, {hidden}]"),
-            Layout::BatchMajor => format!("[batch, {directions}, {hidden}]"),
-        };
-        return Err(misfit(format!("expected {text}, got {}", shape_text(&sizes))));
-    }
-    let rows = constant.array()?;
-    let axis = ndarray::Axis(batch);
-    let Some(first) = rows.axis_iter(axis).next() else { return Err(misfit("expected a row, got none".into())) };
-    if rows.axis_iter(axis).any(|row| row != first) {
-        let text = format!(
-            "expected one state for all rows of the batch, got {} that differ; make it an input of the graph",
-            rows.len_of(axis)
-        );
-        return Err(misfit(text));
-    }
-    // An axis that is repeated has length 1 here.
-    let shape = [directions, hidden];
-    Constant::computed(vec![constant], shape.to_vec(), graph.limit, move |of| {
-        let row = of[0].index_axis(axis, 0);
-        row.broadcast(IxDyn(&shape)).expect("checked to stretch").to_owned()
-    })
-    .map(Some)
-}
-
-/// The port of a state, whose axes are told by where they stand at the node.
-fn state_port(graph: &Graph, feed: &Feed, state: State, layout: Layout, stack: &Recurrent) -> Result<Draft> {
-    let dims = match layout {
-        Layout::TimeMajor => [Dim::Layers, Dim::Batch, Dim::Features],
-        Layout::BatchMajor => [Dim::Batch, Dim::Layers, Dim::Features],
-    };
-    if feed.axes.len() != 3 {
-        return Err(misfit(format!("expected an input of three axes, got {}", feed.axes.len())));
-    }
-    let sizes = &graph.inputs[feed.input].sizes;
-    let (mut axes, mut first) = (vec![Dim::One; sizes.len()], 0);
-    for (axis, dim) in feed.axes.iter().zip(dims) {
-        let size = match dim {
-            Dim::Layers => Some(Size::len(stack.directions())),
-            Dim::Features => Some(Size::len(stack.hidden_size)),
-            _ => None,
-        };
-        // A length that the file leaves open is the caller's to get right.
-        if let (Some(wanted), Some(_)) = (&size, axis.size.value())
-            && axis.size != *wanted
-        {
-            return Err(misfit(format!("expected {wanted} along {dim:?}, got {}", axis.size)));
-        }
-        match axis.source {
-            Some(source) => axes[source] = dim,
-            None if dim == Dim::Features && stack.hidden_size != 1 => {
-                return Err(misfit("expected an axis of features".into()));
-            }
-            None => {}
-        }
-        match dim {
-            Dim::Layers => first = axis.start,
-            _ if axis.whole => {}
-            _ => return Err(misfit(format!("a part of an input along {dim:?}"))),
-        }
-    }
-    if let Some((_, size)) = axes.iter().zip(sizes).find(|(dim, size)| **dim == Dim::One && !size.is(1)) {
-        return Err(misfit(format!("an input with an axis of {size} that the node does not see")));
-    }
-    Ok(Draft { input: feed.input, value: InputValue::State { stack: 0, state, first }, axes, serial: None })
 }
 
 /// Y, `Y_h` and `Y_c`.
