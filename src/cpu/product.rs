@@ -206,7 +206,7 @@ impl<const R: usize, const C: usize, const Q: usize> WithSimd for Block<'_, R, C
             *row = &row[..depth];
         }
         for strip in 0..strips {
-            let mut walk = [&[[simd.splat_f32s(0.0); C]; 0][..]; Q];
+            let mut walk: [&[[S::f32s; C]]; Q] = [&[]; Q];
             for (walk, panel) in walk.iter_mut().zip(self.panels) {
                 *walk = &S::as_simd_f32s(panel).0.as_chunks::<C>().0[strip..][..depth * strips + 1];
             }
