@@ -105,10 +105,10 @@ fn models_for_crews() -> Vec<Model> {
 
 #[test]
 fn crews_of_any_size_give_the_bits_of_one_thread() {
-    const TIME: usize = 23;
+    const TIME: usize = 15;
     for model in models_for_crews() {
         let engine = engine(&model, &Weights::random(&model, 5).expect("the model is right"));
-        for batch in [1, 5, 40] {
+        for batch in [1, 40] {
             let x = noise(&[batch, TIME, 24], 2);
             let lengths = (0..batch).map(|row| (TIME - row % 4) as i64);
             for input in [Input::features(x.clone()), Input::features(x).lengths(lengths)] {
@@ -117,7 +117,7 @@ fn crews_of_any_size_give_the_bits_of_one_thread() {
                     pool.install(|| engine.run(&input)).expect("the model runs")
                 };
                 let alone = run(1);
-                for threads in [2, 3, 4, 7] {
+                for threads in [2, 4, 7] {
                     let together = run(threads);
                     assert!(together.output == alone.output, "{threads} threads, batch {batch}: {model:?}");
                     assert!(together.states == alone.states, "{threads} threads, batch {batch}: {model:?}");

@@ -307,8 +307,11 @@ impl Leader<'_> {
                 self.collect(cut, member, if cut.mates(0).contains(&member) { index + 1 } else { done });
             }
         }
-        for member in 1..cut.members() {
-            self.collect(cut, member, len);
+        // Step by step: a member waits for its mates, and they for the leader to collect what they have.
+        for index in start..len {
+            for member in 1..cut.members() {
+                self.collect(cut, member, index + 1);
+            }
         }
     }
 
