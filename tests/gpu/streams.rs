@@ -1,7 +1,7 @@
 //! Streams on the adapter: their states stay there, and each gives what one call over all its frames gives.
 
 use gatewave::conformance::Tolerance;
-use gatewave::{Device, Gru, Input, Linear, Lstm, Model, Results, StreamId, Streams};
+use gatewave::{Device, Engine, Gru, Input, Linear, Lstm, Model, Options, Results, StreamId, Streams, Weights};
 use ndarray::{Array2, ArrayD, Axis};
 
 use crate::runs::{assert_near, engine};
@@ -9,6 +9,14 @@ use crate::support::executor::adapter;
 use crate::support::noise::noise;
 
 const FEATURES: usize = 5;
+
+/// [`engine`] on a device that no other test shares, and so makes objects on.
+fn alone(model: &Model) -> Engine {
+    let weights = Weights::random(model, 5).unwrap();
+    let engine = Engine::alone(model.clone(), &weights, Options::default().device(adapter())).unwrap();
+    engine.poison();
+    engine
+}
 
 fn frame(seed: usize) -> Vec<f32> {
     noise(&[FEATURES], seed).into_iter().collect()
@@ -64,7 +72,7 @@ fn streams_give_what_whole_calls_give_on_the_cpu() {
 #[test]
 fn pushes_whose_results_nobody_wants_follow_each_other_and_make_no_object() {
     let model = Model::new().layer(Lstm::new(FEATURES, 33));
-    let (gpu, cpu) = (engine(adapter(), &model), engine(Device::Cpu, &model));
+    let (gpu, cpu) = (alone(&model), engine(Device::Cpu, &model));
     let mut streams = Streams::new(&gpu, 4).unwrap();
     let ids = [streams.join(), streams.join()];
     let mut x = Array2::zeros((0, FEATURES));
@@ -104,7 +112,7 @@ fn streams_wait_without_blocking() {
 #[test]
 fn a_repeated_call_makes_no_object() {
     let model = Model::new().layer(Lstm::new(FEATURES, 33).bidirectional()).layer(Linear::new(66, 3));
-    let gpu = engine(adapter(), &model);
+    let gpu = alone(&model);
     let inputs: Vec<_> = (1..6).map(|time| Input::features(noise(&[2, time, FEATURES], time))).collect();
     let masked = Input::features(noise(&[2, 4, FEATURES], 9)).lengths([4, 1]);
     let run = || {
