@@ -12,8 +12,9 @@ const FEATURES: usize = 5;
 
 /// [`engine`] on a device that no other test shares, and so makes objects on.
 fn alone(model: &Model) -> Engine {
-    let weights = Weights::random(model, 5).unwrap();
-    let engine = Engine::alone(model.clone(), &weights, Options::default().device(adapter())).unwrap();
+    let weights = Weights::random(model, 5).expect("the model is right");
+    let options = Options::default().device(adapter());
+    let engine = Engine::alone(model.clone(), &weights, options).expect("the engine opens");
     engine.poison();
     engine
 }

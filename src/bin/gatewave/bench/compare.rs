@@ -3,14 +3,13 @@
 //! Reads the lines that `--json` prints, from whichever program; times nothing.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
 use gatewave::{Error, ErrorKind, Result};
 
-use super::report::Line;
+use super::report::{self, Line};
 
 /// What other engines took.
 pub(super) struct Peers {
@@ -87,19 +86,14 @@ impl Peers {
 }
 
 fn read(file: &Path) -> Result<Vec<Line>> {
-    let text = fs::read_to_string(file).map_err(|e| Error::new(ErrorKind::Io, e.to_string()).because(e))?;
-    let written = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let lines = written.map(|(number, line)| {
-        let wrong = |text: String| Error::new(ErrorKind::Io, text).at(format!("line {}", number + 1));
-        let line: Line = serde_json::from_str(line)
-            .map_err(|e| wrong(format!("expected an object as --json prints it: {e}")).because(e))?;
-        if line.ms_median > 0.0 {
-            Ok(line)
-        } else {
-            Err(wrong(format!("ms_median: expected more than 0, got {}", line.ms_median)))
+    let lines: Vec<Line> = report::read(file, "--json")?;
+    match lines.iter().find(|line| line.ms_median.is_nan() || line.ms_median <= 0.0) {
+        None => Ok(lines),
+        Some(line) => {
+            let text = format!("{}: ms_median: expected more than 0, got {}", line.id, line.ms_median);
+            Err(Error::new(ErrorKind::Io, text))
         }
-    });
-    lines.collect()
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //!
 //! Needs no device and no clock, so that continuous integration can tell whether a plan has grown.
 
-use std::fs;
 use std::io::Write;
 use std::path::Path;
 
@@ -11,9 +10,10 @@ use gatewave::layout::Layout;
 use gatewave::plan::lower::lower;
 use gatewave::plan::tune::{Target, Tuning};
 use gatewave::plan::{Limits, Shape, SlotKind};
-use gatewave::{Error, ErrorKind, Mask, Result, Storage};
+use gatewave::{Error, Mask, Result, Storage};
 use serde::{Deserialize, Serialize};
 
+use super::report;
 use crate::args::Precision;
 use crate::shapes::Work;
 use crate::{Outcome, Verdict};
@@ -53,7 +53,7 @@ pub(super) fn print(work: &[Work], precision: Precision, json: bool, out: &mut i
 
 /// Prints the counts that are not those of `file`.
 pub(super) fn check(work: &[Work], precision: Precision, file: &Path, out: &mut impl Write) -> Outcome {
-    let wanted = read(file).map_err(|e| e.at(file.display()))?;
+    let wanted: Vec<Count> = report::read(file, "--count --json").map_err(|e| e.at(file.display()))?;
     let counts = counts(work, precision)?;
     let of = |count: &Count| {
         let same =
@@ -114,18 +114,6 @@ fn counts(work: &[Work], precision: Precision) -> Result<Vec<Count>> {
         count().map_err(|e: Error| e.at(format!("{} ({name})", work.id)))
     })
     .collect()
-}
-
-fn read(file: &Path) -> Result<Vec<Count>> {
-    let text = fs::read_to_string(file).map_err(|e| Error::new(ErrorKind::Io, e.to_string()).because(e))?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let count = |(number, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|e| {
-            let text = format!("line {}: expected an object as --count --json prints it: {e}", number + 1);
-            Error::new(ErrorKind::Io, text).because(e)
-        })
-    };
-    lines.map(count).collect()
 }
 
 fn table<'a>(counts: impl Iterator<Item = &'a Count>) -> Table {

@@ -1,8 +1,12 @@
 //! What was measured, as a table or as the lines that the peers' scripts print.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
+use gatewave::{Error, ErrorKind, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::measure::Series;
@@ -21,6 +25,23 @@ pub(super) struct Line {
     pub(super) ms_min: f64,
     pub(super) ms_max: f64,
     pub(super) runs: usize,
+}
+
+/// The objects of a file, one a line, as `flags` of this subcommand print them.
+///
+/// # Errors
+///
+/// Kind `Io`, where the file cannot be read, or a line of it is not such an object.
+pub(super) fn read<T: DeserializeOwned>(file: &Path, flags: &str) -> Result<Vec<T>> {
+    let text = fs::read_to_string(file).map_err(|e| Error::new(ErrorKind::Io, e.to_string()).because(e))?;
+    let written = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let object = |(number, line): (usize, &str)| {
+        serde_json::from_str(line).map_err(|e| {
+            let text = format!("line {}: expected an object as {flags} prints it: {e}", number + 1);
+            Error::new(ErrorKind::Io, text).because(e)
+        })
+    };
+    written.map(object).collect()
 }
 
 impl Series {
