@@ -5,26 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::fixtures::read_io;
+use crate::support::fixtures::{each_model, read_io};
 use crate::{Folder, assert_close, gatewave, read_tensors, write_tensors};
-
-/// Walks the cases of a manifest of `tests/golden` and counts the model files.
-fn walk(manifest: &str) -> usize {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(manifest);
-    let golden = manifest.parent().expect("a file has a folder").to_owned();
-    let manifest = fs::read(manifest).expect("the manifest is there");
-    let cases: Vec<Value> = serde_json::from_slice(&manifest).expect("the manifest is a list");
-    let mut count = 0;
-    for case in &cases {
-        let path = |value: &Value| golden.join(value.as_str().unwrap());
-        let calls: Vec<_> = case["files"]["io"].as_array().unwrap().iter().map(path).collect();
-        for file in ["model", "model_h5"].iter().map(|key| &case["files"][key]).filter(|file| file.is_string()) {
-            run_and_convert(case, &path(file), &calls);
-            count += 1;
-        }
-    }
-    count
-}
 
 /// Runs a model, compares what it gives, and does so again with the native file made of it.
 fn run_and_convert(case: &Value, model: &Path, calls: &[PathBuf]) {
@@ -69,11 +51,11 @@ fn results(folder: &Folder, model: &str, calls: &[PathBuf]) -> Vec<Vec<u8>> {
 #[test]
 #[cfg(feature = "keras")]
 fn keras_models_give_what_keras_gives_and_converted_the_same_bits() {
-    assert_eq!(walk("keras.json"), 68);
+    assert_eq!(each_model("keras.json", run_and_convert), 68);
 }
 
 #[test]
 #[cfg(feature = "onnx")]
 fn onnx_models_give_what_their_runtime_gives_and_converted_the_same_bits() {
-    assert_eq!(walk("onnx/manifest.json"), 71);
+    assert_eq!(each_model("onnx/manifest.json", run_and_convert), 71);
 }

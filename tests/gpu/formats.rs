@@ -11,42 +11,26 @@ use ndarray::ArrayD;
 use serde_json::Value;
 
 use crate::support::executor::adapter;
-use crate::support::fixtures::read_io;
+use crate::support::fixtures::{each_model, read_io};
 
 /// What successive calls give, by name.
 type Results = Vec<Vec<(String, ArrayD<f32>)>>;
 
 /// Walks a manifest of `tests/golden` and counts the model files.
 fn walk(manifest: &str) -> usize {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(manifest);
-    let golden = manifest.parent().expect("a file has a folder");
-    let text = fs::read(&manifest).expect("the manifest is there");
-    let cases: Vec<Value> = serde_json::from_slice(&text).expect("the manifest is a list");
-    let mut count = 0;
-    for case in &cases {
-        let path = |value: &Value| golden.join(value.as_str().expect("a path"));
-        let files = ["model", "model_h5"].into_iter().map(|key| &case["files"][key]).filter(|file| file.is_string());
-        for file in files.map(path) {
-            let calls: Vec<_> = case["files"]["io"]
-                .as_array()
-                .expect("files.io is a list")
-                .iter()
-                .map(|io| read_io(&path(io)))
-                .collect();
-            let inputs: Vec<NamedTensors> = calls
-                .iter()
-                .map(|(inputs, _)| inputs.iter().map(|(name, array)| (name.clone(), array.values())).collect())
-                .collect();
-            let place = file.display();
-            let (given, again) = both(&file, &inputs).unwrap_or_else(|e| panic!("{place}: {e}"));
-            assert!(given == again, "{place}: the native file gives other bits");
-            for ((_, wanted), given) in calls.iter().zip(&given) {
-                assert_close(&format!("{place}"), given, wanted, &case["tolerance"]);
-            }
-            count += 1;
+    each_model(manifest, |case, file, calls| {
+        let calls: Vec<_> = calls.iter().map(|io| read_io(io)).collect();
+        let inputs: Vec<NamedTensors> = calls
+            .iter()
+            .map(|(inputs, _)| inputs.iter().map(|(name, array)| (name.clone(), array.values())).collect())
+            .collect();
+        let place = file.display();
+        let (given, again) = both(file, &inputs).unwrap_or_else(|e| panic!("{place}: {e}"));
+        assert!(given == again, "{place}: the native file gives other bits");
+        for ((_, wanted), given) in calls.iter().zip(&given) {
+            assert_close(&format!("{place}"), given, wanted, &case["tolerance"]);
         }
-    }
-    count
+    })
 }
 
 /// What a file gives, and what the native file made of it gives.

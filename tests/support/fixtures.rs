@@ -75,6 +75,25 @@ impl Array {
     }
 }
 
+/// Calls `each` with every model file of a manifest of `tests/golden`: its case, the file, and the files of its successive
+/// calls. How many there are.
+pub fn each_model(manifest: &str, mut each: impl FnMut(&Value, &Path, &[PathBuf])) -> usize {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(manifest);
+    let golden = manifest.parent().expect("a file has a folder");
+    let text = fs::read(&manifest).expect("the manifest is there");
+    let cases: Vec<Value> = serde_json::from_slice(&text).expect("the manifest is a list");
+    let path = |value: &Value| golden.join(value.as_str().expect("a path"));
+    let mut count = 0;
+    for case in &cases {
+        let calls: Vec<_> = case["files"]["io"].as_array().expect("files.io is a list").iter().map(path).collect();
+        for file in ["model", "model_h5"].iter().map(|key| &case["files"][key]).filter(|file| file.is_string()) {
+            each(case, &path(file), &calls);
+            count += 1;
+        }
+    }
+    count
+}
+
 /// Every case, in the manifest's order.
 pub fn all() -> Vec<Fixture> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
