@@ -9,6 +9,7 @@ mod exchange;
 mod executor;
 #[cfg(feature = "gpu")]
 mod gpus;
+mod kernels;
 mod memory;
 mod named;
 mod planner;
@@ -42,6 +43,7 @@ use memory::Memory;
 use timings::timed;
 
 pub use device::{Device, DeviceInfo, SelfCheck};
+pub use kernels::KernelTime;
 pub use planner::Planner;
 pub use progress::{Loading, Progress};
 pub use streams::{StreamId, Streams};

@@ -212,9 +212,9 @@ pub mod oracle;
 
 pub use call::{Input, Output, Sequence, States};
 pub use cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
-#[doc(hidden)]
-pub use engine::Planner;
 pub use engine::{Device, DeviceInfo, Engine, Loading, Options, Progress, SelfCheck, StreamId, Streams, Timings};
+#[doc(hidden)]
+pub use engine::{KernelTime, Planner};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "gpu")]
 pub use gpu::{AdapterInfo, AdapterKind, adapters};

@@ -18,8 +18,10 @@ mod step;
 mod tests;
 mod threads;
 
+use std::collections::BTreeSet;
 use std::iter;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use pulp::Arch;
 
@@ -28,7 +30,7 @@ use crate::kernel::Kernel;
 #[cfg(any(test, feature = "gpu"))]
 use crate::pack::Packed;
 use crate::pack::PackedBuffer;
-use crate::plan::{Caller, Dispatch, Feed, Fetch, Idle, Plan, Results, SlotId, SlotKind};
+use crate::plan::{Caller, Dispatch, Feed, Fetch, Idle, Plan, Results, SlotId, SlotKind, Spent};
 use buffers::{Bound, Buffer, Buffers, Floats, elems};
 
 pub(crate) use states::States;
@@ -77,10 +79,28 @@ impl Cpu {
     pub(crate) fn run(&self, plan: &Plan, caller: &mut dyn Caller) -> Result<()> {
         let mut buffers = self.take(plan)?;
         give(plan, caller, &mut buffers, |_| true)?;
-        self.execute(plan, &mut buffers);
+        self.execute(plan, &mut buffers, &mut |_| ());
         plan.reads.iter().for_each(|read| caller.take(*read, buffers.read(*read)));
         self.put(plan, buffers);
         Ok(())
+    }
+
+    /// [`run`](Self::run), and what its programs took; the recurrent ones of a run of steps together.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub(crate) fn run_clocked(&self, plan: &Plan, caller: &mut dyn Caller) -> Result<Spent> {
+        let mut buffers = self.take(plan)?;
+        give(plan, caller, &mut buffers, |_| true)?;
+        let (mut spent, mut last) = (Spent::new(), Instant::now());
+        self.execute(plan, &mut buffers, &mut |stage| {
+            let now = Instant::now();
+            *spent.entry(stage.programs()).or_default() += now - std::mem::replace(&mut last, now);
+        });
+        plan.reads.iter().for_each(|read| caller.take(*read, buffers.read(*read)));
+        self.put(plan, buffers);
+        Ok(spent)
     }
 
     /// [`run`](Self::run) on states that stay here, rows from `first` on: `caller` gives all but them, and takes the
@@ -99,7 +119,7 @@ impl Cpu {
         let mut buffers = self.take(plan)?;
         give(plan, caller, &mut buffers, |feed| !feed.is_state())?;
         states.load(plan, first, &mut buffers);
-        self.execute(plan, &mut buffers);
+        self.execute(plan, &mut buffers, &mut |_| ());
         states.store(plan, first, &mut buffers);
         let outputs = plan.reads.iter().filter(|read| results == Results::Wanted && read.fetch == Fetch::Output);
         outputs.for_each(|read| caller.take(*read, buffers.read(*read)));
@@ -115,7 +135,7 @@ impl Cpu {
     pub(crate) fn trace(&self, plan: &Plan, caller: &mut dyn Caller) -> Result<Vec<(SlotId, Vec<f32>)>> {
         let mut buffers = Buffers::poisoned(plan)?;
         give(plan, caller, &mut buffers, |_| true)?;
-        self.execute(plan, &mut buffers);
+        self.execute(plan, &mut buffers, &mut |_| ());
         let floats = buffers.slots.iter().enumerate().filter_map(|(slot, buffer)| match buffer {
             Buffer::Floats(data) => Some((slot, data.to_vec())),
             Buffer::Weights(_) | Buffer::Indices(_) => None,
@@ -123,12 +143,13 @@ impl Cpu {
         Ok(floats.collect())
     }
 
-    fn execute(&self, plan: &Plan, buffers: &mut Buffers) {
+    /// Computes `plan`, and calls `done` after each stage.
+    fn execute(&self, plan: &Plan, buffers: &mut Buffers, done: &mut (dyn FnMut(&Stage<'_>) + Send)) {
         // Inside the pool once, and not anew for each dispatch: entering it costs more than a small step.
         if stages(plan).any(|stage| stage.threads(plan) > 1) {
-            rayon::scope(|_| self.run_stages(plan, buffers));
+            rayon::scope(|_| self.run_stages(plan, buffers, done));
         } else {
-            self.run_stages(plan, buffers);
+            self.run_stages(plan, buffers, done);
         }
     }
 
@@ -147,9 +168,9 @@ impl Cpu {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run_stages(&self, plan: &Plan, buffers: &mut Buffers) {
+    fn run_stages(&self, plan: &Plan, buffers: &mut Buffers, done: &mut (dyn FnMut(&Stage<'_>) + Send)) {
         for stage in stages(plan) {
-            match stage {
+            match &stage {
                 Stage::Steps(steps) => crew::Run::new(self.arch, plan, steps, &self.weights).run(buffers),
                 Stage::Single(dispatch) => self.dispatch(&mut Bound {
                     program: &plan.programs[dispatch.program],
@@ -160,6 +181,7 @@ impl Cpu {
                     buffers,
                 }),
             }
+            done(&stage);
         }
     }
 
@@ -201,6 +223,15 @@ fn stages(plan: &Plan) -> impl Iterator<Item = Stage<'_>> {
 }
 
 impl Stage<'_> {
+    /// The programs that are run, each once.
+    fn programs(&self) -> Vec<usize> {
+        let steps = match self {
+            Self::Steps(steps) => steps,
+            Self::Single(dispatch) => std::slice::from_ref(*dispatch),
+        };
+        steps.iter().map(|step| step.program).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// How many threads it is worth.
     fn threads(&self, plan: &Plan) -> usize {
         match self {

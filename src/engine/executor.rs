@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::gpu::{self, AdapterInfo, AdapterKind, Choice, Gpu, Loaded};
 use crate::pack::PackedBuffer;
 use crate::plan::tune::{Target, Tuning};
-use crate::plan::{Caller, Limits, Plan, SlotId, Strategy};
+use crate::plan::{Caller, Limits, Plan, SlotId, Spent, Strategy};
 
 use super::device::{Device, DeviceInfo, SelfCheck};
 use super::exchange::Watched;
@@ -185,6 +185,19 @@ impl Executor {
             Self::Cpu(cpu) => Watched::run(caller, |caller| cpu.run(plan, caller)),
             #[cfg(feature = "gpu")]
             Self::Gpu { gpu, loaded } => gpu.run(loaded, plan, caller, wait.into()).await.map(Timings::from),
+        }
+    }
+
+    /// [`run`](Self::run), and what the programs of `plan` took, one by one or together.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run); kind `Device`, where the device has no clock.
+    pub(super) async fn run_clocked(&self, plan: &Arc<Plan>, caller: &mut dyn Caller) -> Result<Spent> {
+        match self {
+            Self::Cpu(cpu) => cpu.run_clocked(plan, caller),
+            #[cfg(feature = "gpu")]
+            Self::Gpu { gpu, loaded } => gpu.run_clocked(loaded, plan, caller, Wait::Here.into()).await,
         }
     }
 

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Where the time of a run went. The rest of it is checks and planning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timings {
+    /// Compiling kernels that no call on the device has needed yet, and making the buffers of a shape: the first call's,
+    /// and zero on the CPU.
+    pub prepare: Duration,
     /// Laying out the input and handing it to the device.
     pub upload: Duration,
     /// The device's work.
@@ -17,13 +20,19 @@ pub struct Timings {
 impl From<crate::gpu::Timings> for Timings {
     fn from(gpu: crate::gpu::Timings) -> Self {
         let duration = |us: f64| Duration::try_from_secs_f64(us * 1e-6).unwrap_or_default();
-        Self { upload: duration(gpu.upload_us), compute: duration(gpu.compute_us), readback: duration(gpu.readback_us) }
+        Self {
+            prepare: duration(gpu.prepare_us),
+            upload: duration(gpu.upload_us),
+            compute: duration(gpu.compute_us),
+            readback: duration(gpu.readback_us),
+        }
     }
 }
 
 impl Timings {
     /// The same and `other` together.
     pub(super) fn add(&mut self, other: Self) {
+        self.prepare += other.prepare;
         self.upload += other.upload;
         self.compute += other.compute;
         self.readback += other.readback;

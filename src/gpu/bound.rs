@@ -3,9 +3,11 @@
 //! Obeys the plan to the letter and decides nothing: what runs, in which order and on which windows stands there.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::buffers::{self, Loaded};
+use super::clock::{self, Clock};
 use super::device::{Device, Wait};
 use super::pipelines::{Pipeline, Pipelines, STORAGE_ALIGN};
 use super::readback::{Landing, Readback, Source};
@@ -13,7 +15,7 @@ use super::states::States;
 use super::upload::{Turn, Upload};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Params;
-use crate::plan::{Caller, Dispatch, Fetch, Plan, Read, Results, SlotId, SlotKind, Window};
+use crate::plan::{Caller, Dispatch, Fetch, Plan, Read, Results, SlotId, SlotKind, Spent, Window};
 
 /// Dispatches of one submit: more of them are recorded while the first compute.
 const SUBMIT: usize = 16_384;
@@ -23,6 +25,8 @@ const SUBMIT: usize = 16_384;
 pub(super) enum Want {
     /// The plan's reads.
     Reads,
+    /// The same, and what each program took.
+    Clocked,
     /// The slots of `traced`, in full.
     Slots,
     /// The output alone: states stay on the device.
@@ -47,8 +51,11 @@ pub(super) struct Bound {
     pipelines: Vec<Arc<Pipeline>>,
     groups: Vec<wgpu::BindGroup>,
     calls: Vec<Call>,
-    /// What is wanted, then the two timestamps where there is a clock.
+    /// The calls of each pass.
+    passes: Vec<Range<usize>>,
+    /// What is wanted, then the ticks of the clock.
     readback: Readback,
+    /// Where it is asked for: every pass is a lap of it.
     clock: Option<Clock>,
 }
 
@@ -76,15 +83,6 @@ struct Call {
     grid: [u32; 3],
 }
 
-/// The device's own clock: ticks at the start of the first pass and at the end of the last.
-struct Clock {
-    queries: wgpu::QuerySet,
-    ticks: wgpu::Buffer,
-}
-
-const TICKS: u32 = 2;
-const TICK_BYTES: u64 = TICKS as u64 * wgpu::QUERY_SIZE as u64;
-
 /// The ids of the f32 slots that are not weights.
 pub(super) fn traced(plan: &Plan) -> impl Iterator<Item = SlotId> + '_ {
     let is_traced = |kind| matches!(kind, SlotKind::Input | SlotKind::Scratch | SlotKind::Output);
@@ -93,7 +91,7 @@ pub(super) fn traced(plan: &Plan) -> impl Iterator<Item = SlotId> + '_ {
 
 /// The reads of a plan that are wanted, in the order in which they are read.
 pub(super) fn wanted(plan: &Plan, want: Want) -> impl Iterator<Item = &Read> + '_ {
-    plan.reads.iter().filter(move |read| want == Want::Reads || read.fetch == Fetch::Output)
+    plan.reads.iter().filter(move |read| want != Want::Output || read.fetch == Fetch::Output)
 }
 
 impl Bound {
@@ -116,7 +114,7 @@ impl Bound {
         }
         let stride = (size_of::<Params>() as u64).next_multiple_of(device.uniform_align);
         check(device, loaded, plan, stride)?;
-        device.guard(&plan.title, || Self::make(device, compiled, loaded, plan, stride, want)).await
+        device.guard(&plan.title, || Self::make(device, compiled, loaded, plan, stride, want)).await?
     }
 
     /// Makes everything of a plan that was checked.
@@ -127,7 +125,7 @@ impl Bound {
         plan: &Arc<Plan>,
         stride: u64,
         want: Want,
-    ) -> Self {
+    ) -> Result<Self> {
         let slots: Vec<_> = plan
             .slots
             .iter()
@@ -149,22 +147,21 @@ impl Bound {
                 u32::try_from(step.params as u64 * stride).expect("checked: all params lie below 4 GiB");
             calls.push(Call { pipeline: step.program, group, params_offset, grid: step.grid });
         }
-        let clock = (device.info.timestamps && !calls.is_empty()).then(|| Clock::new(device));
+        let laps = if want == Want::Clocked { clock::laps(&plan.steps, SUBMIT) } else { Vec::new() };
+        let clock = (want == Want::Clocked).then(|| Clock::new(device, &laps)).transpose()?;
+        let pieces = (0..calls.len()).step_by(SUBMIT).map(|first| first..calls.len().min(first + SUBMIT));
+        let passes = if clock.is_some() { laps.into_iter().map(|lap| lap.calls).collect() } else { pieces.collect() };
         let source = |slot: SlotId, offset, bytes| Source { buffer: slots[slot].clone(), offset, bytes };
         let mut sources: Vec<_> = match want {
-            Want::Reads | Want::Output => {
+            Want::Reads | Want::Clocked | Want::Output => {
                 wanted(plan, want).map(|read| source(read.slot, read.offset, read.bytes)).collect()
             }
             Want::Slots => traced(plan).map(|slot| source(slot, 0, plan.slots[slot].bytes)).collect(),
         };
-        sources.extend(clock.as_ref().map(|clock| Source {
-            buffer: clock.ticks.clone(),
-            offset: 0,
-            bytes: TICK_BYTES,
-        }));
+        sources.extend(clock.as_ref().map(Clock::source));
         let readback = Readback::new(device, &plan.title, sources);
         let upload = Upload::new(device, plan, |write| want != Want::Output || !write.feed.is_state());
-        Self { plan: plan.clone(), want, upload, slots, pipelines, groups, calls, readback, clock }
+        Ok(Self { plan: plan.clone(), want, upload, slots, pipelines, groups, calls, passes, readback, clock })
     }
 
     /// Fills all slots but the weights with NaNs.
@@ -201,19 +198,21 @@ impl Bound {
         if let Some((states, first)) = &mut states {
             states.load(&self.plan, *first, &self.slots, &mut encoder);
         }
-        let last = self.calls.len().div_ceil(SUBMIT).saturating_sub(1);
-        for (index, calls) in self.calls.chunks(SUBMIT).enumerate() {
-            self.record(&mut encoder, calls, index == 0, index == last);
-            if index < last {
+        let mut recorded = 0;
+        for (index, pass) in self.passes.iter().enumerate() {
+            if recorded + pass.len() > SUBMIT {
                 let next = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label });
                 device.queue.submit([std::mem::replace(&mut encoder, next).finish()]);
+                recorded = 0;
             }
+            self.record(&mut encoder, index);
+            recorded += pass.len();
         }
         if let Some((states, first)) = &states {
             states.store(&self.plan, *first, &self.slots, &mut encoder);
         }
         if let Some(clock) = &self.clock {
-            encoder.resolve_query_set(&clock.queries, 0..TICKS, &clock.ticks, 0);
+            clock.resolve(&mut encoder);
         }
         if results == Results::Wanted {
             self.readback.copy(&mut encoder);
@@ -224,18 +223,13 @@ impl Bound {
         Ok(Submitted { submission, landing })
     }
 
-    /// Records `calls` as one pass.
-    fn record(&self, encoder: &mut wgpu::CommandEncoder, calls: &[Call], first: bool, last: bool) {
-        let timestamp_writes =
-            self.clock.as_ref().filter(|_| first || last).map(|clock| wgpu::ComputePassTimestampWrites {
-                query_set: &clock.queries,
-                beginning_of_pass_write_index: first.then_some(0),
-                end_of_pass_write_index: last.then_some(1),
-            });
+    /// Records pass `index`.
+    fn record(&self, encoder: &mut wgpu::CommandEncoder, index: usize) {
+        let timestamp_writes = self.clock.as_ref().map(|clock| clock.writes(index));
         let descriptor = wgpu::ComputePassDescriptor { label: Some(&self.plan.title), timestamp_writes };
         let mut pass = encoder.begin_compute_pass(&descriptor);
         let mut set = None;
-        for call in calls {
+        for call in &self.calls[self.passes[index].clone()] {
             if set != Some(call.pipeline) {
                 pass.set_pipeline(&self.pipelines[call.pipeline].pipeline);
                 set = Some(call.pipeline);
@@ -246,40 +240,21 @@ impl Bound {
         }
     }
 
-    /// Hands what is wanted to `take`, first to last, once all has landed: the device's microseconds.
+    /// Hands what is wanted to `take`, first to last, once all has landed: what each program took, where there is a clock.
     ///
     /// # Errors
     ///
-    /// Kind `Device`, where something is not mapped.
-    pub(super) fn read(&self, queue: &wgpu::Queue, mut take: impl FnMut(usize, &[f32])) -> Result<Option<f64>> {
+    /// Kind `Device`, where something is not mapped, or the clock is no use.
+    pub(super) fn read(&self, queue: &wgpu::Queue, mut take: impl FnMut(usize, &[f32])) -> Result<Spent> {
         let wanted = self.readback.len() - usize::from(self.clock.is_some());
         (0..wanted).try_for_each(|index| self.readback.read(index, |data| take(index, data)))?;
-        let mut device_us = None;
-        if self.clock.is_some() {
-            let span = self.readback.read(wanted, |ticks: &[u64]| ticks[1].checked_sub(ticks[0]))?;
-            device_us = span.map(|span| span as f64 * f64::from(queue.get_timestamp_period()) / 1e3);
-        }
+        let period = queue.get_timestamp_period();
+        let spent = match &self.clock {
+            Some(clock) => self.readback.read(wanted, |ticks| clock.spent(ticks, period))?,
+            None => Ok(Spent::new()),
+        };
         self.readback.unmap();
-        Ok(device_us)
-    }
-}
-
-impl Clock {
-    fn new(device: &Device) -> Self {
-        let label = Some("clock");
-        Self {
-            queries: device.query_set(&wgpu::QuerySetDescriptor {
-                label,
-                ty: wgpu::QueryType::Timestamp,
-                count: TICKS,
-            }),
-            ticks: device.buffer(&wgpu::BufferDescriptor {
-                label,
-                size: TICK_BYTES,
-                usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
-                mapped_at_creation: false,
-            }),
-        }
+        spent
     }
 }
 

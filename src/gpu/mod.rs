@@ -4,12 +4,13 @@
 //! bound and linked in the kernel's declaration. It knows no model, no cell and no layout of weights.
 //!
 //! `adapter` chooses, `device` opens and reports errors, `pipelines` compiles, `buffers` holds the weights, `bound` a
-//! plan's own buffers, `upload` brings the input, `readback` the results home, `states` what stays; `objects` makes
-//! and counts what all of them use.
+//! plan's own buffers, `upload` brings the input, `readback` the results home, `states` what stays; `clock` times
+//! programs where that is asked for; `objects` makes and counts what all of them use.
 
 mod adapter;
 mod bound;
 mod buffers;
+mod clock;
 mod device;
 mod module;
 mod objects;
@@ -36,7 +37,7 @@ pub(crate) use states::States;
 
 use crate::error::Result;
 use crate::pack::{Packed, PackedBuffer};
-use crate::plan::{Caller, Limits, Plan, Results, SlotId};
+use crate::plan::{Caller, Limits, Plan, Results, SlotId, Spent};
 
 /// An open GPU. It serves several models, and several threads at once.
 pub(crate) struct Gpu {
@@ -45,17 +46,17 @@ pub(crate) struct Gpu {
     poison: AtomicBool,
 }
 
-/// Where the time of a run went, in microseconds. In a browser, which has no `std` clock, only the device's is set.
+/// Where the time of a run went, in microseconds. Zero in a browser, which has no `std` clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Timings {
+    /// To compile what no run has needed yet, and to make the plan's buffers: the first run alone.
+    pub(crate) prepare_us: f64,
     /// To hand the feeds to the driver and record the dispatches.
     pub(crate) upload_us: f64,
     /// From the submit until the results lay in memory that the host reads.
     pub(crate) compute_us: f64,
     /// To copy them into vectors.
     pub(crate) readback_us: f64,
-    /// From the start of the first dispatch to the end of the last by the device's own clock, where it has one.
-    pub(crate) device_us: Option<f64>,
 }
 
 impl Gpu {
@@ -117,7 +118,23 @@ impl Gpu {
         wait: Wait,
     ) -> Result<Timings> {
         let run = Run { caller, states: None, fill: self.fill(), results: Results::Wanted };
-        self.reuse(loaded, plan, Want::Reads, run, wait).await
+        Ok(self.reuse(loaded, plan, Want::Reads, run, wait).await?.0)
+    }
+
+    /// [`run`](Self::run), and what each program took by the device's own clock.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run); kind `Device`, where the device has no clock.
+    pub(crate) async fn run_clocked(
+        &self,
+        loaded: &Loaded,
+        plan: &Arc<Plan>,
+        caller: &mut dyn Caller,
+        wait: Wait,
+    ) -> Result<Spent> {
+        let run = Run { caller, states: None, fill: self.fill(), results: Results::Wanted };
+        Ok(self.reuse(loaded, plan, Want::Clocked, run, wait).await?.1)
     }
 
     /// [`run`](Self::run) on states that stay on the device, rows from `first` on: `caller` gives all but them, and takes
@@ -136,7 +153,7 @@ impl Gpu {
         wait: Wait,
     ) -> Result<Timings> {
         let run = Run { caller, states: Some(states), fill: self.fill(), results };
-        self.reuse(loaded, plan, Want::Output, run, wait).await
+        Ok(self.reuse(loaded, plan, Want::Output, run, wait).await?.0)
     }
 
     /// `rows` rows of the states of `plan`'s model, to stay on the device.
@@ -203,8 +220,16 @@ impl Gpu {
     }
 
     /// Runs `plan` on the buffers of an earlier call, where they are at rest.
-    async fn reuse(&self, loaded: &Loaded, plan: &Arc<Plan>, want: Want, run: Run<'_>, wait: Wait) -> Result<Timings> {
+    async fn reuse(
+        &self,
+        loaded: &Loaded,
+        plan: &Arc<Plan>,
+        want: Want,
+        run: Run<'_>,
+        wait: Wait,
+    ) -> Result<(Timings, Spent)> {
         self.device.check()?;
+        let mut watch = Stopwatch::start();
         let mut bound = match loaded.take(plan, want) {
             Some(bound) => bound,
             None => Bound::new(&self.device, &self.pipelines, loaded, plan, want).await?,
@@ -212,9 +237,10 @@ impl Gpu {
         let take = |caller: &mut dyn Caller, index: usize, data: &[f32]| {
             caller.take(*bound::wanted(plan, want).nth(index).expect("a read for each that is wanted"), data);
         };
-        let timings = self.drive(&mut bound, run, wait, take).await?;
+        let prepare_us = watch.lap_us();
+        let (timings, spent) = self.drive(&mut bound, run, wait, take).await?;
         loaded.put(bound);
-        Ok(timings)
+        Ok((Timings { prepare_us, ..timings }, spent))
     }
 
     /// Uploads, submits, waits and reads.
@@ -224,9 +250,9 @@ impl Gpu {
         run: Run<'_>,
         wait: Wait,
         mut take: impl FnMut(&mut dyn Caller, usize, &[f32]),
-    ) -> Result<Timings> {
+    ) -> Result<(Timings, Spent)> {
         let mut watch = Stopwatch::start();
-        let mut timings = Timings::default();
+        let (mut timings, mut spent) = (Timings::default(), Spent::new());
         let turn = bound.turn(&self.device, wait).await?;
         let plan = bound.plan.clone();
         let Run { caller, states, fill, results } = run;
@@ -241,12 +267,12 @@ impl Gpu {
             landing.landed(&self.device).await?;
             timings.compute_us = watch.lap_us();
             let read = bound.read(&self.device.queue, |index, data| take(&mut *caller, index, data));
-            timings.device_us = read.map_err(|error| self.device.blame(error))?;
+            spent = read.map_err(|error| self.device.blame(error))?;
             timings.readback_us = watch.lap_us();
         }
         // What was reported while the device computed belongs to this run.
         self.device.check()?;
-        Ok(timings)
+        Ok((timings, spent))
     }
 }
 

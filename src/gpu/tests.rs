@@ -78,9 +78,8 @@ fn the_validator_takes_a_plan_and_its_reads_have_their_sizes() {
     let (gpu, loaded) = open(Choice::Noop);
     let plan = Arc::new(chain(3));
     for wait in [Wait::Here, Wait::Aside] {
-        let (reads, timings) = run(&gpu, &loaded, &plan, wait).unwrap();
+        let (reads, _) = run(&gpu, &loaded, &plan, wait).unwrap();
         assert_eq!(reads.iter().map(Vec::len).collect::<Vec<_>>(), [ELEMS]);
-        assert_eq!(timings.device_us.is_some(), gpu.info().timestamps);
     }
 }
 

@@ -1,7 +1,8 @@
 //! The plan: everything that is decided about a call, as plain data. No bytes, no device, no closures:
 //! equal inputs give equal plans, and `Display` prints a stable text.
 //!
-//! `lower` makes plans, `check` proves what must hold, `tune` chooses (`strategy` names what there is to choose from); executors only obey.
+//! `lower` makes plans, `check` proves what must hold, `tune` chooses (`strategy` names what there is to choose from),
+//! `work` counts what they take; executors only obey.
 
 mod caller;
 pub mod check;
@@ -10,10 +11,13 @@ pub mod lower;
 mod strategy;
 mod text;
 pub mod tune;
+mod work;
 
 pub use caller::{Caller, FeedData, Listed, Results};
 pub(crate) use idle::Idle;
 pub use strategy::Strategy;
+pub(crate) use work::Spent;
+pub use work::Work;
 
 use crate::kernel::{Mask, Params, Program};
 

@@ -1,10 +1,11 @@
 //! `gatewave bench`: the CPU against a device, on the shapes of a work list.
 //!
-//! Four ways to look: times (`measure`, `report`), times beside other engines' (`compare`), how times grow with one size
-//! (`sweep`), and what a plan counts, without a clock (`count`).
+//! Five ways to look: times (`measure`, `report`), times beside other engines' (`compare`), times of each kernel beside what
+//! the device can do (`kernels`), how times grow with one size (`sweep`), and what a plan counts, without a clock (`count`).
 
 mod compare;
 mod count;
+mod kernels;
 mod measure;
 mod plot;
 mod report;
@@ -63,17 +64,20 @@ pub(crate) struct Args {
     /// Another engine's times, as --json prints them, joined by shape; may be given again
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     compare: Vec<PathBuf>,
+    /// What each kernel takes of the device, and how that stands against a large copy and a large product
+    #[arg(long, conflicts_with = "compare")]
+    kernels: bool,
     /// How the time of one shape grows with T, B or H, doubled from FROM up to TO
-    #[arg(long, value_name = "T|B|H=FROM..TO", conflicts_with_all = ["json", "compare"])]
+    #[arg(long, value_name = "T|B|H=FROM..TO", conflicts_with_all = ["json", "compare", "kernels"])]
     sweep: Option<Sweep>,
     /// Draws the sweep
     #[arg(long, value_name = "OUT.svg", requires = "sweep")]
     plot: Option<PathBuf>,
     /// Counts dispatches and bytes in place of seconds: the same on every machine
-    #[arg(long, conflicts_with_all = ["sweep", "compare", "device", "strategy", "runs"])]
+    #[arg(long, conflicts_with_all = ["sweep", "compare", "kernels", "device", "strategy", "runs"])]
     count: bool,
     /// Counts, and compares with the lines that `--count --json` printed into FILE
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["sweep", "compare", "device", "strategy", "runs", "json"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sweep", "compare", "kernels", "device", "strategy", "runs", "json"])]
     check: Option<PathBuf>,
 }
 
@@ -88,6 +92,9 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     if args.count {
         return count::print(&work, args.precision, args.json, out);
     }
+    if args.kernels {
+        return kernels::run(args, &work, out);
+    }
     match &args.sweep {
         Some(sweep) => self::sweep::run(args, *sweep, &work, out),
         None => times(args, &work, out),
@@ -99,7 +106,7 @@ fn times(args: &Args, work: &[Work], out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
     let peers = Peers::read(&args.compare)?;
     let bench = Bench::new(args.precision, args.strategy, args.runs, work.len());
-    let mut table = report::table();
+    let (mut table, mut starts) = (report::table(), report::starts());
     let mut lines = Vec::new();
     let mut verdict = Verdict::Done;
     for work in work {
@@ -119,13 +126,14 @@ fn times(args: &Args, work: &[Work], out: &mut impl Write) -> Outcome {
                 } else {
                     lines.extend(each);
                     report::rows(&mut table, work, &times);
+                    report::start_rows(&mut starts, work, &times);
                 }
             }
         }
     }
     bench.bar.finish_and_clear();
     if !args.json {
-        writeln!(out, "{table}")?;
+        writeln!(out, "{table}\nThe first result of a new engine:\n{starts}")?;
         peers.compare(&lines, out)?;
     }
     Ok(verdict)

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use comfy_table::{CellAlignment, Table, presets};
 use gatewave::{Error, ErrorKind, Result};
 
-use super::report::{self, Line};
+use super::report::{self, Line, ratio};
 
 /// What other engines took.
 pub(super) struct Peers {
@@ -46,7 +46,7 @@ impl Peers {
                     format!("{:.3}", our.ms_median),
                     their.peer.clone(),
                     format!("{:.3}", their.ms_median),
-                    format!("{:.2}", our.ms_median / their.ms_median),
+                    ratio(our.ms_median / their.ms_median),
                 ]);
             }
         }
@@ -79,8 +79,9 @@ impl Peers {
         let count = ratios.len();
         let mean = (ratios.iter().map(|(ratio, _)| ratio.ln()).sum::<f64>() / count as f64).exp();
         format!(
-            "{device} against the fastest peer of {count} shapes: geometric mean of the ratios {mean:.2}, largest {worst:.2} \
-             ({shape}){missing}"
+            "{device} against the fastest peer of {count} shapes: geometric mean of the ratios {}, largest {} ({shape}){missing}",
+            ratio(mean),
+            ratio(worst)
         )
     }
 }
@@ -112,6 +113,7 @@ mod tests {
             ms_min: ms,
             ms_max: ms,
             runs: 1,
+            start_ms: None,
         }
     }
 

@@ -4,23 +4,27 @@
 //! differ, is `conformance`'s business.
 
 use std::cell::OnceCell;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use gatewave::conformance::{Tolerance, compare_outputs, rounded_to_half};
 use gatewave::oracle::{self, Truth};
 use gatewave::plan::Shape;
-use gatewave::{Device, Engine, Error, ErrorKind, Input, Mask, Options, Output, Planner, Result, Timings, Weights};
+use gatewave::{
+    Device, Engine, Error, ErrorKind, Input, Mask, Model, Options, Output, Planner, Result, Timings, Weights,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ndarray::Array3;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::args::{Precision, Walk, device_name, note_device};
 use crate::shapes::Work;
 use crate::verify::as_truth;
 
 /// Calls before the first that is timed.
-const WARM_UP: usize = 3;
+pub(super) const WARM_UP: usize = 3;
 /// Products up to which the CPU is compared with the oracle: about a second of it.
 const ORACLE_PRODUCTS: u128 = 200_000_000;
 /// The seed of weights and inputs.
@@ -44,6 +48,14 @@ pub(super) enum Measured {
     Different(String),
 }
 
+/// The engines of a shape.
+pub(super) enum Opened {
+    /// The CPU's, and the device's where it is another, with how each began: their results agree.
+    Ready { input: Input, engines: Vec<(Engine, Start)> },
+    /// The results differ: where, and by how much.
+    Different(String),
+}
+
 /// The timed calls of one engine.
 pub(super) struct Series {
     pub(super) device: String,
@@ -51,6 +63,21 @@ pub(super) struct Series {
     pub(super) walls: Vec<Duration>,
     /// Sums over the calls.
     pub(super) parts: Timings,
+    /// Where it was measured.
+    pub(super) start: Option<Start>,
+}
+
+/// What comes before a first result, in milliseconds.
+#[derive(Clone, Copy, Deserialize, Serialize)]
+pub(super) struct Start {
+    /// The model checked, the device opened and checked.
+    pub(super) device: f64,
+    /// The weights packed and uploaded.
+    pub(super) weights: f64,
+    /// Pipelines compiled and buffers made.
+    pub(super) pipelines: f64,
+    /// The rest of the first call.
+    pub(super) call: f64,
 }
 
 impl Bench {
@@ -61,6 +88,19 @@ impl Bench {
 
     /// Times a shape on the CPU and on `device`, if they agree.
     pub(super) fn shape(&self, work: &Work, device: &Device) -> Result<Measured> {
+        let (input, engines) = match self.open(work, device)? {
+            Opened::Ready { input, engines } => (input, engines),
+            Opened::Different(what) => return Ok(Measured::Different(what)),
+        };
+        let series = engines.iter().map(|(engine, start)| {
+            let series = self.time(engine, &input)?;
+            Ok(Series { start: Some(*start), ..series })
+        });
+        series.collect::<Result<_>>().map(Measured::Times)
+    }
+
+    /// Opens a shape on the CPU and on `device`, and compares what they give.
+    pub(super) fn open(&self, work: &Work, device: &Device) -> Result<Opened> {
         self.bar.set_message(work.id.clone());
         let model = work.model()?;
         let options = |device| Options::default().device(device).precision(self.precision.into());
@@ -70,9 +110,8 @@ impl Bench {
         planned.map_err(|e| e.at(&work.id))?;
         let input = Input::features(features(work).map_err(|e| e.at(&work.id))?);
         let weights = Weights::random(&model, SEED).map_err(|e| e.at(&work.id))?;
-        let open = |options| Engine::with_options(model.clone(), &weights, options).map_err(|e| e.at(&work.id));
-        let cpu = open(options(Device::Cpu))?;
-        let first = cpu.run(&input)?;
+        let begin = |options| Start::of(&model, &weights, options, &input).map_err(|e| e.at(&work.id));
+        let (cpu, first, cpu_start) = begin(options(Device::Cpu))?;
         if work.products() <= ORACLE_PRODUCTS {
             let rounded = match self.precision {
                 Precision::F32 => weights.clone(),
@@ -80,24 +119,23 @@ impl Bench {
             };
             let truth = oracle::run(&model, &rounded, &input)?;
             if let Some(what) = difference(&first, &truth, Tolerance::executor(&model, work.steps))? {
-                return Ok(Measured::Different(format!("cpu and oracle differ: {what}")));
+                return Ok(Opened::Different(format!("cpu and oracle differ: {what}")));
             }
         }
-        let other = open(options(device.clone()).strategy(self.strategy))?;
+        let (other, got, start) = begin(options(device.clone()).strategy(self.strategy))?;
         self.announced.get_or_init(|| self.bar.suspend(|| note_device(other.device())));
         let name = device_name(other.device());
         if name == device_name(cpu.device()) {
-            return Ok(Measured::Times(vec![self.time(&other, &input)?]));
+            return Ok(Opened::Ready { input, engines: vec![(other, start)] });
         }
-        let (got, truth) = (other.run(&input)?, as_truth(&first));
-        if let Some(what) = difference(&got, &truth, Tolerance::executors(&model, work.steps))? {
-            return Ok(Measured::Different(format!("{name} and cpu differ: {what}")));
+        if let Some(what) = difference(&got, &as_truth(&first), Tolerance::executors(&model, work.steps))? {
+            return Ok(Opened::Different(format!("{name} and cpu differ: {what}")));
         }
-        Ok(Measured::Times(vec![self.time(&cpu, &input)?, self.time(&other, &input)?]))
+        Ok(Opened::Ready { input, engines: vec![(cpu, cpu_start), (other, start)] })
     }
 
     /// Times `runs` calls of a warm engine.
-    fn time(&self, engine: &Engine, input: &Input) -> Result<Series> {
+    pub(super) fn time(&self, engine: &Engine, input: &Input) -> Result<Series> {
         for _ in 0..WARM_UP {
             engine.run(input)?;
         }
@@ -112,8 +150,37 @@ impl Bench {
             parts.readback += timings.readback;
             self.bar.inc(1);
         }
-        walls.sort_unstable();
-        Ok(Series { device: device_name(engine.device()), walls, parts })
+        Ok(Series { parts, ..Series::of(device_name(engine.device()), walls) })
+    }
+}
+
+impl Start {
+    /// An engine, the first result of it, and what they took.
+    fn of(model: &Model, weights: &Weights, options: Options, input: &Input) -> Result<(Engine, Output, Self)> {
+        let opened = Arc::new(OnceLock::new());
+        let options = options.progress({
+            let opened = Arc::clone(&opened);
+            // Told for the first time when the device is open, and nothing is loaded yet.
+            move |_| {
+                opened.get_or_init(Instant::now);
+            }
+        });
+        let begin = Instant::now();
+        let engine = Engine::with_options(model.clone(), weights, options)?;
+        let loaded = Instant::now();
+        let (output, timings) = engine.run_timed(input)?;
+        let (opened, first) = (*opened.get().unwrap_or(&loaded), loaded.elapsed());
+        let start = Self {
+            device: Series::milliseconds(opened - begin),
+            weights: Series::milliseconds(loaded - opened),
+            pipelines: Series::milliseconds(timings.prepare),
+            call: Series::milliseconds(first.saturating_sub(timings.prepare)),
+        };
+        Ok((engine, output, start))
+    }
+
+    pub(super) fn total(self) -> f64 {
+        self.device + self.weights + self.pipelines + self.call
     }
 }
 
@@ -146,6 +213,12 @@ fn features(work: &Work) -> Result<Array3<f32>> {
 }
 
 impl Series {
+    /// Of these times.
+    pub(super) fn of(device: String, mut walls: Vec<Duration>) -> Self {
+        walls.sort_unstable();
+        Self { device, walls, parts: Timings::default(), start: None }
+    }
+
     pub(super) fn milliseconds(duration: Duration) -> f64 {
         // Four decimals, as the peers print.
         (duration.as_secs_f64() * 1e7).round() / 1e4

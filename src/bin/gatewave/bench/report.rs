@@ -9,7 +9,7 @@ use gatewave::{Error, ErrorKind, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::measure::Series;
+use super::measure::{Series, Start};
 use crate::args::Precision;
 use crate::shapes::Work;
 
@@ -25,6 +25,9 @@ pub(super) struct Line {
     pub(super) ms_min: f64,
     pub(super) ms_max: f64,
     pub(super) runs: usize,
+    /// Of the first result, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) start_ms: Option<Start>,
 }
 
 /// The objects of a file, one a line, as `flags` of this subcommand print them.
@@ -57,28 +60,48 @@ impl Series {
             ms_min: self.shortest(),
             ms_max: self.longest(),
             runs: self.walls.len(),
+            start_ms: self.start,
         }
     }
 }
 
-/// An empty table.
+/// Two decimals; of what is less than a tenth, two digits.
+pub(super) fn ratio(ratio: f64) -> String {
+    let mut decimals = 2;
+    while ratio > 0.0 && decimals < 9 && ratio * 10_f64.powi(decimals - 1) < 0.95 {
+        decimals += 1;
+    }
+    format!("{ratio:.*}", usize::try_from(decimals).expect("2 to 9"))
+}
+
+/// An empty table of the calls' times.
 pub(super) fn table() -> Table {
+    with_header(&["shape", "device", "median ms", "min", "max", "CPU/device", "upload %", "compute %", "readback %"])
+}
+
+/// An empty table of what comes before the first result.
+pub(super) fn starts() -> Table {
+    with_header(&["shape", "device", "first result ms", "device", "weights", "pipelines", "call"])
+}
+
+/// A table without rows: two columns of names, and numbers.
+fn with_header(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED).set_header([
-        "shape",
-        "device",
-        "median ms",
-        "min",
-        "max",
-        "CPU/device",
-        "upload %",
-        "compute %",
-        "readback %",
-    ]);
-    for column in 2..9 {
-        table.column_mut(column).expect("the header has nine").set_cell_alignment(CellAlignment::Right);
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header);
+    for column in 2..header.len() {
+        table.column_mut(column).expect("the header has it").set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+/// Adds what came before the first results of a shape.
+pub(super) fn start_rows(table: &mut Table, work: &Work, times: &[Series]) {
+    for (index, series) in times.iter().enumerate() {
+        let Some(start) = series.start else { continue };
+        let parts = [start.total(), start.device, start.weights, start.pipelines, start.call];
+        let names = [if index == 0 { work.id.clone() } else { String::new() }, series.device.clone()];
+        table.add_row(names.into_iter().chain(parts.map(|ms| format!("{ms:.2}"))));
+    }
 }
 
 /// Adds the rows of a shape.
@@ -93,7 +116,7 @@ pub(super) fn rows(table: &mut Table, work: &Work, times: &[Series]) {
             format!("{:.3}", series.median()),
             format!("{:.3}", series.shortest()),
             format!("{:.3}", series.longest()),
-            if index == 0 { String::new() } else { format!("{:.2}", cpu / series.median()) },
+            if index == 0 { String::new() } else { ratio(cpu / series.median()) },
             share(series.parts.upload),
             share(series.parts.compute),
             share(series.parts.readback),

@@ -1,0 +1,96 @@
+//! What the dispatches of a plan take, counted: operations, and bytes from and to memory.
+//!
+//! For whoever measures: beside a time they say which of the two a kernel meets. Nothing is decided by them.
+
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+use std::time::Duration;
+
+use super::{Dispatch, Plan};
+use crate::kernel::{Kernel, LANES, Params, Program, StateKind, Storage};
+
+/// What a run took, by programs: more than one together, where they were not told apart.
+pub(crate) type Spent = BTreeMap<Vec<usize>, Duration>;
+
+/// What some dispatches take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// How many dispatches.
+    pub dispatches: u64,
+    /// Multiplications and additions of their products; none of a kernel that has no product.
+    pub operations: u64,
+    /// Bytes of the weights, and of the rows that are read and written, each once a dispatch. Masks are left out.
+    pub bytes: u64,
+}
+
+impl AddAssign for Work {
+    fn add_assign(&mut self, other: Self) {
+        self.dispatches += other.dispatches;
+        self.operations += other.operations;
+        self.bytes += other.bytes;
+    }
+}
+
+impl Plan {
+    /// What the dispatches of program `program` take.
+    pub fn work(&self, program: usize) -> Work {
+        let mut work = Work::default();
+        for step in self.steps.iter().filter(|step| step.program == program) {
+            work += self.work_of(step);
+        }
+        work
+    }
+
+    fn work_of(&self, step: &Dispatch) -> Work {
+        let (program, p) = (&self.programs[step.program], &self.params[step.params]);
+        let sides = u64::from(step.grid[2]);
+        let products = if program.kernel.is_product() { products(program.kernel, p, sides) } else { 0 };
+        let rows = u64::from(if program.kernel.is_step() { p.batch } else { p.rows });
+        let width = u64::from(p.panels) * LANES as u64 * u64::from(program.product_gates());
+        let weights = products * (u64::from(p.depth) + u64::from(program.rows_after_depth())) * width;
+        let stored = match program.storage {
+            Storage::F32 => 4,
+            Storage::F16 => 2,
+        };
+        Work {
+            dispatches: 1,
+            operations: 2 * products * rows * u64::from(p.depth) * width,
+            bytes: stored * weights + 4 * (products * rows * u64::from(p.depth) + values(program, p, sides)),
+        }
+    }
+}
+
+/// How many matrices a dispatch multiplies with.
+fn products(kernel: Kernel, p: &Params, sides: u64) -> u64 {
+    match kernel {
+        // Every layer of a run but the first has an input product besides.
+        Kernel::Diagonal => 2 * sides - u64::from(p.direction == 0),
+        _ => sides,
+    }
+}
+
+/// How many numbers a dispatch reads and writes beside its weights and what they are multiplied with.
+fn values(program: &Program, p: &Params, sides: u64) -> u64 {
+    let (rows, batch, units) = (u64::from(p.rows), u64::from(p.batch), u64::from(p.units));
+    let part = u64::from(p.panels) * LANES as u64;
+    let gates = program.cell.map_or(1, |cell| cell.gates() as u64);
+    let states = if program.states == StateKind::Hidden { 1 } else { 3 };
+    match program.kernel {
+        Kernel::Project => sides * rows * part * u64::from(program.product_gates()),
+        Kernel::Step => sides * batch * part * (gates + states),
+        // The first layer takes its gates, and the last gives the outputs besides.
+        Kernel::Diagonal => {
+            let (first, last) = (p.direction == 0, u64::from(p.direction) + sides == u64::from(p.directions));
+            batch * part * (sides * states + if first { gates } else { 0 } + u64::from(last))
+        }
+        // Two gates, and what waits for the second product; then one gate, what waited, and the state before and after.
+        Kernel::StepReset | Kernel::StepNew => sides * batch * part * 4,
+        Kernel::StepProject => sides * batch * part,
+        Kernel::Gather => sides * rows * units * 2,
+        Kernel::OneHot => rows * units,
+        Kernel::Pick => sides * batch * units * 2,
+        Kernel::Blank => sides * rows * units * 2,
+        Kernel::Merge => rows * units * 3,
+        Kernel::Softmax | Kernel::Activate => rows * units * u64::from(p.directions) * 2,
+    }
+}
