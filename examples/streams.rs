@@ -1,15 +1,14 @@
 //! A thousand microphones: frames as they come, many streams in one batch, and what a frame costs.
 //!
 //! `cargo run --release --example streams [DEVICE]` prints how soon the first result is there, and the time of a push for
-//! 1 to 1000 streams of an LSTM of 128 units; on the CPU also what the weights' bytes alone take at the rate of a long
-//! sequence, which has no push to pay for.
+//! 1 to 1000 streams of an LSTM of 128 units; on the CPU also how many times that is what the products alone take.
 
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::time::{Duration, Instant};
 
-use gatewave::{Device, Engine, Input, Linear, Lstm, Model, Result, Results, Streams, Weights};
-use ndarray::Array3;
+use gatewave::{Device, Engine, Error, Input, Linear, Lstm, Model, Result, Results, Streams, Weights};
+use ndarray::Array2;
 
 const FEATURES: usize = 40;
 const UNITS: usize = 128;
@@ -25,47 +24,48 @@ fn main() -> Result<()> {
     let id = streams.join();
     streams.push(&[(id, frame(0))], Results::Wanted)?;
     println!("{}: open after {open:.1?}, the first result after {:.1?}", engine.device(), start.elapsed());
-    if engine.device().is_cpu() {
-        println!("one frame's weights at the rate of a long sequence: {:.1} µs", weights_us(&engine)?);
-    }
     for count in [1, 10, 100, 1000] {
         let mut streams = Streams::new(&engine, count)?;
         let ids: Vec<_> = (0..count).map(|_| streams.join()).collect();
         let frames: Vec<_> = ids.iter().enumerate().map(|(n, &id)| (id, frame(n))).collect();
-        let (least, median) = fastest(|| streams.push(&frames, Results::Wanted).map(|_| ()))?;
-        println!(
-            "{count:5} streams: {least:8.1} µs a push, median {median:8.1}, {:6.2} a frame",
-            median / count as f64
-        );
+        let (least, median) = fastest(|| {
+            let start = Instant::now();
+            streams.push(&frames, Results::Wanted)?;
+            Ok(start.elapsed())
+        })?;
+        let frame = median / count as f64;
+        print!("{count:5} streams: {least:8.1} µs a push, median {median:8.1}, {frame:6.2} a frame");
+        if engine.device().is_cpu() {
+            let products = products_us(count)?;
+            print!("; its products alone take {products:8.1} µs, {:.2} of the push", products / least);
+        }
+        println!();
     }
     Ok(())
 }
 
-/// Microseconds for as many bytes of weights as a frame needs, at the rate at which a long sequence reads those of its
-/// steps: 144 rows of gates, since one feature is padded to 16.
-fn weights_us(engine: &Engine) -> Result<f64> {
-    const STEPS: usize = 2000;
-    let model = Model::new().layer(Lstm::new(1, UNITS));
-    let long = Engine::new(model.clone(), &Weights::random(&model, 0)?, Device::Cpu)?;
-    let input = Input::features(Array3::from_shape_fn((1, STEPS, 1), |(_, t, _)| (t as f32).sin()));
-    let (least, _) = fastest(|| long.run(&input).map(|_| ()))?;
-    let rows = FEATURES.next_multiple_of(16) + UNITS;
-    let of_head = engine.model().parameters() - 4 * UNITS * (FEATURES + UNITS + 2);
-    let per_weight = least / (STEPS * 4 * UNITS * (16 + UNITS)) as f64;
-    Ok(per_weight * (4 * UNITS * rows + of_head) as f64)
+/// Microseconds for the products of a push: one of as many multiplications, less what one of next to none takes. Laying
+/// out inputs and outputs is in neither.
+fn products_us(count: usize) -> Result<f64> {
+    let product = |inputs, outputs| {
+        let model = Model::new().layer(Linear::new(inputs, outputs));
+        let engine = Engine::new(model.clone(), &Weights::random(&model, 0)?, Device::Cpu)?;
+        let input = Input::features(Array2::from_shape_fn((count, inputs), |(b, i)| ((b + i) as f32).sin()));
+        Ok::<_, Error>(fastest(|| engine.run_timed(&input).map(|(_, timings)| timings.compute))?.0)
+    };
+    // Features are padded to sixteens, and the head's one unit too.
+    Ok(product(FEATURES.next_multiple_of(16) + UNITS, 4 * UNITS + 16)? - product(16, 16)?)
 }
 
 fn frame(seed: usize) -> Vec<f32> {
     (0..FEATURES).map(|i| ((seed * FEATURES + i) as f32).sin()).collect()
 }
 
-/// The shortest and the median time of many turns, in microseconds.
-fn fastest(mut turn: impl FnMut() -> Result<()>) -> Result<(f64, f64)> {
+/// The shortest and the median time that many turns say they took, in microseconds.
+fn fastest(mut turn: impl FnMut() -> Result<Duration>) -> Result<(f64, f64)> {
     let (start, mut times) = (Instant::now(), Vec::new());
     while times.len() < 20 || start.elapsed() < Duration::from_millis(500) {
-        let start = Instant::now();
-        turn()?;
-        times.push(start.elapsed().as_secs_f64() * 1e6);
+        times.push(turn()?.as_secs_f64() * 1e6);
     }
     times.sort_by(f64::total_cmp);
     Ok((times[0], times[times.len() / 2]))

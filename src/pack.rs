@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 use half::f16;
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::cell::Peepholes;
@@ -102,6 +102,8 @@ struct Content {
 
 /// Vectors of an embedding that are folded together: so many share each row of `W_x` while it is in a near cache.
 const FOLDED: usize = 8;
+/// Of these, vectors whose sums are in registers together.
+const SUMMED: usize = 4;
 
 /// Which row of an LSTM's peepholes each gate has.
 const PEEPHOLES: [Option<usize>; 4] = [Some(0), Some(1), None, Some(2)];
@@ -250,11 +252,13 @@ impl<'a> Packing<'a> {
         let arch = Arch::new();
         self.source.read_rows(self.model, content.layer, content.w, content.rows.clone(), &mut |start, part| {
             let blocks = data.par_chunks_mut(FOLDED * width).zip(vectors.par_chunks(FOLDED * size));
-            blocks.try_for_each(|(rows, vectors)| {
-                for (n, weights) in (start..).zip(part.chunks_exact(size)) {
+            blocks.try_for_each_init(Vec::new, |products, (rows, vectors)| {
+                let count = vectors.len() / size;
+                products.resize(count * (part.len() / size), 0.0);
+                arch.dispatch(Dots { vectors, weights: part, size, products: &mut *products });
+                for (n, products) in (start..).zip(products.chunks_exact(count)) {
                     let bias = bias.as_ref().map_or(0.0, |bias| bias[n]);
-                    for (row, vector) in rows.chunks_exact_mut(width).zip(vectors.chunks_exact(size)) {
-                        let product = arch.dispatch(|| dot(vector, weights));
+                    for (row, product) in rows.chunks_exact_mut(width).zip(products) {
                         row[lane(gates, n / units, n % units)] = E::of(product + bias)?;
                     }
                 }
@@ -334,17 +338,60 @@ impl<E: Element> Column<'_, E> {
     }
 }
 
-/// The product of two vectors in sixteen sums, each with its products in order: the same on every machine.
+/// The product of every vector with every row of weights, each in sixteen sums, and each of those with its products in
+/// order: the same on every machine.
+struct Dots<'a> {
+    /// `[V][size]`.
+    vectors: &'a [f32],
+    /// `[N][size]`.
+    weights: &'a [f32],
+    size: usize,
+    /// `[N][V]`.
+    products: &'a mut [f32],
+}
+
+impl WithSimd for Dots<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { vectors, weights, size, products } = self;
+        let rows = weights.chunks_exact(size).zip(products.chunks_exact_mut(vectors.len() / size));
+        for (weights, products) in rows {
+            for (vectors, products) in vectors.chunks(SUMMED * size).zip(products.chunks_mut(SUMMED)) {
+                if let [a, b, c, d] = products {
+                    let (one, two) = vectors.split_at(2 * size);
+                    let ((v0, v1), (v2, v3)) = (one.split_at(size), two.split_at(size));
+                    [*a, *b, *c, *d] = dots([v0, v1, v2, v3], weights);
+                } else {
+                    for (product, vector) in products.iter_mut().zip(vectors.chunks_exact(size)) {
+                        [*product] = dots([vector], weights);
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0; LANES];
-    let (a, b) = (a.chunks(LANES), b.chunks(LANES));
-    for (a, b) in a.zip(b) {
-        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+fn dots<const N: usize>(vectors: [&[f32]; N], weights: &[f32]) -> [f32; N] {
+    let mut sums = [[0.0; LANES]; N];
+    let (whole, rest) = weights.as_chunks::<LANES>();
+    let vectors = vectors.map(|vector| vector[..weights.len()].as_chunks::<LANES>());
+    for (k, weights) in whole.iter().enumerate() {
+        for (sums, (whole, _)) in sums.iter_mut().zip(&vectors) {
+            let vector = &whole[k];
+            for lane in 0..LANES {
+                sums[lane] += vector[lane] * weights[lane];
+            }
+        }
+    }
+    for (sums, (_, vector)) in sums.iter_mut().zip(&vectors) {
+        for ((sum, a), b) in sums.iter_mut().zip(*vector).zip(rest) {
             *sum += a * b;
         }
     }
-    sums.iter().sum()
+    sums.map(|sums| sums.iter().sum())
 }
 
 /// The padded row that feature `feature` of `source` has.

@@ -318,7 +318,8 @@ impl Leader<'_> {
     /// Computes steps until there is a crew, or none left: says how many.
     fn begin_alone(&mut self) -> usize {
         let (wanted, len) = (self.members.len(), self.run.steps.len());
-        let begin = Instant::now();
+        // One thread waits for nobody, and need not look at a clock.
+        let begin = (wanted > 1).then(Instant::now);
         for index in 0..len {
             let missing = || 1 + self.roll.arrived.load(Ordering::Acquire) < wanted;
             if missing() {
@@ -330,7 +331,8 @@ impl Leader<'_> {
                 }
             }
             let anybody = self.roll.arrived.load(Ordering::Acquire) > 0;
-            if wanted > 1 && (!missing() || anybody && begin.elapsed() > PATIENCE) {
+            let is_late = || begin.is_some_and(|begin| begin.elapsed() > PATIENCE);
+            if wanted > 1 && (!missing() || anybody && is_late()) {
                 return index;
             }
             let job = self.jobs.get(index);

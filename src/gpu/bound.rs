@@ -108,10 +108,7 @@ impl Bound {
         plan: &Arc<Plan>,
         want: Want,
     ) -> Result<Self> {
-        let mut compiled = Vec::with_capacity(plan.programs.len());
-        for program in &plan.programs {
-            compiled.push(pipelines.get(device, program).await?);
-        }
+        let compiled = pipelines.all(device, &plan.programs).await?;
         let stride = (size_of::<Params>() as u64).next_multiple_of(device.uniform_align);
         check(device, loaded, plan, stride)?;
         device.guard(&plan.title, || Self::make(device, compiled, loaded, plan, stride, want)).await?

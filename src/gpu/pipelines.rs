@@ -6,6 +6,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+#[cfg(not(target_arch = "wasm32"))]
+use rayon::prelude::*;
+
 use super::device::{Device, lock};
 use super::module;
 use crate::error::Result;
@@ -26,6 +29,30 @@ pub(super) struct Pipeline {
 pub(super) struct Pipelines(Mutex<HashMap<Program, Arc<Pipeline>>>);
 
 impl Pipelines {
+    /// The pipelines of `programs`, in their order; those that are new are compiled side by side, where there are threads.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) async fn all(&self, device: &Device, programs: &[Program]) -> Result<Vec<Arc<Pipeline>>> {
+        programs.par_iter().map(|program| pollster::block_on(self.get(device, program))).collect()
+    }
+
+    /// The pipelines of `programs`, in their order.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    #[cfg(target_arch = "wasm32")]
+    pub(super) async fn all(&self, device: &Device, programs: &[Program]) -> Result<Vec<Arc<Pipeline>>> {
+        let mut pipelines = Vec::with_capacity(programs.len());
+        for program in programs {
+            pipelines.push(self.get(device, program).await?);
+        }
+        Ok(pipelines)
+    }
+
     /// The pipeline of `program`. Two threads that ask for a new one at the same time both compile it.
     ///
     /// # Errors

@@ -84,6 +84,21 @@ fn the_validator_takes_a_plan_and_its_reads_have_their_sizes() {
 }
 
 #[test]
+fn programs_are_clocked_where_that_is_asked_for_and_there_is_a_clock() {
+    let (gpu, loaded) = open(Choice::Noop);
+    let (plan, feeds) = (Arc::new(chain(3)), feeds());
+    let mut caller = Listed::of(&plan, &feeds).unwrap();
+    let spent = pollster::block_on(gpu.run_clocked(&loaded, &plan, &mut caller, Wait::Here));
+    if gpu.info().timestamps {
+        assert!(spent.unwrap().into_keys().eq([vec![0]]));
+    } else {
+        let error = spent.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Device);
+        assert!(error.to_string().contains("expected timestamp queries, got a device without a clock"), "{error}");
+    }
+}
+
+#[test]
 fn the_validator_takes_every_program_with_its_declared_bindings() {
     let (gpu, _) = open(Choice::Noop);
     let programs = link::programs();

@@ -94,3 +94,48 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
         Kernel::Softmax | Kernel::Activate => rows * units * u64::from(p.directions) * 2,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::{Cell, Reset};
+    use crate::kernel::Mask;
+    use crate::layout::Layout;
+    use crate::model::{Lstm, Model, Recurrent};
+    use crate::plan::tune::{Target, Tuning};
+    use crate::plan::{Limits, Shape, Strategy, lower};
+
+    fn plan(model: &Model, (time, batch): (usize, usize), strategy: Strategy) -> Plan {
+        let (layout, tuning) = (Layout::of(model, Storage::F32).unwrap(), Tuning::of(Target::Gpu));
+        let shape = Shape { time, batch, mask: Mask::All };
+        lower::lower(model, &layout, shape, &Limits::WEBGPU, &tuning.with_strategy(Some(strategy))).unwrap()
+    }
+
+    #[test]
+    fn a_model_takes_as_many_operations_by_whatever_strategy() {
+        for (cell, gates) in
+            [(Cell::Rnn, 1), (Cell::Lstm, 4), (Cell::Gru(Reset::After), 3), (Cell::Gru(Reset::Before), 3)]
+        {
+            let stack = |stack: Recurrent| Model::new().layer(stack.num_layers(3));
+            let forward = stack(Recurrent::new(cell, 32, 48));
+            let both = stack(Recurrent::new(cell, 32, 48).bidirectional());
+            let sizes = [(forward, 32 + 48 + 2 * (48 + 48)), (both, 2 * (32 + 48 + 2 * (2 * 48 + 48)))];
+            for ((model, depth), strategy) in
+                sizes.iter().flat_map(|size| Strategy::ALL.map(|strategy| (size, strategy)))
+            {
+                let plan = plan(model, (7, 3), strategy);
+                let operations: u64 = (0..plan.programs.len()).map(|program| plan.work(program).operations).sum();
+                assert_eq!(operations, 2 * 7 * 3 * gates * 48 * depth, "{} by {strategy}", plan.title);
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_reads_its_weights_and_states_each_time() {
+        let plan = plan(&Model::new().layer(Lstm::new(16, 16)), (5, 2), Strategy::Step);
+        let step = plan.programs.iter().position(|program| program.kernel == Kernel::Step).unwrap();
+        // Depth and bias by four gates; of each row the state, four gates, and the memory before and after.
+        let bytes = 4 * (17 * 4 * 16 + 2 * 16 * (1 + 4 + 3));
+        assert_eq!(plan.work(step), Work { dispatches: 5, operations: 5 * 2 * 2 * 16 * 64, bytes: 5 * bytes });
+    }
+}

@@ -13,7 +13,7 @@ fn bench_prints_one_object_for_each_shape() {
     let ids: Vec<_> = lines.iter().map(|line| line["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["numpy-100x32x64", "vad-lstm"]);
     for line in &lines {
-        let expected = ["device", "dtype", "id", "mode", "ms_max", "ms_median", "ms_min", "peer", "runs"];
+        let expected = ["device", "dtype", "id", "mode", "ms_max", "ms_median", "ms_min", "peer", "runs", "start_ms"];
         let mut keys: Vec<_> = line.as_object().unwrap().keys().map(String::as_str).collect();
         keys.sort_unstable();
         assert_eq!(keys, expected);
@@ -21,6 +21,8 @@ fn bench_prints_one_object_for_each_shape() {
         assert_eq!((&line["dtype"], &line["mode"], &line["runs"]), (&"f32".into(), &"forward".into(), &2.into()));
         let times = ["ms_min", "ms_median", "ms_max"].map(|key| line[key].as_f64().unwrap());
         assert!(0.0 < times[0] && times[0] <= times[1] && times[1] <= times[2], "{times:?}");
+        let start = ["device", "weights", "pipelines", "call"].map(|part| line["start_ms"][part].as_f64().unwrap());
+        assert!(start[3] > 0.0 && start.iter().all(|&ms| ms >= 0.0), "{start:?}");
     }
 }
 
@@ -29,6 +31,25 @@ fn bench_takes_one_shape_by_flags_and_prints_a_table() {
     let flags = ["--cell", "gru", "--input-size", "8", "--hidden-size", "20", "--steps", "6", "--bidirectional"];
     let out = gatewave(["bench", "--runs", "1"].into_iter().chain(flags)).done();
     assert!(out.contains("gru-T6-B1-I8-H20-L1-D2") && out.contains("median ms"), "{out}");
+    assert!(out.contains("The first result of a new engine:") && out.contains("pipelines"), "{out}");
+}
+
+#[test]
+fn bench_tells_kernels_apart_and_how_they_stand_to_the_device() {
+    let args = ["bench", "--only", "numpy-100x32x64", "--runs", "1", "--device", "cpu", "--kernels"];
+    let out = gatewave(args).done();
+    for word in ["% of product", "% of copy", "step rnn", "cpu: kernels ", "; peaks: product "] {
+        assert!(out.contains(word), "{word}: {out}");
+    }
+    let out = gatewave(args.into_iter().chain(["--json"])).done();
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kernels: Vec<_> = lines.iter().map(|line| line["kernel"].as_str().unwrap()).collect();
+    assert!(kernels.len() == 2 && kernels[0].starts_with("project rnn") && kernels[1] == "step rnn", "{kernels:?}");
+    // T · H · (I, then H) multiplications and as many additions.
+    assert_eq!(lines[0]["operations"], 2 * 100 * 64 * 32);
+    assert_eq!((&lines[1]["operations"], &lines[1]["dispatches"]), (&(2 * 100 * 64 * 64).into(), &100.into()));
+    let share: f64 = lines.iter().map(|line| line["share"].as_f64().unwrap()).sum();
+    assert!((share - 1.0).abs() < 1e-9 && lines[0]["peak_gb_s"].as_f64().unwrap() > 0.0, "{out}");
 }
 
 #[test]

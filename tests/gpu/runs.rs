@@ -1,7 +1,7 @@
 //! Calls on the adapter: again and again, at once, long, and on a device that is lost.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gatewave::conformance::{Tolerance, compare};
 use gatewave::{Axes, Device, Engine, Error, ErrorKind, Gru, Input, Lstm, Model, Options, Output, Select, Weights};
@@ -56,6 +56,19 @@ fn threads_that_call_at_once_get_what_they_would_alone() {
             });
         }
     });
+}
+
+#[test]
+fn kernels_take_some_time_each_and_no_more_than_the_call() {
+    let engine = engine(adapter(), &tagger());
+    engine.run_clocked(&call(0)).unwrap();
+    let start = Instant::now();
+    let kernels = engine.run_clocked(&call(0)).unwrap();
+    let wall = start.elapsed();
+    assert!(kernels.len() > 2, "{kernels:?}");
+    assert!(kernels.iter().all(|kernel| kernel.programs.len() == 1 && kernel.time > Duration::ZERO), "{kernels:?}");
+    let sum: Duration = kernels.iter().map(|kernel| kernel.time).sum();
+    assert!(sum <= wall, "{sum:?} of {wall:?}: {kernels:?}");
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! What the host itself costs, beside what is computed: planning, a call of nothing, loading.
+//!
+//! `cargo bench --bench host` measures, `cargo bench --bench host -- --test` runs each once. No GPU is asked for.
+
+#![allow(missing_docs, reason = "criterion's macro makes a public function")]
+
+use std::fs;
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use gatewave::layout::Layout;
+use gatewave::plan::lower::lower;
+use gatewave::plan::tune::{Target, Tuning};
+use gatewave::plan::{Limits, Shape, check};
+use gatewave::weights::safetensors;
+use gatewave::{
+    Axes, Cell, Device, Embedding, Engine, Input, Linear, Lstm, Mask, Model, Precision, Recurrent, Reset, Rnn, Storage,
+    Weights,
+};
+use ndarray::Array3;
+use serde_json::Value;
+
+/// Each shape of the work list: its model, T and B.
+fn work_list() -> Vec<(String, Model, Shape)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/shapes.json");
+    let text = fs::read_to_string(path).expect("it is in the repository");
+    let list: Value = serde_json::from_str(&text).expect("it is JSON");
+    let shapes = list["shapes"].as_array().expect("it is a list").iter().map(|shape| {
+        let size = |key: &str| usize::try_from(shape[key].as_u64().expect("a size")).expect("a small one");
+        let cell = match shape["cell"].as_str() {
+            Some("lstm") => Cell::Lstm,
+            Some("gru") => Cell::Gru(Reset::After),
+            _ => Cell::Rnn,
+        };
+        let stack = Recurrent::new(cell, size("I"), size("H")).num_layers(size("L"));
+        let stack = if size("D") == 2 { stack.bidirectional() } else { stack };
+        let call = Shape { time: size("T"), batch: size("B"), mask: Mask::All };
+        (shape["id"].as_str().expect("an id").to_owned(), Model::new().axes(Axes::TimeMajor).layer(stack), call)
+    });
+    shapes.collect()
+}
+
+/// A plan from a model: its layout, `lower`, and `check`, which `lower` ends with, once more by itself.
+fn planning(c: &mut Criterion) {
+    let mut group = c.benchmark_group("plan");
+    let tuning = Tuning::of(Target::Gpu);
+    for (id, model, shape) in work_list() {
+        let layout = Layout::of(&model, Storage::F32).expect("a model of the list");
+        let plan = || lower(&model, &layout, shape, &Limits::WEBGPU, &tuning).expect("a shape that fits");
+        group.bench_function(format!("lower {id}"), |b| b.iter(plan));
+        let plan = plan();
+        group.bench_function(format!("check {id}"), |b| b.iter(|| check::check(black_box(&plan), &Limits::WEBGPU)));
+    }
+}
+
+/// A call that computes next to nothing: what remains is checking it, laying out its input and cutting out its output.
+fn calling(c: &mut Criterion) {
+    let model = Model::new().layer(Rnn::new(8, 16));
+    let engine = engine(&model, &Weights::random(&model, 0).expect("a model"));
+    let input = Input::features(Array3::from_elem((1, 1, 8), 0.5));
+    c.bench_function("call one step of 16 units", |b| b.iter(|| engine.run(&input).expect("an input of the model")));
+}
+
+/// From weights to an engine: packed as they are, and with an embedding folded into the layer behind it.
+fn packing(c: &mut Criterion) {
+    let mut group = c.benchmark_group("pack");
+    let plain = Model::new().layer(Lstm::new(512, 512).num_layers(2));
+    let folded = Model::new().layer(Embedding::new(20_000, 128)).layer(Lstm::new(128, 128));
+    for (name, model) in [("two LSTM layers of 512", plain), ("20,000 vectors of 128 into an LSTM of 128", folded)] {
+        let weights = Weights::random(&model, 0).expect("a model");
+        group.bench_function(name, |b| b.iter(|| engine(&model, &weights)));
+    }
+}
+
+/// From a file of 8 MB to weights.
+fn reading(c: &mut Criterion) {
+    let model = Model::new().layer(Lstm::new(512, 512)).layer(Linear::new(512, 16));
+    let weights = Weights::random(&model, 0).expect("a model");
+    let tensors = weights.to_tensors(&model).expect("its weights");
+    let path = std::env::temp_dir().join(format!("gatewave-host-{}.safetensors", std::process::id()));
+    safetensors::write(&path, &tensors, None, Precision::F32).expect("a folder to write to");
+    c.bench_function("read safetensors of 8 MB", |b| {
+        b.iter(|| {
+            let file = safetensors::read(&path).expect("it was written");
+            Weights::from_tensors(&model, file.tensors).expect("the model's")
+        });
+    });
+    fs::remove_file(&path).expect("it is there");
+}
+
+fn summing_up(c: &mut Criterion) {
+    let model = Model::new().layer(Embedding::new(500, 16)).layer(Lstm::new(16, 32).num_layers(4).bidirectional());
+    c.bench_function("summary", |b| b.iter(|| black_box(&model).summary().to_string()));
+}
+
+fn engine(model: &Model, weights: &Weights) -> Engine {
+    Engine::new(model.clone(), weights, Device::Cpu).expect("a model with its weights")
+}
+
+criterion_group! {
+    name = host;
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_secs(1));
+    targets = planning, calling, packing, reading, summing_up
+}
+criterion_main!(host);
