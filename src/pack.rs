@@ -354,18 +354,17 @@ impl WithSimd for Dots<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Self { vectors, weights, size, products } = self;
         let rows = weights.chunks_exact(size).zip(products.chunks_exact_mut(vectors.len() / size));
         for (weights, products) in rows {
             for (vectors, products) in vectors.chunks(SUMMED * size).zip(products.chunks_mut(SUMMED)) {
-                if let [a, b, c, d] = products {
-                    let (one, two) = vectors.split_at(2 * size);
-                    let ((v0, v1), (v2, v3)) = (one.split_at(size), two.split_at(size));
-                    [*a, *b, *c, *d] = dots([v0, v1, v2, v3], weights);
+                if products.len() == SUMMED {
+                    let vectors = std::array::from_fn(|v| &vectors[v * size..][..size]);
+                    products.copy_from_slice(&dots::<S, SUMMED>(simd, vectors, weights));
                 } else {
                     for (product, vector) in products.iter_mut().zip(vectors.chunks_exact(size)) {
-                        [*product] = dots([vector], weights);
+                        [*product] = dots(simd, [vector], weights);
                     }
                 }
             }
@@ -374,20 +373,28 @@ impl WithSimd for Dots<'_> {
 }
 
 #[inline(always)]
-fn dots<const N: usize>(vectors: [&[f32]; N], weights: &[f32]) -> [f32; N] {
+fn dots<S: Simd, const N: usize>(simd: S, vectors: [&[f32]; N], weights: &[f32]) -> [f32; N] {
     let mut sums = [[0.0; LANES]; N];
-    let (whole, rest) = weights.as_chunks::<LANES>();
-    let vectors = vectors.map(|vector| vector[..weights.len()].as_chunks::<LANES>());
-    for (k, weights) in whole.iter().enumerate() {
-        for (sums, (whole, _)) in sums.iter_mut().zip(&vectors) {
-            let vector = &whole[k];
-            for lane in 0..LANES {
-                sums[lane] += vector[lane] * weights[lane];
+    let whole = weights.len() / LANES;
+    let weights_in = S::as_simd_f32s(&weights[..whole * LANES]).0;
+    let vectors_in = vectors.map(|vector| &S::as_simd_f32s(&vector[..whole * LANES]).0[..weights_in.len()]);
+    // So many registers make sixteen sums; each goes its own way through the vectors.
+    let registers = LANES / S::F32_LANES;
+    for register in 0..registers {
+        let mut parts = [simd.splat_f32s(0.0); N];
+        let mut at = register;
+        while at < weights_in.len() {
+            for (part, vector) in parts.iter_mut().zip(vectors_in) {
+                *part = simd.add_f32s(*part, simd.mul_f32s(vector[at], weights_in[at]));
             }
+            at += registers;
+        }
+        for (sums, part) in sums.iter_mut().zip(parts) {
+            S::as_mut_simd_f32s(sums).0[register] = part;
         }
     }
-    for (sums, (_, vector)) in sums.iter_mut().zip(&vectors) {
-        for ((sum, a), b) in sums.iter_mut().zip(*vector).zip(rest) {
+    for (sums, vector) in sums.iter_mut().zip(vectors) {
+        for ((sum, a), b) in sums.iter_mut().zip(&vector[whole * LANES..]).zip(&weights[whole * LANES..]) {
             *sum += a * b;
         }
     }

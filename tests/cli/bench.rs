@@ -112,7 +112,7 @@ fn bench_fits_and_draws_how_time_grows() {
         assert!(out.contains(word), "{word}: {out}");
     }
     let svg = fs::read_to_string(&drawing).unwrap();
-    assert!(svg.starts_with("<svg") && svg.contains("median ms a call") && svg.contains("cpu"), "{svg}");
+    assert!(svg.starts_with("<svg") && svg.contains("shortest ms of a call") && svg.contains("cpu"), "{svg}");
 
     let two = gatewave(["bench", "--only", "numpy-100x32x64,vad-lstm", "--sweep", "B=1..4"]).refused();
     assert_eq!(two, "--sweep: expected one shape (--only ID, or --cell and its sizes), got 2");

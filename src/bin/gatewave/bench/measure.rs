@@ -51,7 +51,7 @@ pub(super) enum Measured {
 /// The engines of a shape.
 pub(super) enum Opened {
     /// The CPU's, and the device's where it is another, with how each began: their results agree.
-    Ready { input: Input, engines: Vec<(Engine, Start)> },
+    Ready { input: Box<Input>, engines: Vec<(Engine, Start)> },
     /// The results differ: where, and by how much.
     Different(String),
 }
@@ -108,7 +108,7 @@ impl Bench {
         let shape = Shape { time: work.steps, batch: work.batch, mask: Mask::All };
         let planned = Planner::new(model.clone(), &options(Device::Cpu)).and_then(|planner| planner.plan(shape));
         planned.map_err(|e| e.at(&work.id))?;
-        let input = Input::features(features(work).map_err(|e| e.at(&work.id))?);
+        let input = Box::new(Input::features(features(work).map_err(|e| e.at(&work.id))?));
         let weights = Weights::random(&model, SEED).map_err(|e| e.at(&work.id))?;
         let begin = |options| Start::of(&model, &weights, options, &input).map_err(|e| e.at(&work.id));
         let (cpu, first, cpu_start) = begin(options(Device::Cpu))?;

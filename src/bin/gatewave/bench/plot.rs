@@ -44,7 +44,7 @@ fn picture(svg: &mut String, title: &str, axis: Axis, curves: &[Curve]) -> Drawn
         .x_label_formatter(&|size| format!("{size:.0}"))
         .y_label_formatter(&|time| format!("{time}"))
         .x_desc(axis.to_string())
-        .y_desc("median ms a call")
+        .y_desc("shortest ms of a call")
         .draw()?;
     for (index, curve) in curves.iter().enumerate() {
         let color = Palette99::pick(index).to_rgba();

@@ -36,7 +36,7 @@ pub(super) enum Axis {
 /// What one device took for each size.
 pub(super) struct Curve {
     pub(super) device: String,
-    /// Size and median milliseconds, ascending.
+    /// Size and milliseconds, ascending: the shortest of the runs, which a busy machine disturbs least.
     pub(super) points: Vec<(f64, f64)>,
     /// None, of fewer points than a fit needs.
     pub(super) fit: Option<Fit>,
@@ -159,7 +159,7 @@ pub(super) fn run(args: &Args, sweep: Sweep, work: &[Work], out: &mut impl Write
             if curves.len() == index {
                 curves.push(Curve { device: series.device.clone(), points: Vec::new(), fit: None });
             }
-            curves[index].points.push((size as f64, series.median()));
+            curves[index].points.push((size as f64, series.shortest()));
         }
     }
     bench.bar.finish_and_clear();
