@@ -144,8 +144,10 @@ pub struct Program {
 /// How a product is cut over invocations. The CPU executor does not read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
-    /// Rows (of the batch, or of the hoisted product) that an invocation computes: 1, 2, 4 or 8. A linked part.
+    /// Rows (of the batch, or of the hoisted product) that an invocation computes: one of [`Loads::rows`]. A linked part.
     pub rows: u32,
+    /// Who loads the elements of the rows. A linked part, together with `rows`.
+    pub loads: Loads,
     /// Panels of 16 units that a workgroup computes. An override.
     pub panels: u32,
     /// A step: lanes that share one output and split K, a power of two; `Diagonal`: half of them for each of the two
@@ -154,11 +156,31 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// The rows for which there is a part.
-    pub const ROWS: [u32; 4] = [1, 2, 4, 8];
-
     /// No product.
-    pub const NONE: Self = Self { rows: 1, panels: 1, slices: 1 };
+    pub const NONE: Self = Self { rows: 1, loads: Loads::Lane, panels: 1, slices: 1 };
+}
+
+/// Who loads the elements of the source's rows that the invocations of a workgroup multiply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Loads {
+    /// Each invocation all of them: a GPU serves equal addresses at once.
+    Lane,
+    /// The lanes of a subgroup together, each some of the rows, which it broadcasts. All invocations of the workgroup have
+    /// the same rows, and each of its subgroups has [`Loads::LANES`] lanes at least.
+    Subgroup,
+}
+
+impl Loads {
+    /// The lanes of a subgroup that load.
+    pub const LANES: u32 = 8;
+
+    /// The rows of a tile for which there is a part, ascending.
+    pub fn rows(self) -> &'static [u32] {
+        match self {
+            Self::Lane => &[1, 2, 4, 8],
+            Self::Subgroup => &[8, 16],
+        }
+    }
 }
 
 /// How a kernel uses a binding.

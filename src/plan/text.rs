@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Dispatch, Feed, Fetch, Plan, SlotKind};
 use crate::cell::{Activation, Cell, Coupling, Peepholes, Variant};
-use crate::kernel::{Access, Combine, Kernel, Mask, Params, Program, StateKind, Storage};
+use crate::kernel::{Access, Combine, Kernel, Loads, Mask, Params, Program, StateKind, Storage};
 
 /// Dispatches in a row that differ in their params alone are shown by the first two and the last.
 const SHOWN: usize = 3;
@@ -100,6 +100,9 @@ impl fmt::Display for Program {
         let tile = self.tile;
         if tile != crate::kernel::Tile::NONE {
             write!(f, " tile {}r{}p{}s", tile.rows, tile.panels, tile.slices)?;
+            if tile.loads == Loads::Subgroup {
+                f.write_str(" subgroups")?;
+            }
         }
         Ok(())
     }
