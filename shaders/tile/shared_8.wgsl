@@ -1,8 +1,7 @@
-// 8 rows of the source an invocation, like tile/rows_*.wgsl, but the lanes of a subgroup load them together: each of
-// eight lanes one row, which it broadcasts. A device that loads lane by lane spends its time on loads. Every invocation of
-// the workgroup has the same rows, and each subgroup at least eight of them.
+// 8 rows of the source an invocation, as in tile/rows_8.wgsl, but the lanes of a subgroup load them together, each of eight
+// lanes one row, and broadcast them: a software GPU, which loads lane by lane, spends its time on loads. All invocations of
+// a workgroup have the same rows, and each of its subgroups eight of them at least.
 const ROWS: u32 = 8u;
-const LOADING: u32 = 8u; // lanes that load
 
 var<private> sum_0: Gates;
 var<private> sum_1: Gates;
@@ -13,12 +12,10 @@ var<private> sum_5: Gates;
 var<private> sum_6: Gates;
 var<private> sum_7: Gates;
 
-// Where the rows start that this lane loads.
-var<private> source_0: u32;
+var<private> own_source: u32; // where the row starts that this lane loads
 
 fn start_rows(p: Place, bias: Gates) {
-    let lane = subgroupExclusiveAdd(1u) % LOADING;
-    source_0 = row_source(p, lane);
+    own_source = row_source(p, subgroupExclusiveAdd(1u) % ROWS);
     sum_0 = bias;
     sum_1 = bias;
     sum_2 = bias;
@@ -31,15 +28,15 @@ fn start_rows(p: Place, bias: Gates) {
 
 // Adds depth 4k .. 4k + 3.
 fn add_rows(k: u32, w0: Gates, w1: Gates, w2: Gates, w3: Gates) {
-    let own_0 = load_source(source_0 + k);
-    sum_0 = add_product(sum_0, subgroupBroadcast(own_0, 0u), w0, w1, w2, w3);
-    sum_1 = add_product(sum_1, subgroupBroadcast(own_0, 1u), w0, w1, w2, w3);
-    sum_2 = add_product(sum_2, subgroupBroadcast(own_0, 2u), w0, w1, w2, w3);
-    sum_3 = add_product(sum_3, subgroupBroadcast(own_0, 3u), w0, w1, w2, w3);
-    sum_4 = add_product(sum_4, subgroupBroadcast(own_0, 4u), w0, w1, w2, w3);
-    sum_5 = add_product(sum_5, subgroupBroadcast(own_0, 5u), w0, w1, w2, w3);
-    sum_6 = add_product(sum_6, subgroupBroadcast(own_0, 6u), w0, w1, w2, w3);
-    sum_7 = add_product(sum_7, subgroupBroadcast(own_0, 7u), w0, w1, w2, w3);
+    let own = load_source(own_source + k);
+    sum_0 = add_product(sum_0, subgroupBroadcast(own, 0u), w0, w1, w2, w3);
+    sum_1 = add_product(sum_1, subgroupBroadcast(own, 1u), w0, w1, w2, w3);
+    sum_2 = add_product(sum_2, subgroupBroadcast(own, 2u), w0, w1, w2, w3);
+    sum_3 = add_product(sum_3, subgroupBroadcast(own, 3u), w0, w1, w2, w3);
+    sum_4 = add_product(sum_4, subgroupBroadcast(own, 4u), w0, w1, w2, w3);
+    sum_5 = add_product(sum_5, subgroupBroadcast(own, 5u), w0, w1, w2, w3);
+    sum_6 = add_product(sum_6, subgroupBroadcast(own, 6u), w0, w1, w2, w3);
+    sum_7 = add_product(sum_7, subgroupBroadcast(own, 7u), w0, w1, w2, w3);
 }
 
 fn finish_rows(p: Place) {

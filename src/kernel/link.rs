@@ -2,7 +2,7 @@
 //!
 //! No preprocessor: a module is its parts one after the other, each under a marker line that names its file.
 
-use super::{Combine, Kernel, Loads, Mask, Program, RELU, StateKind, Storage, Tile};
+use super::{Combine, Kernel, Loads, Mask, Medium, Program, RELU, StateKind, Storage, Tile};
 use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 
 macro_rules! parts {
@@ -56,6 +56,7 @@ parts![
     "part/product.wgsl",
     "part/weight_f16.wgsl",
     "part/weight_f32.wgsl",
+    "part/weight_texture.wgsl",
     "peephole/diagonal.wgsl",
     "peephole/none.wgsl",
     "reduce/halves.wgsl",
@@ -68,16 +69,16 @@ parts![
     "tile/rows_2.wgsl",
     "tile/rows_4.wgsl",
     "tile/rows_8.wgsl",
-    "tile/shared_16.wgsl",
     "tile/shared_8.wgsl",
 ];
 
 /// The paths of the parts of `program`, in order.
 pub fn parts(program: &Program) -> Vec<&'static str> {
     let mut parts = vec!["part/params.wgsl"];
-    let weight = match program.storage {
-        Storage::F32 => "part/weight_f32.wgsl",
-        Storage::F16 => "part/weight_f16.wgsl",
+    let weight = match (program.medium, program.storage) {
+        (Medium::Texture, _) => "part/weight_texture.wgsl",
+        (Medium::Buffer, Storage::F32) => "part/weight_f32.wgsl",
+        (Medium::Buffer, Storage::F16) => "part/weight_f16.wgsl",
     };
     let live = match program.mask {
         Mask::All => "part/live_all.wgsl",
@@ -143,6 +144,10 @@ pub fn programs() -> Vec<Program> {
             }
         }
     }
+    // Of a texture a program cannot tell how its numbers are stored.
+    let products: Vec<_> =
+        programs.iter().filter(|p| p.kernel.is_product() && p.storage == Storage::F32).copied().collect();
+    programs.extend(products.into_iter().map(|program| Program { medium: Medium::Texture, ..program }));
     for kernel in [Kernel::OneHot, Kernel::Pick, Kernel::Blank] {
         programs.push(Program::plain(kernel));
     }
@@ -230,8 +235,7 @@ fn general_variants(cell: Cell) -> Vec<Variant> {
 
 fn rows(tile: Tile) -> &'static str {
     match (tile.loads, tile.rows) {
-        (Loads::Subgroup, 8) => "tile/shared_8.wgsl",
-        (Loads::Subgroup, _) => "tile/shared_16.wgsl",
+        (Loads::Subgroup, _) => "tile/shared_8.wgsl",
         (Loads::Lane, 1) => "tile/rows_1.wgsl",
         (Loads::Lane, 2) => "tile/rows_2.wgsl",
         (Loads::Lane, 4) => "tile/rows_4.wgsl",

@@ -60,7 +60,11 @@ impl Plan {
         let [x, y, z] = step.grid;
         write!(f, " {index:<4} {program} grid {x}x{y}x{z} ")?;
         for (binding, window) in program.bindings().skip(1).zip(&step.windows) {
-            let access = if binding.access == Access::Read { "r" } else { "rw" };
+            let access = match binding.access {
+                Access::Texture => "texture",
+                Access::Read | Access::Uniform => "r",
+                Access::ReadWrite => "rw",
+            };
             write!(f, " {access} s{}", window.slot)?;
             if window.bytes != self.slots[window.slot].bytes {
                 write!(f, "[{}..{}]", window.offset, window.offset + window.bytes)?;

@@ -2,7 +2,7 @@
 //! about devices; every number has its reason beside it.
 
 use super::{Limits, Strategy};
-use crate::kernel::{Loads, Tile};
+use crate::kernel::{Loads, Medium, Tile};
 
 /// What a plan is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +75,14 @@ impl Tuning {
         }
     }
 
+    /// What holds the matrices: a software GPU takes four numbers of a texture for less than two of a buffer.
+    pub fn medium(&self) -> Medium {
+        match self.target {
+            Target::Software => Medium::Texture,
+            Target::Host | Target::Gpu => Medium::Buffer,
+        }
+    }
+
     /// Bytes that the hoisted gates and the other sequences of a chunk may take.
     ///
     /// On a host a chunk should stay in the caches; on a GPU it should be long, since each costs a dispatch a layer.
@@ -100,13 +108,13 @@ impl Tuning {
     /// The tile whose rows are loaded by the lanes of a subgroup together, where that pays.
     ///
     /// A software GPU spends its time on loads, each of them lane by lane: of a tile of eight rows a third goes to elements
-    /// that all lanes share. Loaded once and broadcast, they cost an eighth, and sixteen rows use each weight twice as often.
+    /// that all lanes share. Loaded once and broadcast, they cost an eighth. (Tiles of sixteen rows were faster by another
+    /// seventh, and took twice as long to compile.)
     fn shared(&self, product: Product, panels: u32, limits: &Limits) -> Option<Tile> {
         let pays = self.target == Target::Software && product.rows > 4 && limits.subgroup_lanes >= Loads::LANES;
-        let rows = if product.rows > 8 { 16 } else { 8 };
         // Whole subgroups have the tile's rows: four lanes a panel.
         let panels = panels.next_multiple_of(Loads::LANES / 4);
-        pays.then_some(Tile { rows, loads: Loads::Subgroup, panels, slices: 1 })
+        pays.then_some(Tile { rows: 8, loads: Loads::Subgroup, panels, slices: 1 })
     }
 
     /// The tile of a timestep.

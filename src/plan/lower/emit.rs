@@ -257,6 +257,7 @@ impl Lowering<'_> {
                 let program = Program {
                     cell: product.cell,
                     storage: self.layout.storage,
+                    medium: self.layout.medium_of(product.matrix.buffer),
                     activation: product.activation,
                     tile,
                     ..Program::plain(Kernel::Project)
