@@ -34,6 +34,7 @@ use crate::kernel::{Mask, Storage};
 use crate::layout::Layout;
 use crate::model::Model;
 use crate::pack::Packing;
+use crate::plan::tune::Target;
 use crate::plan::{Plan, Shape, Strategy};
 use crate::weights::{LearnedStates, Precision, Source, Tensors, Weights};
 
@@ -95,6 +96,10 @@ pub struct Options {
     pub precision: Precision,
     /// How recurrent layers go through time, wherever they can: `None` chooses by sizes and device.
     pub strategy: Option<Strategy>,
+    /// The kind of device that plans and weights are made for: `None` is what the device is. For tests, that try a GPU's
+    /// choices on a software adapter.
+    #[doc(hidden)]
+    pub target: Option<Target>,
     /// Who is told how far loading is.
     pub progress: Progress,
 }
@@ -196,7 +201,7 @@ impl Engine {
         source: Source<'_>,
         options: &Options,
     ) -> Result<Self> {
-        let planner = Planner::on(model, layout, &machine, device, options.strategy)?;
+        let planner = Planner::on(model, layout, &machine, device, options)?;
         let mut loaded = Loading { done_bytes: 0, total_bytes: planner.bytes() };
         options.progress.tell(loaded);
         Self::load(planner, &machine, source, &options.progress, &mut loaded).await
@@ -220,8 +225,8 @@ impl Engine {
         let initial = source.initial(&planner.model, planner.layout.storage.into())?;
         let mut executor = machine.clone().executor();
         let packing = Packing::new(source, &planner.model, &planner.layout);
-        for (packed, buffer) in packing.zip(&planner.layout.buffers) {
-            executor.add(packed?).await.map_err(|e| planner.device.explain(e))?;
+        for (index, (packed, buffer)) in packing.zip(&planner.layout.buffers).enumerate() {
+            executor.add(packed?, planner.layout.medium_of(index)).await.map_err(|e| planner.device.explain(e))?;
             loaded.done_bytes += planner.layout.bytes_of(buffer);
             progress.tell(*loaded);
         }

@@ -4,7 +4,7 @@
 
 use crate::cell::{Cell, Peepholes, Reset};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::{LANES, Storage, padded};
+use crate::kernel::{LANES, Medium, Storage, padded};
 use crate::model::{Direction, Features, Flow, Layer, LayerKind, Model, Recurrent, Select};
 
 /// Bytes that an embedding's table may take, before and after it is folded with the input product behind it: a few
@@ -26,6 +26,8 @@ const MOST_STACKED: usize = 1 << 12;
 pub struct Layout {
     /// How product weights and tables are stored.
     pub storage: Storage,
+    /// What holds the matrices that fit one.
+    pub medium: Medium,
     /// The buffers; a plan's `SlotKind::Weights` is an index into it.
     pub buffers: Vec<Buffer>,
     /// The layers whose weights lie together.
@@ -193,7 +195,7 @@ impl Layout {
             let text = format!("layer {layer}: a stack of {} layers, the most is {MOST_STACKED}", r.num_layers);
             return Err(Error::new(ErrorKind::Limits, text));
         }
-        let mut layout = Self { storage, buffers: Vec::new(), runs: runs(model) };
+        let mut layout = Self { storage, medium: Medium::Buffer, buffers: Vec::new(), runs: runs(model) };
         let mut input = model.input()?;
         for (layer, (Layer { kind, .. }, flow)) in model.layers.iter().zip(model.flows()?).enumerate() {
             // What the layer takes, in the parts that the layer before it gives.
@@ -292,6 +294,19 @@ impl Layout {
     /// Bytes of `buffer`, which is one of them.
     pub fn bytes_of(&self, buffer: &Buffer) -> u64 {
         buffer.form.elems().saturating_mul(self.storage.bytes())
+    }
+
+    /// The same layout for a device that is to have its matrices in `medium`.
+    #[must_use]
+    pub fn with_medium(self, medium: Medium) -> Self {
+        Self { medium, ..self }
+    }
+
+    /// What holds buffer `index`: tables stay in buffers, as do matrices that no texture is large enough for.
+    pub fn medium_of(&self, index: usize) -> Medium {
+        let buffer = &self.buffers[index];
+        let fits = matches!(buffer.form, Form::Matrix { .. }) && self.bytes_of(buffer) <= Medium::MOST_BYTES;
+        if fits { self.medium } else { Medium::Buffer }
     }
 
     /// The index of the buffer that holds `role`.

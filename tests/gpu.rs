@@ -34,7 +34,8 @@ fn every_case_of_the_table_gives_the_truth() {
     executor::table(&adapter(), None);
 }
 
-/// On a software adapter the tiles of a GPU, with its slices of the depth, would otherwise never run.
+/// On a software adapter the tiles of a GPU, with its slices of the depth, and its matrices in buffers would otherwise
+/// never run.
 #[test]
 fn every_case_of_the_table_gives_the_truth_with_the_tiles_of_a_gpu() {
     executor::table(&adapter(), Some(Target::Gpu));

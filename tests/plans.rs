@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use gatewave::kernel::{Kernel, Mask, Storage};
+use gatewave::kernel::{Kernel, Loads, Mask, Medium, Storage};
 use gatewave::layout::Layout;
 use gatewave::plan::check::{check, covers};
 use gatewave::plan::lower::lower;
@@ -22,8 +22,9 @@ fn plan_on(
     limits: &Limits,
     target: Target,
 ) -> Result<Plan, Error> {
-    let layout = Layout::of(model, Storage::F32).expect("the model is right");
-    lower(model, &layout, Shape { time, batch, mask }, limits, &Tuning::of(target))
+    let tuning = Tuning::of(target);
+    let layout = Layout::of(model, Storage::F32).expect("the model is right").with_medium(tuning.medium());
+    lower(model, &layout, Shape { time, batch, mask }, limits, &tuning)
 }
 
 fn plan(model: &Model, shape: (usize, usize, Mask)) -> Plan {
@@ -168,6 +169,38 @@ fn a_stack_on_a_gpu_takes_a_dispatch_a_diagonal() {
             }
         }
     }
+}
+
+#[test]
+fn golden_software_gpu_with_subgroups() {
+    let limits = Limits { subgroup_lanes: 8, binding_bytes: 16 << 10, ..Limits::WEBGPU };
+    let model = Model::new().layer(Embedding::new(20, 8)).layer(Gru::new(8, 33)).layer(Linear::new(33, 3));
+    golden("software", &plan_on(&model, (2, 5, Mask::All), &limits, Target::Software).expect("the plan fits"));
+    let step = |batch, limits: &Limits, target| {
+        let plan = plan_on(&model, (2, batch, Mask::All), limits, target).expect("the plan fits");
+        let step = plan.programs.iter().find(|program| program.kernel == Kernel::Step).expect("a step");
+        (step.tile.loads, step.medium)
+    };
+    assert_eq!(step(4, &limits, Target::Software), (Loads::Lane, Medium::Texture), "four rows need no sharing");
+    let half = Limits { subgroup_lanes: 4, ..limits };
+    assert_eq!(step(5, &half, Target::Software), (Loads::Lane, Medium::Texture), "a subgroup of four lacks lanes");
+    let gpu = Limits { subgroup_lanes: 32, ..Limits::WEBGPU };
+    assert_eq!(step(5, &gpu, Target::Gpu), (Loads::Lane, Medium::Buffer));
+}
+
+#[test]
+fn a_texture_is_bound_whole_and_holds_no_table_and_no_matrix_past_its_rows() {
+    let mut plan = plan(&Model::new().layer(Lstm::new(8, 33)), (2, 1, Mask::All));
+    plan.steps[0].windows[0].bytes -= 256;
+    let error = check(&plan, &Limits::WEBGPU).expect_err("a part of a texture");
+    assert!(error.to_string().contains(" bytes as a texture, which is bound whole"), "{error}");
+    let media = |model: Model| {
+        let layout = Layout::of(&model, Storage::F32).expect("the model is right").with_medium(Medium::Texture);
+        (0..layout.buffers.len()).map(|buffer| layout.medium_of(buffer)).collect::<Vec<_>>()
+    };
+    let tokens = Model::new().layer(Embedding::new(9, 70_000)).layer(Linear::new(70_000, 400));
+    assert_eq!(media(tokens), [Medium::Buffer, Medium::Texture]);
+    assert_eq!(media(Model::new().layer(Linear::new(70_000, 500))), [Medium::Buffer], "143 MB");
 }
 
 #[test]
@@ -341,7 +374,7 @@ fn a_stack_that_cannot_be_listed_is_refused() {
 fn large_panels_are_cut_one_by_one() {
     // A panel takes 18 MB, eight of them more than a binding.
     let model = Model::new().layer(Lstm::new(70_000, 128));
-    let plan = plan(&model, (2, 1, Mask::All));
+    let plan = plan_on(&model, (2, 1, Mask::All), &Limits::WEBGPU, Target::Gpu).expect("the plan fits");
     let windows: Vec<_> = plan
         .steps
         .iter()

@@ -20,9 +20,10 @@ const DIRECTIONS: [Direction; 4] = [Direction::Forward, Direction::Reverse, Dire
 const NARROW: Limits = Limits { binding_bytes: 16 << 10, ..Limits::WEBGPU };
 
 fn try_plan(model: &Model, shape: (usize, usize, Mask), limits: &Limits, target: Target) -> Result<Plan, Error> {
-    let layout = Layout::of(model, Storage::F32).expect("the model is right");
+    let tuning = Tuning::of(target);
+    let layout = Layout::of(model, Storage::F32).expect("the model is right").with_medium(tuning.medium());
     let (time, batch, mask) = shape;
-    lower(model, &layout, Shape { time, batch, mask }, limits, &Tuning::of(target))
+    lower(model, &layout, Shape { time, batch, mask }, limits, &tuning)
 }
 
 fn plan(model: &Model, shape: (usize, usize, Mask)) -> Plan {

@@ -15,7 +15,7 @@ use std::fs;
 use std::mem::{offset_of, size_of};
 use std::path::Path;
 
-use gatewave::kernel::{self, Access, Combine, Kernel, Mask, Params, Program, Storage, Tile, link};
+use gatewave::kernel::{self, Access, Combine, Kernel, Loads, Mask, Medium, Params, Program, Storage, Tile, link};
 use gatewave::plan::Limits;
 use gatewave::plan::tune::{Product, Target, Tuning, Wave};
 use gatewave::{Activation, Cell, Reset};
@@ -26,12 +26,14 @@ use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validato
 use naga::{AddressSpace, Expression, Literal, Module, ShaderStage, StorageAccess, TypeInner};
 
 /// The programs that ship. A new kernel, cell, storage, mask or tile changes it, and nothing else does.
-const PROGRAMS: usize = 497;
+const PROGRAMS: usize = 790;
 /// The files under `shaders/`.
-const FILES: usize = 55;
+const FILES: usize = 57;
 
 /// What every WebGPU device can do.
 const BASELINE: Capabilities = Capabilities::empty();
+/// What a device must be able to do besides, where a subgroup loads together.
+const SUBGROUPS: Capabilities = Capabilities::SUBGROUP;
 /// WebGPU's default limits.
 const MAX_INVOCATIONS: u32 = 256;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
@@ -84,15 +86,19 @@ struct Linked {
 
 impl Linked {
     fn of(program: &Program) -> Result<Self, String> {
-        Self::parse(link::source(program))
+        Self::with(link::source(program), if program.tile.loads == Loads::Subgroup { SUBGROUPS } else { BASELINE })
     }
 
     fn parse(text: String) -> Result<Self, String> {
+        Self::with(text, BASELINE)
+    }
+
+    fn with(text: String, capabilities: Capabilities) -> Result<Self, String> {
         let module = naga::front::wgsl::parse_str(&text).map_err(|error| {
             let line = error.location(&text).map_or(0, |location| location.line_number as usize);
             format!("{}: {}", source::place(&text, line), error.message())
         })?;
-        let info = Validator::new(ValidationFlags::all(), BASELINE).validate(&module).map_err(|error| {
+        let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module).map_err(|error| {
             // The narrowest of the spans: the widest is the whole function.
             let span =
                 error.spans().map(|(span, _)| *span).min_by_key(|span| span.to_range().map_or(usize::MAX, |r| r.len()));
@@ -138,12 +144,13 @@ fn for_every_program(check: impl Fn(&Program, &Linked) -> Vec<String>) {
 }
 
 fn name(program: &Program) -> String {
-    let Program { kernel, cell, variant, states, storage, mask, activation, combine, tile } = program;
+    let Program { kernel, cell, variant, states, storage, medium, mask, activation, combine, tile } = program;
     let cell = cell.map_or(String::new(), |cell| format!(" {cell} {variant:?}"));
     format!(
-        "{}{cell} {states:?} {storage:?} {mask:?} {activation} {combine:?} {}x{}x{}",
+        "{}{cell} {states:?} {storage:?} {medium:?} {mask:?} {activation} {combine:?} {}{:?}x{}x{}",
         kernel.name(),
         tile.rows,
+        tile.loads,
         tile.panels,
         tile.slices
     )
@@ -181,6 +188,7 @@ fn reflected_bindings(linked: &Linked) -> Bindings {
         let Some(at) = variable.binding else { continue };
         let access = match variable.space {
             AddressSpace::Uniform => Access::Uniform,
+            AddressSpace::Handle => Access::Texture,
             AddressSpace::Storage { access } if access == StorageAccess::LOAD => Access::Read,
             _ => Access::ReadWrite,
         };
@@ -209,7 +217,7 @@ fn uses_differ(program: &Program, linked: &Linked) -> Vec<String> {
         let (reads, writes) = (uses[handle].contains(GlobalUse::READ), uses[handle].contains(GlobalUse::WRITE));
         match declared.access {
             Access::ReadWrite => found.extend(differ(&format!("{name} is written"), &true, &writes)),
-            Access::Read | Access::Uniform => {
+            Access::Read | Access::Texture | Access::Uniform => {
                 found.extend(differ(&format!("{name} is (read, written)"), &(true, false), &(reads, writes)));
             }
         }
@@ -334,8 +342,10 @@ fn tuned_steps() -> HashSet<Program> {
             && program.is_plain()
             && (program.tile == Tile::NONE || program.kernel == Kernel::Diagonal && program.tile.rows == 1)
             && program.storage == Storage::F32
+            && program.medium == Medium::Buffer
             && program.mask == Mask::All
     };
+    let limits = Limits { subgroup_lanes: 8, ..Limits::WEBGPU };
     let mut programs = HashSet::new();
     for program in link::programs().into_iter().filter(plain) {
         for target in [Target::Host, Target::Software, Target::Gpu] {
@@ -345,10 +355,8 @@ fn tuned_steps() -> HashSet<Program> {
                         let gates = program.product_gates() as usize;
                         let product = Product { rows, depth, panels, gates };
                         let tile = match program.kernel {
-                            Kernel::Diagonal => {
-                                Tuning::of(target).diagonal(Wave { layers: 3, product }, &Limits::WEBGPU)
-                            }
-                            _ => Tuning::of(target).step(product, &Limits::WEBGPU),
+                            Kernel::Diagonal => Tuning::of(target).diagonal(Wave { layers: 3, product }, &limits),
+                            _ => Tuning::of(target).step(product, &limits),
                         };
                         programs.insert(Program { tile, ..program });
                     }

@@ -10,10 +10,12 @@ use crate::error::Result;
 use crate::error::{Error, ErrorKind};
 #[cfg(feature = "gpu")]
 use crate::gpu::{self, AdapterInfo, AdapterKind, Choice, Gpu, Loaded};
+use crate::kernel::Medium;
 use crate::pack::PackedBuffer;
 use crate::plan::tune::{Target, Tuning};
-use crate::plan::{Caller, Limits, Plan, SlotId, Spent, Strategy};
+use crate::plan::{Caller, Limits, Plan, SlotId, Spent};
 
+use super::Options;
 use super::device::{Device, DeviceInfo, SelfCheck};
 use super::exchange::Watched;
 use super::timings::Timings;
@@ -141,17 +143,19 @@ impl Machine {
         }
     }
 
-    /// How plans are to be made: by `strategy` where one is asked for, and by none that failed the device's self-check.
+    /// How plans are to be made: by the strategy of `options` where one is asked for, and by none that failed the device's
+    /// self-check.
     ///
     /// # Errors
     ///
-    /// Kind `Device`, where `strategy` did.
-    pub(super) fn tuning(&self, strategy: Option<Strategy>) -> Result<Tuning> {
-        match self {
-            Self::Cpu => Ok(Tuning::of(Target::Host).with_strategy(strategy)),
+    /// Kind `Device`, where the one asked for did.
+    pub(super) fn tuning(&self, options: &Options) -> Result<Tuning> {
+        let (own, strategy) = match self {
+            Self::Cpu => (Target::Host, options.strategy),
             #[cfg(feature = "gpu")]
-            Self::Gpu(gpu) => Ok(Tuning::of(gpus::target(gpu)).with_strategy(gpus::sound(gpu, strategy)?)),
-        }
+            Self::Gpu(gpu) => (gpus::target(gpu), gpus::sound(gpu, options.strategy)?),
+        };
+        Ok(Tuning::of(options.target.unwrap_or(own)).with_strategy(strategy))
     }
 
     /// The executor, without weights yet.
@@ -165,16 +169,17 @@ impl Machine {
 }
 
 impl Executor {
-    /// Takes the next packed buffer of the model's weights.
+    /// Takes the next packed buffer of the model's weights, which a GPU is to hold in `medium`.
     ///
     /// # Errors
     ///
     /// Kind `Limits`, where it does not fit the device.
-    pub(super) async fn add(&mut self, buffer: PackedBuffer) -> Result<()> {
+    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "the host has one medium"))]
+    pub(super) async fn add(&mut self, buffer: PackedBuffer, medium: Medium) -> Result<()> {
         match self {
             Self::Cpu(cpu) => cpu.add(buffer),
             #[cfg(feature = "gpu")]
-            Self::Gpu { gpu, loaded } => gpu.add(loaded, buffer).await,
+            Self::Gpu { gpu, loaded } => gpu.add(loaded, buffer, medium).await,
         }
     }
 

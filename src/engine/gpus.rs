@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::Result;
-use crate::gpu::{AdapterInfo, AdapterKind, Choice, Gpu};
+use crate::gpu::{AdapterInfo, AdapterKind, Choice, Gpu, Loaded};
 use crate::plan::tune::Target;
 use crate::plan::{Listed, Strategy};
 
@@ -80,7 +80,7 @@ pub(super) async fn open(choice: &Choice) -> Result<Option<Arc<Gpu>>> {
 ///
 /// # Errors
 ///
-/// Those of [`Gpu::load`] and [`Gpu::trace`]: a check that could not be done is no verdict, and is not remembered.
+/// Those of [`Gpu::add`] and [`Gpu::trace`]: a check that could not be done is no verdict, and is not remembered.
 pub(super) async fn self_checks(gpu: &Gpu) -> Result<Vec<SelfCheck>> {
     let known = lock(&CHECKED).iter().find(|(known, _)| known == gpu.info()).map(|(_, checks)| checks.clone());
     if let Some(checks) = known {
@@ -98,7 +98,10 @@ pub(super) async fn self_checks(gpu: &Gpu) -> Result<Vec<SelfCheck>> {
 
 async fn fault(gpu: &Gpu, strategy: Strategy) -> Result<Option<String>> {
     let answer = KnownAnswer::of(strategy, target(gpu), &gpu.limits())?;
-    let loaded = gpu.load(answer.packed.clone()).await?;
+    let mut loaded = Loaded::default();
+    for (index, buffer) in answer.packed.buffers.iter().enumerate() {
+        gpu.add(&mut loaded, buffer.clone(), answer.layout.medium_of(index)).await?;
+    }
     let got = gpu.trace(&loaded, &answer.plan, &mut Listed::of(&answer.plan, &answer.feeds)?).await?;
     Ok(answer.fault(&got))
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::Layout;
 use crate::model::{Flow, Model};
 use crate::plan::tune::Tuning;
-use crate::plan::{Limits, Plan, Shape, Strategy, lower};
+use crate::plan::{Limits, Plan, Shape, lower};
 
 use super::Options;
 use super::cache::Cache;
@@ -42,7 +42,7 @@ impl Planner {
     pub fn new(model: Model, options: &Options) -> Result<Self> {
         let layout = super::layout(&model, options)?;
         let (machine, device) = executor::block_on(Machine::open(&options.device))?;
-        Self::on(model, layout, &machine, device, options.strategy)
+        Self::on(model, layout, &machine, device, options)
     }
 
     /// A planner on an open device.
@@ -50,21 +50,22 @@ impl Planner {
     /// # Errors
     ///
     /// Kind `Model`, where the layers do not fit each other; `Limits`, where there is no layout of the encoder; `Device`,
-    /// where the device failed the self-check of `strategy`.
+    /// where the device failed the self-check of the strategy asked for.
     pub(super) fn on(
         model: Model,
         layout: Layout,
         machine: &Machine,
         device: DeviceInfo,
-        strategy: Option<Strategy>,
+        options: &Options,
     ) -> Result<Self> {
         log::info!("device {device}: {}", device.reason());
         let encoder = model.encoder.as_ref().map(|encoder| {
             let layout = Layout::of(&encoder.model, layout.storage)?;
-            Self::on(encoder.model.clone(), layout, machine, device.clone(), strategy)
+            Self::on(encoder.model.clone(), layout, machine, device.clone(), options)
         });
         let encoder = encoder.transpose().map_err(|e| e.at("encoder"))?.map(Box::new);
-        let (limits, tuning) = (machine.limits(), machine.tuning(strategy)?);
+        let (limits, tuning) = (machine.limits(), machine.tuning(options)?);
+        let layout = layout.with_medium(tuning.medium());
         let flow = *model.flows()?.last().expect("flows refuses a model without layers");
         Ok(Self { model, flow, layout, limits, tuning, device, plans: Mutex::new(Cache::new(PLANS)), encoder })
     }

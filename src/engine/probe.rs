@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use crate::call::{Call, Input};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::tune::{Target, Tuning};
 use crate::plan::{Plan, Shape};
 
 use super::exchange::Exchange;
@@ -51,15 +50,6 @@ impl Engine {
         executor::block_on(async {
             Self::on(Machine::alone(&options.device).await?, model, layout, source, &options).await
         })
-    }
-
-    /// The same engine with its plans made for another kind of device: a GPU's tiles on a software adapter.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn tuned_for(mut self, target: Target) -> Self {
-        self.planner.tuning = Tuning::of(target);
-        self.encoder = self.encoder.map(|encoder| Box::new(encoder.tuned_for(target)));
-        self
     }
 
     /// The contents of every float slot of the plans that `input` runs through, by name, after the last dispatch: for

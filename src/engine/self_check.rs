@@ -33,6 +33,8 @@ const HIDDEN: usize = 33;
 
 /// A call whose every slot is known.
 pub(super) struct KnownAnswer {
+    /// Where the weights go.
+    pub(super) layout: Layout,
     /// The weights.
     pub(super) packed: Packed,
     /// The plan, made as an engine on the device would make it.
@@ -56,9 +58,9 @@ impl KnownAnswer {
         };
         let cells = [&first, &second].map(|stack| stack.num_layers * stack.directions());
         let model = Model::new().layer(first).layer(second);
-        let layout = Layout::of(&model, Storage::F32)?;
-        let packed = pack(&Weights::random(&model, 0)?, &model, &layout)?;
         let tuning = Tuning::of(target).with_strategy(Some(strategy));
+        let layout = Layout::of(&model, Storage::F32)?.with_medium(tuning.medium());
+        let packed = pack(&Weights::random(&model, 0)?, &model, &layout)?;
         let shape = Shape { time: TIME, batch: BATCH, mask: Mask::Live };
         let plan = lower::lower(&model, &layout, shape, limits, &tuning)?;
         let input = input(cells);
@@ -70,7 +72,7 @@ impl KnownAnswer {
         };
         let feeds: Vec<FeedData> = plan.writes.iter().map(feed).collect();
         let expected = Cpu::new(packed.clone())?.trace(&plan, &mut Listed::of(&plan, &feeds)?)?;
-        Ok(Self { packed, plan: Arc::new(plan), feeds, expected })
+        Ok(Self { layout, packed, plan: Arc::new(plan), feeds, expected })
     }
 
     /// The first element of the first slot that is not what it should be, in words.

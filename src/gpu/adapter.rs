@@ -112,6 +112,7 @@ async fn find(choice: &Choice) -> Vec<Found> {
 
 fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
     let info = adapter.get_info();
+    let limits = limits(&adapter.limits(), adapter.features(), &info);
     AdapterInfo {
         name: info.name,
         driver: info.driver,
@@ -131,7 +132,7 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
             wgpu::DeviceType::Cpu => AdapterKind::Software,
             wgpu::DeviceType::Other => AdapterKind::Other,
         },
-        limits: limits(&adapter.limits()),
+        limits,
         timestamps: adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY),
     }
 }
@@ -140,7 +141,8 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
 ///
 /// The iterations of loops are no limit of wgpu's. They are the same for all, though only some drivers fail past
 /// them: so no list of such drivers has to be kept.
-pub(super) fn limits(limits: &wgpu::Limits) -> Limits {
+pub(super) fn limits(limits: &wgpu::Limits, features: wgpu::Features, info: &wgpu::AdapterInfo) -> Limits {
+    let subgroups = features.contains(wgpu::Features::SUBGROUP);
     Limits {
         binding_bytes: limits.max_storage_buffer_binding_size,
         buffer_bytes: limits.max_buffer_size,
@@ -148,6 +150,7 @@ pub(super) fn limits(limits: &wgpu::Limits) -> Limits {
         invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
         workgroup_bytes: limits.max_compute_workgroup_storage_size,
         loop_iterations: Limits::WEBGPU.loop_iterations,
+        subgroup_lanes: if subgroups { info.subgroup_min_size } else { 1 },
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::buffers::{self, Loaded};
+use super::buffers::{self, Held, Loaded};
 use super::clock::{self, Clock};
 use super::device::{Device, Wait};
 use super::pipelines::{Pipeline, Pipelines, STORAGE_ALIGN};
@@ -47,7 +47,7 @@ pub(super) struct Bound {
     pub(super) plan: Arc<Plan>,
     pub(super) want: Want,
     upload: Upload,
-    slots: Vec<wgpu::Buffer>,
+    slots: Vec<Held>,
     pipelines: Vec<Arc<Pipeline>>,
     groups: Vec<wgpu::BindGroup>,
     calls: Vec<Call>,
@@ -128,7 +128,7 @@ impl Bound {
             .iter()
             .map(|slot| match slot.kind {
                 SlotKind::Weights(index) => loaded.weights[index].clone(),
-                _ => buffers::storage(device, &slot.name, slot.bytes),
+                _ => Held::Buffer(buffers::storage(device, &slot.name, slot.bytes)),
             })
             .collect();
         let params = params(device, plan, stride);
@@ -148,7 +148,7 @@ impl Bound {
         let clock = (want == Want::Clocked).then(|| Clock::new(device, &laps)).transpose()?;
         let pieces = (0..calls.len()).step_by(SUBMIT).map(|first| first..calls.len().min(first + SUBMIT));
         let passes = if clock.is_some() { laps.into_iter().map(|lap| lap.calls).collect() } else { pieces.collect() };
-        let source = |slot: SlotId, offset, bytes| Source { buffer: slots[slot].clone(), offset, bytes };
+        let source = |slot: SlotId, offset, bytes| Source { buffer: slots[slot].buffer().clone(), offset, bytes };
         let mut sources: Vec<_> = match want {
             Want::Reads | Want::Clocked | Want::Output => {
                 wanted(plan, want).map(|read| source(read.slot, read.offset, read.bytes)).collect()
@@ -164,8 +164,8 @@ impl Bound {
     /// Fills all slots but the weights with NaNs.
     fn poison(&self, queue: &wgpu::Queue) {
         let own = self.plan.slots.iter().zip(&self.slots);
-        for (_, buffer) in own.filter(|(slot, _)| !matches!(slot.kind, SlotKind::Weights(_))) {
-            buffers::poison(queue, buffer);
+        for (_, held) in own.filter(|(slot, _)| !matches!(slot.kind, SlotKind::Weights(_))) {
+            buffers::poison(queue, held.buffer());
         }
     }
 
@@ -260,7 +260,7 @@ fn check(device: &Device, loaded: &Loaded, plan: &Plan, stride: u64) -> Result<(
     for slot in &plan.slots {
         match slot.kind {
             SlotKind::Weights(index) => {
-                let held = loaded.weights.get(index).map_or(0, wgpu::Buffer::size);
+                let held = loaded.weights.get(index).map_or(0, Held::bytes);
                 if held < slot.bytes {
                     return Err(Error::new(
                         ErrorKind::Weights,
@@ -313,26 +313,26 @@ fn group(
     step: &Dispatch,
     pipeline: &Pipeline,
     params: &wgpu::Buffer,
-    slots: &[wgpu::Buffer],
+    slots: &[Held],
 ) -> wgpu::BindGroup {
     let program = &plan.programs[step.program];
-    let mut buffers = vec![wgpu::BufferBinding {
+    let params = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
         buffer: params,
         offset: 0,
         size: wgpu::BufferSize::new(size_of::<Params>() as u64),
-    }];
-    buffers.extend(step.windows.iter().map(|window| wgpu::BufferBinding {
-        buffer: &slots[window.slot],
-        offset: window.offset,
-        size: wgpu::BufferSize::new(window.bytes.next_multiple_of(STORAGE_ALIGN)),
-    }));
+    });
+    let windows = step.windows.iter().map(|window| match &slots[window.slot] {
+        Held::Buffer(buffer) => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer,
+            offset: window.offset,
+            size: wgpu::BufferSize::new(window.bytes.next_multiple_of(STORAGE_ALIGN)),
+        }),
+        Held::Matrix(texture) => wgpu::BindingResource::TextureView(&texture.view),
+    });
     let entries: Vec<_> = program
         .bindings()
-        .zip(buffers)
-        .map(|(binding, buffer)| wgpu::BindGroupEntry {
-            binding: binding.index,
-            resource: wgpu::BindingResource::Buffer(buffer),
-        })
+        .zip(std::iter::once(params).chain(windows))
+        .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding.index, resource })
         .collect();
     device.bind_group(&wgpu::BindGroupDescriptor {
         label: Some(program.kernel.name()),
@@ -345,8 +345,7 @@ fn group(
 mod tests {
     use super::*;
     use crate::gpu::{Choice, Gpu};
-    use crate::kernel::{Kernel, Mask, Program, Storage};
-    use crate::pack::Packed;
+    use crate::kernel::{Kernel, Mask, Program};
     use crate::plan::{Feed, FeedData, Listed, Shape, Slot, Write};
 
     const BYTES: u64 = 4 * 16;
@@ -370,7 +369,7 @@ mod tests {
     fn open() -> (Gpu, Loaded) {
         pollster::block_on(async {
             let gpu = Gpu::open(Choice::Noop).await.unwrap().expect("wgpu always has its validator");
-            let loaded = gpu.load(Packed { storage: Storage::F32, buffers: Vec::new() }).await.unwrap();
+            let loaded = Loaded::default();
             (gpu, loaded)
         })
     }
@@ -386,7 +385,12 @@ mod tests {
         bound: &Bound,
     ) -> (Vec<wgpu::Buffer>, Vec<wgpu::BindGroup>, Vec<wgpu::ComputePipeline>, Vec<wgpu::Buffer>) {
         let pipelines = bound.pipelines.iter().map(|pipeline| pipeline.pipeline.clone()).collect();
-        (bound.slots.clone(), bound.groups.clone(), pipelines, bound.readback.staging().to_vec())
+        (
+            bound.slots.iter().map(|held| held.buffer().clone()).collect(),
+            bound.groups.clone(),
+            pipelines,
+            bound.readback.staging().to_vec(),
+        )
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use super::bound::{Bound, Want};
 use super::device::{Device, Wait, lock};
 use super::pipelines::STORAGE_ALIGN;
+use super::texture::Texture;
 use crate::error::{Error, Result};
+use crate::kernel::Medium;
 use crate::pack::PackedBuffer;
 use crate::plan::{Idle, Plan, SlotKind};
 
@@ -19,10 +21,41 @@ const POISON: u32 = 0x7FC0_DEAD;
 /// A model's weights on a device, and the buffers of the plans that last ran with them.
 #[derive(Default)]
 pub(crate) struct Loaded {
-    /// One buffer for each of `Packed`.
-    pub(super) weights: Vec<wgpu::Buffer>,
+    /// One for each buffer of `Packed`.
+    pub(super) weights: Vec<Held>,
     /// Plans at rest. A plan that runs is not among them: a second call of it makes a second.
     idle: Mutex<Idle<Bound>>,
+}
+
+/// A slot on the device.
+#[derive(Clone)]
+pub(super) enum Held {
+    /// A storage buffer.
+    Buffer(wgpu::Buffer),
+    /// A matrix in a texture.
+    Matrix(Texture),
+}
+
+impl Held {
+    /// Bytes of what is held.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Buffer(buffer) => buffer.size(),
+            Self::Matrix(texture) => texture.bytes,
+        }
+    }
+
+    /// The buffer.
+    ///
+    /// # Panics
+    ///
+    /// Where it is a matrix in a texture: nothing but weights is.
+    pub(super) fn buffer(&self) -> &wgpu::Buffer {
+        match self {
+            Self::Buffer(buffer) => buffer,
+            Self::Matrix(_) => unreachable!("what is written and read is in buffers"),
+        }
+    }
 }
 
 impl Loaded {
@@ -31,22 +64,28 @@ impl Loaded {
     /// # Errors
     ///
     /// Kind `Limits`, where it is too large or the device's memory too small.
-    pub(super) async fn add(&mut self, device: &Device, data: PackedBuffer) -> Result<()> {
+    pub(super) async fn add(&mut self, device: &Device, data: PackedBuffer, medium: Medium) -> Result<()> {
         let (name, bytes) = (format!("weights.{}", self.weights.len()), data.bytes());
         device.fits(&name, bytes.len() as u64).map_err(|e| smaller(e, &data))?;
-        let make = || storage(device, &name, bytes.len() as u64);
-        let buffer = device.guard(&name, make).await?;
+        let make = || match medium {
+            Medium::Buffer => Held::Buffer(storage(device, &name, bytes.len() as u64)),
+            Medium::Texture => Held::Matrix(Texture::new(device, &name, &data)),
+        };
+        let held = device.guard(&name, make).await?;
         for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
             let upload = || {
-                device.queue.write_buffer(&buffer, (index * CHUNK) as u64, chunk);
+                match &held {
+                    Held::Buffer(buffer) => device.queue.write_buffer(buffer, (index * CHUNK) as u64, chunk),
+                    Held::Matrix(texture) => texture.write(device, index * CHUNK, chunk),
+                }
                 device.queue.submit([])
             };
             // What is staged stays until the device has it: one chunk at a time.
             let submission = device.guard(&name, upload).await?;
             device.wait(submission, Wait::Aside).await?;
         }
-        self.weights.push(buffer);
-        log::debug!("{}: uploaded {name}, {} bytes", device.info.name, bytes.len());
+        self.weights.push(held);
+        log::debug!("{}: uploaded {name}, {} bytes, {medium:?}", device.info.name, bytes.len());
         Ok(())
     }
 

@@ -49,7 +49,7 @@ impl Device {
     /// Kind `Device`, where the driver refuses.
     pub(super) async fn open(Found { adapter, mut info }: Found) -> Result<Self> {
         let limits = adapter.limits();
-        let features = adapter.features() & wgpu::Features::TIMESTAMP_QUERY;
+        let features = adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("gatewave"),
             required_features: features,
@@ -59,7 +59,7 @@ impl Device {
         let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| {
             Error::new(ErrorKind::Device, format!("{}: the driver opens no device: {error}", info.name)).because(error)
         })?;
-        info.limits = adapter::limits(&device.limits());
+        info.limits = adapter::limits(&device.limits(), device.features(), &adapter.get_info());
         let faults = Arc::new(Faults::default());
         device.set_device_lost_callback({
             let faults = faults.clone();

@@ -19,6 +19,7 @@ mod readback;
 mod states;
 #[cfg(test)]
 mod tests;
+mod texture;
 mod upload;
 
 use std::sync::Arc;
@@ -36,7 +37,8 @@ use pipelines::Pipelines;
 pub(crate) use states::States;
 
 use crate::error::Result;
-use crate::pack::{Packed, PackedBuffer};
+use crate::kernel::Medium;
+use crate::pack::PackedBuffer;
 use crate::plan::{Caller, Limits, Plan, Results, SlotId, Spent};
 
 /// An open GPU. It serves several models, and several threads at once.
@@ -81,27 +83,14 @@ impl Gpu {
         self.device.limits()
     }
 
-    /// Uploads a model's weights.
+    /// Uploads the next buffer of a model's weights into `medium`; when this returns, the host may forget it.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where they do not fit the device.
-    pub(crate) async fn load(&self, packed: Packed) -> Result<Loaded> {
-        let mut loaded = Loaded::default();
-        for buffer in packed.buffers {
-            self.add(&mut loaded, buffer).await?;
-        }
-        Ok(loaded)
-    }
-
-    /// Uploads the next buffer of a model's weights; when this returns, the host may forget it.
-    ///
-    /// # Errors
-    ///
-    /// As [`load`](Self::load).
-    pub(crate) async fn add(&self, loaded: &mut Loaded, buffer: PackedBuffer) -> Result<()> {
+    /// Kind `Limits`, where it does not fit the device.
+    pub(crate) async fn add(&self, loaded: &mut Loaded, buffer: PackedBuffer, medium: Medium) -> Result<()> {
         self.device.check()?;
-        loaded.add(&self.device, buffer).await
+        loaded.add(&self.device, buffer, medium).await
     }
 
     /// Runs `plan` with what `caller` gives, and lets it take what the plan reads.

@@ -1,4 +1,4 @@
-//! GPU objects, made and counted: buffers, bind groups, query sets, and what a pipeline is made of.
+//! GPU objects, made and counted: buffers, textures, bind groups, query sets, and what a pipeline is made of.
 //!
 //! Nothing else of `gpu` makes one (a test reads the sources), so that the count tells whether a repeated call made any.
 //! Command encoders are not among them: wgpu takes one for each submit. Knows no plan.
@@ -11,6 +11,16 @@ impl Device {
     /// A buffer.
     pub(super) fn buffer(&self, descriptor: &wgpu::BufferDescriptor<'_>) -> wgpu::Buffer {
         self.counted(|device| device.create_buffer(descriptor))
+    }
+
+    /// A texture.
+    pub(super) fn texture(&self, descriptor: &wgpu::TextureDescriptor<'_>) -> wgpu::Texture {
+        self.counted(|device| device.create_texture(descriptor))
+    }
+
+    /// The whole of a texture.
+    pub(super) fn texture_view(&self, texture: &wgpu::Texture) -> wgpu::TextureView {
+        self.counted(|_| texture.create_view(&wgpu::TextureViewDescriptor::default()))
     }
 
     /// A bind group.

@@ -109,20 +109,21 @@ fn pipeline(device: &Device, program: &Program, module: &wgpu::ShaderModule) -> 
 }
 
 fn entry(binding: u32, access: Access) -> wgpu::BindGroupLayoutEntry {
-    let storage = |read_only| (wgpu::BufferBindingType::Storage { read_only }, STORAGE_ALIGN);
-    let (ty, least) = match access {
-        Access::Uniform => (wgpu::BufferBindingType::Uniform, size_of::<Params>() as u64),
+    let buffer = |ty, least: u64| wgpu::BindingType::Buffer {
+        ty,
+        has_dynamic_offset: access == Access::Uniform,
+        min_binding_size: wgpu::BufferSize::new(least),
+    };
+    let storage = |read_only| buffer(wgpu::BufferBindingType::Storage { read_only }, STORAGE_ALIGN);
+    let ty = match access {
+        Access::Uniform => buffer(wgpu::BufferBindingType::Uniform, size_of::<Params>() as u64),
         Access::Read => storage(true),
         Access::ReadWrite => storage(false),
-    };
-    wgpu::BindGroupLayoutEntry {
-        binding,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer {
-            ty,
-            has_dynamic_offset: access == Access::Uniform,
-            min_binding_size: wgpu::BufferSize::new(least),
+        Access::Texture => wgpu::BindingType::Texture {
+            sample_type: wgpu::TextureSampleType::Float { filterable: false },
+            view_dimension: wgpu::TextureViewDimension::D2,
+            multisampled: false,
         },
-        count: None,
-    }
+    };
+    wgpu::BindGroupLayoutEntry { binding, visibility: wgpu::ShaderStages::COMPUTE, ty, count: None }
 }

@@ -3,7 +3,7 @@
 //! Before a run they are copied, on the device, to where the plan's host would write them, after it from where the host
 //! would read them. Knows a plan's states and their rows; knows no stream.
 
-use super::buffers;
+use super::buffers::{self, Held};
 use super::device::Device;
 use crate::error::Result;
 use crate::plan::Plan;
@@ -55,13 +55,7 @@ impl States {
     }
 
     /// Records that rows from `first` on become what `plan` begins with.
-    pub(super) fn load(
-        &mut self,
-        plan: &Plan,
-        first: usize,
-        slots: &[wgpu::Buffer],
-        encoder: &mut wgpu::CommandEncoder,
-    ) {
+    pub(super) fn load(&mut self, plan: &Plan, first: usize, slots: &[Held], encoder: &mut wgpu::CommandEncoder) {
         for cleared in self.cleared.drain(..) {
             for (state, row) in &self.all {
                 encoder.clear_buffer(state, cleared as u64 * row, Some(*row));
@@ -69,15 +63,15 @@ impl States {
         }
         for ((state, row), (write, _)) in self.all.iter().zip(plan.states()) {
             let at = first as u64 * row;
-            encoder.copy_buffer_to_buffer(state, at, &slots[write.slot], write.offset, Some(write.bytes));
+            encoder.copy_buffer_to_buffer(state, at, slots[write.slot].buffer(), write.offset, Some(write.bytes));
         }
     }
 
     /// Records that what `plan` ended with becomes rows from `first` on.
-    pub(super) fn store(&self, plan: &Plan, first: usize, slots: &[wgpu::Buffer], encoder: &mut wgpu::CommandEncoder) {
+    pub(super) fn store(&self, plan: &Plan, first: usize, slots: &[Held], encoder: &mut wgpu::CommandEncoder) {
         for ((state, row), (_, read)) in self.all.iter().zip(plan.states()) {
             let at = first as u64 * row;
-            encoder.copy_buffer_to_buffer(&slots[read.slot], read.offset, state, at, Some(read.bytes));
+            encoder.copy_buffer_to_buffer(slots[read.slot].buffer(), read.offset, state, at, Some(read.bytes));
         }
     }
 }

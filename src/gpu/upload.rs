@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
+use super::buffers::Held;
 use super::device::{Device, Wait};
 use super::readback::{Place, side_by_side};
 use crate::error::{Error, ErrorKind, Result};
@@ -95,7 +96,7 @@ impl Upload {
         &mut self,
         turn: &Turn,
         caller: &mut dyn Caller,
-        slots: &[wgpu::Buffer],
+        slots: &[Held],
         encoder: &mut wgpu::CommandEncoder,
     ) -> Result<()> {
         for (write, place) in self.writes.iter().zip(&self.places) {
@@ -111,7 +112,7 @@ impl Upload {
                 encoder.copy_buffer_to_buffer(
                     staging,
                     place.range.start,
-                    &slots[write.slot],
+                    slots[write.slot].buffer(),
                     write.offset,
                     Some(write.bytes),
                 );

@@ -2,7 +2,7 @@
 //!
 //! No preprocessor: a module is its parts one after the other, each under a marker line that names its file.
 
-use super::{Combine, Kernel, Mask, Program, RELU, StateKind, Storage, Tile};
+use super::{Combine, Kernel, Loads, Mask, Medium, Program, RELU, StateKind, Storage, Tile};
 use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 
 macro_rules! parts {
@@ -56,6 +56,7 @@ parts![
     "part/product.wgsl",
     "part/weight_f16.wgsl",
     "part/weight_f32.wgsl",
+    "part/weight_texture.wgsl",
     "peephole/diagonal.wgsl",
     "peephole/none.wgsl",
     "reduce/halves.wgsl",
@@ -68,14 +69,16 @@ parts![
     "tile/rows_2.wgsl",
     "tile/rows_4.wgsl",
     "tile/rows_8.wgsl",
+    "tile/shared_8.wgsl",
 ];
 
 /// The paths of the parts of `program`, in order.
 pub fn parts(program: &Program) -> Vec<&'static str> {
     let mut parts = vec!["part/params.wgsl"];
-    let weight = match program.storage {
-        Storage::F32 => "part/weight_f32.wgsl",
-        Storage::F16 => "part/weight_f16.wgsl",
+    let weight = match (program.medium, program.storage) {
+        (Medium::Texture, _) => "part/weight_texture.wgsl",
+        (Medium::Buffer, Storage::F32) => "part/weight_f32.wgsl",
+        (Medium::Buffer, Storage::F16) => "part/weight_f16.wgsl",
     };
     let live = match program.mask {
         Mask::All => "part/live_all.wgsl",
@@ -127,19 +130,24 @@ pub fn programs() -> Vec<Program> {
     let mut programs = Vec::new();
     for storage in [Storage::F32, Storage::F16] {
         programs.push(Program { storage, ..Program::plain(Kernel::Gather) });
-        for tile in Tile::ROWS.map(|rows| Tile { rows, ..Tile::NONE }) {
+        for tile in tiles() {
             for activation in [Activation::Linear, Activation::Sigmoid] {
                 programs.push(Program { storage, tile, activation, ..Program::plain(Kernel::Project) });
             }
             for cell in Cell::ALL {
                 programs.push(Program { storage, tile, cell: Some(cell), ..Program::plain(Kernel::Project) });
             }
-            for slices in [1, 4] {
-                programs.extend(step_programs(storage, Tile { slices, ..tile }));
+            programs.extend(step_programs(storage, tile));
+            if tile.loads == Loads::Lane {
+                programs.extend(step_programs(storage, Tile { slices: 4, ..tile }));
+                programs.extend(diagonal_programs(storage, Tile { slices: 4, ..tile }));
             }
-            programs.extend(diagonal_programs(storage, Tile { slices: 4, ..tile }));
         }
     }
+    // Of a texture a program cannot tell how its numbers are stored.
+    let products: Vec<_> =
+        programs.iter().filter(|p| p.kernel.is_product() && p.storage == Storage::F32).copied().collect();
+    programs.extend(products.into_iter().map(|program| Program { medium: Medium::Texture, ..program }));
     for kernel in [Kernel::OneHot, Kernel::Pick, Kernel::Blank] {
         programs.push(Program::plain(kernel));
     }
@@ -151,6 +159,12 @@ pub fn programs() -> Vec<Program> {
         programs.push(Program { activation, ..Program::plain(kernel) });
     }
     programs
+}
+
+/// Every tile that is a part.
+fn tiles() -> impl Iterator<Item = Tile> {
+    let of = |loads: Loads| loads.rows().iter().map(move |&rows| Tile { rows, loads, ..Tile::NONE });
+    [Loads::Lane, Loads::Subgroup].into_iter().flat_map(of)
 }
 
 /// The programs of a step: those of general cells with one tile of rows alone, which is no part of them.
@@ -220,11 +234,12 @@ fn general_variants(cell: Cell) -> Vec<Variant> {
 }
 
 fn rows(tile: Tile) -> &'static str {
-    match tile.rows {
-        1 => "tile/rows_1.wgsl",
-        2 => "tile/rows_2.wgsl",
-        4 => "tile/rows_4.wgsl",
-        _ => "tile/rows_8.wgsl",
+    match (tile.loads, tile.rows) {
+        (Loads::Subgroup, _) => "tile/shared_8.wgsl",
+        (Loads::Lane, 1) => "tile/rows_1.wgsl",
+        (Loads::Lane, 2) => "tile/rows_2.wgsl",
+        (Loads::Lane, 4) => "tile/rows_4.wgsl",
+        (Loads::Lane, _) => "tile/rows_8.wgsl",
     }
 }
 

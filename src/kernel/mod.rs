@@ -85,6 +85,24 @@ pub enum Storage {
     F16,
 }
 
+/// What holds a matrix on a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Medium {
+    /// A storage buffer.
+    #[default]
+    Buffer,
+    /// A texture of [`Medium::WIDTH`] texels a row, four units each: a software GPU takes a texel as a whole, where it
+    /// takes a buffer's numbers one by one. Bound whole, always.
+    Texture,
+}
+
+impl Medium {
+    /// Texels of a texture's row.
+    pub const WIDTH: u32 = 1024;
+    /// Bytes of f32 that fit a texture on every WebGPU device.
+    pub const MOST_BYTES: u64 = 8192 * 16 * Self::WIDTH as u64;
+}
+
 /// What a step does with its states: which buffers it has, and what it writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StateKind {
@@ -131,6 +149,8 @@ pub struct Program {
     pub states: StateKind,
     /// How the weights are stored. `F32` where the kernel has none.
     pub storage: Storage,
+    /// What holds the matrix of a product. `Buffer` where the kernel has none.
+    pub medium: Medium,
     /// Whether a mask is bound. `All` where the kernel takes none.
     pub mask: Mask,
     /// `Project`: what the product goes through. `Activate`, `Softmax`: which. `Linear` elsewhere.
@@ -144,8 +164,10 @@ pub struct Program {
 /// How a product is cut over invocations. The CPU executor does not read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
-    /// Rows (of the batch, or of the hoisted product) that an invocation computes: 1, 2, 4 or 8. A linked part.
+    /// Rows (of the batch, or of the hoisted product) that an invocation computes: one of [`Loads::rows`]. A linked part.
     pub rows: u32,
+    /// Who loads the elements of the rows. A linked part, together with `rows`.
+    pub loads: Loads,
     /// Panels of 16 units that a workgroup computes. An override.
     pub panels: u32,
     /// A step: lanes that share one output and split K, a power of two; `Diagonal`: half of them for each of the two
@@ -154,11 +176,31 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// The rows for which there is a part.
-    pub const ROWS: [u32; 4] = [1, 2, 4, 8];
-
     /// No product.
-    pub const NONE: Self = Self { rows: 1, panels: 1, slices: 1 };
+    pub const NONE: Self = Self { rows: 1, loads: Loads::Lane, panels: 1, slices: 1 };
+}
+
+/// Who loads the elements of the source's rows that the invocations of a workgroup multiply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Loads {
+    /// Each invocation all of them: a GPU serves equal addresses at once.
+    Lane,
+    /// The lanes of a subgroup together, each one of the rows, which it broadcasts. All invocations of the workgroup have
+    /// the same rows, and each of its subgroups has [`Loads::LANES`] lanes at least.
+    Subgroup,
+}
+
+impl Loads {
+    /// The lanes of a subgroup that load.
+    pub const LANES: u32 = 8;
+
+    /// The rows of a tile for which there is a part, ascending.
+    pub fn rows(self) -> &'static [u32] {
+        match self {
+            Self::Lane => &[1, 2, 4, 8],
+            Self::Subgroup => &[8],
+        }
+    }
 }
 
 /// How a kernel uses a binding.
@@ -168,6 +210,8 @@ pub enum Access {
     Uniform,
     /// Read-only storage.
     Read,
+    /// A texture whose texels are loaded.
+    Texture,
     /// Storage that is read and written.
     ReadWrite,
 }
@@ -220,6 +264,7 @@ impl Program {
             variant: Variant::NONE,
             states: StateKind::Hidden,
             storage: Storage::F32,
+            medium: Medium::Buffer,
             mask: Mask::All,
             activation: Activation::Linear,
             combine: Combine::Sum,
@@ -228,13 +273,17 @@ impl Program {
     }
 
     /// The bindings of this program, in order; the first is always `params`.
-    pub fn bindings(&self) -> impl Iterator<Item = &'static Binding> + '_ {
-        self.kernel.declaration().bindings.iter().filter(|binding| match binding.when {
+    pub fn bindings(&self) -> impl Iterator<Item = Binding> + '_ {
+        let here = self.kernel.declaration().bindings.iter().filter(|binding| match binding.when {
             When::Always => true,
             When::Masked => self.mask == Mask::Live,
             When::Memory => self.states != StateKind::Hidden,
             When::Projected => self.states == StateKind::Projected,
             When::Unprojected => self.states != StateKind::Projected,
+        });
+        here.map(|&binding| match (binding.name, self.medium) {
+            ("weights", Medium::Texture) => Binding { access: Access::Texture, ..binding },
+            _ => binding,
         })
     }
 }

@@ -5,7 +5,7 @@
 use super::{Dispatch, Limits, Plan, Slot, SlotKind, WINDOW_ALIGN};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{
-    Access, Kernel, LANES, MEMORY_UNPROJECTED, MEMORY_UPDATE, Params, Program, StateKind, Storage, WORKGROUP,
+    Access, Kernel, LANES, MEMORY_UNPROJECTED, MEMORY_UPDATE, Medium, Params, Program, StateKind, Storage, WORKGROUP,
 };
 
 /// Proves that `plan` can run within `limits`.
@@ -101,7 +101,17 @@ fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool])
                 slot.name, window.offset
             )));
         }
-        if window.bytes > limits.binding_bytes {
+        if binding.access == Access::Texture {
+            if window.bytes != slot.bytes || slot.bytes > Medium::MOST_BYTES {
+                return Err(too_large(format!(
+                    "{}: binds {} of {} bytes as a texture, which is bound whole and takes {} at most",
+                    slot.name,
+                    window.bytes,
+                    slot.bytes,
+                    Medium::MOST_BYTES
+                )));
+            }
+        } else if window.bytes > limits.binding_bytes {
             return Err(too_large(format!(
                 "{}: needs a binding of {} bytes, the device's largest is {}; try a smaller batch or another device",
                 slot.name, window.bytes, limits.binding_bytes
@@ -130,7 +140,7 @@ fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool])
                 slot.name, binding.name, window.bytes
             )));
         }
-        if !written[window.slot] && binding.access == Access::Read {
+        if !written[window.slot] && matches!(binding.access, Access::Read | Access::Texture) {
             return Err(too_large(format!("{}: read before anything wrote it", slot.name)));
         }
         written[window.slot] |= binding.access == Access::ReadWrite;

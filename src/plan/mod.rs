@@ -231,6 +231,8 @@ pub struct Limits {
     /// Iterations of loops that one invocation may run: more than these fail silently on some drivers
     /// (Mesa 22.3's lavapipe stops after 65,535).
     pub loop_iterations: u32,
+    /// Lanes that every subgroup has; 1 where kernels can exchange nothing in a subgroup.
+    pub subgroup_lanes: u32,
 }
 
 impl Limits {
@@ -242,6 +244,7 @@ impl Limits {
         invocations: 256,
         workgroup_bytes: 16 << 10,
         loop_iterations: 65_535,
+        subgroup_lanes: 1,
     };
 
     /// The host's: memory alone. Sizes stay below 4 GiB elements, so that `Params` hold them.
@@ -252,6 +255,7 @@ impl Limits {
         invocations: u32::MAX,
         workgroup_bytes: u32::MAX,
         loop_iterations: u32::MAX,
+        subgroup_lanes: 1,
     };
 }
 

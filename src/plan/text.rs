@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Dispatch, Feed, Fetch, Plan, SlotKind};
 use crate::cell::{Activation, Cell, Coupling, Peepholes, Variant};
-use crate::kernel::{Access, Combine, Kernel, Mask, Params, Program, StateKind, Storage};
+use crate::kernel::{Access, Combine, Kernel, Loads, Mask, Params, Program, StateKind, Storage};
 
 /// Dispatches in a row that differ in their params alone are shown by the first two and the last.
 const SHOWN: usize = 3;
@@ -60,7 +60,11 @@ impl Plan {
         let [x, y, z] = step.grid;
         write!(f, " {index:<4} {program} grid {x}x{y}x{z} ")?;
         for (binding, window) in program.bindings().skip(1).zip(&step.windows) {
-            let access = if binding.access == Access::Read { "r" } else { "rw" };
+            let access = match binding.access {
+                Access::Texture => "texture",
+                Access::Read | Access::Uniform => "r",
+                Access::ReadWrite => "rw",
+            };
             write!(f, " {access} s{}", window.slot)?;
             if window.bytes != self.slots[window.slot].bytes {
                 write!(f, "[{}..{}]", window.offset, window.offset + window.bytes)?;
@@ -100,6 +104,9 @@ impl fmt::Display for Program {
         let tile = self.tile;
         if tile != crate::kernel::Tile::NONE {
             write!(f, " tile {}r{}p{}s", tile.rows, tile.panels, tile.slices)?;
+            if tile.loads == Loads::Subgroup {
+                f.write_str(" subgroups")?;
+            }
         }
         Ok(())
     }

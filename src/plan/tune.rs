@@ -2,7 +2,7 @@
 //! about devices; every number has its reason beside it.
 
 use super::{Limits, Strategy};
-use crate::kernel::Tile;
+use crate::kernel::{Loads, Medium, Tile};
 
 /// What a plan is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +75,14 @@ impl Tuning {
         }
     }
 
+    /// What holds the matrices: a software GPU takes four numbers of a texture for less than two of a buffer.
+    pub fn medium(&self) -> Medium {
+        match self.target {
+            Target::Software => Medium::Texture,
+            Target::Host | Target::Gpu => Medium::Buffer,
+        }
+    }
+
     /// Bytes that the hoisted gates and the other sequences of a chunk may take.
     ///
     /// On a host a chunk should stay in the caches; on a GPU it should be long, since each costs a dispatch a layer.
@@ -87,11 +95,26 @@ impl Tuning {
 
     /// The tile of the hoisted product and of linear layers: every weight loaded serves `rows` rows; panels, then tiles
     /// of rows, fill a workgroup of 64.
-    pub fn project(&self, product: Product) -> Tile {
-        let rows = rows_for(product.rows);
+    pub fn project(&self, product: Product, limits: &Limits) -> Tile {
         let panels = at_most(product.panels, 16);
+        if let Some(tile) = self.shared(product, panels, limits) {
+            return tile;
+        }
+        let rows = rows_for(product.rows);
         let tiles = at_most(product.rows.div_ceil(rows as usize), 16);
-        Tile { rows, panels, slices: (16 / panels).min(tiles) }
+        Tile { rows, loads: Loads::Lane, panels, slices: (16 / panels).min(tiles) }
+    }
+
+    /// The tile whose rows are loaded by the lanes of a subgroup together, where that pays.
+    ///
+    /// A software GPU spends its time on loads, each of them lane by lane: of a tile of eight rows a third goes to elements
+    /// that all lanes share. Loaded once and broadcast, they cost an eighth. (Tiles of sixteen rows were faster by another
+    /// seventh, and took twice as long to compile.)
+    fn shared(&self, product: Product, panels: u32, limits: &Limits) -> Option<Tile> {
+        let pays = self.target == Target::Software && product.rows > 4 && limits.subgroup_lanes >= Loads::LANES;
+        // Whole subgroups have the tile's rows: four lanes a panel.
+        let panels = panels.next_multiple_of(Loads::LANES / 4);
+        pays.then_some(Tile { rows: 8, loads: Loads::Subgroup, panels, slices: 1 })
     }
 
     /// The tile of a timestep.
@@ -116,7 +139,11 @@ impl Tuning {
         let rows = rows_for(product.rows);
         match self.target {
             Target::Host => Tile { slices: least, ..Tile::NONE },
-            Target::Software => Tile { rows, panels: at_most(product.panels, 2), slices: least },
+            Target::Software => {
+                let panels = at_most(product.panels, 2);
+                let shared = if least == 1 { self.shared(product, panels, limits) } else { None };
+                shared.unwrap_or(Tile { rows, loads: Loads::Lane, panels, slices: least })
+            }
             Target::Gpu => {
                 let invocations = |slices: u32| {
                     product.panels as u64 * 4 * u64::from(slices) * product.rows.div_ceil(rows as usize) as u64
@@ -134,7 +161,7 @@ impl Tuning {
                 }
                 // A workgroup of fewer than 32 lanes wastes a subgroup.
                 let panels = at_most(product.panels, (32 / (4 * slices)).max(1));
-                Tile { rows, panels, slices }
+                Tile { rows, loads: Loads::Lane, panels, slices }
             }
         }
     }
@@ -147,5 +174,5 @@ fn at_most(count: usize, most: u32) -> u32 {
 
 /// The smallest tile that takes all rows, up to the largest there is.
 fn rows_for(rows: usize) -> u32 {
-    Tile::ROWS.into_iter().find(|&tile| tile as usize >= rows).unwrap_or(8)
+    Loads::Lane.rows().iter().copied().find(|&tile| tile as usize >= rows).unwrap_or(8)
 }

@@ -35,7 +35,18 @@ pub fn adapter() -> Device {
 
 /// An engine whose GPU starts every run from NaNs.
 pub fn engine(device: &Device, precision: Precision, model: &Model, weights: &Weights) -> Result<Engine> {
-    let options = Options::default().device(device.clone()).precision(precision);
+    engine_for(None, device, precision, model, weights)
+}
+
+/// Such an engine with plans and weights made for a `target` if one is given.
+fn engine_for(
+    target: Option<Target>,
+    device: &Device,
+    precision: Precision,
+    model: &Model,
+    weights: &Weights,
+) -> Result<Engine> {
+    let options = Options { target, ..Options::default().device(device.clone()).precision(precision) };
     let engine = Engine::with_options(model.clone(), weights, options)?;
     engine.poison();
     Ok(engine)
@@ -49,11 +60,7 @@ pub fn table(device: &Device, target: Option<Target>) {
         .iter()
         .map(|case| {
             conformance::run(case, &mut |case, model, weights, input| {
-                let engine = engine(device, case.storage.into(), model, weights)?;
-                match target {
-                    Some(target) => engine.tuned_for(target).run(&input),
-                    None => engine.run(&input),
-                }
+                engine_for(target, device, case.storage.into(), model, weights)?.run(&input)
             })
         })
         .collect();

@@ -14,8 +14,9 @@ pub const NARROW: Limits = Limits { binding_bytes: 64 << 10, ..Limits::WEBGPU };
 
 /// The plan of `model` for a device of `limits`.
 pub fn plan(model: &Model, storage: Storage, shape: Shape, target: Target, limits: &Limits) -> Result<Arc<Plan>> {
-    let layout = Layout::of(model, storage)?;
-    lower(model, &layout, shape, limits, &Tuning::of(target)).map(Arc::new)
+    let tuning = Tuning::of(target);
+    let layout = Layout::of(model, storage)?.with_medium(tuning.medium());
+    lower(model, &layout, shape, limits, &tuning).map(Arc::new)
 }
 
 /// The plan of a case.

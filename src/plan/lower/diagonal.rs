@@ -104,6 +104,7 @@ impl Lowering<'_> {
             variant: r.variants[0],
             states: if stage.memory.is_some() { StateKind::Memory } else { StateKind::Hidden },
             storage: self.layout.storage,
+            medium: self.layout.medium_of(buffer),
             mask: self.shape.mask,
             tile,
             ..Program::plain(Kernel::Diagonal)

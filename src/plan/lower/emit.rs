@@ -239,7 +239,7 @@ impl Lowering<'_> {
         };
         for panels in self.panels(product.matrix, first, directions) {
             let size = Product { rows: product.rows, depth: depth(source), panels: all * directions, gates };
-            let tile = self.tuning.project(size);
+            let tile = self.tuning.project(size, self.limits);
             let tile_rows = tile.rows * tile.slices;
             for (row, rows) in self.pieces(product.rows, tile_rows) {
                 let (source_0, source_1) = pair(panels.direction, panels.directions, |d| product.sources[d] + row);
@@ -257,6 +257,7 @@ impl Lowering<'_> {
                 let program = Program {
                     cell: product.cell,
                     storage: self.layout.storage,
+                    medium: self.layout.medium_of(product.matrix.buffer),
                     activation: product.activation,
                     tile,
                     ..Program::plain(Kernel::Project)

@@ -4,7 +4,7 @@ use super::ops::{Axis, Op, OpKind, Recurrence, Sequence, Span};
 use super::walk::Walk;
 use super::{CHUNK_ALIGN, Lowering};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::{LANES, Mask};
+use crate::kernel::{LANES, Mask, Medium};
 use crate::layout::{Form, Place, depth};
 use crate::plan::{Feed, Shape, Slot, SlotId, SlotKind, WINDOW_ALIGN, Window};
 
@@ -323,7 +323,7 @@ impl Lowering<'_> {
             return Vec::new();
         };
         let panel_bytes = ((depth(source) + 1 + extra) * gates * LANES) as u64 * self.layout.storage.bytes();
-        if self.fit_whole(&[slot]) {
+        if self.layout.medium_of(matrix.buffer) == Medium::Texture || self.fit_whole(&[slot]) {
             let window = self.whole(slot);
             return vec![Panels {
                 window,

@@ -230,7 +230,7 @@ impl Lowering<'_> {
         let Form::Matrix { panels: all, source, gates, .. } = self.layout.buffers[matrix.buffer].form else { return };
         let size = Product { rows: self.shape.batch, depth: depth(source), panels: all * side.count, gates };
         let tile = self.tuning.step(size, self.limits);
-        let program = Program { tile, ..program };
+        let program = Program { tile, medium: self.layout.medium_of(matrix.buffer), ..program };
         for panels in self.panels(matrix, side.first, side.count) {
             // Values of a pair that this dispatch alone has in its first place.
             let own = if panels.direction == side.first { params } else { params.second() };
