@@ -214,7 +214,9 @@ pub use call::{Input, Output, Sequence, States};
 pub use cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 #[doc(hidden)]
 pub use engine::Planner;
-pub use engine::{Device, DeviceInfo, Engine, Loading, Options, Progress, SelfCheck, StreamId, Streams, Timings};
+pub use engine::{
+    Device, DeviceInfo, Engine, Loading, Options, Progress, Sampling, SelfCheck, StreamId, Streams, Timings,
+};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "gpu")]
 pub use gpu::{AdapterInfo, AdapterKind, adapters};

@@ -15,7 +15,7 @@ use std::fs;
 use std::mem::{offset_of, size_of};
 use std::path::Path;
 
-use gatewave::kernel::{self, Access, Combine, Kernel, Mask, Params, Program, Storage, Tile, link};
+use gatewave::kernel::{self, Access, Combine, Draw, Kernel, Mask, Params, Program, Storage, Tile, link};
 use gatewave::plan::Limits;
 use gatewave::plan::tune::{Product, Target, Tuning, Wave};
 use gatewave::{Activation, Cell, Reset};
@@ -26,9 +26,9 @@ use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validato
 use naga::{AddressSpace, Expression, Literal, Module, ShaderStage, StorageAccess, TypeInner};
 
 /// The programs that ship. A new kernel, cell, storage, mask or tile changes it, and nothing else does.
-const PROGRAMS: usize = 497;
+const PROGRAMS: usize = 498;
 /// The files under `shaders/`.
-const FILES: usize = 55;
+const FILES: usize = 57;
 
 /// What every WebGPU device can do.
 const BASELINE: Capabilities = Capabilities::empty();
@@ -239,6 +239,23 @@ fn params_differ(linked: &Linked) -> Vec<String> {
 #[test]
 fn params_are_the_same_struct_in_wgsl_and_rust() {
     for_every_program(|_, linked| params_differ(linked));
+}
+
+#[test]
+fn the_words_of_a_draw_are_the_same_in_wgsl_and_rust() {
+    let linked = Linked::of(&Program::plain(Kernel::Sample)).expect("it links");
+    let rust = [
+        ("SEED_LOW", offset_of!(Draw, seed_low)),
+        ("SEED_HIGH", offset_of!(Draw, seed_high)),
+        ("POSITION", offset_of!(Draw, position)),
+        ("TEMPERATURE", offset_of!(Draw, temperature)),
+        ("TOP_K", offset_of!(Draw, top_k)),
+        ("DRAW_WORDS", size_of::<Draw>()),
+    ];
+    for (name, bytes) in rust {
+        assert_eq!(linked.constant(name), Some(bytes / 4), "{name}");
+    }
+    assert_eq!(linked.constant("NO_TOKEN"), Some(kernel::NO_TOKEN as usize));
 }
 
 fn overrides_differ(program: &Program, linked: &Linked) -> Vec<String> {
