@@ -108,6 +108,9 @@
 //! # }
 //! ```
 //!
+//! Streams of tokens can go on by themselves: [`Streams::generate`] draws each next token where the engine computes, as
+//! [`Sampling`] says, many of them for one answer.
+//!
 //! # Sequences of different lengths
 //!
 //! [`Input::lengths`] gives each row its number of steps, in any order; [`Input::mask`] says it step by step, holes

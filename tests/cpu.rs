@@ -38,7 +38,7 @@ fn chains_are_those_drawn_by_hand() {
 
 #[test]
 fn streams_go_on_as_if_they_were_pushed() {
-    drawing::streams_go_on_as_if_they_were_pushed(&Device::Cpu);
+    drawing::streams_go_on_as_if_they_were_pushed(&Device::Cpu, drawing::models());
 }
 
 #[test]

@@ -3,19 +3,20 @@
 //! Each check takes the linked text of one program and gives the differences it found, with file and line where there
 //! is one; each is itself tried on a text with a planted fault.
 
+#[path = "shaders/constants.rs"]
+mod constants;
 #[path = "shaders/lint.rs"]
 mod lint;
 #[path = "shaders/source.rs"]
 mod source;
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::error::Error as _;
 use std::fs;
 use std::mem::{offset_of, size_of};
 use std::path::Path;
 
-use gatewave::kernel::{self, Access, Combine, Draw, Kernel, Mask, Params, Program, Storage, Tile, link};
+use gatewave::kernel::{Access, Kernel, Mask, Params, Program, Storage, Tile, link};
 use gatewave::plan::Limits;
 use gatewave::plan::tune::{Product, Target, Tuning, Wave};
 use gatewave::{Activation, Cell, Reset};
@@ -241,23 +242,6 @@ fn params_are_the_same_struct_in_wgsl_and_rust() {
     for_every_program(|_, linked| params_differ(linked));
 }
 
-#[test]
-fn the_words_of_a_draw_are_the_same_in_wgsl_and_rust() {
-    let linked = Linked::of(&Program::plain(Kernel::Sample)).expect("it links");
-    let rust = [
-        ("SEED_LOW", offset_of!(Draw, seed_low)),
-        ("SEED_HIGH", offset_of!(Draw, seed_high)),
-        ("POSITION", offset_of!(Draw, position)),
-        ("TEMPERATURE", offset_of!(Draw, temperature)),
-        ("TOP_K", offset_of!(Draw, top_k)),
-        ("DRAW_WORDS", size_of::<Draw>()),
-    ];
-    for (name, bytes) in rust {
-        assert_eq!(linked.constant(name), Some(bytes / 4), "{name}");
-    }
-    assert_eq!(linked.constant("NO_TOKEN"), Some(kernel::NO_TOKEN as usize));
-}
-
 fn overrides_differ(program: &Program, linked: &Linked) -> Vec<String> {
     // An expression of overrides, as the size of an array, is an override without a name; so is a condition.
     let names = |names: &mut dyn Iterator<Item = String>| names.collect::<BTreeSet<_>>();
@@ -277,25 +261,6 @@ fn the_overrides_are_the_given_ones_and_each_that_is_declared_is_given_to_some()
         let declared: BTreeSet<_> = kernel.declaration().overrides.iter().copied().collect();
         assert_eq!(given, declared, "{}", kernel.name());
     }
-}
-
-#[test]
-fn functions_and_combinations_have_the_same_codes_in_wgsl_and_rust() {
-    let functions = Activation::ALL.map(|function| ("FUNCTION", function.name().to_uppercase(), function.code()));
-    let combinations = [Combine::Sum, Combine::Average, Combine::Product]
-        .map(|combine| ("COMBINE", format!("{combine:?}").to_uppercase(), combine as u32));
-    let seen = RefCell::new(BTreeSet::new());
-    for_every_program(|_, linked| {
-        let codes = functions.iter().chain(&combinations);
-        let differ = codes.filter_map(|(kind, name, code)| {
-            let name = format!("{kind}_{name}");
-            let wgsl = linked.constant(&name)?;
-            seen.borrow_mut().insert(name.clone());
-            differ(&name, &(*code as usize), &wgsl)
-        });
-        differ.collect()
-    });
-    assert_eq!(seen.into_inner().len(), functions.len() + combinations.len(), "codes that no file declares");
 }
 
 #[test]
@@ -431,26 +396,6 @@ fn gates_and_states_of_each_program_are_those_of_its_cell() {
     let products: BTreeSet<_> =
         programs.iter().filter(|p| p.kernel.is_product()).map(|p| (p.kernel, p.product_gates())).collect();
     assert_eq!(products.len(), 3 + 3 + 3 + 3, "kernels and gates of products: {products:?}");
-}
-
-#[test]
-fn rows_of_the_memory_are_the_same_in_wgsl_and_rust() {
-    let rust = [
-        ("MEMORY_UNPROJECTED", kernel::MEMORY_UNPROJECTED),
-        ("MEMORY_RESET", kernel::MEMORY_RESET),
-        ("MEMORY_UPDATE", kernel::MEMORY_UPDATE),
-    ];
-    let seen = RefCell::new(BTreeSet::new());
-    for_every_program(|_, linked| {
-        rust.iter()
-            .filter_map(|&(name, row)| {
-                let wgsl = linked.constant(name)?;
-                seen.borrow_mut().insert(name);
-                differ(name, &row, &wgsl)
-            })
-            .collect()
-    });
-    assert_eq!(seen.into_inner().len(), rust.len(), "constants that no file declares");
 }
 
 #[test]

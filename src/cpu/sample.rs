@@ -18,6 +18,9 @@ const NAN: u32 = u32::MAX;
 /// The number of −∞: below all others.
 const LOWEST: u32 = 0x007f_ffff;
 
+/// The lanes of a block.
+const ALL: [u32; LANES] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+
 /// The k-th largest logit is found digit by digit, four bits each, the highest first.
 const DIGIT_BITS: u32 = 4;
 
@@ -33,21 +36,21 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
     bound.write_indices("tokens", |bound, tokens| {
         let source = &bound.floats("source")[p.source_0 as usize * width..][..rows * width];
         let draws: &[Draw] = bytemuck::cast_slice(bound.indices("draws"));
-        let token = |m: usize| {
-            let at = p.target_0 as usize + m;
-            let draw = draws[at % p.batch as usize];
-            // Rows of tokens are of one step more each.
-            let step = p.target_0.wrapping_add(m as u32) / p.batch - 1;
-            let counter = draw.position.wrapping_add(step);
+        // `[T + 1][B]`: the first row is of tokens that were given.
+        let token = |at: u32| {
+            let (m, draw) = ((at - p.target_0) as usize, draws[(at % p.batch) as usize]);
+            let counter = draw.position.wrapping_add(at / p.batch - 1);
             arch.dispatch(Row { logits: &source[m * width..][..features], draw, counter })
         };
+        let places = p.target_0..p.target_0 + p.rows;
         let target = &mut tokens[p.target_0 as usize..][..rows];
         let threads = threads::worth(ns(&p));
         if threads == 1 {
-            target.iter_mut().enumerate().for_each(|(m, to)| *to = token(m));
+            target.iter_mut().zip(places).for_each(|(to, at)| *to = token(at));
         } else {
             let rows = rows.div_ceil(2 * threads);
-            target.par_iter_mut().with_min_len(rows).enumerate().for_each(|(m, to)| *to = token(m));
+            let each = target.par_iter_mut().zip(places).with_min_len(rows);
+            each.for_each(|(to, at)| *to = token(at));
         }
     });
 }
@@ -77,7 +80,7 @@ impl WithSimd for Row<'_> {
         for (first, logits) in (0_u32..).step_by(LANES).zip(logits.chunks(LANES)) {
             let mut scores = [0.0; LANES];
             if draw.temperature > 0.0 {
-                let noise = gumbel(threefry(key, counter, std::array::from_fn(|lane| first + lane as u32))[0]);
+                let noise = gumbel(threefry(key, counter, ALL.map(|lane| first + lane))[0]);
                 scores = noise.map(|noise| draw.temperature * noise);
             }
             for ((token, &x), score) in (first..).zip(logits).zip(scores) {
@@ -124,12 +127,12 @@ fn kth(logits: &[f32], k: u32) -> u32 {
                 counts[(key >> shift) as usize % counts.len()] += 1;
             }
         }
-        let mut value = counts.len() - 1;
-        while value > 0 && counts[value] < left {
-            left -= counts[value];
+        let mut value = (1 << DIGIT_BITS) - 1;
+        while value > 0 && counts[value as usize] < left {
+            left -= counts[value as usize];
             value -= 1;
         }
-        least |= (value as u32) << shift;
+        least |= value << shift;
     }
     least
 }

@@ -119,7 +119,7 @@ impl Planner {
         loop {
             match self.lower(goal, tile) {
                 Err(e) if e.kind() == ErrorKind::Limits && tile.batch > 1 => tile.batch = tile.batch.div_ceil(2),
-                Err(e) if e.kind() == ErrorKind::Limits => return Err(self.too_long(goal, tile, &e)),
+                Err(e) if e.kind() == ErrorKind::Limits => return Err(self.too_long(goal, tile, e)),
                 plan => return plan,
             }
             log::debug!("a batch of {} does not fit {}; trying {}", shape.batch, self.device, tile.batch);
@@ -135,7 +135,11 @@ impl Planner {
     }
 
     /// Why one sequence does not fit, and how long a sequence would.
-    fn too_long(&self, goal: Goal, shape: Shape, why: &Error) -> Error {
+    fn too_long(&self, goal: Goal, shape: Shape, why: Error) -> Error {
+        if goal == Goal::Tokens {
+            // Whoever draws can draw fewer at a time, and `why` says so.
+            return self.device.explain(why.at(format!("{} steps on {}", shape.time, self.device)));
+        }
         let halves = std::iter::successors(Some(shape.time / 2), |time| Some(time / 2)).take_while(|&time| time > 0);
         let fits = halves.into_iter().find(|&time| self.lower(goal, Shape { time, ..shape }).is_ok());
         let hint = match fits {

@@ -1,5 +1,6 @@
 //! Plans that draw tokens: each step takes the one that was drawn before it.
 
+use gatewave::kernel::Params;
 use gatewave::plan::lower::lower_drawing;
 use gatewave::plan::{Feed, Fetch};
 
@@ -56,7 +57,9 @@ fn each_step_takes_the_token_that_was_drawn_before_it() {
         for (time, batch) in [(1, 1), (4, 3), (5, 1), (33, 2)] {
             for target in [Target::Host, Target::Software, Target::Gpu] {
                 let plan = drawing_on(&model, (time, batch, Mask::Live), &Limits::WEBGPU, target).expect("it fits");
-                let rows = |first: usize| (first..first + time).map(|row| (row * batch) as u32).collect::<Vec<_>>();
+                let rows = |first: usize| {
+                    (first..first + time).map(|row| u32::try_from(row * batch).unwrap()).collect::<Vec<_>>()
+                };
                 assert_eq!(tokens_of(&plan, kernel), rows(0), "{plan}");
                 assert_eq!(tokens_of(&plan, Kernel::Sample), rows(1), "{plan}");
                 assert!(plan.steps.iter().all(|step| covers(&plan, step)), "{plan}");
@@ -95,13 +98,15 @@ fn a_narrow_device_draws_in_pieces() {
     assert!(error.to_string().contains("features are too many for it"), "{error}");
 }
 
+type Fault = fn(&mut Params);
+
 #[test]
 fn check_refuses_a_draw_past_its_tokens() {
     let right = drawing_on(&text_model(), (3, 2, Mask::All), &Limits::WEBGPU, Target::Gpu).expect("it fits");
     let sample =
         right.steps.iter().position(|step| right.programs[step.program].kernel == Kernel::Sample).expect("one");
     let params = right.steps[sample].params;
-    let faults: [(&str, fn(&mut gatewave::kernel::Params)); 3] = [
+    let faults: [(&str, Fault); 3] = [
         ("a token past the last", |p| p.target_0 = 7),
         ("more rows than there are draws", |p| p.batch = 3),
         ("a row of logits past the last", |p| p.source_0 = 9),

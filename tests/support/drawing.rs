@@ -1,6 +1,8 @@
 //! Tokens drawn by hand: the generator and the choice restated naively, in f64, and models whose logits are prescribed.
 //! `tests/cpu.rs` and `tests/gpu.rs` hold what a device draws against it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use gatewave::{
     Activation, Cell, Device, Embedding, Engine, Gru, LayerWeights, Linear, Lstm, Model, OneHot, Precision, Recurrent,
     Reset, Results, Rnn, Sampling, Select, StreamId, Streams, Weights,
@@ -27,7 +29,7 @@ pub fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
 
 /// The token that `sampling` draws from `logits` for a stream that was given `position` tokens before.
 pub fn draw(logits: &[f32], sampling: Sampling, position: u32) -> i64 {
-    let key = [sampling.seed as u32, (sampling.seed >> 32) as u32];
+    let key = [sampling.seed & 0xffff_ffff, sampling.seed >> 32].map(|half| u32::try_from(half).expect("a half"));
     let mut sorted = logits.to_vec();
     sorted.sort_by(|a, b| b.total_cmp(a));
     let least = sampling.top_k.map_or(f32::NEG_INFINITY, |k| sorted[k.min(sorted.len()) - 1]);
@@ -129,8 +131,8 @@ pub fn models() -> Vec<Model> {
 
 /// Streams that go on by themselves draw what is drawn by hand from the outputs of streams that are pushed the same
 /// tokens one by one, whoever else is in the batch and however many steps a call takes.
-pub fn streams_go_on_as_if_they_were_pushed(device: &Device) {
-    for model in models() {
+pub fn streams_go_on_as_if_they_were_pushed(device: &Device, models: impl IntoIterator<Item = Model>) {
+    for model in models {
         let weights = Weights::random(&model, 3).expect("the model is right");
         let engine = engine(device, Precision::F32, &model, &weights).expect("the engine opens");
         let is_of_probabilities = matches!(&model.layers.last().expect("layers").kind,
