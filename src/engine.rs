@@ -7,6 +7,7 @@ mod cache;
 mod device;
 mod exchange;
 mod executor;
+mod generate;
 #[cfg(feature = "gpu")]
 mod gpus;
 mod kernels;
@@ -35,7 +36,7 @@ use crate::layout::Layout;
 use crate::model::Model;
 use crate::pack::Packing;
 use crate::plan::tune::Target;
-use crate::plan::{Plan, Shape, Strategy};
+use crate::plan::{Goal, Plan, Shape, Strategy};
 use crate::weights::{LearnedStates, Precision, Source, Tensors, Weights};
 
 use exchange::Exchange;
@@ -44,6 +45,7 @@ use memory::Memory;
 use timings::timed;
 
 pub use device::{Device, DeviceInfo, SelfCheck};
+pub use generate::Sampling;
 pub use kernels::KernelTime;
 pub use planner::Planner;
 pub use progress::{Loading, Progress};
@@ -336,18 +338,18 @@ impl Engine {
     /// The call, cut into tiles of the batch: all of one size, and a smaller one for what remains.
     fn tiles(&self, call: &Call<'_>) -> impl Iterator<Item = Result<Tile>> + use<'_> {
         let mask = if call.masked() { Mask::Live } else { Mask::All };
-        self.tiles_of(Shape { time: call.form.time, batch: call.form.batch, mask })
+        self.tiles_of(Goal::Outputs, Shape { time: call.form.time, batch: call.form.batch, mask })
     }
 
-    /// The same of a call of `shape`.
-    fn tiles_of(&self, shape: Shape) -> impl Iterator<Item = Result<Tile>> + use<'_> {
+    /// The same of a call of `shape` that is to give `goal`.
+    fn tiles_of(&self, goal: Goal, shape: Shape) -> impl Iterator<Item = Result<Tile>> + use<'_> {
         let (mut first, mut most) = (0, shape.batch);
         std::iter::from_fn(move || {
             let batch = most.min(shape.batch - first);
             if batch == 0 {
                 return None;
             }
-            Some(self.plan(Shape { batch, ..shape }).map(|plan| {
+            Some(self.planner.plan_to(goal, Shape { batch, ..shape }).map(|plan| {
                 most = plan.shape.batch;
                 let rows = first..first + most;
                 first = rows.end;

@@ -43,6 +43,7 @@ pub(crate) fn encode(call: &Call<'_>, model: &Model, rows: Range<usize>, feed: F
         }
         // Its first row is of the last step, where the walk begins.
         Feed::SeenBackwards => seen(words, batch, Order::Kept, |_| false, |t, b| live(time - 1 - t, b) != 0),
+        Feed::Draws => unreachable!("a call draws no tokens"),
         Feed::Hidden { stack, layer } => state(call.initial(stack).map(|(h, _)| h), stack, layer, words),
         Feed::Memory { stack, layer } => state(call.initial(stack).and_then(|(_, c)| c), stack, layer, words),
     }
@@ -154,6 +155,7 @@ impl<'a> Decoder<'a> {
         };
         match read.fetch {
             Fetch::Output => self.output(rows, data),
+            Fetch::Tokens => unreachable!("a call draws no tokens"),
             Fetch::Hidden { stack, layer } => unpad(&mut self.states[stack].h, part(layer, directions(stack))),
             Fetch::HiddenPart { stack, layer, direction } => {
                 let directions = directions(stack);

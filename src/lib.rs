@@ -108,6 +108,9 @@
 //! # }
 //! ```
 //!
+//! Streams of tokens can go on by themselves: [`Streams::generate`] draws each next token where the engine computes, as
+//! [`Sampling`] says, many of them for one answer.
+//!
 //! # Sequences of different lengths
 //!
 //! [`Input::lengths`] gives each row its number of steps, in any order; [`Input::mask`] says it step by step, holes
@@ -212,7 +215,9 @@ pub mod oracle;
 
 pub use call::{Input, Output, Sequence, States};
 pub use cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
-pub use engine::{Device, DeviceInfo, Engine, Loading, Options, Progress, SelfCheck, StreamId, Streams, Timings};
+pub use engine::{
+    Device, DeviceInfo, Engine, Loading, Options, Progress, Sampling, SelfCheck, StreamId, Streams, Timings,
+};
 #[doc(hidden)]
 pub use engine::{KernelTime, Planner};
 pub use error::{Error, ErrorKind, Result};

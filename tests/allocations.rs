@@ -8,8 +8,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use gatewave::{
-    Device, Embedding, Engine, Gru, Input, Linear, Lstm, Masking, Model, OneHot, Output, Results, Rnn, Select, Streams,
-    Weights,
+    Device, Embedding, Engine, Gru, Input, Linear, Lstm, Masking, Model, OneHot, Output, Results, Rnn, Sampling,
+    Select, Streams, Weights,
 };
 use ndarray::{Array1, Array2, Array3, Array4, array};
 
@@ -124,6 +124,21 @@ fn states_that_an_engine_keeps_take_no_memory_anew() {
 fn many_shapes_in_turn_are_kept_together() {
     let inputs: Vec<_> = (1..=12).map(|time| features(2, time)).collect();
     assert_repeats(Model::new().layer(Gru::new(5, 20)), &inputs);
+}
+
+#[test]
+fn streams_that_go_on_by_themselves_ask_for_nothing() {
+    let engine = engine(Model::new().layer(Embedding::new(30, 5)).layer(Lstm::new(5, 20)).layer(Linear::new(20, 30)));
+    let mut streams = Streams::new(&engine, 5).unwrap();
+    let given = [(streams.join(), 1, Sampling::default()), (streams.join(), 2, Sampling::default().top_k(3))];
+    for round in 0..10 {
+        let (steps, count) = counted(|| {
+            streams.generate(&given[..1], 7).unwrap();
+            streams.generate(&given, 5).unwrap().ncols()
+        });
+        assert!(round < 2 || count == 0, "{count} in round {round}");
+        assert_eq!(steps, 5);
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "api/generate.rs"]
+mod generate;
 #[path = "api/learned.rs"]
 mod learned;
 #[path = "api/loading.rs"]

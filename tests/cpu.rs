@@ -1,4 +1,4 @@
-//! The CPU executor against the oracle, PyTorch and a trained model, and at large sizes.
+//! The CPU executor against the oracle, PyTorch, a trained model and draws by hand, and at large sizes.
 
 mod support;
 
@@ -8,8 +8,8 @@ use gatewave::{
     Weights, oracle,
 };
 use ndarray::{Axis, concatenate, s};
-use support::executor;
 use support::noise::noise;
+use support::{drawing, executor};
 
 #[test]
 fn every_case_of_the_table_gives_the_truth() {
@@ -29,6 +29,38 @@ fn every_fixture_gives_what_pytorch_gives() {
 #[test]
 fn shakespeares_logits_and_states_are_pytorchs() {
     executor::shakespeare(&Device::Cpu);
+}
+
+#[test]
+fn chains_are_those_drawn_by_hand() {
+    drawing::chains_are_those_drawn_by_hand(&Device::Cpu);
+}
+
+#[test]
+fn streams_go_on_as_if_they_were_pushed() {
+    drawing::streams_go_on_as_if_they_were_pushed(&Device::Cpu, drawing::models());
+}
+
+#[test]
+fn a_draw_from_nothing_is_an_error() {
+    drawing::a_draw_from_nothing_is_an_error(&Device::Cpu);
+}
+
+#[test]
+fn a_large_vocabulary_is_drawn_from() {
+    drawing::a_large_vocabulary_is_drawn_from(&Device::Cpu);
+}
+
+#[test]
+fn numbers_drawn_by_hand_are_those_of_random123() {
+    let known = [
+        ([0; 2], [0; 2], [0x6b20_0159, 0x99ba_4efe]),
+        ([u32::MAX; 2], [u32::MAX; 2], [0x1cb9_96fc, 0xbb00_2be7]),
+        ([0x1319_8a2e, 0x0370_7344], [0x243f_6a88, 0x85a3_08d3], [0xc492_3a9c, 0x483d_f7a0]),
+    ];
+    for (key, counter, words) in known {
+        assert_eq!(drawing::threefry(key, counter), words);
+    }
 }
 
 fn engine(model: &Model, weights: &Weights) -> Engine {

@@ -1,5 +1,5 @@
 //! Everything that only an adapter can show: results, slot by slot and as a whole, functions and variants, large sizes,
-//! long runs, threads, streams, NaN, a lost device.
+//! long runs, threads, streams, draws, NaN, a lost device.
 //!
 //! `GATEWAVE_ADAPTER` names the adapter by a part of its name, and it must be there: `scripts/test.sh` installs two
 //! software adapters and runs this on both.
@@ -11,6 +11,8 @@ mod support;
 mod formats;
 #[path = "gpu/functions.rs"]
 mod functions;
+#[path = "gpu/generate.rs"]
+mod generate;
 #[path = "gpu/nan.rs"]
 mod nan;
 #[path = "gpu/runs.rs"]

@@ -1,5 +1,7 @@
 //! Plans without a device: golden texts, and what must hold for every plan that `lower` returns.
 
+#[path = "plans/drawing.rs"]
+mod drawing;
 mod support;
 
 use std::collections::BTreeSet;

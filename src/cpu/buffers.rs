@@ -147,7 +147,9 @@ impl Buffers {
     pub(super) fn read(&self, read: Read) -> &[f32] {
         match &self.slots[read.slot] {
             Buffer::Floats(data) => &data[elems(read.offset)..][..elems(read.bytes)],
-            Buffer::Weights(_) | Buffer::Indices(_) => unreachable!("a plan reads floats that it wrote"),
+            // Tokens that were drawn, bit for bit.
+            Buffer::Indices(data) => bytemuck::cast_slice(&data[elems(read.offset)..][..elems(read.bytes)]),
+            Buffer::Weights(_) => unreachable!("a plan reads what it wrote"),
         }
     }
 
@@ -245,6 +247,15 @@ impl Bound<'_> {
         let mut data = self.buffers.take(window.slot);
         write(self, cut_mut(&mut data, window));
         self.buffers.slots[window.slot] = Buffer::Floats(data);
+    }
+
+    /// Runs `write` with the indices bound as `name` to write and the rest to read.
+    pub(super) fn write_indices(&mut self, name: &str, write: impl FnOnce(&Self, &mut [u32])) {
+        let window = window(self.program, self.windows, name);
+        let slot = mem::replace(&mut self.buffers.slots[window.slot], Buffer::Weights(usize::MAX));
+        let Buffer::Indices(mut data) = slot else { unreachable!("a kernel writes tokens where tokens are") };
+        write(self, &mut data[elems(window.offset)..][..elems(window.bytes)]);
+        self.buffers.slots[window.slot] = Buffer::Indices(data);
     }
 }
 

@@ -11,7 +11,9 @@ mod functions;
 mod math;
 mod product;
 mod project;
+mod random;
 mod rows;
+mod sample;
 mod states;
 mod step;
 #[cfg(test)]
@@ -30,7 +32,7 @@ use crate::kernel::Kernel;
 #[cfg(any(test, feature = "gpu"))]
 use crate::pack::Packed;
 use crate::pack::PackedBuffer;
-use crate::plan::{Caller, Dispatch, Feed, Fetch, Idle, Plan, Results, SlotId, SlotKind, Spent};
+use crate::plan::{Caller, Dispatch, Feed, Idle, Plan, Results, SlotId, SlotKind, Spent};
 use buffers::{Bound, Buffer, Buffers, Floats, elems};
 
 pub(crate) use states::States;
@@ -121,7 +123,7 @@ impl Cpu {
         states.load(plan, first, &mut buffers);
         self.execute(plan, &mut buffers, &mut |_| ());
         states.store(plan, first, &mut buffers);
-        let outputs = plan.reads.iter().filter(|read| results == Results::Wanted && read.fetch == Fetch::Output);
+        let outputs = plan.reads.iter().filter(|read| results == Results::Wanted && !read.fetch.is_state());
         outputs.for_each(|read| caller.take(*read, buffers.read(*read)));
         self.put(plan, buffers);
         Ok(())
@@ -195,6 +197,7 @@ impl Cpu {
             Kernel::Blank => rows::blank(bound),
             Kernel::Merge => rows::merge(bound),
             Kernel::Softmax | Kernel::Activate => rows::activate(self.arch, bound),
+            Kernel::Sample => sample::run(self.arch, bound),
             Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => {
                 unreachable!("a recurrent kernel is a stage of steps")
             }
@@ -242,6 +245,7 @@ impl Stage<'_> {
                 threads::worth(match program.kernel {
                     Kernel::Project => project::ns(program, params, sides),
                     Kernel::Diagonal => 2 * step::ns(program, params, sides),
+                    Kernel::Sample => sample::ns(params),
                     _ => rows::ns(params, sides),
                 })
             }

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::Layout;
 use crate::model::{Flow, Model};
 use crate::plan::tune::Tuning;
-use crate::plan::{Limits, Plan, Shape, lower};
+use crate::plan::{Goal, Limits, Plan, Shape, lower};
 
 use super::Options;
 use super::cache::Cache;
@@ -28,7 +28,7 @@ pub struct Planner {
     pub(super) limits: Limits,
     pub(super) tuning: Tuning,
     pub(super) device: DeviceInfo,
-    plans: Mutex<Cache<Shape, Arc<Plan>>>,
+    plans: Mutex<Cache<(Shape, Goal), Arc<Plan>>>,
     /// Where the model has an encoder.
     pub(super) encoder: Option<Box<Self>>,
 }
@@ -76,17 +76,26 @@ impl Planner {
     ///
     /// Kind `Shape`, where `shape` has no steps or no rows; `Limits`, where not even one sequence fits the device.
     pub fn plan(&self, shape: Shape) -> Result<Arc<Plan>> {
+        self.plan_to(Goal::Outputs, shape)
+    }
+
+    /// The same for `goal`.
+    ///
+    /// # Errors
+    ///
+    /// As [`plan`](Self::plan); kind `Model`, where `goal` is to draw tokens and the model gives no number for each.
+    pub fn plan_to(&self, goal: Goal, shape: Shape) -> Result<Arc<Plan>> {
         if shape.time == 0 || shape.batch == 0 {
             return Err(Error::new(
                 ErrorKind::Shape,
                 format!("plan: expected at least one step and one row, got T = {}, B = {}", shape.time, shape.batch),
             ));
         }
-        if let Some(plan) = self.plans().get(&shape) {
+        if let Some(plan) = self.plans().get(&(shape, goal)) {
             return Ok(plan);
         }
-        let plan = Arc::new(self.lower_tile(shape)?);
-        self.plans().put(shape, Arc::clone(&plan));
+        let plan = Arc::new(self.lower_tile(goal, shape)?);
+        self.plans().put((shape, goal), Arc::clone(&plan));
         Ok(plan)
     }
 
@@ -106,26 +115,34 @@ impl Planner {
     }
 
     /// The plan of `shape`, its batch halved until it fits the device.
-    fn lower_tile(&self, shape: Shape) -> Result<Plan> {
+    fn lower_tile(&self, goal: Goal, shape: Shape) -> Result<Plan> {
         let mut tile = shape;
         loop {
-            match self.lower(tile) {
+            match self.lower(goal, tile) {
                 Err(e) if e.kind() == ErrorKind::Limits && tile.batch > 1 => tile.batch = tile.batch.div_ceil(2),
-                Err(e) if e.kind() == ErrorKind::Limits => return Err(self.too_long(tile, &e)),
+                Err(e) if e.kind() == ErrorKind::Limits => return Err(self.too_long(goal, tile, e)),
                 plan => return plan,
             }
             log::debug!("a batch of {} does not fit {}; trying {}", shape.batch, self.device, tile.batch);
         }
     }
 
-    fn lower(&self, shape: Shape) -> Result<Plan> {
-        lower::lower(&self.model, &self.layout, shape, &self.limits, &self.tuning)
+    fn lower(&self, goal: Goal, shape: Shape) -> Result<Plan> {
+        let lower = match goal {
+            Goal::Outputs => lower::lower,
+            Goal::Tokens => lower::lower_drawing,
+        };
+        lower(&self.model, &self.layout, shape, &self.limits, &self.tuning)
     }
 
     /// Why one sequence does not fit, and how long a sequence would.
-    fn too_long(&self, shape: Shape, why: &Error) -> Error {
+    fn too_long(&self, goal: Goal, shape: Shape, why: Error) -> Error {
+        if goal == Goal::Tokens {
+            // Whoever draws can draw fewer at a time, and `why` says so.
+            return self.device.explain(why.at(format!("{} steps on {}", shape.time, self.device)));
+        }
         let halves = std::iter::successors(Some(shape.time / 2), |time| Some(time / 2)).take_while(|&time| time > 0);
-        let fits = halves.into_iter().find(|&time| self.lower(Shape { time, ..shape }).is_ok());
+        let fits = halves.into_iter().find(|&time| self.lower(goal, Shape { time, ..shape }).is_ok());
         let hint = match fits {
             Some(time) => format!("a sequence of {time} steps would fit: split it and carry the states over"),
             None => "not even one step fits: the model is too large for this device".into(),
@@ -134,7 +151,7 @@ impl Planner {
         self.device.explain(Error::new(ErrorKind::Limits, text))
     }
 
-    fn plans(&self) -> MutexGuard<'_, Cache<Shape, Arc<Plan>>> {
+    fn plans(&self) -> MutexGuard<'_, Cache<(Shape, Goal), Arc<Plan>>> {
         // A plan goes in whole or not at all: a panic elsewhere left nothing half done.
         self.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,7 @@
 //! Many independent streams in one batch, frame by frame, their states where the engine computes.
 //!
-//! Which row is whose, who has frames this time and who waits stand here; the rows themselves are `resident`'s, and what
-//! a plan is given and gives for one push is `push`'s.
+//! Which row is whose, who has frames this time and who waits stand here; the rows themselves are `resident`'s, what a plan
+//! is given and gives for one push is `push`'s, and streams that draw their own next tokens are `generate`'s.
 
 use std::fmt;
 use std::ops::Deref;
@@ -12,7 +12,7 @@ use crate::call::Own;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Mask;
 use crate::model::{Direction, Flow, Initial, LayerKind, Model};
-use crate::plan::{Results, Shape};
+use crate::plan::{Goal, Results, Shape};
 
 use super::Engine;
 use super::executor::{self, Wait};
@@ -49,19 +49,21 @@ use super::resident::Resident;
 /// # Ok::<(), gatewave::Error>(())
 /// ```
 pub struct Streams<E> {
-    engine: E,
+    pub(super) engine: E,
     own: Own,
     /// By row of the batch.
-    slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot>,
     /// Rows that no stream has, the next to be given last.
     free: Vec<usize>,
     /// Rows that `slots` counts, but for those that joined since the last push; none before the first.
-    states: Option<Resident>,
+    pub(super) states: Option<Resident>,
     /// The rows of `states`.
     rows: usize,
     /// Of the push under way: where each frame goes, and what it gave.
-    places: Vec<Place>,
+    pub(super) places: Vec<Place>,
     outputs: Vec<f32>,
+    /// The tokens that were drawn last.
+    pub(super) drawn: Vec<i64>,
 }
 
 /// One of the [`Streams`] that made it, until it leaves.
@@ -78,11 +80,13 @@ pub(super) struct Slot {
     turn: u64,
     is_taken: bool,
     /// Whether its states may be other than zero.
-    is_used: bool,
+    pub(super) is_used: bool,
     /// Whether its stream has had a live step.
     pub(super) has_lived: bool,
     /// Its frames in the push under way.
     frames: usize,
+    /// How many frames it has been given since it began, modulo 2³².
+    pub(super) position: u32,
 }
 
 impl<E: Deref<Target = Engine>> Streams<E> {
@@ -104,6 +108,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             rows: 0,
             places: Vec::new(),
             outputs: Vec::new(),
+            drawn: Vec::new(),
         };
         streams.extend(capacity);
         Ok(streams)
@@ -140,7 +145,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     pub fn reset(&mut self, stream: StreamId) -> Result<()> {
         let slot = self.slot(stream)?;
         let was_used = slot.is_used;
-        (slot.is_used, slot.has_lived) = (false, false);
+        (slot.is_used, slot.has_lived, slot.position) = (false, false, 0);
         if let (true, Some(states)) = (was_used, &mut self.states) {
             states.clear(stream.row);
         }
@@ -255,7 +260,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     }
 
     /// Finds each frame its step and row.
-    fn place(&mut self, streams: impl Iterator<Item = StreamId> + Clone) -> Result<()> {
+    pub(super) fn place(&mut self, streams: impl Iterator<Item = StreamId> + Clone) -> Result<()> {
         for (frame, stream) in streams.clone().enumerate() {
             self.slot(stream).map_err(|e| e.at(format!("frame {frame}")))?;
         }
@@ -276,7 +281,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         let Some(last) = self.places.iter().map(|place| place.step).max() else { return Ok(()) };
         // A model whose time axis is gone gives one row a run: each frame is a run then.
         let (time, rounds) = if matches!(flow, Flow::Rows(_)) { (1, last + 1) } else { (last + 1, 1) };
-        self.settle(time).await?;
+        self.settle(Goal::Outputs, time).await?;
         for round in 0..rounds {
             self.round(&frames, round * time, time, results, wait).await?;
         }
@@ -284,12 +289,12 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     }
 
     /// Makes the states, or room for those that joined.
-    async fn settle(&mut self, time: usize) -> Result<()> {
+    pub(super) async fn settle(&mut self, goal: Goal, time: usize) -> Result<()> {
         let (engine, rows) = (&*self.engine, self.slots.len());
         let explain = |e| engine.device().explain(e);
         match &mut self.states {
             None => {
-                let plan = engine.plan(Shape { time, batch: rows, mask: Mask::Live })?;
+                let plan = engine.planner.plan_to(goal, Shape { time, batch: rows, mask: Mask::Live })?;
                 self.states = Some(engine.executor.resident(&plan, rows).await.map_err(explain)?);
             }
             Some(states) if self.rows < rows => engine.executor.grow(states, rows).await.map_err(explain)?,
@@ -323,7 +328,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         };
         let batch = self.slots.len();
         let mask = if push.live_frames() == time * batch { Mask::All } else { Mask::Live };
-        for tile in engine.tiles_of(Shape { time, batch, mask }) {
+        for tile in engine.tiles_of(Goal::Outputs, Shape { time, batch, mask }) {
             let tile = tile?;
             push.rows = tile.rows.clone();
             let run = engine.executor.run_on(&tile.plan, &mut push, (&mut *states, tile.rows.start), results, wait);
@@ -334,6 +339,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
                 let slot = &mut self.slots[place.row];
                 slot.is_used = true;
                 slot.has_lived |= frames.is_live(self.own, frame);
+                slot.position = slot.position.wrapping_add(1);
             }
         }
         Ok(())
@@ -380,7 +386,7 @@ fn check(model: &Model) -> Result<()> {
     }
 }
 
-fn shape(message: impl Into<String>) -> Error {
+pub(super) fn shape(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Shape, message)
 }
 

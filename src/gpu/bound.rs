@@ -15,7 +15,7 @@ use super::states::States;
 use super::upload::{Turn, Upload};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Params;
-use crate::plan::{Caller, Dispatch, Fetch, Plan, Read, Results, SlotId, SlotKind, Spent, Window};
+use crate::plan::{Caller, Dispatch, Plan, Read, Results, SlotId, SlotKind, Spent, Window};
 
 /// Dispatches of one submit: more of them are recorded while the first compute.
 const SUBMIT: usize = 16_384;
@@ -91,7 +91,7 @@ pub(super) fn traced(plan: &Plan) -> impl Iterator<Item = SlotId> + '_ {
 
 /// The reads of a plan that are wanted, in the order in which they are read.
 pub(super) fn wanted(plan: &Plan, want: Want) -> impl Iterator<Item = &Read> + '_ {
-    plan.reads.iter().filter(move |read| want != Want::Output || read.fetch == Fetch::Output)
+    plan.reads.iter().filter(move |read| want != Want::Output || !read.fetch.is_state())
 }
 
 impl Bound {
@@ -346,7 +346,7 @@ mod tests {
     use super::*;
     use crate::gpu::{Choice, Gpu};
     use crate::kernel::{Kernel, Mask, Program};
-    use crate::plan::{Feed, FeedData, Listed, Shape, Slot, Write};
+    use crate::plan::{Feed, FeedData, Fetch, Listed, Shape, Slot, Write};
 
     const BYTES: u64 = 4 * 16;
 

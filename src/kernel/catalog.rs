@@ -213,9 +213,26 @@ const ACTIVATE: Declaration = Declaration {
     overrides: FUNCTION,
 };
 
+/// For m < rows, with `n = target_0 + m`, `b = n % batch` and `t = n / batch − 1`: `tokens[n] = argmax_v x_v + τ · g_v`, the
+/// first of equals, over v < features, `x = source[source_0 + m]` and `g_v = −ln(−ln(1 − w_v))`, where `2³² w_v − 1/2` is the
+/// first word of Threefry-2x32-20 under the key `draws[b].seed` for the counter `(draws[b].position + t, v)`, and τ is
+/// `draws[b].temperature`: v is drawn with the probability `softmax(x / τ)_v` (Gumbel's maximum). Where
+/// 0 < k = `draws[b].top_k` < features, only those v are candidates whose logit is not below the k-th largest; −∞ never
+/// is one. Where a logit is NaN, or there is no candidate, `tokens[n] = NO_TOKEN`. Rows of `source` have `units` elements.
+const SAMPLE: Declaration = Declaration {
+    name: "sample",
+    bindings: &[
+        PARAMS,
+        binding(1, "source", Access::Read, When::Always),
+        binding(2, "draws", Access::Read, When::Always),
+        binding(3, "tokens", Access::ReadWrite, When::Always),
+    ],
+    overrides: &[],
+};
+
 impl Kernel {
     /// Every kernel.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Project,
         Self::Step,
         Self::Diagonal,
@@ -229,6 +246,7 @@ impl Kernel {
         Self::Merge,
         Self::Softmax,
         Self::Activate,
+        Self::Sample,
     ];
 
     /// What is fixed about the kernel.
@@ -247,6 +265,7 @@ impl Kernel {
             Self::Merge => &MERGE,
             Self::Softmax => &SOFTMAX,
             Self::Activate => &ACTIVATE,
+            Self::Sample => &SAMPLE,
         }
     }
 

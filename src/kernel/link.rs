@@ -41,6 +41,7 @@ parts![
     "kernel/one_hot.wgsl",
     "kernel/pick.wgsl",
     "kernel/project.wgsl",
+    "kernel/sample.wgsl",
     "kernel/softmax.wgsl",
     "kernel/step.wgsl",
     "kernel/step_new.wgsl",
@@ -54,6 +55,7 @@ parts![
     "part/params.wgsl",
     "part/place.wgsl",
     "part/product.wgsl",
+    "part/random.wgsl",
     "part/weight_f16.wgsl",
     "part/weight_f32.wgsl",
     "part/weight_texture.wgsl",
@@ -110,6 +112,7 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
         Kernel::Gather => parts.push(weight),
         Kernel::Softmax => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl"]),
         Kernel::Activate => parts.extend(chosen(program)),
+        Kernel::Sample => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl", "part/random.wgsl"]),
         Kernel::OneHot | Kernel::Pick | Kernel::Blank | Kernel::Merge => {}
     }
     parts.push(kernel_file(program.kernel));
@@ -148,7 +151,7 @@ pub fn programs() -> Vec<Program> {
     let products: Vec<_> =
         programs.iter().filter(|p| p.kernel.is_product() && p.storage == Storage::F32).copied().collect();
     programs.extend(products.into_iter().map(|program| Program { medium: Medium::Texture, ..program }));
-    for kernel in [Kernel::OneHot, Kernel::Pick, Kernel::Blank] {
+    for kernel in [Kernel::OneHot, Kernel::Pick, Kernel::Blank, Kernel::Sample] {
         programs.push(Program::plain(kernel));
     }
     for combine in [Combine::Sum, Combine::Average, Combine::Product] {

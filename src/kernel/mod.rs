@@ -19,12 +19,15 @@
 //! - **sequence** (input, outputs, hidden states): `[R][B][width]`, width = D · padded part size.
 //! - **gates** (the hoisted input product): `[D][C][B][P][G][16]`, C timesteps of a chunk, ascending in time.
 //! - **memory** (what a cell keeps beside its hidden state): `[M][B][D · padded H]`.
-//! - **live**, **tokens**: `[T][B]` u32; live of held outputs (`Feed::Seen`) `[2][T][B]`.
+//! - **live**, **tokens**: `[T][B]` u32; live of held outputs (`Feed::Seen`) `[2][T][B]`; tokens that are drawn `[T + 1][B]`.
+//! - **draws**: `[B]` [`Draw`]s, how each row's tokens are drawn.
 
 pub mod catalog;
+mod draw;
 pub mod link;
 mod params;
 
+pub use draw::{Draw, NO_TOKEN};
 pub use params::Params;
 
 use crate::cell::{Activation, Cell, Constant, Functions, Peepholes, Variant};
@@ -74,6 +77,8 @@ pub enum Kernel {
     Softmax,
     /// An elementwise activation.
     Activate,
+    /// One token a row, drawn from its logits.
+    Sample,
 }
 
 /// How a program's weights are stored.
@@ -377,6 +382,8 @@ impl Program {
     pub fn workgroup_bytes(&self) -> u32 {
         match self.kernel {
             Kernel::Softmax => 4 * WORKGROUP,
+            // Each lane's best and where it is, and the counts of a digit.
+            Kernel::Sample => 4 * (2 * WORKGROUP + 16),
             kernel if kernel.is_step() && self.tile.slices > 1 => {
                 16 * self.workgroup_size()[0] * self.tile.rows * self.product_gates()
             }
@@ -391,6 +398,11 @@ impl Program {
             Kernel::Softmax => {
                 3 * u64::from(params.units * params.directions).div_ceil(u64::from(WORKGROUP))
                     + 2 * u64::from(WORKGROUP)
+            }
+            Kernel::Sample => {
+                // The highest, eight digits of the k-th largest, and the draw; then what lanes tell each other.
+                let fours = u64::from(params.units / 4).div_ceil(u64::from(WORKGROUP));
+                (1 + 8 + 1) * fours + 2 * u64::from(WORKGROUP) + 8 * (1 + 16)
             }
             kernel if kernel.is_product() => {
                 let slices = match kernel {

@@ -3,7 +3,7 @@
 //! An executor hands out the memory itself, word by word: what goes in is laid out where the kernels read it, what comes
 //! out is taken from where they wrote it, and neither makes a copy of its own. Knows feeds and fetches; knows no call.
 
-use super::{Fetch, Plan, Read, Write};
+use super::{Plan, Read, Write};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The host's side of a run.
@@ -83,7 +83,7 @@ impl Plan {
     /// Where the host writes each state before a run and reads it after, in an order that all plans of a model share.
     /// Of a state that two directions share only the last write is among them.
     pub fn states(&self) -> impl Iterator<Item = (Write, Read)> + '_ {
-        let is_state = |read: &&Read| !matches!(read.fetch, Fetch::Output);
+        let is_state = |read: &&Read| read.fetch.is_state();
         self.reads.iter().filter(is_state).filter_map(|read| {
             let write = self.writes.iter().rfind(|write| write.feed.becomes(read.fetch))?;
             Some((*write, *read))

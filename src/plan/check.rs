@@ -5,7 +5,8 @@
 use super::{Dispatch, Limits, Plan, Slot, SlotKind, WINDOW_ALIGN};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{
-    Access, Kernel, LANES, MEMORY_UNPROJECTED, MEMORY_UPDATE, Medium, Params, Program, StateKind, Storage, WORKGROUP,
+    Access, Draw, Kernel, LANES, MEMORY_UNPROJECTED, MEMORY_UPDATE, Medium, Params, Program, StateKind, Storage,
+    WORKGROUP,
 };
 
 /// Proves that `plan` can run within `limits`.
@@ -257,6 +258,10 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Vec<(&'static str, 
             ("result", (n(p.target_0) + rows) * width),
         ],
         Kernel::Merge => vec![("source", (source + rows) * 2 * units), ("result", (target + rows) * units)],
+        Kernel::Sample => {
+            let draw = size_of::<Draw>() as u64 / 4;
+            vec![("source", (source + rows) * units), ("draws", batch * draw), ("tokens", target + rows)]
+        }
         Kernel::Softmax | Kernel::Activate => {
             vec![("source", (source + rows) * width), ("result", (target + rows) * width)]
         }
@@ -278,7 +283,7 @@ pub fn covers(plan: &Plan, step: &Dispatch) -> bool {
             y * tile_rows >= u64::from(p.batch) && x * u64::from(program.tile.panels) >= u64::from(p.panels)
         }
         Kernel::Pick => y >= u64::from(p.batch) && columns(p.units),
-        Kernel::Softmax => y >= u64::from(p.rows),
+        Kernel::Softmax | Kernel::Sample => y >= u64::from(p.rows),
         Kernel::Blank => y >= u64::from(p.rows) && columns(p.units) && z == u64::from(p.directions),
         Kernel::Gather | Kernel::OneHot | Kernel::Merge => y >= u64::from(p.rows) && columns(p.units),
         _ => y >= u64::from(p.rows) && columns(p.units * p.directions),

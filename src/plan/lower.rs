@@ -6,6 +6,7 @@
 //! and no device beyond its limits.
 
 mod diagonal;
+mod draw;
 mod emit;
 mod ops;
 mod slots;
@@ -14,7 +15,7 @@ mod walk;
 use std::collections::HashMap;
 
 use super::tune::Tuning;
-use super::{Dispatch, Feed, Fetch, Limits, Plan, Read, Shape, SlotId, SlotKind, Write, check};
+use super::{Dispatch, Feed, Fetch, Goal, Limits, Plan, Read, Shape, SlotId, SlotKind, Strategy, Write, check};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Mask, Params, Program, Storage};
 use crate::layout::{Layout, depth};
@@ -39,15 +40,41 @@ pub fn lower(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuni
     let ops = ops::flatten(model, layout, shape)?;
     let ops = ops::together(ops, |run, r| diagonal::pays(layout, run, r, shape, limits, tuning));
     let input = input_features(model)?.map_or(1, depth);
+    let chunk = chunk_length(&ops, input, shape, limits, tuning);
+    plan(model, layout, (shape, Goal::Outputs), limits, tuning, (&ops, chunk))
+}
+
+/// Decides how tokens are drawn, `shape.time` of them one after the other: each step takes the one before.
+///
+/// # Errors
+///
+/// As [`lower`]; kind `Model`, where `model` does not give a number for each token that it takes.
+pub fn lower_drawing(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuning: &Tuning) -> Result<Plan> {
+    let ops = draw::drawing(model, ops::flatten(model, layout, shape)?)?;
+    // No layer can run ahead: it would need a token that is not drawn yet.
+    let tuning = tuning.with_strategy(Some(Strategy::Step));
+    plan(model, layout, (shape, Goal::Tokens), limits, &tuning, (&ops, CHUNK_ALIGN.min(shape.time)))
+}
+
+/// The plan of `ops`, chunk by chunk of so many timesteps.
+fn plan(
+    model: &Model,
+    layout: &Layout,
+    (shape, goal): (Shape, Goal),
+    limits: &Limits,
+    tuning: &Tuning,
+    (ops, chunk): (&[Op], usize),
+) -> Result<Plan> {
     let mut lowering = Lowering {
         model,
         layout,
         shape,
         limits,
         tuning,
-        chunk: chunk_length(&ops, input, shape, limits, tuning),
+        chunk,
+        goal,
         plan: Plan {
-            title: title(model, layout, shape),
+            title: title(model, layout, shape, goal),
             shape,
             slots: Vec::new(),
             programs: Vec::new(),
@@ -60,20 +87,22 @@ pub fn lower(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuni
         params: HashMap::new(),
         weights: HashMap::new(),
         tokens: None,
+        draws: None,
         live: None,
         masks: HashMap::new(),
         gates: None,
         last_final: None,
     };
-    lowering.run(&ops)?;
+    lowering.run(ops)?;
     check::check(&lowering.plan, limits)?;
     Ok(lowering.plan)
 }
 
-/// A stretch of time: steps `start .. start + len`, the `index`-th.
+/// A stretch of time: steps `start .. start + len`, those of the `index`-th chunk from its step `at` on.
 #[derive(Clone, Copy, Debug)]
 struct Chunk {
     index: usize,
+    at: usize,
     start: usize,
     len: usize,
 }
@@ -86,12 +115,15 @@ struct Lowering<'a> {
     tuning: &'a Tuning,
     /// Timesteps of a full chunk.
     chunk: usize,
+    goal: Goal,
     plan: Plan,
     programs: HashMap<Program, usize>,
     params: HashMap<Params, usize>,
     /// The slot of each packed buffer that is bound.
     weights: HashMap<usize, SlotId>,
     tokens: Option<SlotId>,
+    /// How tokens are drawn, where they are.
+    draws: Option<SlotId>,
     live: Option<SlotId>,
     /// The slots of what a blank goes by, `live` among them.
     masks: HashMap<Feed, SlotId>,
@@ -150,20 +182,23 @@ impl Lowering<'_> {
         for buffer in 0..self.layout.buffers.len() {
             check::slot_fits(&self.weights_slot(buffer), self.limits)?;
         }
-        // At least one dispatch a step of a recurrence, and one a chunk of anything else.
+        // At least one dispatch a step of a recurrence, and one a chunk of anything else: a step, where it ends in a draw.
         let dispatches = stages.iter().map(|stage| match stage.op.kind {
             OpKind::Recurrent(_) | OpKind::Diagonal(_) => stage.time(self.shape),
+            _ if self.goal == Goal::Tokens => self.shape.time,
             _ => stage.time(self.shape).div_ceil(self.chunk),
         });
         countable(dispatches.fold(0, usize::saturating_add))
     }
 
     fn chunks(&self, time: usize) -> Vec<Chunk> {
-        (0..time)
-            .step_by(self.chunk)
-            .enumerate()
-            .map(|(index, start)| Chunk { index, start, len: self.chunk.min(time - start) })
-            .collect()
+        let len = match self.goal {
+            Goal::Outputs => self.chunk,
+            // Each step needs the token that is drawn after the one before.
+            Goal::Tokens => 1,
+        };
+        let of = |start| Chunk { index: start / self.chunk, at: start % self.chunk, start, len: len.min(time - start) };
+        (0..time).step_by(len).map(of).collect()
     }
 
     fn read_output(&mut self, output: Sequence) {
@@ -171,7 +206,11 @@ impl Lowering<'_> {
             ops::Axis::Steps => self.shape.time,
             ops::Axis::Rows => 1,
         };
-        self.read(Fetch::Output, output.slot, output.first, time);
+        let fetch = match self.goal {
+            Goal::Outputs => Fetch::Output,
+            Goal::Tokens => Fetch::Tokens,
+        };
+        self.read(fetch, output.slot, output.first, time);
     }
 
     /// Reads `rows` rows of `[B][width]` of a slot from `first` on.
@@ -246,7 +285,7 @@ fn chunk_length(ops: &[Op], input: usize, shape: Shape, limits: &Limits, tuning:
     steps.min(shape.time)
 }
 
-fn title(model: &Model, layout: &Layout, shape: Shape) -> String {
+fn title(model: &Model, layout: &Layout, shape: Shape, goal: Goal) -> String {
     let layers: Vec<String> = model.layers.iter().map(|layer| layer.kind.to_string()).collect();
     let storage = match layout.storage {
         Storage::F32 => "f32",
@@ -256,7 +295,11 @@ fn title(model: &Model, layout: &Layout, shape: Shape) -> String {
         Mask::All => "",
         Mask::Live => " masked",
     };
-    format!("{}  T={} B={} {storage}{mask}", layers.join(" → "), shape.time, shape.batch)
+    let drawn = match goal {
+        Goal::Outputs => "",
+        Goal::Tokens => " drawn",
+    };
+    format!("{}  T={} B={} {storage}{mask}{drawn}", layers.join(" → "), shape.time, shape.batch)
 }
 
 /// The features that flow into the first layer, if it takes features.

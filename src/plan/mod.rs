@@ -32,6 +32,15 @@ pub struct Shape {
     pub mask: Mask,
 }
 
+/// What a plan is to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Goal {
+    /// What the model gives at every step.
+    Outputs,
+    /// Tokens: one is drawn from what each step gives, and the next step takes it.
+    Tokens,
+}
+
 /// A call, decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -76,7 +85,7 @@ pub enum SlotKind {
     Weights(usize),
     /// f32 written by the host: the input.
     Input,
-    /// u32 written by the host: tokens or the mask.
+    /// u32 written by the host: tokens, the mask, how tokens are drawn; and tokens that are drawn.
     Index,
     /// f32 of the device's own.
     Scratch,
@@ -89,8 +98,10 @@ pub enum SlotKind {
 pub enum Feed {
     /// The features, `[T][B][padded features]` f32.
     Features,
-    /// The tokens, `[T][B]` u32.
+    /// The tokens, `[T][B]` u32; of a plan that draws them the first, `[B]`.
     Tokens,
+    /// How tokens are drawn, `[B]` [`Draw`](crate::kernel::Draw).
+    Draws,
     /// The mask, `[T][B]` u32.
     Live,
     /// The mask from the last step to the first, `[T][B]` u32.
@@ -149,6 +160,8 @@ pub struct Write {
 pub enum Fetch {
     /// The model's output: `[T][B][padded]` or `[B][padded]` f32.
     Output,
+    /// The tokens that were drawn, `[T][B]` u32: of each the bits of an f32.
+    Tokens,
     /// The final hidden state of a layer of a stack, `[B][D · padded]` f32.
     Hidden {
         /// Which recurrent stack of the model.
@@ -173,6 +186,13 @@ pub enum Fetch {
         /// Which layer of the stack.
         layer: usize,
     },
+}
+
+impl Fetch {
+    /// Whether it is a state.
+    pub(crate) fn is_state(self) -> bool {
+        !matches!(self, Self::Output | Self::Tokens)
+    }
 }
 
 /// A read of the host: `bytes` of `slot` from byte `offset` on.

@@ -165,6 +165,7 @@ impl fmt::Display for Feed {
         match self {
             Self::Features => f.write_str("features"),
             Self::Tokens => f.write_str("tokens"),
+            Self::Draws => f.write_str("draws"),
             Self::Live => f.write_str("live"),
             Self::LiveBackwards => f.write_str("live backwards"),
             Self::Seen => f.write_str("seen"),
@@ -179,6 +180,7 @@ impl fmt::Display for Fetch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Output => f.write_str("output"),
+            Self::Tokens => f.write_str("tokens"),
             Self::Hidden { stack, layer } => write!(f, "h_n of stack {stack} layer {layer}"),
             Self::HiddenPart { stack, layer, direction } => {
                 write!(f, "h_n of stack {stack} layer {layer} direction {direction}")

@@ -19,6 +19,8 @@ fn generate_always_taking_the_likeliest_writes_the_known_text() {
 #[test]
 #[cfg(feature = "gpu")]
 fn generate_on_an_adapter_writes_the_cpus_text() {
+    let drawn = ["generate", MODEL, "--prompt", "KING ", "--length", "70", "--seed", "5", "--top-k", "30"];
+    assert_eq!(gatewave_on_adapter(drawn).done(), gatewave(drawn).done());
     let greedy = ["generate", MODEL, "--prompt", "ROMEO:\n", "--length", "40", "--temperature", "0"];
     let (cpu, adapter) = (gatewave(greedy), gatewave_on_adapter(greedy));
     assert!(!adapter.err.starts_with("device: CPU"), "{adapter:?}");
@@ -31,6 +33,26 @@ fn generate_with_a_seed_writes_the_same_text_again_and_another_with_another() {
     assert_eq!(text("1"), text("1"));
     assert_ne!(text("1"), text("2"));
     assert_eq!(text("3").chars().count(), 64);
+}
+
+#[test]
+fn generate_from_the_likeliest_alone_is_generate_at_temperature_zero() {
+    let text = |option: [&str; 2]| {
+        let common = ["generate", MODEL, "--prompt", "The ", "--length", "40"];
+        gatewave(common.into_iter().chain(option)).done()
+    };
+    assert_eq!(text(["--top-k", "1"]), text(["--temperature", "0"]));
+    assert_ne!(text(["--top-k", "65"]), text(["--top-k", "2"]));
+    assert_eq!(text(["--top-k", "65"]), text(["--top-k", "1000000"]));
+}
+
+#[test]
+fn generate_with_a_shorter_length_writes_the_beginning_of_the_longer_text() {
+    let text = |length| gatewave(["generate", MODEL, "--prompt", "O", "--length", length, "--seed", "9"]).done();
+    let long = text("70");
+    for (length, n) in [("0", 0), ("1", 1), ("32", 32), ("33", 33)] {
+        assert_eq!(text(length), long[..=n], "{length}");
+    }
 }
 
 #[test]

@@ -1,22 +1,22 @@
-//! `gatewave generate`: a character model writes on, one character at a time, its states where the engine computes.
+//! `gatewave generate`: a character model writes on, each character drawn where the engine computes.
 //!
-//! Owns the sampling; all numbers of the model come from a stream of the engine.
+//! Knows characters and how they are printed; what is drawn, and how, is a stream's.
 
 use std::io::{self, IsTerminal, Write};
 
-use gatewave::{Activation, Direction, Error, ErrorKind, Flow, LayerKind, Model, Result, Results, Streams};
-use ndarray::ArrayView2;
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use gatewave::{Direction, Error, ErrorKind, Flow, Model, Result, Results, Sampling, Streams};
 
 use crate::args::{DeviceArgs, ModelArgs, Precision};
 use crate::{Outcome, Verdict};
 
+/// Characters that are drawn before they are printed: enough that a device is seldom asked, few enough to watch.
+const AT_ONCE: usize = 32;
+
 /// Lets a character model continue a text
 ///
-/// Needs a model with a vocabulary. Prints the prompt and what follows. Characters are drawn with `ChaCha8`
-/// seeded by --seed (`seed_from_u64` of `rand_chacha` 0.10), one 53-bit number a character: the same seed gives the same
-/// text.
+/// Needs a model with a vocabulary. Prints the prompt and what follows, 32 characters at a time. The same seed gives the
+/// same text, on every device: characters are drawn by random numbers that depend on the seed and the place in the text
+/// alone (Threefry-2x32-20, Gumbel's maximum).
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -29,7 +29,10 @@ pub(crate) struct Args {
     length: usize,
     /// How freely to choose: 0 always takes the likeliest, 1 draws as the model says
     #[arg(short, long, value_name = "X", default_value_t = 0.8, value_parser = temperature, allow_negative_numbers = true)]
-    temperature: f64,
+    temperature: f32,
+    /// Choose from the K likeliest characters alone [default: all]
+    #[arg(long, value_name = "K", value_parser = top_k, allow_negative_numbers = true)]
+    top_k: Option<usize>,
     /// The seed of the draws
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
@@ -40,36 +43,39 @@ pub(crate) struct Args {
     precision: Precision,
 }
 
-fn temperature(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
+fn temperature(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
         Ok(value) if value >= 0.0 && value.is_finite() => Ok(value),
         _ => Err("expected a number, 0 or more".to_owned()),
     }
+}
+
+fn top_k(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&k| k > 0).ok_or_else(|| "expected a whole number, 1 or more".to_owned())
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
     let (model, tensors) = args.model.read()?;
     let vocabulary = vocabulary(&model)?;
-    let scores = Scores::of(&model)?;
-    let prompt = tokens(&args.prompt, &vocabulary)?;
+    let (prompt, mut last) = tokens(&args.prompt, &vocabulary)?;
     let engine = args.model.engine(model, &tensors, device, args.precision)?;
-    let mut sampler = Sampler { temperature: args.temperature, rng: ChaCha8Rng::seed_from_u64(args.seed) };
+    let sampling = Sampling { temperature: args.temperature, top_k: args.top_k, seed: args.seed };
 
     write!(out, "{}", args.prompt)?;
     out.flush()?;
     let mut streams = Streams::new(&engine, 1)?;
     let text = streams.join();
     let prompt: Vec<_> = prompt.into_iter().map(|token| (text, token)).collect();
-    let mut result = streams.push_tokens(&prompt, Results::Wanted)?;
-    for left in (0..args.length).rev() {
-        let token = sampler.draw(&scores.last(result)?);
-        write!(out, "{}", vocabulary[token])?;
+    streams.push_tokens(&prompt, Results::Unwanted)?;
+    let mut left = args.length;
+    while left > 0 {
+        let steps = left.min(AT_ONCE);
+        let drawn = streams.generate(&[(text, last, sampling)], steps)?;
+        let character = |&token: &i64| vocabulary[usize::try_from(token).expect("a token that was drawn")];
+        write!(out, "{}", drawn.iter().map(character).collect::<String>())?;
         out.flush()?;
-        if left > 0 {
-            let token = i64::try_from(token).expect("a vocabulary is shorter than 2^63");
-            result = streams.push_tokens(&[(text, token)], Results::Wanted)?;
-        }
+        (last, left) = (drawn[[0, steps - 1]], left - steps);
     }
     if io::stdout().is_terminal() {
         writeln!(out)?;
@@ -112,10 +118,8 @@ fn vocabulary(model: &Model) -> Result<Vec<char>> {
     }
 }
 
-fn tokens(prompt: &str, vocabulary: &[char]) -> Result<Vec<i64>> {
-    if prompt.is_empty() {
-        return Err(Error::new(ErrorKind::Shape, "--prompt: expected at least one character, got none"));
-    }
+/// The tokens of a prompt: all but the last, and the last, from which the text goes on.
+fn tokens(prompt: &str, vocabulary: &[char]) -> Result<(Vec<i64>, i64)> {
     let token = |character| {
         let index = vocabulary.iter().position(|known| *known == character).ok_or_else(|| {
             let known: String = vocabulary.iter().collect();
@@ -126,140 +130,9 @@ fn tokens(prompt: &str, vocabulary: &[char]) -> Result<Vec<i64>> {
         })?;
         Ok(i64::try_from(index).expect("a vocabulary is shorter than 2^63"))
     };
-    prompt.chars().map(token).collect()
-}
-
-/// What the numbers of a model's output are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scores {
-    /// Logits, or logarithms of probabilities: they differ by a constant that a softmax takes away.
-    Logits,
-    /// Probabilities.
-    Probabilities,
-}
-
-impl Scores {
-    fn of(model: &Model) -> Result<Self> {
-        let last = model.layers.iter().rev().find_map(|layer| match &layer.kind {
-            LayerKind::Activation(activation) => Some(*activation),
-            LayerKind::Linear(linear) => Some(linear.activation),
-            LayerKind::Select(_) | LayerKind::Dropout(_) => None,
-            _ => Some(Activation::Linear),
-        });
-        match last.unwrap_or(Activation::Linear) {
-            Activation::Linear | Activation::LogSoftmax => Ok(Self::Logits),
-            Activation::Softmax => Ok(Self::Probabilities),
-            other => Err(Error::new(
-                ErrorKind::Model,
-                format!("the output: expected linear, softmax or log_softmax, got {}", other.name()),
-            )),
-        }
-    }
-
-    /// The logits of the last step, of which there is one at least.
-    fn last(self, steps: ArrayView2<'_, f32>) -> Result<Vec<f64>> {
-        let last = steps.row(steps.nrows() - 1);
-        let scores = last.iter().map(|score| f64::from(*score));
-        let logits: Vec<f64> = match self {
-            Self::Logits => scores.collect(),
-            Self::Probabilities => scores.map(f64::ln).collect(),
-        };
-        if logits.iter().any(|logit| logit.is_nan()) {
-            return Err(Error::new(
-                ErrorKind::Weights,
-                "the output: expected numbers, got NaN; are the weights sound?",
-            ));
-        }
-        Ok(logits)
-    }
-}
-
-/// Chooses characters.
-struct Sampler {
-    temperature: f64,
-    rng: ChaCha8Rng,
-}
-
-impl Sampler {
-    /// The index of the likeliest logit at temperature 0, the first of equals; else one drawn from their softmax.
-    fn draw(&mut self, logits: &[f64]) -> usize {
-        let (likeliest, highest) = logits
-            .iter()
-            .copied()
-            .enumerate()
-            .fold((0, f64::NEG_INFINITY), |best, next| if next.1 > best.1 { next } else { best });
-        if self.temperature == 0.0 {
-            return likeliest;
-        }
-        // Less the highest, so that the largest weight is 1 and nothing overflows.
-        let weights: Vec<f64> = logits.iter().map(|logit| ((logit - highest) / self.temperature).exp()).collect();
-        let mut left = self.uniform() * weights.iter().sum::<f64>();
-        for (index, weight) in weights.iter().enumerate() {
-            left -= weight;
-            if left < 0.0 {
-                return index;
-            }
-        }
-        likeliest
-    }
-
-    /// A multiple of 2⁻⁵³ in [0, 1).
-    #[allow(clippy::cast_precision_loss, reason = "53 bits fit")]
-    fn uniform(&mut self) -> f64 {
-        (self.rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use gatewave::{Embedding, Linear, Lstm};
-
-    use super::*;
-
-    fn sampler(temperature: f64) -> Sampler {
-        Sampler { temperature, rng: ChaCha8Rng::seed_from_u64(7) }
-    }
-
-    #[test]
-    fn temperature_one_draws_as_often_as_the_softmax_says() {
-        let probabilities = [0.5_f64, 0.2, 0.3, 0.0];
-        let logits: Vec<f64> = probabilities.iter().map(|p| p.ln() + 4.0).collect();
-        let mut counts = [0_u32; 4];
-        let mut sampler = sampler(1.0);
-        for _ in 0..20_000 {
-            counts[sampler.draw(&logits)] += 1;
-        }
-        for (count, probability) in counts.iter().zip(probabilities) {
-            let share = f64::from(*count) / 20_000.0;
-            // Five standard deviations of a binomial at p = 1/2.
-            assert!((share - probability).abs() < 5.0 * 0.0036, "{counts:?}");
-        }
-    }
-
-    #[test]
-    fn temperature_zero_takes_the_likeliest_and_the_first_of_equals() {
-        assert_eq!(sampler(0.0).draw(&[-1.0, 3.0, 2.0, 3.0]), 1);
-    }
-
-    #[test]
-    fn a_low_temperature_nearly_always_takes_the_likeliest() {
-        let mut sampler = sampler(1e-3);
-        assert!((0..1000).all(|_| sampler.draw(&[0.0, 0.1, -5.0]) == 1));
-    }
-
-    #[test]
-    fn the_last_activation_tells_what_the_output_is() {
-        let model = |activation| {
-            Model::new()
-                .layer(Embedding::new(4, 3))
-                .layer(Lstm::new(3, 5))
-                .layer(Linear::new(5, 4).activation(activation))
-        };
-        assert_eq!(Scores::of(&model(Activation::Linear)).unwrap(), Scores::Logits);
-        assert_eq!(Scores::of(&model(Activation::LogSoftmax)).unwrap(), Scores::Logits);
-        assert_eq!(Scores::of(&model(Activation::Softmax)).unwrap(), Scores::Probabilities);
-        let apart = model(Activation::Linear).layer(Activation::Softmax);
-        assert_eq!(Scores::of(&apart).unwrap(), Scores::Probabilities);
-        assert!(Scores::of(&model(Activation::Relu)).is_err());
+    let mut tokens = prompt.chars().map(token).collect::<Result<Vec<i64>>>()?;
+    match tokens.pop() {
+        Some(last) => Ok((tokens, last)),
+        None => Err(Error::new(ErrorKind::Shape, "--prompt: expected at least one character, got none")),
     }
 }

@@ -6,6 +6,7 @@ mod executor;
 mod math;
 mod project;
 mod rows;
+mod sample;
 mod step;
 
 use super::*;

@@ -54,20 +54,22 @@ impl Lowering<'_> {
                 let program = Program { activation: *activation, ..Program::plain(*kernel) };
                 self.rowwise(program, source, result, chunk, None);
             }
+            (OpKind::Sample, Some(source)) => self.sample(source, result, chunk),
             (OpKind::LastStep | OpKind::FinalHidden, _) | (_, None) => {}
         }
     }
 
     /// The row of step `chunk.start + step` of a sequence in its slot.
-    fn row_of(&self, sequence: Sequence, chunk: Chunk, step: usize) -> usize {
+    pub(super) fn row_of(&self, sequence: Sequence, chunk: Chunk, step: usize) -> usize {
         match (sequence.axis, sequence.span) {
             (Axis::Steps, Span::Whole) => sequence.first + chunk.start + step,
-            (Axis::Steps, Span::Chunk) | (Axis::Rows, _) => sequence.first + step,
+            (Axis::Steps, Span::Chunk) => sequence.first + chunk.at + step,
+            (Axis::Rows, _) => sequence.first + step,
         }
     }
 
     /// The tile-high pieces of `rows` rows that a grid's y can hold: first row and count.
-    fn pieces(&self, rows: usize, tile_rows: u32) -> impl Iterator<Item = (usize, usize)> + use<> {
+    pub(super) fn pieces(&self, rows: usize, tile_rows: u32) -> impl Iterator<Item = (usize, usize)> + use<> {
         let most = (self.limits.workgroups as usize).saturating_mul(tile_rows as usize);
         (0..rows).step_by(most).map(move |first| (first, most.min(rows - first)))
     }

@@ -77,6 +77,8 @@ pub(super) enum OpKind {
     LastStep,
     /// The final hidden state of the last recurrent layer.
     FinalHidden,
+    /// A token drawn from logits.
+    Sample,
 }
 
 /// What of a layer's outputs shows under a mask: that of which `feed` is not 0, from row `rows[direction]` of it on.

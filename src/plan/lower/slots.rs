@@ -4,9 +4,9 @@ use super::ops::{Axis, Op, OpKind, Recurrence, Sequence, Span};
 use super::walk::Walk;
 use super::{CHUNK_ALIGN, Lowering};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::{LANES, Mask, Medium};
+use crate::kernel::{Draw, LANES, Mask, Medium};
 use crate::layout::{Form, Place, depth};
-use crate::plan::{Feed, Shape, Slot, SlotId, SlotKind, WINDOW_ALIGN, Window};
+use crate::plan::{Feed, Goal, Shape, Slot, SlotId, SlotKind, WINDOW_ALIGN, Window};
 
 /// An operation with its slots.
 pub(super) struct Stage<'a> {
@@ -108,9 +108,19 @@ impl Lowering<'_> {
             let slot = self.slot("input", SlotKind::Input, &[time, batch, depth(features)]);
             self.write(Feed::Features, slot, 0, time);
         } else {
-            let slot = self.slot("tokens", SlotKind::Index, &[time, batch]);
-            self.write(Feed::Tokens, slot, 0, time);
+            // Those that are drawn come behind the first.
+            let (rows, written) = match self.goal {
+                Goal::Outputs => (time, time),
+                Goal::Tokens => (time.saturating_add(1), 1),
+            };
+            let slot = self.slot("tokens", SlotKind::Index, &[rows, batch]);
+            self.write(Feed::Tokens, slot, 0, written);
             self.tokens = Some(slot);
+        }
+        if self.goal == Goal::Tokens {
+            let slot = self.slot("draws", SlotKind::Index, &[batch, size_of::<Draw>() / 4]);
+            self.write(Feed::Draws, slot, 0, batch);
+            self.draws = Some(slot);
         }
         if mask == Mask::Live {
             self.live = Some(self.mask(Feed::Live));
@@ -183,6 +193,10 @@ impl Lowering<'_> {
             }
             OpKind::LastStep | OpKind::FinalHidden => {
                 stage.result = Some(self.selected(op, source)?);
+                return Ok(stage);
+            }
+            OpKind::Sample => {
+                stage.result = self.tokens.map(|tokens| self.drawn(tokens));
                 return Ok(stage);
             }
             OpKind::Gather { .. } | OpKind::OneHot => "vectors",

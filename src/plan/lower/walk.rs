@@ -124,7 +124,7 @@ impl Lowering<'_> {
             (Input::Matrix(matrix), Some(source)) => {
                 let row = |d: usize| match source.span {
                     Span::Whole => source.first + starts[d],
-                    Span::Chunk => source.first,
+                    Span::Chunk => source.first + chunk.at,
                 };
                 let (window, base) = if side.count == 2 {
                     (self.whole(source.slot), 0)
@@ -198,7 +198,10 @@ impl Lowering<'_> {
                 (read - base, written - base)
             }
             // The slot holds one chunk: its first step reads the last row of the chunk before.
-            Span::Chunk => (if step == 0 && chunk.index > 0 { self.chunk } else { step }, step + 1),
+            Span::Chunk => match chunk.at + step {
+                0 if chunk.index > 0 => (self.chunk, 1),
+                row => (row, row + 1),
+            },
         };
         let (source_0, source_1) = of_each(&|d| rows(d).0);
         let (target_0, target_1) = of_each(&|d| rows(d).1);

@@ -1,0 +1,277 @@
+//! Streams that go on by themselves: a token is drawn from what each step gives, and is what the next step takes, all of
+//! it where the engine computes.
+//!
+//! Says what a plan that draws is given, and cuts out what it drew. How tokens are drawn stands in the kernel `sample`.
+
+use std::ops::{Deref, Range};
+
+use ndarray::ArrayView2;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::{Draw, Mask, NO_TOKEN};
+use crate::model::Flow;
+use crate::plan::{Caller, Feed, Fetch, Goal, Read, Results, Shape, Write};
+
+use super::Engine;
+use super::executor::{self, Wait};
+use super::push::Place;
+use super::streams::{Slot, StreamId, Streams, shape};
+
+/// The largest temperature: beyond it random numbers are all that counts, and would overflow.
+const HOTTEST: f32 = 1e30;
+
+/// How the next token of a stream is drawn from the logits x that its last one gives.
+///
+/// With the temperature τ, token v is drawn with the probability `softmax(x / τ)_v`: it is the v with the largest
+/// `x_v + τ · g_v`, the first of equals, where g are numbers of the standard Gumbel distribution. They come from
+/// Threefry-2x32-20 (Salmon et al. 2011) with the seed as its key, for the counter (p, v), where p counts the tokens that
+/// the stream was given before. So a draw depends on the seed, p and x alone: not on the device, on other streams, or on
+/// how many tokens one call draws. (x itself differs between devices within rounding, so that two scores which agree in
+/// six digits or so may change places.)
+///
+/// # Example
+///
+/// ```
+/// use gatewave::Sampling;
+///
+/// let freely = Sampling::default().seed(7); // at temperature 1, from all tokens
+/// let carefully = Sampling::default().temperature(0.7).top_k(40);
+/// let likeliest = Sampling::default().temperature(0.0);
+/// # drop((freely, carefully, likeliest));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// τ, 0 or more: 0 takes the likeliest, 1 draws as the model says.
+    pub temperature: f32,
+    /// From how many of the likeliest tokens is drawn, 1 or more, `None` from all. Tokens with the logit of the last of
+    /// them are among them.
+    pub top_k: Option<usize>,
+    /// The key of the random numbers.
+    pub seed: u64,
+}
+
+impl Default for Sampling {
+    /// As the model says, with seed 0.
+    fn default() -> Self {
+        Self { temperature: 1.0, top_k: None, seed: 0 }
+    }
+}
+
+impl Sampling {
+    /// The same at another temperature.
+    #[must_use]
+    pub fn temperature(self, temperature: f32) -> Self {
+        Self { temperature, ..self }
+    }
+
+    /// The same from the `top_k` likeliest tokens; `None` from all.
+    #[must_use]
+    pub fn top_k(self, top_k: impl Into<Option<usize>>) -> Self {
+        Self { top_k: top_k.into(), ..self }
+    }
+
+    /// The same with another seed.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// What is wrong with it, if anything is.
+    fn check(self) -> Result<()> {
+        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
+            return Err(shape(format!("temperature: expected a number, 0 or more, got {}", self.temperature)));
+        }
+        match self.top_k {
+            Some(0) => Err(shape("top_k: expected 1 or more, got 0")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for a stream that was given `position` tokens.
+    #[allow(clippy::cast_possible_truncation, reason = "the halves of the seed")]
+    fn draw(self, position: u32) -> Draw {
+        Draw {
+            seed_low: self.seed as u32,
+            seed_high: (self.seed >> 32) as u32,
+            position,
+            temperature: self.temperature.min(HOTTEST),
+            // More than any model has tokens keeps all.
+            top_k: self.top_k.map_or(0, |k| u32::try_from(k).unwrap_or(u32::MAX)),
+        }
+    }
+}
+
+impl<E: Deref<Target = Engine>> Streams<E> {
+    /// Gives each of some streams its next token, and lets them go on by themselves for `steps` steps: each draws a token
+    /// from what its last one gave, and takes it in the next step. The device is told once, and asked once at the end.
+    ///
+    /// The last token that is drawn was not given to the stream yet: it is the first of the next call. Then any number of
+    /// steps a call gives the same tokens.
+    ///
+    /// # Shapes
+    ///
+    /// The result is `[streams, steps]`, in the order of `streams`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where a stream has left or is there twice, a token is none of the model's, or a [`Sampling`] is none;
+    /// `Model`, where the model does not take tokens, or its output is not a number for each of them (linear, softmax or
+    /// log-softmax); `Limits`, where the steps do not fit the device: nothing has changed then. `Weights`, where the model
+    /// gives NaN, or −∞ for every token: then reset the streams. `Device` or `Lost`, where the device fails: then the
+    /// states are lost.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use gatewave::{Device, Embedding, Engine, Gru, Linear, Model, Results, Sampling, Streams, Weights};
+    ///
+    /// let model = Model::new().layer(Embedding::new(65, 8)).layer(Gru::new(8, 16)).layer(Linear::new(16, 65));
+    /// let engine = Engine::new(model.clone(), &Weights::random(&model, 0)?, Device::Cpu)?;
+    /// let mut streams = Streams::new(&engine, 2)?;
+    /// let (a, b) = (streams.join(), streams.join());
+    /// streams.push_tokens(&[(a, 17), (a, 3)], Results::Unwanted)?; // the beginning of a text
+    ///
+    /// let sampling = Sampling::default().temperature(0.8);
+    /// let tokens = streams.generate(&[(a, 5, sampling.seed(1)), (b, 9, sampling.seed(2))], 32)?;
+    /// assert_eq!(tokens.shape(), [2, 32]);
+    /// # Ok::<(), gatewave::Error>(())
+    /// ```
+    pub fn generate(&mut self, streams: &[(StreamId, i64, Sampling)], steps: usize) -> Result<ArrayView2<'_, i64>> {
+        executor::block_on(self.go_on(streams, steps, Wait::Here))?;
+        Ok(self.drawn(streams.len(), steps))
+    }
+
+    /// [`generate`](Self::generate), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`generate`](Self::generate).
+    pub async fn generate_async(
+        &mut self,
+        streams: &[(StreamId, i64, Sampling)],
+        steps: usize,
+    ) -> Result<ArrayView2<'_, i64>> {
+        self.go_on(streams, steps, Wait::Aside).await?;
+        Ok(self.drawn(streams.len(), steps))
+    }
+
+    fn drawn(&self, streams: usize, steps: usize) -> ArrayView2<'_, i64> {
+        ArrayView2::from_shape((streams, steps), &self.drawn).expect("a row for each stream")
+    }
+
+    async fn go_on(&mut self, streams: &[(StreamId, i64, Sampling)], steps: usize, wait: Wait) -> Result<()> {
+        self.drawn.clear();
+        self.admit(streams)?;
+        if streams.is_empty() || steps == 0 {
+            return Ok(());
+        }
+        let batch = self.slots.len();
+        let mask = if streams.len() == batch { Mask::All } else { Mask::Live };
+        let shape = Shape { time: steps, batch, mask };
+        // What no device takes needs no memory for its tokens, nor states.
+        self.engine.planner.plan_to(Goal::Tokens, shape)?;
+        self.settle(Goal::Tokens, steps).await?;
+        self.drawn.resize(streams.len() * steps, 0);
+        let engine = &*self.engine;
+        let states = self.states.as_mut().expect("they have been made");
+        let (places, slots) = (&self.places, &self.slots);
+        let mut generation = Generation { streams, places, slots, steps, rows: 0..0, drawn: &mut self.drawn };
+        for tile in engine.tiles_of(Goal::Tokens, shape) {
+            let tile = tile?;
+            generation.rows = tile.rows.clone();
+            let states = (&mut *states, tile.rows.start);
+            let run = engine.executor.run_on(&tile.plan, &mut generation, states, Results::Wanted, wait);
+            run.await.map_err(|e| engine.device().explain(e))?;
+        }
+        let given = u32::try_from(steps).expect("a plan has fewer steps");
+        for place in &self.places {
+            let slot = &mut self.slots[place.row];
+            (slot.is_used, slot.has_lived) = (true, true);
+            slot.position = slot.position.wrapping_add(given);
+        }
+        self.all_drawn(streams, steps)
+    }
+
+    /// Whether all is as it should be before anything changes; finds each stream its row.
+    fn admit(&mut self, streams: &[(StreamId, i64, Sampling)]) -> Result<()> {
+        let Flow::Tokens(bound) = self.engine.model().input()? else {
+            let text = "layer 0: expected an embedding or one_hot, to take the tokens that are drawn";
+            return Err(Error::new(ErrorKind::Model, text));
+        };
+        for (index, (_, token, sampling)) in streams.iter().enumerate() {
+            sampling.check().map_err(|e| e.at(format!("frame {index}")))?;
+            if usize::try_from(*token).map_or(true, |token| token >= bound) {
+                return Err(shape(format!("frame {index}: expected a token from 0 to {}, got {token}", bound - 1)));
+            }
+        }
+        self.place(streams.iter().map(|(stream, ..)| *stream))?;
+        match self.places.iter().position(|place| place.step > 0) {
+            Some(index) => Err(shape(format!("frame {index}: stream {}: it is there twice", streams[index].0))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there was something to draw from at every step.
+    fn all_drawn(&self, streams: &[(StreamId, i64, Sampling)], steps: usize) -> Result<()> {
+        let Some(at) = self.drawn.iter().position(|&token| token == i64::from(NO_TOKEN)) else { return Ok(()) };
+        let (stream, step) = (streams[at / steps].0, at % steps);
+        let text = format!(
+            "stream {stream}, step {step}: the output: expected numbers to draw from, got NaN, or −∞ for every token; \
+             are the weights sound?"
+        );
+        Err(Error::new(ErrorKind::Weights, text))
+    }
+}
+
+/// Some rows of a generation as a plan's caller.
+struct Generation<'a> {
+    streams: &'a [(StreamId, i64, Sampling)],
+    /// The row of each stream.
+    places: &'a [Place],
+    slots: &'a [Slot],
+    steps: usize,
+    rows: Range<usize>,
+    /// `[streams][steps]`.
+    drawn: &'a mut [i64],
+}
+
+impl Generation<'_> {
+    /// The streams in these rows: each with its number, and where it is in the batch.
+    fn here(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let place = |(index, place): (usize, &Place)| Some((index, place.row.checked_sub(self.rows.start)?));
+        self.places.iter().enumerate().filter_map(place).filter(|&(_, b)| b < self.rows.len())
+    }
+}
+
+impl Caller for Generation<'_> {
+    fn give(&mut self, write: Write, words: &mut [u32]) -> Result<()> {
+        words.fill(0);
+        let batch = self.rows.len();
+        for (index, b) in self.here() {
+            let (_, token, sampling) = self.streams[index];
+            match write.feed {
+                Feed::Tokens => words[b] = u32::try_from(token).expect("a checked token"),
+                Feed::Draws => {
+                    let draws: &mut [Draw] = bytemuck::cast_slice_mut(words);
+                    draws[b] = sampling.draw(self.slots[self.places[index].row].position);
+                }
+                Feed::Live => words.chunks_exact_mut(batch).for_each(|live| live[b] = 1),
+                _ => unreachable!("a plan that draws takes tokens, and states stay where they are"),
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, read: Read, data: &[f32]) {
+        if read.fetch != Fetch::Tokens {
+            return;
+        }
+        let (tokens, batch, steps): (&[u32], _, _) = (bytemuck::cast_slice(data), self.rows.len(), self.steps);
+        for (index, place) in self.places.iter().enumerate() {
+            let Some(b) = place.row.checked_sub(self.rows.start).filter(|&b| b < batch) else { continue };
+            for (drawn, tokens) in self.drawn[index * steps..][..steps].iter_mut().zip(tokens.chunks_exact(batch)) {
+                *drawn = i64::from(tokens[b]);
+            }
+        }
+    }
+}

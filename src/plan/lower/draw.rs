@@ -1,0 +1,103 @@
+//! Plans that draw tokens: each step takes the token that was drawn from what the step before it gave.
+//!
+//! So no product over time is hoisted, and no layer runs ahead of another: each step goes through all of them, and ends
+//! in a draw. What flows between them lies in the rows of a chunk, which take turns. Knows no seed and no temperature:
+//! those are data.
+
+use super::emit::word;
+use super::ops::{Axis, Op, OpKind, Sequence, Span};
+use super::walk::Walk;
+use super::{Chunk, Lowering};
+use crate::cell::Activation;
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::{Kernel, Params, Program};
+use crate::layout::depth;
+use crate::model::{Embedding, Features, LayerKind, Model};
+use crate::plan::SlotId;
+
+/// What becomes of the operations of `model` where each step is to end in a draw.
+///
+/// Dead steps show to nobody, so nothing is blanked; a step is the last one when it is drawn from, so that a selection of
+/// the last gives what it takes. A softmax at the end takes nothing but a constant from the logits, which no draw sees.
+///
+/// # Errors
+///
+/// Kind `Model`, where what the model gives is not a number for each token that it takes.
+pub(super) fn drawing(model: &Model, ops: Vec<Op>) -> Result<Vec<Op>> {
+    let mut each: Vec<Op> = Vec::with_capacity(ops.len() + 1);
+    for op in ops {
+        match op.kind {
+            OpKind::Blank(_) | OpKind::LastStep => {}
+            OpKind::FinalHidden => {
+                // What lies between a layer and the selection of its state gives nothing.
+                let kept = each.iter().rposition(|op| op.layers() > 0).map_or(0, |last| last + 1);
+                each.truncate(kept);
+            }
+            _ => each.push(Op { axis: Axis::Steps, ..op }),
+        }
+    }
+    if matches!(each.last(), Some(Op { kind: OpKind::Rowwise { kernel: Kernel::Softmax, .. }, .. })) {
+        each.pop();
+    }
+    let features = logits(model, &each)?;
+    let layer = model.layers.len();
+    each.push(Op { layer, stacked: None, kind: OpKind::Sample, axis: Axis::Steps, features });
+    Ok(each)
+}
+
+/// The features that tokens can be drawn from by.
+fn logits(model: &Model, ops: &[Op]) -> Result<Features> {
+    let unfit = |text: String| Err(Error::new(ErrorKind::Model, text));
+    let Some(tokens) = model.input()?.tokens() else {
+        return unfit("layer 0: expected an embedding or one_hot, to take the tokens that are drawn".into());
+    };
+    if let LayerKind::Embedding(Embedding { mask_token: Some(token), .. }) = model.layers[0].kind {
+        return unfit(format!("layer 0: expected every token to be a step, got one that is none ({token})"));
+    }
+    let turned = |op: &&Op| matches!(&op.kind, OpKind::Recurrent(r) if r.walks != [Walk::Forward; 2]);
+    if let Some(op) = ops.iter().find(turned) {
+        return unfit(format!("layer {}: expected a forward stack, got one that needs later tokens", op.layer));
+    }
+    let last = ops.last().ok_or_else(|| Error::new(ErrorKind::Model, "the model has no layer that gives features"))?;
+    match &last.kind {
+        OpKind::Linear { activation, .. } | OpKind::Rowwise { activation, .. } if *activation != Activation::Linear => {
+            return unfit(format!("the output: expected linear, softmax or log_softmax, got {}", activation.name()));
+        }
+        _ => {}
+    }
+    let features = last.features;
+    if features.parts > 1 || features.len() > tokens {
+        let got = features.len();
+        return unfit(format!("the output: expected a number for each of {tokens} tokens or fewer, got {got}"));
+    }
+    Ok(features)
+}
+
+impl Lowering<'_> {
+    /// Where the tokens are that are drawn: behind the first ones, which the host wrote.
+    pub(super) fn drawn(&self, tokens: SlotId) -> Sequence {
+        Sequence { slot: tokens, first: 1, features: Features::one(1), axis: Axis::Steps, span: Span::Whole }
+    }
+
+    /// Draws the token that follows the one step of `chunk`.
+    pub(super) fn sample(&mut self, source: Sequence, tokens: Sequence, chunk: Chunk) {
+        let Some(draws) = self.draws else { return };
+        let batch = self.shape.batch;
+        let read = self.row_of(source, chunk, 0);
+        let (window, base) = self.rows(source, read, 1);
+        let windows = [window, self.whole(draws), self.whole(tokens.slot)];
+        for (first, rows) in self.pieces(batch, 1) {
+            let params = Params {
+                rows: word(rows),
+                batch: word(batch),
+                directions: 1,
+                units: word(depth(source.features)),
+                features: word(source.features.size),
+                source_0: word((read - base) * batch + first),
+                target_0: word((tokens.first + chunk.start) * batch + first),
+                ..Params::default()
+            };
+            self.dispatch(Program::plain(Kernel::Sample), params, [1, rows, 1], windows.to_vec());
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Tokens that the adapter draws are those drawn by hand.
+
+use gatewave::{Embedding, Engine, Gru, Linear, Model, Options, Weights};
+
+use crate::support::drawing;
+use crate::support::executor::adapter;
+
+#[test]
+fn chains_are_those_drawn_by_hand() {
+    drawing::chains_are_those_drawn_by_hand(&adapter());
+}
+
+#[test]
+fn streams_go_on_as_if_they_were_pushed() {
+    // One of each cell, tokens and selections among them: the CPU has them all.
+    drawing::streams_go_on_as_if_they_were_pushed(&adapter(), drawing::models().into_iter().step_by(3));
+}
+
+#[test]
+fn a_draw_from_nothing_is_an_error() {
+    drawing::a_draw_from_nothing_is_an_error(&adapter());
+}
+
+#[test]
+fn a_large_vocabulary_is_drawn_from() {
+    drawing::a_large_vocabulary_is_drawn_from(&adapter());
+}
+
+#[test]
+fn repeated_draws_make_no_object() {
+    let model = Model::new().layer(Embedding::new(9, 5)).layer(Gru::new(5, 20)).layer(Linear::new(20, 9));
+    let weights = Weights::random(&model, 5).unwrap();
+    let alone = Engine::alone(model, &weights, Options::default().device(adapter())).unwrap();
+    drawing::repeated_draws_make_no_object(&alone);
+}

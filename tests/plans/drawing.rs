@@ -1,0 +1,119 @@
+//! Plans that draw tokens: each step takes the one that was drawn before it.
+
+use gatewave::kernel::Params;
+use gatewave::plan::lower::lower_drawing;
+use gatewave::plan::{Feed, Fetch};
+
+use super::*;
+
+fn drawing_on(model: &Model, shape: (usize, usize, Mask), limits: &Limits, target: Target) -> Result<Plan, Error> {
+    let layout = Layout::of(model, Storage::F32).expect("the model is right");
+    let (time, batch, mask) = shape;
+    lower_drawing(model, &layout, Shape { time, batch, mask }, limits, &Tuning::of(target))
+}
+
+fn text_model() -> Model {
+    Model::new()
+        .layer(Embedding::new(65, 7))
+        .layer(Lstm::new(7, 16).num_layers(2))
+        .layer(Linear::new(16, 65).activation(Activation::Softmax))
+}
+
+#[test]
+fn golden_tokens_are_drawn_one_after_the_other() {
+    let plan = drawing_on(&text_model(), (6, 2, Mask::Live), &Limits::WEBGPU, Target::Gpu).expect("it fits");
+    golden("drawn", &plan);
+}
+
+#[test]
+fn golden_one_hot_tokens_are_drawn_where_the_time_axis_is_gone() {
+    let model = Model::new()
+        .layer(OneHot::new(20))
+        .layer(Linear::new(20, 8))
+        .layer(Gru::new(8, 16))
+        .layer(Activation::Tanh)
+        .layer(Select::FinalHidden)
+        .layer(Linear::new(16, 20));
+    golden(
+        "drawn_one_hot",
+        &drawing_on(&model, (3, 1, Mask::All), &Limits::WEBGPU, Target::Software).expect("it fits"),
+    );
+}
+
+/// The first token that each dispatch of `kernel` reads or writes.
+fn tokens_of(plan: &Plan, kernel: Kernel) -> Vec<u32> {
+    let steps = plan.steps.iter().filter(|step| plan.programs[step.program].kernel == kernel);
+    let params = steps.map(|step| plan.params[step.params]);
+    params.map(|p| if kernel == Kernel::Sample { p.target_0 } else { p.source_0 }).collect()
+}
+
+#[test]
+fn each_step_takes_the_token_that_was_drawn_before_it() {
+    for (model, kernel) in [
+        (text_model(), Kernel::Gather),
+        (Model::new().layer(OneHot::new(9)).layer(Linear::new(9, 9)), Kernel::OneHot),
+        (Model::new().layer(Embedding::new(9, 9)), Kernel::Gather),
+    ] {
+        for (time, batch) in [(1, 1), (4, 3), (5, 1), (33, 2)] {
+            for target in [Target::Host, Target::Software, Target::Gpu] {
+                let plan = drawing_on(&model, (time, batch, Mask::Live), &Limits::WEBGPU, target).expect("it fits");
+                let rows = |first: usize| {
+                    (first..first + time).map(|row| u32::try_from(row * batch).unwrap()).collect::<Vec<_>>()
+                };
+                assert_eq!(tokens_of(&plan, kernel), rows(0), "{plan}");
+                assert_eq!(tokens_of(&plan, Kernel::Sample), rows(1), "{plan}");
+                assert!(plan.steps.iter().all(|step| covers(&plan, step)), "{plan}");
+                let tokens =
+                    plan.writes.iter().find(|write| write.feed == Feed::Tokens).expect("the first are written");
+                let read = plan.reads.iter().find(|read| read.fetch == Fetch::Tokens).expect("the others are read");
+                assert_eq!((tokens.offset, tokens.bytes), (0, 4 * batch as u64));
+                assert_eq!(
+                    (read.slot, read.offset, read.bytes),
+                    (tokens.slot, tokens.bytes, (time * 4 * batch) as u64)
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn scratch_does_not_grow_with_the_steps_that_are_drawn() {
+    let scratch = |time| {
+        let plan = drawing_on(&text_model(), (time, 3, Mask::All), &Limits::WEBGPU, Target::Software).expect("it fits");
+        plan.bytes(|kind| matches!(kind, SlotKind::Scratch | SlotKind::Output))
+    };
+    assert_eq!(scratch(5), scratch(5_000));
+}
+
+#[test]
+fn a_narrow_device_draws_in_pieces() {
+    let narrow = Limits { binding_bytes: 16 << 10, workgroups: 2, ..Limits::WEBGPU };
+    let model = Model::new().layer(Embedding::new(300, 40)).layer(Linear::new(40, 300));
+    let plan = drawing_on(&model, (2, 5, Mask::All), &narrow, Target::Gpu).expect("it fits");
+    assert_eq!(tokens_of(&plan, Kernel::Sample), [5, 7, 9, 10, 12, 14]);
+    assert!(plan.steps.iter().all(|step| covers(&plan, step)), "{plan}");
+    let vast = Model::new().layer(OneHot::new(2_000_000));
+    let error = drawing_on(&vast, (1, 1, Mask::All), &Limits::WEBGPU, Target::Gpu).expect_err("too many tokens");
+    assert_eq!(error.kind(), ErrorKind::Limits);
+    assert!(error.to_string().contains("features are too many for it"), "{error}");
+}
+
+type Fault = fn(&mut Params);
+
+#[test]
+fn check_refuses_a_draw_past_its_tokens() {
+    let right = drawing_on(&text_model(), (3, 2, Mask::All), &Limits::WEBGPU, Target::Gpu).expect("it fits");
+    let sample =
+        right.steps.iter().position(|step| right.programs[step.program].kernel == Kernel::Sample).expect("one");
+    let params = right.steps[sample].params;
+    let faults: [(&str, Fault); 3] = [
+        ("a token past the last", |p| p.target_0 = 7),
+        ("more rows than there are draws", |p| p.batch = 3),
+        ("a row of logits past the last", |p| p.source_0 = 9),
+    ];
+    for (what, fault) in faults {
+        let mut plan = right.clone();
+        fault(&mut plan.params[params]);
+        assert_eq!(check(&plan, &Limits::WEBGPU).expect_err(what).kind(), ErrorKind::Limits, "{what}");
+    }
+}

@@ -1,0 +1,63 @@
+//! Constants that WGSL and Rust both have: codes, rows of a memory, words of a draw.
+
+use std::cell::RefCell;
+
+use gatewave::kernel::{self, Combine, Draw, NO_TOKEN};
+
+use super::*;
+
+#[test]
+fn functions_and_combinations_have_the_same_codes_in_wgsl_and_rust() {
+    let functions = Activation::ALL.map(|function| ("FUNCTION", function.name().to_uppercase(), function.code()));
+    let combinations = [Combine::Sum, Combine::Average, Combine::Product]
+        .map(|combine| ("COMBINE", format!("{combine:?}").to_uppercase(), combine as u32));
+    let seen = RefCell::new(BTreeSet::new());
+    for_every_program(|_, linked| {
+        let codes = functions.iter().chain(&combinations);
+        let differ = codes.filter_map(|(kind, name, code)| {
+            let name = format!("{kind}_{name}");
+            let wgsl = linked.constant(&name)?;
+            seen.borrow_mut().insert(name.clone());
+            differ(&name, &(*code as usize), &wgsl)
+        });
+        differ.collect()
+    });
+    assert_eq!(seen.into_inner().len(), functions.len() + combinations.len(), "codes that no file declares");
+}
+
+#[test]
+fn rows_of_the_memory_are_the_same_in_wgsl_and_rust() {
+    let rust = [
+        ("MEMORY_UNPROJECTED", kernel::MEMORY_UNPROJECTED),
+        ("MEMORY_RESET", kernel::MEMORY_RESET),
+        ("MEMORY_UPDATE", kernel::MEMORY_UPDATE),
+    ];
+    let seen = RefCell::new(BTreeSet::new());
+    for_every_program(|_, linked| {
+        rust.iter()
+            .filter_map(|&(name, row)| {
+                let wgsl = linked.constant(name)?;
+                seen.borrow_mut().insert(name);
+                differ(name, &row, &wgsl)
+            })
+            .collect()
+    });
+    assert_eq!(seen.into_inner().len(), rust.len(), "constants that no file declares");
+}
+
+#[test]
+fn the_words_of_a_draw_are_the_same_in_wgsl_and_rust() {
+    let linked = Linked::of(&Program::plain(Kernel::Sample)).expect("it links");
+    let rust = [
+        ("SEED_LOW", offset_of!(Draw, seed_low)),
+        ("SEED_HIGH", offset_of!(Draw, seed_high)),
+        ("POSITION", offset_of!(Draw, position)),
+        ("TEMPERATURE", offset_of!(Draw, temperature)),
+        ("TOP_K", offset_of!(Draw, top_k)),
+        ("DRAW_WORDS", size_of::<Draw>()),
+    ];
+    for (name, bytes) in rust {
+        assert_eq!(linked.constant(name), Some(bytes / 4), "{name}");
+    }
+    assert_eq!(linked.constant("NO_TOKEN"), Some(NO_TOKEN as usize));
+}
