@@ -71,7 +71,11 @@ fn params_in_rust() -> Vec<(&'static str, usize)> {
         token,
         tokens,
         features,
-        unused,
+        steps,
+        hidden_step_0,
+        hidden_step_1,
+        time_step_0,
+        time_step_1,
     ]
 }
 

@@ -12,6 +12,7 @@ mod math;
 mod product;
 mod project;
 mod rows;
+mod scan;
 mod states;
 mod step;
 #[cfg(test)]
@@ -167,6 +168,7 @@ impl Cpu {
         match bound.program.kernel {
             Kernel::Project => project::run(self.arch, bound),
             Kernel::Diagonal => diagonal::run(self.arch, bound),
+            Kernel::Scan => scan::run(self.arch, bound),
             Kernel::Gather => rows::gather(bound),
             Kernel::OneHot => rows::one_hot(bound),
             Kernel::Pick => rows::pick(bound),
@@ -210,6 +212,8 @@ impl Stage<'_> {
                 let sides = dispatch.grid[2] as usize;
                 threads::worth(match program.kernel {
                     Kernel::Project => project::ns(program, params, sides),
+                    // One thread's, whatever it takes.
+                    Kernel::Scan => 0,
                     Kernel::Diagonal => 2 * step::ns(program, params, sides),
                     _ => rows::ns(params, sides),
                 })

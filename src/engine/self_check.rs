@@ -51,7 +51,7 @@ impl KnownAnswer {
     /// Kind `Limits`, where the device takes not even this.
     pub(super) fn of(strategy: Strategy, target: Target, limits: &Limits) -> Result<Self> {
         let (first, second) = match strategy {
-            Strategy::Step => (Lstm::new(INPUT, HIDDEN).bidirectional(), Gru::new(2 * HIDDEN, HIDDEN)),
+            Strategy::Step | Strategy::Scan => (Lstm::new(INPUT, HIDDEN).bidirectional(), Gru::new(2 * HIDDEN, HIDDEN)),
             Strategy::Diagonal => (Lstm::new(INPUT, HIDDEN).num_layers(3), Gru::new(HIDDEN, HIDDEN).num_layers(2)),
         };
         let cells = [&first, &second].map(|stack| stack.num_layers * stack.directions());

@@ -8,6 +8,7 @@
 mod diagonal;
 mod emit;
 mod ops;
+mod scan;
 mod slots;
 mod walk;
 
@@ -150,9 +151,9 @@ impl Lowering<'_> {
         for buffer in 0..self.layout.buffers.len() {
             check::slot_fits(&self.weights_slot(buffer), self.limits)?;
         }
-        // At least one dispatch a step of a recurrence, and one a chunk of anything else.
+        // At least one dispatch a step of a recurrence, and one a chunk of a scan and of anything else.
         let dispatches = stages.iter().map(|stage| match stage.op.kind {
-            OpKind::Recurrent(_) | OpKind::Diagonal(_) => stage.time(self.shape),
+            OpKind::Recurrent(_) | OpKind::Diagonal(_) if !self.is_scanned(stage.op) => stage.time(self.shape),
             _ => stage.time(self.shape).div_ceil(self.chunk),
         });
         countable(dispatches.fold(0, usize::saturating_add))

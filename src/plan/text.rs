@@ -101,6 +101,9 @@ impl fmt::Display for Program {
         if tile != crate::kernel::Tile::NONE {
             write!(f, " tile {}r{}p{}s", tile.rows, tile.panels, tile.slices)?;
         }
+        if tile.held > 0 {
+            write!(f, " held {}", tile.held)?;
+        }
         Ok(())
     }
 }
@@ -143,6 +146,9 @@ impl fmt::Display for Brief<'_> {
         }
         if p.panels > 0 {
             write!(f, " panels {}..{}", p.panel, u64::from(p.panel) + u64::from(p.panels))?;
+        }
+        if p.steps > 0 {
+            write!(f, " steps {}", p.steps)?;
         }
         for (name, first, second) in both {
             if (first, second) != (0, 0) {

@@ -91,7 +91,7 @@ impl Tuning {
         let rows = rows_for(product.rows);
         let panels = at_most(product.panels, 16);
         let tiles = at_most(product.rows.div_ceil(rows as usize), 16);
-        Tile { rows, panels, slices: (16 / panels).min(tiles) }
+        Tile { rows, panels, slices: (16 / panels).min(tiles), held: 0 }
     }
 
     /// The tile of a timestep.
@@ -111,12 +111,44 @@ impl Tuning {
         Tile { panels: at_most(wave.product.panels, tile.panels), ..tile }
     }
 
+    /// The tile of a scan, whose workgroups have all panels of a layer; `None` where no workgroup of the device can.
+    pub fn scan(&self, product: Product, limits: &Limits) -> Option<Tile> {
+        let panels = u32::try_from(product.panels).ok()?;
+        let least = Tile { panels, ..Tile::NONE };
+        let bytes = |tile: Tile| {
+            let shares = if tile.slices > 1 { tile.slices as usize * product.gates } else { 0 };
+            64 * panels as usize * tile.rows as usize * (1 + shares)
+        };
+        let fits = |tile: &Tile| {
+            (4 * panels).saturating_mul(tile.slices) <= limits.invocations
+                && bytes(*tile) <= limits.workgroup_bytes as usize
+                && tile.slices as usize <= product.depth / 4
+        };
+        if !fits(&least) {
+            return None;
+        }
+        let (groups, most_held, most_slices) = match self.target {
+            Target::Host => return Some(least),
+            Target::Software => (4, 64, 1),
+            Target::Gpu => (64, 32, 16),
+        };
+        let rows = rows_for(product.rows.div_ceil(groups));
+        let tiles = Tile::ROWS.into_iter().rev().filter(|&tile| tile <= rows).map(|rows| Tile { rows, ..least });
+        let mut tile = tiles.into_iter().find(fits)?;
+        while tile.slices < most_slices && fits(&Tile { slices: 2 * tile.slices, ..tile }) {
+            tile.slices *= 2;
+        }
+        let held = u32::try_from(product.depth).ok()? / tile.slices;
+        let holds = held as usize * product.gates <= most_held && Tile::HELD.contains(&held);
+        Some(if holds { Tile { held, ..tile } } else { tile })
+    }
+
     /// The tile of a step of `least` slices or more.
     fn sliced(&self, product: Product, least: u32, limits: &Limits) -> Tile {
         let rows = rows_for(product.rows);
         match self.target {
             Target::Host => Tile { slices: least, ..Tile::NONE },
-            Target::Software => Tile { rows, panels: at_most(product.panels, 2), slices: least },
+            Target::Software => Tile { rows, panels: at_most(product.panels, 2), slices: least, held: 0 },
             Target::Gpu => {
                 let invocations = |slices: u32| {
                     product.panels as u64 * 4 * u64::from(slices) * product.rows.div_ceil(rows as usize) as u64
@@ -134,7 +166,7 @@ impl Tuning {
                 }
                 // A workgroup of fewer than 32 lanes wastes a subgroup.
                 let panels = at_most(product.panels, (32 / (4 * slices)).max(1));
-                Tile { rows, panels, slices }
+                Tile { rows, panels, slices, held: 0 }
             }
         }
     }
