@@ -13,7 +13,7 @@ use support::noise::noise;
 
 #[test]
 fn every_case_of_the_table_gives_the_truth() {
-    executor::table(&Device::Cpu, None);
+    executor::table(&Device::Cpu, &[]);
 }
 
 #[test]

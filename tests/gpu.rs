@@ -26,18 +26,20 @@ mod streams;
 #[path = "gpu/variants.rs"]
 mod variants;
 
-use gatewave::plan::tune::Target;
+use gatewave::Strategy;
+use gatewave::plan::tune::{Target, Tuning};
 use support::executor::{self, adapter};
 
 #[test]
 fn every_case_of_the_table_gives_the_truth() {
-    executor::table(&adapter(), None);
+    executor::table(&adapter(), &[]);
 }
 
 /// On a software adapter the tiles of a GPU, with its slices of the depth, would otherwise never run.
 #[test]
 fn every_case_of_the_table_gives_the_truth_with_the_tiles_of_a_gpu() {
-    executor::table(&adapter(), Some(Target::Gpu));
+    let by = |strategy| Tuning::of(Target::Gpu).with_strategy(Some(strategy));
+    executor::table(&adapter(), &[Strategy::Diagonal, Strategy::Scan].map(by));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::call::{Call, Input};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::tune::{Target, Tuning};
+use crate::plan::tune::Tuning;
 use crate::plan::{Plan, Shape};
 
 use super::exchange::Exchange;
@@ -53,12 +53,12 @@ impl Engine {
         })
     }
 
-    /// The same engine with its plans made for another kind of device: a GPU's tiles on a software adapter.
+    /// The same engine with its plans made by other choices: a GPU's tiles on a software adapter.
     #[doc(hidden)]
     #[must_use]
-    pub fn tuned_for(mut self, target: Target) -> Self {
-        self.planner.tuning = Tuning::of(target);
-        self.encoder = self.encoder.map(|encoder| Box::new(encoder.tuned_for(target)));
+    pub fn tuned_for(mut self, tuning: Tuning) -> Self {
+        self.planner.tuning = tuning;
+        self.encoder = self.encoder.map(|encoder| Box::new(encoder.tuned_for(tuning)));
         self
     }
 

@@ -95,12 +95,7 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
             parts.extend([weight, gates(program), rows(program.tile), "part/product.wgsl"]);
             parts.extend(chosen(program));
         }
-        Kernel::Step
-        | Kernel::Diagonal
-        | Kernel::Scan
-        | Kernel::StepReset
-        | Kernel::StepNew
-        | Kernel::StepProject => {
+        Kernel::Step | Kernel::Diagonal | Kernel::Scan | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => {
             // `place` names the tile's constants before an array has its size by them: naga 30 wants it so.
             parts.extend([weight, "part/place.wgsl", gates(program), rows(program.tile), "part/product.wgsl"]);
             parts.extend([peephole(program), reduce(program)]);
@@ -219,18 +214,22 @@ fn diagonal_programs(storage: Storage, tile: Tile) -> Vec<Program> {
     alone.map(|program| Program { kernel: Kernel::Diagonal, ..program }).collect()
 }
 
-/// The programs of a scan: of each number of rows with weights that are loaded and some that are held, and of each that can
-/// be held.
+/// The programs of a scan: of one row with weights that are loaded, of more with some that are held, and of each cell alone
+/// with each number that can be held.
 fn scan_programs(storage: Storage, tile: Tile) -> Vec<Program> {
-    let mut tiles = vec![tile, Tile { panels: 2, slices: 4, held: 8, ..tile }];
-    if tile.rows == 1 {
-        tiles.extend(Tile::HELD.map(|held| Tile { panels: held.div_ceil(16), held, ..tile }));
+    let of = |tile| {
+        let steps = step_programs(storage, tile).into_iter();
+        let alone = steps.filter(|program| program.kernel == Kernel::Step && program.states != StateKind::Projected);
+        alone.map(|program| Program { kernel: Kernel::Scan, ..program })
+    };
+    if tile.rows > 1 {
+        return of(Tile { panels: 2, slices: 4, held: 8, ..tile }).collect();
     }
-    let steps = |tile| step_programs(storage, tile).into_iter().map(move |program| Program { tile, ..program });
-    let alone = tiles.into_iter().flat_map(steps);
-    let alone =
-        alone.filter(|program| program.kernel == Kernel::Step && program.states != StateKind::Projected);
-    alone.map(|program| Program { kernel: Kernel::Scan, ..program }).collect()
+    let plain = |program: &Program| {
+        program.mask == Mask::All && program.cell.is_some_and(|cell| program.variant == Variant::plain(cell))
+    };
+    let held = Tile::HELD.map(|held| Tile { panels: held.div_ceil(16), held, ..tile });
+    of(tile).chain(held.into_iter().flat_map(|tile| of(tile).filter(plain))).collect()
 }
 
 /// The variants of a cell that have parts of their own.

@@ -255,10 +255,7 @@ impl Kernel {
 
     /// Whether the kernel is a part of a timestep, or some of them.
     pub fn is_step(self) -> bool {
-        matches!(
-            self,
-            Self::Step | Self::Diagonal | Self::Scan | Self::StepReset | Self::StepNew | Self::StepProject
-        )
+        matches!(self, Self::Step | Self::Diagonal | Self::Scan | Self::StepReset | Self::StepNew | Self::StepProject)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use gatewave::conformance::{self, Bug, Case, Tolerance, cases, compare};
-use gatewave::plan::tune::Target;
+use gatewave::plan::tune::Tuning;
 use gatewave::weights::open;
 use gatewave::{Cell, Device, Engine, Input, Model, Options, Precision, Result, Rnn, Storage, Weights};
 
@@ -41,17 +41,21 @@ pub fn engine(device: &Device, precision: Precision, model: &Model, weights: &We
     Ok(engine)
 }
 
-/// Every case of the table gives the truth, with plans made for a `target` if one is given.
-pub fn table(device: &Device, target: Option<Target>) {
+/// Every case of the table gives the truth, with plans made by `tunings` in turn if there are any.
+pub fn table(device: &Device, tunings: &[Tuning]) {
     let cases = cases();
     assert!(cases.len() > 100, "only {} cases", cases.len());
+    let own = [None];
+    let given: Vec<_> = tunings.iter().copied().map(Some).collect();
+    let turns = if given.is_empty() { &own[..] } else { &given };
     let results: Vec<_> = cases
         .iter()
-        .map(|case| {
+        .zip(turns.iter().cycle())
+        .map(|(case, tuning)| {
             conformance::run(case, &mut |case, model, weights, input| {
                 let engine = engine(device, case.storage.into(), model, weights)?;
-                match target {
-                    Some(target) => engine.tuned_for(target).run(&input),
+                match *tuning {
+                    Some(tuning) => engine.tuned_for(tuning).run(&input),
                     None => engine.run(&input),
                 }
             })

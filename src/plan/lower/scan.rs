@@ -46,7 +46,7 @@ impl Lowering<'_> {
         let buffer = &self.layout.buffers[r.hidden[0].buffer];
         let Form::Matrix { panels, source, gates, .. } = buffer.form else { return None };
         let product = Product { rows: self.shape.batch, depth: depth(source), panels, gates };
-        let pays = self.tuning.strategy(Wave { layers: 1, product }) == Strategy::Scan;
+        let pays = self.tuning.strategy(Wave { layers: 1, time: self.shape.time, product }) == Strategy::Scan;
         let bound = self.layout.bytes_of(buffer) <= self.limits.binding_bytes;
         if pays && bound { self.tuning.scan(product, self.limits) } else { None }
     }
