@@ -96,13 +96,14 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
             parts.extend(chosen(program));
         }
         Kernel::Step | Kernel::Diagonal | Kernel::Scan | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => {
-            // `place` names the tile's constants before an array has its size by them: naga 30 wants it so.
-            parts.extend([weight, "part/place.wgsl", gates(program), rows(program.tile), "part/product.wgsl"]);
-            parts.extend([peephole(program), reduce(program)]);
+            // The constants of tile and cell come before an array that has its size by some of them: naga 30 wants it so.
+            parts.extend([weight, "part/place.wgsl"]);
             if let Some(cell) = program.cell {
                 parts.extend(cell_parts(program, cell));
                 parts.push("part/gates.wgsl");
             }
+            parts.extend([gates(program), rows(program.tile), "part/product.wgsl"]);
+            parts.extend([peephole(program), reduce(program)]);
             if program.kernel == Kernel::Scan {
                 parts.extend(hold(program.tile));
             }
