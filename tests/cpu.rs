@@ -4,8 +4,8 @@ mod support;
 
 use gatewave::conformance::{Tolerance, compare};
 use gatewave::{
-    Activation, Cell, Device, Engine, Gru, Input, Linear, Lstm, Model, Output, Precision, Recurrent, Reset, Rnn,
-    Weights, oracle,
+    Activation, Cell, Device, Engine, Gru, Input, Linear, Lstm, Model, Options, Output, Precision, Recurrent, Reset,
+    Rnn, Weights, oracle,
 };
 use ndarray::{Axis, concatenate, s};
 use support::noise::noise;
@@ -13,7 +13,7 @@ use support::{drawing, executor};
 
 #[test]
 fn every_case_of_the_table_gives_the_truth() {
-    executor::table(&Device::Cpu, None);
+    executor::table(&Device::Cpu, &[Options::default()]);
 }
 
 #[test]

@@ -29,18 +29,20 @@ mod streams;
 mod variants;
 
 use gatewave::plan::tune::Target;
+use gatewave::{Options, Strategy};
 use support::executor::{self, adapter};
 
 #[test]
 fn every_case_of_the_table_gives_the_truth() {
-    executor::table(&adapter(), None);
+    executor::table(&adapter(), &[Options::default()]);
 }
 
 /// On a software adapter the tiles of a GPU, with its slices of the depth, and its matrices in buffers would otherwise
 /// never run.
 #[test]
 fn every_case_of_the_table_gives_the_truth_with_the_tiles_of_a_gpu() {
-    executor::table(&adapter(), Some(Target::Gpu));
+    let by = |strategy| Options { target: Some(Target::Gpu), ..Options::default().strategy(strategy) };
+    executor::table(&adapter(), &[Strategy::Diagonal, Strategy::Scan].map(by));
 }
 
 #[test]

@@ -22,15 +22,20 @@ fn plan_on(
     model: &Model,
     (time, batch, mask): (usize, usize, Mask),
     limits: &Limits,
-    target: Target,
+    tuning: impl Into<Tuning>,
 ) -> Result<Plan, Error> {
-    let tuning = Tuning::of(target);
+    let tuning = tuning.into();
     let layout = Layout::of(model, Storage::F32).expect("the model is right").with_medium(tuning.medium());
     lower(model, &layout, Shape { time, batch, mask }, limits, &tuning)
 }
 
+/// The choices for `target` but for the strategy.
+fn held_to(strategy: Strategy, target: Target) -> Tuning {
+    Tuning::of(target).with_strategy(Some(strategy))
+}
+
 fn plan(model: &Model, shape: (usize, usize, Mask)) -> Plan {
-    plan_on(model, shape, &Limits::WEBGPU, Target::Software).expect("the plan fits")
+    plan_on(model, shape, &Limits::WEBGPU, held_to(Strategy::Step, Target::Software)).expect("the plan fits")
 }
 
 /// Compares with `tests/golden/plans/NAME.txt`.
@@ -77,7 +82,10 @@ fn golden_one_hot_becomes_rows_of_the_input_weights() {
 fn golden_long_stack_streams_in_chunks() {
     let model = Model::new().layer(Gru::new(8, 32).num_layers(2)).layer(Linear::new(32, 4));
     let small = Limits { binding_bytes: 28 << 10, ..Limits::WEBGPU };
-    golden("streamed", &plan_on(&model, (50, 2, Mask::All), &small, Target::Software).expect("it streams"));
+    golden(
+        "streamed",
+        &plan_on(&model, (50, 2, Mask::All), &small, held_to(Strategy::Step, Target::Software)).expect("it streams"),
+    );
 }
 
 #[test]
@@ -117,8 +125,49 @@ fn golden_directions_of_different_functions_go_apart() {
 fn golden_stack_goes_by_diagonals_on_a_gpu() {
     let model =
         Model::new().layer(Embedding::new(30, 7)).layer(Lstm::new(7, 16).num_layers(3)).layer(Linear::new(16, 2));
-    let plan = plan_on(&model, (4, 2, Mask::Live), &Limits::WEBGPU, Target::Gpu).expect("the plan fits");
-    golden("diagonal", &plan);
+    let tuning = held_to(Strategy::Diagonal, Target::Gpu);
+    golden("diagonal", &plan_on(&model, (4, 2, Mask::Live), &Limits::WEBGPU, tuning).expect("the plan fits"));
+}
+
+#[test]
+fn golden_stack_goes_by_scans_where_its_weights_are_few() {
+    let model = Model::new()
+        .layer(Embedding::new(30, 7))
+        .layer(Gru::new(7, 16).bidirectional())
+        .layer(Lstm::new(32, 33))
+        .layer(Linear::new(33, 2));
+    for (name, target) in [("scan_gpu", Target::Gpu), ("scan_software", Target::Software)] {
+        golden(name, &plan_on(&model, (40, 2, Mask::Live), &Limits::WEBGPU, target).expect("the plan fits"));
+    }
+}
+
+#[test]
+fn a_layer_of_few_weights_takes_a_dispatch_for_all_its_steps() {
+    let on = |stack: Recurrent, (time, batch), tuning: Tuning| {
+        let plan = plan_on(&Model::new().layer(stack), (time, batch, Mask::All), &Limits::WEBGPU, tuning);
+        let plan = plan.expect("the plan fits");
+        (steps(&plan, Kernel::Scan), plan.steps.len())
+    };
+    let by_scan = held_to(Strategy::Scan, Target::Software);
+    for cell in [Cell::Rnn, Cell::Lstm, Cell::Gru(Reset::After)] {
+        for stack in [Recurrent::new(cell, 8, 16), Recurrent::new(cell, 8, 16).bidirectional()] {
+            for target in [Target::Software, Target::Gpu] {
+                assert_eq!(on(stack.clone(), (100, 8), target.into()), (1, 2));
+                assert_eq!(on(stack.clone(), (1, 8), target.into()), (0, 2), "one step needs no scan");
+            }
+            assert_eq!(on(stack, (100, 8), Target::Host.into()), (0, 101));
+        }
+        assert_eq!(on(Recurrent::new(cell, 8, 16).num_layers(3), (100, 8), by_scan), (3, 6));
+        assert_eq!(on(Recurrent::new(cell, 8, 512), (100, 8), Target::Gpu.into()), (0, 101));
+        assert_eq!(
+            on(Recurrent::new(cell, 8, 1024), (100, 1), by_scan),
+            (1, 2),
+            "as many as a workgroup has lanes for"
+        );
+        assert_eq!(on(Recurrent::new(cell, 8, 1025), (100, 1), by_scan), (0, 101));
+    }
+    assert_eq!(on(Lstm::new(8, 16).proj_size(5), (9, 1), by_scan), (0, 19), "a step of two products");
+    assert_eq!(on(Gru::new(8, 16).cell(Cell::Gru(Reset::Before)), (9, 1), by_scan), (0, 19));
 }
 
 #[test]
@@ -148,10 +197,10 @@ fn both_directions_take_no_more_dispatches_than_one() {
 fn a_stack_on_a_gpu_takes_a_dispatch_a_diagonal() {
     for cell in [Cell::Rnn, Cell::Lstm, Cell::Gru(Reset::After)] {
         for (time, layers) in [(1, 2), (2, 4), (7, 3), (100, 2)] {
-            let stacked = Model::new().layer(Recurrent::new(cell, 8, 33).num_layers(layers));
-            let mut in_a_row = Model::new().layer(Recurrent::new(cell, 8, 33)).layer(Dropout::new(0.5));
+            let stacked = Model::new().layer(Recurrent::new(cell, 8, 130).num_layers(layers));
+            let mut in_a_row = Model::new().layer(Recurrent::new(cell, 8, 130)).layer(Dropout::new(0.5));
             for _ in 1..layers {
-                in_a_row = in_a_row.layer(Recurrent::new(cell, 33, 33));
+                in_a_row = in_a_row.layer(Recurrent::new(cell, 130, 130));
             }
             for model in [stacked, in_a_row] {
                 let on = |strategy, target| {
@@ -212,9 +261,9 @@ fn what_a_launch_is_no_great_part_of_goes_layer_by_layer() {
     let large = Model::new().layer(Lstm::new(64, 512).num_layers(3));
     assert_eq!(steps(&on(large.clone(), 64), Kernel::Diagonal), 5);
     assert_eq!(steps(&on(large, 65), Kernel::Diagonal), 0);
-    let unequal = Model::new().layer(Gru::new(8, 16)).layer(Gru::new(16, 17)).layer(Gru::new(17, 17));
+    let unequal = Model::new().layer(Gru::new(8, 128)).layer(Gru::new(128, 129)).layer(Gru::new(129, 129));
     assert_eq!(steps(&on(unequal, 1), Kernel::Diagonal), 4, "the last two");
-    let apart = Model::new().layer(Gru::new(8, 16)).layer(Activation::Tanh).layer(Gru::new(16, 16));
+    let apart = Model::new().layer(Gru::new(8, 128)).layer(Activation::Tanh).layer(Gru::new(128, 128));
     assert_eq!(steps(&on(apart, 1), Kernel::Diagonal), 0);
 }
 
@@ -232,7 +281,8 @@ fn each_layer_of_a_diagonal_reads_what_it_and_the_one_below_left() {
             for model in
                 [select.map_or(stack.clone(), |select| stack.clone().layer(select)), stack.layer(Linear::new(16, 3))]
             {
-                let plan = plan_on(&model, (time, 2, Mask::Live), &limits, Target::Gpu).expect("it fits");
+                let tuning = held_to(Strategy::Diagonal, Target::Gpu);
+                let plan = plan_on(&model, (time, 2, Mask::Live), &limits, tuning).expect("it fits");
                 follow(&plan, layers);
             }
         }

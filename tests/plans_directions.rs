@@ -11,7 +11,7 @@ use gatewave::plan::tune::{Target, Tuning};
 use gatewave::plan::{Dispatch, Feed, Limits, Plan, Shape, Window};
 use gatewave::{
     Activation, Cell, Direction, Dropout, Drops, Embedding, Error, ErrorKind, Gru, Linear, Lstm, Merge, Model, OneHot,
-    Padding, Recurrent, Reset, Rnn, Select,
+    Padding, Recurrent, Reset, Rnn, Select, Strategy,
 };
 
 const DIRECTIONS: [Direction; 4] = [Direction::Forward, Direction::Reverse, Direction::Backwards, Direction::Both];
@@ -19,15 +19,25 @@ const DIRECTIONS: [Direction; 4] = [Direction::Forward, Direction::Reverse, Dire
 /// A device that takes so little at once that time and directions are cut.
 const NARROW: Limits = Limits { binding_bytes: 16 << 10, ..Limits::WEBGPU };
 
-fn try_plan(model: &Model, shape: (usize, usize, Mask), limits: &Limits, target: Target) -> Result<Plan, Error> {
-    let tuning = Tuning::of(target);
+fn try_plan(
+    model: &Model,
+    shape: (usize, usize, Mask),
+    limits: &Limits,
+    tuning: impl Into<Tuning>,
+) -> Result<Plan, Error> {
+    let tuning = tuning.into();
     let layout = Layout::of(model, Storage::F32).expect("the model is right").with_medium(tuning.medium());
     let (time, batch, mask) = shape;
     lower(model, &layout, Shape { time, batch, mask }, limits, &tuning)
 }
 
+/// What a software GPU chooses but for the strategy.
+fn by(strategy: Strategy) -> Tuning {
+    Tuning::of(Target::Software).with_strategy(Some(strategy))
+}
+
 fn plan(model: &Model, shape: (usize, usize, Mask)) -> Plan {
-    try_plan(model, shape, &Limits::WEBGPU, Target::Software).expect("the plan fits")
+    try_plan(model, shape, &Limits::WEBGPU, by(Strategy::Step)).expect("the plan fits")
 }
 
 fn parts<'a>(plan: &'a Plan, step: &Dispatch) -> (&'a Program, &'a Params) {
@@ -81,13 +91,23 @@ fn walks(plan: &Plan) -> [Vec<Walked>; 2] {
                         steps_of_gates[target / batch + row] = first + source / batch + row;
                     }
                 }
-                Kernel::Step => {
+                Kernel::Step | Kernel::Scan => {
                     let hidden = step.windows[if program.mask == Mask::Live { 3 } else { 2 }];
                     let first = first_row(plan, hidden);
-                    let step = steps_of_gates[gates];
-                    assert!(program.mask == Mask::All || live == step, "{plan}");
-                    let walked = Walked { step, source: first + source, target: first + target };
-                    walks[(p.direction + z) as usize].push(walked);
+                    let [hidden_step, time_step] = match z {
+                        0 => [p.hidden_step_0, p.time_step_0],
+                        _ => [p.hidden_step_1, p.time_step_1],
+                    };
+                    let after =
+                        |row: usize, n: usize, step: u32| row.strict_add_signed(n as isize * step as i32 as isize);
+                    for n in 0..p.steps.max(1) as usize {
+                        let step = steps_of_gates[after(gates, n, time_step)];
+                        assert!(program.mask == Mask::All || after(live, n, time_step) == step, "{plan}");
+                        let target = after(target, n, hidden_step);
+                        let source = if n == 0 { source } else { after(target, 1, hidden_step.wrapping_neg()) };
+                        let walked = Walked { step, source: first + source, target: first + target };
+                        walks[(p.direction + z) as usize].push(walked);
+                    }
                 }
                 _ => {}
             }
@@ -98,15 +118,21 @@ fn walks(plan: &Plan) -> [Vec<Walked>; 2] {
 
 #[test]
 fn each_step_reads_the_row_that_the_one_before_it_wrote() {
-    for direction in DIRECTIONS {
-        for (time, limits) in [(1, Limits::WEBGPU), (7, Limits::WEBGPU), (50, NARROW), (203, NARROW)] {
+    // A device so little trusted that a scan takes some steps of a chunk at a time.
+    let mistrusted = Limits { loop_iterations: 200, ..Limits::WEBGPU };
+    let sizes = [(1, Limits::WEBGPU), (7, Limits::WEBGPU), (50, NARROW), (203, NARROW), (60, mistrusted)];
+    for (direction, strategy) in DIRECTIONS.into_iter().flat_map(|d| [(d, Strategy::Step), (d, Strategy::Scan)]) {
+        for (time, limits) in sizes {
             for mask in [Mask::All, Mask::Live] {
                 let model = Model::new().layer(Gru::new(8, 16).direction(direction));
-                let plan = try_plan(&model, (time, 2, mask), &limits, Target::Software).expect("it fits");
+                let plan = try_plan(&model, (time, 2, mask), &limits, by(strategy)).expect("it fits");
+                let scans = count(&plan, Kernel::Scan);
+                assert_eq!(scans == 0, strategy == Strategy::Step, "{plan}");
+                assert!(scans <= time.div_ceil(4), "{plan}");
                 let initial: Vec<_> = initial_rows(&plan);
                 assert_eq!(initial.len(), if direction == Direction::Both { 2 } else { 1 });
                 for (d, (walk, initial)) in walks(&plan).iter().zip(initial).enumerate() {
-                    let text = format!("{direction:?} {d} T {time} {mask:?}");
+                    let text = format!("{direction:?} {d} T {time} {mask:?} by {strategy}");
                     let steps: Vec<_> = walk.iter().map(|walked| walked.step).collect();
                     let up = direction == Direction::Forward || direction == Direction::Both && d == 0;
                     let expected: Vec<_> = if up { (0..time).collect() } else { (0..time).rev().collect() };

@@ -27,9 +27,9 @@ use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validato
 use naga::{AddressSpace, Expression, Literal, Module, ShaderStage, StorageAccess, TypeInner};
 
 /// The programs that ship. A new kernel, cell, storage, mask or tile changes it, and nothing else does.
-const PROGRAMS: usize = 791;
+const PROGRAMS: usize = 1037;
 /// The files under `shaders/`.
-const FILES: usize = 59;
+const FILES: usize = 68;
 
 /// What every WebGPU device can do.
 const BASELINE: Capabilities = Capabilities::empty();
@@ -74,7 +74,11 @@ fn params_in_rust() -> Vec<(&'static str, usize)> {
         token,
         tokens,
         features,
-        unused,
+        steps,
+        hidden_step_0,
+        hidden_step_1,
+        time_step_0,
+        time_step_1,
     ]
 }
 
@@ -337,10 +341,13 @@ fn tuned_steps() -> HashSet<Program> {
                         let gates = program.product_gates() as usize;
                         let product = Product { rows, depth, panels, gates };
                         let tile = match program.kernel {
-                            Kernel::Diagonal => Tuning::of(target).diagonal(Wave { layers: 3, product }, &limits),
-                            _ => Tuning::of(target).step(product, &limits),
+                            Kernel::Diagonal => {
+                                Some(Tuning::of(target).diagonal(Wave { layers: 3, time: 9, product }, &limits))
+                            }
+                            Kernel::Scan => Tuning::of(target).scan(product, &limits),
+                            _ => Some(Tuning::of(target).step(product, &limits)),
                         };
-                        programs.insert(Program { tile, ..program });
+                        programs.extend(tile.map(|tile| Program { tile, ..program }));
                     }
                 }
             }
@@ -403,7 +410,7 @@ fn gates_and_states_of_each_program_are_those_of_its_cell() {
     assert_eq!(cells.len(), Cell::ALL.len(), "cells linked: {cells:?}");
     let products: BTreeSet<_> =
         programs.iter().filter(|p| p.kernel.is_product()).map(|p| (p.kernel, p.product_gates())).collect();
-    assert_eq!(products.len(), 3 + 3 + 3 + 3, "kernels and gates of products: {products:?}");
+    assert_eq!(products.len(), 3 + 3 + 3 + 3 + 3, "kernels and gates of products: {products:?}");
 }
 
 #[test]

@@ -23,7 +23,11 @@ struct Params {
     token: u32,
     tokens: u32,
     features: u32,
-    unused: u32,
+    steps: u32,
+    hidden_step_0: u32,
+    hidden_step_1: u32,
+    time_step_0: u32,
+    time_step_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

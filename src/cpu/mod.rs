@@ -14,6 +14,7 @@ mod project;
 mod random;
 mod rows;
 mod sample;
+mod scan;
 mod states;
 mod step;
 #[cfg(test)]
@@ -191,6 +192,7 @@ impl Cpu {
         match bound.program.kernel {
             Kernel::Project => project::run(self.arch, bound),
             Kernel::Diagonal => diagonal::run(self.arch, bound),
+            Kernel::Scan => scan::run(self.arch, bound),
             Kernel::Gather => rows::gather(bound),
             Kernel::OneHot => rows::one_hot(bound),
             Kernel::Pick => rows::pick(bound),
@@ -244,6 +246,8 @@ impl Stage<'_> {
                 let sides = dispatch.grid[2] as usize;
                 threads::worth(match program.kernel {
                     Kernel::Project => project::ns(program, params, sides),
+                    // One thread's, whatever it takes.
+                    Kernel::Scan => 0,
                     Kernel::Diagonal => 2 * step::ns(program, params, sides),
                     Kernel::Sample => sample::ns(params),
                     _ => rows::ns(params, sides),

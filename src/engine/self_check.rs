@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array, Array2, Array3, Dimension, ShapeBuilder};
+use ndarray::{Array, Array2, Dimension, ShapeBuilder};
 
 use crate::call::{Input, States};
 use crate::cpu::Cpu;
@@ -30,6 +30,8 @@ const BATCH: usize = 2;
 const INPUT: usize = 5;
 /// One more than two panels.
 const HIDDEN: usize = 33;
+/// So few that a scan holds the weights of a GRU.
+const FEW: usize = 15;
 
 /// A call whose every slot is known.
 pub(super) struct KnownAnswer {
@@ -46,7 +48,7 @@ pub(super) struct KnownAnswer {
 
 impl KnownAnswer {
     /// The call that checks `strategy` on a device of this kind: both directions of an LSTM, or three layers of one; a GRU
-    /// of one layer, or two; rows that end early, states that are not zero, sizes that fill no tile.
+    /// of one layer, or two, or one of few units; rows that end early, states that are not zero, sizes that fill no tile.
     ///
     /// # Errors
     ///
@@ -54,16 +56,17 @@ impl KnownAnswer {
     pub(super) fn of(strategy: Strategy, target: Target, limits: &Limits) -> Result<Self> {
         let (first, second) = match strategy {
             Strategy::Step => (Lstm::new(INPUT, HIDDEN).bidirectional(), Gru::new(2 * HIDDEN, HIDDEN)),
+            Strategy::Scan => (Lstm::new(INPUT, HIDDEN).bidirectional(), Gru::new(2 * HIDDEN, FEW)),
             Strategy::Diagonal => (Lstm::new(INPUT, HIDDEN).num_layers(3), Gru::new(HIDDEN, HIDDEN).num_layers(2)),
         };
-        let cells = [&first, &second].map(|stack| stack.num_layers * stack.directions());
+        let states = [&first, &second].map(|stack| [stack.num_layers * stack.directions(), BATCH, stack.hidden_size]);
         let model = Model::new().layer(first).layer(second);
         let tuning = Tuning::of(target).with_strategy(Some(strategy));
         let layout = Layout::of(&model, Storage::F32)?.with_medium(tuning.medium());
         let packed = pack(&Weights::random(&model, 0)?, &model, &layout)?;
         let shape = Shape { time: TIME, batch: BATCH, mask: Mask::Live };
         let plan = lower::lower(&model, &layout, shape, limits, &tuning)?;
-        let input = input(cells);
+        let input = input(states);
         let call = input.check(&model)?;
         let feed = |write: &Write| {
             let mut words = vec![0; usize::try_from(write.bytes / 4).expect("a small call")];
@@ -123,14 +126,14 @@ fn numbers<Sh: ShapeBuilder<Dim = D>, D: Dimension>(shape: Sh) -> Array<f32, D> 
     })
 }
 
-/// `cells` are those of each stack.
-fn input(cells: [usize; 2]) -> Input {
-    let states = |rows| numbers((rows, BATCH, HIDDEN));
+/// `states` are the axes of each stack's.
+fn input(states: [[usize; 3]; 2]) -> Input {
+    let [first, second] = states.map(numbers);
     let live = Array2::from_shape_fn((BATCH, TIME), |(b, t)| t + 2 * b < TIME);
     Input::features(numbers((BATCH, TIME, INPUT)))
         .mask(live)
-        .stack_states(0, States::with_cell(states(cells[0]), states(cells[0])))
-        .stack_states(1, States::hidden(Array3::from(states(cells[1]))))
+        .stack_states(0, States::with_cell(first.clone(), first))
+        .stack_states(1, States::hidden(second))
 }
 
 #[cfg(test)]
@@ -220,6 +223,17 @@ mod tests {
             let kernels: Vec<_> = answer.plan.programs.iter().map(|program| program.kernel).collect();
             assert_eq!(kernels.iter().filter(|&&kernel| kernel == Kernel::Diagonal).count(), 2, "{kernels:?}");
             assert!(!kernels.contains(&Kernel::Step), "{kernels:?}");
+        }
+    }
+
+    #[test]
+    fn every_target_runs_the_kernel_of_a_scan_with_weights_that_are_held_and_some_that_are_not() {
+        for target in [Target::Software, Target::Gpu] {
+            let answer = KnownAnswer::of(Strategy::Scan, target, &Limits::WEBGPU).unwrap();
+            let held = answer.plan.programs.iter().filter(|program| program.kernel == Kernel::Scan);
+            let mut held: Vec<_> = held.map(|program| program.tile.held > 0).collect();
+            held.sort_unstable();
+            assert_eq!(held, [false, true]);
         }
     }
 }

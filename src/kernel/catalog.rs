@@ -87,6 +87,24 @@ const DIAGONAL: Declaration = Declaration {
     overrides: CELL,
 };
 
+/// For each n < steps in turn, what [`STEP`] does for all panels of a layer whose `depth` is its `units`, at rows that go on
+/// by `hidden_step_z` and `time_step_z`: its n-th step writes `hidden[target_z + n · hidden_step_z]`, and its `x` and `live`
+/// are `gates[gates_z + n · time_step_z]` and `live[live_z + n · time_step_z]`. The first step reads `hidden[source_z]` and
+/// `memory[memory_in]`, each other one the states of the one before it; those of the last are left in
+/// `memory[memory_out]` as well.
+const SCAN: Declaration = Declaration {
+    name: "scan",
+    bindings: &[
+        PARAMS,
+        binding(1, "weights", Access::Read, When::Always),
+        binding(2, "gates", Access::Read, When::Always),
+        binding(3, "live", Access::Read, When::Masked),
+        binding(4, "hidden", Access::ReadWrite, When::Always),
+        binding(5, "memory", Access::ReadWrite, When::Memory),
+    ],
+    overrides: CELL,
+};
+
 /// `rz = hidden[source_z][b][d] · weights (G = 2) + bias`; `r = f(x_r + rz_0)`, `z = f(x_z + rz_1)`;
 /// `memory[MEMORY_RESET] = r ∘ h`, `memory[MEMORY_UPDATE] = z`, dead rows too. `gates` has G = 3.
 const STEP_RESET: Declaration = Declaration {
@@ -232,10 +250,11 @@ const SAMPLE: Declaration = Declaration {
 
 impl Kernel {
     /// Every kernel.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Project,
         Self::Step,
         Self::Diagonal,
+        Self::Scan,
         Self::StepReset,
         Self::StepNew,
         Self::StepProject,
@@ -255,6 +274,7 @@ impl Kernel {
             Self::Project => &PROJECT,
             Self::Step => &STEP,
             Self::Diagonal => &DIAGONAL,
+            Self::Scan => &SCAN,
             Self::StepReset => &STEP_RESET,
             Self::StepNew => &STEP_NEW,
             Self::StepProject => &STEP_PROJECT,

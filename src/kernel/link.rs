@@ -33,6 +33,13 @@ parts![
     "gates/gates_2.wgsl",
     "gates/gates_3.wgsl",
     "gates/gates_4.wgsl",
+    "hold/depth_16.wgsl",
+    "hold/depth_32.wgsl",
+    "hold/depth_4.wgsl",
+    "hold/depth_48.wgsl",
+    "hold/depth_64.wgsl",
+    "hold/depth_8.wgsl",
+    "hold/none.wgsl",
     "kernel/activate.wgsl",
     "kernel/blank.wgsl",
     "kernel/diagonal.wgsl",
@@ -42,6 +49,7 @@ parts![
     "kernel/pick.wgsl",
     "kernel/project.wgsl",
     "kernel/sample.wgsl",
+    "kernel/scan.wgsl",
     "kernel/softmax.wgsl",
     "kernel/step.wgsl",
     "kernel/step_new.wgsl",
@@ -49,6 +57,7 @@ parts![
     "kernel/step_reset.wgsl",
     "part/activation.wgsl",
     "part/gates.wgsl",
+    "part/hold.wgsl",
     "part/live_all.wgsl",
     "part/live_mask.wgsl",
     "part/logarithm.wgsl",
@@ -91,14 +100,19 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
             parts.extend([weight, gates(program), rows(program.tile), "part/product.wgsl"]);
             parts.extend(chosen(program));
         }
-        Kernel::Step | Kernel::Diagonal | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => {
-            parts.extend([weight, gates(program), rows(program.tile), "part/place.wgsl", "part/product.wgsl"]);
-            parts.extend([peephole(program), reduce(program)]);
+        Kernel::Step | Kernel::Diagonal | Kernel::Scan | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => {
+            // The constants of tile and cell come before an array that has its size by some of them: naga 30 wants it so.
+            parts.extend([weight, "part/place.wgsl"]);
             if let Some(cell) = program.cell {
                 parts.extend(cell_parts(program, cell));
                 parts.push("part/gates.wgsl");
             }
-            if matches!(program.kernel, Kernel::Step | Kernel::Diagonal) {
+            parts.extend([gates(program), rows(program.tile), "part/product.wgsl"]);
+            parts.extend([peephole(program), reduce(program)]);
+            if program.kernel == Kernel::Scan {
+                parts.extend(hold(program.tile));
+            }
+            if matches!(program.kernel, Kernel::Step | Kernel::Diagonal | Kernel::Scan) {
                 parts.push(match program.states {
                     StateKind::Hidden => "state/hidden.wgsl",
                     StateKind::Memory => "state/memory.wgsl",
@@ -144,6 +158,7 @@ pub fn programs() -> Vec<Program> {
             if tile.loads == Loads::Lane {
                 programs.extend(step_programs(storage, Tile { slices: 4, ..tile }));
                 programs.extend(diagonal_programs(storage, Tile { slices: 4, ..tile }));
+                programs.extend(scan_programs(storage, tile));
             }
         }
     }
@@ -217,6 +232,24 @@ fn diagonal_programs(storage: Storage, tile: Tile) -> Vec<Program> {
     alone.map(|program| Program { kernel: Kernel::Diagonal, ..program }).collect()
 }
 
+/// The programs of a scan: of one row with weights that are loaded, of more with some that are held, and of each cell alone
+/// with each number that can be held.
+fn scan_programs(storage: Storage, tile: Tile) -> Vec<Program> {
+    let of = |tile| {
+        let steps = step_programs(storage, tile).into_iter();
+        let alone = steps.filter(|program| program.kernel == Kernel::Step && program.states != StateKind::Projected);
+        alone.map(|program| Program { kernel: Kernel::Scan, ..program })
+    };
+    if tile.rows > 1 {
+        return of(Tile { panels: 2, slices: 4, held: 8, ..tile }).collect();
+    }
+    let plain = |program: &Program| {
+        program.mask == Mask::All && program.cell.is_some_and(|cell| program.variant == Variant::plain(cell))
+    };
+    let held = Tile::HELD.map(|held| Tile { panels: held.div_ceil(16), held, ..tile });
+    of(tile).chain(held.into_iter().flat_map(|tile| of(tile).filter(plain))).collect()
+}
+
 /// The variants of a cell that have parts of their own.
 fn plain_variants(cell: Cell) -> Vec<Variant> {
     let plain = Variant::plain(cell);
@@ -261,6 +294,19 @@ fn reduce(program: &Program) -> &'static str {
         (_, 1) => "reduce/none.wgsl",
         _ => "reduce/slices.wgsl",
     }
+}
+
+fn hold(tile: Tile) -> Vec<&'static str> {
+    let file = match tile.held {
+        0 => return vec!["hold/none.wgsl"],
+        4 => "hold/depth_4.wgsl",
+        8 => "hold/depth_8.wgsl",
+        16 => "hold/depth_16.wgsl",
+        32 => "hold/depth_32.wgsl",
+        48 => "hold/depth_48.wgsl",
+        _ => "hold/depth_64.wgsl",
+    };
+    vec!["part/hold.wgsl", file]
 }
 
 fn peephole(program: &Program) -> &'static str {

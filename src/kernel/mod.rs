@@ -57,6 +57,8 @@ pub enum Kernel {
     Step,
     /// One timestep of each of some layers, every one a step behind the one it takes its input from.
     Diagonal,
+    /// Many timesteps of RNN, LSTM or GRU (reset after), their states kept from step to step.
+    Scan,
     /// First half of a timestep of GRU with the reset before the product: gates reset and update.
     StepReset,
     /// Second half: the new gate, and the state.
@@ -178,11 +180,17 @@ pub struct Tile {
     /// A step: lanes that share one output and split K, a power of two; `Diagonal`: half of them for each of the two
     /// products, at least 2. `Project`: tiles of rows that a workgroup computes. An override.
     pub slices: u32,
+    /// `Scan`: rows of the depth whose weights an invocation keeps in registers, all that it multiplies; 0 where it loads
+    /// them at every step. A linked part.
+    pub held: u32,
 }
 
 impl Tile {
     /// No product.
-    pub const NONE: Self = Self { rows: 1, loads: Loads::Lane, panels: 1, slices: 1 };
+    pub const NONE: Self = Self { rows: 1, loads: Loads::Lane, panels: 1, slices: 1, held: 0 };
+
+    /// The rows of the depth that can be held: those for which there is a part.
+    pub const HELD: [u32; 6] = [4, 8, 16, 32, 48, 64];
 }
 
 /// Who loads the elements of the source's rows that the invocations of a workgroup multiply.
@@ -299,9 +307,9 @@ impl Kernel {
         self.is_step() || self == Self::Project
     }
 
-    /// Whether the kernel is a part of a timestep.
+    /// Whether the kernel is a part of a timestep, or some of them.
     pub fn is_step(self) -> bool {
-        matches!(self, Self::Step | Self::Diagonal | Self::StepReset | Self::StepNew | Self::StepProject)
+        matches!(self, Self::Step | Self::Diagonal | Self::Scan | Self::StepReset | Self::StepNew | Self::StepProject)
     }
 }
 
@@ -310,7 +318,7 @@ impl Program {
     #[allow(clippy::cast_possible_truncation, reason = "a cell has at most four gates")]
     pub fn product_gates(&self) -> u32 {
         match (self.kernel, self.cell) {
-            (Kernel::Project | Kernel::Step | Kernel::Diagonal, Some(cell)) => cell.gates() as u32,
+            (Kernel::Project | Kernel::Step | Kernel::Diagonal | Kernel::Scan, Some(cell)) => cell.gates() as u32,
             (Kernel::StepReset, _) => 2,
             _ => 1,
         }
@@ -319,7 +327,7 @@ impl Program {
     /// Rows of a panel of the weights after those of the depth: the bias, and an LSTM's peepholes.
     pub fn rows_after_depth(&self) -> u32 {
         match (self.kernel, self.variant.peepholes) {
-            (Kernel::Step, Peepholes::Diagonal) => 2,
+            (Kernel::Step | Kernel::Scan, Peepholes::Diagonal) => 2,
             _ => 1,
         }
     }
@@ -384,11 +392,18 @@ impl Program {
             Kernel::Softmax => 4 * WORKGROUP,
             // Each lane's best and where it is, and the counts of a digit.
             Kernel::Sample => 4 * (2 * WORKGROUP + 16),
-            kernel if kernel.is_step() && self.tile.slices > 1 => {
-                16 * self.workgroup_size()[0] * self.tile.rows * self.product_gates()
-            }
+            Kernel::Scan => self.shared_bytes() + 16 * 4 * self.tile.panels * self.tile.rows,
+            kernel if kernel.is_step() => self.shared_bytes(),
             _ => 0,
         }
+    }
+
+    /// Bytes of workgroup memory in which slices meet.
+    fn shared_bytes(&self) -> u32 {
+        if self.tile.slices == 1 {
+            return 0;
+        }
+        16 * self.workgroup_size()[0] * self.tile.rows * self.product_gates()
     }
 
     /// Iterations of all loops that one invocation runs at most, were none of them unrolled.
@@ -403,6 +418,13 @@ impl Program {
                 // The highest, eight digits of the k-th largest, and the draw; then what lanes tell each other.
                 let fours = u64::from(params.units / 4).div_ceil(u64::from(WORKGROUP));
                 (1 + 8 + 1) * fours + 2 * u64::from(WORKGROUP) + 8 * (1 + 16)
+            }
+            Kernel::Scan => {
+                let slices = u64::from(self.tile.slices);
+                let loads = if self.tile.held > 0 { 0 } else { u64::from(params.depth / 4).div_ceil(slices) };
+                // Each step: itself, the depth in fours, then sharing, adding and finishing each row. The states go in and
+                // out row by row.
+                u64::from(params.steps) * (1 + loads + rows * (1 + gates * (3 + slices))) + 2 * rows
             }
             kernel if kernel.is_product() => {
                 let slices = match kernel {

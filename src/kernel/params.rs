@@ -54,14 +54,30 @@ pub struct Params {
     pub tokens: u32,
     /// `Softmax`: the true features of a part, without padding.
     pub features: u32,
-    /// Keeps the size a multiple of 16 bytes.
-    pub unused: u32,
+    /// `Scan`: how many timesteps.
+    pub steps: u32,
+    /// `Scan`: rows from the target of a step to that of the next, modulo 2³².
+    pub hidden_step_0: u32,
+    /// The same at z = 1.
+    pub hidden_step_1: u32,
+    /// `Scan`: timesteps of `gates`, and rows of `live`, from a step to the next, modulo 2³².
+    pub time_step_0: u32,
+    /// The same at z = 1.
+    pub time_step_1: u32,
 }
 
 impl Params {
     /// The params with each pair's second value in its first place.
     pub(crate) fn second(self) -> Self {
-        Self { source_0: self.source_1, target_0: self.target_1, gates_0: self.gates_1, live_0: self.live_1, ..self }
+        Self {
+            source_0: self.source_1,
+            target_0: self.target_1,
+            gates_0: self.gates_1,
+            live_0: self.live_1,
+            hidden_step_0: self.hidden_step_1,
+            time_step_0: self.time_step_1,
+            ..self
+        }
     }
 }
 

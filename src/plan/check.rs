@@ -229,6 +229,20 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Vec<(&'static str, 
             // The input product of the first layer of the dispatch lies before its recurrent one.
             vec![weights(product), (gates.0, hoisted), live, states("hidden"), states("memory"), ("output", target)]
         }
+        Kernel::Scan => {
+            let reach = |first: u32, step: u32| farthest(first, step, p.steps);
+            let pair = |a: u64, b: u64| if pairs { a.max(b) } else { a };
+            let rows = pair(reach(p.target_0, p.hidden_step_0), reach(p.target_1, p.hidden_step_1));
+            let times = pair(reach(p.gates_0, p.time_step_0), reach(p.gates_1, p.time_step_1));
+            let lives = pair(reach(p.live_0, p.time_step_0), reach(p.live_1, p.time_step_1));
+            vec![
+                weights(product),
+                ("gates", (times + 1) * batch * units * x_gates),
+                ("live", (lives + 1) * batch),
+                hidden(source.max(rows), width),
+                memory(n(p.memory_in.max(p.memory_out)) + 1, width),
+            ]
+        }
         Kernel::StepReset => {
             vec![weights(product), gates, hidden(source, width), memory(MEMORY_UPDATE as u64 + 1, width)]
         }
@@ -266,6 +280,13 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Vec<(&'static str, 
             vec![("source", (source + rows) * width), ("result", (target + rows) * width)]
         }
     }
+}
+
+/// The farthest of `steps` rows from `first` on, by `step` modulo 2³² each: past any slot where one is before the first.
+fn farthest(first: u32, step: u32, steps: u32) -> u64 {
+    let (step, more) = (i64::from(step.cast_signed()), i64::from(steps) - 1);
+    let last = i64::from(first) + step * more;
+    u64::try_from(last).map_or(u32::MAX.into(), |last| last.max(first.into()))
 }
 
 /// Whether the grid of `step` reaches every row and panel its params speak of. `lower` is tested with it.

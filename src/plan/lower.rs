@@ -9,6 +9,7 @@ mod diagonal;
 mod draw;
 mod emit;
 mod ops;
+mod scan;
 mod slots;
 mod walk;
 
@@ -182,9 +183,10 @@ impl Lowering<'_> {
         for buffer in 0..self.layout.buffers.len() {
             check::slot_fits(&self.weights_slot(buffer), self.limits)?;
         }
-        // At least one dispatch a step of a recurrence, and one a chunk of anything else: a step, where it ends in a draw.
+        // At least one dispatch a step of a recurrence, and one a chunk of a scan and of anything else: a step, where it ends
+        // in a draw.
         let dispatches = stages.iter().map(|stage| match stage.op.kind {
-            OpKind::Recurrent(_) | OpKind::Diagonal(_) => stage.time(self.shape),
+            OpKind::Recurrent(_) | OpKind::Diagonal(_) if !self.is_scanned(stage.op) => stage.time(self.shape),
             _ if self.goal == Goal::Tokens => self.shape.time,
             _ => stage.time(self.shape).div_ceil(self.chunk),
         });

@@ -13,17 +13,20 @@ pub enum Strategy {
     Step,
     /// A dispatch for a timestep of all layers of a run, each a step behind the one below: T + L − 1 in place of T · L.
     Diagonal,
+    /// A dispatch for all timesteps of a layer that a chunk has, each workgroup with all units of some rows.
+    Scan,
 }
 
 impl Strategy {
     /// Every one.
-    pub const ALL: [Self; 2] = [Self::Step, Self::Diagonal];
+    pub const ALL: [Self; 3] = [Self::Step, Self::Diagonal, Self::Scan];
 
     /// The name, as reports and errors give it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Step => "step",
             Self::Diagonal => "diagonal",
+            Self::Scan => "scan",
         }
     }
 }

@@ -108,6 +108,9 @@ impl fmt::Display for Program {
                 f.write_str(" subgroups")?;
             }
         }
+        if tile.held > 0 {
+            write!(f, " held {}", tile.held)?;
+        }
         Ok(())
     }
 }
@@ -150,6 +153,9 @@ impl fmt::Display for Brief<'_> {
         }
         if p.panels > 0 {
             write!(f, " panels {}..{}", p.panel, u64::from(p.panel) + u64::from(p.panels))?;
+        }
+        if p.steps > 0 {
+            write!(f, " steps {}", p.steps)?;
         }
         for (name, first, second) in both {
             if (first, second) != (0, 0) {

@@ -28,11 +28,13 @@ pub struct Product {
     pub gates: usize,
 }
 
-/// The sizes of a timestep of a run of layers.
+/// The sizes of a run of layers, or of a layer by itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Wave {
     /// L, the layers.
     pub layers: usize,
+    /// T, the timesteps of the call.
+    pub time: usize,
     /// The recurrent product of one of them.
     pub product: Product,
 }
@@ -41,11 +43,26 @@ pub struct Wave {
 /// launches that several layers share are no great part of the time.
 const LAUNCHES: usize = 64 << 20;
 
+/// Weights of a layer's recurrent product up to which a workgroup by itself goes through time faster than launches do: see
+/// [`Tuning::strategy`].
+const SCANNED: usize = 16 << 10;
+
+/// Weights that an invocation of a scan holds, in fours: half the registers of a GPU's invocation, and what lavapipe
+/// compiles in a second or two, since it keeps them in memory, where vectors of lanes lie side by side.
+const HELD_GPU: usize = 32;
+const HELD_SOFTWARE: usize = 64;
+
 /// The choices for a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuning {
     target: Target,
     strategy: Option<Strategy>,
+}
+
+impl From<Target> for Tuning {
+    fn from(target: Target) -> Self {
+        Self::of(target)
+    }
 }
 
 impl Tuning {
@@ -60,7 +77,17 @@ impl Tuning {
         Self { strategy, ..self }
     }
 
-    /// How a run of layers goes through time: by diagonals on a GPU, while launches are what it waits for.
+    /// How a layer, or a run of layers, goes through time: by scans where its weights are few, and a run by diagonals on a
+    /// GPU, while launches are what it waits for.
+    ///
+    /// A scan saves the launches, and has one workgroup for a tile of rows where steps have the device. A launch that waits
+    /// for the one before takes a GPU some 3 to 5 µs; a step of 16,384 weights (64 KiB, an LSTM of 64 units) takes a
+    /// workgroup about 1 µs from its own cache, whatever the batch: rows have workgroups of their own.
+    ///
+    /// A software GPU launches in 20 to 50 µs, and what a workgroup costs there is loading weights lane by lane. Where a
+    /// scan holds them it was 4 to 13 times as fast as steps (lavapipe, RNN up to 64 units, LSTM and GRU of 16, T 100,
+    /// batch 1; 1.5 to 6 times at batch 8 and 32). Where it does not, it won by a quarter or more up to 16,384
+    /// multiplications a step, and lost to steps at batch 8 from three times as many on.
     ///
     /// A software GPU launches cheaply and has few lanes to fill. There a run by diagonals was never faster by more than 5 %
     /// (lavapipe, LSTM, GRU and RNN of 32 to 256 units, batch 1 to 32), and twice as slow at batch 1 and 256 units: the
@@ -70,6 +97,7 @@ impl Tuning {
         let products = rows.saturating_mul(depth).saturating_mul(panels * gates * 16);
         match (self.strategy, self.target) {
             (Some(strategy), _) => strategy,
+            (None, _) if wave.time > 1 && self.scan_pays(wave.product) => Strategy::Scan,
             (None, Target::Gpu) if products <= LAUNCHES => Strategy::Diagonal,
             (None, _) => Strategy::Step,
         }
@@ -80,6 +108,17 @@ impl Tuning {
         match self.target {
             Target::Software => Medium::Texture,
             Target::Host | Target::Gpu => Medium::Buffer,
+        }
+    }
+
+    /// Whether a layer goes through time faster by scans than by steps.
+    fn scan_pays(&self, product: Product) -> bool {
+        let Product { rows, depth, panels, gates } = product;
+        let weights = depth.saturating_mul(panels * gates * 16);
+        match self.target {
+            Target::Host => false,
+            Target::Software => held(depth, gates, HELD_SOFTWARE) > 0 || rows.saturating_mul(weights) <= SCANNED,
+            Target::Gpu => weights <= SCANNED,
         }
     }
 
@@ -102,7 +141,7 @@ impl Tuning {
         }
         let rows = rows_for(product.rows);
         let tiles = at_most(product.rows.div_ceil(rows as usize), 16);
-        Tile { rows, loads: Loads::Lane, panels, slices: (16 / panels).min(tiles) }
+        Tile { rows, panels, slices: (16 / panels).min(tiles), ..Tile::NONE }
     }
 
     /// The tile whose rows are loaded by the lanes of a subgroup together, where that pays.
@@ -114,7 +153,7 @@ impl Tuning {
         let pays = self.target == Target::Software && product.rows > 4 && limits.subgroup_lanes >= Loads::LANES;
         // Whole subgroups have the tile's rows: four lanes a panel.
         let panels = panels.next_multiple_of(Loads::LANES / 4);
-        pays.then_some(Tile { rows: 8, loads: Loads::Subgroup, panels, slices: 1 })
+        pays.then_some(Tile { rows: 8, loads: Loads::Subgroup, panels, ..Tile::NONE })
     }
 
     /// The tile of a timestep.
@@ -134,6 +173,40 @@ impl Tuning {
         Tile { panels: at_most(wave.product.panels, tile.panels), ..tile }
     }
 
+    /// The tile of a scan, whose workgroups have all panels of a layer; `None` where no workgroup of the device can.
+    ///
+    /// A GPU has a multiprocessor for each of some 64 workgroups, and slices until a workgroup is full: what it holds of the
+    /// weights then fits its registers more often. A software GPU has few threads, and takes seconds to compile more than
+    /// four rows of held weights, which were no faster.
+    pub fn scan(&self, product: Product, limits: &Limits) -> Option<Tile> {
+        let panels = u32::try_from(product.panels).ok()?;
+        let least = Tile { panels, ..Tile::NONE };
+        let fits = |tile: &Tile| {
+            let shares = if tile.slices > 1 { tile.slices as usize * product.gates } else { 0 };
+            let bytes = product.panels.saturating_mul(64 * tile.rows as usize * (1 + shares));
+            (4 * panels).saturating_mul(tile.slices) <= limits.invocations
+                && bytes <= limits.workgroup_bytes as usize
+                && tile.slices as usize <= product.depth / 4
+        };
+        if 4 * product.panels > limits.invocations as usize || !fits(&least) {
+            return None;
+        }
+        let (groups, most_rows, most_slices, most_held) = match self.target {
+            Target::Host => return Some(least),
+            Target::Software if held(product.depth, product.gates, HELD_SOFTWARE) > 0 => (2, 4, 1, HELD_SOFTWARE),
+            Target::Software => (2, 8, 1, 0),
+            Target::Gpu => (64, 8, 16, HELD_GPU),
+        };
+        let rows = rows_for(product.rows.div_ceil(groups)).min(most_rows);
+        let tiles =
+            Loads::Lane.rows().iter().rev().copied().filter(|&tile| tile <= rows).map(|rows| Tile { rows, ..least });
+        let mut tile = tiles.into_iter().find(fits)?;
+        while tile.slices < most_slices && fits(&Tile { slices: 2 * tile.slices, ..tile }) {
+            tile.slices *= 2;
+        }
+        Some(Tile { held: held(product.depth / tile.slices as usize, product.gates, most_held), ..tile })
+    }
+
     /// The tile of a step of `least` slices or more.
     fn sliced(&self, product: Product, least: u32, limits: &Limits) -> Tile {
         let rows = rows_for(product.rows);
@@ -142,7 +215,7 @@ impl Tuning {
             Target::Software => {
                 let panels = at_most(product.panels, 2);
                 let shared = if least == 1 { self.shared(product, panels, limits) } else { None };
-                shared.unwrap_or(Tile { rows, loads: Loads::Lane, panels, slices: least })
+                shared.unwrap_or(Tile { rows, panels, slices: least, ..Tile::NONE })
             }
             Target::Gpu => {
                 let invocations = |slices: u32| {
@@ -161,10 +234,16 @@ impl Tuning {
                 }
                 // A workgroup of fewer than 32 lanes wastes a subgroup.
                 let panels = at_most(product.panels, (32 / (4 * slices)).max(1));
-                Tile { rows, loads: Loads::Lane, panels, slices }
+                Tile { rows, panels, slices, ..Tile::NONE }
             }
         }
     }
+}
+
+/// Rows of a depth whose weights an invocation of a scan holds, all of them or none: at most `most` fours of all gates.
+fn held(depth: usize, gates: usize, most: usize) -> u32 {
+    let part = Tile::HELD.into_iter().find(|&held| held as usize == depth);
+    part.filter(|_| depth * gates <= most).unwrap_or(0)
 }
 
 /// `count`, but at least 1 and at most `most`.

@@ -45,7 +45,10 @@ impl Plan {
         let (program, p) = (&self.programs[step.program], &self.params[step.params]);
         let sides = u64::from(step.grid[2]);
         let products = if program.kernel.is_product() { products(program.kernel, p, sides) } else { 0 };
-        let rows = u64::from(if program.kernel.is_step() { p.batch } else { p.rows });
+        let steps = u64::from(if program.kernel == Kernel::Scan { p.steps } else { 1 });
+        let rows = steps * u64::from(if program.kernel.is_step() { p.batch } else { p.rows });
+        // A scan has its source beside it.
+        let loaded = if program.kernel == Kernel::Scan { 0 } else { products * rows * u64::from(p.depth) };
         let width = u64::from(p.panels) * LANES as u64 * u64::from(program.product_gates());
         let weights = products * (u64::from(p.depth) + u64::from(program.rows_after_depth())) * width;
         let stored = match program.storage {
@@ -55,7 +58,7 @@ impl Plan {
         Work {
             dispatches: 1,
             operations: 2 * products * rows * u64::from(p.depth) * width,
-            bytes: stored * weights + 4 * (products * rows * u64::from(p.depth) + values(program, p, sides)),
+            bytes: stored * weights + 4 * (loaded + values(program, p, sides)),
         }
     }
 }
@@ -78,6 +81,8 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
     match program.kernel {
         Kernel::Project => sides * rows * part * u64::from(program.product_gates()),
         Kernel::Step => sides * batch * part * (gates + states),
+        // Every step takes its gates and gives its state; states go in at the first and out after the last.
+        Kernel::Scan => sides * batch * part * (u64::from(p.steps) * (gates + 1) + states + 1),
         // The first layer takes its gates, and the last gives the outputs besides.
         Kernel::Diagonal => {
             let (first, last) = (p.direction == 0, u64::from(p.direction) + sides == u64::from(p.directions));
@@ -91,6 +96,7 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
         Kernel::Pick => sides * batch * units * 2,
         Kernel::Blank => sides * rows * units * 2,
         Kernel::Merge => rows * units * 3,
+        Kernel::Sample => rows * units,
         Kernel::Softmax | Kernel::Activate => rows * units * u64::from(p.directions) * 2,
     }
 }

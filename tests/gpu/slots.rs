@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use gatewave::conformance::{Bug, Case, Tolerance, cases};
 use gatewave::kernel::{Access, Kernel};
-use gatewave::plan::tune::Target;
+use gatewave::plan::tune::{Target, Tuning};
 use gatewave::plan::{Limits, Plan, SlotId};
-use gatewave::{Device, Engine, ErrorKind, Weights};
+use gatewave::{Device, Engine, ErrorKind, Strategy, Weights};
 
 use crate::support::executor::{adapter, engine, telling_cases};
 use crate::support::plans::{NARROW, plan_of};
@@ -86,12 +86,18 @@ fn compare(case: &Case, plan: &Arc<Plan>, on_gpu: &Weights, on_cpu: &Weights) ->
     first_difference(plan, &got, &want, Tolerance::executors(&case.model, case.time))
 }
 
-/// Every third case on the plan for `target` and `limits`; gives the plans that there are.
-fn every_third(first: usize, target: Target, limits: &Limits) -> Vec<Arc<Plan>> {
+/// What a GPU chooses but for the strategy.
+fn by(strategy: Strategy) -> Tuning {
+    Tuning::of(Target::Gpu).with_strategy(Some(strategy))
+}
+
+/// Every `each`-th case from the `first` on, on the plan of `tuning` for `limits`; gives the plans that there are.
+fn every((first, each): (usize, usize), tuning: impl Into<Tuning>, limits: &Limits) -> Vec<Arc<Plan>> {
+    let tuning = tuning.into();
     let mut plans = Vec::new();
     let mut differ = Vec::new();
-    for case in cases().iter().skip(first).step_by(3) {
-        let plan = match plan_of(case, target, limits) {
+    for case in cases().iter().skip(first).step_by(each) {
+        let plan = match plan_of(case, tuning, limits) {
             Ok(plan) => plan,
             // The engine would cut the batch: that is not the plan's work.
             Err(error) if error.kind() == ErrorKind::Limits => continue,
@@ -113,7 +119,7 @@ fn kernels(plans: &[Arc<Plan>]) -> BTreeSet<Kernel> {
 
 #[test]
 fn plans_for_a_gpu_give_the_cpus_slots() {
-    let plans = every_third(0, Target::Gpu, &Limits::WEBGPU);
+    let plans = every((0, 3), by(Strategy::Diagonal), &Limits::WEBGPU);
     assert_eq!(plans.len(), 75);
     assert!(kernels(&plans).len() >= 9 && kernels(&plans).contains(&Kernel::Diagonal), "{:?}", kernels(&plans));
     let sliced = plans.iter().filter(|plan| plan.programs.iter().any(|p| p.kernel.is_step() && p.tile.slices > 1));
@@ -121,8 +127,16 @@ fn plans_for_a_gpu_give_the_cpus_slots() {
 }
 
 #[test]
+fn plans_by_scans_give_the_cpus_slots() {
+    let plans = every((2, 9), by(Strategy::Scan), &Limits::WEBGPU);
+    let scans: Vec<_> = plans.iter().flat_map(|plan| &plan.programs).filter(|p| p.kernel == Kernel::Scan).collect();
+    assert!(scans.len() > 15, "only {}", scans.len());
+    assert!(scans.iter().any(|p| p.tile.held > 0) && scans.iter().any(|p| p.tile.held == 0), "{scans:?}");
+}
+
+#[test]
 fn plans_for_a_narrow_device_give_the_cpus_slots() {
-    let plans = every_third(1, Target::Software, &NARROW);
+    let plans = every((1, 3), Target::Software, &NARROW);
     assert!(plans.len() > 25, "only {} plans", plans.len());
     assert!(kernels(&plans).len() >= 8, "{:?}", kernels(&plans));
 }
@@ -130,7 +144,7 @@ fn plans_for_a_narrow_device_give_the_cpus_slots() {
 #[test]
 fn a_planted_bug_is_a_difference_of_ten_tolerances_in_a_slot_of_its_own() {
     for case in telling_cases() {
-        let plan = plan_of(&case, Target::Gpu, &Limits::WEBGPU).expect("the plan fits");
+        let plan = plan_of(&case, by(Strategy::Step), &Limits::WEBGPU).expect("the plan fits");
         let weights = case.weights();
         let wrong = Bug::RowOffByOne.plant(&case.model, &weights).expect("there are recurrent weights");
         let difference = compare(&case, &plan, &wrong, &weights).unwrap_or_else(|| panic!("{}: none", case.name));
@@ -143,7 +157,7 @@ fn a_planted_bug_is_a_difference_of_ten_tolerances_in_a_slot_of_its_own() {
 #[test]
 fn a_dispatch_that_is_not_run_leaves_nan() {
     let case = telling_cases().remove(0);
-    let mut plan = Arc::unwrap_or_clone(plan_of(&case, Target::Gpu, &Limits::WEBGPU).expect("the plan fits"));
+    let mut plan = Arc::unwrap_or_clone(plan_of(&case, by(Strategy::Step), &Limits::WEBGPU).expect("the plan fits"));
     plan.steps.truncate(1);
     let plan = Arc::new(plan);
     for device in [adapter(), Device::Cpu] {

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use gatewave::conformance::{self, Bug, Case, Tolerance, cases, compare};
-use gatewave::plan::tune::Target;
 use gatewave::weights::open;
 use gatewave::{Cell, Device, Engine, Input, Model, Options, Precision, Result, Rnn, Storage, Weights};
 
@@ -35,32 +34,33 @@ pub fn adapter() -> Device {
 
 /// An engine whose GPU starts every run from NaNs.
 pub fn engine(device: &Device, precision: Precision, model: &Model, weights: &Weights) -> Result<Engine> {
-    engine_for(None, device, precision, model, weights)
+    engine_for(&Options::default(), device, precision, model, weights)
 }
 
-/// Such an engine with plans and weights made for a `target` if one is given.
+/// Such an engine with plans and weights made for the target and by the strategy of `options`.
 fn engine_for(
-    target: Option<Target>,
+    options: &Options,
     device: &Device,
     precision: Precision,
     model: &Model,
     weights: &Weights,
 ) -> Result<Engine> {
-    let options = Options { target, ..Options::default().device(device.clone()).precision(precision) };
+    let options = options.clone().device(device.clone()).precision(precision);
     let engine = Engine::with_options(model.clone(), weights, options)?;
     engine.poison();
     Ok(engine)
 }
 
-/// Every case of the table gives the truth, with plans made for a `target` if one is given.
-pub fn table(device: &Device, target: Option<Target>) {
+/// Every case of the table gives the truth, with plans made by `choices` in turn.
+pub fn table(device: &Device, choices: &[Options]) {
     let cases = cases();
     assert!(cases.len() > 100, "only {} cases", cases.len());
     let results: Vec<_> = cases
         .iter()
-        .map(|case| {
+        .zip(choices.iter().cycle())
+        .map(|(case, options)| {
             conformance::run(case, &mut |case, model, weights, input| {
-                engine_for(target, device, case.storage.into(), model, weights)?.run(&input)
+                engine_for(options, device, case.storage.into(), model, weights)?.run(&input)
             })
         })
         .collect();

@@ -175,6 +175,8 @@ pub(crate) enum Walk {
     Step,
     /// A dispatch for a timestep of all layers of a stack, each a step behind the one below
     Diagonal,
+    /// A dispatch for all timesteps of a layer
+    Scan,
 }
 
 impl From<Walk> for Option<Strategy> {
@@ -183,6 +185,7 @@ impl From<Walk> for Option<Strategy> {
             Walk::Auto => None,
             Walk::Step => Some(Strategy::Step),
             Walk::Diagonal => Some(Strategy::Diagonal),
+            Walk::Scan => Some(Strategy::Scan),
         }
     }
 }

@@ -12,7 +12,8 @@ use gatewave::layout::Layout;
 use gatewave::oracle::{TrueStates, Truth};
 use gatewave::plan::Shape;
 use gatewave::{
-    Activation, Device, Engine, Mask, Model, Options, Output, Result, SelfCheck, Storage, Strategy, Weights,
+    Activation, Cell, Device, Engine, Mask, Model, Options, Output, Reset, Result, SelfCheck, Storage, Strategy,
+    Weights,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -128,23 +129,30 @@ fn of_model(name: &str, model: &Model, weights: &Weights) -> Vec<Subject> {
 }
 
 /// A device as it chooses by itself, and held to what it does not choose for every shape.
-fn each_way(name: &str, device: &Device, engine: Option<Engine>) -> [Executor; 2] {
-    let strategy = Strategy::Diagonal;
+fn each_way(name: &str, device: &Device, engine: Option<Engine>) -> [Executor; 3] {
     let own = Executor { name: name.to_owned(), device: device.clone(), strategy: None, _engine: engine };
-    let held = Executor {
+    let [diagonal, scan] = [Strategy::Diagonal, Strategy::Scan].map(|strategy| Executor {
         name: format!("{name} by {strategy}"),
         device: device.clone(),
         strategy: Some(strategy),
         _engine: None,
-    };
-    [own, held]
+    });
+    [own, diagonal, scan]
 }
 
 impl Executor {
     /// Whether a case can show what this executor is there for.
     fn takes(&self, case: &Case) -> bool {
-        let has_runs = || Layout::of(&case.model, case.storage).is_ok_and(|layout| !layout.runs.is_empty());
-        self.strategy.is_none() || has_runs()
+        match self.strategy {
+            Some(Strategy::Diagonal) => {
+                Layout::of(&case.model, case.storage).is_ok_and(|layout| !layout.runs.is_empty())
+            }
+            Some(Strategy::Scan) => case
+                .model
+                .stacks()
+                .any(|stack| stack.cell != Cell::Gru(Reset::Before) && stack.proj_size.is_none() && case.time > 1),
+            _ => true,
+        }
     }
 }
 

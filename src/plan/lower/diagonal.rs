@@ -14,11 +14,11 @@ use crate::layout::{Form, Layout, Place, Role, depth};
 use crate::plan::tune::{Product, Tuning, Wave};
 use crate::plan::{Limits, Shape, Strategy};
 
-/// The sizes of run `run` of `layout` in a call of `batch` rows.
-fn wave(layout: &Layout, run: usize, buffer: usize, batch: usize) -> Option<Wave> {
+/// The sizes of run `run` of `layout` in a call of a shape.
+fn wave(layout: &Layout, run: usize, buffer: usize, Shape { time, batch, .. }: Shape) -> Option<Wave> {
     let Form::Matrix { panels, source, gates, .. } = layout.buffers[buffer].form else { return None };
     let product = Product { rows: batch, depth: depth(source), panels, gates };
-    Some(Wave { layers: layout.runs[run].layers.len(), product })
+    Some(Wave { layers: layout.runs[run].layers.len(), time, product })
 }
 
 /// Whether run `run`, of layers like `r`, goes by diagonals: where it pays, and each of its buffers can be bound whole.
@@ -31,7 +31,7 @@ pub(super) fn pays(
     tuning: &Tuning,
 ) -> bool {
     let Some(buffer) = layout.find(Role::Run { run }) else { return false };
-    let Some(wave) = wave(layout, run, buffer, shape.batch) else { return false };
+    let Some(wave) = wave(layout, run, buffer, shape) else { return false };
     let states =
         [2 * wave.layers, shape.batch, r.units()].iter().fold(4, |bytes: u64, &n| bytes.saturating_mul(n as u64));
     let bound = layout.bytes_of(&layout.buffers[buffer]).max(states);
@@ -72,7 +72,7 @@ impl Lowering<'_> {
     ) {
         let (Some(gates), Some(hidden), Some((run, _))) = (self.gates, stage.last, r.run) else { return };
         let Place { buffer, .. } = r.hidden[0];
-        let Some(wave) = wave(self.layout, run, buffer, self.shape.batch) else { return };
+        let Some(wave) = wave(self.layout, run, buffer, self.shape) else { return };
         let Product { rows: batch, depth, panels, .. } = wave.product;
         let behind = wave.layers - 1;
         let first = chunk.start.saturating_sub(behind);

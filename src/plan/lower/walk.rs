@@ -82,11 +82,11 @@ impl Side {
 
 /// A recurrent layer with its buffers.
 #[derive(Clone, Copy)]
-struct Layer<'a> {
-    stage: &'a Stage<'a>,
-    r: &'a Recurrence,
-    hidden: Sequence,
-    gates: SlotId,
+pub(super) struct Layer<'a> {
+    pub(super) stage: &'a Stage<'a>,
+    pub(super) r: &'a Recurrence,
+    pub(super) hidden: Sequence,
+    pub(super) gates: SlotId,
 }
 
 impl Lowering<'_> {
@@ -102,6 +102,12 @@ impl Lowering<'_> {
             self.hoisted(stage, r, gates, chunk, side);
         }
         let sides = Side::of(r.directions, reach && r.variants[0] == r.variants[1]);
+        if let Some(tile) = self.scanned(r) {
+            for &side in sides {
+                self.scan(layer, chunk, side, tile);
+            }
+            return;
+        }
         for step in 0..chunk.len {
             for &side in sides {
                 self.timestep(layer, chunk, step, side);
@@ -187,7 +193,7 @@ impl Lowering<'_> {
     }
 
     /// Which rows a step reads and writes: the params that all its dispatches share.
-    fn step_params(&self, layer: Layer<'_>, chunk: Chunk, step: usize, side: Side, base: usize) -> Params {
+    pub(super) fn step_params(&self, layer: Layer<'_>, chunk: Chunk, step: usize, side: Side, base: usize) -> Params {
         let Layer { r, hidden, .. } = layer;
         let (time, batch) = (self.shape.time, self.shape.batch);
         let index = chunk.start + step;
@@ -260,7 +266,7 @@ impl Lowering<'_> {
     }
 
     /// The rows of the hidden state that the steps of a chunk touch, and the row that the window starts at.
-    fn hidden_window(&self, r: &Recurrence, hidden: Sequence, chunk: Chunk, side: Side) -> (Window, usize) {
+    pub(super) fn hidden_window(&self, r: &Recurrence, hidden: Sequence, chunk: Chunk, side: Side) -> (Window, usize) {
         if side.count == 2 {
             return (self.whole(hidden.slot), 0);
         }

@@ -1,0 +1,13 @@
+// A scan keeps its weights in registers: 4 rows of the depth an invocation. Constant indices and no loop, so that every
+// driver takes the array apart.
+var<private> held: array<Gates, 4>;
+
+fn hold_weights(p: Place) {
+    hold_bias(p);
+    hold_four(p, 0u);
+}
+
+fn held_product(p: Place) {
+    start_rows(p, held_bias);
+    add_four(p, 0u);
+}

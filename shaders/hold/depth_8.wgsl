@@ -1,0 +1,15 @@
+// A scan keeps its weights in registers: 8 rows of the depth an invocation. Constant indices and no loop, so that every
+// driver takes the array apart.
+var<private> held: array<Gates, 8>;
+
+fn hold_weights(p: Place) {
+    hold_bias(p);
+    hold_four(p, 0u);
+    hold_four(p, 1u);
+}
+
+fn held_product(p: Place) {
+    start_rows(p, held_bias);
+    add_four(p, 0u);
+    add_four(p, 1u);
+}

@@ -1,0 +1,7 @@
+// A scan loads its weights anew at every step: from a cache, as long as they fit one.
+fn hold_weights(p: Place) {
+}
+
+fn held_product(p: Place) {
+    product(p, weight_start(p), p.slice, SLICES);
+}
