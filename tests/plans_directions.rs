@@ -98,8 +98,8 @@ fn walks(plan: &Plan) -> [Vec<Walked>; 2] {
                         0 => [p.hidden_step_0, p.time_step_0],
                         _ => [p.hidden_step_1, p.time_step_1],
                     };
-                    let after =
-                        |row: usize, n: usize, step: u32| row.strict_add_signed(n as isize * step as i32 as isize);
+                    let word = |n: usize| u32::try_from(n).expect("a small plan");
+                    let after = |row, n, step: u32| word(row).wrapping_add(step.wrapping_mul(word(n))) as usize;
                     for n in 0..p.steps.max(1) as usize {
                         let step = steps_of_gates[after(gates, n, time_step)];
                         assert!(program.mask == Mask::All || after(live, n, time_step) == step, "{plan}");

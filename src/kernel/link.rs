@@ -241,7 +241,7 @@ fn scan_programs(storage: Storage, tile: Tile) -> Vec<Program> {
         alone.map(|program| Program { kernel: Kernel::Scan, ..program })
     };
     if tile.rows > 1 {
-        return of(Tile { panels: 2, slices: 4, held: 8, ..tile }).collect();
+        return of(Tile { slices: 4, held: 8, ..tile }).collect();
     }
     let plain = |program: &Program| {
         program.mask == Mask::All && program.cell.is_some_and(|cell| program.variant == Variant::plain(cell))

@@ -85,11 +85,11 @@ impl Tuning {
     /// workgroup about 1 µs from its own cache, whatever the batch: rows have workgroups of their own.
     ///
     /// A software GPU launches in 20 to 50 µs, and what a workgroup costs there is loading weights lane by lane. Where a
-    /// scan holds them it was 4 to 13 times as fast as steps (lavapipe, RNN up to 64 units, LSTM and GRU of 16, T 100,
-    /// batch 1; 1.5 to 6 times at batch 8 and 32). Where it does not, it won by a quarter or more up to 16,384
-    /// multiplications a step, and lost to steps at batch 8 from three times as many on.
+    /// scan holds them it was 4 to 13 times as fast as steps at batch 1, and 1.2 to 6 times at batch 8 and 32 (lavapipe,
+    /// RNN of 16 to 64 units, LSTM and GRU of 16, T 100). Where it does not, it was 1.15 to 4.6 times as fast with up to
+    /// 16,384 multiplications a step, and mostly slower with 70,000 and more.
     ///
-    /// A software GPU launches cheaply and has few lanes to fill. There a run by diagonals was never faster by more than 5 %
+    /// It has few lanes to fill, too: a run by diagonals was never faster by more than 5 %
     /// (lavapipe, LSTM, GRU and RNN of 32 to 256 units, batch 1 to 32), and twice as slow at batch 1 and 256 units: the
     /// hoisted product takes eight rows for each weight it loads, the step one.
     pub fn strategy(&self, wave: Wave) -> Strategy {
