@@ -226,9 +226,13 @@ fn a_stack_on_a_gpu_takes_a_dispatch_a_diagonal() {
 fn golden_software_gpu_with_subgroups() {
     let limits = Limits { subgroup_lanes: 8, binding_bytes: 16 << 10, ..Limits::WEBGPU };
     let model = Model::new().layer(Embedding::new(20, 8)).layer(Gru::new(8, 33)).layer(Linear::new(33, 3));
-    golden("software", &plan_on(&model, (2, 5, Mask::All), &limits, Target::Software).expect("the plan fits"));
+    golden(
+        "software",
+        &plan_on(&model, (2, 5, Mask::All), &limits, held_to(Strategy::Step, Target::Software)).expect("the plan fits"),
+    );
     let step = |batch, limits: &Limits, target| {
-        let plan = plan_on(&model, (2, batch, Mask::All), limits, target).expect("the plan fits");
+        let plan =
+            plan_on(&model, (2, batch, Mask::All), limits, held_to(Strategy::Step, target)).expect("the plan fits");
         let step = plan.programs.iter().find(|program| program.kernel == Kernel::Step).expect("a step");
         (step.tile.loads, step.medium)
     };
