@@ -18,7 +18,7 @@ use super::{Options, layout};
 #[cfg(feature = "gpu")]
 use crate::{
     model::Model,
-    weights::{Precision, Source, Weights},
+    weights::{Source, Weights},
 };
 
 /// Slots by name, with what is in them.
@@ -32,8 +32,7 @@ impl Engine {
     /// As [`with_options`](Self::with_options).
     #[cfg(feature = "gpu")]
     #[doc(hidden)]
-    pub fn on_validator(model: Model, weights: &Weights, precision: Precision) -> Result<Self> {
-        let options = Options::default().precision(precision);
+    pub fn on_validator(model: Model, weights: &Weights, options: Options) -> Result<Self> {
         let (layout, source) = (layout(&model, &options)?, Source::held(weights, &model)?);
         executor::block_on(async { Self::on(Machine::validator().await?, model, layout, source, &options).await })
     }

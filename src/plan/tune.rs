@@ -71,6 +71,11 @@ impl Tuning {
         Self { target, strategy: None }
     }
 
+    /// What the choices are for.
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
     /// The same choices but for the strategy, where one is given: it is taken wherever it can be.
     #[must_use]
     pub fn with_strategy(self, strategy: Option<Strategy>) -> Self {

@@ -11,9 +11,9 @@ use gatewave::conformance::{Bug, Case, Tolerance, cases};
 use gatewave::kernel::{Access, Kernel};
 use gatewave::plan::tune::{Target, Tuning};
 use gatewave::plan::{Limits, Plan, SlotId};
-use gatewave::{Device, Engine, ErrorKind, Strategy, Weights};
+use gatewave::{Device, Engine, ErrorKind, Options, Strategy, Weights};
 
-use crate::support::executor::{adapter, engine, telling_cases};
+use crate::support::executor::{adapter, engine_for, telling_cases};
 use crate::support::plans::{NARROW, plan_of};
 
 /// A slot that differs.
@@ -77,9 +77,21 @@ fn used(a: f32, b: f32, tolerance: Tolerance) -> f64 {
     }
 }
 
-fn compare(case: &Case, plan: &Arc<Plan>, on_gpu: &Weights, on_cpu: &Weights) -> Option<Difference> {
+/// An engine whose weights are where plans for `target` look for them.
+fn engine(target: Target, device: &Device, case: &Case, weights: &Weights) -> Engine {
+    let options = Options { target: Some(target), ..Options::default() };
+    engine_for(&options, device, case.storage.into(), &case.model, weights).expect("the engine opens")
+}
+
+/// `plan` is one for `target`.
+fn compare(
+    case: &Case,
+    (plan, target): (&Arc<Plan>, Target),
+    on_gpu: &Weights,
+    on_cpu: &Weights,
+) -> Option<Difference> {
     let trace = |device: &Device, weights: &Weights| {
-        let engine: Engine = engine(device, case.storage.into(), &case.model, weights).expect("the engine opens");
+        let engine = engine(target, device, case, weights);
         engine.trace_plan(plan, &case.input()).unwrap_or_else(|error| panic!("{}: {error}", case.name))
     };
     let (got, want) = (trace(&adapter(), on_gpu), trace(&Device::Cpu, on_cpu));
@@ -94,6 +106,7 @@ fn by(strategy: Strategy) -> Tuning {
 /// Every `each`-th case from the `first` on, on the plan of `tuning` for `limits`; gives the plans that there are.
 fn every((first, each): (usize, usize), tuning: impl Into<Tuning>, limits: &Limits) -> Vec<Arc<Plan>> {
     let tuning = tuning.into();
+    let target = tuning.target();
     let mut plans = Vec::new();
     let mut differ = Vec::new();
     for case in cases().iter().skip(first).step_by(each) {
@@ -104,7 +117,7 @@ fn every((first, each): (usize, usize), tuning: impl Into<Tuning>, limits: &Limi
             Err(error) => panic!("{}: {error}", case.name),
         };
         let weights = case.weights();
-        if let Some(difference) = compare(case, &plan, &weights, &weights) {
+        if let Some(difference) = compare(case, (&plan, target), &weights, &weights) {
             differ.push(format!("{}: {} ({:.1} tolerances)", case.name, difference.place, difference.used));
         }
         plans.push(plan);
@@ -147,7 +160,8 @@ fn a_planted_bug_is_a_difference_of_ten_tolerances_in_a_slot_of_its_own() {
         let plan = plan_of(&case, by(Strategy::Step), &Limits::WEBGPU).expect("the plan fits");
         let weights = case.weights();
         let wrong = Bug::RowOffByOne.plant(&case.model, &weights).expect("there are recurrent weights");
-        let difference = compare(&case, &plan, &wrong, &weights).unwrap_or_else(|| panic!("{}: none", case.name));
+        let difference =
+            compare(&case, (&plan, Target::Gpu), &wrong, &weights).unwrap_or_else(|| panic!("{}: none", case.name));
         assert!(difference.used > 10.0, "{}: {difference:?}", case.name);
         // The input's product is right: the recurrent one is to blame.
         assert!(difference.place.contains("(step"), "{}: {difference:?}", case.name);
@@ -161,7 +175,7 @@ fn a_dispatch_that_is_not_run_leaves_nan() {
     plan.steps.truncate(1);
     let plan = Arc::new(plan);
     for device in [adapter(), Device::Cpu] {
-        let engine = engine(&device, case.storage.into(), &case.model, &case.weights()).expect("the engine opens");
+        let engine = engine(Target::Gpu, &device, &case, &case.weights());
         let slots = engine.trace_plan(&plan, &case.input()).expect("the plan runs");
         let read = plan.reads[0];
         let read_name = &plan.slots[read.slot].name;

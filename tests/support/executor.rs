@@ -38,7 +38,7 @@ pub fn engine(device: &Device, precision: Precision, model: &Model, weights: &We
 }
 
 /// Such an engine with plans and weights made for the target and by the strategy of `options`.
-fn engine_for(
+pub fn engine_for(
     options: &Options,
     device: &Device,
     precision: Precision,
