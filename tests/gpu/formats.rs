@@ -18,6 +18,10 @@ type Results = Vec<Vec<(String, ArrayD<f32>)>>;
 
 /// Walks a manifest of `tests/golden` and counts the model files.
 fn walk(manifest: &str) -> usize {
+    // Tests run side by side in one process: each writes a file of its own.
+    let native = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("formats-{}-{}", std::process::id(), manifest.replace('/', "-")))
+        .with_extension("safetensors");
     each_model(manifest, |case, file, calls| {
         let calls: Vec<_> = calls.iter().map(|io| read_io(io)).collect();
         let inputs: Vec<NamedTensors> = calls
@@ -25,7 +29,7 @@ fn walk(manifest: &str) -> usize {
             .map(|(inputs, _)| inputs.iter().map(|(name, array)| (name.clone(), array.values())).collect())
             .collect();
         let place = file.display();
-        let (given, again) = both(file, &inputs).unwrap_or_else(|e| panic!("{place}: {e}"));
+        let (given, again) = both(file, &native, &inputs).unwrap_or_else(|e| panic!("{place}: {e}"));
         assert!(given == again, "{place}: the native file gives other bits");
         for ((_, wanted), given) in calls.iter().zip(&given) {
             assert_close(&format!("{place}"), given, wanted, &case["tolerance"]);
@@ -34,14 +38,13 @@ fn walk(manifest: &str) -> usize {
 }
 
 /// What a file gives, and what the native file made of it gives.
-fn both(file: &Path, calls: &[NamedTensors]) -> Result<(Results, Results)> {
+fn both(file: &Path, native: &Path, calls: &[NamedTensors]) -> Result<(Results, Results)> {
     let (model, tensors) = weights::read(file, None)?;
     let given = run(&model, tensors.clone(), calls)?;
-    let native = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("formats-{}.safetensors", std::process::id()));
-    weights::write(&native, &model, tensors, Precision::F32)?;
-    let (model, tensors) = weights::read(&native, None)?;
+    weights::write(native, &model, tensors, Precision::F32)?;
+    let (model, tensors) = weights::read(native, None)?;
     let again = run(&model, tensors, calls);
-    fs::remove_file(&native).expect("the native file was written");
+    fs::remove_file(native).expect("the native file was written");
     Ok((given, again?))
 }
 
