@@ -10,6 +10,7 @@ mod axes;
 mod chain;
 mod change;
 mod constant;
+mod cut;
 mod dense;
 mod functions;
 mod graph;

@@ -22,7 +22,7 @@ fn text_model() -> Model {
 #[test]
 fn golden_tokens_are_drawn_one_after_the_other() {
     let plan = drawing_on(&text_model(), (6, 2, Mask::Live), &Limits::WEBGPU, Target::Gpu).expect("it fits");
-    golden("drawn", &plan);
+    assert_golden("drawn", &plan);
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn golden_one_hot_tokens_are_drawn_where_the_time_axis_is_gone() {
         .layer(Activation::Tanh)
         .layer(Select::FinalHidden)
         .layer(Linear::new(16, 20));
-    golden(
+    assert_golden(
         "drawn_one_hot",
         &drawing_on(&model, (3, 1, Mask::All), &Limits::WEBGPU, Target::Software).expect("it fits"),
     );

@@ -3,9 +3,10 @@
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::axes::{Cut, misfit};
+use super::axes::misfit;
 use super::change::Change;
 use super::constant::{MAX_NUMBERS, MAX_RANK};
+use super::cut::Cut;
 use super::graph::Graph;
 use super::node::Node;
 use super::size::{Size, shape_text};

@@ -2,8 +2,9 @@
 
 use ndarray::ArrayD;
 
-use super::axes::{Cut, misfit};
+use super::axes::misfit;
 use super::constant::{Constant, is_real};
+use super::cut::Cut;
 use super::graph::Graph;
 use super::node::Node;
 use super::size::Size;
