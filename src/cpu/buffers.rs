@@ -261,8 +261,9 @@ impl Bound<'_> {
 
 /// What `program` binds as `name`, if it does.
 pub(super) fn bound(program: &Program, windows: &[Window], name: &str) -> Option<Window> {
-    let mut bindings = program.bindings().skip(1).zip(windows);
-    bindings.find(|(binding, _)| binding.name == name).map(|(_, window)| *window)
+    let mut bindings = program.bindings();
+    bindings.next();
+    bindings.zip(windows).find(|(binding, _)| binding.name == name).map(|(_, window)| *window)
 }
 
 fn window(program: &Program, windows: &[Window], name: &str) -> Window {

@@ -14,8 +14,9 @@ use crate::kernel::LANES;
 const BLOCK_ROWS: usize = 6;
 /// Rows that walk over all panels together: few enough to stay in a core's L2 beside a panel.
 pub(super) const NEAR_ROWS: usize = 96;
-/// Floats of the largest block.
+/// Floats of the largest block of several rows, and of one row.
 const TILE: usize = BLOCK_ROWS * 4 * LANES;
+const ROW_TILE: usize = 8 * LANES;
 
 /// Rows of a buffer at equal distances; the first starts where `data` does.
 #[derive(Clone, Copy)]
@@ -57,13 +58,21 @@ pub(super) trait Epilogue {
 }
 
 #[repr(align(64))]
-struct Tile([f32; TILE]);
+struct Tile<const N: usize>([f32; N]);
 
 impl Product<'_> {
     /// Computes `rows` × `panels` and hands each row of a panel to `epilogue`.
     #[inline(always)]
     pub(super) fn run<S: Simd>(&self, simd: S, rows: Range<usize>, panels: Range<usize>, epilogue: &mut impl Epilogue) {
-        let mut tile = Tile([0.0; TILE]);
+        // A row alone takes a few microseconds or less: a tile for many takes a part of that to clear.
+        let (mut one, mut many);
+        let tile = if rows.len() == 1 {
+            one = Tile([0.0; ROW_TILE]);
+            &mut one.0[..]
+        } else {
+            many = Tile([0.0; TILE]);
+            &mut many.0[..]
+        };
         let width = self.gates * LANES;
         for near in even(rows, NEAR_ROWS) {
             let shape = Shape::of::<S>(width / S::F32_LANES, near.len());
@@ -73,7 +82,7 @@ impl Product<'_> {
                     group /= 2;
                 }
                 for block in even(near.clone(), BLOCK_ROWS) {
-                    let tile = &mut tile.0[..group * block.len() * width];
+                    let tile = &mut tile[..group * block.len() * width];
                     self.block(simd, block.clone(), panel, Shape { group, ..shape }, tile);
                     let products = tile.chunks_exact(width);
                     let places = (panel..panel + group).flat_map(|p| block.clone().map(move |row| (row, p)));

@@ -294,8 +294,8 @@ impl Program {
             When::Projected => self.states == StateKind::Projected,
             When::Unprojected => self.states != StateKind::Projected,
         });
-        here.map(|&binding| match (binding.name, self.medium) {
-            ("weights", Medium::Texture) => Binding { access: Access::Texture, ..binding },
+        here.map(|&binding| match self.medium {
+            Medium::Texture if binding.name == "weights" => Binding { access: Access::Texture, ..binding },
             _ => binding,
         })
     }
