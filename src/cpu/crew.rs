@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use pulp::Arch;
 
-use super::buffers::{Buffer, Buffers, Floats, View, bound, cut_mut};
+use super::buffers::{Buffer, Buffers, Floats, View, Weights, bound, cut_mut};
 use super::step::{self, Job, Part, Span, States, Whose};
 use super::threads;
 use crate::kernel::Kernel;
@@ -53,7 +53,7 @@ pub(super) struct Run<'a> {
     arch: Arch,
     plan: &'a Plan,
     steps: &'a [Dispatch],
-    weights: &'a [Floats],
+    weights: &'a [Weights],
 }
 
 /// How many dispatches from the first of `steps` on are a run.
@@ -231,7 +231,7 @@ struct Leader<'a> {
 
 impl<'a> Run<'a> {
     /// The run that `steps` are.
-    pub(super) fn new(arch: Arch, plan: &'a Plan, steps: &'a [Dispatch], weights: &'a [Floats]) -> Self {
+    pub(super) fn new(arch: Arch, plan: &'a Plan, steps: &'a [Dispatch], weights: &'a [Weights]) -> Self {
         Self { arch, plan, steps, weights }
     }
 
