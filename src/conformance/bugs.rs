@@ -22,7 +22,7 @@ pub enum Bug {
     RoundedToHalf,
     /// The matrices of the model are rounded to 8-bit integers.
     RoundedToIntegers,
-    /// One row of the recurrent product, taken as 8-bit integers, has the scale of the row after it.
+    /// Each row of the recurrent product, taken as 8-bit integers, has the scale of the row after it.
     ScaleOffByOne,
 }
 
@@ -52,7 +52,7 @@ impl Bug {
             Self::RowOffByOne => repeat_row(cell)?,
             Self::RoundedToHalf => return Some(rounded_to_half(weights)),
             Self::RoundedToIntegers => return rounded(weights, Storage::I8).ok(),
-            Self::ScaleOffByOne => mistake_scale(cell)?,
+            Self::ScaleOffByOne => mistake_scales(cell)?,
         }
         Some(wrong)
     }
@@ -86,12 +86,13 @@ fn repeat_row(cell: &mut CellWeights) -> Option<()> {
     Some(())
 }
 
-/// `None` where both scales are almost the same.
-fn mistake_scale(cell: &mut CellWeights) -> Option<()> {
-    let last = cell.w_h.nrows() - 1;
-    let most = |row: usize| cell.w_h.row(row).iter().fold(0.0, |most: f32, w| most.max(w.abs()));
-    let before = last.checked_sub(1)?;
-    let factor = most(last) / most(before);
-    cell.w_h.row_mut(before).mapv_inplace(|w| w * factor);
-    ((factor - 1.0).abs() > 0.01).then_some(())
+/// `None` where no scale is far from the next.
+fn mistake_scales(cell: &mut CellWeights) -> Option<()> {
+    let most: Vec<f32> =
+        cell.w_h.rows().into_iter().map(|row| row.iter().fold(0.0, |most, w| w.abs().max(most))).collect();
+    let mut factors = most.windows(2).map(|pair| pair[1] / pair[0]);
+    for (mut row, factor) in cell.w_h.rows_mut().into_iter().zip(factors.clone()) {
+        row.mapv_inplace(|w| w * factor);
+    }
+    factors.any(|factor| (factor - 1.0).abs() > 0.05).then_some(())
 }

@@ -174,9 +174,18 @@ pub fn programs() -> Vec<Program> {
             }
         }
     }
+    // What a panel is made of meets peepholes, and neither masks nor functions; and rows do not meet what a texture holds.
+    programs.retain(|p| {
+        let is_simple = p.mask == Mask::All && p.activation == Activation::Linear;
+        p.storage != Storage::I8 || is_simple && (p.is_plain() || p.variant.peepholes == Peepholes::Diagonal)
+    });
     // Of a texture a program cannot tell which floats it holds.
-    let products: Vec<_> =
-        programs.iter().filter(|p| p.kernel.is_product() && p.storage != Storage::F16).copied().collect();
+    let is_texture = |p: &&Program| match p.storage {
+        Storage::F32 => p.kernel.is_product(),
+        Storage::F16 => false,
+        Storage::I8 => p.tile.rows == 1 || p.tile.loads == Loads::Subgroup,
+    };
+    let products: Vec<_> = programs.iter().filter(is_texture).copied().collect();
     programs.extend(products.into_iter().map(|program| Program { medium: Medium::Texture, ..program }));
     for kernel in [Kernel::OneHot, Kernel::Pick, Kernel::Blank, Kernel::Sample] {
         programs.push(Program::plain(kernel));

@@ -1,5 +1,7 @@
 //! `unpack(pack(w)) == w`, what lies in the padding, and what packing refuses.
 
+mod integers;
+
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -26,7 +28,7 @@ fn unpack(packed: &Packed, layout: &Layout, model: &Model) -> Weights {
         let data: Vec<f32> = match data {
             PackedBuffer::F32(data) => bytemuck::cast_slice(data).to_vec(),
             PackedBuffer::F16(data) => data.iter().map(|half| half.to_f32()).collect(),
-            PackedBuffer::I8 { words, shape } => widened(words, *shape),
+            PackedBuffer::I8 { words, shape } => integers::widened(words, *shape),
         };
         assert_eq!(data.len() as u64, buffer.form.elems(), "{}", buffer.name);
         match (&mut weights.layers[layer_of(layout, buffer.role)], buffer.role) {
@@ -81,23 +83,6 @@ fn unpack(packed: &Packed, layout: &Layout, model: &Model) -> Weights {
 }
 
 /// Reads direction `d` of a matrix into the rows of gates `first…` of `w` and `b`.
-/// The floats that panels of integers stand for, one element at a time: a byte times the scale of its column.
-fn widened(words: &[u32], shape: PanelShape) -> Vec<f32> {
-    let (width, rows) = (shape.gates * LANES, shape.depth + shape.after);
-    let (bytes, panel_words) =
-        (bytemuck::cast_slice::<u32, i8>(words), shape.depth * width / 4 + width * (1 + shape.after));
-    let element = |panel: usize, row: usize, column: usize| {
-        let float =
-            |row: usize| f32::from_bits(words[panel * panel_words + shape.depth * width / 4 + row * width + column]);
-        match row.checked_sub(shape.depth) {
-            Some(after) => float(1 + after),
-            None => float(0) * f32::from(bytes[4 * panel * panel_words + row * width + column]),
-        }
-    };
-    let places = (0..words.len() / panel_words).flat_map(|panel| (0..rows * width).map(move |at| (panel, at)));
-    places.map(|(panel, at)| element(panel, at / width, at % width)).collect()
-}
-
 fn read(data: &[f32], form: Form, d: usize, first: usize, w: &mut Array2<f32>, b: Option<&mut Array1<f32>>) {
     let Form::Matrix { source, gates, units, .. } = form else { panic!("a matrix") };
     let at = |n: usize, k: usize| data[place(form, d, k, n / units - first, n % units)];

@@ -44,7 +44,7 @@ fn the_tables_tolerance_finds_every_planted_bug() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(planted, [0; 6]);
+    assert_eq!(planted, [169, 194, 204, 166, 182, 189]);
 }
 
 /// An option taken away from a stack.
@@ -123,7 +123,7 @@ fn the_tables_tolerance_finds_every_option_left_out() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(left_out, [42, 32, 8, 5, 11, 22, 10, 19]);
+    assert_eq!(left_out, [42, 33, 8, 5, 11, 22, 10, 19]);
 }
 
 #[test]

@@ -10,12 +10,9 @@ use std::path::Path;
 use ::safetensors::Dtype;
 use ::safetensors::tensor::{Metadata, TensorInfo};
 
-use super::super::integers::Scale;
-use super::super::replace::Replacement;
-use super::super::tensors::{Tensor, Tensors};
-use super::super::{Precision, narrowed};
 use super::{MODEL_KEY, scale_name};
 use crate::error::{Error, ErrorKind, Result};
+use crate::weights::{Precision, Replacement, Scale, Tensor, Tensors, narrowed};
 
 /// The precision of each tensor of a file, by its name.
 pub(crate) type PrecisionOf<'a> = dyn Fn(&str, &Tensor) -> Precision + 'a;
