@@ -376,6 +376,7 @@ fn storage(precision: Precision) -> Storage {
     match precision {
         Precision::F32 => Storage::F32,
         Precision::F16 => Storage::F16,
+        Precision::I8 => Storage::I8,
     }
 }
 
@@ -385,6 +386,7 @@ impl From<Storage> for Precision {
         match storage {
             Storage::F32 => Self::F32,
             Storage::F16 => Self::F16,
+            Storage::I8 => Self::I8,
         }
     }
 }

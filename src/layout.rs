@@ -24,7 +24,7 @@ const MOST_STACKED: usize = 1 << 12;
 /// Every packed buffer of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// How product weights and tables are stored.
+    /// How product weights are stored; tables as [`Storage::of_tables`] says.
     pub storage: Storage,
     /// What holds the matrices that fit one.
     pub medium: Medium,
@@ -174,16 +174,6 @@ pub fn depth(features: Features) -> usize {
     features.parts * padded(features.size)
 }
 
-impl Storage {
-    /// Bytes of one element.
-    pub fn bytes(self) -> u64 {
-        match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
-        }
-    }
-}
-
 impl Layout {
     /// The layout of `model`'s weights.
     ///
@@ -293,7 +283,26 @@ impl Layout {
 
     /// Bytes of `buffer`, which is one of them.
     pub fn bytes_of(&self, buffer: &Buffer) -> u64 {
-        buffer.form.elems().saturating_mul(self.storage.bytes())
+        match buffer.form {
+            Form::Matrix { matrices, panels, .. } => {
+                self.panel_bytes(buffer.form).saturating_mul((matrices as u64).saturating_mul(panels as u64))
+            }
+            Form::Table { .. } => buffer.form.elems().saturating_mul(self.storage.of_tables().bytes()),
+        }
+    }
+
+    /// Bytes of a panel of a matrix of `form`.
+    pub fn panel_bytes(&self, form: Form) -> u64 {
+        let Form::Matrix { source, gates, extra, .. } = form else { unreachable!("a table has no panels") };
+        self.storage.panel_bytes(depth(source) as u64, 1 + extra as u64, gates as u64)
+    }
+
+    /// How `buffer`, which is one of them, is stored.
+    pub fn storage_of(&self, buffer: &Buffer) -> Storage {
+        match buffer.form {
+            Form::Matrix { .. } => self.storage,
+            Form::Table { .. } => self.storage.of_tables(),
+        }
     }
 
     /// The same layout for a device that is to have its matrices in `medium`.
@@ -305,7 +314,8 @@ impl Layout {
     /// What holds buffer `index`: tables stay in buffers, as do matrices that no texture is large enough for.
     pub fn medium_of(&self, index: usize) -> Medium {
         let buffer = &self.buffers[index];
-        let fits = matches!(buffer.form, Form::Matrix { .. }) && self.bytes_of(buffer) <= Medium::MOST_BYTES;
+        let fits =
+            matches!(buffer.form, Form::Matrix { .. }) && self.bytes_of(buffer) <= Medium::most_bytes(self.storage);
         if fits { self.medium } else { Medium::Buffer }
     }
 

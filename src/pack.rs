@@ -4,6 +4,8 @@
 //! and what is in a file is never here twice. Knows where the layout puts each weight; knows no shape of a call and no
 //! device.
 
+mod panels;
+
 use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
@@ -13,12 +15,13 @@ use rayon::prelude::*;
 
 use crate::cell::Peepholes;
 use crate::error::{Result, SMALLER_MODEL, zeros};
-use crate::kernel::{LANES, Storage, padded};
+use crate::kernel::{LANES, Storage};
 use crate::layout::{Buffer, Form, Layout, Role, Vectors, depth};
 use crate::model::{Bias, Features, LayerKind, Model, Recurrent};
 #[cfg(any(test, feature = "gpu"))]
 use crate::weights::Weights;
-use crate::weights::{Array, Part, Source, narrowed};
+use crate::weights::{Array, EachPart, Part, Source, round_rows};
+use panels::{Element, PanelShape, Panels, Stored};
 
 /// The packed buffers of a model, in the layout's order: of the model that checks a device, and of tests.
 #[cfg(any(test, feature = "gpu"))]
@@ -37,6 +40,13 @@ pub(crate) enum PackedBuffer {
     F32(Vec<Line>),
     /// 16-bit floats; an even number of them.
     F16(Vec<f16>),
+    /// Panels of 8-bit integers, and what is in 32-bit floats beside them.
+    I8 {
+        /// As the device takes them.
+        words: Vec<u32>,
+        /// Of each panel.
+        shape: PanelShape,
+    },
 }
 
 /// A cache line: 16 units of a gate.
@@ -51,6 +61,7 @@ impl PackedBuffer {
         match self {
             Self::F32(data) => bytemuck::cast_slice(data),
             Self::F16(data) => bytemuck::cast_slice(data),
+            Self::I8 { words, .. } => bytemuck::cast_slice(words),
         }
     }
 
@@ -108,24 +119,6 @@ const SUMMED: usize = 4;
 /// Which row of an LSTM's peepholes each gate has.
 const PEEPHOLES: [Option<usize>; 4] = [Some(0), Some(1), None, Some(2)];
 
-/// An element of a packed buffer.
-trait Element: Pod + Send + Sync {
-    /// The nearest to `w`.
-    fn of(w: f32) -> Result<Self>;
-}
-
-impl Element for f32 {
-    fn of(w: f32) -> Result<Self> {
-        Ok(w)
-    }
-}
-
-impl Element for f16 {
-    fn of(w: f32) -> Result<Self> {
-        narrowed(w)
-    }
-}
-
 impl Iterator for Packing<'_> {
     type Item = Result<PackedBuffer>;
 
@@ -144,7 +137,7 @@ impl<'a> Packing<'a> {
 
     fn buffer(&mut self, buffer: &Buffer) -> Result<PackedBuffer> {
         let elems = usize::try_from(buffer.form.elems()).unwrap_or(usize::MAX);
-        Ok(match self.layout.storage {
+        Ok(match self.layout.storage_of(buffer) {
             Storage::F32 => {
                 let mut lines: Vec<Line> = zeros("packed", &[elems.div_ceil(LANES)], SMALLER_MODEL)?;
                 self.fill::<f32>(buffer, bytemuck::cast_slice_mut(&mut lines))?;
@@ -155,28 +148,39 @@ impl<'a> Packing<'a> {
                 self.fill::<f16>(buffer, &mut halves)?;
                 PackedBuffer::F16(halves)
             }
+            Storage::I8 => {
+                let bytes = usize::try_from(self.layout.bytes_of(buffer)).unwrap_or(usize::MAX);
+                let mut words: Vec<u32> = zeros("packed", &[bytes / 4], SMALLER_MODEL)?;
+                self.matrices::<u8>(buffer, bytemuck::cast_slice_mut(&mut words))?;
+                PackedBuffer::I8 { words, shape: panel_shape(buffer.form) }
+            }
         })
     }
 
     fn fill<E: Element>(&mut self, buffer: &Buffer, data: &mut [E]) -> Result<()> {
-        let (Form::Matrix { matrices: parts, .. } | Form::Table { directions: parts, .. }) = buffer.form;
+        let Form::Table { directions, width, .. } = buffer.form else { return self.matrices(buffer, data) };
         let vectors = self.vectors(buffer)?;
-        for (part, data) in data.chunks_exact_mut(data.len() / parts).enumerate() {
+        for (part, data) in data.chunks_exact_mut(data.len() / directions).enumerate() {
             let content = content(self.model, self.layout, buffer, part);
-            match (buffer.form, buffer.role) {
-                (Form::Matrix { source, gates, extra, units, .. }, _) => {
-                    let panels = Panels { data, elems: (depth(source) + 1 + extra) * gates * LANES, gates, units };
-                    self.matrix(&content, source, panels)?;
+            match (buffer.role, &vectors) {
+                (Role::InputTable { layer, .. }, None) => {
+                    self.token_table(&content, data, width, stack(self.model, layer))?;
                 }
-                (Form::Table { width, .. }, Role::InputTable { layer, .. }) => {
-                    let stack = stack(self.model, layer);
-                    match &vectors {
-                        None => self.token_table(&content, data, width, stack)?,
-                        Some(vectors) => self.folded_table(&content, data, width, stack, vectors)?,
-                    }
+                (Role::InputTable { layer, .. }, Some(vectors)) => {
+                    self.folded_table(&content, data, width, stack(self.model, layer), vectors)?;
                 }
-                (Form::Table { width, .. }, _) => self.table(&content, data, width)?,
+                _ => self.table(&content, data, width)?,
             }
+        }
+        Ok(())
+    }
+
+    /// The matrices of `buffer`.
+    fn matrices<S: Stored>(&mut self, buffer: &Buffer, data: &mut [S]) -> Result<()> {
+        let Form::Matrix { matrices, source, units, .. } = buffer.form else { unreachable!("not a table") };
+        for (part, data) in data.chunks_exact_mut(data.len() / matrices).enumerate() {
+            let content = content(self.model, self.layout, buffer, part);
+            self.matrix(&content, source, Panels { data, shape: panel_shape(buffer.form), units })?;
         }
         Ok(())
     }
@@ -192,25 +196,23 @@ impl<'a> Packing<'a> {
     }
 
     /// `[P][K + 1 + extra][G][16]`.
-    fn matrix<E: Element>(&mut self, content: &Content, source: Features, mut panels: Panels<'_, E>) -> Result<()> {
+    fn matrix<S: Stored>(&mut self, content: &Content, source: Features, mut panels: Panels<'_, S>) -> Result<()> {
         let Content { layer, w, ref rows, .. } = *content;
         let (width, first) = (source.len(), rows.start);
         self.source.read_rows(self.model, layer, w, rows.clone(), &mut |start, part| {
             let start = start - first;
             panels.put(start..start + part.len() / width, |row, column| {
-                let mut weights = part[(row - start) * width..][..width].iter().enumerate();
-                weights.try_for_each(|(feature, &w)| column.put(padded_row(source, feature), w))
+                S::put_row(column, source, &part[(row - start) * width..][..width])
             })
         })?;
-        let bias_row = depth(source);
         if let Some(bias) = content.bias {
             let bias = self.whole(layer, bias, rows.clone())?;
-            panels.put(0..bias.len(), |row, column| column.put(bias_row, bias[row]))?;
+            panels.put(0..bias.len(), |row, column| S::put_after(column, 0, bias[row]))?;
         }
         if let Some(peepholes) = content.peepholes {
             let (peepholes, units) = (self.whole(layer, peepholes, 0..3)?, panels.units);
             panels.put(0..rows.len(), |row, column| match PEEPHOLES[row / units] {
-                Some(of) => column.put(bias_row + 1, peepholes[of * units + row % units]),
+                Some(of) => S::put_after(column, 1, peepholes[of * units + row % units]),
                 None => Ok(()),
             })?;
         }
@@ -227,7 +229,7 @@ impl<'a> Packing<'a> {
     ) -> Result<()> {
         let (gates, units, tokens) = (stack.cell.gates(), stack.hidden_size, stack.input_size);
         let bias = content.bias.map(|bias| self.whole(content.layer, bias, content.rows.clone())).transpose()?;
-        self.source.read_rows(self.model, content.layer, content.w, content.rows.clone(), &mut |start, part| {
+        self.product_rows(content, &mut |start, part| {
             data.par_chunks_exact_mut(width).enumerate().try_for_each(|(token, row)| {
                 for (n, column) in (start..).zip(part.chunks_exact(tokens)) {
                     let bias = bias.as_ref().map_or(0.0, |bias| bias[n]);
@@ -250,7 +252,7 @@ impl<'a> Packing<'a> {
         let (gates, units, size) = (stack.cell.gates(), stack.hidden_size, stack.input_size);
         let bias = content.bias.map(|bias| self.whole(content.layer, bias, content.rows.clone())).transpose()?;
         let arch = Arch::new();
-        self.source.read_rows(self.model, content.layer, content.w, content.rows.clone(), &mut |start, part| {
+        self.product_rows(content, &mut |start, part| {
             let blocks = data.par_chunks_mut(FOLDED * width).zip(vectors.par_chunks(FOLDED * size));
             blocks.try_for_each_init(Vec::new, |products, (rows, vectors)| {
                 let count = vectors.len() / size;
@@ -284,6 +286,20 @@ impl<'a> Packing<'a> {
         })
     }
 
+    /// The rows of a product that goes into a table: as matrices hold them.
+    fn product_rows(&mut self, content: &Content, each: &mut EachPart<'_>) -> Result<()> {
+        let Content { layer, w, ref rows, .. } = *content;
+        if self.layout.storage != Storage::I8 {
+            return self.source.read_rows(self.model, layer, w, rows.clone(), each);
+        }
+        let width = stack(self.model, layer).input_size;
+        self.source.read_rows(self.model, layer, w, rows.clone(), &mut |start, part| {
+            let mut rounded = part.to_vec();
+            round_rows(&mut rounded, width)?;
+            each(start, &rounded)
+        })
+    }
+
     /// Rows `rows` of a small array.
     fn whole(&mut self, layer: usize, array: Array, rows: Range<usize>) -> Result<Vec<f32>> {
         let mut all = Vec::new();
@@ -292,49 +308,6 @@ impl<'a> Packing<'a> {
             Ok(())
         })?;
         Ok(all)
-    }
-}
-
-/// The panels of one direction of a matrix.
-struct Panels<'a, E> {
-    data: &'a mut [E],
-    /// Of one panel.
-    elems: usize,
-    gates: usize,
-    units: usize,
-}
-
-/// What a panel holds of one gate of one unit: a number for each row of the depth.
-struct Column<'a, E> {
-    panel: &'a mut [E],
-    first: usize,
-    step: usize,
-}
-
-impl<E: Element> Panels<'_, E> {
-    /// Calls `each` with those of `rows` (gate · units + unit) that the panels have, and the column of each.
-    fn put(&mut self, rows: Range<usize>, each: impl Fn(usize, &mut Column<'_, E>) -> Result<()> + Sync) -> Result<()> {
-        let (gates, units) = (self.gates, self.units);
-        self.data.par_chunks_exact_mut(self.elems).enumerate().try_for_each(|(index, panel)| {
-            let first = index * LANES;
-            for gate in 0..gates {
-                for lane in 0..LANES.min(units - first) {
-                    let row = gate * units + first + lane;
-                    if rows.contains(&row) {
-                        each(row, &mut Column { panel, first: gate * LANES + lane, step: gates * LANES })?;
-                    }
-                }
-            }
-            Ok(())
-        })
-    }
-}
-
-impl<E: Element> Column<'_, E> {
-    /// Puts `w` into row `k` of the depth.
-    fn put(&mut self, k: usize, w: f32) -> Result<()> {
-        self.panel[self.first + k * self.step] = E::of(w)?;
-        Ok(())
     }
 }
 
@@ -401,9 +374,9 @@ fn dots<S: Simd, const N: usize>(simd: S, vectors: [&[f32]; N], weights: &[f32])
     sums.map(|sums| sums.iter().sum())
 }
 
-/// The padded row that feature `feature` of `source` has.
-fn padded_row(source: Features, feature: usize) -> usize {
-    feature / source.size * padded(source.size) + feature % source.size
+fn panel_shape(form: Form) -> PanelShape {
+    let Form::Matrix { source, gates, extra, .. } = form else { unreachable!("a table has no panels") };
+    PanelShape { depth: depth(source), after: 1 + extra, gates }
 }
 
 /// Where gate `gate` of unit `unit` stands in `[P][G][16]`.

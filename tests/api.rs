@@ -5,6 +5,8 @@
 
 #[path = "api/generate.rs"]
 mod generate;
+#[path = "api/integers.rs"]
+mod integers;
 #[path = "api/learned.rs"]
 mod learned;
 #[path = "api/loading.rs"]

@@ -6,6 +6,8 @@ mod support;
 mod elements;
 #[path = "formats/files.rs"]
 mod files;
+#[path = "formats/integers.rs"]
+mod integers;
 #[path = "formats/options.rs"]
 mod options;
 #[path = "formats/refused.rs"]

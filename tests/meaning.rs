@@ -74,7 +74,7 @@ fn the_fixtures_tolerance_finds_planted_bugs() {
     }
     // The rest have one step from zero, a relu unit that is off, a projection that lets next to nothing through, or
     // weights that are halves already.
-    assert_eq!((found, planted), ([32, 31, 38, 51], [32, 34, 58, 58]));
+    assert_eq!((found, planted), ([32, 31, 38, 51, 58, 38], [32, 34, 58, 58, 58, 52]));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn the_oracle_passes_its_own_table() {
         assert!(result.passed(), "{result}");
         passed += 1;
     }
-    assert_eq!(passed, 224);
+    assert_eq!(passed, 225);
 }
 
 #[test]

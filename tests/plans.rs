@@ -6,6 +6,8 @@ mod directions;
 mod drawing;
 #[path = "plans/golden.rs"]
 mod golden;
+#[path = "plans/integers.rs"]
+mod integers;
 #[path = "plans/limits.rs"]
 mod limits;
 mod support;

@@ -26,12 +26,12 @@ use naga::back::PipelineConstants;
 use naga::back::pipeline_constants::process_overrides;
 use naga::proc::Layouter;
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, Expression, Literal, Module, ShaderStage, StorageAccess, TypeInner};
+use naga::{AddressSpace, Expression, ImageClass, Literal, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 
 /// The programs that ship. A new kernel, cell, storage, mask or tile changes it, and nothing else does.
-const PROGRAMS: usize = 977;
+const PROGRAMS: usize = 1194;
 /// The files under `shaders/`.
-const FILES: usize = 68;
+const FILES: usize = 72;
 
 /// What every WebGPU device can do.
 const BASELINE: Capabilities = Capabilities::empty();
@@ -195,7 +195,7 @@ fn reflected_bindings(linked: &Linked) -> Bindings {
         let Some(at) = variable.binding else { continue };
         let access = match variable.space {
             AddressSpace::Uniform => Access::Uniform,
-            AddressSpace::Handle => Access::Texture,
+            AddressSpace::Handle => texture_access(&linked.module.types[variable.ty].inner),
             AddressSpace::Storage { access } if access == StorageAccess::LOAD => Access::Read,
             _ => Access::ReadWrite,
         };
@@ -203,6 +203,13 @@ fn reflected_bindings(linked: &Linked) -> Bindings {
     }
     bindings.sort_by_key(|binding| (binding.0, binding.1));
     bindings
+}
+
+fn texture_access(texture: &TypeInner) -> Access {
+    match texture {
+        TypeInner::Image { class: ImageClass::Sampled { kind: ScalarKind::Sint, .. }, .. } => Access::IntegerTexture,
+        _ => Access::Texture,
+    }
 }
 
 fn bindings_differ(program: &Program, linked: &Linked) -> Vec<String> {
@@ -224,7 +231,7 @@ fn uses_differ(program: &Program, linked: &Linked) -> Vec<String> {
         let (reads, writes) = (uses[handle].contains(GlobalUse::READ), uses[handle].contains(GlobalUse::WRITE));
         match declared.access {
             Access::ReadWrite => found.extend(differ(&format!("{name} is written"), &true, &writes)),
-            Access::Read | Access::Texture | Access::Uniform => {
+            Access::Read | Access::Texture | Access::IntegerTexture | Access::Uniform => {
                 found.extend(differ(&format!("{name} is (read, written)"), &(true, false), &(reads, writes)));
             }
         }

@@ -11,6 +11,15 @@ fn load_gates(at: u32) -> Gates {
     return Gates(load_weight(at), load_weight(at + 4u));
 }
 
+// Row `row` after those of the depth, of the panel at `first`.
+fn load_row_after(first: u32, row: u32) -> Gates {
+    return Gates(load_after(first, row, 0u), load_after(first, row, 1u));
+}
+
+fn times(w: Gates, by: Gates) -> Gates {
+    return Gates(w.g0 * by.g0, w.g1 * by.g1);
+}
+
 // Adds the product of four elements of a row with their weights.
 fn add_product(sum: Gates, s: vec4<f32>, w0: Gates, w1: Gates, w2: Gates, w3: Gates) -> Gates {
     return Gates(

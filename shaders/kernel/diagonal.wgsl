@@ -47,8 +47,8 @@ fn finish(p: Place, i: u32, r: array<vec4<f32>, GATES>) {
 @compute @workgroup_size(4u * PANELS * SLICES)
 fn diagonal(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let p = place(group, lane);
-    let panel = (params.depth + ROWS_AFTER_DEPTH) * 4u * PRODUCT_GATES;
-    let before = select(0u, params.weight_panels / 2u * panel, takes_input(p));
+    let panels = params.weight_panels / 2u;
+    let before = select(0u, panels * panel_fours(ROWS_AFTER_DEPTH), takes_input(p));
     // The input product of layer 0 is hoisted.
     if p.direction > 0u || !takes_input(p) {
         product(p, weight_start(p) - before, p.slice % (SLICES / 2u), SLICES / 2u);

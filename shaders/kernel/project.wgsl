@@ -41,6 +41,6 @@ fn project(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     let tile = group.y * SLICES + lane / (4u * PANELS);
     let p = Place(lane % 4u, panel < params.panels, min(panel, params.panels - 1u), tile * ROWS, group.z);
     let first = params.weight_panel + p.z * params.weight_panels + p.panel;
-    product(p, first * (params.depth + 1u) * 4u * PRODUCT_GATES + p.quad, 0u, 1u);
+    product(p, first * panel_fours(1u) + p.quad, 0u, 1u);
     finish_rows(p);
 }

@@ -6,19 +6,20 @@ fn held_at(p: Place, i: u32) -> u32 {
     return weight_start(p) + (p.slice + i * SLICES) * 16u * PRODUCT_GATES;
 }
 
-// Slice 0 starts from the bias, the others from nothing.
+// Slice 0 starts from the bias, the others from nothing. What rows are to be loaded with comes first.
 fn hold_bias(p: Place) {
+    load_scales(weight_start(p));
     if p.slice == 0u {
-        held_bias = load_gates(weight_start(p) + params.depth * 4u * PRODUCT_GATES);
+        held_bias = load_row_after(weight_start(p), BIAS);
     }
 }
 
 fn hold_four(p: Place, i: u32) {
     let at = held_at(p, i);
-    held[4u * i] = load_gates(at);
-    held[4u * i + 1u] = load_gates(at + 4u * PRODUCT_GATES);
-    held[4u * i + 2u] = load_gates(at + 8u * PRODUCT_GATES);
-    held[4u * i + 3u] = load_gates(at + 12u * PRODUCT_GATES);
+    held[4u * i] = load_row(at);
+    held[4u * i + 1u] = load_row(at + 4u * PRODUCT_GATES);
+    held[4u * i + 2u] = load_row(at + 8u * PRODUCT_GATES);
+    held[4u * i + 3u] = load_row(at + 12u * PRODUCT_GATES);
 }
 
 fn add_four(p: Place, i: u32) {

@@ -33,7 +33,7 @@ fn batch_row(p: Place, i: u32) -> u32 {
 // Where the weights of the place start, in fours.
 fn weight_start(p: Place) -> u32 {
     let panel = params.weight_panel + p.z * params.weight_panels + p.panel;
-    return panel * (params.depth + ROWS_AFTER_DEPTH) * 4u * PRODUCT_GATES + p.quad;
+    return panel * panel_fours(ROWS_AFTER_DEPTH) + p.quad;
 }
 
 // The first of the place's four units among the padded features of a direction, in fours.

@@ -9,14 +9,15 @@ fn add_dot(sum: vec4<f32>, s: vec4<f32>, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<
 // `first`: where gate 0 of depth 0 is among the weights, in fours.
 fn product(p: Place, first: u32, slice: u32, slices: u32) {
     let step = 4u * PRODUCT_GATES;
-    // Row `depth` of the weights is the bias: slice 0 starts from it, the others from nothing.
+    // Slice 0 starts from the bias, the others from nothing.
     var start: Gates;
     if slice == 0u {
-        start = load_gates(first + params.depth * step);
+        start = load_row_after(first, BIAS);
     }
     start_rows(p, start);
+    load_scales(first);
     for (var k = slice; k < params.depth / 4u; k += slices) {
         let at = first + k * 4u * step;
-        add_rows(k, load_gates(at), load_gates(at + step), load_gates(at + 2u * step), load_gates(at + 3u * step));
+        add_rows(k, load_row(at), load_row(at + step), load_row(at + 2u * step), load_row(at + 3u * step));
     }
 }

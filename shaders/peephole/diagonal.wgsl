@@ -5,7 +5,7 @@ var<private> peepholes: array<vec4<f32>, PRODUCT_GATES>;
 
 // Of the place's four units.
 fn load_peepholes(p: Place) {
-    peepholes = as_array(load_gates(weight_start(p) + (params.depth + 1u) * 4u * PRODUCT_GATES));
+    peepholes = as_array(load_row_after(weight_start(p), PEEPHOLES));
 }
 
 fn add_peephole(sum: vec4<f32>, gate: u32, c: vec4<f32>) -> vec4<f32> {

@@ -4,7 +4,8 @@
 
 use ndarray::Axis;
 
-use super::rounded_to_half;
+use super::{rounded, rounded_to_half};
+use crate::kernel::Storage;
 use crate::model::Model;
 use crate::weights::{CellWeights, LayerWeights, Weights};
 
@@ -19,11 +20,22 @@ pub enum Bug {
     RowOffByOne,
     /// Every weight of the model is rounded to half precision.
     RoundedToHalf,
+    /// The matrices of the model are rounded to 8-bit integers.
+    RoundedToIntegers,
+    /// Each row of the recurrent product, taken as 8-bit integers, has the scale of the row after it.
+    ScaleOffByOne,
 }
 
 impl Bug {
     /// Every bug, in a stable order.
-    pub const ALL: [Self; 4] = [Self::GatesSwapped, Self::BiasDropped, Self::RowOffByOne, Self::RoundedToHalf];
+    pub const ALL: [Self; 6] = [
+        Self::GatesSwapped,
+        Self::BiasDropped,
+        Self::RowOffByOne,
+        Self::RoundedToHalf,
+        Self::RoundedToIntegers,
+        Self::ScaleOffByOne,
+    ];
 
     /// The weights with the bug in them, or `None` where the model has nothing that could go wrong in this way.
     pub fn plant(self, model: &Model, weights: &Weights) -> Option<Weights> {
@@ -39,6 +51,8 @@ impl Bug {
             Self::BiasDropped => drop_bias(cell)?,
             Self::RowOffByOne => repeat_row(cell)?,
             Self::RoundedToHalf => return Some(rounded_to_half(weights)),
+            Self::RoundedToIntegers => return rounded(weights, Storage::I8).ok(),
+            Self::ScaleOffByOne => mistake_scales(cell)?,
         }
         Some(wrong)
     }
@@ -70,4 +84,15 @@ fn repeat_row(cell: &mut CellWeights) -> Option<()> {
     let next = cell.w_h.row(last).to_owned();
     cell.w_h.row_mut(last.checked_sub(1)?).assign(&next);
     Some(())
+}
+
+/// `None` where no scale is far from the next.
+fn mistake_scales(cell: &mut CellWeights) -> Option<()> {
+    let most: Vec<f32> =
+        cell.w_h.rows().into_iter().map(|row| row.iter().fold(0.0, |most, w| w.abs().max(most))).collect();
+    let mut factors = most.windows(2).map(|pair| pair[1] / pair[0]);
+    for (mut row, factor) in cell.w_h.rows_mut().into_iter().zip(factors.clone()) {
+        row.mapv_inplace(|w| w * factor);
+    }
+    factors.any(|factor| (factor - 1.0).abs() > 0.05).then_some(())
 }

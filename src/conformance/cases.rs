@@ -44,7 +44,7 @@ const BATCH: [usize; 3] = [1, 3, 17];
 const LAYERS: [usize; 3] = [1, 2, 3];
 const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Both];
 const BIAS: [Bias; 3] = [Bias::Two, Bias::One, Bias::None];
-const STORAGE: [Storage; 2] = [Storage::F32, Storage::F16];
+const STORAGE: [Storage; 3] = Storage::ALL;
 const MASK: [MaskKind; 3] = [MaskKind::All, MaskKind::Lengths, MaskKind::Holes];
 const STATES: [InitialStates; 2] = [InitialStates::Given, InitialStates::Zero];
 const ORDER: [Axes; 2] = [Axes::BatchFirst, Axes::TimeMajor];
@@ -210,7 +210,7 @@ fn stack_case(point: Point) -> Case {
         Bias::One => "one bias".to_owned(),
         Bias::Two => "two biases".to_owned(),
     });
-    words.extend((storage == Storage::F16).then(|| "f16".to_owned()));
+    words.extend((storage != Storage::F32).then(|| storage.name().to_owned()));
     words.extend(match mask {
         MaskKind::All | MaskKind::Own => None,
         MaskKind::Lengths => Some("lengths".to_owned()),
@@ -306,7 +306,11 @@ fn one_hot_models() -> Vec<Case> {
     let mut cases = Vec::new();
     for cell in Cell::ALL {
         let forward = Model::new().layer(OneHot::new(40)).layer(Recurrent::new(cell, 40, 33)).layer(Select::LastStep);
-        cases.push(whole(format!("one-hot into {cell}"), forward, 7, 3).states(InitialStates::Given));
+        cases.push(
+            whole(format!("one-hot into {cell}, int8"), forward, 7, 3)
+                .states(InitialStates::Given)
+                .storage(Storage::I8),
+        );
         let both =
             Model::new().layer(OneHot::new(19)).layer(Recurrent::new(cell, 19, 17).num_layers(2).bidirectional());
         cases.push(
@@ -318,7 +322,7 @@ fn one_hot_models() -> Vec<Case> {
     let plain = Model::new().layer(OneHot::new(1000)).layer(Lstm::new(1000, 16).bias(Bias::None));
     cases.push(whole("one-hot of 1000 into lstm without bias", plain, 7, 3));
     let dense = Model::new().layer(OneHot::new(21)).layer(Linear::new(21, 18)).layer(Rnn::new(18, 17));
-    cases.push(whole("one-hot into linear into rnn", dense, 7, 3));
+    cases.push(whole("one-hot into linear into rnn, int8", dense, 7, 3).storage(Storage::I8));
     cases
 }
 
@@ -381,7 +385,9 @@ fn joints() -> Vec<Case> {
         .layer(Select::LastStep);
     vec![
         whole("two stacks from states", two_stacks, 7, 3).mask(MaskKind::Lengths).states(InitialStates::Given),
-        whole("two stacks through a linear", through_linear, 7, 3).storage(Storage::F16).states(InitialStates::Given),
+        whole("two stacks through a linear, int8", through_linear, 7, 3)
+            .storage(Storage::I8)
+            .states(InitialStates::Given),
         whole("final hidden past a linear", final_past_linear, 7, 3).mask(MaskKind::Lengths),
         whole("linear and softmax before gru", linear_first, 7, 3).mask(MaskKind::Holes),
         whole("no recurrent layer at all", dense, 7, 3),
@@ -397,17 +403,20 @@ fn rows_of_layers() -> Vec<Case> {
         .layer(Dropout::new(0.2))
         .layer(Lstm::new(17, 17).num_layers(2))
         .layer(Linear::new(17, 5));
-    let halves = Model::new()
+    let characters =
+        Model::new().layer(Embedding::new(65, 20)).layer(Lstm::new(20, 48).num_layers(2)).layer(Linear::new(48, 65));
+    let integers = Model::new()
         .layer(Gru::new(5, 33).bias(Bias::One))
         .layer(Gru::new(33, 33))
         .layer(Gru::new(33, 33).bias(Bias::None))
         .layer(Select::FinalHidden);
     vec![
         whole("lstms in a row on an embedding", tokens, 9, 5).mask(MaskKind::Holes).states(InitialStates::Given),
-        whole("grus in a row, f16", halves, 7, 3)
-            .storage(Storage::F16)
+        whole("grus in a row, int8", integers, 7, 3)
+            .storage(Storage::I8)
             .mask(MaskKind::Lengths)
             .states(InitialStates::Given),
+        whole("characters: embedding, lstms, linear, int8", characters, 7, 1).storage(Storage::I8),
     ]
 }
 
@@ -421,7 +430,7 @@ mod tests {
     fn every_two_levels_of_any_two_axes_meet() {
         let points = points();
         let pairs = pairs();
-        assert_eq!((points.len(), pairs.len()), (82, 1014));
+        assert_eq!((points.len(), pairs.len()), (82, 1060));
         for pair @ ((a, x), (b, y)) in pairs {
             assert!(points.iter().any(|point| point[a] == x && point[b] == y), "{pair:?}");
         }
@@ -448,7 +457,7 @@ mod tests {
     #[test]
     fn every_case_has_a_name_of_its_own_and_a_sound_model() {
         let cases = cases();
-        assert_eq!(cases.len(), 224);
+        assert_eq!(cases.len(), 225);
         let names: HashSet<_> = cases.iter().map(|case| &case.name).collect();
         assert_eq!(names.len(), cases.len());
         for case in &cases {

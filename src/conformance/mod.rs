@@ -29,13 +29,14 @@ pub use cases::cases;
 pub use compare::{Comparison, Tolerance, compare};
 
 use half::f16;
+use ndarray::{Array1, Array2};
 
 use crate::call::{Input, Output};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Storage;
 use crate::model::Model;
 use crate::oracle::{self, Truth};
-use crate::weights::{CellWeights, LayerWeights, LearnedStates, Weights};
+use crate::weights::{CellWeights, LayerWeights, LearnedStates, Weights, round_rows};
 
 /// One row of the table.
 #[derive(Clone, Debug, PartialEq)]
@@ -168,12 +169,9 @@ impl Case {
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where the input does not fit the model: not for cases of the table.
+    /// Kind `Shape`, where the input does not fit the model: not for cases of the table; as [`rounded`].
     pub fn truth(&self, weights: &Weights) -> Result<Truth> {
-        match self.storage {
-            Storage::F32 => oracle::run(&self.model, weights, &self.input()),
-            Storage::F16 => oracle::run(&self.model, &rounded_to_half(weights), &self.input()),
-        }
+        oracle::run(&self.model, &rounded(weights, self.storage)?, &self.input())
     }
 
     /// What an executor in f32 may be wrong by.
@@ -210,6 +208,50 @@ impl fmt::Display for CaseResult {
             (Ok(_), None) => write!(f, "{verdict} {}: nothing was compared", self.name),
         }
     }
+}
+
+/// The weights as `storage` holds them.
+///
+/// # Errors
+///
+/// Kind `Weights`, where a weight is NaN or infinite, and `storage` holds no such.
+pub fn rounded(weights: &Weights, storage: Storage) -> Result<Weights> {
+    match storage {
+        Storage::F32 => Ok(weights.clone()),
+        Storage::F16 => Ok(rounded_to_half(weights)),
+        Storage::I8 => rounded_to_integers(weights),
+    }
+}
+
+/// The weights with the matrices of products as 8-bit integers hold them.
+fn rounded_to_integers(weights: &Weights) -> Result<Weights> {
+    let mut weights = weights.clone();
+    let round = |w: &mut Array2<f32>| {
+        w.rows_mut().into_iter().try_for_each(|mut row| {
+            let mut rounded = row.to_vec();
+            round_rows(&mut rounded, row.len())?;
+            row.assign(&Array1::from(rounded));
+            Ok(())
+        })
+    };
+    for layer in &mut weights.layers {
+        match layer {
+            LayerWeights::Recurrent(cells) => {
+                for cell in cells {
+                    [Some(&mut cell.w_x), Some(&mut cell.w_h), cell.w_r.as_mut()]
+                        .into_iter()
+                        .flatten()
+                        .try_for_each(round)?;
+                }
+            }
+            LayerWeights::Linear { w, .. } => round(w)?,
+            LayerWeights::Embedding(_) | LayerWeights::None => {}
+        }
+    }
+    if let Some(encoder) = &mut weights.encoder {
+        **encoder = rounded_to_integers(encoder)?;
+    }
+    Ok(weights)
 }
 
 /// The weights as half precision holds them: each rounded to the nearest.

@@ -44,22 +44,6 @@ impl Floats {
         }
         &mut self[..len]
     }
-
-    /// The weights, widened.
-    ///
-    /// # Errors
-    ///
-    /// Kind `Limits`, where there is no memory for them.
-    pub(super) fn widened(buffer: PackedBuffer) -> Result<Self> {
-        match buffer {
-            PackedBuffer::F32(lines) => Ok(Self { len: 16 * lines.len(), lines }),
-            PackedBuffer::F16(data) => {
-                let mut floats = Self::try_zeros("weights", data.len(), SMALLER_MODEL)?;
-                half::slice::HalfFloatSliceExt::convert_to_f32_slice(&data[..], &mut floats);
-                Ok(floats)
-            }
-        }
-    }
 }
 
 impl Deref for Floats {
@@ -73,6 +57,46 @@ impl Deref for Floats {
 impl DerefMut for Floats {
     fn deref_mut(&mut self) -> &mut [f32] {
         &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+    }
+}
+
+/// A buffer of weights in 32-bit floats, however they are stored.
+#[derive(Debug)]
+pub(super) struct Weights {
+    floats: Floats,
+    /// So many of the bytes that a plan counts are so many floats.
+    unit: (u64, u64),
+}
+
+impl Weights {
+    /// The weights, widened: what was rounded stays so.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where there is no memory for them.
+    pub(super) fn widened(buffer: PackedBuffer) -> Result<Self> {
+        Ok(match buffer {
+            PackedBuffer::F32(lines) => Self { floats: Floats { len: 16 * lines.len(), lines }, unit: (4, 1) },
+            PackedBuffer::F16(data) => {
+                let mut floats = Floats::try_zeros("weights", data.len(), SMALLER_MODEL)?;
+                half::slice::HalfFloatSliceExt::convert_to_f32_slice(&data[..], &mut floats);
+                Self { floats, unit: (2, 1) }
+            }
+            PackedBuffer::I8 { words, shape } => {
+                let panels = bytemuck::cast_slice(&words).chunks_exact(shape.integer_bytes());
+                let mut floats = Floats::try_zeros("weights", panels.len() * shape.floats(), SMALLER_MODEL)?;
+                for (panel, floats) in panels.zip(floats.chunks_exact_mut(shape.floats())) {
+                    shape.widen(panel, floats);
+                }
+                Self { floats, unit: (shape.integer_bytes() as u64, shape.floats() as u64) }
+            }
+        })
+    }
+
+    /// Those of `window`, which a plan cuts between panels.
+    fn cut(&self, window: Window) -> &[f32] {
+        let floats = |bytes: u64| 4 * (bytes / self.unit.0 * self.unit.1);
+        cut(&self.floats, Window { offset: floats(window.offset), bytes: floats(window.bytes), ..window })
     }
 }
 
@@ -177,7 +201,7 @@ pub(super) fn elems(bytes: u64) -> usize {
 pub(super) struct View<'a> {
     pub(super) program: &'a Program,
     pub(super) windows: &'a [Window],
-    pub(super) weights: &'a [Floats],
+    pub(super) weights: &'a [Weights],
     pub(super) slots: &'a [Buffer],
 }
 
@@ -186,12 +210,7 @@ impl<'a> View<'a> {
     pub(super) fn floats(self, name: &str) -> &'a [f32] {
         let window = window(self.program, self.windows, name);
         match &self.slots[window.slot] {
-            Buffer::Weights(index) => {
-                // The plan counts the bytes of the stored weights; here they are widened.
-                let widened = 4 / self.program.storage.bytes();
-                let window = Window { offset: window.offset * widened, bytes: window.bytes * widened, ..window };
-                cut(&self.weights[*index], window)
-            }
+            Buffer::Weights(index) => self.weights[*index].cut(window),
             Buffer::Floats(data) => cut(data, window),
             Buffer::Indices(data) => bytemuck::cast_slice(cut(data, window)),
         }
@@ -203,7 +222,7 @@ impl<'a> View<'a> {
         match &self.slots[window.slot] {
             Buffer::Indices(data) => cut(data, window),
             Buffer::Floats(data) => bytemuck::cast_slice(cut(data, window)),
-            Buffer::Weights(index) => bytemuck::cast_slice(cut(&self.weights[*index], window)),
+            Buffer::Weights(index) => bytemuck::cast_slice(self.weights[*index].cut(window)),
         }
     }
 }
@@ -215,7 +234,7 @@ pub(super) struct Bound<'a> {
     /// How many directions the dispatch computes.
     pub(super) sides: usize,
     pub(super) windows: &'a [Window],
-    pub(super) weights: &'a [Floats],
+    pub(super) weights: &'a [Weights],
     pub(super) buffers: &'a mut Buffers,
 }
 

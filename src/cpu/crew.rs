@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use pulp::Arch;
 
-use super::buffers::{Buffer, Buffers, Floats, View, bound, cut_mut};
+use super::buffers::{Buffer, Buffers, Floats, View, Weights, bound, cut_mut};
 use super::step::{self, Job, Part, Span, States, Whose};
 use super::threads;
 use crate::kernel::Kernel;
@@ -53,13 +53,13 @@ pub(super) struct Run<'a> {
     arch: Arch,
     plan: &'a Plan,
     steps: &'a [Dispatch],
-    weights: &'a [Floats],
+    weights: &'a [Weights],
 }
 
 /// How many dispatches from the first of `steps` on are a run.
 pub(super) fn len(plan: &Plan, steps: &[Dispatch]) -> usize {
     let first = &steps[0];
-    let mut newest = None;
+    let (mut newest, mut kept) = (None, None);
     let goes_on = |dispatch: &&Dispatch| {
         let (program, params) = (&plan.programs[dispatch.program], &plan.params[dispatch.params]);
         if !is_step(program.kernel) {
@@ -67,11 +67,15 @@ pub(super) fn len(plan: &Plan, steps: &[Dispatch]) -> usize {
         }
         let [source, target] = step::rows(program, params);
         let sides = dispatch.grid[2] as usize;
+        // A member keeps the memory of its own part of these; projections have no memory.
+        let panels = (params.panel, params.panels);
+        let same_panels = program.kernel == Kernel::StepProject || *kept.get_or_insert(panels) == panels;
         let same_states = (dispatch.program == first.program && dispatch.windows == first.windows)
             || ["hidden", "memory"].iter().all(|name| window_of(plan, dispatch, name) == window_of(plan, first, name));
         let goes_on = newest.is_none_or(|newest: [u32; 2]| newest[..sides] == source[..sides])
             && dispatch.grid[2] == first.grid[2]
             && same_states
+            && same_panels
             && same_place(plan, dispatch, first);
         newest = Some(target);
         goes_on
@@ -231,7 +235,7 @@ struct Leader<'a> {
 
 impl<'a> Run<'a> {
     /// The run that `steps` are.
-    pub(super) fn new(arch: Arch, plan: &'a Plan, steps: &'a [Dispatch], weights: &'a [Floats]) -> Self {
+    pub(super) fn new(arch: Arch, plan: &'a Plan, steps: &'a [Dispatch], weights: &'a [Weights]) -> Self {
         Self { arch, plan, steps, weights }
     }
 

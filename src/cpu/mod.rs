@@ -34,20 +34,20 @@ use crate::kernel::Kernel;
 use crate::pack::Packed;
 use crate::pack::PackedBuffer;
 use crate::plan::{Caller, Dispatch, Feed, Idle, Plan, Results, SlotId, SlotKind, Spent};
-use buffers::{Bound, Buffer, Buffers, Floats, elems};
+use buffers::{Bound, Buffer, Buffers, Weights, elems};
 
 pub(crate) use states::States;
 
 /// The executor, with a model's weights.
 pub(crate) struct Cpu {
     arch: Arch,
-    weights: Vec<Floats>,
+    weights: Vec<Weights>,
     /// Buffers of calls that are done.
     idle: Mutex<Idle<Buffers>>,
 }
 
 impl Cpu {
-    /// An executor with these weights. Halves are widened: the values stay rounded.
+    /// An executor with these weights. They are widened: what was rounded stays so.
     ///
     /// # Errors
     ///
@@ -64,13 +64,13 @@ impl Cpu {
         Self { arch: Arch::new(), weights: Vec::new(), idle: Mutex::default() }
     }
 
-    /// Takes the next buffer of weights. Halves are widened: the values stay rounded.
+    /// Takes the next buffer of weights. They are widened: what was rounded stays so.
     ///
     /// # Errors
     ///
     /// Kind `Limits`, where there is no memory for it.
     pub(crate) fn add(&mut self, buffer: PackedBuffer) -> Result<()> {
-        self.weights.push(Floats::widened(buffer)?);
+        self.weights.push(Weights::widened(buffer)?);
         Ok(())
     }
 

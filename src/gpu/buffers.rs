@@ -105,8 +105,11 @@ impl Loaded {
 /// `error`, with what would make `data` smaller.
 fn smaller(error: Error, data: &PackedBuffer) -> Error {
     match data {
-        PackedBuffer::F32(_) => error.hint("16-bit weights (--precision f16) take half as much"),
-        PackedBuffer::F16(_) => error,
+        PackedBuffer::F32(_) => {
+            error.hint("16-bit weights (--precision f16) take half as much, 8-bit ones (int8) a quarter")
+        }
+        PackedBuffer::F16(_) => error.hint("8-bit weights (--precision int8) take half as much"),
+        PackedBuffer::I8 { .. } => error,
     }
 }
 

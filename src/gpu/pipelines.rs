@@ -115,15 +115,17 @@ fn entry(binding: u32, access: Access) -> wgpu::BindGroupLayoutEntry {
         min_binding_size: wgpu::BufferSize::new(least),
     };
     let storage = |read_only| buffer(wgpu::BufferBindingType::Storage { read_only }, STORAGE_ALIGN);
+    let texture = |sample_type| wgpu::BindingType::Texture {
+        sample_type,
+        view_dimension: wgpu::TextureViewDimension::D2,
+        multisampled: false,
+    };
     let ty = match access {
         Access::Uniform => buffer(wgpu::BufferBindingType::Uniform, size_of::<Params>() as u64),
         Access::Read => storage(true),
         Access::ReadWrite => storage(false),
-        Access::Texture => wgpu::BindingType::Texture {
-            sample_type: wgpu::TextureSampleType::Float { filterable: false },
-            view_dimension: wgpu::TextureViewDimension::D2,
-            multisampled: false,
-        },
+        Access::Texture => texture(wgpu::TextureSampleType::Float { filterable: false }),
+        Access::IntegerTexture => texture(wgpu::TextureSampleType::Sint),
     };
     wgpu::BindGroupLayoutEntry { binding, visibility: wgpu::ShaderStages::COMPUTE, ty, count: None }
 }

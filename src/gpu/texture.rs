@@ -18,11 +18,12 @@ pub(super) struct Texture {
 }
 
 impl Texture {
-    /// A texture for `data`, which is at most [`Medium::MOST_BYTES`] long.
+    /// A texture for `data`, which is at most [`Medium::most_bytes`] long.
     pub(super) fn new(device: &Device, label: &str, data: &PackedBuffer) -> Self {
         let (format, texel) = match data {
             PackedBuffer::F32(_) => (wgpu::TextureFormat::Rgba32Float, 16),
             PackedBuffer::F16(_) => (wgpu::TextureFormat::Rgba16Float, 8),
+            PackedBuffer::I8 { .. } => (wgpu::TextureFormat::Rgba8Sint, 4),
         };
         let bytes = data.bytes().len();
         let height = u32::try_from((bytes / texel).div_ceil(Medium::WIDTH as usize)).expect("8,192 rows at most");

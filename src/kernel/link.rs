@@ -55,6 +55,8 @@ parts![
     "kernel/step_new.wgsl",
     "kernel/step_project.wgsl",
     "kernel/step_reset.wgsl",
+    "panel/floats.wgsl",
+    "panel/integers.wgsl",
     "part/activation.wgsl",
     "part/gates.wgsl",
     "part/hold.wgsl",
@@ -67,7 +69,9 @@ parts![
     "part/random.wgsl",
     "part/weight_f16.wgsl",
     "part/weight_f32.wgsl",
+    "part/weight_i8.wgsl",
     "part/weight_texture.wgsl",
+    "part/weight_texture_i8.wgsl",
     "peephole/diagonal.wgsl",
     "peephole/none.wgsl",
     "reduce/halves.wgsl",
@@ -87,9 +91,15 @@ parts![
 pub fn parts(program: &Program) -> Vec<&'static str> {
     let mut parts = vec!["part/params.wgsl"];
     let weight = match (program.medium, program.storage) {
-        (Medium::Texture, _) => "part/weight_texture.wgsl",
+        (Medium::Texture, Storage::F32 | Storage::F16) => "part/weight_texture.wgsl",
+        (Medium::Texture, Storage::I8) => "part/weight_texture_i8.wgsl",
         (Medium::Buffer, Storage::F32) => "part/weight_f32.wgsl",
         (Medium::Buffer, Storage::F16) => "part/weight_f16.wgsl",
+        (Medium::Buffer, Storage::I8) => "part/weight_i8.wgsl",
+    };
+    let panel = match program.storage {
+        Storage::F32 | Storage::F16 => "panel/floats.wgsl",
+        Storage::I8 => "panel/integers.wgsl",
     };
     let live = match program.mask {
         Mask::All => "part/live_all.wgsl",
@@ -97,12 +107,12 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
     };
     match program.kernel {
         Kernel::Project => {
-            parts.extend([weight, gates(program), rows(program.tile), "part/product.wgsl"]);
+            parts.extend([weight, panel, gates(program), rows(program.tile), "part/product.wgsl"]);
             parts.extend(chosen(program));
         }
         Kernel::Step | Kernel::Diagonal | Kernel::Scan | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => {
             // The constants of tile and cell come before an array that has its size by some of them: naga 30 wants it so.
-            parts.extend([weight, "part/place.wgsl"]);
+            parts.extend([weight, panel, "part/place.wgsl"]);
             if let Some(cell) = program.cell {
                 parts.extend(cell_parts(program, cell));
                 parts.push("part/gates.wgsl");
@@ -145,8 +155,10 @@ pub fn source(program: &Program) -> String {
 /// Every program that can be chosen, with representative tiles, functions and variants: what tests prove.
 pub fn programs() -> Vec<Program> {
     let mut programs = Vec::new();
-    for storage in [Storage::F32, Storage::F16] {
-        programs.push(Program { storage, ..Program::plain(Kernel::Gather) });
+    for storage in Storage::ALL {
+        if storage == storage.of_tables() {
+            programs.push(Program { storage, ..Program::plain(Kernel::Gather) });
+        }
         for tile in tiles() {
             for activation in [Activation::Linear, Activation::Sigmoid] {
                 programs.push(Program { storage, tile, activation, ..Program::plain(Kernel::Project) });
@@ -162,9 +174,18 @@ pub fn programs() -> Vec<Program> {
             }
         }
     }
-    // Of a texture a program cannot tell how its numbers are stored.
-    let products: Vec<_> =
-        programs.iter().filter(|p| p.kernel.is_product() && p.storage == Storage::F32).copied().collect();
+    // What a panel is made of meets peepholes, and neither masks nor functions; and rows do not meet what a texture holds.
+    programs.retain(|p| {
+        let is_simple = p.mask == Mask::All && p.activation == Activation::Linear;
+        p.storage != Storage::I8 || is_simple && (p.is_plain() || p.variant.peepholes == Peepholes::Diagonal)
+    });
+    // Of a texture a program cannot tell which floats it holds.
+    let is_texture = |p: &&Program| match p.storage {
+        Storage::F32 => p.kernel.is_product(),
+        Storage::F16 => false,
+        Storage::I8 => p.tile.rows == 1 || p.tile.loads == Loads::Subgroup,
+    };
+    let products: Vec<_> = programs.iter().filter(is_texture).copied().collect();
     programs.extend(products.into_iter().map(|program| Program { medium: Medium::Texture, ..program }));
     for kernel in [Kernel::OneHot, Kernel::Pick, Kernel::Blank, Kernel::Sample] {
         programs.push(Program::plain(kernel));

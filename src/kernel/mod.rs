@@ -11,6 +11,8 @@
 //! features in several parts (the directions of a bidirectional layer) are padded part by part.
 //!
 //! - **matrix** (product weights): `[D][P][K + 1 + E][G][16]`, f32 or packed halves. Panel p holds units 16p … 16p+15.
+//!   Of 8-bit integers the K rows alone are, each four units a word; behind them a panel has a row of scales more, `[G][16]`
+//!   like the bias, all in f32.
 //!   Row K of a panel is the bias. Row K + 1, where an LSTM has peepholes (E = 1), is theirs, gate by gate; the gate cell
 //!   has none: zero. K and P count padded features.
 //!   A run of L layers has 2L − 1 of them in the place of D: the recurrent one of the first layer, then the input product and
@@ -26,9 +28,11 @@ pub mod catalog;
 mod draw;
 pub mod link;
 mod params;
+mod storage;
 
 pub use draw::{Draw, NO_TOKEN};
 pub use params::Params;
+pub use storage::{Medium, Storage};
 
 use crate::cell::{Activation, Cell, Constant, Functions, Peepholes, Variant};
 
@@ -81,33 +85,6 @@ pub enum Kernel {
     Activate,
     /// One token a row, drawn from its logits.
     Sample,
-}
-
-/// How a program's weights are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Storage {
-    /// 32-bit floats.
-    F32,
-    /// 16-bit floats, two in a word; sums stay in f32.
-    F16,
-}
-
-/// What holds a matrix on a device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Medium {
-    /// A storage buffer.
-    #[default]
-    Buffer,
-    /// A texture of [`Medium::WIDTH`] texels a row, four units each: a software GPU takes a texel as a whole, where it
-    /// takes a buffer's numbers one by one. Bound whole, always.
-    Texture,
-}
-
-impl Medium {
-    /// Texels of a texture's row.
-    pub const WIDTH: u32 = 1024;
-    /// Bytes of f32 that fit a texture on every WebGPU device.
-    pub const MOST_BYTES: u64 = 8192 * 16 * Self::WIDTH as u64;
 }
 
 /// What a step does with its states: which buffers it has, and what it writes.
@@ -223,8 +200,10 @@ pub enum Access {
     Uniform,
     /// Read-only storage.
     Read,
-    /// A texture whose texels are loaded.
+    /// A texture of floats whose texels are loaded.
     Texture,
+    /// One of integers.
+    IntegerTexture,
     /// Storage that is read and written.
     ReadWrite,
 }
@@ -294,9 +273,11 @@ impl Program {
             When::Projected => self.states == StateKind::Projected,
             When::Unprojected => self.states != StateKind::Projected,
         });
-        here.map(|&binding| match self.medium {
-            Medium::Texture if binding.name == "weights" => Binding { access: Access::Texture, ..binding },
-            _ => binding,
+        here.map(|&binding| match (self.medium, self.storage) {
+            (Medium::Texture, _) if binding.name != "weights" => binding,
+            (Medium::Texture, Storage::I8) => Binding { access: Access::IntegerTexture, ..binding },
+            (Medium::Texture, _) => Binding { access: Access::Texture, ..binding },
+            (Medium::Buffer, _) => binding,
         })
     }
 }

@@ -5,8 +5,7 @@
 use super::{Dispatch, Limits, Plan, Slot, SlotKind, WINDOW_ALIGN};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{
-    Access, Draw, Kernel, LANES, MEMORY_UNPROJECTED, MEMORY_UPDATE, Medium, Params, Program, StateKind, Storage,
-    WORKGROUP,
+    Access, Draw, Kernel, LANES, MEMORY_UNPROJECTED, MEMORY_UPDATE, Medium, Params, Program, StateKind, WORKGROUP,
 };
 
 /// Proves that `plan` can run within `limits`.
@@ -53,7 +52,7 @@ pub(super) fn slot_fits(slot: &Slot, limits: &Limits) -> Result<()> {
         return Ok(());
     }
     let hint = match slot.kind {
-        SlotKind::Weights(_) => "try 16-bit weights (--precision f16), which take half as much, or another device",
+        SlotKind::Weights(_) => "try smaller weights (--precision f16 or int8), or another device",
         _ => "try a smaller batch, fewer steps a call, or another device",
     };
     let (name, bytes, most) = (&slot.name, slot.bytes, limits.buffer_bytes);
@@ -102,14 +101,13 @@ fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool])
                 slot.name, window.offset
             )));
         }
-        if binding.access == Access::Texture {
-            if window.bytes != slot.bytes || slot.bytes > Medium::MOST_BYTES {
+        let texture = matches!(binding.access, Access::Texture | Access::IntegerTexture);
+        if texture {
+            let most = Medium::most_bytes(program.storage);
+            if window.bytes != slot.bytes || slot.bytes > most {
                 return Err(too_large(format!(
-                    "{}: binds {} of {} bytes as a texture, which is bound whole and takes {} at most",
-                    slot.name,
-                    window.bytes,
-                    slot.bytes,
-                    Medium::MOST_BYTES
+                    "{}: binds {} of {} bytes as a texture, which is bound whole and takes {most} at most",
+                    slot.name, window.bytes, slot.bytes
                 )));
             }
         } else if window.bytes > limits.binding_bytes {
@@ -124,10 +122,7 @@ fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool])
         let Some(&(_, elems)) = extents.iter().find(|(name, _)| *name == binding.name) else {
             return Err(too_large(format!("{}: no extent is known", binding.name)));
         };
-        let elem_bytes = match (binding.name, program.storage) {
-            ("weights", Storage::F16) => 2,
-            _ => 4,
-        };
+        let elem_bytes = if binding.name == "weights" { program.storage.bytes() } else { 4 };
         if elems > u64::from(u32::MAX) {
             return Err(too_large(format!(
                 "{}: a dispatch reaches {elems} elements of it, kernels count to {}; try a smaller batch or a smaller model",
@@ -141,7 +136,7 @@ fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool])
                 slot.name, binding.name, window.bytes
             )));
         }
-        if !written[window.slot] && matches!(binding.access, Access::Read | Access::Texture) {
+        if !written[window.slot] && (texture || binding.access == Access::Read) {
             return Err(too_large(format!("{}: read before anything wrote it", slot.name)));
         }
         written[window.slot] |= binding.access == Access::ReadWrite;
@@ -191,12 +186,14 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Vec<(&'static str, 
     let pairs = grid[2] > 1 && program.kernel != Kernel::Diagonal;
     let last = |first: u32, second: u32| u64::from(if pairs { first.max(second) } else { first });
     let n = u64::from;
-    let lanes = LANES as u64;
     let (rows, batch, directions, depth, units) = (n(p.rows), n(p.batch), n(p.directions), n(p.depth), n(p.units));
     let width = directions * units;
     let (source, target) = (last(p.source_0, p.source_1), last(p.target_0, p.target_1));
     let panels = n(p.weight_panel) + n(grid[2] - 1) * n(p.weight_panels) + n(p.panels);
-    let weights = |gates: u64| ("weights", panels * (depth + n(program.rows_after_depth())) * gates * lanes);
+    let weights = |gates: u64| {
+        let panel = program.storage.panel_bytes(depth, n(program.rows_after_depth()), gates);
+        ("weights", panels * (panel / program.storage.bytes()))
+    };
     let x_gates = program.cell.map_or(1, |cell| cell.gates() as u64);
     let gates = ("gates", (last(p.gates_0, p.gates_1) + 1) * batch * units * x_gates);
     let live = ("live", (last(p.live_0, p.live_1) + 1) * batch);

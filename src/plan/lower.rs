@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use super::tune::Tuning;
 use super::{Dispatch, Feed, Fetch, Goal, Limits, Plan, Read, Shape, SlotId, SlotKind, Strategy, Write, check};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::{Mask, Params, Program, Storage};
+use crate::kernel::{Mask, Params, Program};
 use crate::layout::{Layout, depth};
 use crate::model::{Flow, Model};
 use ops::{Op, OpKind, Sequence};
@@ -289,10 +289,7 @@ fn chunk_length(ops: &[Op], input: usize, shape: Shape, limits: &Limits, tuning:
 
 fn title(model: &Model, layout: &Layout, shape: Shape, goal: Goal) -> String {
     let layers: Vec<String> = model.layers.iter().map(|layer| layer.kind.to_string()).collect();
-    let storage = match layout.storage {
-        Storage::F32 => "f32",
-        Storage::F16 => "f16",
-    };
+    let storage = layout.storage.name();
     let mask = match shape.mask {
         Mask::All => "",
         Mask::Live => " masked",

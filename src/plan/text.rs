@@ -61,7 +61,7 @@ impl Plan {
         write!(f, " {index:<4} {program} grid {x}x{y}x{z} ")?;
         for (binding, window) in program.bindings().skip(1).zip(&step.windows) {
             let access = match binding.access {
-                Access::Texture => "texture",
+                Access::Texture | Access::IntegerTexture => "texture",
                 Access::Read | Access::Uniform => "r",
                 Access::ReadWrite => "rw",
             };
@@ -95,8 +95,8 @@ impl fmt::Display for Program {
             (Kernel::Merge, Combine::Product) => f.write_str(" product")?,
             _ => {}
         }
-        if self.storage == Storage::F16 {
-            f.write_str(" f16")?;
+        if self.storage != Storage::F32 {
+            write!(f, " {}", self.storage.name())?;
         }
         if self.mask == Mask::Live {
             f.write_str(" masked")?;

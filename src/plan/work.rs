@@ -7,7 +7,7 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use super::{Dispatch, Plan};
-use crate::kernel::{Kernel, LANES, Params, Program, StateKind, Storage};
+use crate::kernel::{Kernel, LANES, Params, Program, StateKind};
 
 /// What a run took, by programs: more than one together, where they were not told apart.
 pub(crate) type Spent = BTreeMap<Vec<usize>, Duration>;
@@ -50,15 +50,12 @@ impl Plan {
         // A scan has its source beside it.
         let loaded = if program.kernel == Kernel::Scan { 0 } else { products * rows * u64::from(p.depth) };
         let width = u64::from(p.panels) * LANES as u64 * u64::from(program.product_gates());
-        let weights = products * (u64::from(p.depth) + u64::from(program.rows_after_depth())) * width;
-        let stored = match program.storage {
-            Storage::F32 => 4,
-            Storage::F16 => 2,
-        };
+        let gates = u64::from(program.product_gates());
+        let panel = program.storage.panel_bytes(p.depth.into(), program.rows_after_depth().into(), gates);
         Work {
             dispatches: 1,
             operations: 2 * products * rows * u64::from(p.depth) * width,
-            bytes: stored * weights + 4 * (loaded + values(program, p, sides)),
+            bytes: products * u64::from(p.panels) * panel + 4 * (loaded + values(program, p, sides)),
         }
     }
 }
@@ -105,7 +102,7 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::cell::{Cell, Reset};
-    use crate::kernel::Mask;
+    use crate::kernel::{Mask, Storage};
     use crate::layout::Layout;
     use crate::model::{Lstm, Model, Recurrent};
     use crate::plan::tune::{Target, Tuning};

@@ -7,6 +7,7 @@
 pub mod description;
 mod dialect;
 mod infer;
+mod integers;
 #[cfg(feature = "keras")]
 pub mod keras;
 mod keys;
@@ -32,10 +33,11 @@ use crate::model::{InputPort, InputValue, Layer, LayerKind, Model};
 
 pub(crate) use dialect::Part;
 pub(crate) use dialect::from_onnx;
+pub(crate) use integers::{Scale, round_rows};
 pub use random::draw_supplied;
 #[doc(hidden)]
 pub use replace::Replacement;
-pub(crate) use source::{Array, Source};
+pub(crate) use source::{Array, EachPart, Source};
 pub use tensors::{Tensor, Tensors, non_finite};
 
 /// The weights of a model, layer by layer.
@@ -101,7 +103,7 @@ pub struct CellWeights {
     pub peepholes: Option<Array2<f32>>,
 }
 
-/// How weights are stored, in a file or on a device. Inputs, states, sums and outputs are 32-bit floats either way.
+/// How weights are stored, in a file or on a device. Inputs, states, sums and outputs are 32-bit floats always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// 32-bit floats.
@@ -109,6 +111,9 @@ pub enum Precision {
     F32,
     /// 16-bit floats: half the memory, and about three decimal digits.
     F16,
+    /// 8-bit integers for the matrices of products, with a scale for each of their rows: a quarter of the memory, and about
+    /// two decimal digits. Biases, peepholes, embeddings and learned states stay 32-bit floats.
+    I8,
 }
 
 /// The nearest 16-bit float.
@@ -193,7 +198,12 @@ pub fn write(path: &Path, model: &Model, mut tensors: Tensors, precision: Precis
     named::check(model, &tensors)?;
     let needed = named::names(model);
     tensors.retain(|name| needed.contains(name) && !supplied.contains(name));
-    safetensors::write(path, &tensors, Some(&description::to_json(model)), precision)
+    let products = named::products(model);
+    let stored = |name: &str, _: &Tensor| match precision {
+        Precision::I8 if !products.contains(name) => Precision::F32,
+        precision => precision,
+    };
+    safetensors::write_each(path, &tensors, Some(&description::to_json(model)), &stored)
 }
 
 /// What a file is, by the ending of its name.

@@ -20,13 +20,19 @@ pub(super) struct Needed {
     pub(super) local: String,
     /// What it must be.
     pub(super) shape: Vec<usize>,
+    /// Whether something is multiplied with it, rows by rows.
+    is_product: bool,
 }
 
 /// The tensors that `layer` needs: those of `LayerWeights` in its order, then those of `LearnedStates`.
 ///
 /// Lazy: a description may claim more layers than memory could list, and the first missing tensor ends the search.
 pub(super) fn needed(layer: &LayerKind) -> Box<dyn Iterator<Item = Needed> + '_> {
-    let tensor = |local: &str, shape: &[usize]| Needed { local: local.to_owned(), shape: shape.to_vec() };
+    let tensor = |local: &str, shape: &[usize]| Needed {
+        local: local.to_owned(),
+        shape: shape.to_vec(),
+        is_product: matches!(layer, LayerKind::Linear(_)) && local == WEIGHT,
+    };
     match layer {
         LayerKind::Embedding(e) => Box::new(iter::once(tensor(WEIGHT, &[e.num_embeddings, e.embedding_dim]))),
         LayerKind::Recurrent(stack) => {
@@ -56,7 +62,11 @@ fn needed_by_cell(stack: &Recurrent, stacked: usize, way: Way) -> impl Iterator<
         stack.proj_size.map(|proj_size| (Part::WR, vec![proj_size, stack.hidden_size])),
         (stack.peepholes != Peepholes::None).then(|| (Part::Peepholes, vec![3, stack.hidden_size])),
     ];
-    parts.into_iter().flatten().map(move |(part, shape)| Needed { local: cell_tensor(part, stacked, way), shape })
+    parts.into_iter().flatten().map(move |(part, shape)| Needed {
+        local: cell_tensor(part, stacked, way),
+        shape,
+        is_product: matches!(part, Part::WX | Part::WH | Part::WR),
+    })
 }
 
 /// The cells of a stack: layer-major, forward before reverse.
@@ -146,7 +156,7 @@ impl Weights {
                 let message = format!("expected {count} tensors, got {}", arrays.len());
                 return Err(Error::new(ErrorKind::Weights, message).at(place()));
             }
-            for (Needed { local, shape }, tensor) in needed(&layer.kind).zip(arrays) {
+            for (Needed { local, shape, .. }, tensor) in needed(&layer.kind).zip(arrays) {
                 let name = layer.weights.clone() + &local;
                 if shape != tensor.shape() {
                     return Err(misshapen(&layer.kind, &name, &shape, tensor.shape()).at(place()));
@@ -204,9 +214,19 @@ pub(super) fn check(model: &Model, tensors: &Tensors) -> Result<()> {
 
 /// The names of the tensors that the layers of `model` need.
 pub(super) fn names(model: &Model) -> HashSet<String> {
+    names_of(model, |_| true)
+}
+
+/// Those of them that are the matrices of products, and nothing else.
+pub(super) fn products(model: &Model) -> HashSet<String> {
+    let others = names_of(model, |needed| !needed.is_product);
+    names_of(model, |needed| needed.is_product).into_iter().filter(|name| !others.contains(name)).collect()
+}
+
+fn names_of(model: &Model, wanted: impl Fn(&Needed) -> bool) -> HashSet<String> {
     let names = |layer: &Layer| {
-        let prefix = layer.weights.clone();
-        needed(&layer.kind).map(move |Needed { local, .. }| prefix.clone() + &local).collect::<Vec<_>>()
+        let names = needed(&layer.kind).filter(&wanted).map(|Needed { local, .. }| layer.weights.clone() + &local);
+        names.collect::<Vec<_>>()
     };
     model.every_layer().into_iter().flat_map(names).collect()
 }
@@ -288,7 +308,7 @@ fn check_all(model: &Model, tensors: &Tensors) -> Result<()> {
         check_all(&encoder.model, tensors).map_err(|e| e.at("encoder"))?;
     }
     for (index, layer) in model.layers.iter().enumerate() {
-        for Needed { local, shape } in needed(&layer.kind) {
+        for Needed { local, shape, .. } in needed(&layer.kind) {
             check_one(layer, &local, &shape, tensors).map_err(|e| e.at(place(index, layer)))?;
         }
     }
@@ -304,7 +324,7 @@ fn check_one(layer: &Layer, local: &str, shape: &[usize], tensors: &Tensors) -> 
             wrong(format!("{name}: expected a tensor of that name, got none; {hint}"))
         }
         Some(Entry::Unread { dtype, .. }) => wrong(format!(
-            "{name}: expected elements of type F32, F16, BF16 or F64, got {dtype}; save it as one of them"
+            "{name}: expected elements of type F32, F16, BF16, F64 or I8 with scales, got {dtype}; save it as one of them"
         )),
         Some(Entry::Read(tensor)) if tensor.shape() != shape => {
             Err(misshapen(&layer.kind, &name, shape, tensor.shape()))

@@ -26,7 +26,7 @@ impl Weights {
         let mut tensors = Tensors::new();
         for layer in model.every_layer() {
             let bound = bound(&layer.kind);
-            for Needed { local, shape } in needed(&layer.kind) {
+            for Needed { local, shape, .. } in needed(&layer.kind) {
                 let name = layer.weights.clone() + &local;
                 let mut data = zeros(format_args!("weights {name}"), &shape, SMALLER_MODEL)?;
                 data.fill_with(|| rng.random_range(-bound..=bound));

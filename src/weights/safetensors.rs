@@ -4,29 +4,32 @@
 //! it refuses a file for a type that the model does not need, and it wants the whole file in memory. Here a tensor of a
 //! file stays there until its elements are asked for, and is written without any other in memory. Knows no model.
 
-use std::borrow::Cow;
+mod write;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ::safetensors::Dtype;
-use ::safetensors::tensor::{Metadata, TensorInfo};
 use half::{bf16, f16};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::replace::Replacement;
+use super::integers::Scale;
 use super::tensors::{Tensor, Tensors};
-use super::{Precision, narrowed};
 use crate::error::{Error, ErrorKind, Result};
+pub(super) use write::write_each;
+pub use write::{to_bytes, write};
 
 /// The key of the metadata under which the description of the model stands.
 pub const MODEL_KEY: &str = "gatewave.model";
 
 const _: () = assert!(cfg!(target_endian = "little"), "elements are read in place, as the file has them");
+
+/// What the name of a tensor of scales ends in, after the name of the tensor that they are of.
+const SCALE: &str = "_scale";
 
 /// The longest header, as the format has it.
 const MOST_HEADER_BYTES: u64 = 100_000_000;
@@ -34,7 +37,7 @@ const MOST_HEADER_BYTES: u64 = 100_000_000;
 /// Tensors, and the description that the metadata holds under [`MODEL_KEY`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Contents {
-    /// The tensors: F32 as they are, F16 and BF16 widened, F64 rounded to the nearest.
+    /// The tensors: F32 as they are, F16 and BF16 widened, F64 rounded to the nearest, I8 times the scales of its rows.
     pub tensors: Tensors,
     /// The description of the model, if there is one.
     pub description: Option<String>,
@@ -78,76 +81,6 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Contents> {
         Ok(Tensor::new(elements.shape, held))
     })?;
     Ok(Contents { tensors, description })
-}
-
-/// The bytes of a file that holds `tensors` (those that were read) in `precision`, and `description`.
-///
-/// # Errors
-///
-/// Kind `Weights`, where a tensor's elements are not as many as its shape says, or one is too large for `precision`;
-/// and what reading the tensors gives.
-pub fn to_bytes(tensors: &Tensors, description: Option<&str>, precision: Precision) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    write_to(&mut bytes, tensors, description, precision)?;
-    Ok(bytes)
-}
-
-/// Writes a file that holds `tensors` in `precision`, and `description`: tensor by tensor, so that no more than one is
-/// in memory. A file that was there is replaced when the new one is whole, and not before.
-///
-/// # Errors
-///
-/// As [`to_bytes`], and kind `Io` where the file cannot be written.
-pub fn write(path: &Path, tensors: &Tensors, description: Option<&str>, precision: Precision) -> Result<()> {
-    Replacement::open(path)?.finish(|file| {
-        let mut file = BufWriter::new(file);
-        write_to(&mut file, tensors, description, precision)
-            .and_then(|()| file.flush().map_err(unwritable))
-            .map_err(|e| e.at(path.display()))
-    })
-}
-
-fn write_to(to: &mut impl Write, tensors: &Tensors, description: Option<&str>, precision: Precision) -> Result<()> {
-    let header = header(tensors, description, precision)?;
-    to.write_all(&(header.len() as u64).to_le_bytes()).and_then(|()| to.write_all(&header)).map_err(unwritable)?;
-    for (name, tensor) in tensors.iter() {
-        let rows = tensor.shape().first().copied().unwrap_or(1);
-        let mut part = |_, elements: &[f32]| to.write_all(&stored(elements, precision)?).map_err(unwritable);
-        tensor.read_rows(0..rows, &mut part).map_err(|e| e.at(format!("tensor {name}")))?;
-    }
-    Ok(())
-}
-
-/// The header: the tensors in the order of their names, padded so that the data is aligned.
-fn header(tensors: &Tensors, description: Option<&str>, precision: Precision) -> Result<Vec<u8>> {
-    let unfit = |e: ::safetensors::SafeTensorError| Error::new(ErrorKind::Weights, format!("{e}")).because(e);
-    let (dtype, elem_bytes) = match precision {
-        Precision::F32 => (Dtype::F32, 4),
-        Precision::F16 => (Dtype::F16, 2),
-    };
-    let mut end = 0;
-    let declared = tensors.iter().map(|(name, tensor)| {
-        let begin = end;
-        end = tensor.shape().iter().fold(elem_bytes, |bytes: usize, &n| bytes.saturating_mul(n)).saturating_add(begin);
-        (name.to_owned(), TensorInfo { dtype, shape: tensor.shape().to_vec(), data_offsets: (begin, end) })
-    });
-    let metadata = description.map(|text| HashMap::from([(MODEL_KEY.to_owned(), text.to_owned())]));
-    let metadata = Metadata::new(metadata, declared.collect()).map_err(unfit)?;
-    let mut header = serde_json::to_vec(&metadata).expect("plain data");
-    header.resize(header.len().next_multiple_of(8), b' ');
-    Ok(header)
-}
-
-/// The bytes of `elements` as a file has them.
-fn stored(elements: &[f32], precision: Precision) -> Result<Cow<'_, [u8]>> {
-    if precision == Precision::F32 {
-        return Ok(bytemuck::cast_slice(elements).into());
-    }
-    let mut bytes = Vec::with_capacity(2 * elements.len());
-    for &x in elements {
-        bytes.extend(narrowed(x)?.to_le_bytes());
-    }
-    Ok(bytes.into())
 }
 
 /// A tensor as the header declares it.
@@ -229,18 +162,46 @@ fn parse_header(header: &[u8]) -> Result<(Declarations, Option<String>)> {
 }
 
 /// The tensors that are `declared`, those of a type that is read made by `make`.
-fn contents(declared: Vec<(String, Declared)>, mut make: impl FnMut(Elements) -> Result<Tensor>) -> Result<Tensors> {
+fn contents(declared: Declarations, mut make: impl FnMut(Elements) -> Result<Tensor>) -> Result<Tensors> {
     let mut tensors = Tensors::new();
+    let scales = scales(&declared);
     for (name, declared) in declared {
-        match Elements::of(&declared).map_err(|e| e.at(format!("tensor {name}")))? {
+        if name.strip_suffix(SCALE).is_some_and(|of| scales.contains_key(of)) {
+            continue;
+        }
+        match Elements::of(&declared, scales.get(&name).copied()).map_err(|e| e.at(format!("tensor {name}")))? {
             Some(elements) => {
                 let tensor = make(elements).map_err(|e| e.at(format!("tensor {name}")))?;
                 tensors.insert(name, tensor);
+            }
+            None if declared.dtype == "I8" => {
+                let rows = declared.shape.first().copied().unwrap_or_default();
+                let dtype = format!("I8 without {} of type F32, [{rows}]", scale_name(&name));
+                tensors.insert_unread(name, dtype, declared.shape);
             }
             None => tensors.insert_unread(name, declared.dtype, declared.shape),
         }
     }
     Ok(tensors)
+}
+
+/// The name of the tensor that holds the scales of the rows of `name`.
+fn scale_name(name: &str) -> String {
+    format!("{name}{SCALE}")
+}
+
+/// Where the scales of each tensor of integers begin that has some: a float for each row.
+fn scales(declared: &Declarations) -> HashMap<String, u64> {
+    let by_name: HashMap<&str, &Declared> = declared.iter().map(|(name, declared)| (name.as_str(), declared)).collect();
+    let integers = declared.iter().filter(|(_, declared)| declared.dtype == "I8");
+    let scaled = integers.filter_map(|(name, integers)| {
+        let scales = by_name.get(scale_name(name).as_str())?;
+        let fit = scales.dtype == "F32" && scales.shape == integers.shape.get(..1)?;
+        // Where their bytes contradict their shape, the tensor is an error by itself.
+        let begin = Elements::of(scales, None).ok()??.begin;
+        fit.then(|| (name.clone(), begin))
+    });
+    scaled.collect()
 }
 
 /// A file that is open.
@@ -275,6 +236,10 @@ enum ElementKind {
     F32,
     F16,
     Bf16,
+    /// Integers of rows whose scales begin at this byte of the data.
+    I8 {
+        scales: u64,
+    },
 }
 
 impl ElementKind {
@@ -283,19 +248,21 @@ impl ElementKind {
             Self::F64 => 8,
             Self::F32 => 4,
             Self::F16 | Self::Bf16 => 2,
+            Self::I8 { .. } => 1,
         }
     }
 }
 
 impl Elements {
-    /// What `declared` declares; none where they are of a type that is not read.
-    fn of(declared: &Declared) -> Result<Option<Self>> {
+    /// What `declared` declares; none where they are of a type that is not read, or integers that no `scales` belong to.
+    fn of(declared: &Declared, scales: Option<u64>) -> Result<Option<Self>> {
         let [begin, end] = declared.data_offsets;
-        let kind = match declared.dtype.as_str() {
-            "F64" => ElementKind::F64,
-            "F32" => ElementKind::F32,
-            "F16" => ElementKind::F16,
-            "BF16" => ElementKind::Bf16,
+        let kind = match (declared.dtype.as_str(), scales) {
+            ("F64", _) => ElementKind::F64,
+            ("F32", _) => ElementKind::F32,
+            ("F16", _) => ElementKind::F16,
+            ("BF16", _) => ElementKind::Bf16,
+            ("I8", Some(scales)) => ElementKind::I8 { scales },
             _ => return Ok(None),
         };
         let bytes = declared.shape.iter().try_fold(kind.bytes(), |bytes, &n| bytes.checked_mul(n as u64));
@@ -326,6 +293,15 @@ impl Elements {
             ElementKind::Bf16 => read_in_place::<bf16>(source, elems)?.into_iter().map(bf16::to_f32).collect(),
             #[expect(clippy::cast_possible_truncation, reason = "F64 is rounded to the nearest f32, as documented")]
             ElementKind::F64 => read_in_place::<f64>(source, elems)?.into_iter().map(|x| x as f32).collect(),
+            ElementKind::I8 { scales } => {
+                let integers = read_in_place::<i8>(source, elems)?;
+                let width = self.shape.iter().skip(1).product::<usize>().max(1);
+                let rows = range.start / width..range.end.div_ceil(width);
+                source.seek(SeekFrom::Start(data + scales + 4 * rows.start as u64)).map_err(cut_off)?;
+                let scales = read_in_place::<f32>(source, rows.len())?;
+                let scale = |elem: usize| Scale(scales[elem / width - rows.start]);
+                range.zip(integers).map(|(elem, integer)| scale(elem).weight(integer)).collect()
+            }
         })
     }
 }
@@ -347,8 +323,4 @@ fn read_exact(source: &mut impl Read, buffer: &mut [u8]) -> Result<()> {
 
 fn cut_off(e: io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("the file could not be read to its end: {e}")).because(e)
-}
-
-fn unwritable(e: io::Error) -> Error {
-    Error::new(ErrorKind::Io, format!("cannot be written: {e}")).because(e)
 }

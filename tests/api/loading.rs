@@ -35,7 +35,7 @@ fn an_engine_of_a_file_gives_what_an_engine_of_its_weights_gives() {
     save(&path, &plain(), &weights).unwrap();
     let (model, tensors) = read(&path, None).unwrap();
     let input = Input::tokens(array![[4_i64, 49, 7, 0], [9, 0, 3, 8]]).lengths([3, 4]);
-    for precision in [Precision::F32, Precision::F16] {
+    for precision in [Precision::F32, Precision::F16, Precision::I8] {
         let options = on_cpu().precision(precision);
         let held = Engine::with_options(model.clone(), &weights, options.clone()).unwrap();
         let stored = Engine::from_tensors(model.clone(), &tensors, options.clone()).unwrap();
@@ -124,7 +124,7 @@ fn tensors_that_do_not_fit_are_refused_before_any_is_read() {
     assert_eq!(
         refusal(&model, &|tensors| tensors.insert_unread("fc.weight", "I64", vec![2, 4])),
         wrong(
-            "layer 1 linear: fc.weight: expected elements of type F32, F16, BF16 or F64, got I64; save it as one of them"
+            "layer 1 linear: fc.weight: expected elements of type F32, F16, BF16, F64 or I8 with scales, got I64; save it as one of them"
         )
     );
     let unsound = Model::new().layer(Gru::new(3, 4)).layer(Linear::new(5, 2));

@@ -46,6 +46,26 @@ fn a_converted_model_runs_alike_bit_for_bit_and_in_halves_as_rounded() {
 }
 
 #[test]
+fn a_model_in_integers_runs_as_an_engine_of_integers_does_and_converts_to_itself() {
+    let (folder, fixture) = (Folder::new("convert-integers"), &fixtures::all()[0]);
+    let files = ["in", "model.json", "int8", "again", "f32"].map(|name| folder.path(&format!("{name}.safetensors")));
+    let [input, description, integers, again, floats] = files.each_ref().map(String::as_str);
+    fs::write(description, &fixture.description_json).unwrap();
+    write_tensors(input, &fixture.inputs);
+    let model = [fixture.weights.to_str().unwrap(), "--model", description];
+    let said = gatewave(["convert"].iter().chain(&model).chain(&[integers, "--precision", "int8"])).done();
+    assert!(said.contains(" parameters, int8, "), "{said}");
+    gatewave(["convert", integers, again, "--precision", "int8"]).done();
+    assert!(fs::read(integers).unwrap() == fs::read(again).unwrap());
+    gatewave(["convert", integers, floats]).done();
+    let wanted = results(&folder, &[&model[..], &["--precision", "int8"]].concat(), input);
+    for (file, precision) in [(integers, "int8"), (integers, "f32"), (floats, "f32"), (floats, "int8")] {
+        assert!(results(&folder, &[file, "--precision", precision], input) == wanted, "{file} {precision}");
+    }
+    assert!(results(&folder, &model, input) != wanted);
+}
+
+#[test]
 fn convert_writes_over_no_model_that_it_reads_and_over_others_when_forced() {
     let folder = Folder::new("convert-over");
     let (model, other) = (folder.path("model.safetensors"), folder.path("other.safetensors"));

@@ -97,7 +97,7 @@ fn an_integer_tensor_is_refused_only_where_the_model_needs_it() {
 
     let header = json!({"fc.weight": {"dtype": "I64", "shape": [1, 2], "data_offsets": [0, 16]}});
     let read = safetensors::read_bytes(&file(&header, &[0; 16])).unwrap().tensors;
-    let message = "layer 0 linear: fc.weight: expected elements of type F32, F16, BF16 or F64, got I64; \
+    let message = "layer 0 linear: fc.weight: expected elements of type F32, F16, BF16, F64 or I8 with scales, got I64; \
                    save it as one of them";
     assert_eq!(refusal(json!([{"type": "linear", "weights": "fc."}]), read), weights_error(message));
 }

@@ -3,11 +3,14 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gatewave::conformance::{Tolerance, compare};
-use gatewave::{Axes, Device, Engine, Error, ErrorKind, Gru, Input, Lstm, Model, Options, Output, Select, Weights};
+use gatewave::conformance::{Tolerance, compare, rounded};
+use gatewave::{
+    Axes, Device, Engine, Error, ErrorKind, Gru, Input, Lstm, Model, Options, Output, Precision, Select, Storage,
+    Weights,
+};
 use ndarray::ArrayD;
 
-use crate::support::executor::adapter;
+use crate::support::executor::{self, adapter};
 use crate::support::noise::noise;
 
 pub(crate) fn engine(device: Device, model: &Model) -> Engine {
@@ -132,4 +135,23 @@ fn an_adapter_that_is_not_there_is_an_error_and_not_the_cpu() {
     let error = Engine::new(model, &weights, Device::Named("no such adapter".to_owned())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Device);
     assert!(error.to_string().contains("no such adapter"), "{error}");
+}
+
+#[test]
+fn integers_give_the_bits_of_the_floats_that_they_stand_for() {
+    // One row and many, few units and many: each has a tile of its own.
+    let models = [
+        (Model::new().layer(Gru::new(6, 40).num_layers(2).bidirectional()), 3),
+        (Model::new().layer(Lstm::new(6, 30).peepholes()), 1),
+        (Model::new().layer(Lstm::new(6, 50).num_layers(3)), 17),
+    ];
+    for (model, batch) in models {
+        let weights = Weights::random(&model, 5).expect("the model is right");
+        let held = rounded(&weights, Storage::I8).expect("they are finite");
+        let input = Input::features(noise(&[batch, 20, 6], 2));
+        let [integers, floats] = [(Precision::I8, &weights), (Precision::F32, &held)].map(|(precision, weights)| {
+            executor::engine(&adapter(), precision, &model, weights).and_then(|engine| engine.run(&input)).unwrap()
+        });
+        assert_eq!(integers, floats, "batch {batch}");
+    }
 }

@@ -52,8 +52,8 @@ fn a_buffer_past_the_limit_is_refused_with_what_there_is() {
     assert_eq!(error.kind(), ErrorKind::Limits);
     assert_eq!(
         error.to_string(),
-        "0.w_x.0: needs a buffer of 266240 bytes, the device's largest is 100000; try 16-bit weights (--precision f16), \
-         which take half as much, or another device"
+        "0.w_x.0: needs a buffer of 266240 bytes, the device's largest is 100000; try smaller weights (--precision f16 or \
+         int8), or another device"
     );
 }
 

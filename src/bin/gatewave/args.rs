@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use gatewave::weights::{self, Tensors};
-use gatewave::{Device, DeviceInfo, Engine, Error, ErrorKind, Model, Options, Result, Strategy, Weights};
+use gatewave::{Device, DeviceInfo, Engine, Error, ErrorKind, Model, Options, Result, Storage, Strategy, Weights};
 
 use crate::{note, progress};
 
@@ -145,14 +145,23 @@ pub(crate) enum Precision {
     F32,
     /// 16-bit floats for the weights, sums in 32 bits
     F16,
+    /// 8-bit integers for matrices with a scale a row, sums in 32 bits
+    #[value(name = "int8")]
+    I8,
 }
 
 impl Precision {
     /// The name, as benchmarks write it.
     pub(crate) fn name(self) -> &'static str {
+        self.storage().name()
+    }
+
+    /// How packed weights are stored.
+    pub(crate) fn storage(self) -> Storage {
         match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
+            Self::F32 => Storage::F32,
+            Self::F16 => Storage::F16,
+            Self::I8 => Storage::I8,
         }
     }
 }
@@ -162,6 +171,7 @@ impl From<Precision> for gatewave::Precision {
         match precision {
             Precision::F32 => Self::F32,
             Precision::F16 => Self::F16,
+            Precision::I8 => Self::I8,
         }
     }
 }

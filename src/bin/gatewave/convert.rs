@@ -14,8 +14,8 @@ use crate::{Outcome, Verdict};
 
 /// Writes a model as a .safetensors file with its description
 ///
-/// The file runs as MODEL does, bit for bit, without any other beside it. With --precision f16 it runs as MODEL with its
-/// weights rounded to 16 bits. Weights that the caller of a model brings are left out, and still to be brought.
+/// The file runs as MODEL does, bit for bit, without any other beside it. With --precision f16 or int8 it runs as MODEL with
+/// its weights rounded to 16 or 8 bits. Weights that the caller of a model brings are left out, and still to be brought.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -97,14 +97,14 @@ fn lstms() -> Vec<Case> {
         stack("lstm peepholes H=1", Lstm::new(3, 1).peepholes()),
         stack("lstm peepholes both ways, no bias", lstm().peepholes().bidirectional().bias(Bias::None)),
         stack("lstm peepholes projected to 9", lstm().peepholes().proj_size(9)),
-        stack("lstm peepholes projected to 11 both ways L=2, f16", {
+        stack("lstm peepholes projected to 11 both ways L=2, int8", {
             lstm().peepholes().proj_size(11).bidirectional().num_layers(2)
         })
-        .storage(Storage::F16),
+        .storage(Storage::I8),
         whole("lstm peepholes H=130 B=17", Model::new().layer(Lstm::new(9, 130).peepholes()), 7, 17)
             .states(InitialStates::Given),
-        whole("lstm peepholes H=32 T=33, f16", Model::new().layer(Lstm::new(5, 32).peepholes()), 33, 2)
-            .storage(Storage::F16)
+        whole("lstm peepholes H=32 T=33, int8", Model::new().layer(Lstm::new(5, 32).peepholes()), 33, 2)
+            .storage(Storage::I8)
             .states(InitialStates::Given),
         model("one-hot into lstm peepholes", one_hot(Lstm::new(19, 17).peepholes())),
         stack("lstm coupled peepholes", lstm().coupled().peepholes()),

@@ -94,6 +94,7 @@ impl Case {
                     buffers.push(match self.program.storage {
                         Storage::F32 => PackedBuffer::of(&data),
                         Storage::F16 => PackedBuffer::F16(halves()),
+                        Storage::I8 => unreachable!("a case has its weights in floats"),
                     });
                     (SlotKind::Weights(buffers.len() - 1), data.len())
                 }

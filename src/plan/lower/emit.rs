@@ -158,7 +158,8 @@ impl Lowering<'_> {
                     tokens: word(table.tokens),
                     ..Params::default()
                 };
-                let program = Program { storage: self.layout.storage, ..Program::plain(Kernel::Gather) };
+                let storage = self.layout.storage.of_tables();
+                let program = Program { storage, ..Program::plain(Kernel::Gather) };
                 let grid = [lanes(width), rows, table.directions];
                 self.dispatch(program, params, grid, vec![table.window, tokens, gather.result]);
             }

@@ -97,7 +97,7 @@ impl Lowering<'_> {
             }
             Form::Table { directions, rows, width } => vec![directions, rows, width],
         };
-        let bytes = packed.form.elems().saturating_mul(self.layout.storage.bytes());
+        let bytes = self.layout.bytes_of(packed);
         Slot { name: packed.name.clone(), dims, bytes, kind: SlotKind::Weights(buffer) }
     }
 
@@ -333,10 +333,9 @@ impl Lowering<'_> {
     /// The panels of a packed matrix, in as few windows as the binding limit allows, for the directions of a side.
     pub(super) fn panels(&mut self, matrix: Place, first: usize, directions: usize) -> Vec<Panels> {
         let slot = self.weights(matrix.buffer);
-        let Form::Matrix { panels, source, gates, extra, .. } = self.layout.buffers[matrix.buffer].form else {
-            return Vec::new();
-        };
-        let panel_bytes = ((depth(source) + 1 + extra) * gates * LANES) as u64 * self.layout.storage.bytes();
+        let form = self.layout.buffers[matrix.buffer].form;
+        let Form::Matrix { panels, .. } = form else { return Vec::new() };
+        let panel_bytes = self.layout.panel_bytes(form);
         if self.layout.medium_of(matrix.buffer) == Medium::Texture || self.fit_whole(&[slot]) {
             let window = self.whole(slot);
             return vec![Panels {
@@ -389,7 +388,7 @@ impl Lowering<'_> {
             let at = first * rows;
             return vec![Table { window, direction: first, directions, token: 0, tokens: rows, at, stride: rows }];
         }
-        let row_bytes = width as u64 * self.layout.storage.bytes();
+        let row_bytes = width as u64 * self.layout.storage.of_tables().bytes();
         let (fit, aligned) = self.cuts(row_bytes);
         let mut windows = Vec::new();
         for direction in first..first + directions {

@@ -10,7 +10,7 @@ use gatewave::layout::Layout;
 use gatewave::plan::lower::lower;
 use gatewave::plan::tune::{Target, Tuning};
 use gatewave::plan::{Limits, Shape, SlotKind};
-use gatewave::{Error, Mask, Result, Storage};
+use gatewave::{Error, Mask, Result};
 use serde::{Deserialize, Serialize};
 
 use super::report;
@@ -89,10 +89,7 @@ impl std::fmt::Display for Count {
 }
 
 fn counts(work: &[Work], precision: Precision) -> Result<Vec<Count>> {
-    let storage = match precision {
-        Precision::F32 => Storage::F32,
-        Precision::F16 => Storage::F16,
-    };
+    let storage = precision.storage();
     let each = work.iter().flat_map(|work| TARGETS.iter().map(move |target| (work, target)));
     each.map(|(work, (name, target, limits))| {
         let count = || {

@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use gatewave::conformance::{Tolerance, compare_outputs, rounded_to_half};
+use gatewave::conformance::{Tolerance, compare_outputs, rounded};
 use gatewave::oracle::{self, Truth};
 use gatewave::plan::Shape;
 use gatewave::{
@@ -113,11 +113,7 @@ impl Bench {
         let begin = |options| Start::of(&model, &weights, options, &input).map_err(|e| e.at(&work.id));
         let (cpu, first, cpu_start) = begin(options(Device::Cpu))?;
         if work.products() <= ORACLE_PRODUCTS {
-            let rounded = match self.precision {
-                Precision::F32 => weights.clone(),
-                Precision::F16 => rounded_to_half(&weights),
-            };
-            let truth = oracle::run(&model, &rounded, &input)?;
+            let truth = oracle::run(&model, &rounded(&weights, self.precision.storage())?, &input)?;
             if let Some(what) = difference(&first, &truth, Tolerance::executor(&model, work.steps))? {
                 return Ok(Opened::Different(format!("cpu and oracle differ: {what}")));
             }

@@ -1,0 +1,11 @@
+// Weights in 8-bit integers, four units a word, and 32-bit floats beside them: a matrix, whose panels are those of
+// panel/integers.wgsl. The first unit has the lowest byte.
+@group(0) @binding(1) var<storage, read> weights: array<u32>;
+
+fn load_weight(at: u32) -> vec4<f32> {
+    return vec4<f32>(unpack4xI8(weights[at]));
+}
+
+fn load_floats(at: u32) -> vec4<f32> {
+    return bitcast<vec4<f32>>(vec4(weights[at], weights[at + 1u], weights[at + 2u], weights[at + 3u]));
+}

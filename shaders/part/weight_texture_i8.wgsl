@@ -1,0 +1,21 @@
+// Weights in 8-bit integers in a texture, four units a texel, row after row of 1024, and 32-bit floats beside them, a texel
+// each: a matrix, whose panels are those of panel/integers.wgsl.
+@group(0) @binding(1) var weights: texture_2d<i32>;
+
+const TEXTURE_WIDTH: u32 = 1024u;
+
+fn load_texel(at: u32) -> vec4<i32> {
+    return textureLoad(weights, vec2(at % TEXTURE_WIDTH, at / TEXTURE_WIDTH), 0);
+}
+
+fn load_weight(at: u32) -> vec4<f32> {
+    return vec4<f32>(load_texel(at));
+}
+
+fn load_float(at: u32) -> f32 {
+    return bitcast<f32>(pack4xI8(load_texel(at)));
+}
+
+fn load_floats(at: u32) -> vec4<f32> {
+    return vec4(load_float(at), load_float(at + 1u), load_float(at + 2u), load_float(at + 3u));
+}

@@ -1,0 +1,175 @@
+//! Named tensors → the bytes of a `.safetensors` file, tensor by tensor, in the precision that each is to have.
+//!
+//! The way back from `safetensors.rs`. Knows names, shapes and elements; knows no model.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use ::safetensors::Dtype;
+use ::safetensors::tensor::{Metadata, TensorInfo};
+
+use super::{MODEL_KEY, scale_name};
+use crate::error::{Error, ErrorKind, Result};
+use crate::weights::{Precision, Replacement, Scale, Tensor, Tensors, narrowed};
+
+/// The precision of each tensor of a file, by its name.
+pub(crate) type PrecisionOf<'a> = dyn Fn(&str, &Tensor) -> Precision + 'a;
+
+/// The bytes of a file that holds `tensors` (those that were read) in `precision`, and `description`. As 8-bit integers go
+/// the tensors of two axes, with a scale for each row; the others stay 32-bit floats.
+///
+/// # Errors
+///
+/// Kind `Weights`, where a tensor's elements are not as many as its shape says, or one is too large for `precision`;
+/// and what reading the tensors gives.
+pub fn to_bytes(tensors: &Tensors, description: Option<&str>, precision: Precision) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    write_to(&mut bytes, tensors, description, &alike(precision))?;
+    Ok(bytes)
+}
+
+/// Writes a file that holds `tensors` in `precision`, as [`to_bytes`] says, and `description`: tensor by tensor, so that no
+/// more than one is in memory. A file that was there is replaced when the new one is whole, and not before.
+///
+/// # Errors
+///
+/// As [`to_bytes`], and kind `Io` where the file cannot be written.
+pub fn write(path: &Path, tensors: &Tensors, description: Option<&str>, precision: Precision) -> Result<()> {
+    write_each(path, tensors, description, &alike(precision))
+}
+
+/// The same with a precision for each tensor. As integers can go those of at least one row and one column.
+pub(crate) fn write_each(
+    path: &Path,
+    tensors: &Tensors,
+    description: Option<&str>,
+    precision: &PrecisionOf<'_>,
+) -> Result<()> {
+    Replacement::open(path)?.finish(|file| {
+        let mut file = BufWriter::new(file);
+        write_to(&mut file, tensors, description, precision)
+            .and_then(|()| file.flush().map_err(unwritable))
+            .map_err(|e| e.at(path.display()))
+    })
+}
+
+/// `precision` of all tensors that can have it.
+fn alike(precision: Precision) -> impl Fn(&str, &Tensor) -> Precision {
+    move |_, tensor| match (precision, tensor.shape()) {
+        (Precision::I8, [_, width]) if *width > 0 => Precision::I8,
+        (Precision::I8, _) => Precision::F32,
+        _ => precision,
+    }
+}
+
+fn write_to(
+    to: &mut impl Write,
+    tensors: &Tensors,
+    description: Option<&str>,
+    precision: &PrecisionOf<'_>,
+) -> Result<()> {
+    let entries = entries(tensors, precision);
+    let header = header(&entries, description)?;
+    to.write_all(&(header.len() as u64).to_le_bytes()).and_then(|()| to.write_all(&header)).map_err(unwritable)?;
+    for entry in &entries {
+        let rows = entry.tensor.shape().first().copied().unwrap_or(1);
+        let mut part = |_, elements: &[f32]| to.write_all(&entry.stored(elements)?).map_err(unwritable);
+        entry.tensor.read_rows(0..rows, &mut part).map_err(|e| e.at(format!("tensor {}", entry.of)))?;
+    }
+    Ok(())
+}
+
+/// A tensor of the file.
+struct Entry<'a> {
+    name: String,
+    /// The name of the tensor that it is, or is a part of.
+    of: &'a str,
+    tensor: &'a Tensor,
+    content: Content,
+}
+
+/// What a tensor of the file holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Content {
+    Floats,
+    Halves,
+    /// The scales of the rows of a tensor that is stored as integers.
+    Scales,
+    Integers,
+}
+
+/// The tensors of the file in the order of their names, those of bytes last: all begin where they are aligned.
+fn entries<'a>(tensors: &'a Tensors, precision: &PrecisionOf<'_>) -> Vec<Entry<'a>> {
+    let mut entries = Vec::new();
+    for (of, tensor) in tensors.iter() {
+        let mut add = |name, content| entries.push(Entry { name, of, tensor, content });
+        match precision(of, tensor) {
+            Precision::F32 => add(of.to_owned(), Content::Floats),
+            Precision::F16 => add(of.to_owned(), Content::Halves),
+            Precision::I8 => {
+                add(scale_name(of), Content::Scales);
+                add(of.to_owned(), Content::Integers);
+            }
+        }
+    }
+    entries.sort_by_key(|entry| entry.content == Content::Integers);
+    entries
+}
+
+/// The header, padded so that the data is aligned.
+fn header(entries: &[Entry<'_>], description: Option<&str>) -> Result<Vec<u8>> {
+    let unfit = |e: ::safetensors::SafeTensorError| Error::new(ErrorKind::Weights, format!("{e}")).because(e);
+    let mut end = 0;
+    let declared = entries.iter().map(|entry| {
+        let shape = entry.tensor.shape();
+        let (dtype, elem_bytes, shape) = match entry.content {
+            Content::Floats => (Dtype::F32, 4, shape),
+            Content::Halves => (Dtype::F16, 2, shape),
+            Content::Scales => (Dtype::F32, 4, &shape[..1]),
+            Content::Integers => (Dtype::I8, 1, shape),
+        };
+        let begin = end;
+        end = shape.iter().fold(elem_bytes, |bytes: usize, &n| bytes.saturating_mul(n)).saturating_add(begin);
+        (entry.name.clone(), TensorInfo { dtype, shape: shape.to_vec(), data_offsets: (begin, end) })
+    });
+    let metadata = description.map(|text| HashMap::from([(MODEL_KEY.to_owned(), text.to_owned())]));
+    let metadata = Metadata::new(metadata, declared.collect()).map_err(unfit)?;
+    let mut header = serde_json::to_vec(&metadata).expect("plain data");
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok(header)
+}
+
+impl Entry<'_> {
+    /// The bytes of `elements`, which are whole rows, as the file has them.
+    fn stored<'a>(&self, elements: &'a [f32]) -> Result<Cow<'a, [u8]>> {
+        let width: usize = self.tensor.shape().iter().skip(1).product();
+        let rows = elements.chunks_exact(width.max(1));
+        let mut bytes = Vec::new();
+        match self.content {
+            Content::Floats => return Ok(bytemuck::cast_slice(elements).into()),
+            Content::Halves => {
+                for &x in elements {
+                    bytes.extend(narrowed(x)?.to_le_bytes());
+                }
+            }
+            Content::Scales => {
+                for row in rows {
+                    bytes.extend(Scale::of(row)?.0.to_le_bytes());
+                }
+            }
+            Content::Integers => {
+                for row in rows {
+                    let scale = Scale::of(row)?;
+                    bytes.extend(row.iter().map(|&w| scale.integer(w).cast_unsigned()));
+                }
+            }
+        }
+        Ok(bytes.into())
+    }
+}
+
+fn unwritable(e: io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot be written: {e}")).because(e)
+}
