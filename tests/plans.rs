@@ -2,6 +2,8 @@
 
 #[path = "plans/drawing.rs"]
 mod drawing;
+#[path = "plans/persistent.rs"]
+mod persistent;
 mod support;
 
 use std::collections::BTreeSet;
