@@ -102,6 +102,10 @@ pub struct Options {
     /// choices on a software adapter.
     #[doc(hidden)]
     pub target: Option<Target>,
+    /// How many workgroups are taken to run side by side: `None` is what the device is seen to do. For tests, of those that
+    /// do not.
+    #[doc(hidden)]
+    pub resident_workgroups: Option<u32>,
     /// Who is told how far loading is.
     pub progress: Progress,
 }
@@ -147,7 +151,7 @@ impl Engine {
     /// As [`with_options`](Self::with_options).
     pub async fn new_async(model: Model, weights: &Weights, options: Options) -> Result<Self> {
         let (layout, source) = (layout(&model, &options)?, Source::held(weights, &model)?);
-        Self::on(Machine::open(&options.device).await?, model, layout, source, &options).await
+        Self::on(Machine::open(&options).await?, model, layout, source, &options).await
     }
 
     /// An engine whose weights are `tensors`, by the names that the model's layers give them. Tensors that a file stores
@@ -192,7 +196,7 @@ impl Engine {
     /// As [`from_tensors`](Self::from_tensors).
     pub async fn from_tensors_async(model: Model, tensors: &Tensors, options: Options) -> Result<Self> {
         let (layout, source) = (layout(&model, &options)?, Source::named(tensors, &model)?);
-        Self::on(Machine::open(&options.device).await?, model, layout, source, &options).await
+        Self::on(Machine::open(&options).await?, model, layout, source, &options).await
     }
 
     /// An engine on an open device, which gets one packed buffer after the other.
@@ -325,7 +329,7 @@ impl Engine {
                 none => none.insert(Decoder::new(model, *flow, form)?),
             };
             let mut exchange = Exchange { call: &call, model, rows, decoder: Some(decoder) };
-            timings.add(self.executor.run(&plan, &mut exchange, wait).await.map_err(|e| device.explain(e))?);
+            timings.add(self.run_plan(&plan, &mut exchange, wait).await.map_err(|e| device.explain(e))?);
         }
         let decoder = decoder.expect("a call has at least one row, and so a tile");
         let output = timed(&mut timings.readback, || decoder.finish());
@@ -333,6 +337,14 @@ impl Engine {
             turn.keep(&output, model, form);
         }
         Ok((output, timings))
+    }
+
+    /// Runs `plan`, or what runs in its place where it stalls.
+    async fn run_plan(&self, plan: &Arc<Plan>, exchange: &mut Exchange<'_, '_, '_>, wait: Wait) -> Result<Timings> {
+        match self.executor.run(plan, exchange, wait).await {
+            Err(error) => self.executor.run(&self.planner.instead_of(plan, error)?, exchange, wait).await,
+            timings => timings,
+        }
     }
 
     /// The call, cut into tiles of the batch: all of one size, and a smaller one for what remains.

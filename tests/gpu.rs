@@ -15,6 +15,8 @@ mod functions;
 mod generate;
 #[path = "gpu/nan.rs"]
 mod nan;
+#[path = "gpu/persistent.rs"]
+mod persistent;
 #[path = "gpu/runs.rs"]
 mod runs;
 #[path = "gpu/sides.rs"]

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use gatewave::conformance::cases;
 use gatewave::kernel::Kernel;
-use gatewave::plan::tune::Target;
+use gatewave::plan::tune::{Target, Tuning};
 use gatewave::plan::{Limits, Plan, Shape};
 use gatewave::{
-    Embedding, Engine, ErrorKind, Gru, Input, Linear, Lstm, Mask, Model, Options, Precision, Select, Storage, Weights,
+    Embedding, Engine, ErrorKind, Gru, Input, Linear, Lstm, Mask, Model, Options, Precision, Select, Storage, Strategy,
+    Weights,
 };
 use ndarray::ArrayD;
 use support::plans::{NARROW, plan, plan_of};
@@ -45,11 +46,31 @@ fn the_validator_takes_every_plan_of_the_table_for_every_device() {
             }
         }
     }
-    // Tokens are drawn for streams alone.
-    kernels.insert(Kernel::Sample);
+    // Tokens are drawn for streams alone, and workgroups share layers where they run side by side: see below.
+    kernels.extend([Kernel::Sample, Kernel::Persistent, Kernel::Clear]);
     assert_eq!(kernels.into_iter().collect::<Vec<_>>(), Kernel::ALL);
     assert_eq!(plans + refused, 4 * cases().len());
     assert!(refused < cases().len() / 2, "{refused} refused");
+}
+
+/// The validator computes nothing, which is what it is for a workgroup to wait in vain: nothing else may be wrong.
+#[test]
+fn the_validator_takes_layers_that_workgroups_share() {
+    let limits = Limits { resident_workgroups: 8, ..Limits::WEBGPU };
+    let mut plans = 0;
+    for case in cases().iter().step_by(9) {
+        for target in [Target::Software, Target::Gpu] {
+            let tuning = Tuning::of(target).with_strategy(Some(Strategy::Persistent));
+            let plan = plan_of(case, tuning, &limits).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+            if plan.exchange().is_some() {
+                let engine = engine(&case.model, case.storage.into(), target);
+                let error = engine.trace_plan(&plan, &case.input()).expect_err("nothing is computed");
+                assert!(error.to_string().ends_with("waited in vain for others of their dispatch"), "{error}");
+                plans += 1;
+            }
+        }
+    }
+    assert!(plans > 10, "only {plans}");
 }
 
 #[test]

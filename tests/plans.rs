@@ -10,6 +10,8 @@ mod golden;
 mod integers;
 #[path = "plans/limits.rs"]
 mod limits;
+#[path = "plans/persistent.rs"]
+mod persistent;
 mod support;
 #[path = "plans/walks.rs"]
 mod walks;

@@ -29,9 +29,9 @@ use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validato
 use naga::{AddressSpace, Expression, ImageClass, Literal, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 
 /// The programs that ship. A new kernel, cell, storage, mask or tile changes it, and nothing else does.
-const PROGRAMS: usize = 1194;
+const PROGRAMS: usize = 1257;
 /// The files under `shaders/`.
-const FILES: usize = 72;
+const FILES: usize = 76;
 
 /// What every WebGPU device can do.
 const BASELINE: Capabilities = Capabilities::empty();
@@ -289,7 +289,8 @@ fn a_plain_cell_is_linked_with_no_part_of_a_general_one() {
     for_every_program(|program, linked| {
         let general = linked.text.contains("override CLIP");
         let step = program.kernel.is_step() && program.cell.is_some();
-        let overrides = program.overrides().len() > 2;
+        let of_tile = if program.kernel == Kernel::Persistent { 3 } else { 2 };
+        let overrides = program.overrides().len() > of_tile;
         let mut found: Vec<_> = differ("general parts", &(step && !program.is_plain()), &general).into_iter().collect();
         if step {
             found.extend(differ("more overrides than the tile's", &!program.is_plain(), &overrides));
@@ -335,12 +336,14 @@ fn tuned_steps() -> HashSet<Program> {
     let plain = |program: &Program| {
         program.kernel.is_step()
             && program.is_plain()
-            && (program.tile == Tile::NONE || program.kernel == Kernel::Diagonal && program.tile.rows == 1)
+            && (program.tile == Tile::NONE
+                || program.kernel == Kernel::Diagonal && program.tile.rows == 1
+                || program.kernel == Kernel::Persistent && program.tile.rows == 1 && program.tile.held == 0)
             && program.storage == Storage::F32
             && program.medium == Medium::Buffer
             && program.mask == Mask::All
     };
-    let limits = Limits { subgroup_lanes: 8, ..Limits::WEBGPU };
+    let limits = Limits { subgroup_lanes: 8, resident_workgroups: 64, ..Limits::WEBGPU };
     let mut programs = HashSet::new();
     for program in link::programs().into_iter().filter(plain) {
         for target in [Target::Host, Target::Software, Target::Gpu] {
@@ -354,6 +357,7 @@ fn tuned_steps() -> HashSet<Program> {
                                 Some(Tuning::of(target).diagonal(Wave { layers: 3, time: 9, product }, &limits))
                             }
                             Kernel::Scan => Tuning::of(target).scan(product, &limits),
+                            Kernel::Persistent => Tuning::of(target).persistent(product, 1, &limits),
                             _ => Some(Tuning::of(target).step(product, &limits)),
                         };
                         programs.extend(tile.map(|tile| Program { tile, ..program }));
@@ -419,7 +423,7 @@ fn gates_and_states_of_each_program_are_those_of_its_cell() {
     assert_eq!(cells.len(), Cell::ALL.len(), "cells linked: {cells:?}");
     let products: BTreeSet<_> =
         programs.iter().filter(|p| p.kernel.is_product()).map(|p| (p.kernel, p.product_gates())).collect();
-    assert_eq!(products.len(), 3 + 3 + 3 + 3 + 3, "kernels and gates of products: {products:?}");
+    assert_eq!(products.len(), 3 + 3 + 3 + 3 + 3 + 3, "kernels and gates of products: {products:?}");
 }
 
 #[test]

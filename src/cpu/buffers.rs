@@ -135,7 +135,9 @@ impl Buffers {
             let what = format_args!("slot {}", slot.name);
             Ok(match slot.kind {
                 SlotKind::Weights(index) => Buffer::Weights(index),
-                SlotKind::Index => Buffer::Indices(zeros(what, &[elems(slot.bytes)], SMALLER_CALL)?),
+                SlotKind::Index | SlotKind::Exchange => {
+                    Buffer::Indices(zeros(what, &[elems(slot.bytes)], SMALLER_CALL)?)
+                }
                 SlotKind::Input | SlotKind::Scratch | SlotKind::Output => {
                     Buffer::Floats(Floats::try_zeros(what, elems(slot.bytes), SMALLER_CALL)?)
                 }
@@ -182,7 +184,7 @@ impl Buffers {
         self.slots.len() == plan.slots.len()
             && self.slots.iter().zip(&plan.slots).all(|(buffer, slot)| match (buffer, slot.kind) {
                 (Buffer::Weights(a), SlotKind::Weights(b)) => *a == b,
-                (Buffer::Indices(data), SlotKind::Index) => data.len() == elems(slot.bytes),
+                (Buffer::Indices(data), SlotKind::Index | SlotKind::Exchange) => data.len() == elems(slot.bytes),
                 (Buffer::Floats(data), SlotKind::Input | SlotKind::Scratch | SlotKind::Output) => {
                     data.len() == elems(slot.bytes)
                 }

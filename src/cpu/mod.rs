@@ -192,7 +192,8 @@ impl Cpu {
         match bound.program.kernel {
             Kernel::Project => project::run(self.arch, bound),
             Kernel::Diagonal => diagonal::run(self.arch, bound),
-            Kernel::Scan => scan::run(self.arch, bound),
+            Kernel::Scan | Kernel::Persistent => scan::run(self.arch, bound),
+            Kernel::Clear => rows::clear(bound),
             Kernel::Gather => rows::gather(bound),
             Kernel::OneHot => rows::one_hot(bound),
             Kernel::Pick => rows::pick(bound),
@@ -247,7 +248,7 @@ impl Stage<'_> {
                 threads::worth(match program.kernel {
                     Kernel::Project => project::ns(program, params, sides),
                     // One thread's, whatever it takes.
-                    Kernel::Scan => 0,
+                    Kernel::Scan | Kernel::Persistent | Kernel::Clear => 0,
                     Kernel::Diagonal => 2 * step::ns(program, params, sides),
                     Kernel::Sample => sample::ns(params),
                     _ => rows::ns(params, sides),

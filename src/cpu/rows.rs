@@ -9,7 +9,7 @@ use super::buffers::Bound;
 use super::math::{Map, exp};
 use super::threads;
 use crate::cell::Activation;
-use crate::kernel::{Combine, LANES, Params};
+use crate::kernel::{Combine, EMPTY, LANES, Params};
 
 /// How long one thread takes for a dispatch of any of these kernels.
 pub(super) fn ns(params: &Params, sides: usize) -> usize {
@@ -32,7 +32,7 @@ fn span<T>(data: &[T], first: u32, len: usize, width: usize) -> &[T] {
     &data[first as usize * width..][..len * width]
 }
 
-fn span_mut(data: &mut [f32], first: u32, len: usize, width: usize) -> &mut [f32] {
+fn span_mut<T>(data: &mut [T], first: u32, len: usize, width: usize) -> &mut [T] {
     &mut data[first as usize * width..][..len * width]
 }
 
@@ -70,6 +70,14 @@ pub(super) fn one_hot(bound: &mut Bound<'_>) {
                 }
             }
         });
+    });
+}
+
+/// An exchange in which nothing is yet.
+pub(super) fn clear(bound: &mut Bound<'_>) {
+    let p = *bound.params;
+    bound.write_indices("exchange", |_, words| {
+        span_mut(words, p.target_0, p.rows as usize, p.units as usize).fill(EMPTY);
     });
 }
 

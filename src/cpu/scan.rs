@@ -1,4 +1,4 @@
-//! `scan`: many steps of a layer, one after the other.
+//! `scan` and `persistent`: many steps of a layer, one after the other. Nobody shares them here, so nothing is exchanged.
 //!
 //! The host has nothing to win from fewer dispatches: this is what the kernel means, for comparing a GPU with. Knows `step`
 //! as the plan does, by its program and params.

@@ -49,7 +49,11 @@ impl SelfCheck {
     #[cfg(feature = "gpu")]
     pub(super) fn error(&self) -> Option<Error> {
         self.fault.as_ref()?;
-        let text = format!("{self}; this driver computes wrong numbers: update it, or use --device cpu");
+        let hint = match self.strategy {
+            Strategy::Persistent => "this device cannot go by it: let it choose another (--strategy auto)",
+            _ => "this driver computes wrong numbers: update it, or use --device cpu",
+        };
+        let text = format!("{self}; {hint}");
         Some(Error::new(ErrorKind::Device, text))
     }
 }

@@ -3,6 +3,7 @@
 //! Opens, runs and times; decides nothing about a plan.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::cpu::Cpu;
 use crate::error::Result;
@@ -12,6 +13,8 @@ use crate::error::{Error, ErrorKind};
 use crate::gpu::{self, AdapterInfo, AdapterKind, Choice, Gpu, Loaded};
 use crate::kernel::Medium;
 use crate::pack::PackedBuffer;
+#[cfg(feature = "gpu")]
+use crate::plan::Strategy;
 use crate::plan::tune::{Target, Tuning};
 use crate::plan::{Caller, Limits, Plan, SlotId, Spent};
 
@@ -66,12 +69,26 @@ pub(super) enum Machine {
 }
 
 impl Machine {
+    /// The device that `options` mean, after the self-check of the strategy that they ask for.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Device`, where there is no such device.
+    pub(super) async fn open(options: &Options) -> Result<(Self, DeviceInfo)> {
+        let (machine, device) = Self::open_device(&options.device).await?;
+        #[cfg(feature = "gpu")]
+        if let (Self::Gpu(gpu), Some(strategy), None) = (&machine, options.strategy, options.resident_workgroups) {
+            gpus::self_checks(gpu, &[strategy]).await?;
+        }
+        Ok((machine, device))
+    }
+
     /// What `device` means.
     ///
     /// # Errors
     ///
     /// Kind `Device`, where there is no such device.
-    pub(super) async fn open(device: &Device) -> Result<(Self, DeviceInfo)> {
+    async fn open_device(device: &Device) -> Result<(Self, DeviceInfo)> {
         let reason = match device {
             Device::Cpu => "asked for".to_owned(),
             #[cfg(feature = "gpu")]
@@ -122,7 +139,7 @@ impl Machine {
         {
             return Ok(Self::gpu(Arc::new(gpu), "asked for, unshared".to_owned()));
         }
-        Self::open(&Device::Cpu).await
+        Self::open_device(&Device::Cpu).await
     }
 
     #[cfg(feature = "gpu")]
@@ -134,12 +151,22 @@ impl Machine {
         (Self::Gpu(gpu), info)
     }
 
-    /// What the device can do.
-    pub(super) fn limits(&self) -> Limits {
-        match self {
+    /// What the device can do, or what `options` take it to.
+    pub(super) fn limits(&self, options: &Options) -> Limits {
+        let limits = match self {
             Self::Cpu => Limits::HOST,
             #[cfg(feature = "gpu")]
-            Self::Gpu(gpu) => gpu.limits(),
+            Self::Gpu(gpu) => Limits { resident_workgroups: gpus::resident(gpu), ..gpu.limits() },
+        };
+        Limits { resident_workgroups: options.resident_workgroups.unwrap_or(limits.resident_workgroups), ..limits }
+    }
+
+    /// Whether workgroups of the device have waited for each other in vain: told by whoever sees it.
+    pub(super) fn stalled(&self) -> Arc<AtomicBool> {
+        match self {
+            Self::Cpu => Arc::default(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.stalled(),
         }
     }
 
@@ -211,7 +238,7 @@ impl Executor {
         match self {
             Self::Cpu(cpu) => cpu.trace(plan, caller),
             #[cfg(feature = "gpu")]
-            Self::Gpu { gpu, loaded } => gpu.trace(loaded, plan, caller).await,
+            Self::Gpu { gpu, loaded } => gpu.trace(loaded, plan, caller).await?.ok_or_else(|| gpu.in_vain()),
         }
     }
 }
@@ -260,7 +287,7 @@ pub(super) async fn self_checks(device: &Device) -> Result<Vec<SelfCheck>> {
     let mut rank = 0;
     while let Some(choice) = choice(device, rank) {
         let Some(gpu) = gpus::open(&choice).await? else { break };
-        let of_one = gpus::self_checks(&gpu).await?;
+        let of_one = gpus::self_checks(&gpu, &Strategy::CHOSEN).await?;
         let passed = of_one.iter().all(|check| check.fault.is_none());
         checks.extend(of_one);
         if passed {

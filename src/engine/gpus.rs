@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crate::error::Result;
 use crate::gpu::{AdapterInfo, AdapterKind, Choice, Gpu, Loaded};
 use crate::plan::tune::Target;
-use crate::plan::{Listed, Strategy};
+use crate::plan::{Limits, Listed, Strategy};
 
 use super::device::SelfCheck;
 use super::self_check::KnownAnswer;
@@ -17,7 +17,17 @@ use super::self_check::KnownAnswer;
 static OPEN: Mutex<Vec<(Choice, Weak<Gpu>)>> = Mutex::new(Vec::new());
 
 /// The self-checks that were done, by adapter.
-static CHECKED: Mutex<Vec<(AdapterInfo, Vec<SelfCheck>)>> = Mutex::new(Vec::new());
+static CHECKED: Mutex<Vec<(AdapterInfo, SelfCheck)>> = Mutex::new(Vec::new());
+
+/// How many workgroups are known to run side by side, by adapter.
+static RESIDENT: Mutex<Vec<(AdapterInfo, u32)>> = Mutex::new(Vec::new());
+
+/// More workgroups than these are not tried: each exchange takes longer, and a GPU that has one workgroup a multiprocessor,
+/// with its registers full, has some tens of them.
+const MOST_RESIDENT: u32 = 64;
+
+/// How often in a row workgroups must meet.
+const TRIES: usize = 3;
 
 /// The GPU that `choice` means, after its self-checks; `None` where `Choice::Auto` finds none of its rank.
 ///
@@ -27,7 +37,7 @@ static CHECKED: Mutex<Vec<(AdapterInfo, Vec<SelfCheck>)>> = Mutex::new(Vec::new(
 /// strategies are optional.
 pub(super) async fn open_sound(choice: &Choice) -> Result<Option<Arc<Gpu>>> {
     let Some(gpu) = open(choice).await? else { return Ok(None) };
-    let checks = self_checks(&gpu).await?;
+    let checks = self_checks(&gpu, &Strategy::CHOSEN).await?;
     match checks.iter().filter(|check| check.strategy == Strategy::Step).find_map(SelfCheck::error) {
         Some(error) => Err(error),
         None => Ok(Some(gpu)),
@@ -42,8 +52,7 @@ pub(super) async fn open_sound(choice: &Choice) -> Result<Option<Arc<Gpu>>> {
 /// Kind `Device`, where the one that is asked for failed.
 pub(super) fn sound(gpu: &Gpu, asked: Option<Strategy>) -> Result<Option<Strategy>> {
     let checked = lock(&CHECKED);
-    let checks = checked.iter().filter(|(known, _)| known == gpu.info()).flat_map(|(_, checks)| checks);
-    held_to(checks, asked)
+    held_to(checked.iter().filter(|(known, _)| known == gpu.info()).map(|(_, check)| check), asked)
 }
 
 fn held_to<'a>(checks: impl Iterator<Item = &'a SelfCheck>, asked: Option<Strategy>) -> Result<Option<Strategy>> {
@@ -53,7 +62,7 @@ fn held_to<'a>(checks: impl Iterator<Item = &'a SelfCheck>, asked: Option<Strate
             Some(error) => Err(error),
             None => Ok(asked),
         },
-        None => Ok(failed.next().map(|_| Strategy::Step)),
+        None => Ok(failed.find(|check| Strategy::CHOSEN.contains(&check.strategy)).map(|_| Strategy::Step)),
     }
 }
 
@@ -76,34 +85,84 @@ pub(super) async fn open(choice: &Choice) -> Result<Option<Arc<Gpu>>> {
     Ok(Some(gpu))
 }
 
-/// What the self-checks of `gpu` show: done now, where none of this process did it.
+/// What the self-checks of `strategies` show on `gpu`: done now, where none of this process did it.
 ///
 /// # Errors
 ///
 /// Those of [`Gpu::add`] and [`Gpu::trace`]: a check that could not be done is no verdict, and is not remembered.
-pub(super) async fn self_checks(gpu: &Gpu) -> Result<Vec<SelfCheck>> {
-    let known = lock(&CHECKED).iter().find(|(known, _)| known == gpu.info()).map(|(_, checks)| checks.clone());
-    if let Some(checks) = known {
-        return Ok(checks);
-    }
+pub(super) async fn self_checks(gpu: &Gpu, strategies: &[Strategy]) -> Result<Vec<SelfCheck>> {
     let mut checks = Vec::new();
-    for strategy in Strategy::ALL {
-        let fault = fault(gpu, strategy).await.map_err(|e| e.at(format!("self-check of {strategy}")))?;
-        checks.push(SelfCheck { adapter: gpu.info().to_string(), strategy, fault });
+    for &strategy in strategies {
+        let of = |(known, check): &&(AdapterInfo, SelfCheck)| known == gpu.info() && check.strategy == strategy;
+        let known = lock(&CHECKED).iter().find(of).map(|(_, check)| check.clone());
+        let check = match known {
+            Some(check) => check,
+            None => {
+                let fault = fault(gpu, strategy).await.map_err(|e| e.at(format!("self-check of {strategy}")))?;
+                let check = SelfCheck { adapter: gpu.info().to_string(), strategy, fault };
+                log::info!("{check}");
+                lock(&CHECKED).push((gpu.info().clone(), check.clone()));
+                check
+            }
+        };
+        checks.push(check);
     }
-    log::info!("{}: self-checks: {checks:?}", gpu.info());
-    lock(&CHECKED).push((gpu.info().clone(), checks.clone()));
     Ok(checks)
 }
 
 async fn fault(gpu: &Gpu, strategy: Strategy) -> Result<Option<String>> {
-    let answer = KnownAnswer::of(strategy, target(gpu), &gpu.limits())?;
+    let mut limits = gpu.limits();
+    if strategy == Strategy::Persistent {
+        if cfg!(target_arch = "wasm32") {
+            return Ok(Some("a browser ends what waits".to_owned()));
+        }
+        limits.resident_workgroups = count_resident(gpu).await?;
+        if limits.resident_workgroups < 2 {
+            return Ok(Some("no two workgroups of a dispatch were seen to run side by side".to_owned()));
+        }
+        lock(&RESIDENT).push((gpu.info().clone(), limits.resident_workgroups));
+    }
+    differs(gpu, &KnownAnswer::of(strategy, target(gpu), &limits)?).await
+}
+
+/// How many workgroups, up to [`MOST_RESIDENT`], are known to run side by side on `gpu`: 1 where nobody looked.
+pub(super) fn resident(gpu: &Gpu) -> u32 {
+    let known = lock(&RESIDENT).iter().find(|(known, _)| known == gpu.info()).map(|(_, resident)| *resident);
+    known.unwrap_or(Limits::WEBGPU.resident_workgroups)
+}
+
+/// Looks: twice as many workgroups each time, until some wait in vain.
+async fn count_resident(gpu: &Gpu) -> Result<u32> {
+    let mut resident = 1;
+    while resident < MOST_RESIDENT {
+        let limits = Limits { resident_workgroups: 2 * resident, ..gpu.limits() };
+        let answer = KnownAnswer::of_meeting(target(gpu), &limits)?;
+        if !meet(gpu, &answer).await? {
+            break;
+        }
+        resident *= 2;
+    }
+    log::info!("{}: {resident} workgroups run side by side", gpu.info());
+    Ok(resident)
+}
+
+async fn meet(gpu: &Gpu, answer: &KnownAnswer) -> Result<bool> {
+    for _ in 0..TRIES {
+        if differs(gpu, answer).await?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// How what `gpu` computes differs from `answer`, if it does.
+async fn differs(gpu: &Gpu, answer: &KnownAnswer) -> Result<Option<String>> {
     let mut loaded = Loaded::default();
     for (index, buffer) in answer.packed.buffers.iter().enumerate() {
         gpu.add(&mut loaded, buffer.clone(), answer.layout.medium_of(index)).await?;
     }
     let got = gpu.trace(&loaded, &answer.plan, &mut Listed::of(&answer.plan, &answer.feeds)?).await?;
-    Ok(answer.fault(&got))
+    Ok(got.map_or_else(|| Some(gpu.in_vain().to_string()), |got| answer.fault(&got)))
 }
 
 /// What plans for `gpu` are to be made for.
@@ -155,11 +214,11 @@ mod tests {
     #[test]
     fn the_verdict_on_a_device_is_remembered() {
         let gpu = pollster::block_on(open(&Choice::Noop)).unwrap().expect("wgpu always has its validator");
-        let checks = pollster::block_on(self_checks(&gpu)).unwrap();
+        let checks = pollster::block_on(self_checks(&gpu, &Strategy::ALL)).unwrap();
         assert_eq!(checks.len(), Strategy::ALL.len());
         assert!(checks.iter().all(|check| check.fault.is_some()), "{checks:?}");
         // A lost device could not be checked again.
         gpu.lose();
-        assert_eq!(pollster::block_on(self_checks(&gpu)).unwrap(), checks);
+        assert_eq!(pollster::block_on(self_checks(&gpu, &Strategy::ALL)).unwrap(), checks);
     }
 }

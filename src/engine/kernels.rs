@@ -46,7 +46,14 @@ impl Engine {
         for tile in self.tiles(&call) {
             let Tile { rows, plan } = tile?;
             let mut exchange = Exchange { call: &call, model: self.model(), rows, decoder: None };
-            let spent = executor::block_on(self.executor.run_clocked(&plan, &mut exchange))?;
+            let (plan, spent) = match executor::block_on(self.executor.run_clocked(&plan, &mut exchange)) {
+                Ok(spent) => (plan, spent),
+                Err(error) => {
+                    let plan = self.planner.instead_of(&plan, error)?;
+                    let spent = executor::block_on(self.executor.run_clocked(&plan, &mut exchange))?;
+                    (plan, spent)
+                }
+            };
             for (programs, time) in spent {
                 let mut work = Work::default();
                 programs.iter().for_each(|&program| work += plan.work(program));

@@ -2,13 +2,14 @@
 //!
 //! Needs a model and a device's limits, and no weights: what would run can be told before there is memory for it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::Layout;
 use crate::model::{Flow, Model};
 use crate::plan::tune::Tuning;
-use crate::plan::{Goal, Limits, Plan, Shape, lower};
+use crate::plan::{Goal, Limits, Plan, Shape, Strategy, lower};
 
 use super::Options;
 use super::cache::Cache;
@@ -17,6 +18,9 @@ use super::executor::{self, Machine};
 
 /// Plans that are kept: a server sees a few shapes again and again.
 const PLANS: usize = 16;
+
+/// What is planned, and the strategy that it is held to.
+type Key = (Shape, Goal, Option<Strategy>);
 
 /// A model on a device without its weights: it plans, and runs nothing.
 #[doc(hidden)]
@@ -28,7 +32,9 @@ pub struct Planner {
     pub(super) limits: Limits,
     pub(super) tuning: Tuning,
     pub(super) device: DeviceInfo,
-    plans: Mutex<Cache<(Shape, Goal), Arc<Plan>>>,
+    /// Whether workgroups of the device have waited for each other in vain.
+    stalled: Arc<AtomicBool>,
+    plans: Mutex<Cache<Key, Arc<Plan>>>,
     /// Where the model has an encoder.
     pub(super) encoder: Option<Box<Self>>,
 }
@@ -41,7 +47,7 @@ impl Planner {
     /// Kind `Model`, where the layers do not fit each other; `Device`, where there is no such device.
     pub fn new(model: Model, options: &Options) -> Result<Self> {
         let layout = super::layout(&model, options)?;
-        let (machine, device) = executor::block_on(Machine::open(&options.device))?;
+        let (machine, device) = executor::block_on(Machine::open(options))?;
         Self::on(model, layout, &machine, device, options)
     }
 
@@ -64,10 +70,11 @@ impl Planner {
             Self::on(encoder.model.clone(), layout, machine, device.clone(), options)
         });
         let encoder = encoder.transpose().map_err(|e| e.at("encoder"))?.map(Box::new);
-        let (limits, tuning) = (machine.limits(), machine.tuning(options)?);
+        let (limits, tuning) = (machine.limits(options), machine.tuning(options)?);
         let layout = layout.with_medium(tuning.medium());
         let flow = *model.flows()?.last().expect("flows refuses a model without layers");
-        Ok(Self { model, flow, layout, limits, tuning, device, plans: Mutex::new(Cache::new(PLANS)), encoder })
+        let (stalled, plans) = (machine.stalled(), Mutex::new(Cache::new(PLANS)));
+        Ok(Self { model, flow, layout, limits, tuning, device, stalled, plans, encoder })
     }
 
     /// The plan of a call of `shape`, or of the tile of it that fits.
@@ -91,11 +98,12 @@ impl Planner {
                 format!("plan: expected at least one step and one row, got T = {}, B = {}", shape.time, shape.batch),
             ));
         }
-        if let Some(plan) = self.plans().get(&(shape, goal)) {
+        let key = (shape, goal, self.tuning_for(goal).held_to());
+        if let Some(plan) = self.plans().get(&key) {
             return Ok(plan);
         }
         let plan = Arc::new(self.lower_tile(goal, shape)?);
-        self.plans().put((shape, goal), Arc::clone(&plan));
+        self.plans().put(key, Arc::clone(&plan));
         Ok(plan)
     }
 
@@ -114,6 +122,35 @@ impl Planner {
         &self.device
     }
 
+    /// What runs in the place of `plan`, whose run ended in `error`: the same by steps, where workgroups that share a layer
+    /// have waited for each other in vain.
+    ///
+    /// # Errors
+    ///
+    /// `error`, where that is not so.
+    pub(super) fn instead_of(&self, plan: &Plan, error: Error) -> Result<Arc<Plan>> {
+        if plan.exchange().is_none() || !self.has_stalled() {
+            return Err(error);
+        }
+        // Steps need less memory: the batch that was a tile still is one.
+        self.plan(plan.shape).ok().filter(|by_steps| by_steps.shape == plan.shape).ok_or(error)
+    }
+
+    fn has_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
+    /// The choices for `goal`: workgroups share no layer once they have waited in vain, nor where the states that a run
+    /// begins with are gone after it.
+    fn tuning_for(&self, goal: Goal) -> Tuning {
+        match self.tuning.held_to() {
+            Some(Strategy::Persistent) if goal == Goal::Frames || self.has_stalled() => {
+                self.tuning.with_strategy(Some(Strategy::Step))
+            }
+            _ => self.tuning,
+        }
+    }
+
     /// The plan of `shape`, its batch halved until it fits the device.
     fn lower_tile(&self, goal: Goal, shape: Shape) -> Result<Plan> {
         let mut tile = shape;
@@ -129,10 +166,10 @@ impl Planner {
 
     fn lower(&self, goal: Goal, shape: Shape) -> Result<Plan> {
         let lower = match goal {
-            Goal::Outputs => lower::lower,
+            Goal::Outputs | Goal::Frames => lower::lower,
             Goal::Tokens => lower::lower_drawing,
         };
-        lower(&self.model, &self.layout, shape, &self.limits, &self.tuning)
+        lower(&self.model, &self.layout, shape, &self.limits, &self.tuning_for(goal))
     }
 
     /// Why one sequence does not fit, and how long a sequence would.
@@ -151,7 +188,7 @@ impl Planner {
         self.device.explain(Error::new(ErrorKind::Limits, text))
     }
 
-    fn plans(&self) -> MutexGuard<'_, Cache<(Shape, Goal), Arc<Plan>>> {
+    fn plans(&self) -> MutexGuard<'_, Cache<Key, Arc<Plan>>> {
         // A plan goes in whole or not at all: a panic elsewhere left nothing half done.
         self.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use ndarray::{Array, Array2, Dimension, ShapeBuilder};
 
 use crate::call::{Input, States};
+use crate::cell::Cell;
 use crate::cpu::Cpu;
 use crate::error::Result;
 use crate::feed::encode;
-use crate::kernel::{Mask, Storage};
+use crate::kernel::{LANES, Mask, Storage};
 use crate::layout::Layout;
-use crate::model::{Gru, Lstm, Model};
+use crate::model::{Gru, Lstm, Model, Rnn};
 use crate::pack::{Packed, pack};
 use crate::plan::tune::{Target, Tuning};
 use crate::plan::{FeedData, Limits, Listed, Plan, Shape, SlotId, Strategy, Write, lower};
@@ -57,20 +58,33 @@ impl KnownAnswer {
         let (first, second) = match strategy {
             Strategy::Step => (Lstm::new(INPUT, HIDDEN).bidirectional(), Gru::new(2 * HIDDEN, HIDDEN)),
             Strategy::Scan => (Lstm::new(INPUT, HIDDEN).bidirectional(), Gru::new(2 * HIDDEN, FEW)),
+            Strategy::Persistent => (Lstm::new(INPUT, HIDDEN).bidirectional(), Gru::new(2 * HIDDEN, 2 * FEW)),
             Strategy::Diagonal => (Lstm::new(INPUT, HIDDEN).num_layers(3), Gru::new(HIDDEN, HIDDEN).num_layers(2)),
         };
-        let states = [&first, &second].map(|stack| [stack.num_layers * stack.directions(), BATCH, stack.hidden_size]);
-        let model = Model::new().layer(first).layer(second);
+        Self::of_model(&Model::new().layer(first).layer(second), strategy, target, limits)
+    }
+
+    /// The call whose workgroups meet, as many as `limits` take to run side by side: an RNN of a panel for each.
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](Self::of).
+    pub(super) fn of_meeting(target: Target, limits: &Limits) -> Result<Self> {
+        let model = Model::new().layer(Rnn::new(INPUT, LANES * limits.resident_workgroups as usize));
+        Self::of_model(&model, Strategy::Persistent, target, limits)
+    }
+
+    fn of_model(model: &Model, strategy: Strategy, target: Target, limits: &Limits) -> Result<Self> {
         let tuning = Tuning::of(target).with_strategy(Some(strategy));
-        let layout = Layout::of(&model, Storage::F32)?.with_medium(tuning.medium());
-        let packed = pack(&Weights::random(&model, 0)?, &model, &layout)?;
+        let layout = Layout::of(model, Storage::F32)?.with_medium(tuning.medium());
+        let packed = pack(&Weights::random(model, 0)?, model, &layout)?;
         let shape = Shape { time: TIME, batch: BATCH, mask: Mask::Live };
-        let plan = lower::lower(&model, &layout, shape, limits, &tuning)?;
-        let input = input(states);
-        let call = input.check(&model)?;
+        let plan = lower::lower(model, &layout, shape, limits, &tuning)?;
+        let input = input(model);
+        let call = input.check(model)?;
         let feed = |write: &Write| {
             let mut words = vec![0; usize::try_from(write.bytes / 4).expect("a small call")];
-            encode(&call, &model, 0..BATCH, write.feed, &mut words);
+            encode(&call, model, 0..BATCH, write.feed, &mut words);
             FeedData::U32(words)
         };
         let feeds: Vec<FeedData> = plan.writes.iter().map(feed).collect();
@@ -126,14 +140,14 @@ fn numbers<Sh: ShapeBuilder<Dim = D>, D: Dimension>(shape: Sh) -> Array<f32, D> 
     })
 }
 
-/// `states` are the axes of each stack's.
-fn input(states: [[usize; 3]; 2]) -> Input {
-    let [first, second] = states.map(numbers);
+fn input(model: &Model) -> Input {
     let live = Array2::from_shape_fn((BATCH, TIME), |(b, t)| t + 2 * b < TIME);
-    Input::features(numbers((BATCH, TIME, INPUT)))
-        .mask(live)
-        .stack_states(0, States::with_cell(first.clone(), first))
-        .stack_states(1, States::hidden(second))
+    let input = Input::features(numbers((BATCH, TIME, INPUT))).mask(live);
+    model.stacks().enumerate().fold(input, |input, (index, stack)| {
+        let h = numbers((stack.num_layers * stack.directions(), BATCH, stack.hidden_size));
+        let states = if stack.cell == Cell::Lstm { States::with_cell(h.clone(), h) } else { States::hidden(h) };
+        input.stack_states(index, states)
+    })
 }
 
 #[cfg(test)]

@@ -281,7 +281,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         let Some(last) = self.places.iter().map(|place| place.step).max() else { return Ok(()) };
         // A model whose time axis is gone gives one row a run: each frame is a run then.
         let (time, rounds) = if matches!(flow, Flow::Rows(_)) { (1, last + 1) } else { (last + 1, 1) };
-        self.settle(Goal::Outputs, time).await?;
+        self.settle(Goal::Frames, time).await?;
         for round in 0..rounds {
             self.round(&frames, round * time, time, results, wait).await?;
         }
@@ -328,7 +328,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         };
         let batch = self.slots.len();
         let mask = if push.live_frames() == time * batch { Mask::All } else { Mask::Live };
-        for tile in engine.tiles_of(Goal::Outputs, Shape { time, batch, mask }) {
+        for tile in engine.tiles_of(Goal::Frames, Shape { time, batch, mask }) {
             let tile = tile?;
             push.rows = tile.rows.clone();
             let run = engine.executor.run_on(&tile.plan, &mut push, (&mut *states, tile.rows.start), results, wait);

@@ -113,3 +113,17 @@ fn a_reset_while_a_call_computes_is_a_reset_after_it() {
     assert!(engine.run(&input).unwrap() == output, "from zero");
     assert!(engine.run(&input).unwrap() != output, "and on from there");
 }
+
+/// wgpu's validator runs no workgroup: none that waits for another is ever answered.
+#[cfg(feature = "gpu")]
+#[test]
+fn a_call_whose_workgroups_wait_in_vain_runs_by_steps_and_streams_never_wait() {
+    let model = Model::new().layer(Lstm::new(3, 40));
+    let options = Options { resident_workgroups: Some(8), ..Options::default().strategy(Strategy::Persistent) };
+    let engine = Engine::on_validator(model.clone(), &Weights::random(&model, 1).unwrap(), options).unwrap();
+    let shape = Shape { time: 5, batch: 2, mask: Mask::All };
+    let is_shared = |goal| engine.planner.plan_to(goal, shape).unwrap().exchange().is_some();
+    assert!(is_shared(Goal::Outputs) && !is_shared(Goal::Frames));
+    engine.run(&Input::features(Array3::zeros((2, 5, 3)))).expect("steps take its place");
+    assert!(!is_shared(Goal::Outputs), "it would wait again");
+}

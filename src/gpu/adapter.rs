@@ -150,6 +150,8 @@ pub(super) fn limits(limits: &wgpu::Limits, features: wgpu::Features, info: &wgp
         invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
         workgroup_bytes: limits.max_compute_workgroup_storage_size,
         loop_iterations: Limits::WEBGPU.loop_iterations,
+        // No interface tells: the self-check of the strategy that needs it finds out.
+        resident_workgroups: Limits::WEBGPU.resident_workgroups,
         subgroup_lanes: if subgroups { info.subgroup_min_size } else { 1 },
     }
 }

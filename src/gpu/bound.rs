@@ -14,7 +14,7 @@ use super::readback::{Landing, Readback, Source};
 use super::states::States;
 use super::upload::{Turn, Upload};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::Params;
+use crate::kernel::{EMPTY, Params};
 use crate::plan::{Caller, Dispatch, Plan, Read, Results, SlotId, SlotKind, Spent, Window};
 
 /// Dispatches of one submit: more of them are recorded while the first compute.
@@ -53,7 +53,7 @@ pub(super) struct Bound {
     calls: Vec<Call>,
     /// The calls of each pass.
     passes: Vec<Range<usize>>,
-    /// What is wanted, then the ticks of the clock.
+    /// What is wanted, then whether workgroups waited in vain, where they wait for each other, and the ticks of the clock.
     readback: Readback,
     /// Where it is asked for: every pass is a lap of it.
     clock: Option<Clock>,
@@ -155,6 +155,7 @@ impl Bound {
             }
             Want::Slots => traced(plan).map(|slot| source(slot, 0, plan.slots[slot].bytes)).collect(),
         };
+        sources.extend(plan.exchange().map(|exchange| source(exchange, 0, 4)));
         sources.extend(clock.as_ref().map(Clock::source));
         let readback = Readback::new(device, &plan.title, sources);
         let upload = Upload::new(device, plan, |write| want != Want::Output || !write.feed.is_state());
@@ -237,17 +238,34 @@ impl Bound {
         }
     }
 
+    /// How many of the sources of the readback are wanted.
+    fn wanted(&self) -> usize {
+        self.readback.len() - usize::from(self.clock.is_some()) - usize::from(self.plan.exchange().is_some())
+    }
+
+    /// Whether workgroups waited for each other in vain, once all has landed.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Device`, where the answer is not mapped.
+    pub(super) fn has_stalled(&self) -> Result<bool> {
+        match self.plan.exchange() {
+            Some(_) => self.readback.read(self.wanted(), |first: &[u32]| first != [EMPTY]),
+            None => Ok(false),
+        }
+    }
+
     /// Hands what is wanted to `take`, first to last, once all has landed: what each program took, where there is a clock.
     ///
     /// # Errors
     ///
     /// Kind `Device`, where something is not mapped, or the clock is no use.
     pub(super) fn read(&self, queue: &wgpu::Queue, mut take: impl FnMut(usize, &[f32])) -> Result<Spent> {
-        let wanted = self.readback.len() - usize::from(self.clock.is_some());
+        let wanted = self.wanted();
         (0..wanted).try_for_each(|index| self.readback.read(index, |data| take(index, data)))?;
         let period = queue.get_timestamp_period();
         let spent = match &self.clock {
-            Some(clock) => self.readback.read(wanted, |ticks| clock.spent(ticks, period))?,
+            Some(clock) => self.readback.read(self.readback.len() - 1, |ticks| clock.spent(ticks, period))?,
             None => Ok(Spent::new()),
         };
         self.readback.unmap();

@@ -36,7 +36,7 @@ pub(crate) use device::Wait;
 use pipelines::Pipelines;
 pub(crate) use states::States;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Medium;
 use crate::pack::PackedBuffer;
 use crate::plan::{Caller, Limits, Plan, Results, SlotId, Spent};
@@ -46,6 +46,7 @@ pub(crate) struct Gpu {
     device: Device,
     pipelines: Pipelines,
     poison: AtomicBool,
+    stalled: Arc<AtomicBool>,
 }
 
 /// Where the time of a run went, in microseconds. Zero in a browser, which has no `std` clock.
@@ -70,7 +71,12 @@ impl Gpu {
     pub(crate) async fn open(choice: Choice) -> Result<Option<Self>> {
         let Some(found) = adapter::choose(&choice).await? else { return Ok(None) };
         let device = Device::open(found).await?;
-        Ok(Some(Self { device, pipelines: Pipelines::default(), poison: AtomicBool::new(false) }))
+        Ok(Some(Self {
+            device,
+            pipelines: Pipelines::default(),
+            poison: AtomicBool::new(false),
+            stalled: Arc::default(),
+        }))
     }
 
     /// The adapter, with the limits of the open device.
@@ -165,7 +171,8 @@ impl Gpu {
         states.grow(&self.device, rows).await
     }
 
-    /// Runs `plan` on fresh, poisoned buffers and returns every f32 slot that is not weights, in full.
+    /// Runs `plan` on fresh, poisoned buffers and returns every f32 slot that is not weights, in full; `None` where its
+    /// workgroups waited for each other in vain.
     ///
     /// # Errors
     ///
@@ -175,13 +182,24 @@ impl Gpu {
         loaded: &Loaded,
         plan: &Arc<Plan>,
         caller: &mut dyn Caller,
-    ) -> Result<Vec<(SlotId, Vec<f32>)>> {
+    ) -> Result<Option<Vec<(SlotId, Vec<f32>)>>> {
         self.device.check()?;
         let mut bound = Bound::new(&self.device, &self.pipelines, loaded, plan, Want::Slots).await?;
         let run = Run { caller, states: None, fill: Fill::Poison, results: Results::Wanted };
         let mut slots = Vec::new();
-        self.drive(&mut bound, run, Wait::Aside, |_, _, data: &[f32]| slots.push(data.to_vec())).await?;
-        Ok(bound::traced(plan).zip(slots).collect())
+        let ended = self.drive(&mut bound, run, Wait::Aside, |_, _, data: &[f32]| slots.push(data.to_vec())).await?;
+        Ok(ended.map(|_| bound::traced(plan).zip(slots).collect()))
+    }
+
+    /// Whether workgroups of a run have waited for each other in vain: from then on so, for whoever plans.
+    pub(crate) fn stalled(&self) -> Arc<AtomicBool> {
+        self.stalled.clone()
+    }
+
+    /// The error of a run whose workgroups waited for each other in vain.
+    pub(crate) fn in_vain(&self) -> Error {
+        let text = format!("{}: workgroups waited in vain for others of their dispatch", self.device.info.name);
+        Error::new(ErrorKind::Device, text)
     }
 
     /// How many buffers, bind groups, pipelines and the like were made so far.
@@ -208,7 +226,8 @@ impl Gpu {
         if self.poison.load(Ordering::Relaxed) { Fill::Poison } else { Fill::Kept }
     }
 
-    /// Runs `plan` on the buffers of an earlier call, where they are at rest.
+    /// Runs `plan` on the buffers of an earlier call, where they are at rest. Where its workgroups wait in vain, the caller
+    /// takes nothing, and the device is marked.
     async fn reuse(
         &self,
         loaded: &Loaded,
@@ -227,19 +246,24 @@ impl Gpu {
             caller.take(*bound::wanted(plan, want).nth(index).expect("a read for each that is wanted"), data);
         };
         let prepare_us = watch.lap_us();
-        let (timings, spent) = self.drive(&mut bound, run, wait, take).await?;
+        let Some((timings, spent)) = self.drive(&mut bound, run, wait, take).await? else {
+            if !self.stalled.swap(true, Ordering::Relaxed) {
+                log::warn!("{}; from now on they share no layer: steps take the place of `persistent`", self.in_vain());
+            }
+            return Err(self.in_vain());
+        };
         loaded.put(bound);
         Ok((Timings { prepare_us, ..timings }, spent))
     }
 
-    /// Uploads, submits, waits and reads.
+    /// Uploads, submits, waits and reads; `None` where workgroups waited for each other in vain, and nothing is taken.
     async fn drive(
         &self,
         bound: &mut Bound,
         run: Run<'_>,
         wait: Wait,
         mut take: impl FnMut(&mut dyn Caller, usize, &[f32]),
-    ) -> Result<(Timings, Spent)> {
+    ) -> Result<Option<(Timings, Spent)>> {
         let mut watch = Stopwatch::start();
         let (mut timings, mut spent) = (Timings::default(), Spent::new());
         let turn = bound.turn(&self.device, wait).await?;
@@ -255,13 +279,16 @@ impl Gpu {
             self.device.wait(submission, wait).await?;
             landing.landed(&self.device).await?;
             timings.compute_us = watch.lap_us();
+            if bound.has_stalled().map_err(|error| self.device.blame(error))? {
+                return Ok(None);
+            }
             let read = bound.read(&self.device.queue, |index, data| take(&mut *caller, index, data));
             spent = read.map_err(|error| self.device.blame(error))?;
             timings.readback_us = watch.lap_us();
         }
         // What was reported while the device computed belongs to this run.
         self.device.check()?;
-        Ok((timings, spent))
+        Ok(Some((timings, spent)))
     }
 }
 

@@ -105,6 +105,34 @@ const SCAN: Declaration = Declaration {
     overrides: CELL,
 };
 
+/// What [`SCAN`] does, by workgroups that have some of the panels each. Those of a tile of rows hand each other `s'_0` of
+/// every step, `exchange[1 + (z · steps + n) · batch + b][u]`, and wait for what is [`EMPTY`](super::EMPTY)
+/// there: so all of them must run side by side. Where one waited in vain, `exchange[0][0]` is another word afterwards, and
+/// nothing that the dispatch wrote is worth anything.
+const PERSISTENT: Declaration = Declaration {
+    name: "persistent",
+    bindings: &[
+        PARAMS,
+        binding(1, "weights", Access::Read, When::Always),
+        binding(2, "gates", Access::Read, When::Always),
+        binding(3, "live", Access::Read, When::Masked),
+        binding(4, "hidden", Access::ReadWrite, When::Always),
+        binding(5, "memory", Access::ReadWrite, When::Memory),
+        binding(6, "exchange", Access::ReadWrite, When::Always),
+    ],
+    overrides: &[
+        "PANELS", "SLICES", "LAYER", "CLIP", "COUPLED", "F", "F_ALPHA", "F_BETA", "G", "G_ALPHA", "G_BETA", "H",
+        "H_ALPHA", "H_BETA",
+    ],
+};
+
+/// For m < rows: `exchange[target_0 + m] = EMPTY`. Rows have `units` words.
+const CLEAR: Declaration = Declaration {
+    name: "clear",
+    bindings: &[PARAMS, binding(1, "exchange", Access::ReadWrite, When::Always)],
+    overrides: &[],
+};
+
 /// `rz = hidden[source_z][b][d] · weights (G = 2) + bias`; `r = f(x_r + rz_0)`, `z = f(x_z + rz_1)`;
 /// `memory[MEMORY_RESET] = r ∘ h`, `memory[MEMORY_UPDATE] = z`, dead rows too. `gates` has G = 3.
 const STEP_RESET: Declaration = Declaration {
@@ -250,11 +278,13 @@ const SAMPLE: Declaration = Declaration {
 
 impl Kernel {
     /// Every kernel.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Project,
         Self::Step,
         Self::Diagonal,
         Self::Scan,
+        Self::Persistent,
+        Self::Clear,
         Self::StepReset,
         Self::StepNew,
         Self::StepProject,
@@ -275,6 +305,8 @@ impl Kernel {
             Self::Step => &STEP,
             Self::Diagonal => &DIAGONAL,
             Self::Scan => &SCAN,
+            Self::Persistent => &PERSISTENT,
+            Self::Clear => &CLEAR,
             Self::StepReset => &STEP_RESET,
             Self::StepNew => &STEP_NEW,
             Self::StepProject => &STEP_PROJECT,

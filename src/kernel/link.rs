@@ -42,10 +42,12 @@ parts![
     "hold/none.wgsl",
     "kernel/activate.wgsl",
     "kernel/blank.wgsl",
+    "kernel/clear.wgsl",
     "kernel/diagonal.wgsl",
     "kernel/gather.wgsl",
     "kernel/merge.wgsl",
     "kernel/one_hot.wgsl",
+    "kernel/persistent.wgsl",
     "kernel/pick.wgsl",
     "kernel/project.wgsl",
     "kernel/sample.wgsl",
@@ -58,6 +60,7 @@ parts![
     "panel/floats.wgsl",
     "panel/integers.wgsl",
     "part/activation.wgsl",
+    "part/exchange.wgsl",
     "part/gates.wgsl",
     "part/hold.wgsl",
     "part/live_all.wgsl",
@@ -67,6 +70,7 @@ parts![
     "part/place.wgsl",
     "part/product.wgsl",
     "part/random.wgsl",
+    "part/walk.wgsl",
     "part/weight_f16.wgsl",
     "part/weight_f32.wgsl",
     "part/weight_i8.wgsl",
@@ -105,12 +109,19 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
         Mask::All => "part/live_all.wgsl",
         Mask::Live => "part/live_mask.wgsl",
     };
-    match program.kernel {
+    let kernel = program.kernel;
+    match kernel {
         Kernel::Project => {
             parts.extend([weight, panel, gates(program), rows(program.tile), "part/product.wgsl"]);
             parts.extend(chosen(program));
         }
-        Kernel::Step | Kernel::Diagonal | Kernel::Scan | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => {
+        Kernel::Step
+        | Kernel::Diagonal
+        | Kernel::Scan
+        | Kernel::Persistent
+        | Kernel::StepReset
+        | Kernel::StepNew
+        | Kernel::StepProject => {
             // The constants of tile and cell come before an array that has its size by some of them: naga 30 wants it so.
             parts.extend([weight, panel, "part/place.wgsl"]);
             if let Some(cell) = program.cell {
@@ -119,17 +130,21 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
             }
             parts.extend([gates(program), rows(program.tile), "part/product.wgsl"]);
             parts.extend([peephole(program), reduce(program)]);
-            if program.kernel == Kernel::Scan {
+            if kernel.is_walk() {
                 parts.extend(hold(program.tile));
+                parts.push("part/walk.wgsl");
             }
-            if matches!(program.kernel, Kernel::Step | Kernel::Diagonal | Kernel::Scan) {
+            if kernel == Kernel::Persistent {
+                parts.push("part/exchange.wgsl");
+            }
+            if kernel.is_walk() || matches!(kernel, Kernel::Step | Kernel::Diagonal) {
                 parts.push(match program.states {
                     StateKind::Hidden => "state/hidden.wgsl",
                     StateKind::Memory => "state/memory.wgsl",
                     StateKind::Projected => "state/projected.wgsl",
                 });
             }
-            if program.kernel != Kernel::StepReset {
+            if kernel != Kernel::StepReset {
                 parts.push(live);
             }
         }
@@ -137,9 +152,9 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
         Kernel::Softmax => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl"]),
         Kernel::Activate => parts.extend(chosen(program)),
         Kernel::Sample => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl", "part/random.wgsl"]),
-        Kernel::OneHot | Kernel::Pick | Kernel::Blank | Kernel::Merge => {}
+        Kernel::Clear | Kernel::OneHot | Kernel::Pick | Kernel::Blank | Kernel::Merge => {}
     }
-    parts.push(kernel_file(program.kernel));
+    parts.push(kernel_file(kernel));
     parts
 }
 
@@ -171,6 +186,9 @@ pub fn programs() -> Vec<Program> {
                 programs.extend(step_programs(storage, Tile { slices: 4, ..tile }));
                 programs.extend(diagonal_programs(storage, Tile { slices: 4, ..tile }));
                 programs.extend(scan_programs(storage, tile));
+                if storage == Storage::F32 && tile.rows < 4 {
+                    programs.extend(persistent_programs(tile));
+                }
             }
         }
     }
@@ -187,7 +205,7 @@ pub fn programs() -> Vec<Program> {
     };
     let products: Vec<_> = programs.iter().filter(is_texture).copied().collect();
     programs.extend(products.into_iter().map(|program| Program { medium: Medium::Texture, ..program }));
-    for kernel in [Kernel::OneHot, Kernel::Pick, Kernel::Blank, Kernel::Sample] {
+    for kernel in [Kernel::OneHot, Kernel::Pick, Kernel::Blank, Kernel::Clear, Kernel::Sample] {
         programs.push(Program::plain(kernel));
     }
     for combine in [Combine::Sum, Combine::Average, Combine::Product] {
@@ -269,6 +287,14 @@ fn scan_programs(storage: Storage, tile: Tile) -> Vec<Program> {
     };
     let held = Tile::HELD.map(|held| Tile { panels: held.div_ceil(16), held, ..tile });
     of(tile).chain(held.into_iter().flat_map(|tile| of(tile).filter(plain))).collect()
+}
+
+/// The programs of workgroups that share a layer: those of a scan, whose parts they are linked from besides their own, with
+/// one number of rows that are held.
+fn persistent_programs(tile: Tile) -> Vec<Program> {
+    let scans = scan_programs(Storage::F32, tile).into_iter().filter(|scan| matches!(scan.tile.held, 0 | 8));
+    let shared = |scan: Program| Program { kernel: Kernel::Persistent, tile: Tile { layer: 3, ..scan.tile }, ..scan };
+    scans.map(shared).collect()
 }
 
 /// The variants of a cell that have parts of their own.

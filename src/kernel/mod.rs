@@ -52,6 +52,14 @@ pub const MEMORY_RESET: usize = 0;
 /// Row of the memory where GRU's update gate waits for the second product (reset before the product).
 pub const MEMORY_UPDATE: usize = 1;
 
+/// The word of an exchange that stands where nothing is yet: the bits of a NaN that no state is handed on as.
+pub const EMPTY: u32 = u32::MAX;
+/// Turns of waiting that an invocation of [`Kernel::Persistent`] has in all, sixteen looks each: some tens of milliseconds,
+/// which a workgroup may be kept from running by others on its device, and far from where watchdogs of desktops bite.
+pub const PATIENCE: u32 = 3072;
+/// Invocations that a driver may let wait one after the other in a loop that it counts as one.
+const WAITING: u32 = 16;
+
 /// A kernel: the stem of its file under `shaders/kernel/`, its entry point, its label, its CPU function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kernel {
@@ -63,6 +71,10 @@ pub enum Kernel {
     Diagonal,
     /// Many timesteps of RNN, LSTM or GRU (reset after), their states kept from step to step.
     Scan,
+    /// What `Scan` does, by workgroups that have some of the units each and hand each other the hidden state.
+    Persistent,
+    /// An exchange of `Persistent` in which nothing is yet.
+    Clear,
     /// First half of a timestep of GRU with the reset before the product: gates reset and update.
     StepReset,
     /// Second half: the new gate, and the state.
@@ -157,14 +169,16 @@ pub struct Tile {
     /// A step: lanes that share one output and split K, a power of two; `Diagonal`: half of them for each of the two
     /// products, at least 2. `Project`: tiles of rows that a workgroup computes. An override.
     pub slices: u32,
-    /// `Scan`: rows of the depth whose weights an invocation keeps in registers, all that it multiplies; 0 where it loads
+    /// `Persistent`: panels of the layer, of which a workgroup has `panels`. An override. 0 elsewhere.
+    pub layer: u32,
+    /// `Scan`, `Persistent`: rows of the depth whose weights an invocation keeps in registers, all that it multiplies; 0 where it loads
     /// them at every step. A linked part.
     pub held: u32,
 }
 
 impl Tile {
     /// No product.
-    pub const NONE: Self = Self { rows: 1, loads: Loads::Lane, panels: 1, slices: 1, held: 0 };
+    pub const NONE: Self = Self { rows: 1, loads: Loads::Lane, panels: 1, slices: 1, layer: 0, held: 0 };
 
     /// The rows of the depth that can be held: those for which there is a part.
     pub const HELD: [u32; 6] = [4, 8, 16, 32, 48, 64];
@@ -290,7 +304,13 @@ impl Kernel {
 
     /// Whether the kernel is a part of a timestep, or some of them.
     pub fn is_step(self) -> bool {
-        matches!(self, Self::Step | Self::Diagonal | Self::Scan | Self::StepReset | Self::StepNew | Self::StepProject)
+        self.is_walk()
+            || matches!(self, Self::Step | Self::Diagonal | Self::StepReset | Self::StepNew | Self::StepProject)
+    }
+
+    /// Whether it is many timesteps of a layer.
+    pub fn is_walk(self) -> bool {
+        matches!(self, Self::Scan | Self::Persistent)
     }
 }
 
@@ -299,8 +319,9 @@ impl Program {
     #[allow(clippy::cast_possible_truncation, reason = "a cell has at most four gates")]
     pub fn product_gates(&self) -> u32 {
         match (self.kernel, self.cell) {
-            (Kernel::Project | Kernel::Step | Kernel::Diagonal | Kernel::Scan, Some(cell)) => cell.gates() as u32,
             (Kernel::StepReset, _) => 2,
+            (Kernel::StepNew | Kernel::StepProject, _) => 1,
+            (_, Some(cell)) => cell.gates() as u32,
             _ => 1,
         }
     }
@@ -308,7 +329,7 @@ impl Program {
     /// Rows of a panel of the weights after those of the depth: the bias, and an LSTM's peepholes.
     pub fn rows_after_depth(&self) -> u32 {
         match (self.kernel, self.variant.peepholes) {
-            (Kernel::Step | Kernel::Scan, Peepholes::Diagonal) => 2,
+            (Kernel::Step | Kernel::Scan | Kernel::Persistent, Peepholes::Diagonal) => 2,
             _ => 1,
         }
     }
@@ -337,6 +358,7 @@ impl Program {
         let function = match function {
             "PANELS" => return Some(self.tile.panels.into()),
             "SLICES" => return Some(self.tile.slices.into()),
+            "LAYER" => return Some(self.tile.layer.into()),
             "COMBINE" => return Some((self.combine as u32).into()),
             "CLIP" if functions > 0 => return Some(finite(self.variant.clip.unwrap_or(Constant::new(0.0)))),
             "COUPLED" if functions > 0 && self.cell == Some(Cell::Lstm) => {
@@ -374,6 +396,7 @@ impl Program {
             // Each lane's best and where it is, and the counts of a digit.
             Kernel::Sample => 4 * (2 * WORKGROUP + 16),
             Kernel::Scan => self.shared_bytes() + 16 * 4 * self.tile.panels * self.tile.rows,
+            Kernel::Persistent => self.shared_bytes() + 16 * 4 * self.tile.layer * self.tile.rows,
             kernel if kernel.is_step() => self.shared_bytes(),
             _ => 0,
         }
@@ -400,12 +423,18 @@ impl Program {
                 let fours = u64::from(params.units / 4).div_ceil(u64::from(WORKGROUP));
                 (1 + 8 + 1) * fours + 2 * u64::from(WORKGROUP) + 8 * (1 + 16)
             }
-            Kernel::Scan => {
+            Kernel::Scan | Kernel::Persistent => {
                 let slices = u64::from(self.tile.slices);
                 let loads = if self.tile.held > 0 { 0 } else { u64::from(params.depth / 4).div_ceil(slices) };
                 // Each step: itself, the depth in fours, then sharing, adding and finishing each row. The states go in and
                 // out row by row.
-                u64::from(params.steps) * (1 + loads + rows * (1 + gates * (3 + slices))) + 2 * rows
+                let each = 1 + loads + rows * (1 + gates * (3 + slices));
+                if self.kernel == Kernel::Scan {
+                    return u64::from(params.steps) * each + 2 * rows;
+                }
+                // What is handed on and taken, four units each, and the turns of waiting.
+                let handed = rows + (rows * u64::from(params.units / 4)).div_ceil(self.workgroup_size()[0].into());
+                u64::from(params.steps) * (each + handed) + 2 * rows + handed + u64::from(PATIENCE * WAITING)
             }
             kernel if kernel.is_product() => {
                 let slices = match kernel {

@@ -87,6 +87,13 @@ fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool])
             step.grid[2], params.direction, params.directions
         )));
     }
+    let groups = step.grid.iter().fold(1_u64, |groups, &n| groups.saturating_mul(n.into()));
+    if program.kernel == Kernel::Persistent && groups > limits.resident_workgroups.into() {
+        return Err(too_large(format!(
+            "{groups} workgroups that wait for each other, {} are known to run side by side",
+            limits.resident_workgroups
+        )));
+    }
     let bindings: Vec<_> = program.bindings().skip(1).collect();
     if bindings.len() != step.windows.len() {
         return Err(too_large(format!("{} bindings declared, {} bound", bindings.len(), step.windows.len())));
@@ -226,7 +233,7 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Vec<(&'static str, 
             // The input product of the first layer of the dispatch lies before its recurrent one.
             vec![weights(product), (gates.0, hoisted), live, states("hidden"), states("memory"), ("output", target)]
         }
-        Kernel::Scan => {
+        Kernel::Scan | Kernel::Persistent => {
             let reach = |first: u32, step: u32| farthest(first, step, p.steps);
             let pair = |a: u64, b: u64| if pairs { a.max(b) } else { a };
             let rows = pair(reach(p.target_0, p.hidden_step_0), reach(p.target_1, p.hidden_step_1));
@@ -238,8 +245,10 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Vec<(&'static str, 
                 ("live", (lives + 1) * batch),
                 hidden(source.max(rows), width),
                 memory(n(p.memory_in.max(p.memory_out)) + 1, width),
+                ("exchange", (1 + n(grid[2]) * n(p.steps) * batch) * units),
             ]
         }
+        Kernel::Clear => vec![("exchange", (target + rows) * units)],
         Kernel::StepReset => {
             vec![weights(product), gates, hidden(source, width), memory(MEMORY_UPDATE as u64 + 1, width)]
         }
@@ -303,7 +312,7 @@ pub fn covers(plan: &Plan, step: &Dispatch) -> bool {
         Kernel::Pick => y >= u64::from(p.batch) && columns(p.units),
         Kernel::Softmax | Kernel::Sample => y >= u64::from(p.rows),
         Kernel::Blank => y >= u64::from(p.rows) && columns(p.units) && z == u64::from(p.directions),
-        Kernel::Gather | Kernel::OneHot | Kernel::Merge => y >= u64::from(p.rows) && columns(p.units),
+        Kernel::Gather | Kernel::OneHot | Kernel::Merge | Kernel::Clear => y >= u64::from(p.rows) && columns(p.units),
         _ => y >= u64::from(p.rows) && columns(p.units * p.directions),
     }
 }

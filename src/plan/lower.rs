@@ -92,6 +92,7 @@ fn plan(
         live: None,
         masks: HashMap::new(),
         gates: None,
+        exchange: None,
         last_final: None,
     };
     lowering.run(ops)?;
@@ -129,6 +130,8 @@ struct Lowering<'a> {
     /// The slots of what a blank goes by, `live` among them.
     masks: HashMap<Feed, SlotId>,
     gates: Option<SlotId>,
+    /// What workgroups hand each other, where they do.
+    exchange: Option<SlotId>,
     /// The final hidden state of the last recurrent layer so far.
     last_final: Option<Sequence>,
 }
@@ -183,10 +186,10 @@ impl Lowering<'_> {
         for buffer in 0..self.layout.buffers.len() {
             check::slot_fits(&self.weights_slot(buffer), self.limits)?;
         }
-        // At least one dispatch a step of a recurrence, and one a chunk of a scan and of anything else: a step, where it ends
+        // At least one dispatch a step of a recurrence, and one a chunk of one that goes at once and of anything else: a step, where it ends
         // in a draw.
         let dispatches = stages.iter().map(|stage| match stage.op.kind {
-            OpKind::Recurrent(_) | OpKind::Diagonal(_) if !self.is_scanned(stage.op) => stage.time(self.shape),
+            OpKind::Recurrent(_) | OpKind::Diagonal(_) if !self.goes_at_once(stage.op) => stage.time(self.shape),
             _ if self.goal == Goal::Tokens => self.shape.time,
             _ => stage.time(self.shape).div_ceil(self.chunk),
         });
@@ -195,7 +198,7 @@ impl Lowering<'_> {
 
     fn chunks(&self, time: usize) -> Vec<Chunk> {
         let len = match self.goal {
-            Goal::Outputs => self.chunk,
+            Goal::Outputs | Goal::Frames => self.chunk,
             // Each step needs the token that is drawn after the one before.
             Goal::Tokens => 1,
         };
@@ -209,7 +212,7 @@ impl Lowering<'_> {
             ops::Axis::Rows => 1,
         };
         let fetch = match self.goal {
-            Goal::Outputs => Fetch::Output,
+            Goal::Outputs | Goal::Frames => Fetch::Output,
             Goal::Tokens => Fetch::Tokens,
         };
         self.read(fetch, output.slot, output.first, time);
@@ -295,7 +298,7 @@ fn title(model: &Model, layout: &Layout, shape: Shape, goal: Goal) -> String {
         Mask::Live => " masked",
     };
     let drawn = match goal {
-        Goal::Outputs => "",
+        Goal::Outputs | Goal::Frames => "",
         Goal::Tokens => " drawn",
     };
     format!("{}  T={} B={} {storage}{mask}{drawn}", layers.join(" → "), shape.time, shape.batch)

@@ -37,6 +37,8 @@ pub struct Shape {
 pub enum Goal {
     /// What the model gives at every step.
     Outputs,
+    /// The same, from states that stay where they are: a run cannot be had again.
+    Frames,
     /// Tokens: one is drawn from what each step gives, and the next step takes it.
     Tokens,
 }
@@ -87,6 +89,9 @@ pub enum SlotKind {
     Input,
     /// u32 written by the host: tokens, the mask, how tokens are drawn; and tokens that are drawn.
     Index,
+    /// u32 that workgroups of a dispatch hand each other. The first word is [`EMPTY`](crate::kernel::EMPTY) after a run,
+    /// or one of them waited in vain: then nothing that the run gave is worth anything.
+    Exchange,
     /// f32 of the device's own.
     Scratch,
     /// f32 that the host reads.
@@ -251,6 +256,9 @@ pub struct Limits {
     /// Iterations of loops that one invocation may run: more than these fail silently on some drivers
     /// (Mesa 22.3's lavapipe stops after 65,535).
     pub loop_iterations: u32,
+    /// Workgroups of a dispatch that are known to run side by side, so that they may wait for each other; 1 where nothing
+    /// is known.
+    pub resident_workgroups: u32,
     /// Lanes that every subgroup has; 1 where kernels can exchange nothing in a subgroup.
     pub subgroup_lanes: u32,
 }
@@ -264,6 +272,7 @@ impl Limits {
         invocations: 256,
         workgroup_bytes: 16 << 10,
         loop_iterations: 65_535,
+        resident_workgroups: 1,
         subgroup_lanes: 1,
     };
 
@@ -275,11 +284,17 @@ impl Limits {
         invocations: u32::MAX,
         workgroup_bytes: u32::MAX,
         loop_iterations: u32::MAX,
+        resident_workgroups: u32::MAX,
         subgroup_lanes: 1,
     };
 }
 
 impl Plan {
+    /// What workgroups of its dispatches hand each other, where they do.
+    pub fn exchange(&self) -> Option<SlotId> {
+        self.slots.iter().position(|slot| slot.kind == SlotKind::Exchange)
+    }
+
     /// Bytes of the slots of a kind that `pick` takes.
     pub fn bytes(&self, pick: impl Fn(SlotKind) -> bool) -> u64 {
         self.slots.iter().filter(|slot| pick(slot.kind)).map(|slot| slot.bytes).sum()

@@ -15,11 +15,17 @@ pub enum Strategy {
     Diagonal,
     /// A dispatch for all timesteps of a layer that a chunk has, each workgroup with all units of some rows.
     Scan,
+    /// The same, each workgroup with some of a layer's units of some rows: they hand each other the hidden state. Never
+    /// chosen but by hand, and on a device whose workgroups are seen to run side by side.
+    Persistent,
 }
 
 impl Strategy {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::Step, Self::Diagonal, Self::Scan];
+    pub const ALL: [Self; 4] = [Self::Step, Self::Diagonal, Self::Scan, Self::Persistent];
+
+    /// Those that are chosen by sizes and device.
+    pub const CHOSEN: [Self; 3] = [Self::Step, Self::Diagonal, Self::Scan];
 
     /// The name, as reports and errors give it.
     pub fn name(self) -> &'static str {
@@ -27,6 +33,7 @@ impl Strategy {
             Self::Step => "step",
             Self::Diagonal => "diagonal",
             Self::Scan => "scan",
+            Self::Persistent => "persistent",
         }
     }
 }

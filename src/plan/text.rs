@@ -17,6 +17,7 @@ impl fmt::Display for Plan {
                 SlotKind::Weights(_) => "weights",
                 SlotKind::Input => "input",
                 SlotKind::Index => "index",
+                SlotKind::Exchange => "exchange",
                 SlotKind::Scratch => "scratch",
                 SlotKind::Output => "output",
             };
@@ -104,6 +105,9 @@ impl fmt::Display for Program {
         let tile = self.tile;
         if tile != crate::kernel::Tile::NONE {
             write!(f, " tile {}r{}p{}s", tile.rows, tile.panels, tile.slices)?;
+            if tile.layer > 0 {
+                write!(f, " of {}", tile.layer)?;
+            }
             if tile.loads == Loads::Subgroup {
                 f.write_str(" subgroups")?;
             }

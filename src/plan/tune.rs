@@ -82,6 +82,11 @@ impl Tuning {
         Self { strategy, ..self }
     }
 
+    /// The strategy that is taken wherever it can be, if one is.
+    pub fn held_to(&self) -> Option<Strategy> {
+        self.strategy
+    }
+
     /// How a layer, or a run of layers, goes through time: by scans where its weights are few, and a run by diagonals on a
     /// GPU, while launches are what it waits for.
     ///
@@ -210,6 +215,46 @@ impl Tuning {
             tile.slices *= 2;
         }
         Some(Tile { held: held(product.depth / tile.slices as usize, product.gates, most_held), ..tile })
+    }
+
+    /// The tile of a layer whose panels some workgroups share, where `sides` directions go side by side; `None` where they
+    /// would be fewer than two, or more than are known to run side by side.
+    ///
+    /// As many workgroups as there may be, and rows first, as in a step. Then slices, until what a workgroup has of the
+    /// weights fits registers; where it never does, as many as a step would have.
+    pub fn persistent(&self, product: Product, sides: usize, limits: &Limits) -> Option<Tile> {
+        let layer = u32::try_from(product.panels).ok()?;
+        let (most_slices, most_held) = match self.target {
+            Target::Host => (1, 0),
+            Target::Software => (8, HELD_SOFTWARE),
+            Target::Gpu => (32, HELD_GPU),
+        };
+        let fits = |tile: &Tile| {
+            let lanes = 4 * u64::from(tile.panels) * u64::from(tile.slices);
+            let shares = if tile.slices > 1 { lanes * product.gates as u64 } else { 0 };
+            let bytes = 16 * u64::from(tile.rows) * (4 * u64::from(layer) + shares);
+            lanes <= limits.invocations.into()
+                && bytes <= limits.workgroup_bytes.into()
+                && tile.slices as usize <= product.depth / 4
+        };
+        let of = |rows: u32| {
+            let tiles = product.rows.div_ceil(rows as usize).saturating_mul(sides);
+            let groups = (limits.resident_workgroups as usize / tiles).min(product.panels);
+            let tile = Tile { rows, panels: layer.div_ceil(u32::try_from(groups).ok()?.max(1)), layer, ..Tile::NONE };
+            Some(tile).filter(|tile| groups > 1 && fits(tile))
+        };
+        let most_rows = rows_for(product.rows);
+        let tile = Loads::Lane.rows().iter().rev().filter(|&&rows| rows <= most_rows).find_map(|&rows| of(rows))?;
+        let slices = std::iter::successors(Some(tile), |tile| Some(Tile { slices: 2 * tile.slices, ..*tile }));
+        let sliced: Vec<_> = slices.take_while(|tile| tile.slices <= most_slices && fits(tile)).collect();
+        let held = sliced.iter().find_map(|tile| {
+            let held = held(product.depth / tile.slices as usize, product.gates, most_held);
+            (held > 0).then_some(Tile { held, ..*tile })
+        });
+        match self.target {
+            Target::Gpu => held.or_else(|| sliced.into_iter().rfind(|tile| tile.slices <= 16)),
+            Target::Host | Target::Software => held.or(Some(tile)),
+        }
     }
 
     /// The tile of a step of `least` slices or more.

@@ -45,10 +45,11 @@ impl Plan {
         let (program, p) = (&self.programs[step.program], &self.params[step.params]);
         let sides = u64::from(step.grid[2]);
         let products = if program.kernel.is_product() { products(program.kernel, p, sides) } else { 0 };
-        let steps = u64::from(if program.kernel == Kernel::Scan { p.steps } else { 1 });
+        let is_walk = program.kernel.is_walk();
+        let steps = u64::from(if is_walk { p.steps } else { 1 });
         let rows = steps * u64::from(if program.kernel.is_step() { p.batch } else { p.rows });
-        // A scan has its source beside it.
-        let loaded = if program.kernel == Kernel::Scan { 0 } else { products * rows * u64::from(p.depth) };
+        // A walk has its source beside it.
+        let loaded = if is_walk { 0 } else { products * rows * u64::from(p.depth) };
         let width = u64::from(p.panels) * LANES as u64 * u64::from(program.product_gates());
         let gates = u64::from(program.product_gates());
         let panel = program.storage.panel_bytes(p.depth.into(), program.rows_after_depth().into(), gates);
@@ -80,6 +81,9 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
         Kernel::Step => sides * batch * part * (gates + states),
         // Every step takes its gates and gives its state; states go in at the first and out after the last.
         Kernel::Scan => sides * batch * part * (u64::from(p.steps) * (gates + 1) + states + 1),
+        // And hands it on, to be taken but for the last.
+        Kernel::Persistent => sides * batch * part * (u64::from(p.steps) * (gates + 3) + states),
+        Kernel::Clear => rows * units,
         // The first layer takes its gates, and the last gives the outputs besides.
         Kernel::Diagonal => {
             let (first, last) = (p.direction == 0, u64::from(p.direction) + sides == u64::from(p.directions));
@@ -111,7 +115,8 @@ mod tests {
     fn plan(model: &Model, (time, batch): (usize, usize), strategy: Strategy) -> Plan {
         let (layout, tuning) = (Layout::of(model, Storage::F32).unwrap(), Tuning::of(Target::Gpu));
         let shape = Shape { time, batch, mask: Mask::All };
-        lower::lower(model, &layout, shape, &Limits::WEBGPU, &tuning.with_strategy(Some(strategy))).unwrap()
+        let limits = Limits { resident_workgroups: 8, ..Limits::WEBGPU };
+        lower::lower(model, &layout, shape, &limits, &tuning.with_strategy(Some(strategy))).unwrap()
     }
 
     #[test]

@@ -61,3 +61,17 @@ fn the_words_of_a_draw_are_the_same_in_wgsl_and_rust() {
     }
     assert_eq!(linked.constant("NO_TOKEN"), Some(NO_TOKEN as usize));
 }
+
+#[test]
+fn what_an_exchange_is_cleared_to_and_how_long_is_waited_for_it_are_the_same_in_wgsl_and_rust() {
+    let mut seen = 0;
+    for program in link::programs().iter().filter(|p| matches!(p.kernel, Kernel::Persistent | Kernel::Clear)) {
+        let linked = Linked::of(program).expect("it links");
+        assert_eq!(linked.constant("EMPTY"), Some(kernel::EMPTY as usize));
+        if program.kernel == Kernel::Persistent {
+            assert_eq!(linked.constant("PATIENCE"), Some(kernel::PATIENCE as usize));
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "only {seen} programs seen");
+}

@@ -187,6 +187,8 @@ pub(crate) enum Walk {
     Diagonal,
     /// A dispatch for all timesteps of a layer
     Scan,
+    /// The same by workgroups that share a layer, on devices whose workgroups run side by side; never chosen by sizes
+    Persistent,
 }
 
 impl From<Walk> for Option<Strategy> {
@@ -196,6 +198,7 @@ impl From<Walk> for Option<Strategy> {
             Walk::Step => Some(Strategy::Step),
             Walk::Diagonal => Some(Strategy::Diagonal),
             Walk::Scan => Some(Strategy::Scan),
+            Walk::Persistent => Some(Strategy::Persistent),
         }
     }
 }

@@ -12,14 +12,14 @@ use gatewave::layout::Layout;
 use gatewave::oracle::{TrueStates, Truth};
 use gatewave::plan::Shape;
 use gatewave::{
-    Activation, Cell, Device, Engine, Mask, Model, Options, Output, Reset, Result, SelfCheck, Storage, Strategy,
-    Weights,
+    Activation, Cell, Device, Engine, Mask, Model, Options, Output, Recurrent, Reset, Result, SelfCheck, Storage,
+    Strategy, Weights,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::args::{DeviceArgs, MaybeModelArgs, device_name, note_device};
-use crate::{Outcome, Verdict};
+use crate::{Outcome, Verdict, note};
 
 /// Controls must differ by this many times the tolerance.
 const CONTROL_MARGIN: f64 = 10.0;
@@ -128,16 +128,22 @@ fn of_model(name: &str, model: &Model, weights: &Weights) -> Vec<Subject> {
     (1..).zip(shapes).map(subject).collect()
 }
 
-/// A device as it chooses by itself, and held to what it does not choose for every shape.
-fn each_way(name: &str, device: &Device, engine: Option<Engine>) -> [Executor; 3] {
+/// A device as it chooses by itself, and held to what it does not choose for every shape; to `persistent` where its
+/// workgroups run side by side.
+fn each_way(name: &str, device: &Device, engine: Option<Engine>, subject: Option<&Subject>) -> Vec<Executor> {
     let own = Executor { name: name.to_owned(), device: device.clone(), strategy: None, _engine: engine };
-    let [diagonal, scan] = [Strategy::Diagonal, Strategy::Scan].map(|strategy| Executor {
-        name: format!("{name} by {strategy}"),
-        device: device.clone(),
-        strategy: Some(strategy),
-        _engine: None,
-    });
-    [own, diagonal, scan]
+    let mut ways = vec![own];
+    for strategy in [Strategy::Diagonal, Strategy::Scan, Strategy::Persistent] {
+        if let (Strategy::Persistent, Some(subject)) = (strategy, subject)
+            && let Err(error) = subject.engine(&subject.weights, device, Some(strategy))
+        {
+            note(error);
+            continue;
+        }
+        let name = format!("{name} by {strategy}");
+        ways.push(Executor { name, device: device.clone(), strategy: Some(strategy), _engine: None });
+    }
+    ways
 }
 
 impl Executor {
@@ -147,24 +153,31 @@ impl Executor {
             Some(Strategy::Diagonal) => {
                 Layout::of(&case.model, case.storage).is_ok_and(|layout| !layout.runs.is_empty())
             }
-            Some(Strategy::Scan) => case
-                .model
-                .stacks()
-                .any(|stack| stack.cell != Cell::Gru(Reset::Before) && stack.proj_size.is_none() && case.time > 1),
+            Some(Strategy::Scan) => case.time > 1 && case.model.stacks().any(has_one_product),
+            // One of two panels or more, and one tile of rows, which any device has workgroups for; each fourth shows it.
+            Some(Strategy::Persistent) => {
+                let shared = |stack: &Recurrent| has_one_product(stack) && stack.hidden_size > 16;
+                case.time > 1 && case.batch <= 8 && case.seed.is_multiple_of(4) && case.model.stacks().any(shared)
+            }
             _ => true,
         }
     }
 }
 
+/// Whether a step of the stack takes one product, so that a dispatch may have many.
+fn has_one_product(stack: &Recurrent) -> bool {
+    stack.cell != Cell::Gru(Reset::Before) && stack.proj_size.is_none()
+}
+
 /// The CPU, and the device where it is another.
 fn executors(device: Device, subjects: &[Subject]) -> Result<Vec<Executor>> {
-    let mut executors = Vec::from(each_way("cpu", &Device::Cpu, None));
+    let mut executors = each_way("cpu", &Device::Cpu, None, None);
     if let Some(subject) = subjects.first() {
         let engine = subject.engine(&subject.weights, &device, None)?;
         note_device(engine.device());
         let name = device_name(engine.device());
         if name != executors[0].name {
-            executors.extend(each_way(&name, &device, Some(engine)));
+            executors.extend(each_way(&name, &device, Some(engine), Some(subject)));
         }
     }
     Ok(executors)

@@ -315,6 +315,6 @@ impl Panels {
 }
 
 /// Workgroups for `elems` elements, four an invocation.
-fn lanes(elems: usize) -> usize {
+pub(super) fn lanes(elems: usize) -> usize {
     elems.div_ceil(4 * WORKGROUP as usize)
 }

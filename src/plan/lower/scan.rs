@@ -1,10 +1,11 @@
-//! Many timesteps of a layer in one dispatch, whose workgroups have all units of some rows of the batch each and keep their
-//! states: what one step hands to the next never leaves the workgroup.
+//! Many timesteps of a layer in one dispatch, by workgroups that keep their states: those of a scan have all units of some
+//! rows of the batch each, and what one step hands to the next never leaves one; persistent ones have some of the units,
+//! and hand each other the hidden state.
 //!
 //! The steps of a chunk are one dispatch, or some where a device's loops are not trusted with all of them. Rows are those
 //! of `walk`, and go up or down from step to step as the walk does.
 
-use super::emit::word;
+use super::emit::{lanes, word};
 use super::ops::{Op, OpKind, Recurrence};
 use super::walk::{Layer, Side, Walk};
 use super::{Chunk, Lowering};
@@ -37,28 +38,61 @@ fn of_each(side: Side, of: impl Fn(usize) -> u32) -> [u32; 2] {
     [of(side.first), if side.count == 2 { of(side.first + 1) } else { 0 }]
 }
 
+/// How a layer goes through many timesteps in a dispatch.
+#[derive(Clone, Copy)]
+pub(super) struct AtOnce {
+    kernel: Kernel,
+    tile: Tile,
+    /// Whether both directions may go in one dispatch.
+    pub(super) together: bool,
+}
+
 impl Lowering<'_> {
-    /// The tile of a layer that goes by scans: where that pays, its step is one product, and its weights can be bound whole.
-    pub(super) fn scanned(&self, r: &Recurrence) -> Option<Tile> {
+    /// How a layer goes that does so at once: where that pays, its step is one product, and its weights can be bound whole.
+    pub(super) fn at_once(&self, r: &Recurrence) -> Option<AtOnce> {
         if r.cell == Cell::Gru(Reset::Before) || r.projection.is_some() {
             return None;
         }
         let buffer = &self.layout.buffers[r.hidden[0].buffer];
         let Form::Matrix { panels, source, gates, .. } = buffer.form else { return None };
+        if self.layout.bytes_of(buffer) > self.limits.binding_bytes {
+            return None;
+        }
         let product = Product { rows: self.shape.batch, depth: depth(source), panels, gates };
-        let pays = self.tuning.strategy(Wave { layers: 1, time: self.shape.time, product }) == Strategy::Scan;
-        let bound = self.layout.bytes_of(buffer) <= self.limits.binding_bytes;
-        if pays && bound { self.tuning.scan(product, self.limits) } else { None }
+        match self.tuning.strategy(Wave { layers: 1, time: self.shape.time, product }) {
+            Strategy::Scan => {
+                let tile = self.tuning.scan(product, self.limits)?;
+                Some(AtOnce { kernel: Kernel::Scan, tile, together: true })
+            }
+            Strategy::Persistent => self.persistent(r, product),
+            Strategy::Step | Strategy::Diagonal => None,
+        }
     }
 
-    /// Whether the operation goes through time by scans.
-    pub(super) fn is_scanned(&self, op: &Op) -> bool {
-        matches!(&op.kind, OpKind::Recurrent(r) if self.scanned(r).is_some())
+    /// Both directions side by side where there are workgroups enough, else one after the other.
+    fn persistent(&self, r: &Recurrence, product: Product) -> Option<AtOnce> {
+        let words = [self.chunk + 1, self.shape.batch, r.directions * r.units()];
+        let bytes = words.iter().fold(4, |bytes: u64, &n| bytes.saturating_mul(n as u64));
+        let tile_of =
+            |sides| self.tuning.persistent(product, sides, self.limits).map(|tile| (tile, sides == r.directions));
+        let (tile, together) = tile_of(r.directions).or_else(|| tile_of(1))?;
+        (bytes <= self.limits.binding_bytes).then_some(AtOnce { kernel: Kernel::Persistent, tile, together })
+    }
+
+    /// Whether the operation goes through time at once.
+    pub(super) fn goes_at_once(&self, op: &Op) -> bool {
+        matches!(&op.kind, OpKind::Recurrent(r) if self.at_once(r).is_some())
+    }
+
+    /// Whether workgroups share a layer of the operation.
+    pub(super) fn is_shared(&self, op: &Op) -> bool {
+        matches!(&op.kind, OpKind::Recurrent(r) if self.at_once(r).is_some_and(|how| how.kernel == Kernel::Persistent))
     }
 
     /// The dispatches of a chunk of a layer's walk.
-    pub(super) fn scan(&mut self, layer: Layer<'_>, chunk: Chunk, side: Side, tile: Tile) {
+    pub(super) fn walk_at_once(&mut self, layer: Layer<'_>, chunk: Chunk, side: Side, how: AtOnce) {
         let Layer { stage, r, hidden, gates } = layer;
+        let tile = how.tile;
         let states = if r.cell.states() == 2 { StateKind::Memory } else { StateKind::Hidden };
         let program = Program {
             cell: Some(r.cell),
@@ -68,15 +102,16 @@ impl Lowering<'_> {
             medium: self.layout.medium_of(r.hidden[0].buffer),
             mask: self.shape.mask,
             tile,
-            ..Program::plain(Kernel::Scan)
+            ..Program::plain(how.kernel)
         };
-        let grid = [1, self.shape.batch.div_ceil(tile.rows as usize), side.count];
         let Some(panels) = self.panels(r.hidden[0], side.first, side.count).pop() else { return };
+        let groups = panels.panels.div_ceil(tile.panels as usize);
+        let grid = [groups, self.shape.batch.div_ceil(tile.rows as usize), side.count];
         let (window, base) = self.hidden_window(r, hidden, chunk, side);
-        let whole = [Some(gates), self.live].map(|slot| slot.map(|slot| self.whole(slot)));
-        let memory = stage.memory.map(|slot| self.whole(slot));
-        let windows: Vec<_> =
-            [Some(panels.window), whole[0], whole[1], Some(window), memory].into_iter().flatten().collect();
+        let exchange = self.exchange.filter(|_| how.kernel == Kernel::Persistent);
+        let [gates, live, memory, exchange] =
+            [Some(gates), self.live, stage.memory, exchange].map(|slot| slot.map(|slot| self.whole(slot)));
+        let windows = [Some(panels.window), gates, live, Some(window), memory, exchange];
         let Params { direction, panel, panels: count, weight_panel, weight_panels, .. } = panels.params();
         let units = word(panels.panels * LANES);
         let [hidden_step_0, hidden_step_1] = of_each(side, |d| r.walks[d].hidden_step());
@@ -99,8 +134,24 @@ impl Lowering<'_> {
             };
             let steps = self.most_steps(&program, &first).min(chunk.len - start);
             let memory_out = word((chunk.start + start + steps) % 2);
-            self.dispatch(program, Params { steps: word(steps), memory_out, ..first }, grid, windows.clone());
+            if exchange.is_some() {
+                self.clear(panels.panels * LANES, side.count * steps * self.shape.batch);
+            }
+            let windows = windows.iter().copied().flatten().collect();
+            self.dispatch(program, Params { steps: word(steps), memory_out, ..first }, grid, windows);
             start += steps;
+        }
+    }
+
+    /// Clears `rows` rows of `units` words of the exchange; the row before them, which tells of the whole run, at first alone.
+    fn clear(&mut self, units: usize, rows: usize) {
+        let Some(exchange) = self.exchange else { return };
+        let first = usize::from(self.plan.programs.iter().any(|program| program.kernel == Kernel::Clear));
+        for (row, rows) in self.pieces(1 + rows - first, 1) {
+            let params =
+                Params { rows: word(rows), units: word(units), target_0: word(first + row), ..Params::default() };
+            let windows = vec![self.whole(exchange)];
+            self.dispatch(Program::plain(Kernel::Clear), params, [lanes(units), rows, 1], windows);
         }
     }
 

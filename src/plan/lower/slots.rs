@@ -110,7 +110,7 @@ impl Lowering<'_> {
         } else {
             // Those that are drawn come behind the first.
             let (rows, written) = match self.goal {
-                Goal::Outputs => (time, time),
+                Goal::Outputs | Goal::Frames => (time, time),
                 Goal::Tokens => (time.saturating_add(1), 1),
             };
             let slot = self.slot("tokens", SlotKind::Index, &[rows, batch]);
@@ -133,6 +133,11 @@ impl Lowering<'_> {
         let widest = ops.iter().map(Op::gates_width).filter(|&width| width > 0);
         if let Some(widest) = widest.max() {
             self.gates = Some(self.slot("gates", SlotKind::Scratch, &[self.chunk, batch, widest]));
+        }
+        let shared = ops.iter().filter(|op| self.is_shared(op)).map(|op| depth(op.features));
+        if let Some(widest) = shared.max() {
+            let rows = self.chunk.saturating_mul(batch).saturating_add(1);
+            self.exchange = Some(self.slot("exchange", SlotKind::Exchange, &[rows, widest]));
         }
         Ok(())
     }

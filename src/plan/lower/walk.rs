@@ -101,10 +101,12 @@ impl Lowering<'_> {
         for &side in Side::of(r.directions, reach) {
             self.hoisted(stage, r, gates, chunk, side);
         }
-        let sides = Side::of(r.directions, reach && r.variants[0] == r.variants[1]);
-        if let Some(tile) = self.scanned(r) {
+        let at_once = self.at_once(r);
+        let together = reach && r.variants[0] == r.variants[1] && at_once.is_none_or(|at_once| at_once.together);
+        let sides = Side::of(r.directions, together);
+        if let Some(at_once) = at_once {
             for &side in sides {
-                self.scan(layer, chunk, side, tile);
+                self.walk_at_once(layer, chunk, side, at_once);
             }
             return;
         }

@@ -1,0 +1,107 @@
+//! Layers that workgroups share: the numbers are right whether the workgroups meet or not, and who waits in vain is seen.
+//!
+//! Whether an adapter runs workgroups side by side is its own affair (`SwiftShader` promises as little as WGSL), and on a busy
+//! machine they may miss each other: two are taken to here, and what comes out must be the truth.
+
+use std::sync::Arc;
+
+use gatewave::conformance::{self, Tolerance, cases};
+use gatewave::plan::tune::{Target, Tuning};
+use gatewave::plan::{Limits, Shape};
+use gatewave::{Device, Engine, Input, Lstm, Mask, Model, Options, Precision, Rnn, States, Strategy, Weights};
+use ndarray::{Array2, Array3};
+
+use crate::runs::assert_near;
+use crate::support::executor::{adapter, engine, engine_for};
+use crate::support::noise::noise;
+use crate::support::plans::plan_of;
+
+/// Workgroups that are taken to run side by side, whatever the adapter does.
+fn taken(resident_workgroups: u32) -> Options {
+    let options = Options::default().strategy(Strategy::Persistent);
+    Options { resident_workgroups: Some(resident_workgroups), ..options }
+}
+
+#[test]
+fn cases_of_the_table_give_the_truth_by_workgroups_that_share_layers() {
+    let limits = Limits { resident_workgroups: 2, ..Limits::WEBGPU };
+    let tuning = Tuning::of(Target::Software).with_strategy(Some(Strategy::Persistent));
+    let is_shared =
+        |case: &conformance::Case| plan_of(case, tuning, &limits).is_ok_and(|plan| plan.exchange().is_some());
+    let cases: Vec<_> = cases().into_iter().filter(is_shared).step_by(13).collect();
+    assert!(cases.len() > 3, "only {}", cases.len());
+    for case in cases {
+        let result = conformance::run(&case, &mut |case, model, weights, input| {
+            engine_for(&taken(2), &adapter(), case.storage.into(), model, weights)?.run(&input)
+        });
+        assert!(result.passed(), "{result}");
+    }
+}
+
+/// 64 workgroups are more than an adapter of the tests runs side by side.
+#[test]
+fn where_workgroups_wait_in_vain_the_call_runs_by_steps_and_so_do_all_others() {
+    let model = Model::new().layer(Rnn::new(5, 1024));
+    let weights = Weights::random(&model, 3).unwrap();
+    let shape = Shape { time: 4, batch: 1, mask: Mask::All };
+    let input = Input::features(noise(&[1, 4, 5], 1));
+    let want = engine(&Device::Cpu, Precision::F32, &model, &weights).unwrap().run(&input).unwrap();
+    let open = || engine_for(&taken(64), &adapter(), Precision::F32, &model, &weights).unwrap();
+    let (first, second) = (open(), open());
+    assert!(first.plan(shape).unwrap().exchange().is_some());
+    let got = first.run(&input).unwrap();
+    assert_near(&got.output, &want.output, Tolerance::executors(&model, 4));
+    assert_near(&got.states[0].h, &want.states[0].h, Tolerance::executors(&model, 4));
+    for engine in [first, second, open()] {
+        assert!(engine.plan(shape).unwrap().exchange().is_none(), "it would wait again");
+    }
+}
+
+#[test]
+fn a_workgroup_that_never_comes_is_an_error_and_no_numbers() {
+    let model = Model::new().layer(Lstm::new(5, 40));
+    let weights = Weights::random(&model, 3).unwrap();
+    let engine = engine_for(&taken(2), &adapter(), Precision::F32, &model, &weights).unwrap();
+    let mut plan = Arc::unwrap_or_clone(engine.plan(Shape { time: 4, batch: 1, mask: Mask::All }).unwrap());
+    let shared = plan.steps.iter_mut().find(|step| step.grid[0] == 2).expect("two share the layer");
+    shared.grid[0] = 1;
+    let error = engine.trace_plan(&Arc::new(plan), &Input::features(noise(&[1, 4, 5], 1))).expect_err("one waits");
+    assert!(error.to_string().ends_with("workgroups waited in vain for others of their dispatch"), "{error}");
+}
+
+/// The NaN that stands where nothing is handed on yet may be a state.
+#[test]
+fn a_state_of_any_nan_is_handed_on() {
+    let model = Model::new().layer(Lstm::new(5, 40));
+    let weights = Weights::random(&model, 3).unwrap();
+    let mut h = Array3::from_elem((1, 2, 40), 0.25);
+    h[[0, 0, 7]] = f32::from_bits(u32::MAX);
+    // The first step of the first row is dead, and keeps its state.
+    let live = Array2::from_shape_fn((2, 4), |(b, t)| b == 1 || t > 0);
+    let states = States::with_cell(h.clone(), h);
+    let input = Input::features(noise(&[2, 4, 5], 1)).mask(live).states(states);
+    let got = engine_for(&taken(2), &adapter(), Precision::F32, &model, &weights).unwrap().run(&input).unwrap();
+    let want = engine(&Device::Cpu, Precision::F32, &model, &weights).unwrap().run(&input).unwrap();
+    let is_nan = |output: &ndarray::ArrayD<f32>| output.mapv(f32::is_nan);
+    assert_eq!(is_nan(&got.output), is_nan(&want.output));
+    assert_eq!(is_nan(&got.states[0].h), is_nan(&want.states[0].h));
+    assert!(want.states[0].h.iter().filter(|h| h.is_nan()).count() == 40, "it spreads to its row, and to no other");
+}
+
+#[test]
+fn a_device_whose_workgroups_do_not_meet_says_so_and_any_other_runs_by_them() {
+    let model = Model::new().layer(Lstm::new(5, 40));
+    let weights = Weights::random(&model, 3).unwrap();
+    let options = Options::default().device(adapter()).strategy(Strategy::Persistent);
+    match Engine::with_options(model, &weights, options) {
+        Ok(engine) => {
+            let plan = engine.plan(Shape { time: 4, batch: 1, mask: Mask::All }).unwrap();
+            assert!(plan.exchange().is_some(), "{plan}");
+        }
+        Err(error) => {
+            let text = error.to_string();
+            assert!(text.contains(": self-check of persistent: "), "{text}");
+            assert!(text.ends_with("; this device cannot go by it: let it choose another (--strategy auto)"), "{text}");
+        }
+    }
+}

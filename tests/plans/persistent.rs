@@ -1,0 +1,72 @@
+//! Layers that workgroups share: how many of them, what each exchange is cleared for, and what is left to steps.
+
+use super::*;
+
+/// The plan on a GPU that is known to run so many workgroups side by side.
+fn shared(model: &Model, (time, batch, mask): (usize, usize, Mask), resident_workgroups: u32) -> Plan {
+    let limits = Limits { resident_workgroups, ..Limits::WEBGPU };
+    plan_on(model, (time, batch, mask), &limits, held_to(Strategy::Persistent, Target::Gpu)).expect("the plan fits")
+}
+
+/// The grids of the dispatches that share a layer.
+fn grids(plan: &Plan) -> Vec<[u32; 3]> {
+    let shared = plan.steps.iter().filter(|step| plan.programs[step.program].kernel == Kernel::Persistent);
+    shared.map(|step| step.grid).collect()
+}
+
+#[test]
+fn golden_workgroups_share_a_layer() {
+    let model = Model::new().layer(Lstm::new(8, 33).bidirectional()).layer(Gru::new(66, 16)).layer(Rnn::new(16, 70));
+    assert_golden("persistent", &shared(&model, (5, 2, Mask::Live), 8));
+}
+
+#[test]
+fn no_more_workgroups_share_a_layer_than_run_side_by_side() {
+    let on =
+        |stack: Recurrent, batch, resident| grids(&shared(&Model::new().layer(stack), (9, batch, Mask::All), resident));
+    let lstm = || Lstm::new(8, 128);
+    assert_eq!(on(lstm(), 1, 64), [[8, 1, 1]], "a panel each");
+    assert_eq!(on(lstm(), 1, 4), [[4, 1, 1]]);
+    assert_eq!(on(lstm(), 1, 3), [[3, 1, 1]], "three panels, three, and two");
+    assert_eq!(on(lstm(), 17, 6), [[2, 3, 1]], "three tiles of rows");
+    assert_eq!(on(lstm().bidirectional(), 1, 4), [[2, 1, 2]], "directions side by side");
+    assert_eq!(on(lstm().bidirectional(), 1, 2), [[2, 1, 1]; 2], "one after the other");
+    for (stack, batch, resident) in [
+        (lstm(), 1, 1),
+        (lstm(), 17, 5),
+        (Lstm::new(8, 16), 1, 64),
+        (lstm().proj_size(5), 1, 64),
+        (lstm().cell(Cell::Gru(Reset::Before)), 1, 64),
+    ] {
+        assert_eq!(on(stack, batch, resident), [[0; 3]; 0], "this is left to steps");
+    }
+}
+
+#[test]
+fn an_exchange_is_cleared_before_each_dispatch_and_what_tells_of_the_run_once() {
+    let model = Model::new().layer(Gru::new(8, 32).num_layers(2));
+    // So long that loops are trusted with a part of the steps alone.
+    let plan = shared(&model, (3000, 1, Mask::All), 2);
+    let firsts: Vec<_> = plan
+        .steps
+        .windows(2)
+        .filter(|pair| plan.programs[pair[1].program].kernel == Kernel::Persistent)
+        .map(|pair| {
+            assert_eq!(plan.programs[pair[0].program].kernel, Kernel::Clear);
+            let (clear, steps) = (plan.params[pair[0].params], plan.params[pair[1].params].steps);
+            assert_eq!(clear.target_0 + clear.rows, 1 + steps, "a row a step");
+            clear.target_0
+        })
+        .collect();
+    assert!(firsts.len() > 3, "{plan}");
+    assert!(firsts[0] == 0 && firsts[1..].iter().all(|&first| first == 1), "{firsts:?}");
+}
+
+#[test]
+fn check_refuses_workgroups_that_might_wait_for_ever() {
+    let plan = shared(&Model::new().layer(Lstm::new(8, 64)), (9, 1, Mask::All), 4);
+    let limits = Limits { resident_workgroups: 3, ..Limits::WEBGPU };
+    let error = check(&plan, &limits).expect_err("there are four");
+    let text = "dispatch 2 persistent: 4 workgroups that wait for each other, 3 are known to run side by side";
+    assert_eq!(error.to_string(), text);
+}
