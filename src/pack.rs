@@ -56,7 +56,7 @@ pub(crate) struct Line(pub(crate) [f32; LANES]);
 
 impl PackedBuffer {
     /// The bytes, as a GPU takes them.
-    #[cfg(feature = "gpu")]
+    #[cfg(any(test, feature = "gpu"))]
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::F32(data) => bytemuck::cast_slice(data),

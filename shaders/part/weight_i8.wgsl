@@ -1,9 +1,10 @@
 // Weights in 8-bit integers, four units a word, and 32-bit floats beside them: a matrix, whose panels are those of
-// panel/integers.wgsl. The first unit has the lowest byte.
+// panel/integers.wgsl. The first unit has the lowest byte. Bytes are widened by shifts: not every browser has unpack4xI8.
 @group(0) @binding(1) var<storage, read> weights: array<u32>;
 
 fn load_weight(at: u32) -> vec4<f32> {
-    return vec4<f32>(unpack4xI8(weights[at]));
+    let word = bitcast<i32>(weights[at]);
+    return vec4<f32>((vec4(word) << vec4(24u, 16u, 8u, 0u)) >> vec4(24u));
 }
 
 fn load_floats(at: u32) -> vec4<f32> {

@@ -13,7 +13,8 @@ fn load_weight(at: u32) -> vec4<f32> {
 }
 
 fn load_float(at: u32) -> f32 {
-    return bitcast<f32>(pack4xI8(load_texel(at)));
+    let bytes = (bitcast<vec4<u32>>(load_texel(at)) & vec4(0xffu)) << vec4(0u, 8u, 16u, 24u);
+    return bitcast<f32>(bytes.x | bytes.y | bytes.z | bytes.w);
 }
 
 fn load_floats(at: u32) -> vec4<f32> {

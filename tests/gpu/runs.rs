@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gatewave::conformance::{Tolerance, compare, rounded};
+use gatewave::plan::tune::Target;
 use gatewave::{
     Axes, Device, Engine, Error, ErrorKind, Gru, Input, Lstm, Model, Options, Output, Precision, Select, Storage,
     Weights,
@@ -139,19 +140,21 @@ fn an_adapter_that_is_not_there_is_an_error_and_not_the_cpu() {
 
 #[test]
 fn integers_give_the_bits_of_the_floats_that_they_stand_for() {
-    // One row and many, few units and many: each has a tile of its own.
+    // One row and several: each has tiles of its own.
     let models = [
         (Model::new().layer(Gru::new(6, 40).num_layers(2).bidirectional()), 3),
         (Model::new().layer(Lstm::new(6, 30).peepholes()), 1),
-        (Model::new().layer(Lstm::new(6, 50).num_layers(3)), 17),
     ];
-    for (model, batch) in models {
-        let weights = Weights::random(&model, 5).expect("the model is right");
+    // Both have a storage of their own for a matrix.
+    let targets = [Target::Software, Target::Gpu].map(|target| Options { target: Some(target), ..Options::default() });
+    for ((model, batch), options) in models.iter().flat_map(|model| targets.iter().map(move |of| (model, of))) {
+        let weights = Weights::random(model, 5).expect("the model is right");
         let held = rounded(&weights, Storage::I8).expect("they are finite");
-        let input = Input::features(noise(&[batch, 20, 6], 2));
+        let input = Input::features(noise(&[*batch, 20, 6], 2));
         let [integers, floats] = [(Precision::I8, &weights), (Precision::F32, &held)].map(|(precision, weights)| {
-            executor::engine(&adapter(), precision, &model, weights).and_then(|engine| engine.run(&input)).unwrap()
+            let engine = executor::engine_for(options, &adapter(), precision, model, weights);
+            engine.and_then(|engine| engine.run(&input)).unwrap()
         });
-        assert_eq!(integers, floats, "batch {batch}");
+        assert_eq!(integers, floats, "batch {batch} {:?}", options.target);
     }
 }
