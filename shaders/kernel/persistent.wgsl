@@ -30,8 +30,11 @@ fn persistent(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
     let p = place(group, lane);
     begin_walk(p);
     load_current(p, lane);
+    if lane == 0u {
+        atomicStore(&waited, 0u);
+    }
     for (var step = 0u; step < params.steps; step++) {
-        // Makes the hidden state of all units visible to the invocations that multiply it.
+        // Makes the hidden state of all units visible to the invocations that multiply it; `waited` too.
         workgroupBarrier();
         held_product(p);
         // Every invocation has read the hidden state: it may be written over.

@@ -10,10 +10,11 @@ const OTHER_NAN: u32 = 0x7fc00000u;
 // Word 0: EMPTY, or another where an invocation gave up.
 const GAVE_UP: u32 = 0u;
 
-// Turns of waiting, sixteen looks each, that an invocation has in all.
-const PATIENCE: u32 = 3072u;
+// Turns of waiting, sixteen looks each, that a workgroup has in all, and how many of them are gone: of invocations that
+// wait together, the longest wait. Invocation 0 begins with `waited = 0`.
+const PATIENCE: u32 = 49152u;
 
-var<private> patience: u32 = PATIENCE;
+var<workgroup> waited: atomic<u32>;
 
 // The first word of step `step` of row `i` of the tile.
 fn handed_at(p: Place, step: u32, i: u32) -> u32 {
@@ -59,16 +60,16 @@ fn wait_for(at: u32) -> vec4<u32> {
         atomicLoad(&exchange[at + 3u]),
     );
     if any(words == vec4(EMPTY)) {
-        if atomicOr(&exchange[GAVE_UP], 0u) != EMPTY {
-            patience = 0u;
-        }
-        while any(words == vec4(EMPTY)) && patience > 0u {
-            patience -= 1u;
+        // Whoever gave up hands on nothing that is worth waiting for.
+        let gone = select(PATIENCE, atomicLoad(&waited), atomicOr(&exchange[GAVE_UP], 0u) == EMPTY);
+        var turns = 0u;
+        while any(words == vec4(EMPTY)) && gone + turns < PATIENCE {
+            turns += 1u;
             words = wait_turn(at, words);
         }
+        atomicMax(&waited, gone + turns);
         // A driver that ends loops by itself ends this one too: the words say whether they are there.
         if any(words == vec4(EMPTY)) {
-            patience = 0u;
             atomicStore(&exchange[GAVE_UP], 0u);
         }
     }

@@ -54,11 +54,9 @@ pub const MEMORY_UPDATE: usize = 1;
 
 /// The word of an exchange that stands where nothing is yet: the bits of a NaN that no state is handed on as.
 pub const EMPTY: u32 = u32::MAX;
-/// Turns of waiting that an invocation of [`Kernel::Persistent`] has in all, sixteen looks each: some tens of milliseconds,
-/// which a workgroup may be kept from running by others on its device, and far from where watchdogs of desktops bite.
-pub const PATIENCE: u32 = 3072;
-/// Invocations that a driver may let wait one after the other in a loop that it counts as one.
-const WAITING: u32 = 16;
+/// Turns of waiting that a workgroup of [`Kernel::Persistent`] has in all, sixteen looks each: some tens of milliseconds on a
+/// CPU, which it may be kept from running by other programs, and a fraction of what watchdogs of desktops wait for on a GPU.
+pub const PATIENCE: u32 = 49_152;
 
 /// A kernel: the stem of its file under `shaders/kernel/`, its entry point, its label, its CPU function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -396,7 +394,8 @@ impl Program {
             // Each lane's best and where it is, and the counts of a digit.
             Kernel::Sample => 4 * (2 * WORKGROUP + 16),
             Kernel::Scan => self.shared_bytes() + 16 * 4 * self.tile.panels * self.tile.rows,
-            Kernel::Persistent => self.shared_bytes() + 16 * 4 * self.tile.layer * self.tile.rows,
+            // And how long it has waited.
+            Kernel::Persistent => self.shared_bytes() + 16 * 4 * self.tile.layer * self.tile.rows + 4,
             kernel if kernel.is_step() => self.shared_bytes(),
             _ => 0,
         }
@@ -434,7 +433,7 @@ impl Program {
                 }
                 // What is handed on and taken, four units each, and the turns of waiting.
                 let handed = rows + (rows * u64::from(params.units / 4)).div_ceil(self.workgroup_size()[0].into());
-                u64::from(params.steps) * (each + handed) + 2 * rows + handed + u64::from(PATIENCE * WAITING)
+                u64::from(params.steps) * (each + handed) + 2 * rows + handed + u64::from(PATIENCE)
             }
             kernel if kernel.is_product() => {
                 let slices = match kernel {

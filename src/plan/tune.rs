@@ -232,7 +232,8 @@ impl Tuning {
         let fits = |tile: &Tile| {
             let lanes = 4 * u64::from(tile.panels) * u64::from(tile.slices);
             let shares = if tile.slices > 1 { lanes * product.gates as u64 } else { 0 };
-            let bytes = 16 * u64::from(tile.rows) * (4 * u64::from(layer) + shares);
+            // And how long it has waited.
+            let bytes = 16 * u64::from(tile.rows) * (4 * u64::from(layer) + shares) + 4;
             lanes <= limits.invocations.into()
                 && bytes <= limits.workgroup_bytes.into()
                 && tile.slices as usize <= product.depth / 4
