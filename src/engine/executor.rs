@@ -180,6 +180,9 @@ impl Machine {
         let (own, strategy) = match self {
             Self::Cpu => (Target::Host, options.strategy),
             #[cfg(feature = "gpu")]
+            // What `options` take the device to, nobody has checked.
+            Self::Gpu(gpu) if options.resident_workgroups.is_some() => (gpus::target(gpu), options.strategy),
+            #[cfg(feature = "gpu")]
             Self::Gpu(gpu) => (gpus::target(gpu), gpus::sound(gpu, options.strategy)?),
         };
         Ok(Tuning::of(options.target.unwrap_or(own)).with_strategy(strategy))
