@@ -15,10 +15,6 @@ swiftshader=$(swiftshader_icd)
 say() { printf '\n== %s\n' "$*"; }
 cargo_test() { cargo test --release --locked "$@"; }
 
-say "without a GPU: the library with its tests, and the command line, compile"
-cargo check --release --locked --no-default-features --lib --tests
-cargo check --release --locked --no-default-features --features cli
-
 say "adapters"
 cargo build --release --locked --bin gatewave
 gatewave=${CARGO_TARGET_DIR:-target}/release/gatewave
@@ -34,6 +30,7 @@ say "gatewave verify, on both"
 on_adapter "$lavapipe" llvmpipe "$gatewave" verify
 on_adapter "$swiftshader" swiftshader "$gatewave" verify
 say "the tests of an adapter, on SwiftShader"
-on_adapter "$swiftshader" swiftshader cargo_test --test gpu -- --skip every_case_of_the_table
+# Files are read alike whoever computes.
+on_adapter "$swiftshader" swiftshader cargo_test --test gpu -- --skip _case_of_the_table_gives --skip formats::
 
 say "all tests passed"

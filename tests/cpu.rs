@@ -13,7 +13,7 @@ use support::{drawing, executor};
 
 #[test]
 fn every_case_of_the_table_gives_the_truth() {
-    executor::table(&Device::Cpu, &[Options::default()]);
+    executor::table(&Device::Cpu, 1, &[Options::default()]);
 }
 
 #[test]

@@ -132,8 +132,7 @@ impl Device {
     /// `error`, or the loss of the device where that is behind it: what belongs to a lost device is invalid, and wgpu says
     /// so before it tells of the loss, which it does only when polled.
     pub(super) fn blame(&self, error: Error) -> Error {
-        let polled = std::panic::AssertUnwindSafe(|| self.device.poll(wgpu::PollType::Poll));
-        if std::panic::catch_unwind(polled).is_err() {
+        if reports_loss(&self.device) {
             self.faults.lose(REPORTED_LOST.to_owned());
         }
         self.faults.lost.get().map_or(error, |why| self.lost(why))
@@ -194,20 +193,27 @@ impl Device {
 /// What wgpu 30 panics with in `Device::poll`, in our words.
 const REPORTED_LOST: &str = "the driver reports it lost";
 
-/// Blocks until `submission` is done.
+/// Whether the driver reports `device` lost: wgpu 30 panics in `Device::poll` then, which is caught here, because a lost
+/// device is an error like any other.
+fn reports_loss(device: &wgpu::Device) -> bool {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| device.poll(wgpu::PollType::Poll))).is_err()
+}
+
+/// Blocks until `submission` is done, in slices, since the loss may be reported to another thread.
 ///
-/// wgpu 30 panics in `Device::poll` where the driver reports the device lost; it is caught here, because a lost
-/// device is an error like any other. It waits in slices, since the loss may be reported to another thread.
+/// Where a slice runs out just as another thread sees the queue empty, wgpu 30 panics too, with nothing lost: so the
+/// device is asked again, and slices are longer than what work takes.
 #[cfg(not(target_arch = "wasm32"))]
 fn poll(device: &wgpu::Device, faults: &Faults, name: &str, submission: &wgpu::SubmissionIndex) -> Result<()> {
-    const SLICE: std::time::Duration = std::time::Duration::from_secs(1);
+    const SLICE: std::time::Duration = std::time::Duration::from_secs(20);
     loop {
         let turn = wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: Some(SLICE) };
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| device.poll(turn))) {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(wgpu::PollError::Timeout)) => log::debug!("{name}: still computing"),
             Ok(Err(error)) => faults.lose(format!("the work was not taken: {error}")),
-            Err(_) => faults.lose(REPORTED_LOST.to_owned()),
+            Err(_) if reports_loss(device) => faults.lose(REPORTED_LOST.to_owned()),
+            Err(_) => log::debug!("{name}: waiting again"),
         }
         if let Some(why) = faults.lost.get() {
             return Err(lost(name, why));
