@@ -51,7 +51,7 @@ pub fn engine_for(
     Ok(engine)
 }
 
-/// Each case in `step` of the table gives the truth, with plans made by `choices` in turn.
+/// One case in `step` of the table gives the truth, with plans made by `choices` in turn.
 pub fn table(device: &Device, step: usize, choices: &[Options]) {
     let cases: Vec<_> = cases().into_iter().step_by(step).collect();
     assert!(cases.len() * step > 200, "only {} cases", cases.len());
