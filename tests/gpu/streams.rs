@@ -71,7 +71,7 @@ fn streams_give_what_whole_calls_give_on_the_cpu() {
 }
 
 #[test]
-fn pushes_whose_results_nobody_wants_follow_each_other_and_make_no_object() {
+fn pushes_whose_results_nobody_wants_follow_each_other_and_make_a_ring_of_buffers_once() {
     let model = Model::new().layer(Lstm::new(FEATURES, 33));
     let (gpu, cpu) = (alone(&model), engine(Device::Cpu, &model));
     let mut streams = Streams::new(&gpu, 4).unwrap();
@@ -85,7 +85,8 @@ fn pushes_whose_results_nobody_wants_follow_each_other_and_make_no_object() {
         streams.push(&ids.map(|id| (id, &frame)), results).unwrap();
         made.push(gpu.gpu_objects());
     }
-    assert_eq!(made[10], made[39], "{made:?}");
+    // How soon the ring's second and third buffer are needed is the device's pace; a fourth never is.
+    assert!(made[39] <= made[1] + 2, "{made:?}");
     let last = frame(40);
     let outputs = streams.push(&ids.map(|id| (id, &last)), Results::Wanted).unwrap().to_owned();
     x.push(Axis(0), noise(&[FEATURES], 40).into_dimensionality().unwrap().view()).unwrap();
