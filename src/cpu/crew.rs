@@ -29,6 +29,8 @@ const LAST: usize = 4;
 const MEMBER_ROWS: usize = 12;
 /// Nanoseconds of a member's part that are worth waiting for the others at each step.
 const EXCHANGE_NS: usize = 600;
+/// How long a thread that is not asleep takes to come, at most: the leader waits no longer for it.
+const ARRIVAL: Duration = Duration::from_micros(20);
 /// How long the leader works alone before it takes whoever has come.
 const PATIENCE: Duration = Duration::from_micros(200);
 /// Turns of a waiting loop before it gives way to other threads: some microseconds.
@@ -326,7 +328,8 @@ impl Leader<'_> {
         let begin = (wanted > 1).then(Instant::now);
         for index in 0..len {
             let missing = || 1 + self.roll.arrived.load(Ordering::Acquire) < wanted;
-            if missing() {
+            let is_late = |patience| begin.is_some_and(|begin: Instant| begin.elapsed() > patience);
+            if missing() && !is_late(ARRIVAL) {
                 // Half a step is no loss: whoever comes takes half of it.
                 let wait = Duration::from_nanos(ns(self.run.plan, &self.run.steps[index]) as u64 / 2);
                 let since = Instant::now();
@@ -335,8 +338,7 @@ impl Leader<'_> {
                 }
             }
             let anybody = self.roll.arrived.load(Ordering::Acquire) > 0;
-            let is_late = || begin.is_some_and(|begin| begin.elapsed() > PATIENCE);
-            if wanted > 1 && (!missing() || anybody && is_late()) {
+            if wanted > 1 && (!missing() || anybody && is_late(PATIENCE)) {
                 return index;
             }
             let job = self.jobs.get(index);
