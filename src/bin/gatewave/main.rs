@@ -115,6 +115,14 @@ fn report(error: &Error) -> ExitCode {
     }
 }
 
+/// Makes this thread one of those that compute. Otherwise it sleeps while as many as there are processors do; woken in
+/// between, it is one too many, and a scheduler may leave two of them on one processor for milliseconds.
+fn join_pool() {
+    if let Err(error) = rayon::ThreadPoolBuilder::new().use_current_thread().build_global() {
+        log::warn!("threads: {error}");
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // The GPU stack warns about optional features that a device lacks: of interest to those who ask (`RUST_LOG`).
@@ -124,6 +132,7 @@ fn main() -> ExitCode {
             level => writeln!(line, "{}: {}", level.as_str().to_lowercase(), record.args()),
         })
         .init();
+    join_pool();
     match execute(&cli.command, &mut io::stdout().lock()) {
         Ok(Verdict::Done) | Err(Stop::NobodyReads) => ExitCode::SUCCESS,
         Ok(Verdict::Different) => ExitCode::from(1),
