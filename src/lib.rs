@@ -143,7 +143,9 @@
 //! # Without blocking, and from many threads
 //!
 //! [`Engine::new_async`] and [`Engine::run_async`] sleep while a GPU computes. An engine is `Send` and `Sync`: calls
-//! may overlap.
+//! may overlap. The CPU computes on rayon's pool, in whose place a caller can install its own. A thread that is not of the
+//! pool sleeps meanwhile, and to wake it takes time: on few processors a program whose main thread calls does well to make
+//! it one of them, by `rayon::ThreadPoolBuilder::new().use_current_thread().build_global()`, as the command line does.
 //!
 //! ```
 //! use gatewave::{Device, Engine, Input, Model, Options, Rnn, Weights};

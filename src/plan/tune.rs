@@ -47,6 +47,9 @@ const LAUNCHES: usize = 64 << 20;
 /// [`Tuning::strategy`].
 const SCANNED: usize = 16 << 10;
 
+/// The same on a software GPU of wide subgroups, and the most multiplications of a step there.
+const SCANNED_WIDE: [usize; 2] = [144 << 10, 288 << 10];
+
 /// Weights that an invocation of a scan holds, in fours: half the registers of a GPU's invocation, and what lavapipe
 /// compiles in a second or two, since it keeps them in memory, where vectors of lanes lie side by side.
 const HELD_GPU: usize = 32;
@@ -96,18 +99,19 @@ impl Tuning {
     ///
     /// A software GPU launches in 20 to 50 µs, and what a workgroup costs there is loading weights lane by lane. Where a
     /// scan holds them it was 4 to 13 times as fast as steps at batch 1, and 1.2 to 6 times at batch 8 and 32 (lavapipe,
-    /// RNN of 16 to 64 units, LSTM and GRU of 16, T 100). Where it does not, it was 1.15 to 4.6 times as fast with up to
-    /// 16,384 multiplications a step, and mostly slower with 70,000 and more.
+    /// RNN of 16 to 64 units, LSTM and GRU of 16, T 100). Where it does not, it was 1.0 to 5.4 times as fast up to
+    /// [`SCANNED_WIDE`] (48 to 192 units, RNN up to 256, batch 1 to 32), and with more of either 0.6 to 1.6 times. `SwiftShader`, whose subgroups have four lanes, goes through time by scans 0.7 to 0.9 times as fast
+    /// as by steps from 16,384 weights on.
     ///
     /// It has few lanes to fill, too: a run by diagonals was never faster by more than 5 %
     /// (lavapipe, LSTM, GRU and RNN of 32 to 256 units, batch 1 to 32), and twice as slow at batch 1 and 256 units: the
     /// hoisted product takes eight rows for each weight it loads, the step one.
-    pub fn strategy(&self, wave: Wave) -> Strategy {
+    pub fn strategy(&self, wave: Wave, limits: &Limits) -> Strategy {
         let Product { rows, depth, panels, gates } = wave.product;
         let products = rows.saturating_mul(depth).saturating_mul(panels * gates * 16);
         match (self.strategy, self.target) {
             (Some(strategy), _) => strategy,
-            (None, _) if wave.time > 1 && self.scan_pays(wave.product) => Strategy::Scan,
+            (None, _) if wave.time > 1 && self.scan_pays(wave.product, limits) => Strategy::Scan,
             (None, Target::Gpu) if products <= LAUNCHES => Strategy::Diagonal,
             (None, _) => Strategy::Step,
         }
@@ -122,12 +126,19 @@ impl Tuning {
     }
 
     /// Whether a layer goes through time faster by scans than by steps.
-    fn scan_pays(&self, product: Product) -> bool {
+    fn scan_pays(&self, product: Product, limits: &Limits) -> bool {
         let Product { rows, depth, panels, gates } = product;
         let weights = depth.saturating_mul(panels * gates * 16);
         match self.target {
             Target::Host => false,
-            Target::Software => held(depth, gates, HELD_SOFTWARE) > 0 || rows.saturating_mul(weights) <= SCANNED,
+            Target::Software => {
+                let products = rows.saturating_mul(weights);
+                let [most_weights, most_products] = SCANNED_WIDE;
+                let wide = limits.subgroup_lanes >= Loads::LANES;
+                held(depth, gates, HELD_SOFTWARE) > 0
+                    || products <= SCANNED
+                    || wide && weights <= most_weights && products <= most_products
+            }
             Target::Gpu => weights <= SCANNED,
         }
     }

@@ -32,6 +32,22 @@ fn a_layer_of_few_weights_takes_a_dispatch_for_all_its_steps() {
 }
 
 #[test]
+fn a_software_gpu_of_wide_subgroups_scans_larger_layers() {
+    let scans = |units: usize, batch: usize, subgroup_lanes: u32| {
+        let (model, limits) = (Model::new().layer(Lstm::new(8, units)), Limits { subgroup_lanes, ..Limits::WEBGPU });
+        let plan = plan_on(&model, (9, batch, Mask::All), &limits, Target::Software).expect("the plan fits");
+        steps(&plan, Kernel::Scan) == 1
+    };
+    // An LSTM of 64 units has 16,384 weights; one of 192 has 147,456, which count twice at batch 2.
+    assert_eq!([(64, 1), (64, 2), (128, 1), (192, 2)].map(|(units, batch)| scans(units, batch, 8)), [true; 4]);
+    assert_eq!(
+        [(64, 1), (64, 2), (128, 1), (192, 2)].map(|(units, batch)| scans(units, batch, 4)),
+        [true, false, false, false]
+    );
+    assert_eq!([(192, 3), (208, 1), (64, 32)].map(|(units, batch)| scans(units, batch, 8)), [false; 3]);
+}
+
+#[test]
 fn both_directions_take_no_more_dispatches_than_one() {
     let stacks = [
         Lstm::new(8, 16),

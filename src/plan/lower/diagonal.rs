@@ -35,7 +35,7 @@ pub(super) fn pays(
     let states =
         [2 * wave.layers, shape.batch, r.units()].iter().fold(4, |bytes: u64, &n| bytes.saturating_mul(n as u64));
     let bound = layout.bytes_of(&layout.buffers[buffer]).max(states);
-    bound <= limits.binding_bytes && tuning.strategy(wave) == Strategy::Diagonal
+    bound <= limits.binding_bytes && tuning.strategy(wave, limits) == Strategy::Diagonal
 }
 
 impl Lowering<'_> {

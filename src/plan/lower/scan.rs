@@ -59,7 +59,7 @@ impl Lowering<'_> {
             return None;
         }
         let product = Product { rows: self.shape.batch, depth: depth(source), panels, gates };
-        match self.tuning.strategy(Wave { layers: 1, time: self.shape.time, product }) {
+        match self.tuning.strategy(Wave { layers: 1, time: self.shape.time, product }, self.limits) {
             Strategy::Scan => {
                 let tile = self.tuning.scan(product, self.limits)?;
                 Some(AtOnce { kernel: Kernel::Scan, tile, together: true })
