@@ -144,8 +144,9 @@
 //!
 //! [`Engine::new_async`] and [`Engine::run_async`] sleep while a GPU computes. An engine is `Send` and `Sync`: calls
 //! may overlap. The CPU computes on rayon's pool, in whose place a caller can install its own. A thread that is not of the
-//! pool sleeps meanwhile, and to wake it takes time: on few processors a program whose main thread calls does well to make
-//! it one of them, by `rayon::ThreadPoolBuilder::new().use_current_thread().build_global()`, as the command line does.
+//! pool sleeps meanwhile, and to wake it takes time: on few processors a program that calls from its main thread alone does
+//! well to make it one of them, by `rayon::ThreadPoolBuilder::new().use_current_thread().build_global()`, as the command line
+//! does. One that waits in its main thread for others that call does not: the pool then lacks a thread.
 //!
 //! ```
 //! use gatewave::{Device, Engine, Input, Model, Options, Rnn, Weights};

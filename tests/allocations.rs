@@ -161,3 +161,20 @@ fn a_push_of_streams_asks_for_nothing() {
         assert!(round < 2 || count == 0, "{count} in round {round}");
     }
 }
+
+/// All on one thread, which this pool has: those that share work ask for blocks of rayon's queue now and then.
+#[test]
+fn a_thousand_streams_of_128_units_ask_for_nothing() {
+    let engine = engine(Model::new().layer(Lstm::new(40, 128)).layer(Linear::new(128, 1)));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    pool.install(|| {
+        let mut streams = Streams::new(&engine, 1000).unwrap();
+        let ids: Vec<_> = (0..1000).map(|_| streams.join()).collect();
+        let frame = Array1::from_iter((0..40).map(|i| i as f32)).to_vec();
+        let all: Vec<_> = ids.iter().map(|&id| (id, &frame)).collect();
+        for round in 0..5 {
+            let ((), count) = counted(|| drop(streams.push(&all, Results::Wanted).unwrap()));
+            assert!(round < 1 || count == 0, "{count} in round {round}");
+        }
+    });
+}

@@ -333,7 +333,7 @@ impl Leader<'_> {
                 // Half a step is no loss: whoever comes takes half of it.
                 let wait = Duration::from_nanos(ns(self.run.plan, &self.run.steps[index]) as u64 / 2);
                 let since = Instant::now();
-                while missing() && since.elapsed() < wait {
+                while missing() && !is_late(ARRIVAL) && since.elapsed() < wait {
                     hint::spin_loop();
                 }
             }

@@ -43,8 +43,8 @@ pub struct Wave {
 /// launches that several layers share are no great part of the time.
 const LAUNCHES: usize = 64 << 20;
 
-/// Weights of a layer's recurrent product up to which a workgroup by itself goes through time faster than launches do: see
-/// [`Tuning::strategy`].
+/// Weights of a layer's recurrent product up to which a workgroup by itself goes through time faster than launches do; on a
+/// software GPU multiplications of a step, whose rows have no workgroups to spare: see [`Tuning::strategy`].
 const SCANNED: usize = 16 << 10;
 
 /// The same on a software GPU of wide subgroups, and the most multiplications of a step there.
@@ -100,8 +100,9 @@ impl Tuning {
     /// A software GPU launches in 20 to 50 µs, and what a workgroup costs there is loading weights lane by lane. Where a
     /// scan holds them it was 4 to 13 times as fast as steps at batch 1, and 1.2 to 6 times at batch 8 and 32 (lavapipe,
     /// RNN of 16 to 64 units, LSTM and GRU of 16, T 100). Where it does not, it was 1.0 to 5.4 times as fast up to
-    /// [`SCANNED_WIDE`] (48 to 192 units, RNN up to 256, batch 1 to 32), and with more of either 0.6 to 1.6 times. `SwiftShader`, whose subgroups have four lanes, goes through time by scans 0.7 to 0.9 times as fast
-    /// as by steps from 16,384 weights on.
+    /// [`SCANNED_WIDE`] (48 to 256 units, batch 1 to 32), and with more of either 0.6 to 1.6 times. `SwiftShader`,
+    /// whose subgroups have four lanes, goes through time by scans 0.7 to 1.1 times as fast as by steps beyond 16,384
+    /// multiplications a step, and 0.9 to 1.3 times up to them.
     ///
     /// It has few lanes to fill, too: a run by diagonals was never faster by more than 5 %
     /// (lavapipe, LSTM, GRU and RNN of 32 to 256 units, batch 1 to 32), and twice as slow at batch 1 and 256 units: the

@@ -91,8 +91,13 @@ fn golden_stack_goes_by_scans_where_its_weights_are_few() {
         .layer(Gru::new(7, 16).bidirectional())
         .layer(Lstm::new(32, 33))
         .layer(Linear::new(33, 2));
-    for (name, target) in [("scan_gpu", Target::Gpu), ("scan_software", Target::Software)] {
-        assert_golden(name, &plan_on(&model, (40, 2, Mask::Live), &Limits::WEBGPU, target).expect("the plan fits"));
+    let wide = Limits { subgroup_lanes: 8, ..Limits::WEBGPU };
+    for (name, target, limits) in [
+        ("scan_gpu", Target::Gpu, &Limits::WEBGPU),
+        ("scan_software", Target::Software, &Limits::WEBGPU),
+        ("scan_software_wide", Target::Software, &wide),
+    ] {
+        assert_golden(name, &plan_on(&model, (40, 2, Mask::Live), limits, target).expect("the plan fits"));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use gatewave::plan::{Shape, SlotKind};
+use gatewave::plan::{Goal, Shape, SlotKind};
 use gatewave::{Error, ErrorKind, Mask, Options, Planner};
 
 use crate::args::{DeviceArgs, MaybeModelArgs, Precision, Walk, note_device};
@@ -26,6 +26,9 @@ pub(crate) struct Args {
     steps: usize,
     #[command(flatten)]
     device: DeviceArgs,
+    /// Each step draws a token for the next, as `generate` does
+    #[arg(long, conflicts_with = "strategy")]
+    draw: bool,
     /// Timesteps of the encoder's input [default: those of the call]
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     encoder_steps: Option<usize>,
@@ -52,6 +55,11 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     if args.encoder_steps.is_some() && planner.encoder().is_none() {
         return Err(Error::new(ErrorKind::Model, "--encoder-steps: expected a model with an encoder, got none").into());
     }
+    if args.draw && planner.encoder().is_some() {
+        return Err(
+            Error::new(ErrorKind::Model, "--draw: expected a model of one sequence, got one with an encoder").into()
+        );
+    }
     print(&planner, args, args.steps, out)?;
     Ok(Verdict::Done)
 }
@@ -63,7 +71,8 @@ fn print(planner: &Planner, args: &Args, steps: usize, out: &mut impl Write) -> 
         print(encoder, args, args.encoder_steps.unwrap_or(steps), out)?;
         writeln!(out, "\ndecoder:")?;
     }
-    let plan = planner.plan(Shape { time: steps, batch: args.batch, mask: Mask::All })?;
+    let goal = if args.draw { Goal::Tokens } else { Goal::Outputs };
+    let plan = planner.plan_to(goal, Shape { time: steps, batch: args.batch, mask: Mask::All })?;
     if plan.shape.batch < args.batch {
         note(format_args!("the batch runs in tiles of {} rows; this is the plan of one", plan.shape.batch));
     }

@@ -133,7 +133,11 @@ fn of_model(name: &str, model: &Model, weights: &Weights) -> Vec<Subject> {
 fn each_way(name: &str, device: &Device, engine: Option<Engine>, subject: Option<&Subject>) -> Vec<Executor> {
     let own = Executor { name: name.to_owned(), device: device.clone(), strategy: None, _engine: engine };
     let mut ways = vec![own];
-    for strategy in [Strategy::Diagonal, Strategy::Scan, Strategy::Persistent] {
+    for strategy in [Strategy::Step, Strategy::Diagonal, Strategy::Scan, Strategy::Persistent] {
+        // A host goes by steps of its own accord.
+        if strategy == Strategy::Step && *device == Device::Cpu {
+            continue;
+        }
         if let (Strategy::Persistent, Some(subject)) = (strategy, subject)
             && let Err(error) = subject.engine(&subject.weights, device, Some(strategy))
         {
@@ -153,7 +157,7 @@ impl Executor {
             Some(Strategy::Diagonal) => {
                 Layout::of(&case.model, case.storage).is_ok_and(|layout| !layout.runs.is_empty())
             }
-            Some(Strategy::Scan) => case.time > 1 && case.model.stacks().any(has_one_product),
+            Some(Strategy::Step | Strategy::Scan) => case.time > 1 && case.model.stacks().any(has_one_product),
             // One of two panels or more, and one tile of rows, which any device has workgroups for; each fourth shows it.
             Some(Strategy::Persistent) => {
                 let shared = |stack: &Recurrent| has_one_product(stack) && stack.hidden_size > 16;

@@ -19,9 +19,10 @@ use crate::shapes::Work;
 use crate::{Outcome, Verdict};
 
 /// The kinds of devices, and the limits that plans for them keep.
-const TARGETS: [(&str, Target, Limits); 3] = [
+const TARGETS: [(&str, Target, Limits); 4] = [
     ("cpu", Target::Host, Limits::HOST),
     ("software GPU", Target::Software, Limits::WEBGPU),
+    ("software GPU, wide subgroups", Target::Software, Limits { subgroup_lanes: 8, ..Limits::WEBGPU }),
     ("GPU", Target::Gpu, Limits::WEBGPU),
 ];
 
