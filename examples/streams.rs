@@ -2,13 +2,13 @@
 //!
 //! `cargo run --release --example streams [DEVICE]` prints how soon the first result is there, and the time of a push for
 //! 1 to 1000 streams of an LSTM of 128 units; on a GPU also that of a push in a row whose results nobody wants, and on the
-//! CPU how many times that is what the products alone take.
+//! CPU how many times that is what its arithmetic takes by itself.
 
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::time::{Duration, Instant};
 
-use gatewave::{Device, Engine, Error, Input, Linear, Lstm, Model, Result, Results, Streams, Weights};
+use gatewave::{Activation, Device, Engine, Error, Input, Linear, Lstm, Model, Result, Results, Streams, Weights};
 use ndarray::Array2;
 
 const FEATURES: usize = 40;
@@ -39,8 +39,13 @@ fn main() -> Result<()> {
         let frame = median / count as f64;
         print!("{count:5} streams: {least:8.1} µs a push, median {median:8.1}, {frame:6.2} a frame");
         if engine.device().is_cpu() {
-            let products = products_us(count)?;
-            print!("; {:.2} times the {products:.1} µs that its products alone take", least / products);
+            let [products, functions] = arithmetic_us(count)?;
+            print!("; its products take {products:.1} µs, its functions {functions:.1}: ");
+            print!(
+                "{:.2} times both, {:.2} times the products alone",
+                least / (products + functions),
+                least / products
+            );
         } else {
             let (_, median) = fastest(|| {
                 let start = Instant::now();
@@ -56,17 +61,21 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Microseconds for the products of a push: one of as many multiplications, less what one of next to none takes. Laying
-/// out inputs and outputs is in neither.
-fn products_us(count: usize) -> Result<f64> {
-    let product = |inputs, outputs| {
-        let model = Model::new().layer(Linear::new(inputs, outputs));
+/// Microseconds for the arithmetic of a push, products and functions of the cell: of layers that do as much of either, less
+/// what those take that do next to none. Laying out inputs and outputs is in neither.
+fn arithmetic_us(count: usize) -> Result<[f64; 2]> {
+    let linear = |inputs, outputs, activation| {
+        let model = Model::new().layer(Linear::new(inputs, outputs).activation(activation));
         let engine = Engine::new(model.clone(), &Weights::random(&model, 0)?, Device::Cpu)?;
         let input = Input::features(Array2::from_shape_fn((count, inputs), |(b, i)| ((b + i) as f32).sin()));
         Ok::<_, Error>(fastest(|| engine.run_timed(&input).map(|(_, timings)| timings.compute))?.0)
     };
+    let functions = |f, units| Ok::<_, Error>(linear(16, units, f)? - linear(16, units, Activation::Linear)?);
     // Features are padded to sixteens, and the head's one unit too.
-    Ok(product(FEATURES.next_multiple_of(16) + UNITS, 4 * UNITS + 16)? - product(16, 16)?)
+    let products = linear(FEATURES.next_multiple_of(16) + UNITS, 4 * UNITS + 16, Activation::Linear)?
+        - linear(16, 16, Activation::Linear)?;
+    // Three gates, the new cell's and what the memory gives.
+    Ok([products, functions(Activation::Sigmoid, 3 * UNITS)? + functions(Activation::Tanh, 2 * UNITS)?])
 }
 
 fn frame(seed: usize) -> Vec<f32> {
