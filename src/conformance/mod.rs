@@ -7,12 +7,12 @@
 //!
 //! ```no_run
 //! use gatewave::conformance::{cases, run};
-//! # fn execute(_: &gatewave::Model, _: &gatewave::Weights, _: gatewave::Input) -> gatewave::Result<gatewave::Output> {
-//! #     unimplemented!()
-//! # }
+//! use gatewave::{Device, Engine};
 //!
 //! for case in cases() {
-//!     let result = run(&case, &mut |_case, model, weights, input| execute(model, weights, input));
+//!     let result = run(&case, &mut |_case, model, weights, input| {
+//!         Engine::new(model.clone(), weights, Device::Cpu)?.run(&input)
+//!     });
 //!     println!("{result}");
 //! }
 //! ```

@@ -329,7 +329,7 @@ impl Leader<'_> {
         for index in 0..len {
             let missing = || 1 + self.roll.arrived.load(Ordering::Acquire) < wanted;
             let is_late = |patience| begin.is_some_and(|begin: Instant| begin.elapsed() > patience);
-            if missing() && !is_late(ARRIVAL) {
+            if missing() {
                 // Half a step is no loss: whoever comes takes half of it.
                 let wait = Duration::from_nanos(ns(self.run.plan, &self.run.steps[index]) as u64 / 2);
                 let since = Instant::now();

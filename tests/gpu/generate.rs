@@ -1,7 +1,8 @@
 //! Tokens that the adapter draws are those drawn by hand.
 
-use gatewave::{Embedding, Engine, Gru, Linear, Model, Options, Weights};
+use gatewave::{Embedding, Gru, Linear, Model, Options, Weights};
 
+use crate::runs::alone;
 use crate::support::drawing;
 use crate::support::executor::adapter;
 
@@ -30,6 +31,5 @@ fn a_large_vocabulary_is_drawn_from() {
 fn repeated_draws_make_no_object() {
     let model = Model::new().layer(Embedding::new(9, 5)).layer(Gru::new(5, 20)).layer(Linear::new(20, 9));
     let weights = Weights::random(&model, 5).unwrap();
-    let alone = Engine::alone(model, &weights, Options::default().device(adapter())).unwrap();
-    drawing::repeated_draws_make_no_object(&alone);
+    drawing::repeated_draws_make_no_object(&alone(Options::default(), &model, &weights));
 }

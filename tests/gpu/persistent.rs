@@ -8,10 +8,10 @@ use std::sync::Arc;
 use gatewave::conformance::{self, Tolerance, cases};
 use gatewave::plan::tune::{Target, Tuning};
 use gatewave::plan::{Limits, Shape};
-use gatewave::{Device, Engine, Input, Lstm, Mask, Model, Options, Precision, Result, Rnn, States, Strategy, Weights};
+use gatewave::{Device, Engine, Input, Lstm, Mask, Model, Options, Precision, Rnn, States, Strategy, Weights};
 use ndarray::{Array2, Array3};
 
-use crate::runs::assert_near;
+use crate::runs::{alone, assert_near};
 use crate::support::executor::{adapter, adapter_name, engine, engine_for};
 use crate::support::noise::noise;
 use crate::support::plans::plan_of;
@@ -27,14 +27,6 @@ fn apart(capitals: usize) -> Device {
     let name = adapter_name();
     let (head, tail) = name.split_at(capitals);
     Device::Named(head.to_uppercase() + tail)
-}
-
-/// An engine whose two workgroups wait for each other, on a device of its own: on one that other tests share they may have
-/// waited in vain before.
-fn sharing(model: &Model, weights: &Weights) -> Result<Engine> {
-    let engine = Engine::alone(model.clone(), weights, taken(2).device(adapter()))?;
-    engine.poison();
-    Ok(engine)
 }
 
 #[test]
@@ -80,7 +72,7 @@ fn where_workgroups_wait_in_vain_the_call_runs_by_steps_and_so_do_all_others() {
 fn a_workgroup_that_never_comes_is_an_error_and_no_numbers() {
     let model = Model::new().layer(Lstm::new(5, 40));
     let weights = Weights::random(&model, 3).unwrap();
-    let engine = sharing(&model, &weights).unwrap();
+    let engine = alone(taken(2), &model, &weights);
     let mut plan = Arc::unwrap_or_clone(engine.plan(Shape { time: 4, batch: 1, mask: Mask::All }).unwrap());
     let shared = plan.steps.iter_mut().find(|step| step.grid[0] == 2).expect("two share the layer");
     shared.grid[0] = 1;
@@ -99,7 +91,7 @@ fn a_state_of_any_nan_is_handed_on() {
     let live = Array2::from_shape_fn((2, 4), |(b, t)| b == 1 || t > 0);
     let states = States::with_cell(h.clone(), h);
     let input = Input::features(noise(&[2, 4, 5], 1)).mask(live).states(states);
-    let got = sharing(&model, &weights).unwrap().run(&input).unwrap();
+    let got = alone(taken(2), &model, &weights).run(&input).unwrap();
     let want = engine(&Device::Cpu, Precision::F32, &model, &weights).unwrap().run(&input).unwrap();
     let is_nan = |output: &ndarray::ArrayD<f32>| output.mapv(f32::is_nan);
     assert_eq!(is_nan(&got.output), is_nan(&want.output));

@@ -21,6 +21,13 @@ pub(crate) fn engine(device: Device, model: &Model) -> Engine {
     engine
 }
 
+/// An engine on a device of its own: on one that tests share they make objects, and workgroups wait in vain.
+pub(crate) fn alone(options: Options, model: &Model, weights: &Weights) -> Engine {
+    let engine = Engine::alone(model.clone(), weights, options.device(adapter())).expect("the engine opens");
+    engine.poison();
+    engine
+}
+
 fn tagger() -> Model {
     Model::new().layer(Gru::new(6, 40).num_layers(2).bidirectional())
 }

@@ -4,19 +4,15 @@ use gatewave::conformance::Tolerance;
 use gatewave::{Device, Engine, Gru, Input, Linear, Lstm, Model, Options, Results, StreamId, Streams, Weights};
 use ndarray::{Array2, ArrayD, Axis};
 
-use crate::runs::{assert_near, engine};
+use crate::runs::{self, assert_near, engine};
 use crate::support::executor::adapter;
 use crate::support::noise::noise;
 
 const FEATURES: usize = 5;
 
-/// [`engine`] on a device that no other test shares, and so makes objects on.
+/// [`engine`] on a device of its own.
 fn alone(model: &Model) -> Engine {
-    let weights = Weights::random(model, 5).expect("the model is right");
-    let options = Options::default().device(adapter());
-    let engine = Engine::alone(model.clone(), &weights, options).expect("the engine opens");
-    engine.poison();
-    engine
+    runs::alone(Options::default(), model, &Weights::random(model, 5).expect("the model is right"))
 }
 
 fn frame(seed: usize) -> Vec<f32> {
