@@ -26,8 +26,8 @@ static RESIDENT: Mutex<Vec<(AdapterInfo, u32)>> = Mutex::new(Vec::new());
 /// with its registers full, has some tens of them.
 const MOST_RESIDENT: u32 = 64;
 
-/// How often in a row workgroups must meet.
-const TRIES: usize = 3;
+/// How often in a row workgroups must meet: where the threads that run them are given out by turns, they may by chance.
+const TRIES: usize = 8;
 
 /// The GPU that `choice` means, after its self-checks; `None` where `Choice::Auto` finds none of its rank.
 ///
@@ -110,22 +110,54 @@ pub(super) async fn self_checks(gpu: &Gpu, strategies: &[Strategy]) -> Result<Ve
     Ok(checks)
 }
 
-async fn fault(gpu: &Gpu, strategy: Strategy) -> Result<Option<String>> {
-    let mut limits = gpu.limits();
-    if strategy == Strategy::Persistent {
-        if cfg!(target_arch = "wasm32") {
-            return Ok(Some("a browser ends what waits".to_owned()));
-        }
-        limits.resident_workgroups = count_resident(gpu).await?;
-        if limits.resident_workgroups < 2 {
-            return Ok(Some("no two workgroups of a dispatch were seen to run side by side".to_owned()));
-        }
-        lock(&RESIDENT).push((gpu.info().clone(), limits.resident_workgroups));
-    }
-    differs(gpu, &KnownAnswer::of(strategy, target(gpu), &limits)?).await
+/// What a known answer shows.
+enum Shown {
+    /// What it should be.
+    Right,
+    /// Workgroups that waited for each other in vain.
+    InVain,
+    /// Something else, in words.
+    Wrong(String),
 }
 
-/// How many workgroups, up to [`MOST_RESIDENT`], are known to run side by side on `gpu`: 1 where nobody looked.
+async fn fault(gpu: &Gpu, strategy: Strategy) -> Result<Option<String>> {
+    if strategy != Strategy::Persistent {
+        return fault_of(gpu, strategy, &gpu.limits()).await.map(|shown| shown.fault(gpu));
+    }
+    // A browser ends what waits.
+    let seen = if cfg!(target_arch = "wasm32") { 1 } else { count_resident(gpu).await? };
+    let mut limits = Limits { resident_workgroups: seen, ..gpu.limits() };
+    let mut shown = fault_of(gpu, strategy, &limits).await?;
+    if limits.resident_workgroups > 1 && matches!(shown, Shown::InVain) {
+        // They have met, and then they have not: nobody is to wait on this device.
+        limits.resident_workgroups = 1;
+        shown = fault_of(gpu, strategy, &limits).await?;
+    }
+    let resident = limits.resident_workgroups;
+    match resident {
+        1 => log::warn!("{}: no two workgroups of a dispatch are sure to run side by side: none share a layer", gpu.info()),
+        _ => log::info!("{}: {resident} workgroups of a dispatch run side by side", gpu.info()),
+    }
+    lock(&RESIDENT).push((gpu.info().clone(), resident));
+    Ok(shown.fault(gpu))
+}
+
+impl Shown {
+    fn fault(self, gpu: &Gpu) -> Option<String> {
+        match self {
+            Self::Right => None,
+            Self::InVain => Some(gpu.in_vain().to_string()),
+            Self::Wrong(text) => Some(text),
+        }
+    }
+}
+
+async fn fault_of(gpu: &Gpu, strategy: Strategy, limits: &Limits) -> Result<Shown> {
+    show(gpu, &KnownAnswer::of(strategy, target(gpu), limits)?).await
+}
+
+/// How many workgroups, up to [`MOST_RESIDENT`], are known to run side by side on `gpu`: 1 where nobody looked, or none were
+/// seen to.
 pub(super) fn resident(gpu: &Gpu) -> u32 {
     let known = lock(&RESIDENT).iter().find(|(known, _)| known == gpu.info()).map(|(_, resident)| *resident);
     known.unwrap_or(Limits::WEBGPU.resident_workgroups)
@@ -136,33 +168,31 @@ async fn count_resident(gpu: &Gpu) -> Result<u32> {
     let mut resident = 1;
     while resident < MOST_RESIDENT {
         let limits = Limits { resident_workgroups: 2 * resident, ..gpu.limits() };
-        let answer = KnownAnswer::of_meeting(target(gpu), &limits)?;
-        if !meet(gpu, &answer).await? {
+        if !meet(gpu, &KnownAnswer::of_meeting(target(gpu), &limits)?).await? {
             break;
         }
         resident *= 2;
     }
-    log::info!("{}: {resident} workgroups run side by side", gpu.info());
     Ok(resident)
 }
 
 async fn meet(gpu: &Gpu, answer: &KnownAnswer) -> Result<bool> {
     for _ in 0..TRIES {
-        if differs(gpu, answer).await?.is_some() {
+        if !matches!(show(gpu, answer).await?, Shown::Right) {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// How what `gpu` computes differs from `answer`, if it does.
-async fn differs(gpu: &Gpu, answer: &KnownAnswer) -> Result<Option<String>> {
+/// What `gpu` makes of `answer`.
+async fn show(gpu: &Gpu, answer: &KnownAnswer) -> Result<Shown> {
     let mut loaded = Loaded::default();
     for (index, buffer) in answer.packed.buffers.iter().enumerate() {
         gpu.add(&mut loaded, buffer.clone(), answer.layout.medium_of(index)).await?;
     }
     let got = gpu.trace(&loaded, &answer.plan, &mut Listed::of(&answer.plan, &answer.feeds)?).await?;
-    Ok(got.map_or_else(|| Some(gpu.in_vain().to_string()), |got| answer.fault(&got)))
+    Ok(got.map_or(Shown::InVain, |got| answer.fault(&got).map_or(Shown::Right, Shown::Wrong)))
 }
 
 /// What plans for `gpu` are to be made for.

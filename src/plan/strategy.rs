@@ -16,7 +16,7 @@ pub enum Strategy {
     /// A dispatch for all timesteps of a layer that a chunk has, each workgroup with all units of some rows.
     Scan,
     /// The same, each workgroup with some of a layer's units of some rows: they hand each other the hidden state. Never
-    /// chosen but by hand, and on a device whose workgroups are seen to run side by side.
+    /// chosen but by hand; on a device where no two workgroups are sure to run side by side one has all units, as in a scan.
     Persistent,
 }
 

@@ -111,6 +111,8 @@ impl Tuning {
         let Product { rows, depth, panels, gates } = wave.product;
         let products = rows.saturating_mul(depth).saturating_mul(panels * gates * 16);
         match (self.strategy, self.target) {
+            // Where no two workgroups are sure to run side by side, one has the layer by itself.
+            (Some(Strategy::Persistent), _) if limits.resident_workgroups == 1 => Strategy::Scan,
             (Some(strategy), _) => strategy,
             (None, _) if wave.time > 1 && self.scan_pays(wave.product, limits) => Strategy::Scan,
             (None, Target::Gpu) if products <= LAUNCHES => Strategy::Diagonal,

@@ -32,7 +32,6 @@ fn no_more_workgroups_share_a_layer_than_run_side_by_side() {
     assert_eq!(on(lstm().bidirectional(), 1, 4), [[2, 1, 2]], "directions side by side");
     assert_eq!(on(lstm().bidirectional(), 1, 2), [[2, 1, 1]; 2], "one after the other");
     for (stack, batch, resident) in [
-        (lstm(), 1, 1),
         (lstm(), 17, 5),
         (Lstm::new(8, 16), 1, 64),
         (lstm().proj_size(5), 1, 64),
@@ -40,6 +39,13 @@ fn no_more_workgroups_share_a_layer_than_run_side_by_side() {
     ] {
         assert_eq!(on(stack, batch, resident), [[0; 3]; 0], "this is left to steps");
     }
+}
+
+#[test]
+fn where_no_two_workgroups_are_sure_to_meet_each_has_a_layer_by_itself() {
+    let plan = shared(&Model::new().layer(Lstm::new(8, 128).bidirectional()), (9, 17, Mask::All), 1);
+    let kernels: Vec<_> = plan.programs.iter().map(|program| program.kernel).collect();
+    assert_eq!(kernels, [Kernel::Project, Kernel::Scan]);
 }
 
 #[test]

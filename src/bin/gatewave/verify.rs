@@ -128,8 +128,8 @@ fn of_model(name: &str, model: &Model, weights: &Weights) -> Vec<Subject> {
     (1..).zip(shapes).map(subject).collect()
 }
 
-/// A device as it chooses by itself, and held to what it does not choose for every shape; to `persistent` where its
-/// workgroups run side by side.
+/// A device as it chooses by itself, and held to what it does not choose for every shape; to `persistent` where it passes
+/// its self-check.
 fn each_way(name: &str, device: &Device, engine: Option<Engine>, subject: Option<&Subject>) -> Vec<Executor> {
     let own = Executor { name: name.to_owned(), device: device.clone(), strategy: None, _engine: engine };
     let mut ways = vec![own];
