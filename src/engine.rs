@@ -11,6 +11,7 @@ mod generate;
 #[cfg(feature = "gpu")]
 mod gpus;
 mod kernels;
+mod later;
 mod memory;
 mod named;
 mod planner;

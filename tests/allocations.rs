@@ -153,6 +153,9 @@ fn a_push_of_streams_asks_for_nothing() {
         let ((), count) = counted(|| {
             streams.push(&all, Results::Wanted).unwrap();
             streams.push(&some, Results::Unwanted).unwrap();
+            streams.push(&some, Results::Later).unwrap();
+            streams.push(&all, Results::Later).unwrap();
+            assert_eq!([streams.receive().unwrap().nrows(), streams.receive().unwrap().nrows()], [14, 40]);
             streams.reset(id).unwrap();
             let guest = streams.join();
             streams.push(&[(guest, &frame)], Results::Wanted).unwrap();

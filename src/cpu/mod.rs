@@ -124,7 +124,7 @@ impl Cpu {
         states.load(plan, first, &mut buffers);
         self.execute(plan, &mut buffers, &mut |_| ());
         states.store(plan, first, &mut buffers);
-        let outputs = plan.reads.iter().filter(|read| results == Results::Wanted && !read.fetch.is_state());
+        let outputs = plan.reads.iter().filter(|read| results != Results::Unwanted && !read.fetch.is_state());
         outputs.for_each(|read| caller.take(*read, buffers.read(*read)));
         self.put(plan, buffers);
         Ok(())

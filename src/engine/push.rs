@@ -31,19 +31,42 @@ pub(super) struct Place {
 }
 
 /// Some steps and rows of a push.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    /// The first step, and how many.
+    pub(super) first: usize,
+    pub(super) time: usize,
+    pub(super) rows: Range<usize>,
+}
+
+/// A part of a push, and what it is given.
 pub(super) struct Push<'a, 'f> {
     pub(super) frames: &'a Frames<'f>,
     pub(super) places: &'a [Place],
     pub(super) slots: &'a [Slot],
     pub(super) own: Own,
-    /// Of the output.
+    pub(super) part: Part,
+    /// Of the output, and `[frames][features]` of it.
     pub(super) features: Features,
-    /// The first step, and how many.
-    pub(super) first: usize,
-    pub(super) time: usize,
-    pub(super) rows: Range<usize>,
-    /// `[frames][features]`.
     pub(super) outputs: &'a mut [f32],
+}
+
+impl Part {
+    /// Where a frame is in `[T][B]`, if it is here.
+    fn find(&self, place: Place) -> Option<usize> {
+        let step = place.step.checked_sub(self.first).filter(|&step| step < self.time)?;
+        self.rows.contains(&place.row).then(|| step * self.rows.len() + place.row - self.rows.start)
+    }
+
+    /// Cuts what the frames at `places` that are here give out of `data`, the output of a plan: `[frames][features]`.
+    pub(super) fn cut(&self, data: &[f32], places: &[Place], features: Features, outputs: &mut [f32]) {
+        let width = features.parts * padded(features.size);
+        for (place, target) in places.iter().zip(outputs.chunks_exact_mut(features.len())) {
+            if let Some(at) = self.find(*place) {
+                unpad_row(&data[at * width..], features, target);
+            }
+        }
+    }
 }
 
 impl Frames<'_> {
@@ -59,18 +82,14 @@ impl Frames<'_> {
 impl Push<'_, '_> {
     /// How many frames of these steps, in whatever row, are steps to the model.
     pub(super) fn live_frames(&self) -> usize {
-        let steps = self.first..self.first + self.time;
+        let steps = self.part.first..self.part.first + self.part.time;
         let here = self.places.iter().enumerate().filter(|(_, place)| steps.contains(&place.step));
         here.filter(|(frame, _)| self.frames.is_live(self.own, *frame)).count()
     }
 
-    /// The frames of these steps and rows: each with its number, and where it is in `[T][B]`.
+    /// The frames of the part: each with its number, and where it is in `[T][B]`.
     fn here(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        let (first, time, rows) = (self.first, self.time, self.rows.clone());
-        self.places.iter().enumerate().filter_map(move |(frame, place)| {
-            let step = place.step.checked_sub(first).filter(|&step| step < time)?;
-            rows.contains(&place.row).then(|| (frame, step * rows.len() + place.row - rows.start))
-        })
+        self.places.iter().enumerate().filter_map(|(frame, place)| Some((frame, self.part.find(*place)?)))
     }
 
     /// `[T][B]`: 1 where there is a step.
@@ -81,11 +100,11 @@ impl Push<'_, '_> {
 
     /// `[2][T][B]`: as [`Feed::Seen`] says, in the first half; a stream has been seen where an earlier push saw it.
     fn seen(&self, words: &mut [u32]) {
-        let batch = self.rows.len();
-        let (up, down) = words.split_at_mut(self.time * batch);
+        let batch = self.part.rows.len();
+        let (up, down) = words.split_at_mut(self.part.time * batch);
         // A forward stack looks at the first half alone; the second holds the steps meanwhile.
         self.live(down);
-        let before = |b: usize| self.slots[self.rows.start + b].has_lived;
+        let before = |b: usize| self.slots[self.part.rows.start + b].has_lived;
         seen(up, batch, Order::Kept, before, |t, b| down[t * batch + b] != 0);
     }
 }
@@ -96,7 +115,7 @@ impl Caller for Push<'_, '_> {
             (Feed::Features, Frames::Features(features)) => {
                 let data: &mut [f32] = bytemuck::cast_slice_mut(words);
                 data.fill(0.0);
-                let width = data.len() / (self.time * self.rows.len());
+                let width = data.len() / (self.part.time * self.part.rows.len());
                 for (frame, at) in self.here() {
                     // As at every dead step, features are 0 where the model itself takes the step out.
                     if self.frames.is_live(self.own, frame) {
@@ -120,18 +139,8 @@ impl Caller for Push<'_, '_> {
     }
 
     fn take(&mut self, read: Read, data: &[f32]) {
-        if read.fetch != Fetch::Output {
-            return;
-        }
-        let (features, first, time, rows) = (self.features, self.first, self.time, self.rows.clone());
-        let width = features.parts * padded(features.size);
-        let rows_of_frames = self.outputs.chunks_exact_mut(features.len());
-        for (place, target) in self.places.iter().zip(rows_of_frames) {
-            let Some(step) = place.step.checked_sub(first).filter(|&step| step < time) else { continue };
-            if rows.contains(&place.row) {
-                let at = step * rows.len() + place.row - rows.start;
-                unpad_row(&data[at * width..], features, target);
-            }
+        if read.fetch == Fetch::Output {
+            self.part.cut(data, self.places, self.features, self.outputs);
         }
     }
 }

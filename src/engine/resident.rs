@@ -8,7 +8,7 @@ use crate::cpu;
 use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu;
-use crate::plan::{Caller, Plan, Results};
+use crate::plan::{Caller, Plan, Read, Results};
 
 use super::executor::{Executor, Wait};
 
@@ -19,6 +19,13 @@ pub(super) enum Resident {
     /// On a GPU.
     #[cfg(feature = "gpu")]
     Gpu(gpu::States),
+}
+
+/// A run whose results are on their way to the host.
+pub(super) enum Flight {
+    /// From a GPU.
+    #[cfg(feature = "gpu")]
+    Gpu(gpu::Flight),
 }
 
 impl Resident {
@@ -61,7 +68,8 @@ impl Executor {
         }
     }
 
-    /// Runs `plan` on rows of `states` from `first` on: `caller` gives all but states, and takes the output alone.
+    /// Runs `plan` on rows of `states` from `first` on: `caller` gives all but states, and takes the output alone. Where a GPU
+    /// is to bring it later, that is a flight; the host takes it at once.
     #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU is waited for"))]
     pub(super) async fn run_on(
         &self,
@@ -70,15 +78,34 @@ impl Executor {
         (states, first): (&mut Resident, usize),
         results: Results,
         wait: Wait,
-    ) -> Result<()> {
+    ) -> Result<Option<Flight>> {
         match (self, states) {
-            (Self::Cpu(cpu), Resident::Cpu(states)) => cpu.run_on(plan, caller, (states, first), results),
+            (Self::Cpu(cpu), Resident::Cpu(states)) => {
+                cpu.run_on(plan, caller, (states, first), results).map(|()| None)
+            }
             #[cfg(feature = "gpu")]
             (Self::Gpu { gpu, loaded }, Resident::Gpu(states)) => {
-                gpu.run_on(loaded, plan, caller, (states, first), results, wait.into()).await.map(|_| ())
+                let flight = gpu.send(loaded, plan, caller, (states, first), results, wait.into()).await?;
+                match flight.map(Flight::Gpu) {
+                    Some(flight) if results == Results::Wanted => {
+                        self.land(flight, |read, data| caller.take(read, data), wait).await.map(|()| None)
+                    }
+                    flight => Ok(flight),
+                }
             }
             #[cfg(feature = "gpu")]
             _ => unreachable!("states are where their engine is"),
+        }
+    }
+
+    /// Waits for what `flight` brings, and lets `take` have it.
+    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU is waited for"))]
+    pub(super) async fn land(&self, flight: Flight, take: impl FnMut(Read, &[f32]), wait: Wait) -> Result<()> {
+        match (self, flight) {
+            #[cfg(feature = "gpu")]
+            (Self::Gpu { gpu, loaded }, Flight::Gpu(flight)) => gpu.land(loaded, flight, take, wait.into()).await,
+            #[cfg(feature = "gpu")]
+            (Self::Cpu(_), Flight::Gpu(_)) => unreachable!("the host has no flights"),
         }
     }
 }

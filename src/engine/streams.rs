@@ -1,7 +1,8 @@
 //! Many independent streams in one batch, frame by frame, their states where the engine computes.
 //!
 //! Which row is whose, who has frames this time and who waits stand here; the rows themselves are `resident`'s, what a plan
-//! is given and gives for one push is `push`'s, and streams that draw their own next tokens are `generate`'s.
+//! is given and gives for one push is `push`'s, results that are fetched later are `later`'s, and streams that draw their own
+//! next tokens are `generate`'s.
 
 use std::fmt;
 use std::ops::Deref;
@@ -16,7 +17,8 @@ use crate::plan::{Goal, Results, Shape};
 
 use super::Engine;
 use super::executor::{self, Wait};
-use super::push::{Frames, Place, Push};
+use super::later::Later;
+use super::push::{Frames, Part, Place, Push};
 use super::resident::Resident;
 
 /// Many independent streams of one model in one batch: microphones, sensors, sessions.
@@ -61,7 +63,9 @@ pub struct Streams<E> {
     rows: usize,
     /// Of the push under way: where each frame goes, and what it gave.
     pub(super) places: Vec<Place>,
-    outputs: Vec<f32>,
+    pub(super) outputs: Vec<f32>,
+    /// Pushes whose results are for later.
+    pub(super) later: Later,
     /// The tokens that were drawn last.
     pub(super) drawn: Vec<i64>,
 }
@@ -108,6 +112,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             rows: 0,
             places: Vec::new(),
             outputs: Vec::new(),
+            later: Later::default(),
             drawn: Vec::new(),
         };
         streams.extend(capacity);
@@ -169,7 +174,8 @@ impl<E: Deref<Target = Engine>> Streams<E> {
 
     /// Gives streams their next frames: what each frame gives. Frames of one stream stand in the order of time.
     ///
-    /// Where results are [`Unwanted`](Results::Unwanted) a GPU still computes when this returns, and there are none.
+    /// Where results are [`Unwanted`](Results::Unwanted) a GPU still computes when this returns, and there are none; nor are
+    /// there where they are for [`Later`](Results::Later): [`receive`](Self::receive) then waits for them.
     ///
     /// # Shapes
     ///
@@ -178,7 +184,8 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     /// # Errors
     ///
     /// Kind `Shape`, where a stream has left or a frame does not fit the model; `Limits`, where the batch does not fit
-    /// the device: nothing has changed then. `Device` or `Lost`, where the device fails: then the states are lost.
+    /// the device, or too many pushes wait for [`receive`](Self::receive): nothing has changed then. `Device` or `Lost`,
+    /// where the device fails: then the states are lost.
     pub fn push<F: AsRef<[f32]> + Sync>(
         &mut self,
         frames: &[(StreamId, F)],
@@ -276,14 +283,21 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     /// Computes the frames that were placed.
     async fn walk(&mut self, frames: Frames<'_>, results: Results, wait: Wait) -> Result<()> {
         let flow = self.engine.planner.flow;
-        let wanted = if results == Results::Wanted { self.places.len() * flow.features().len() } else { 0 };
+        if results == Results::Later {
+            self.later.has_room()?;
+        }
+        let wanted = if results == Results::Unwanted { 0 } else { self.places.len() * flow.features().len() };
         self.outputs.resize(wanted, 0.0);
-        let Some(last) = self.places.iter().map(|place| place.step).max() else { return Ok(()) };
-        // A model whose time axis is gone gives one row a run: each frame is a run then.
-        let (time, rounds) = if matches!(flow, Flow::Rows(_)) { (1, last + 1) } else { (last + 1, 1) };
-        self.settle(Goal::Frames, time).await?;
-        for round in 0..rounds {
-            self.round(&frames, round * time, time, results, wait).await?;
+        if let Some(last) = self.places.iter().map(|place| place.step).max() {
+            // A model whose time axis is gone gives one row a run: each frame is a run then.
+            let (time, rounds) = if matches!(flow, Flow::Rows(_)) { (1, last + 1) } else { (last + 1, 1) };
+            self.settle(Goal::Frames, time).await?;
+            for round in 0..rounds {
+                self.round(&frames, round * time, time, results, wait).await?;
+            }
+        }
+        if results == Results::Later {
+            self.later.push(&mut self.places, &mut self.outputs);
         }
         Ok(())
     }
@@ -320,19 +334,19 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             places: &self.places,
             slots: &self.slots,
             own: self.own,
+            part: Part { first, time, rows: 0..0 },
             features: engine.planner.flow.features(),
-            first,
-            time,
-            rows: 0..0,
             outputs: &mut self.outputs,
         };
         let batch = self.slots.len();
         let mask = if push.live_frames() == time * batch { Mask::All } else { Mask::Live };
         for tile in engine.tiles_of(Goal::Frames, Shape { time, batch, mask }) {
             let tile = tile?;
-            push.rows = tile.rows.clone();
+            push.part.rows = tile.rows.clone();
             let run = engine.executor.run_on(&tile.plan, &mut push, (&mut *states, tile.rows.start), results, wait);
-            run.await.map_err(|e| engine.device().explain(e))?;
+            if let Some(flight) = run.await.map_err(|e| engine.device().explain(e))? {
+                self.later.add(flight, push.part.clone());
+            }
         }
         for (frame, place) in self.places.iter().enumerate() {
             if (first..first + time).contains(&place.step) {
@@ -345,7 +359,8 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         Ok(())
     }
 
-    fn view(&self) -> ArrayView2<'_, f32> {
+    /// What the last push gave.
+    pub(super) fn view(&self) -> ArrayView2<'_, f32> {
         let features = self.engine.planner.flow.features().len();
         let dims = (self.outputs.len() / features, features);
         ArrayView2::from_shape(dims, &self.outputs).expect("whole rows")

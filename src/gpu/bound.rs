@@ -11,8 +11,9 @@ use super::clock::{self, Clock};
 use super::device::{Device, Wait};
 use super::pipelines::{Pipeline, Pipelines, STORAGE_ALIGN};
 use super::readback::{Landing, Readback, Source};
+use super::staging::Staging;
 use super::states::States;
-use super::upload::{Turn, Upload};
+use super::upload::Upload;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{EMPTY, Params};
 use crate::plan::{Caller, Dispatch, Plan, Read, Results, SlotId, SlotKind, Spent, Window};
@@ -68,11 +69,12 @@ pub(super) struct Run<'a> {
     pub(super) results: Results,
 }
 
-/// A run on its way.
-pub(super) struct Submitted {
-    pub(super) submission: wgpu::SubmissionIndex,
-    /// Of the results, where they are wanted.
-    pub(super) landing: Option<Landing>,
+/// The staging of a run.
+pub(super) struct Turn {
+    /// Of what it uploads.
+    up: Staging,
+    /// Of its results, where they are wanted.
+    down: Option<Staging>,
 }
 
 /// One dispatch, with indices into the vectors of its [`Bound`].
@@ -112,6 +114,11 @@ impl Bound {
         let stride = (size_of::<Params>() as u64).next_multiple_of(device.uniform_align);
         check(device, loaded, plan, stride)?;
         device.guard(&plan.title, || Self::make(device, compiled, loaded, plan, stride, want)).await?
+    }
+
+    /// Whether it is that of `plan`, or of an equal one, for `want`.
+    pub(super) fn is_of(&self, plan: &Arc<Plan>, want: Want) -> bool {
+        self.want == want && (Arc::ptr_eq(&self.plan, plan) || self.plan == *plan)
     }
 
     /// Makes everything of a plan that was checked.
@@ -170,29 +177,34 @@ impl Bound {
         }
     }
 
-    /// Staging for what the next run uploads.
+    /// Staging for the next run.
     ///
     /// # Errors
     ///
-    /// As [`Upload::turn`].
-    pub(super) async fn turn(&mut self, device: &Device, wait: Wait) -> Result<Turn> {
-        self.upload.turn(device, wait).await
+    /// As [`Upload::turn`] and [`Readback::turn`].
+    pub(super) async fn turn(&mut self, device: &Device, results: Results, wait: Wait) -> Result<Turn> {
+        let down = match results {
+            Results::Unwanted => None,
+            Results::Wanted | Results::Later => Some(self.readback.turn(device).await?),
+        };
+        Ok(Turn { up: self.upload.turn(device, wait).await?, down })
     }
 
-    /// Records the uploads, all dispatches and the readback, and submits them: at once, but for very long plans. To be
-    /// called inside a guard.
+    /// Records the uploads, all dispatches and the readback, and submits them: at once, but for very long plans. What lands
+    /// later is the results, where they are wanted. To be called inside a guard.
     ///
     /// # Errors
     ///
     /// Those of the run's caller; kind `Device`, where the staging is not mapped.
-    pub(super) fn submit(&mut self, device: &Device, turn: Turn, run: Run<'_>) -> Result<Submitted> {
-        let Run { caller, mut states, fill, results } = run;
+    pub(super) fn submit(&mut self, device: &Device, turn: Turn, run: Run<'_>) -> Result<Option<Landing>> {
+        let Run { caller, mut states, fill, .. } = run;
+        let Turn { up, down } = turn;
         if fill == Fill::Poison {
             self.poison(&device.queue);
         }
         let label = Some(self.plan.title.as_str());
         let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label });
-        self.upload.fill(&turn, caller, &self.slots, &mut encoder)?;
+        self.upload.fill(&up, caller, &self.slots, &mut encoder)?;
         if let Some((states, first)) = &mut states {
             states.load(&self.plan, *first, &self.slots, &mut encoder);
         }
@@ -212,13 +224,12 @@ impl Bound {
         if let Some(clock) = &self.clock {
             clock.resolve(&mut encoder);
         }
-        if results == Results::Wanted {
-            self.readback.copy(&mut encoder);
+        if let Some(down) = &down {
+            self.readback.copy(down, &mut encoder);
         }
         let submission = device.queue.submit([encoder.finish()]);
-        self.upload.sent(turn, submission.clone());
-        let landing = (results == Results::Wanted).then(|| self.readback.map());
-        Ok(Submitted { submission, landing })
+        self.upload.sent(up, submission.clone());
+        Ok(down.map(|down| self.readback.sent(down, submission)))
     }
 
     /// Records pass `index`.
@@ -248,9 +259,9 @@ impl Bound {
     /// # Errors
     ///
     /// Kind `Device`, where the answer is not mapped.
-    pub(super) fn has_stalled(&self) -> Result<bool> {
+    pub(super) fn has_stalled(&self, landing: &Landing) -> Result<bool> {
         match self.plan.exchange() {
-            Some(_) => self.readback.read(self.wanted(), |first: &[u32]| first != [EMPTY]),
+            Some(_) => landing.read(self.wanted(), |first: &[u32]| first != [EMPTY]),
             None => Ok(false),
         }
     }
@@ -260,16 +271,23 @@ impl Bound {
     /// # Errors
     ///
     /// Kind `Device`, where something is not mapped, or the clock is no use.
-    pub(super) fn read(&self, queue: &wgpu::Queue, mut take: impl FnMut(usize, &[f32])) -> Result<Spent> {
-        let wanted = self.wanted();
-        (0..wanted).try_for_each(|index| self.readback.read(index, |data| take(index, data)))?;
+    pub(super) fn read(
+        &self,
+        landing: &Landing,
+        queue: &wgpu::Queue,
+        mut take: impl FnMut(usize, &[f32]),
+    ) -> Result<Spent> {
+        (0..self.wanted()).try_for_each(|index| landing.read(index, |data| take(index, data)))?;
         let period = queue.get_timestamp_period();
-        let spent = match &self.clock {
-            Some(clock) => self.readback.read(self.readback.len() - 1, |ticks| clock.spent(ticks, period))?,
+        match &self.clock {
+            Some(clock) => landing.read(self.readback.len() - 1, |ticks| clock.spent(ticks, period))?,
             None => Ok(Spent::new()),
-        };
-        self.readback.unmap();
-        spent
+        }
+    }
+
+    /// Takes back what was read.
+    pub(super) fn put(&mut self, landing: Landing) {
+        self.readback.put(landing);
     }
 }
 
@@ -407,7 +425,7 @@ mod tests {
             bound.slots.iter().map(|held| held.buffer().clone()).collect(),
             bound.groups.clone(),
             pipelines,
-            bound.readback.staging().to_vec(),
+            bound.readback.staging(),
         )
     }
 

@@ -91,8 +91,14 @@ impl Loaded {
 
     /// The buffers of `plan` for what is wanted of it, where they are at rest here.
     pub(super) fn take(&self, plan: &Arc<Plan>, want: Want) -> Option<Bound> {
-        let is_it = |bound: &Bound| bound.want == want && (Arc::ptr_eq(&bound.plan, plan) || bound.plan == *plan);
-        lock(&self.idle).take(is_it)
+        lock(&self.idle).take(|bound| bound.is_of(plan, want))
+    }
+
+    /// Lets `work` have the buffers of `plan`, where they are at rest here.
+    pub(super) fn with(&self, plan: &Arc<Plan>, want: Want, work: impl FnOnce(&mut Bound)) {
+        if let Some(bound) = lock(&self.idle).find(|bound| bound.is_of(plan, want)) {
+            work(bound);
+        }
     }
 
     /// Puts the buffers of a plan to rest.

@@ -159,16 +159,13 @@ impl Device {
     /// Kind `Lost`, where it never will be.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) async fn wait(&self, submission: wgpu::SubmissionIndex, wait: Wait) -> Result<()> {
-        let work = {
-            let (device, faults, name) = (self.device.clone(), self.faults.clone(), self.info.name.clone());
-            move || poll(&device, &faults, &name, &submission)
-        };
         match wait {
-            Wait::Here => work(),
+            Wait::Here => poll(&self.device, &self.faults, &self.info.name, &submission),
             Wait::Aside => {
+                let (device, faults, name) = (self.device.clone(), self.faults.clone(), self.info.name.clone());
                 let (tell, told) = futures_intrusive::channel::shared::oneshot_channel();
                 let thread = std::thread::Builder::new().name("gatewave wait".to_owned());
-                let spawned = thread.spawn(move || tell.send(work()));
+                let spawned = thread.spawn(move || tell.send(poll(&device, &faults, &name, &submission)));
                 if let Err(error) = spawned {
                     return Err(Error::new(ErrorKind::Device, format!("no thread to wait in: {error}")).because(error));
                 }

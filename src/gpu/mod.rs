@@ -4,7 +4,7 @@
 //! bound and linked in the kernel's declaration. It knows no model, no cell and no layout of weights.
 //!
 //! `adapter` chooses, `device` opens and reports errors, `pipelines` compiles, `buffers` holds the weights, `bound` a
-//! plan's own buffers, `upload` brings the input, `readback` the results home, `states` what stays; `clock` times
+//! plan's own buffers, `upload` brings the input, `readback` the results home, both by `staging`, `states` what stays; `clock` times
 //! programs where that is asked for; `objects` makes and counts what all of them use.
 
 mod adapter;
@@ -16,6 +16,7 @@ mod module;
 mod objects;
 mod pipelines;
 mod readback;
+mod staging;
 mod states;
 #[cfg(test)]
 mod tests;
@@ -29,17 +30,18 @@ pub(crate) use adapter::Choice;
 #[cfg(not(target_arch = "wasm32"))]
 pub use adapter::adapters;
 pub use adapter::{AdapterInfo, AdapterKind};
-use bound::{Bound, Fill, Run, Submitted, Want};
+use bound::{Bound, Fill, Run, Want};
 pub(crate) use buffers::Loaded;
 use device::Device;
 pub(crate) use device::Wait;
 use pipelines::Pipelines;
+use readback::Landing;
 pub(crate) use states::States;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Medium;
 use crate::pack::PackedBuffer;
-use crate::plan::{Caller, Limits, Plan, Results, SlotId, Spent};
+use crate::plan::{Caller, Limits, Plan, Read, Results, SlotId, Spent};
 
 /// An open GPU. It serves several models, and several threads at once.
 pub(crate) struct Gpu {
@@ -60,6 +62,12 @@ pub(crate) struct Timings {
     pub(crate) compute_us: f64,
     /// To copy them into vectors.
     pub(crate) readback_us: f64,
+}
+
+/// A run whose results are on their way.
+pub(crate) struct Flight {
+    plan: Arc<Plan>,
+    landing: Landing,
 }
 
 impl Gpu {
@@ -132,13 +140,13 @@ impl Gpu {
         Ok(self.reuse(loaded, plan, Want::Clocked, run, wait).await?.1)
     }
 
-    /// [`run`](Self::run) on states that stay on the device, rows from `first` on: `caller` gives all but them, and takes
-    /// the output alone. Where that is not wanted, the device still computes when this returns.
+    /// Submits `plan` on states that stay on the device, rows from `first` on: `caller` gives all but them. The device
+    /// still computes when this returns: what [`land`](Self::land) then waits for is the output alone, where it is wanted.
     ///
     /// # Errors
     ///
     /// As [`run`](Self::run).
-    pub(crate) async fn run_on(
+    pub(crate) async fn send(
         &self,
         loaded: &Loaded,
         plan: &Arc<Plan>,
@@ -146,9 +154,36 @@ impl Gpu {
         states: (&mut States, usize),
         results: Results,
         wait: Wait,
-    ) -> Result<Timings> {
+    ) -> Result<Option<Flight>> {
+        self.device.check()?;
+        let mut bound = self.bound(loaded, plan, Want::Output).await?;
         let run = Run { caller, states: Some(states), fill: self.fill(), results };
-        Ok(self.reuse(loaded, plan, Want::Output, run, wait).await?.0)
+        let (landing, _) = self.submit(&mut bound, run, wait).await?;
+        loaded.put(bound);
+        self.device.check()?;
+        Ok(landing.map(|landing| Flight { plan: plan.clone(), landing }))
+    }
+
+    /// Waits for the results of a flight, and lets `take` have them.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Lost`, where the device is lost before they are here.
+    pub(crate) async fn land(
+        &self,
+        loaded: &Loaded,
+        flight: Flight,
+        mut take: impl FnMut(Read, &[f32]),
+        wait: Wait,
+    ) -> Result<()> {
+        let Flight { plan, mut landing } = flight;
+        landing.landed(&self.device, wait).await?;
+        for (index, read) in bound::wanted(&plan, Want::Output).enumerate() {
+            landing.read(index, |data| take(*read, data)).map_err(|error| self.device.blame(error))?;
+        }
+        loaded.with(&plan, Want::Output, |bound| bound.put(landing));
+        // What was reported while the device computed belongs to this run.
+        self.device.check()
     }
 
     /// `rows` rows of the states of `plan`'s model, to stay on the device.
@@ -238,10 +273,7 @@ impl Gpu {
     ) -> Result<(Timings, Spent)> {
         self.device.check()?;
         let mut watch = Stopwatch::start();
-        let mut bound = match loaded.take(plan, want) {
-            Some(bound) => bound,
-            None => Bound::new(&self.device, &self.pipelines, loaded, plan, want).await?,
-        };
+        let mut bound = self.bound(loaded, plan, want).await?;
         let take = |caller: &mut dyn Caller, index: usize, data: &[f32]| {
             caller.take(*bound::wanted(plan, want).nth(index).expect("a read for each that is wanted"), data);
         };
@@ -256,7 +288,25 @@ impl Gpu {
         Ok((Timings { prepare_us, ..timings }, spent))
     }
 
-    /// Uploads, submits, waits and reads; `None` where workgroups waited for each other in vain, and nothing is taken.
+    /// The buffers of `plan`: those of an earlier call, where they are at rest, else new ones.
+    async fn bound(&self, loaded: &Loaded, plan: &Arc<Plan>, want: Want) -> Result<Bound> {
+        match loaded.take(plan, want) {
+            Some(bound) => Ok(bound),
+            None => Bound::new(&self.device, &self.pipelines, loaded, plan, want).await,
+        }
+    }
+
+    /// Uploads and submits: what lands then, where it is wanted, and the microseconds that it took.
+    async fn submit(&self, bound: &mut Bound, run: Run<'_>, wait: Wait) -> Result<(Option<Landing>, f64)> {
+        let mut watch = Stopwatch::start();
+        let turn = bound.turn(&self.device, run.results, wait).await?;
+        let plan = bound.plan.clone();
+        let landing = self.device.guard(&plan.title, || bound.submit(&self.device, turn, run)).await??;
+        Ok((landing, watch.lap_us()))
+    }
+
+    /// Uploads, submits, waits and reads what is wanted; `None` where workgroups waited for each other in vain, and nothing
+    /// is taken.
     async fn drive(
         &self,
         bound: &mut Bound,
@@ -264,31 +314,23 @@ impl Gpu {
         wait: Wait,
         mut take: impl FnMut(&mut dyn Caller, usize, &[f32]),
     ) -> Result<Option<(Timings, Spent)>> {
-        let mut watch = Stopwatch::start();
-        let (mut timings, mut spent) = (Timings::default(), Spent::new());
-        let turn = bound.turn(&self.device, wait).await?;
-        let plan = bound.plan.clone();
         let Run { caller, states, fill, results } = run;
-        let submit = || {
-            let submitted = bound.submit(&self.device, turn, Run { caller: &mut *caller, states, fill, results });
-            timings.upload_us = watch.lap_us();
-            submitted
+        let run = Run { caller: &mut *caller, states, fill, results };
+        let (Some(mut landing), upload_us) = self.submit(bound, run, wait).await? else {
+            unreachable!("its results are wanted");
         };
-        let Submitted { submission, landing } = self.device.guard(&plan.title, submit).await??;
-        if let Some(landing) = landing {
-            self.device.wait(submission, wait).await?;
-            landing.landed(&self.device).await?;
-            timings.compute_us = watch.lap_us();
-            if bound.has_stalled().map_err(|error| self.device.blame(error))? {
-                return Ok(None);
-            }
-            let read = bound.read(&self.device.queue, |index, data| take(&mut *caller, index, data));
-            spent = read.map_err(|error| self.device.blame(error))?;
-            timings.readback_us = watch.lap_us();
+        let mut watch = Stopwatch::start();
+        landing.landed(&self.device, wait).await?;
+        let compute_us = watch.lap_us();
+        if bound.has_stalled(&landing).map_err(|error| self.device.blame(error))? {
+            return Ok(None);
         }
+        let read = bound.read(&landing, &self.device.queue, |index, data| take(&mut *caller, index, data));
+        let spent = read.map_err(|error| self.device.blame(error))?;
+        bound.put(landing);
         // What was reported while the device computed belongs to this run.
         self.device.check()?;
-        Ok(Some((timings, spent)))
+        Ok(Some((Timings { prepare_us: 0.0, upload_us, compute_us, readback_us: watch.lap_us() }, spent)))
     }
 }
 

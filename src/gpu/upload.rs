@@ -4,14 +4,9 @@
 //! read it, so that a repeated call makes none, and the next is laid out while the device computes. Knows writes and
 //! bytes; knows not what they mean.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
-
 use super::buffers::Held;
 use super::device::{Device, Wait};
-use super::readback::{Place, side_by_side};
+use super::staging::{Place, Staging, side_by_side};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Caller, Plan, Write};
 
@@ -27,19 +22,7 @@ pub(super) struct Upload {
     /// One write at a time is laid out here: mapped memory is only to be written, and not to be read again.
     words: Vec<u32>,
     /// The longest unused first.
-    ring: Vec<Turn>,
-}
-
-/// The staging of one submit.
-pub(super) struct Turn {
-    staging: Vec<wgpu::Buffer>,
-    flight: Option<Flight>,
-}
-
-/// A submit that may still read its staging.
-struct Flight {
-    submission: wgpu::SubmissionIndex,
-    mappings: Vec<(Arc<AtomicBool>, OneshotReceiver<bool>)>,
+    ring: Vec<Staging>,
 }
 
 impl Upload {
@@ -57,34 +40,17 @@ impl Upload {
     /// # Errors
     ///
     /// Kind `Limits`, where the device has no memory for it; `Lost`, where the device is.
-    pub(super) async fn turn(&mut self, device: &Device, wait: Wait) -> Result<Turn> {
-        if let Some(index) = self.ring.iter().position(Turn::is_mapped) {
-            return Ok(Turn { flight: None, ..self.ring.remove(index) });
+    pub(super) async fn turn(&mut self, device: &Device, wait: Wait) -> Result<Staging> {
+        if let Some(index) = self.ring.iter().position(Staging::is_mapped) {
+            return Ok(self.ring.remove(index));
         }
         if self.ring.len() < RING {
-            let staging = device.guard(&self.label, || self.sizes.iter().map(|&size| self.staging(device, size)));
-            let staging = staging.await?.collect();
-            return Ok(Turn { staging, flight: None });
+            let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
+            return device.guard(&self.label, || Staging::new(device, &self.label, &self.sizes, usage)).await;
         }
-        let turn = self.ring.remove(0);
-        if let Some(Flight { submission, mappings }) = turn.flight {
-            device.wait(submission, wait).await?;
-            for (_, told) in mappings {
-                if told.receive().await != Some(true) {
-                    return Err(device.unanswered());
-                }
-            }
-        }
-        Ok(Turn { staging: turn.staging, flight: None })
-    }
-
-    fn staging(&self, device: &Device, size: u64) -> wgpu::Buffer {
-        device.buffer(&wgpu::BufferDescriptor {
-            label: Some(&self.label),
-            size,
-            usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
-            mapped_at_creation: true,
-        })
+        let mut staging = self.ring.remove(0);
+        staging.landed(device, wait).await?;
+        Ok(staging)
     }
 
     /// Lets `caller` lay out every write, and records the copies into `slots`.
@@ -94,7 +60,7 @@ impl Upload {
     /// Those of `caller`; kind `Device`, where the staging is not mapped.
     pub(super) fn fill(
         &mut self,
-        turn: &Turn,
+        staging: &Staging,
         caller: &mut dyn Caller,
         slots: &[Held],
         encoder: &mut wgpu::CommandEncoder,
@@ -102,15 +68,15 @@ impl Upload {
         for (write, place) in self.writes.iter().zip(&self.places) {
             let words = &mut self.words[..usize::try_from(write.bytes / 4).expect("as above")];
             caller.give(*write, words)?;
-            let staging = &turn.staging[place.buffer];
+            let buffer = &staging.buffers[place.buffer];
             if write.bytes > 0 {
-                let mapped = staging.get_mapped_range_mut(place.range.clone());
+                let mapped = buffer.get_mapped_range_mut(place.range.clone());
                 let mut mapped = mapped.map_err(|error| {
                     Error::new(ErrorKind::Device, format!("{}: {error}", self.label)).because(error)
                 })?;
                 mapped.copy_from_slice(bytemuck::cast_slice(words));
                 encoder.copy_buffer_to_buffer(
-                    staging,
+                    buffer,
                     place.range.start,
                     slots[write.slot].buffer(),
                     write.offset,
@@ -118,33 +84,13 @@ impl Upload {
                 );
             }
         }
-        turn.staging.iter().for_each(wgpu::Buffer::unmap);
+        staging.unmap();
         Ok(())
     }
 
-    /// Asks for the mapping of `turn`, after `submission` was made of it.
-    pub(super) fn sent(&mut self, mut turn: Turn, submission: wgpu::SubmissionIndex) {
-        let ask = |buffer: &wgpu::Buffer| {
-            let ((tell, told), done) = (oneshot_channel(), Arc::new(AtomicBool::new(false)));
-            buffer.map_async(wgpu::MapMode::Write, .., {
-                let done = done.clone();
-                move |mapped| {
-                    done.store(mapped.is_ok(), Ordering::Release);
-                    // Nobody listens any more where the plan's buffers are gone.
-                    let _ = tell.send(mapped.is_ok());
-                }
-            });
-            (done, told)
-        };
-        let mappings = turn.staging.iter().map(ask).collect();
-        turn.flight = Some(Flight { submission, mappings });
-        self.ring.push(turn);
-    }
-}
-
-impl Turn {
-    fn is_mapped(&self) -> bool {
-        let done = |flight: &Flight| flight.mappings.iter().all(|(done, _)| done.load(Ordering::Acquire));
-        self.flight.as_ref().is_none_or(done)
+    /// Asks for the mapping of `staging`, after `submission` was made of it.
+    pub(super) fn sent(&mut self, mut staging: Staging, submission: wgpu::SubmissionIndex) {
+        staging.ask(wgpu::MapMode::Write, submission);
+        self.ring.push(staging);
     }
 }

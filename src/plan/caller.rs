@@ -24,6 +24,8 @@ pub trait Caller: Send {
 pub enum Results {
     /// It is brought back, and waited for.
     Wanted,
+    /// It is brought back while the device goes on, to be waited for later.
+    Later,
     /// It stays where it is; only the states go on.
     Unwanted,
 }

@@ -139,6 +139,40 @@ fn unwanted_results_do_not_come_back_and_their_states_go_on() {
 }
 
 #[test]
+fn results_for_later_are_those_of_each_push_in_turn_whatever_comes_between() {
+    let engine = cpu(&Model::new().layer(Gru::new(5, 18)));
+    let frames: Vec<_> = (0..7).map(|seed| random(5, seed).to_vec()).collect();
+    let expected = whole(&engine, &frames);
+    let mut streams = Streams::new(&engine, 4).unwrap();
+    let (id, other) = (streams.join(), streams.join());
+    assert_eq!(streams.push(&[(id, &frames[0])], Results::Later).unwrap().shape(), [0, 18]);
+    streams.push(&[(id, &frames[1]), (other, &frames[0]), (id, &frames[2])], Results::Later).unwrap();
+    streams.push(&[] as &[(StreamId, Vec<f32>)], Results::Later).unwrap();
+    let here = streams.push(&[(id, &frames[3])], Results::Wanted).unwrap().row(0).to_vec();
+    assert_eq!(here, expected[3]);
+    streams.push(&[(id, &frames[4])], Results::Later).unwrap();
+    assert_eq!(streams.receive().unwrap().row(0).to_vec(), expected[0]);
+    streams.push(&[(id, &frames[5])], Results::Unwanted).unwrap();
+    // A stream that began anew has given what it gave.
+    streams.reset(other).unwrap();
+    let second: Vec<_> = streams.receive().unwrap().outer_iter().map(|row| row.to_vec()).collect();
+    assert_eq!(second, [1, 0, 2].map(|step| expected[step].clone()));
+    assert_eq!(streams.receive().unwrap().shape(), [0, 18]);
+    assert_eq!(streams.receive().unwrap().row(0).to_vec(), expected[4]);
+    let refused = streams.receive().unwrap_err();
+    let text = "receive: expected a push whose results are for later, got none that waits";
+    assert_eq!((refused.kind(), refused.to_string().as_str()), (ErrorKind::Shape, text));
+    for _ in 0..16 {
+        streams.push(&[(other, &frames[0])], Results::Later).unwrap();
+    }
+    let refused = streams.push(&[(id, &frames[0])], Results::Later).unwrap_err();
+    let text = "results for later: expected at most 16 pushes that wait, got one more; receive the first of them";
+    assert_eq!((refused.kind(), refused.to_string().as_str()), (ErrorKind::Limits, text));
+    let last = streams.push(&[(id, &frames[6])], Results::Wanted).unwrap().row(0).to_vec();
+    assert_eq!(last, expected[6], "what was refused is no frame of the stream");
+}
+
+#[test]
 fn a_push_that_is_refused_changes_nothing() {
     let engine = cpu(&Model::new().layer(Gru::new(5, 18)));
     let mut streams = Streams::new(&engine, 1).unwrap();

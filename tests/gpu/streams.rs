@@ -1,7 +1,11 @@
 //! Streams on the adapter: their states stay there, and each gives what one call over all its frames gives.
 
+use std::collections::VecDeque;
+
 use gatewave::conformance::Tolerance;
-use gatewave::{Device, Engine, Gru, Input, Linear, Lstm, Model, Options, Results, StreamId, Streams, Weights};
+use gatewave::{
+    Device, Engine, ErrorKind, Gru, Input, Linear, Lstm, Model, Options, Results, Select, StreamId, Streams, Weights,
+};
 use ndarray::{Array2, ArrayD, Axis};
 
 use crate::runs::{self, assert_near, engine};
@@ -91,6 +95,59 @@ fn pushes_whose_results_nobody_wants_follow_each_other_and_make_a_ring_of_buffer
     for output in outputs.outer_iter() {
         assert_near(&output.to_owned().into_dyn(), &expected, Tolerance::executors(&model, 41));
     }
+}
+
+/// More frames a push than a row has, of a model that has a time axis, and of one that has none: a run a frame.
+#[test]
+fn results_for_later_land_while_the_device_goes_on_in_a_ring_of_buffers() {
+    const AHEAD: usize = 3;
+    let stack = Model::new().layer(Gru::new(FEATURES, 33));
+    for model in [stack.clone(), stack.layer(Select::LastStep)] {
+        let (gpu, cpu) = (alone(&model), engine(Device::Cpu, &model));
+        let (mut streams, mut truth) = (Streams::new(&gpu, 2).unwrap(), Streams::new(&cpu, 2).unwrap());
+        let (ids, true_ids) = ([streams.join(), streams.join()], [truth.join(), truth.join()]);
+        let tolerance = Tolerance::executors(&model, 40);
+        let (mut made, mut expected) = (Vec::new(), VecDeque::new());
+        for push in 0..20 {
+            let frames = [frame(3 * push), frame(3 * push + 1), frame(3 * push + 2)];
+            let of = |ids: [StreamId; 2]| [0, 1, 0].into_iter().zip(&frames).map(move |(s, frame)| (ids[s], frame));
+            expected.push_back(
+                truth.push(&of(true_ids).collect::<Vec<_>>(), Results::Wanted).unwrap().to_owned().into_dyn(),
+            );
+            assert!(streams.push(&of(ids).collect::<Vec<_>>(), Results::Later).unwrap().is_empty());
+            if push >= AHEAD {
+                let outputs = match push % 2 {
+                    0 => streams.receive().unwrap().to_owned(),
+                    _ => pollster::block_on(streams.receive_async()).unwrap().to_owned(),
+                };
+                assert_near(&outputs.into_dyn(), &expected.pop_front().unwrap(), tolerance);
+            }
+            made.push(gpu.gpu_objects());
+        }
+        for expected in expected {
+            assert_near(&streams.receive().unwrap().to_owned().into_dyn(), &expected, tolerance);
+        }
+        // The ring of uploads has three buffers, when the device's pace asks for them.
+        assert!(made[19] <= made[AHEAD + 1] + 2, "{made:?}");
+    }
+}
+
+#[test]
+fn results_that_were_for_later_are_lost_with_their_device() {
+    let model = Model::new().layer(Gru::new(FEATURES, 20));
+    let gpu = alone(&model);
+    let mut streams = Streams::new(&gpu, 1).unwrap();
+    let id = streams.join();
+    streams.push(&[(id, frame(0))], Results::Later).unwrap();
+    gpu.lose();
+    for _ in 0..2 {
+        assert_eq!(streams.push(&[(id, frame(1))], Results::Later).unwrap_err().kind(), ErrorKind::Lost);
+    }
+    // It may have landed before.
+    if let Err(error) = streams.receive() {
+        assert_eq!(error.kind(), ErrorKind::Lost);
+    }
+    assert_eq!(streams.receive().unwrap_err().kind(), ErrorKind::Shape);
 }
 
 #[test]

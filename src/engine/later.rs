@@ -1,0 +1,131 @@
+//! Results of pushes that are fetched later: the device goes on while they are on their way, and several pushes follow each
+//! other before the first of them is read.
+
+use std::collections::VecDeque;
+use std::ops::Deref;
+
+use ndarray::ArrayView2;
+
+use crate::error::{Error, ErrorKind, Result};
+
+use super::Engine;
+use super::executor::{self, Wait};
+use super::push::{Part, Place};
+use super::resident::Flight;
+use super::streams::{Streams, shape};
+
+/// Pushes that may wait: enough for any pace, and few enough that one who never fetches is told.
+const MOST: usize = 16;
+
+/// Pushes whose results are on their way, or here and not fetched.
+#[derive(Default)]
+pub(super) struct Later {
+    /// The first is fetched first.
+    pushes: VecDeque<Pushed>,
+    /// Of the push under way.
+    flights: Vec<(Flight, Part)>,
+    /// The memory of those that were fetched.
+    spare: Vec<Pushed>,
+}
+
+/// One of them.
+#[derive(Default)]
+struct Pushed {
+    places: Vec<Place>,
+    /// `[frames][features]`, but for what the flights bring.
+    outputs: Vec<f32>,
+    flights: Vec<(Flight, Part)>,
+}
+
+impl Later {
+    /// Whether one more push may wait; none is under way then.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where it may not.
+    pub(super) fn has_room(&mut self) -> Result<()> {
+        self.flights.clear();
+        if self.pushes.len() < MOST {
+            return Ok(());
+        }
+        let text = format!("results for later: expected at most {MOST} pushes that wait, got one more");
+        Err(Error::new(ErrorKind::Limits, text).hint("receive the first of them"))
+    }
+
+    /// A part of the push under way is on its way.
+    pub(super) fn add(&mut self, flight: Flight, part: Part) {
+        self.flights.push((flight, part));
+    }
+
+    /// The push is submitted: takes what is known of it, and leaves vectors that are used up.
+    pub(super) fn push(&mut self, places: &mut Vec<Place>, outputs: &mut Vec<f32>) {
+        let mut pushed = self.spare.pop().unwrap_or_default();
+        std::mem::swap(&mut pushed.places, places);
+        std::mem::swap(&mut pushed.outputs, outputs);
+        std::mem::swap(&mut pushed.flights, &mut self.flights);
+        outputs.clear();
+        self.pushes.push_back(pushed);
+    }
+}
+
+impl<E: Deref<Target = Engine>> Streams<E> {
+    /// What the first push gave whose results were for [`Later`](crate::Results::Later), and were not received yet: waits
+    /// for it.
+    ///
+    /// So the host lays out frames and reads results of one push while the device computes others.
+    ///
+    /// # Shapes
+    ///
+    /// The result is `[frames, F]`, a row for each frame of that push.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where no push waits; `Device` or `Lost`, where the device fails.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use gatewave::{Device, Engine, Gru, Model, Results, Streams, Weights};
+    ///
+    /// let model = Model::new().layer(Gru::new(3, 16));
+    /// let engine = Engine::new(model.clone(), &Weights::random(&model, 0)?, Device::Cpu)?;
+    /// let mut streams = Streams::new(&engine, 1)?;
+    /// let id = streams.join();
+    ///
+    /// streams.push(&[(id, [0.1, 0.2, 0.3])], Results::Later)?;
+    /// for frame in [[0.4, 0.5, 0.6], [0.7, 0.8, 0.9]] {
+    ///     streams.push(&[(id, frame)], Results::Later)?;
+    ///     let outputs = streams.receive()?; // of the push before
+    ///     assert_eq!(outputs.shape(), [1, 16]);
+    /// }
+    /// # Ok::<(), gatewave::Error>(())
+    /// ```
+    pub fn receive(&mut self) -> Result<ArrayView2<'_, f32>> {
+        executor::block_on(self.fetch(Wait::Here))?;
+        Ok(self.view())
+    }
+
+    /// [`receive`](Self::receive), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive).
+    pub async fn receive_async(&mut self) -> Result<ArrayView2<'_, f32>> {
+        self.fetch(Wait::Aside).await?;
+        Ok(self.view())
+    }
+
+    async fn fetch(&mut self, wait: Wait) -> Result<()> {
+        let Some(mut pushed) = self.later.pushes.pop_front() else {
+            return Err(shape("receive: expected a push whose results are for later, got none that waits"));
+        };
+        let (engine, features) = (&*self.engine, self.engine.planner.flow.features());
+        for (flight, part) in pushed.flights.drain(..) {
+            let cut = |_, data: &[f32]| part.cut(data, &pushed.places, features, &mut pushed.outputs);
+            engine.executor.land(flight, cut, wait).await.map_err(|e| engine.device().explain(e))?;
+        }
+        std::mem::swap(&mut self.outputs, &mut pushed.outputs);
+        self.later.spare.push(pushed);
+        Ok(())
+    }
+}
