@@ -1,0 +1,122 @@
+//! What each rung of the ladder brings: pairs of calls that give the same numbers, one by the rung, one by what it replaced.
+//!
+//! `cargo bench --bench ladder` measures on the CPU; with `GATEWAVE_ADAPTER=NAME` on the adapter that has NAME in its name.
+//! `-- --test` runs each call once.
+
+#![allow(missing_docs, reason = "criterion's macro makes a public function")]
+
+use std::time::Duration;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
+use gatewave::{Device, Embedding, Engine, Gru, Input, Lstm, Model, Options, Precision, Rnn, Strategy, Weights};
+use ndarray::{Array2, Array3, s};
+
+/// The most words of 256 units and 128 features that are folded: one more, and the product is taken in each call.
+const FOLDED: usize = 1 << 14;
+
+/// The device of the environment, which this thread computes on with the others where it is the CPU.
+fn options() -> Options {
+    // Only the first of these builds the pool.
+    let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
+    let name = std::env::var("GATEWAVE_ADAPTER").unwrap_or_else(|_| "cpu".to_owned());
+    Options::default().device(name.parse().expect("any name is one"))
+}
+
+fn engine(model: Model, options: Options) -> Engine {
+    let weights = Weights::random(&model, 0).expect("a model");
+    Engine::with_options(model, &weights, options).expect("a device, as GATEWAVE_ADAPTER names it")
+}
+
+/// `[B, T, I]` of numbers without a pattern.
+fn features(batch: usize, time: usize, size: usize) -> Array3<f32> {
+    Array3::from_shape_fn((batch, time, size), |(b, t, i)| ((b * 31 + t * 7 + i) as f32 * 0.7).sin())
+}
+
+fn call(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, engine: &Engine, inputs: &[Input]) {
+    let run = || inputs.iter().for_each(|input| drop(engine.run(input).expect("an input of the model")));
+    group.bench_function(name, |b| b.iter(run));
+}
+
+/// The input product of all timesteps at once, and a step's own: a diagonal takes all layers' but the first in the step.
+fn hoisted_product(c: &mut Criterion) {
+    let mut group = c.benchmark_group("input product of 4 layers");
+    for (name, units, batch) in [("batch 1", 128, 1), ("batch 16", 128, 16)] {
+        let input = [Input::features(features(batch, 50, units))];
+        for (how, strategy) in [("hoisted", Strategy::Step), ("in the step, by diagonals", Strategy::Diagonal)] {
+            let model = Model::new().layer(Lstm::new(units, units).num_layers(4));
+            let engine = engine(model, options().strategy(strategy));
+            call(&mut group, &format!("{name}, {how}"), &engine, &input);
+        }
+    }
+}
+
+/// Rows of a table that already went through the product, and vectors that go through it in the call.
+fn folded_embedding(c: &mut Criterion) {
+    let mut group = c.benchmark_group("embedding");
+    let tokens = Array2::from_shape_fn((16, 100), |(b, t)| ((b * 7919 + t * 104_729) % FOLDED) as i64);
+    for (how, words) in [("folded", FOLDED), ("multiplied", FOLDED + 1)] {
+        let model = Model::new().layer(Embedding::new(words, 128)).layer(Lstm::new(128, 256));
+        call(&mut group, how, &engine(model, options()), &[Input::tokens(tokens.clone())]);
+    }
+}
+
+/// Rows that share each weight, and rows by themselves.
+fn rows_together(c: &mut Criterion) {
+    let mut group = c.benchmark_group("8 rows");
+    let x = features(8, 50, 64);
+    let alone: Vec<_> = (0..8).map(|b| Input::features(x.slice(s![b..=b, .., ..]).to_owned())).collect();
+    let engine = engine(Model::new().layer(Lstm::new(64, 256)), options().strategy(Strategy::Step));
+    call(&mut group, "one batch", &engine, &[Input::features(x)]);
+    call(&mut group, "one after the other", &engine, &alone);
+}
+
+/// Both directions of a layer in each dispatch, and a call for each.
+fn directions_together(c: &mut Criterion) {
+    let mut group = c.benchmark_group("two directions");
+    let input = || Input::features(features(1, 50, 64));
+    let of = |stack| engine(Model::new().layer(stack), options().strategy(Strategy::Step));
+    call(&mut group, "side by side", &of(Lstm::new(64, 128).bidirectional()), &[input()]);
+    call(&mut group, "one after the other", &of(Lstm::new(64, 128)), &[input(), input()]);
+}
+
+/// A layer's timesteps in a dispatch each, in one, and in one that workgroups share.
+fn all_steps(c: &mut Criterion) {
+    let mut group = c.benchmark_group("100 steps");
+    let sizes =
+        [("RNN of 32", Model::new().layer(Rnn::new(32, 32))), ("GRU of 256", Model::new().layer(Gru::new(32, 256)))];
+    for (name, model) in sizes {
+        for strategy in [Strategy::Step, Strategy::Scan, Strategy::Persistent] {
+            let engine = engine(model.clone(), options().strategy(strategy));
+            call(&mut group, &format!("{name}, {strategy}"), &engine, &[Input::features(features(1, 100, 32))]);
+        }
+    }
+}
+
+/// Weights in 32, 16 and 8 bits, of a size that no cache near the lanes holds.
+fn smaller_weights(c: &mut Criterion) {
+    let mut group = c.benchmark_group("weights of 512 units");
+    for precision in [Precision::F32, Precision::F16, Precision::I8] {
+        let model = Model::new().layer(Lstm::new(64, 512));
+        let engine = engine(model, options().strategy(Strategy::Step).precision(precision));
+        call(&mut group, &format!("{precision:?}").to_lowercase(), &engine, &[Input::features(features(1, 50, 64))]);
+    }
+}
+
+/// An engine on the host has one way through time, and holds all weights in 32 bits.
+fn on_a_gpu(c: &mut Criterion) {
+    if options().device != Device::Cpu {
+        all_steps(c);
+        smaller_weights(c);
+    }
+}
+
+criterion_group! {
+    name = ladder;
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(3));
+    targets = hoisted_product, folded_embedding, rows_together, directions_together, on_a_gpu
+}
+criterion_main!(ladder);
