@@ -1,5 +1,6 @@
 //! A repeated call at a shape that was seen before asks for no memory but that of its outputs, and a push of streams for
-//! none: counted by an allocator, on the CPU executor, in sizes that one thread computes.
+//! none: counted by an allocator, on the CPU executor, in sizes that one thread computes. On a GPU, by wgpu's validator,
+//! none asks for more than the one before.
 
 #![allow(unsafe_code, reason = "an allocator is unsafe to write; this one counts and hands on")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -181,4 +182,17 @@ fn a_thousand_streams_of_128_units_ask_for_nothing() {
             assert!(round < 1 || count == 0, "{count} in round {round}");
         }
     });
+}
+
+/// What wgpu asks for at each submit is its own affair; that it, and what is ours, does not grow from call to call is ours.
+#[cfg(feature = "gpu")]
+#[test]
+fn a_repeated_call_of_a_gpu_asks_for_no_more_than_the_one_before() {
+    let model = Model::new().layer(Lstm::new(5, 20).num_layers(2)).layer(Linear::new(20, 3));
+    let weights = Weights::random(&model, 1).unwrap();
+    let engine = Engine::on_validator(model, &weights, gatewave::Options::default()).unwrap();
+    let input = features(3, 7);
+    let counts: Vec<_> = (0..40).map(|_| counted(|| drop(engine.run(&input).unwrap())).1).collect();
+    let (first, last) = (counts[3..13].iter().max(), counts[30..].iter().max());
+    assert!(first >= last, "{counts:?}");
 }

@@ -22,6 +22,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(whole_models());
     cases.extend(options::options());
     cases.extend(rows_of_layers());
+    cases.extend(edges());
     for (seed, case) in (1..).zip(&mut cases) {
         case.seed = seed;
     }
@@ -420,6 +421,18 @@ fn rows_of_layers() -> Vec<Case> {
     ]
 }
 
+/// Stacks whose units straddle a panel's edge, so that every strategy meets all that can go wrong there at once.
+fn edges() -> Vec<Case> {
+    let case = |cell, units| {
+        let stack = Recurrent::new(cell, 5, units).num_layers(2);
+        whole(format!("two layers of {cell} at an edge: {units} units"), Model::new().layer(stack), 7, 3)
+            .mask(MaskKind::Holes)
+            .states(InitialStates::Given)
+    };
+    let cells = [Cell::Lstm, Cell::Gru(Reset::After)];
+    cells.into_iter().flat_map(|cell| [17, 32, 33].map(|units| case(cell, units))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, HashSet};
@@ -457,7 +470,7 @@ mod tests {
     #[test]
     fn every_case_has_a_name_of_its_own_and_a_sound_model() {
         let cases = cases();
-        assert_eq!(cases.len(), 225);
+        assert_eq!(cases.len(), 231);
         let names: HashSet<_> = cases.iter().map(|case| &case.name).collect();
         assert_eq!(names.len(), cases.len());
         for case in &cases {

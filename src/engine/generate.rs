@@ -172,6 +172,8 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         self.engine.planner.plan_to(Goal::Tokens, shape)?;
         self.settle(Goal::Tokens, steps).await?;
         self.drawn.resize(streams.len() * steps, 0);
+        // Whatever becomes of the run: a row that begins anew is cleared.
+        self.places.iter().for_each(|place| self.slots[place.row].is_used = true);
         let engine = &*self.engine;
         let states = self.states.as_mut().expect("they have been made");
         let (places, slots) = (&self.places, &self.slots);
@@ -186,7 +188,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         let given = u32::try_from(steps).expect("a plan has fewer steps");
         for place in &self.places {
             let slot = &mut self.slots[place.row];
-            (slot.is_used, slot.has_lived) = (true, true);
+            slot.has_lived = true;
             slot.position = slot.position.wrapping_add(given);
         }
         self.all_drawn(streams, steps)

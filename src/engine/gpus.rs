@@ -3,6 +3,7 @@
 //! Opening costs the driver's start and the compilation of every kernel, so engines share a device. Decides nothing but
 //! whether a device may be used at all.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::Result;
@@ -21,6 +22,9 @@ static CHECKED: Mutex<Vec<(AdapterInfo, SelfCheck)>> = Mutex::new(Vec::new());
 
 /// How many workgroups are known to run side by side, by adapter.
 static RESIDENT: Mutex<Vec<(AdapterInfo, u32)>> = Mutex::new(Vec::new());
+
+/// Whether workgroups of an open device, or one that was, have waited in vain, by adapter.
+static STALLED: Mutex<Vec<(AdapterInfo, Arc<AtomicBool>)>> = Mutex::new(Vec::new());
 
 /// More workgroups than these are not tried: each exchange takes longer, and a GPU that has one workgroup a multiprocessor,
 /// with its registers full, has some tens of them.
@@ -82,6 +86,10 @@ pub(super) async fn open(choice: &Choice) -> Result<Option<Arc<Gpu>>> {
     let mut open = lock(&OPEN);
     open.retain(|(known, gpu)| known != choice && gpu.strong_count() > 0);
     open.push((choice.clone(), Arc::downgrade(&gpu)));
+    let mut stalled = lock(&STALLED);
+    // What is gone and never stalled is not worth remembering.
+    stalled.retain(|(_, stalled)| Arc::strong_count(stalled) > 1 || stalled.load(Ordering::Relaxed));
+    stalled.push((gpu.info().clone(), gpu.stalled()));
     Ok(Some(gpu))
 }
 
@@ -122,16 +130,18 @@ enum Shown {
 
 async fn fault(gpu: &Gpu, strategy: Strategy) -> Result<Option<String>> {
     if strategy != Strategy::Persistent {
-        return fault_of(gpu, strategy, &gpu.limits()).await.map(|shown| shown.fault(gpu));
+        return known_answer(gpu, strategy, &gpu.limits()).await.map(|shown| shown.fault(gpu));
     }
-    // A browser ends what waits.
-    let seen = if cfg!(target_arch = "wasm32") { 1 } else { count_resident(gpu).await? };
-    let mut limits = Limits { resident_workgroups: seen, ..gpu.limits() };
-    let mut shown = fault_of(gpu, strategy, &limits).await?;
-    if limits.resident_workgroups > 1 && matches!(shown, Shown::InVain) {
+    let (resident, met) = count_resident(gpu).await?;
+    let mut limits = Limits { resident_workgroups: resident, ..gpu.limits() };
+    let mut shown = match met {
+        Shown::Wrong(_) => met,
+        Shown::Right | Shown::InVain => known_answer(gpu, strategy, &limits).await?,
+    };
+    if resident > 1 && matches!(shown, Shown::InVain) {
         // They have met, and then they have not: nobody is to wait on this device.
         limits.resident_workgroups = 1;
-        shown = fault_of(gpu, strategy, &limits).await?;
+        shown = known_answer(gpu, strategy, &limits).await?;
     }
     let resident = limits.resident_workgroups;
     match resident {
@@ -155,37 +165,45 @@ impl Shown {
     }
 }
 
-async fn fault_of(gpu: &Gpu, strategy: Strategy, limits: &Limits) -> Result<Shown> {
+async fn known_answer(gpu: &Gpu, strategy: Strategy, limits: &Limits) -> Result<Shown> {
     show(gpu, &KnownAnswer::of(strategy, target(gpu), limits)?).await
 }
 
-/// How many workgroups, up to [`MOST_RESIDENT`], are known to run side by side on `gpu`: 1 where nobody looked, or none were
-/// seen to.
+/// How many workgroups, up to [`MOST_RESIDENT`], are known to run side by side on `gpu`: 1 where nobody looked, where none
+/// were seen to, and where some have waited in vain since.
 pub(super) fn resident(gpu: &Gpu) -> u32 {
-    let known = lock(&RESIDENT).iter().find(|(known, _)| known == gpu.info()).map(|(_, resident)| *resident);
+    let of = |known: &AdapterInfo| known == gpu.info();
+    if lock(&STALLED).iter().any(|(known, stalled)| of(known) && stalled.load(Ordering::Relaxed)) {
+        return 1;
+    }
+    let known = lock(&RESIDENT).iter().find(|(known, _)| of(known)).map(|(_, resident)| *resident);
     known.unwrap_or(Limits::WEBGPU.resident_workgroups)
 }
 
-/// Looks: twice as many workgroups each time, until some wait in vain.
-async fn count_resident(gpu: &Gpu) -> Result<u32> {
-    let mut resident = 1;
-    while resident < MOST_RESIDENT {
+/// Looks: twice as many workgroups each time, until some wait in vain, or give wrong numbers. With what they showed last.
+async fn count_resident(gpu: &Gpu) -> Result<(u32, Shown)> {
+    let (mut resident, mut shown) = (1, Shown::Right);
+    // A browser ends what waits.
+    while resident < MOST_RESIDENT && !cfg!(target_arch = "wasm32") {
         let limits = Limits { resident_workgroups: 2 * resident, ..gpu.limits() };
-        if !meet(gpu, &KnownAnswer::of_meeting(target(gpu), &limits)?).await? {
+        shown = meet(gpu, &KnownAnswer::of_meeting(target(gpu), &limits)?).await?;
+        if !matches!(shown, Shown::Right) {
             break;
         }
         resident *= 2;
     }
-    Ok(resident)
+    Ok((resident, shown))
 }
 
-async fn meet(gpu: &Gpu, answer: &KnownAnswer) -> Result<bool> {
+/// What `gpu` makes of `answer` again and again, up to the first time that is not right.
+async fn meet(gpu: &Gpu, answer: &KnownAnswer) -> Result<Shown> {
     for _ in 0..TRIES {
-        if !matches!(show(gpu, answer).await?, Shown::Right) {
-            return Ok(false);
+        match show(gpu, answer).await? {
+            Shown::Right => {}
+            shown => return Ok(shown),
         }
     }
-    Ok(true)
+    Ok(Shown::Right)
 }
 
 /// What `gpu` makes of `answer`.

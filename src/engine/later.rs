@@ -116,14 +116,20 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     }
 
     async fn fetch(&mut self, wait: Wait) -> Result<()> {
-        let Some(mut pushed) = self.later.pushes.pop_front() else {
+        // It stays the first until all of it is here: whoever drops this future receives it with the next.
+        let Some(pushed) = self.later.pushes.front_mut() else {
             return Err(shape("receive: expected a push whose results are for later, got none that waits"));
         };
         let (engine, features) = (&*self.engine, self.engine.planner.flow.features());
-        for (flight, part) in pushed.flights.drain(..) {
+        for (flight, part) in &mut pushed.flights {
             let cut = |_, data: &[f32]| part.cut(data, &pushed.places, features, &mut pushed.outputs);
-            engine.executor.land(flight, cut, wait).await.map_err(|e| engine.device().explain(e))?;
+            if let Err(error) = engine.executor.land(flight, cut, wait).await {
+                self.later.pushes.pop_front();
+                return Err(engine.device().explain(error));
+            }
         }
+        let Some(mut pushed) = self.later.pushes.pop_front() else { unreachable!("it is the first") };
+        pushed.flights.clear();
         std::mem::swap(&mut self.outputs, &mut pushed.outputs);
         self.later.spare.push(pushed);
         Ok(())

@@ -87,8 +87,8 @@ impl Executor {
             (Self::Gpu { gpu, loaded }, Resident::Gpu(states)) => {
                 let flight = gpu.send(loaded, plan, caller, (states, first), results, wait.into()).await?;
                 match flight.map(Flight::Gpu) {
-                    Some(flight) if results == Results::Wanted => {
-                        self.land(flight, |read, data| caller.take(read, data), wait).await.map(|()| None)
+                    Some(mut flight) if results == Results::Wanted => {
+                        self.land(&mut flight, |read, data| caller.take(read, data), wait).await.map(|()| None)
                     }
                     flight => Ok(flight),
                 }
@@ -98,14 +98,16 @@ impl Executor {
         }
     }
 
-    /// Waits for what `flight` brings, and lets `take` have it.
+    /// Waits for what `flight` brings, and lets `take` have it. Where the future is dropped before, it may be waited for again.
     #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU is waited for"))]
-    pub(super) async fn land(&self, flight: Flight, take: impl FnMut(Read, &[f32]), wait: Wait) -> Result<()> {
-        match (self, flight) {
+    pub(super) async fn land(&self, flight: &mut Flight, take: impl FnMut(Read, &[f32]), wait: Wait) -> Result<()> {
+        match (self, &mut *flight) {
             #[cfg(feature = "gpu")]
-            (Self::Gpu { gpu, loaded }, Flight::Gpu(flight)) => gpu.land(loaded, flight, take, wait.into()).await,
+            (Self::Gpu { gpu, .. }, Flight::Gpu(flight)) => gpu.land(flight, take, wait.into()).await,
             #[cfg(feature = "gpu")]
             (Self::Cpu(_), Flight::Gpu(_)) => unreachable!("the host has no flights"),
+            #[cfg(not(feature = "gpu"))]
+            (_, &mut _) => unreachable!("the host has no flights"),
         }
     }
 }

@@ -327,6 +327,10 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         results: Results,
         wait: Wait,
     ) -> Result<()> {
+        // Whatever becomes of the run: a row that begins anew is cleared.
+        for place in self.places.iter().filter(|place| (first..first + time).contains(&place.step)) {
+            self.slots[place.row].is_used = true;
+        }
         let engine = &*self.engine;
         let states = self.states.as_mut().expect("they have been made");
         let mut push = Push {
@@ -351,7 +355,6 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         for (frame, place) in self.places.iter().enumerate() {
             if (first..first + time).contains(&place.step) {
                 let slot = &mut self.slots[place.row];
-                slot.is_used = true;
                 slot.has_lived |= frames.is_live(self.own, frame);
                 slot.position = slot.position.wrapping_add(1);
             }

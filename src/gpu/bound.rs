@@ -285,9 +285,10 @@ impl Bound {
         }
     }
 
-    /// Takes back what was read.
-    pub(super) fn put(&mut self, landing: Landing) {
-        self.readback.put(landing);
+    /// The size of its buffers, weights aside.
+    pub(super) fn bytes(&self) -> u64 {
+        let slots = self.plan.bytes(|kind| !matches!(kind, SlotKind::Weights(_)));
+        slots + self.upload.bytes() + self.readback.bytes()
     }
 }
 

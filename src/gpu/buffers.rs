@@ -11,7 +11,7 @@ use super::texture::Texture;
 use crate::error::{Error, Result};
 use crate::kernel::Medium;
 use crate::pack::PackedBuffer;
-use crate::plan::{Idle, Plan, SlotKind};
+use crate::plan::{Idle, Plan};
 
 /// Bytes of weights that are staged before the queue gets them.
 const CHUNK: usize = 16 << 20;
@@ -94,16 +94,9 @@ impl Loaded {
         lock(&self.idle).take(|bound| bound.is_of(plan, want))
     }
 
-    /// Lets `work` have the buffers of `plan`, where they are at rest here.
-    pub(super) fn with(&self, plan: &Arc<Plan>, want: Want, work: impl FnOnce(&mut Bound)) {
-        if let Some(bound) = lock(&self.idle).find(|bound| bound.is_of(plan, want)) {
-            work(bound);
-        }
-    }
-
     /// Puts the buffers of a plan to rest.
     pub(super) fn put(&self, bound: Bound) {
-        let bytes = bound.plan.bytes(|kind| !matches!(kind, SlotKind::Weights(_)));
+        let bytes = bound.bytes();
         lock(&self.idle).put(bound, bytes);
     }
 }

@@ -164,24 +164,18 @@ impl Gpu {
         Ok(landing.map(|landing| Flight { plan: plan.clone(), landing }))
     }
 
-    /// Waits for the results of a flight, and lets `take` have them.
+    /// Waits for the results of a flight, and lets `take` have them. Where the future is dropped before, it may be waited
+    /// for again.
     ///
     /// # Errors
     ///
     /// Kind `Lost`, where the device is lost before they are here.
-    pub(crate) async fn land(
-        &self,
-        loaded: &Loaded,
-        flight: Flight,
-        mut take: impl FnMut(Read, &[f32]),
-        wait: Wait,
-    ) -> Result<()> {
-        let Flight { plan, mut landing } = flight;
+    pub(crate) async fn land(&self, flight: &mut Flight, mut take: impl FnMut(Read, &[f32]), wait: Wait) -> Result<()> {
+        let Flight { plan, landing } = flight;
         landing.landed(&self.device, wait).await?;
-        for (index, read) in bound::wanted(&plan, Want::Output).enumerate() {
+        for (index, read) in bound::wanted(plan, Want::Output).enumerate() {
             landing.read(index, |data| take(*read, data)).map_err(|error| self.device.blame(error))?;
         }
-        loaded.with(&plan, Want::Output, |bound| bound.put(landing));
         // What was reported while the device computed belongs to this run.
         self.device.check()
     }
@@ -327,7 +321,7 @@ impl Gpu {
         }
         let read = bound.read(&landing, &self.device.queue, |index, data| take(&mut *caller, index, data));
         let spent = read.map_err(|error| self.device.blame(error))?;
-        bound.put(landing);
+        drop(landing);
         // What was reported while the device computed belongs to this run.
         self.device.check()?;
         Ok(Some((Timings { prepare_us: 0.0, upload_us, compute_us, readback_us: watch.lap_us() }, spent)))

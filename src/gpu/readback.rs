@@ -4,11 +4,11 @@
 //! back when they were read. Knows buffers and ranges; not what they mean.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytemuck::Pod;
 
-use super::device::{Device, Wait};
+use super::device::{Device, Wait, lock};
 use super::staging::{Place, Staging, side_by_side};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -25,14 +25,21 @@ pub(super) struct Readback {
     sources: Vec<Source>,
     places: Arc<[Place]>,
     sizes: Vec<u64>,
-    /// What no submit uses.
-    rest: Vec<Staging>,
+    rest: Rest,
 }
 
-/// What a submit reads, on its way.
+/// Staging that no submit uses.
+type Rest = Arc<Mutex<Vec<Staging>>>;
+
+/// As much of it is kept: as many results may be on their way at a time.
+const KEPT: usize = 16;
+
+/// What a submit reads, on its way. Its staging goes back when it is dropped, where it has landed.
 pub(super) struct Landing {
     places: Arc<[Place]>,
-    staging: Staging,
+    /// There until then.
+    staging: Option<Staging>,
+    rest: Rest,
 }
 
 impl Readback {
@@ -40,7 +47,9 @@ impl Readback {
     pub(super) fn new(device: &Device, label: &str, sources: Vec<Source>) -> Self {
         let bytes = sources.iter().map(|source| source.bytes);
         let (places, sizes) = side_by_side(bytes, device.limits().buffer_bytes);
-        let rest = vec![staging(device, label, &sizes)];
+        let mut rest = Vec::with_capacity(KEPT);
+        rest.push(staging(device, label, &sizes));
+        let rest = Arc::new(Mutex::new(rest));
         Self { label: label.to_owned(), sources, places: places.into(), sizes, rest }
     }
 
@@ -49,8 +58,9 @@ impl Readback {
     /// # Errors
     ///
     /// Kind `Limits`, where the device has no memory for it.
-    pub(super) async fn turn(&mut self, device: &Device) -> Result<Staging> {
-        match self.rest.pop() {
+    pub(super) async fn turn(&self, device: &Device) -> Result<Staging> {
+        let rest = lock(&self.rest).pop();
+        match rest {
             Some(staging) => Ok(staging),
             None => device.guard(&self.label, || staging(device, &self.label, &self.sizes)).await,
         }
@@ -72,19 +82,18 @@ impl Readback {
     /// Asks for the mappings, after the copies were submitted.
     pub(super) fn sent(&self, mut staging: Staging, submission: wgpu::SubmissionIndex) -> Landing {
         staging.ask(wgpu::MapMode::Read, submission);
-        Landing { places: self.places.clone(), staging }
+        Landing { places: self.places.clone(), staging: Some(staging), rest: self.rest.clone() }
     }
 
-    /// Takes back what was read, for a later submit.
-    pub(super) fn put(&mut self, landing: Landing) {
-        landing.staging.unmap();
-        self.rest.push(landing.staging);
+    /// The size of what no submit uses.
+    pub(super) fn bytes(&self) -> u64 {
+        lock(&self.rest).iter().map(Staging::bytes).sum()
     }
 
     /// What no submit uses.
     #[cfg(test)]
     pub(super) fn staging(&self) -> Vec<wgpu::Buffer> {
-        self.rest.iter().flat_map(|staging| staging.buffers.clone()).collect()
+        lock(&self.rest).iter().flat_map(|staging| staging.buffers.clone()).collect()
     }
 
     /// How many sources there are.
@@ -104,7 +113,8 @@ impl Landing {
     ///
     /// Kind `Lost`, where it never comes.
     pub(super) async fn landed(&mut self, device: &Device, wait: Wait) -> Result<()> {
-        self.staging.landed(device, wait).await
+        let staging = self.staging.as_mut().expect("it is there until it is dropped");
+        staging.landed(device, wait).await
     }
 
     /// Hands source `index` to `take`, once all have landed.
@@ -117,12 +127,25 @@ impl Landing {
         if range.is_empty() {
             return Ok(take(&[]));
         }
-        let view = self.staging.buffers[*buffer]
+        let staging = self.staging.as_ref().expect("it is there until it is dropped");
+        let view = staging.buffers[*buffer]
             .get_mapped_range(range.clone())
             .map_err(|error| Error::new(ErrorKind::Device, format!("readback {index}: {error}")).because(error))?;
         // A browser gives bytes that lie anywhere.
         let data = bytemuck::try_cast_slice(&view)
             .map_or_else(|_| Cow::Owned(bytemuck::pod_collect_to_vec(&view[..])), Cow::Borrowed);
         Ok(take(&data))
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if let Some(staging) = self.staging.take().filter(Staging::is_mapped) {
+            let mut rest = lock(&self.rest);
+            if rest.len() < KEPT {
+                staging.unmap();
+                rest.push(staging);
+            }
+        }
     }
 }

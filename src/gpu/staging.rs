@@ -15,7 +15,7 @@ use crate::error::Result;
 pub(super) struct Staging {
     pub(super) buffers: Vec<wgpu::Buffer>,
     asked: Arc<Asked>,
-    /// What uses them, until it is waited for.
+    /// What uses them, until it was waited for.
     submission: Option<wgpu::SubmissionIndex>,
 }
 
@@ -75,11 +75,18 @@ impl Staging {
     ///
     /// Kind `Lost`, where it never will.
     pub(super) async fn landed(&mut self, device: &Device, wait: Wait) -> Result<()> {
-        if let Some(submission) = self.submission.take() {
+        // It stays until then: whoever drops this future may wait once more.
+        if let Some(submission) = self.submission.clone() {
             device.wait(submission, wait).await?;
+            self.asked.over.wait().await;
+            self.submission = None;
         }
-        self.asked.over.wait().await;
         if self.is_mapped() { Ok(()) } else { Err(device.unanswered()) }
+    }
+
+    /// Their size.
+    pub(super) fn bytes(&self) -> u64 {
+        self.buffers.iter().map(wgpu::Buffer::size).sum()
     }
 
     /// Gives them to the device.

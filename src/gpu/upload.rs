@@ -88,6 +88,11 @@ impl Upload {
         Ok(())
     }
 
+    /// The size of the ring.
+    pub(super) fn bytes(&self) -> u64 {
+        self.ring.iter().map(Staging::bytes).sum()
+    }
+
     /// Asks for the mapping of `staging`, after `submission` was made of it.
     pub(super) fn sent(&mut self, mut staging: Staging, submission: wgpu::SubmissionIndex) {
         staging.ask(wgpu::MapMode::Write, submission);

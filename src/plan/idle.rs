@@ -26,12 +26,6 @@ impl<T> Idle<T> {
         Some(self.sets.remove(index).0)
     }
 
-    /// The last used set that `fits` takes, which stays at rest.
-    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "the host's results never come later"))]
-    pub(crate) fn find(&mut self, fits: impl Fn(&T) -> bool) -> Option<&mut T> {
-        self.sets.iter_mut().map(|(set, _)| set).find(|set| fits(set))
-    }
-
     /// Puts a set of `bytes` to rest; what was used longest ago goes, where there is no room.
     pub(crate) fn put(&mut self, set: T, bytes: u64) {
         self.sets.insert(0, (set, bytes));

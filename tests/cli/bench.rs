@@ -13,7 +13,8 @@ fn bench_prints_one_object_for_each_shape() {
     let ids: Vec<_> = lines.iter().map(|line| line["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["numpy-100x32x64", "vad-lstm"]);
     for line in &lines {
-        let expected = ["device", "dtype", "id", "mode", "ms_max", "ms_median", "ms_min", "peer", "runs", "start_ms"];
+        let expected =
+            ["device", "dtype", "id", "kernels", "mode", "ms_max", "ms_median", "ms_min", "peer", "runs", "start_ms"];
         let mut keys: Vec<_> = line.as_object().unwrap().keys().map(String::as_str).collect();
         keys.sort_unstable();
         assert_eq!(keys, expected);
@@ -21,6 +22,7 @@ fn bench_prints_one_object_for_each_shape() {
         assert_eq!((&line["dtype"], &line["mode"], &line["runs"]), (&"f32".into(), &"forward".into(), &2.into()));
         let times = ["ms_min", "ms_median", "ms_max"].map(|key| line[key].as_f64().unwrap());
         assert!(0.0 < times[0] && times[0] <= times[1] && times[1] <= times[2], "{times:?}");
+        assert_eq!(line["kernels"], serde_json::json!(["project", "step"]));
         let start = ["device", "weights", "pipelines", "call"].map(|part| line["start_ms"][part].as_f64().unwrap());
         assert!(start[3] > 0.0 && start.iter().all(|&ms| ms >= 0.0), "{start:?}");
     }

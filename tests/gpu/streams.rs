@@ -1,6 +1,7 @@
 //! Streams on the adapter: their states stay there, and each gives what one call over all its frames gives.
 
 use std::collections::VecDeque;
+use std::task::{Context, Waker};
 
 use gatewave::conformance::Tolerance;
 use gatewave::{
@@ -74,7 +75,7 @@ fn streams_give_what_whole_calls_give_on_the_cpu() {
 fn pushes_whose_results_nobody_wants_follow_each_other_and_make_a_ring_of_buffers_once() {
     let model = Model::new().layer(Lstm::new(FEATURES, 33));
     let (gpu, cpu) = (alone(&model), engine(Device::Cpu, &model));
-    let mut streams = Streams::new(&gpu, 4).unwrap();
+    let mut streams = Streams::new(&gpu, 1000).unwrap();
     let ids = [streams.join(), streams.join()];
     let mut x = Array2::zeros((0, FEATURES));
     let mut made = Vec::new();
@@ -130,6 +131,76 @@ fn results_for_later_land_while_the_device_goes_on_in_a_ring_of_buffers() {
         // The ring of uploads has three buffers, when the device's pace asks for them.
         assert!(made[19] <= made[AHEAD + 1] + 2, "{made:?}");
     }
+}
+
+/// While pushes wait there is made room for more streams, and some begin anew.
+#[test]
+fn results_for_later_are_those_of_their_push_whoever_joins_or_begins_anew_meanwhile() {
+    let model = Model::new().layer(Lstm::new(FEATURES, 20));
+    let (gpu, cpu) = (engine(adapter(), &model), engine(Device::Cpu, &model));
+    let (mut streams, mut truth) = (Streams::new(&gpu, 1).unwrap(), Streams::new(&cpu, 1).unwrap());
+    let (mut ids, mut true_ids, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+    for push in 0..5 {
+        ids.push(streams.join());
+        true_ids.push(truth.join());
+        if push == 3 {
+            streams.reset(ids[0]).unwrap();
+            truth.reset(true_ids[0]).unwrap();
+        }
+        let of =
+            |ids: &[StreamId]| ids.iter().enumerate().map(|(s, &id)| (id, frame(push * 10 + s))).collect::<Vec<_>>();
+        streams.push(&of(&ids), Results::Later).unwrap();
+        expected.push(truth.push(&of(&true_ids), Results::Wanted).unwrap().to_owned().into_dyn());
+    }
+    for expected in expected {
+        let got = streams.receive().unwrap().to_owned().into_dyn();
+        assert_near(&got, &expected, Tolerance::executors(&model, 5));
+    }
+}
+
+#[test]
+fn who_stops_waiting_for_results_receives_them_with_the_next_wait() {
+    let model = Model::new().layer(Gru::new(FEATURES, 20));
+    let gpu = engine(adapter(), &model);
+    let (mut streams, mut here) = (Streams::new(&gpu, 1).unwrap(), Streams::new(&gpu, 1).unwrap());
+    let (id, other) = (streams.join(), here.join());
+    for push in 0..2 {
+        streams.push(&[(id, frame(push))], Results::Later).unwrap();
+    }
+    let mut context = Context::from_waker(Waker::noop());
+    for push in 0..2 {
+        let mut waiting = Box::pin(streams.receive_async());
+        let came = waiting.as_mut().poll(&mut context).is_ready();
+        drop(waiting);
+        let expected = here.push(&[(other, frame(push))], Results::Wanted).unwrap().to_owned();
+        if !came {
+            assert_eq!(streams.receive().unwrap(), expected);
+        }
+    }
+}
+
+#[test]
+fn streams_of_one_engine_in_two_threads_have_results_of_their_own() {
+    let model = Model::new().layer(Gru::new(FEATURES, 20));
+    let (gpu, cpu) = (engine(adapter(), &model), engine(Device::Cpu, &model));
+    let ahead = |seed: usize| {
+        let (mut streams, mut truth) = (Streams::new(&gpu, 1).unwrap(), Streams::new(&cpu, 1).unwrap());
+        let (id, true_id) = (streams.join(), truth.join());
+        for push in 0..30 {
+            streams.push(&[(id, frame(seed + push))], Results::Later).unwrap();
+            if push > 1 {
+                let expected = truth.push(&[(true_id, frame(seed + push - 2))], Results::Wanted).unwrap().to_owned();
+                let got = streams.receive().unwrap().to_owned();
+                assert_near(&got.into_dyn(), &expected.into_dyn(), Tolerance::executors(&model, 30));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let ahead = &ahead;
+        for seed in [0, 1000] {
+            scope.spawn(move || ahead(seed));
+        }
+    });
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use clap::ValueEnum;
-use gatewave::{Activation, Axes, Cell, Error, ErrorKind, Model, Recurrent, Reset, Result};
+use gatewave::plan::Shape;
+use gatewave::{Activation, Axes, Cell, Error, ErrorKind, Mask, Model, Recurrent, Reset, Result};
 use serde::Deserialize;
 
 /// The work list that every quoted figure names.
@@ -103,6 +104,11 @@ struct List {
 }
 
 impl Work {
+    /// What a call of it is planned for.
+    pub(crate) fn shape(&self) -> Shape {
+        Shape { time: self.steps, batch: self.batch, mask: Mask::All }
+    }
+
     /// The stack alone, time-major as the peers run it.
     ///
     /// # Errors

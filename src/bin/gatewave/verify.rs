@@ -158,10 +158,12 @@ impl Executor {
                 Layout::of(&case.model, case.storage).is_ok_and(|layout| !layout.runs.is_empty())
             }
             Some(Strategy::Step | Strategy::Scan) => case.time > 1 && case.model.stacks().any(has_one_product),
-            // One of two panels or more, and one tile of rows, which any device has workgroups for; each fourth shows it.
+            // One of two panels or more, and one tile of rows, which any device has workgroups for; of these each fourth, and
+            // those whose masks have holes.
             Some(Strategy::Persistent) => {
                 let shared = |stack: &Recurrent| has_one_product(stack) && stack.hidden_size > 16;
-                case.time > 1 && case.batch <= 8 && case.seed.is_multiple_of(4) && case.model.stacks().any(shared)
+                let is_picked = case.seed.is_multiple_of(4) || case.mask == MaskKind::Holes;
+                case.time > 1 && case.batch <= 8 && is_picked && case.model.stacks().any(shared)
             }
             _ => true,
         }
@@ -197,12 +199,9 @@ impl Subject {
     fn execute(&self, weights: &Weights, executor: &Executor) -> Result<(Output, Vec<String>)> {
         let engine = self.engine(weights, &executor.device, executor.strategy)?;
         let mask = if self.case.mask == MaskKind::All { Mask::All } else { Mask::Live };
-        let plan = engine.plan(Shape { time: self.case.time, batch: self.case.batch, mask })?;
-        let mut kernels: Vec<_> =
-            plan.programs.iter().map(|program| format!("kernel {}", program.kernel.name())).collect();
-        kernels.sort();
-        kernels.dedup();
-        Ok((engine.run(&self.case.input())?, kernels))
+        let output = engine.run(&self.case.input())?;
+        let kernels = kernels(&engine, Shape { time: self.case.time, batch: self.case.batch, mask })?;
+        Ok((output, kernels.into_iter().map(|kernel| format!("kernel {kernel}")).collect()))
     }
 
     /// Every executor against the oracle, and every other one against the first, which is the CPU.
@@ -238,6 +237,15 @@ impl Subject {
         let result = CaseResult { name: self.case.name.clone(), outcome };
         Row { pair, groups, result, expected: Expected::Same }
     }
+}
+
+/// The kernels of the plan of `shape`, each once.
+pub(crate) fn kernels(engine: &Engine, shape: Shape) -> Result<Vec<String>> {
+    let plan = engine.plan(shape)?;
+    let mut kernels: Vec<_> = plan.programs.iter().map(|program| program.kernel.name().to_owned()).collect();
+    kernels.sort();
+    kernels.dedup();
+    Ok(kernels)
 }
 
 /// What an executor gave, in the place of the truth.
@@ -442,6 +450,25 @@ fn bar(cases: usize) -> ProgressBar {
 mod tests {
 
     use super::*;
+
+    #[test]
+    fn every_strategy_meets_the_edges_of_panels_with_states_and_masks_that_have_holes() {
+        let subjects = of_table();
+        for way in each_way("cpu", &Device::Cpu, None, None) {
+            for cell in [Cell::Lstm, Cell::Gru(Reset::After)] {
+                for units in [17, 32, 33] {
+                    let is_such = |case: &&Case| {
+                        let such = |stack: &Recurrent| stack.cell == cell && stack.hidden_size == units;
+                        case.mask == MaskKind::Holes
+                            && case.states == InitialStates::Given
+                            && case.model.stacks().any(such)
+                    };
+                    let mut cases = subjects.iter().map(|subject| &subject.case).filter(is_such);
+                    assert!(cases.any(|case| way.takes(case)), "{}: {cell} of {units} units", way.name);
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_failed_self_check_is_a_failure_of_the_whole() {

@@ -114,6 +114,7 @@ mod tests {
             ms_max: ms,
             runs: 1,
             start_ms: None,
+            kernels: Vec::new(),
         }
     }
 

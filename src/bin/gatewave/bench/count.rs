@@ -9,8 +9,8 @@ use comfy_table::{CellAlignment, Table, presets};
 use gatewave::layout::Layout;
 use gatewave::plan::lower::lower;
 use gatewave::plan::tune::{Target, Tuning};
-use gatewave::plan::{Limits, Shape, SlotKind};
-use gatewave::{Error, Mask, Result};
+use gatewave::plan::{Limits, SlotKind};
+use gatewave::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::report;
@@ -96,7 +96,7 @@ fn counts(work: &[Work], precision: Precision) -> Result<Vec<Count>> {
         let count = || {
             let model = work.model()?;
             let layout = Layout::of(&model, storage)?;
-            let shape = Shape { time: work.steps, batch: work.batch, mask: Mask::All };
+            let shape = work.shape();
             let plan = lower(&model, &layout, shape, limits, &Tuning::of(*target))?;
             Ok(Count {
                 id: work.id.clone(),

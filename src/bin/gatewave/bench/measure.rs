@@ -9,10 +9,7 @@ use std::time::{Duration, Instant};
 
 use gatewave::conformance::{Tolerance, compare_outputs, rounded};
 use gatewave::oracle::{self, Truth};
-use gatewave::plan::Shape;
-use gatewave::{
-    Device, Engine, Error, ErrorKind, Input, Mask, Model, Options, Output, Planner, Result, Timings, Weights,
-};
+use gatewave::{Device, Engine, Error, ErrorKind, Input, Model, Options, Output, Planner, Result, Timings, Weights};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ndarray::Array3;
 use rand::{Rng, SeedableRng};
@@ -21,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::{Precision, Walk, device_name, note_device};
 use crate::shapes::Work;
-use crate::verify::as_truth;
+use crate::verify::{as_truth, kernels};
 
 /// Calls before the first that is timed.
 pub(super) const WARM_UP: usize = 3;
@@ -65,6 +62,8 @@ pub(super) struct Series {
     pub(super) parts: Timings,
     /// Where it was measured.
     pub(super) start: Option<Start>,
+    /// Of the plan that ran last, by name: what became of a strategy that was asked for.
+    pub(super) kernels: Vec<String>,
 }
 
 /// What comes before a first result, in milliseconds.
@@ -94,7 +93,7 @@ impl Bench {
         };
         let series = engines.iter().map(|(engine, start)| {
             let series = self.time(engine, &input)?;
-            Ok(Series { start: Some(*start), ..series })
+            Ok(Series { start: Some(*start), kernels: kernels(engine, work.shape())?, ..series })
         });
         series.collect::<Result<_>>().map(Measured::Times)
     }
@@ -105,8 +104,7 @@ impl Bench {
         let model = work.model()?;
         let options = |device| Options::default().device(device).precision(self.precision.into());
         // Refuses what no engine runs before anything of its size is drawn.
-        let shape = Shape { time: work.steps, batch: work.batch, mask: Mask::All };
-        let planned = Planner::new(model.clone(), &options(Device::Cpu)).and_then(|planner| planner.plan(shape));
+        let planned = Planner::new(model.clone(), &options(Device::Cpu)).and_then(|planner| planner.plan(work.shape()));
         planned.map_err(|e| e.at(&work.id))?;
         let input = Box::new(Input::features(features(work).map_err(|e| e.at(&work.id))?));
         let weights = Weights::random(&model, SEED).map_err(|e| e.at(&work.id))?;
@@ -212,7 +210,7 @@ impl Series {
     /// Of these times.
     pub(super) fn of(device: String, mut walls: Vec<Duration>) -> Self {
         walls.sort_unstable();
-        Self { device, walls, parts: Timings::default(), start: None }
+        Self { device, walls, parts: Timings::default(), start: None, kernels: Vec::new() }
     }
 
     pub(super) fn milliseconds(duration: Duration) -> f64 {

@@ -28,6 +28,9 @@ pub(super) struct Line {
     /// Of the first result, where it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) start_ms: Option<Start>,
+    /// What ran, where it is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) kernels: Vec<String>,
 }
 
 /// The objects of a file, one a line, as `flags` of this subcommand print them.
@@ -61,6 +64,7 @@ impl Series {
             ms_max: self.longest(),
             runs: self.walls.len(),
             start_ms: self.start,
+            kernels: self.kernels.clone(),
         }
     }
 }
