@@ -1,4 +1,4 @@
-//! What each rung of the ladder brings: pairs of calls that give the same numbers, one by the rung, one by what it replaced.
+//! What each rung of the ladder brings: pairs of calls that do the same work, one by the rung, one by what it replaced.
 //!
 //! `cargo bench --bench ladder` measures on the CPU; with `GATEWAVE_ADAPTER=NAME` on the adapter that has NAME in its name.
 //! `-- --test` runs each call once.
@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use gatewave::{Device, Embedding, Engine, Gru, Input, Lstm, Model, Options, Precision, Rnn, Strategy, Weights};
+use gatewave::{
+    Device, Direction, Embedding, Engine, Gru, Input, Lstm, Model, Options, Precision, Rnn, Strategy, Weights,
+};
 use ndarray::{Array2, Array3, s};
 
 /// The most words of 256 units and 128 features that are folded: one more, and the product is taken in each call.
@@ -34,8 +36,11 @@ fn features(batch: usize, time: usize, size: usize) -> Array3<f32> {
 }
 
 fn call(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, engine: &Engine, inputs: &[Input]) {
-    let run = || inputs.iter().for_each(|input| drop(engine.run(input).expect("an input of the model")));
-    group.bench_function(name, |b| b.iter(run));
+    group.bench_function(name, |b| b.iter(|| inputs.iter().for_each(|input| run(engine, input))));
+}
+
+fn run(engine: &Engine, input: &Input) {
+    drop(engine.run(input).expect("an input of the model"));
 }
 
 /// The input product of all timesteps at once, and a step's own: a diagonal takes all layers' but the first in the step.
@@ -71,13 +76,18 @@ fn rows_together(c: &mut Criterion) {
     call(&mut group, "one after the other", &engine, &alone);
 }
 
-/// Both directions of a layer in each dispatch, and a call for each.
+/// Both directions of a layer in each dispatch, and an engine for each.
 fn directions_together(c: &mut Criterion) {
     let mut group = c.benchmark_group("two directions");
-    let input = || Input::features(features(1, 50, 64));
-    let of = |stack| engine(Model::new().layer(stack), options().strategy(Strategy::Step));
-    call(&mut group, "side by side", &of(Lstm::new(64, 128).bidirectional()), &[input()]);
-    call(&mut group, "one after the other", &of(Lstm::new(64, 128)), &[input(), input()]);
+    let input = Input::features(features(1, 50, 64));
+    let of = |direction| {
+        let mut stack = Lstm::new(64, 128);
+        stack.direction = direction;
+        engine(Model::new().layer(stack), options().strategy(Strategy::Step))
+    };
+    let [both, forward, reverse] = [Direction::Both, Direction::Forward, Direction::Reverse].map(of);
+    group.bench_function("side by side", |b| b.iter(|| run(&both, &input)));
+    group.bench_function("one after the other", |b| b.iter(|| [&forward, &reverse].map(|engine| run(engine, &input))));
 }
 
 /// A layer's timesteps in a dispatch each, in one, and in one that workgroups share.
@@ -103,7 +113,7 @@ fn smaller_weights(c: &mut Criterion) {
     }
 }
 
-/// An engine on the host has one way through time, and holds all weights in 32 bits.
+/// The host has no launches to save, and holds all weights in 32 bits.
 fn on_a_gpu(c: &mut Criterion) {
     if options().device != Device::Cpu {
         all_steps(c);

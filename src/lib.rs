@@ -108,6 +108,10 @@
 //! # }
 //! ```
 //!
+//! With [`Results::Unwanted`] only the states go on, and nothing is read back. With [`Results::Later`] a push returns as soon
+//! as the device has it, and [`Streams::receive`] gives the results of the first that waits: the host lays out frames and
+//! reads results while the device computes.
+//!
 //! Streams of tokens can go on by themselves: [`Streams::generate`] draws each next token where the engine computes, as
 //! [`Sampling`] says, many of them for one answer.
 //!

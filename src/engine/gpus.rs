@@ -146,7 +146,8 @@ async fn fault(gpu: &Gpu, strategy: Strategy) -> Result<Option<String>> {
     let resident = limits.resident_workgroups;
     match resident {
         1 => log::warn!(
-            "{}: no two workgroups of a dispatch are sure to run side by side: none share a layer",
+            "{}: no two workgroups of a dispatch are sure to run side by side: `persistent` gives each layer to one, as \
+             `scan` does",
             gpu.info()
         ),
         _ => log::info!("{}: {resident} workgroups of a dispatch run side by side", gpu.info()),

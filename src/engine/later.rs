@@ -32,6 +32,7 @@ pub(super) struct Later {
 #[derive(Default)]
 struct Pushed {
     places: Vec<Place>,
+    order: Vec<usize>,
     /// `[frames][features]`, but for what the flights bring.
     outputs: Vec<f32>,
     flights: Vec<(Flight, Part)>,
@@ -58,9 +59,10 @@ impl Later {
     }
 
     /// The push is submitted: takes what is known of it, and leaves vectors that are used up.
-    pub(super) fn push(&mut self, places: &mut Vec<Place>, outputs: &mut Vec<f32>) {
+    pub(super) fn push(&mut self, places: &mut Vec<Place>, order: &mut Vec<usize>, outputs: &mut Vec<f32>) {
         let mut pushed = self.spare.pop().unwrap_or_default();
         std::mem::swap(&mut pushed.places, places);
+        std::mem::swap(&mut pushed.order, order);
         std::mem::swap(&mut pushed.outputs, outputs);
         std::mem::swap(&mut pushed.flights, &mut self.flights);
         outputs.clear();
@@ -72,7 +74,9 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     /// What the first push gave whose results were for [`Later`](crate::Results::Later), and were not received yet: waits
     /// for it.
     ///
-    /// So the host lays out frames and reads results of one push while the device computes others.
+    /// So the host lays out frames and reads results of one push while the device computes others. Up to 16 pushes may wait;
+    /// between them others may be wanted at once or not at all, and what a stream gave is there though it has left.
+    /// (On the CPU a push computes before it returns.)
     ///
     /// # Shapes
     ///
@@ -122,7 +126,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         };
         let (engine, features) = (&*self.engine, self.engine.planner.flow.features());
         for (flight, part) in &mut pushed.flights {
-            let cut = |_, data: &[f32]| part.cut(data, &pushed.places, features, &mut pushed.outputs);
+            let cut = |_, data: &[f32]| part.cut(data, (&pushed.places, &pushed.order), features, &mut pushed.outputs);
             if let Err(error) = engine.executor.land(flight, cut, wait).await {
                 self.later.pushes.pop_front();
                 return Err(engine.device().explain(error));

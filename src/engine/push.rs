@@ -36,6 +36,8 @@ pub(super) struct Part {
     /// The first step, and how many.
     pub(super) first: usize,
     pub(super) time: usize,
+    /// Where the frames of these steps are in the push's order.
+    pub(super) frames: Range<usize>,
     pub(super) rows: Range<usize>,
 }
 
@@ -43,6 +45,8 @@ pub(super) struct Part {
 pub(super) struct Push<'a, 'f> {
     pub(super) frames: &'a Frames<'f>,
     pub(super) places: &'a [Place],
+    /// The frames, those of a part side by side.
+    pub(super) order: &'a [usize],
     pub(super) slots: &'a [Slot],
     pub(super) own: Own,
     pub(super) part: Part,
@@ -58,12 +62,18 @@ impl Part {
         self.rows.contains(&place.row).then(|| step * self.rows.len() + place.row - self.rows.start)
     }
 
-    /// Cuts what the frames at `places` that are here give out of `data`, the output of a plan: `[frames][features]`.
-    pub(super) fn cut(&self, data: &[f32], places: &[Place], features: Features, outputs: &mut [f32]) {
+    /// Cuts what the frames that are here give out of `data`, the output of a plan: `[frames][features]`.
+    pub(super) fn cut(
+        &self,
+        data: &[f32],
+        (places, order): (&[Place], &[usize]),
+        features: Features,
+        outputs: &mut [f32],
+    ) {
         let width = features.parts * padded(features.size);
-        for (place, target) in places.iter().zip(outputs.chunks_exact_mut(features.len())) {
-            if let Some(at) = self.find(*place) {
-                unpad_row(&data[at * width..], features, target);
+        for &frame in &order[self.frames.clone()] {
+            if let Some(at) = self.find(places[frame]) {
+                unpad_row(&data[at * width..], features, &mut outputs[frame * features.len()..][..features.len()]);
             }
         }
     }
@@ -82,14 +92,14 @@ impl Frames<'_> {
 impl Push<'_, '_> {
     /// How many frames of these steps, in whatever row, are steps to the model.
     pub(super) fn live_frames(&self) -> usize {
-        let steps = self.part.first..self.part.first + self.part.time;
-        let here = self.places.iter().enumerate().filter(|(_, place)| steps.contains(&place.step));
-        here.filter(|(frame, _)| self.frames.is_live(self.own, *frame)).count()
+        let frames = self.order[self.part.frames.clone()].iter();
+        frames.filter(|&&frame| self.frames.is_live(self.own, frame)).count()
     }
 
     /// The frames of the part: each with its number, and where it is in `[T][B]`.
     fn here(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        self.places.iter().enumerate().filter_map(|(frame, place)| Some((frame, self.part.find(*place)?)))
+        let frames = self.order[self.part.frames.clone()].iter();
+        frames.filter_map(|&frame| Some((frame, self.part.find(self.places[frame])?)))
     }
 
     /// `[T][B]`: 1 where there is a step.
@@ -140,7 +150,7 @@ impl Caller for Push<'_, '_> {
 
     fn take(&mut self, read: Read, data: &[f32]) {
         if read.fetch == Fetch::Output {
-            self.part.cut(data, self.places, self.features, self.outputs);
+            self.part.cut(data, (self.places, self.order), self.features, self.outputs);
         }
     }
 }

@@ -61,8 +61,9 @@ pub struct Streams<E> {
     pub(super) states: Option<Resident>,
     /// The rows of `states`.
     rows: usize,
-    /// Of the push under way: where each frame goes, and what it gave.
+    /// Of the push under way: where each frame goes, the frames by steps, and what each gave.
     pub(super) places: Vec<Place>,
+    order: Vec<usize>,
     pub(super) outputs: Vec<f32>,
     /// Pushes whose results are for later.
     pub(super) later: Later,
@@ -111,6 +112,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             states: None,
             rows: 0,
             places: Vec::new(),
+            order: Vec::new(),
             outputs: Vec::new(),
             later: Later::default(),
             drawn: Vec::new(),
@@ -183,9 +185,9 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where a stream has left or a frame does not fit the model; `Limits`, where the batch does not fit
-    /// the device, or too many pushes wait for [`receive`](Self::receive): nothing has changed then. `Device` or `Lost`,
-    /// where the device fails: then the states are lost.
+    /// Kind `Shape`, where a stream has left or a frame does not fit the model; `Limits`, where no plan of the batch fits the
+    /// device, or 16 pushes wait for [`receive`](Self::receive) and this would be one more: nothing has changed then.
+    /// `Limits`, where the device's memory runs out, `Device` or `Lost`, where it fails: then the states are lost.
     pub fn push<F: AsRef<[f32]> + Sync>(
         &mut self,
         frames: &[(StreamId, F)],
@@ -289,15 +291,20 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         let wanted = if results == Results::Unwanted { 0 } else { self.places.len() * flow.features().len() };
         self.outputs.resize(wanted, 0.0);
         if let Some(last) = self.places.iter().map(|place| place.step).max() {
+            self.settle_order();
             // A model whose time axis is gone gives one row a run: each frame is a run then.
             let (time, rounds) = if matches!(flow, Flow::Rows(_)) { (1, last + 1) } else { (last + 1, 1) };
             self.settle(Goal::Frames, time).await?;
-            for round in 0..rounds {
-                self.round(&frames, round * time, time, results, wait).await?;
+            let mut begin = 0;
+            for first in (0..rounds).map(|round| round * time) {
+                let of = self.order[begin..].partition_point(|&frame| self.places[frame].step < first + time);
+                let part = Part { first, time, frames: begin..begin + of, rows: 0..0 };
+                begin += of;
+                self.round(&frames, part, results, wait).await?;
             }
         }
         if results == Results::Later {
-            self.later.push(&mut self.places, &mut self.outputs);
+            self.later.push(&mut self.places, &mut self.order, &mut self.outputs);
         }
         Ok(())
     }
@@ -318,31 +325,32 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         Ok(())
     }
 
-    /// One run of `time` steps from step `first` of the push on.
-    async fn round(
-        &mut self,
-        frames: &Frames<'_>,
-        first: usize,
-        time: usize,
-        results: Results,
-        wait: Wait,
-    ) -> Result<()> {
+    /// The frames that were placed, by steps.
+    fn settle_order(&mut self) {
+        self.order.clear();
+        self.order.extend(0..self.places.len());
+        let places = &self.places;
+        self.order.sort_unstable_by_key(|&frame| (places[frame].step, frame));
+    }
+
+    /// One run of the steps of `part`, in all rows.
+    async fn round(&mut self, frames: &Frames<'_>, part: Part, results: Results, wait: Wait) -> Result<()> {
+        let here = &self.order[part.frames.clone()];
         // Whatever becomes of the run: a row that begins anew is cleared.
-        for place in self.places.iter().filter(|place| (first..first + time).contains(&place.step)) {
-            self.slots[place.row].is_used = true;
-        }
+        here.iter().for_each(|&frame| self.slots[self.places[frame].row].is_used = true);
         let engine = &*self.engine;
         let states = self.states.as_mut().expect("they have been made");
+        let (time, batch) = (part.time, self.slots.len());
         let mut push = Push {
             frames,
             places: &self.places,
+            order: &self.order,
             slots: &self.slots,
             own: self.own,
-            part: Part { first, time, rows: 0..0 },
+            part,
             features: engine.planner.flow.features(),
             outputs: &mut self.outputs,
         };
-        let batch = self.slots.len();
         let mask = if push.live_frames() == time * batch { Mask::All } else { Mask::Live };
         for tile in engine.tiles_of(Goal::Frames, Shape { time, batch, mask }) {
             let tile = tile?;
@@ -352,12 +360,10 @@ impl<E: Deref<Target = Engine>> Streams<E> {
                 self.later.add(flight, push.part.clone());
             }
         }
-        for (frame, place) in self.places.iter().enumerate() {
-            if (first..first + time).contains(&place.step) {
-                let slot = &mut self.slots[place.row];
-                slot.has_lived |= frames.is_live(self.own, frame);
-                slot.position = slot.position.wrapping_add(1);
-            }
+        for &frame in here {
+            let slot = &mut self.slots[self.places[frame].row];
+            slot.has_lived |= frames.is_live(self.own, frame);
+            slot.position = slot.position.wrapping_add(1);
         }
         Ok(())
     }

@@ -24,7 +24,8 @@ pub trait Caller: Send {
 pub enum Results {
     /// It is brought back, and waited for.
     Wanted,
-    /// It is brought back while the device goes on, to be waited for later.
+    /// It is brought back while the device goes on, and stays until it is fetched: [`Streams::receive`](crate::Streams::receive)
+    /// waits for it. Up to 16 pushes may be ahead. The CPU computes at once.
     Later,
     /// It stays where it is; only the states go on.
     Unwanted,

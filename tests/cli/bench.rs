@@ -78,7 +78,7 @@ fn bench_stands_beside_the_fastest_peer() {
     let out = gatewave(args).done();
     assert!(out.contains("slow 1.0") && out.contains("fast 2.0"), "{out}");
     assert!(out.contains("cpu against the fastest peer of 1 shapes: geometric mean of the ratios 0.00"), "{out}");
-    assert!(out.trim_end().ends_with("(numpy-100x32x64); no peer's vad-lstm"), "{out}");
+    assert!(out.trim_end().ends_with("(numpy-100x32x64); no peer's vad-lstm (of the same dtype and mode)"), "{out}");
 
     fs::write(&fast, "\n{}").unwrap();
     let error = gatewave(args).refused();

@@ -133,7 +133,7 @@ fn kernels(plans: &[Arc<Plan>]) -> BTreeSet<Kernel> {
 #[test]
 fn plans_for_a_gpu_give_the_cpus_slots() {
     let plans = every((0, 3), by(Strategy::Diagonal), &Limits::WEBGPU);
-    assert_eq!(plans.len(), 75);
+    assert_eq!(plans.len(), cases().len().div_ceil(3));
     assert!(kernels(&plans).len() >= 9 && kernels(&plans).contains(&Kernel::Diagonal), "{:?}", kernels(&plans));
     let sliced = plans.iter().filter(|plan| plan.programs.iter().any(|p| p.kernel.is_step() && p.tile.slices > 1));
     assert!(sliced.count() > 30);

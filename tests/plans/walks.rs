@@ -70,6 +70,29 @@ fn both_directions_take_no_more_dispatches_than_one() {
     }
 }
 
+/// Of every forward shape of the work list: what follows each other in time. Products of chunks of it come on top.
+#[test]
+fn no_forward_stack_of_the_work_list_takes_more_than_its_diagonals_on_a_gpu() {
+    let text = std::fs::read_to_string("bench/shapes.json").expect("it is in the repository");
+    let list: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    let mut seen = 0;
+    for shape in list["shapes"].as_array().expect("it is a list").iter().filter(|shape| shape["D"] == 1) {
+        let size = |key: &str| usize::try_from(shape[key].as_u64().expect("a size")).expect("a small one");
+        let cell = match shape["cell"].as_str().expect("a name") {
+            "lstm" => Cell::Lstm,
+            "gru" => Cell::Gru(Reset::After),
+            _ => Cell::Rnn,
+        };
+        let model = Model::new().layer(Recurrent::new(cell, size("I"), size("H")).num_layers(size("L")));
+        let plan = plan_on(&model, (size("T"), size("B"), Mask::All), &Limits::WEBGPU, Target::Gpu).expect("it fits");
+        let products = steps(&plan, Kernel::Project);
+        assert!(plan.steps.len() - products < size("T") + size("L"), "{}: {}", shape["id"], plan.steps.len());
+        assert!(products <= size("T").div_ceil(16), "{}: {products} products", shape["id"]);
+        seen += 1;
+    }
+    assert_eq!(seen, 9);
+}
+
 #[test]
 fn a_stack_on_a_gpu_takes_a_dispatch_a_diagonal() {
     for cell in [Cell::Rnn, Cell::Lstm, Cell::Gru(Reset::After)] {

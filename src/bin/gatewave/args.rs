@@ -187,7 +187,7 @@ pub(crate) enum Walk {
     Diagonal,
     /// A dispatch for all timesteps of a layer
     Scan,
-    /// The same by workgroups that share a layer, on devices whose workgroups run side by side; never chosen by sizes
+    /// The same by workgroups that share a layer, where they run side by side, else as scan; never chosen by sizes
     Persistent,
 }
 
@@ -199,6 +199,19 @@ impl From<Walk> for Option<Strategy> {
             Walk::Diagonal => Some(Strategy::Diagonal),
             Walk::Scan => Some(Strategy::Scan),
             Walk::Persistent => Some(Strategy::Persistent),
+        }
+    }
+}
+
+impl Walk {
+    /// The end of the name of what is held to it.
+    pub(crate) fn by(self) -> &'static str {
+        match self {
+            Self::Auto => "",
+            Self::Step => " by step",
+            Self::Diagonal => " by diagonal",
+            Self::Scan => " by scan",
+            Self::Persistent => " by persistent",
         }
     }
 }

@@ -71,7 +71,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "T|B|H=FROM..TO", conflicts_with_all = ["json", "compare", "kernels"])]
     sweep: Option<Sweep>,
     /// Draws the sweep
-    #[arg(long, value_name = "OUT.svg", requires = "sweep")]
+    #[arg(long, value_name = "OUT.svg", requires = "sweep", conflicts_with_all = ["count", "check"])]
     plot: Option<PathBuf>,
     /// Counts dispatches and bytes in place of seconds: the same on every machine
     #[arg(long, conflicts_with_all = ["sweep", "compare", "kernels", "device", "strategy", "runs"])]
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         None => shapes::list(args.shapes.as_deref(), &args.only)?,
     };
     if let Some(file) = &args.check {
-        return count::check(&work, args.precision, file, out);
+        return count::check(&work, args.precision, file, args.only.is_empty(), out);
     }
     if args.count {
         return count::print(&work, args.precision, args.json, out);

@@ -72,9 +72,13 @@ impl Peers {
                 None => missing.push(our.id.as_str()),
             }
         }
-        let missing = if missing.is_empty() { String::new() } else { format!("; no peer's {}", missing.join(", ")) };
+        let missing = if missing.is_empty() {
+            String::new()
+        } else {
+            format!("; no peer's {} (of the same dtype and mode)", missing.join(", "))
+        };
         let Some((worst, shape)) = ratios.iter().copied().reduce(|a, b| if a.0 >= b.0 { a } else { b }) else {
-            return format!("{device} against the fastest peer: no shape in common{missing}");
+            return format!("{device} against the fastest peer: nothing in common{missing}");
         };
         let count = ratios.len();
         let mean = (ratios.iter().map(|(ratio, _)| ratio.ln()).sum::<f64>() / count as f64).exp();
@@ -88,6 +92,9 @@ impl Peers {
 
 fn read(file: &Path) -> Result<Vec<Line>> {
     let lines: Vec<Line> = report::read(file, "--json")?;
+    if lines.is_empty() {
+        return Err(Error::new(ErrorKind::Io, "expected objects as --json prints them, a line each, got none"));
+    }
     match lines.iter().find(|line| line.ms_median.is_nan() || line.ms_median <= 0.0) {
         None => Ok(lines),
         Some(line) => {
@@ -123,10 +130,12 @@ mod tests {
         let peers =
             Peers { lines: vec![line("a", "x", 4.0), line("b", "x", 2.0), line("a", "y", 1.0), line("b", "y", 5.0)] };
         let ours = [line("ours", "x", 8.0), line("ours", "y", 1.0), line("ours", "z", 1.0)];
-        let wanted = "cpu against the fastest peer of 2 shapes: geometric mean of the ratios 2.00, largest 4.00 (x); no peer's z";
+        let wanted = "cpu against the fastest peer of 2 shapes: geometric mean of the ratios 2.00, largest 4.00 (x); no peer's z (of the same dtype and mode)";
         assert_eq!(peers.standing(&ours, "cpu"), wanted);
         let mut halves = line("a", "x", 1.0);
         halves.dtype = "f16".into();
-        assert!(peers.standing(&[halves], "cpu").contains("no shape in common; no peer's x"));
+        assert!(
+            peers.standing(&[halves], "cpu").contains("nothing in common; no peer's x (of the same dtype and mode)")
+        );
     }
 }

@@ -52,31 +52,40 @@ pub(super) fn print(work: &[Work], precision: Precision, json: bool, out: &mut i
     Ok(Verdict::Done)
 }
 
-/// Prints the counts that are not those of `file`.
-pub(super) fn check(work: &[Work], precision: Precision, file: &Path, out: &mut impl Write) -> Outcome {
+/// Prints the counts that are not those of `file`; where `work` `is_whole`, a line of it too that is of no plan.
+pub(super) fn check(work: &[Work], precision: Precision, file: &Path, is_whole: bool, out: &mut impl Write) -> Outcome {
     let wanted: Vec<Count> = report::read(file, "--count --json").map_err(|e| e.at(file.display()))?;
     let counts = counts(work, precision)?;
-    let of = |count: &Count| {
-        let same =
-            |other: &&Count| (&other.id, &other.target, &other.dtype) == (&count.id, &count.target, &count.dtype);
-        wanted.iter().find(same)
-    };
+    let of = |count: &Count| wanted.iter().find(|line| line.is_of(count));
     let different: Vec<_> = counts.iter().filter(|&count| of(count) != Some(count)).collect();
-    if different.is_empty() {
+    let is_gone = |line: &&Count| !counts.iter().any(|count| count.is_of(line));
+    // Where some shapes are picked, the others are not missed.
+    let gone: Vec<_> = if is_whole { wanted.iter().filter(is_gone).collect() } else { Vec::new() };
+    if different.is_empty() && gone.is_empty() {
         writeln!(out, "{} plans count what {} says", counts.len(), file.display())?;
         return Ok(Verdict::Done);
     }
     for count in &different {
-        let was = of(count).map_or_else(|| "nothing".to_owned(), ToString::to_string);
-        writeln!(out, "{} ({}, {}): expected {was}, got {count}", count.id, count.target, count.dtype)?;
+        let was = of(count).map_or_else(|| "a line of it in the file, found none".to_owned(), ToString::to_string);
+        writeln!(out, "{} ({}, {}): expected {was}; got {count}", count.id, count.target, count.dtype)?;
     }
-    let (some, all) = (different.len(), counts.len());
+    for line in &gone {
+        writeln!(out, "{} ({}, {}): expected {line}; got no such plan", line.id, line.target, line.dtype)?;
+    }
+    let (some, all) = (different.len() + gone.len(), counts.len().max(wanted.len()));
     writeln!(
         out,
-        "{some} of {all} plans count otherwise; if that is meant: gatewave bench --count --json > {}",
+        "{some} of {all} plans count otherwise; if that is meant: the same flags with --count --json in place of --check, > {}",
         file.display()
     )?;
     Ok(Verdict::Different)
+}
+
+impl Count {
+    /// Whether both are of one plan.
+    fn is_of(&self, other: &Self) -> bool {
+        (&self.id, &self.target, &self.dtype) == (&other.id, &other.target, &other.dtype)
+    }
 }
 
 impl std::fmt::Display for Count {

@@ -64,6 +64,8 @@ pub(super) struct Series {
     pub(super) start: Option<Start>,
     /// Of the plan that ran last, by name: what became of a strategy that was asked for.
     pub(super) kernels: Vec<String>,
+    /// What it was held to, where it was, as a name's end: ` by step`.
+    pub(super) by: &'static str,
 }
 
 /// What comes before a first result, in milliseconds.
@@ -91,9 +93,12 @@ impl Bench {
             Opened::Ready { input, engines } => (input, engines),
             Opened::Different(what) => return Ok(Measured::Different(what)),
         };
-        let series = engines.iter().map(|(engine, start)| {
+        let last = engines.len() - 1;
+        let series = engines.iter().enumerate().map(|(index, (engine, start))| {
             let series = self.time(engine, &input)?;
-            Ok(Series { start: Some(*start), kernels: kernels(engine, work.shape())?, ..series })
+            // The CPU beside a device goes by itself.
+            let by = if index == last { self.strategy.by() } else { "" };
+            Ok(Series { start: Some(*start), kernels: kernels(engine, work.shape())?, by, ..series })
         });
         series.collect::<Result<_>>().map(Measured::Times)
     }
@@ -210,7 +215,7 @@ impl Series {
     /// Of these times.
     pub(super) fn of(device: String, mut walls: Vec<Duration>) -> Self {
         walls.sort_unstable();
-        Self { device, walls, parts: Timings::default(), start: None, kernels: Vec::new() }
+        Self { device, walls, parts: Timings::default(), start: None, kernels: Vec::new(), by: "" }
     }
 
     pub(super) fn milliseconds(duration: Duration) -> f64 {

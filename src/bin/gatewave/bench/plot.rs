@@ -10,6 +10,31 @@ use super::sweep::{Axis, Curve};
 /// Points of a fitted line between two sizes.
 const LINE_POINTS: u32 = 64;
 
+/// Whether `path` can be written, before anything is measured for it. What is there stays.
+///
+/// # Errors
+///
+/// Kind `Io`, where it cannot, or is no name of an SVG file.
+pub(super) fn can_be_drawn(path: &Path) -> Result<()> {
+    if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("svg")) {
+        let text = "expected a name that ends in .svg, which is what is drawn";
+        return Err(Error::new(ErrorKind::Io, text).at(path.display()));
+    }
+    let is_new = !path.exists();
+    let written = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .and_then(|_| if is_new { std::fs::remove_file(path) } else { Ok(()) });
+    written.map_err(|e| Error::new(ErrorKind::Io, e.to_string()).because(e).at(path.display()))
+}
+
+/// Milliseconds as an axis shows them: as many decimals as tell.
+fn label(time: f64) -> String {
+    let text = format!("{time:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// Draws `curves` with their fits into an SVG file.
 ///
 /// # Errors
@@ -29,6 +54,8 @@ fn picture(svg: &mut String, title: &str, axis: Axis, curves: &[Curve]) -> Drawn
         points().map(of).fold((f64::INFINITY, 0.0_f64), |(low, high), n| (low.min(n), high.max(n)))
     };
     let ((left, right), (low, high)) = (span(|point| point.0), span(|point| point.1));
+    let sizes: Vec<f64> =
+        curves.first().map_or_else(Vec::new, |curve| curve.points.iter().map(|point| point.0).collect());
     let root = SVGBackend::with_string(svg, (800, 500)).into_drawing_area();
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
@@ -36,13 +63,16 @@ fn picture(svg: &mut String, title: &str, axis: Axis, curves: &[Curve]) -> Drawn
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(64)
-        .build_cartesian_2d((left / 1.1..right * 1.1).log_scale(), (low / 1.5..high * 1.5).log_scale())?;
+        .build_cartesian_2d(
+            (left / 1.1..right * 1.1).log_scale().with_key_points(sizes),
+            (low / 1.5..high * 1.5).log_scale(),
+        )?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .x_labels(6)
         .x_label_formatter(&|size| format!("{size:.0}"))
-        .y_label_formatter(&|time| format!("{time}"))
+        .y_label_formatter(&|time| label(*time))
         .x_desc(axis.to_string())
         .y_desc("shortest ms of a call")
         .draw()?;

@@ -54,7 +54,7 @@ impl Series {
     /// The line of a shape.
     pub(super) fn line(&self, work: &Work, precision: Precision) -> Line {
         Line {
-            peer: format!("gatewave {} {}", env!("CARGO_PKG_VERSION"), self.device),
+            peer: format!("gatewave {} {}{}", env!("CARGO_PKG_VERSION"), self.device, self.by),
             device: self.device.clone(),
             dtype: precision.name().to_owned(),
             id: work.id.clone(),

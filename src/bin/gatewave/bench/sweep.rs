@@ -54,7 +54,8 @@ impl FromStr for Sweep {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("expected T, B or H and its range, as B=1..256, got {text}");
+        let wrong =
+            || format!("expected T, B or H and its range, from 1 or more to more than that, as B=1..256, got {text}");
         let (axis, range) = text.split_once('=').ok_or_else(wrong)?;
         let (from, to) = range.split_once("..").ok_or_else(wrong)?;
         let axis = match axis {
@@ -142,14 +143,22 @@ pub(super) fn run(args: &Args, sweep: Sweep, work: &[Work], out: &mut impl Write
         let text = format!("--sweep: expected one shape (--only ID, or --cell and its sizes), got {}", work.len());
         return Err(Error::new(ErrorKind::Shape, text).into());
     };
+    if let Some(path) = &args.plot {
+        plot::can_be_drawn(path)?;
+    }
     let device = args.device.device()?;
     let sizes = sweep.sizes();
     let bench = Bench::new(args.precision, args.strategy, args.runs, sizes.len());
     let mut curves: Vec<Curve> = Vec::new();
+    let mut failed = None;
     for &size in &sizes {
-        let times = match bench.shape(&sweep.at(work, size), &device)? {
-            Measured::Times(times) => times,
-            Measured::Different(what) => {
+        let times = match bench.shape(&sweep.at(work, size), &device) {
+            Ok(Measured::Times(times)) => times,
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+            Ok(Measured::Different(what)) => {
                 bench.bar.finish_and_clear();
                 note(format_args!("error: {} {}={size}: {what}; not timed", work.id, sweep.axis));
                 return Ok(Verdict::Different);
@@ -163,6 +172,10 @@ pub(super) fn run(args: &Args, sweep: Sweep, work: &[Work], out: &mut impl Write
         }
     }
     bench.bar.finish_and_clear();
+    // What was measured until then is still worth seeing.
+    if let Some(error) = failed.take_if(|_| curves.is_empty()) {
+        return Err(error.into());
+    }
     for curve in &mut curves {
         curve.fit = Fit::of(&curve.points, sweep.axis.power());
     }
@@ -171,10 +184,11 @@ pub(super) fn run(args: &Args, sweep: Sweep, work: &[Work], out: &mut impl Write
         writeln!(out, "{}", curve.words(sweep.axis))?;
     }
     if let Some(path) = &args.plot {
-        plot::draw(path, &work.id, sweep.axis, &curves)?;
+        let title = format!("{}, {}{}", work.id, args.precision.name(), args.strategy.by());
+        plot::draw(path, &title, sweep.axis, &curves)?;
         note(format_args!("drawn: {}", path.display()));
     }
-    Ok(Verdict::Done)
+    failed.map_or(Ok(Verdict::Done), |error| Err(error.into()))
 }
 
 impl Curve {
