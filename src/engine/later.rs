@@ -109,7 +109,8 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         Ok(self.view())
     }
 
-    /// [`receive`](Self::receive), without blocking on a GPU.
+    /// [`receive`](Self::receive), without blocking on a GPU. Where the future is dropped before it is ready, the results stay the
+    /// first.
     ///
     /// # Errors
     ///

@@ -197,7 +197,8 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         Ok(self.view())
     }
 
-    /// [`push`](Self::push), without blocking on a GPU.
+    /// [`push`](Self::push), without blocking on a GPU. Where the future is dropped before it is ready, the frames may have been
+    /// computed or not: reset their streams.
     ///
     /// # Errors
     ///
