@@ -4,43 +4,23 @@
 
 #![allow(missing_docs, reason = "criterion's macro makes a public function")]
 
+#[path = "../tests/support/work_list.rs"]
+mod work_list;
+
 use std::fs;
 use std::hint::black_box;
-use std::path::Path;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gatewave::layout::Layout;
 use gatewave::plan::lower::lower;
 use gatewave::plan::tune::{Target, Tuning};
-use gatewave::plan::{Limits, Shape, check};
+use gatewave::plan::{Limits, check};
 use gatewave::weights::safetensors;
-use gatewave::{
-    Axes, Cell, Device, Embedding, Engine, Input, Linear, Lstm, Mask, Model, Precision, Recurrent, Reset, Rnn, Storage,
-    Weights,
-};
+use gatewave::{Device, Embedding, Engine, Input, Linear, Lstm, Model, Precision, Rnn, Storage, Weights};
 use ndarray::Array3;
-use serde_json::Value;
 
-/// Each shape of the work list: its model, T and B.
-fn work_list() -> Vec<(String, Model, Shape)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/shapes.json");
-    let text = fs::read_to_string(path).expect("it is in the repository");
-    let list: Value = serde_json::from_str(&text).expect("it is JSON");
-    let shapes = list["shapes"].as_array().expect("it is a list").iter().map(|shape| {
-        let size = |key: &str| usize::try_from(shape[key].as_u64().expect("a size")).expect("a small one");
-        let cell = match shape["cell"].as_str() {
-            Some("lstm") => Cell::Lstm,
-            Some("gru") => Cell::Gru(Reset::After),
-            _ => Cell::Rnn,
-        };
-        let stack = Recurrent::new(cell, size("I"), size("H")).num_layers(size("L"));
-        let stack = if size("D") == 2 { stack.bidirectional() } else { stack };
-        let call = Shape { time: size("T"), batch: size("B"), mask: Mask::All };
-        (shape["id"].as_str().expect("an id").to_owned(), Model::new().axes(Axes::TimeMajor).layer(stack), call)
-    });
-    shapes.collect()
-}
+use work_list::work_list;
 
 /// A plan from a model: its layout, `lower`, and `check`, which `lower` ends with, once more by itself.
 fn planning(c: &mut Criterion) {

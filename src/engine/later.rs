@@ -7,15 +7,13 @@ use std::ops::Deref;
 use ndarray::ArrayView2;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::plan::MOST_LATER;
 
 use super::Engine;
 use super::executor::{self, Wait};
 use super::push::{Part, Place};
 use super::resident::Flight;
 use super::streams::{Streams, shape};
-
-/// Pushes that may wait: enough for any pace, and few enough that one who never fetches is told.
-const MOST: usize = 16;
 
 /// Pushes whose results are on their way, or here and not fetched.
 #[derive(Default)]
@@ -39,17 +37,17 @@ struct Pushed {
 }
 
 impl Later {
-    /// Whether one more push may wait; none is under way then.
+    /// One more push is under way; what is left of one that failed is forgotten.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where it may not.
-    pub(super) fn has_room(&mut self) -> Result<()> {
+    /// Kind `Limits`, where as many wait as may.
+    pub(super) fn begin(&mut self) -> Result<()> {
         self.flights.clear();
-        if self.pushes.len() < MOST {
+        if self.pushes.len() < MOST_LATER {
             return Ok(());
         }
-        let text = format!("results for later: expected at most {MOST} pushes that wait, got one more");
+        let text = format!("results for later: expected at most {MOST_LATER} pushes that wait, got one more");
         Err(Error::new(ErrorKind::Limits, text).hint("receive the first of them"))
     }
 

@@ -61,7 +61,7 @@ pub struct Streams<E> {
     pub(super) states: Option<Resident>,
     /// The rows of `states`.
     rows: usize,
-    /// Of the push under way: where each frame goes, the frames by steps, and what each gave.
+    /// Of the push under way: where each frame goes, the frames with those of each run side by side, and what each gave.
     pub(super) places: Vec<Place>,
     order: Vec<usize>,
     pub(super) outputs: Vec<f32>,
@@ -287,15 +287,20 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     async fn walk(&mut self, frames: Frames<'_>, results: Results, wait: Wait) -> Result<()> {
         let flow = self.engine.planner.flow;
         if results == Results::Later {
-            self.later.has_room()?;
+            self.later.begin()?;
         }
         let wanted = if results == Results::Unwanted { 0 } else { self.places.len() * flow.features().len() };
         self.outputs.resize(wanted, 0.0);
         if let Some(last) = self.places.iter().map(|place| place.step).max() {
-            self.settle_order();
             // A model whose time axis is gone gives one row a run: each frame is a run then.
             let (time, rounds) = if matches!(flow, Flow::Rows(_)) { (1, last + 1) } else { (last + 1, 1) };
             self.settle(Goal::Frames, time).await?;
+            self.order.clear();
+            self.order.extend(0..self.places.len());
+            if rounds > 1 {
+                let places = &self.places;
+                self.order.sort_unstable_by_key(|&frame| (places[frame].step, frame));
+            }
             let mut begin = 0;
             for first in (0..rounds).map(|round| round * time) {
                 let of = self.order[begin..].partition_point(|&frame| self.places[frame].step < first + time);
@@ -324,14 +329,6 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         }
         self.rows = rows;
         Ok(())
-    }
-
-    /// The frames that were placed, by steps.
-    fn settle_order(&mut self) {
-        self.order.clear();
-        self.order.extend(0..self.places.len());
-        let places = &self.places;
-        self.order.sort_unstable_by_key(|&frame| (places[frame].step, frame));
     }
 
     /// One run of the steps of `part`, in all rows.

@@ -11,6 +11,7 @@ use bytemuck::Pod;
 use super::device::{Device, Wait, lock};
 use super::staging::{Place, Staging, side_by_side};
 use crate::error::{Error, ErrorKind, Result};
+use crate::plan::MOST_LATER;
 
 /// A range to read.
 pub(super) struct Source {
@@ -28,11 +29,8 @@ pub(super) struct Readback {
     rest: Rest,
 }
 
-/// Staging that no submit uses.
+/// Staging that no submit uses: as much of it is kept as results may be on their way.
 type Rest = Arc<Mutex<Vec<Staging>>>;
-
-/// As much of it is kept: as many results may be on their way at a time.
-const KEPT: usize = 16;
 
 /// What a submit reads, on its way. Its staging goes back when it is dropped, where it has landed.
 pub(super) struct Landing {
@@ -47,7 +45,7 @@ impl Readback {
     pub(super) fn new(device: &Device, label: &str, sources: Vec<Source>) -> Self {
         let bytes = sources.iter().map(|source| source.bytes);
         let (places, sizes) = side_by_side(bytes, device.limits().buffer_bytes);
-        let mut rest = Vec::with_capacity(KEPT);
+        let mut rest = Vec::with_capacity(MOST_LATER);
         rest.push(staging(device, label, &sizes));
         let rest = Arc::new(Mutex::new(rest));
         Self { label: label.to_owned(), sources, places: places.into(), sizes, rest }
@@ -142,7 +140,7 @@ impl Drop for Landing {
     fn drop(&mut self) {
         if let Some(staging) = self.staging.take().filter(Staging::is_mapped) {
             let mut rest = lock(&self.rest);
-            if rest.len() < KEPT {
+            if rest.len() < MOST_LATER {
                 staging.unmap();
                 rest.push(staging);
             }

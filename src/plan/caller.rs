@@ -19,6 +19,10 @@ pub trait Caller: Send {
     fn take(&mut self, read: Read, data: &[f32]);
 }
 
+/// Runs whose results may be on their way, or here and not fetched: enough for any pace, and few enough that one who never
+/// fetches is told.
+pub(crate) const MOST_LATER: usize = 16;
+
 /// Whether what a run gives is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Results {

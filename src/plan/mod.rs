@@ -13,6 +13,7 @@ mod text;
 pub mod tune;
 mod work;
 
+pub(crate) use caller::MOST_LATER;
 pub use caller::{Caller, FeedData, Listed, Results};
 pub(crate) use idle::Idle;
 pub use strategy::Strategy;

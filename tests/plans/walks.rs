@@ -1,6 +1,7 @@
 //! How layers go through time: how many dispatches each strategy takes, and what each of them reads.
 
 use super::*;
+use crate::support::work_list::work_list;
 
 #[test]
 fn a_layer_of_few_weights_takes_a_dispatch_for_all_its_steps() {
@@ -73,21 +74,16 @@ fn both_directions_take_no_more_dispatches_than_one() {
 /// Of every forward shape of the work list: what follows each other in time. Products of chunks of it come on top.
 #[test]
 fn no_forward_stack_of_the_work_list_takes_more_than_its_diagonals_on_a_gpu() {
-    let text = std::fs::read_to_string("bench/shapes.json").expect("it is in the repository");
-    let list: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
     let mut seen = 0;
-    for shape in list["shapes"].as_array().expect("it is a list").iter().filter(|shape| shape["D"] == 1) {
-        let size = |key: &str| usize::try_from(shape[key].as_u64().expect("a size")).expect("a small one");
-        let cell = match shape["cell"].as_str().expect("a name") {
-            "lstm" => Cell::Lstm,
-            "gru" => Cell::Gru(Reset::After),
-            _ => Cell::Rnn,
-        };
-        let model = Model::new().layer(Recurrent::new(cell, size("I"), size("H")).num_layers(size("L")));
-        let plan = plan_on(&model, (size("T"), size("B"), Mask::All), &Limits::WEBGPU, Target::Gpu).expect("it fits");
+    for (id, model, Shape { time, batch, mask }) in work_list() {
+        let stack = model.stacks().next().expect("a shape is a stack");
+        if stack.direction != Direction::Forward {
+            continue;
+        }
+        let plan = plan_on(&model, (time, batch, mask), &Limits::WEBGPU, Target::Gpu).expect("it fits");
         let products = steps(&plan, Kernel::Project);
-        assert!(plan.steps.len() - products < size("T") + size("L"), "{}: {}", shape["id"], plan.steps.len());
-        assert!(products <= size("T").div_ceil(16), "{}: {products} products", shape["id"]);
+        assert!(plan.steps.len() - products < time + stack.num_layers, "{id}: {}", plan.steps.len());
+        assert!(products <= time.div_ceil(16), "{id}: {products} products");
         seen += 1;
     }
     assert_eq!(seen, 9);

@@ -9,3 +9,4 @@ pub mod golden;
 pub mod noise;
 pub mod plans;
 pub mod pytorch;
+pub mod work_list;

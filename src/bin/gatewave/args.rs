@@ -205,14 +205,8 @@ impl From<Walk> for Option<Strategy> {
 
 impl Walk {
     /// The end of the name of what is held to it.
-    pub(crate) fn by(self) -> &'static str {
-        match self {
-            Self::Auto => "",
-            Self::Step => " by step",
-            Self::Diagonal => " by diagonal",
-            Self::Scan => " by scan",
-            Self::Persistent => " by persistent",
-        }
+    pub(crate) fn by(self) -> String {
+        Option::<Strategy>::from(self).map_or_else(String::new, |strategy| format!(" by {strategy}"))
     }
 }
 

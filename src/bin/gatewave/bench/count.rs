@@ -72,7 +72,7 @@ pub(super) fn check(work: &[Work], precision: Precision, file: &Path, is_whole: 
     for line in &gone {
         writeln!(out, "{} ({}, {}): expected {line}; got no such plan", line.id, line.target, line.dtype)?;
     }
-    let (some, all) = (different.len() + gone.len(), counts.len().max(wanted.len()));
+    let (some, all) = (different.len() + gone.len(), counts.len() + gone.len());
     writeln!(
         out,
         "{some} of {all} plans count otherwise; if that is meant: the same flags with --count --json in place of --check, > {}",

@@ -65,7 +65,7 @@ pub(super) struct Series {
     /// Of the plan that ran last, by name: what became of a strategy that was asked for.
     pub(super) kernels: Vec<String>,
     /// What it was held to, where it was, as a name's end: ` by step`.
-    pub(super) by: &'static str,
+    pub(super) by: String,
 }
 
 /// What comes before a first result, in milliseconds.
@@ -97,7 +97,7 @@ impl Bench {
         let series = engines.iter().enumerate().map(|(index, (engine, start))| {
             let series = self.time(engine, &input)?;
             // The CPU beside a device goes by itself.
-            let by = if index == last { self.strategy.by() } else { "" };
+            let by = if index == last { self.strategy.by() } else { String::new() };
             Ok(Series { start: Some(*start), kernels: kernels(engine, work.shape())?, by, ..series })
         });
         series.collect::<Result<_>>().map(Measured::Times)
@@ -215,7 +215,7 @@ impl Series {
     /// Of these times.
     pub(super) fn of(device: String, mut walls: Vec<Duration>) -> Self {
         walls.sort_unstable();
-        Self { device, walls, parts: Timings::default(), start: None, kernels: Vec::new(), by: "" }
+        Self { device, walls, parts: Timings::default(), start: None, kernels: Vec::new(), by: String::new() }
     }
 
     pub(super) fn milliseconds(duration: Duration) -> f64 {

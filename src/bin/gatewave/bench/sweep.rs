@@ -154,6 +154,8 @@ pub(super) fn run(args: &Args, sweep: Sweep, work: &[Work], out: &mut impl Write
     for &size in &sizes {
         let times = match bench.shape(&sweep.at(work, size), &device) {
             Ok(Measured::Times(times)) => times,
+            Err(error) if curves.is_empty() => return Err(error.into()),
+            // What was measured until then is still worth seeing.
             Err(error) => {
                 failed = Some(error);
                 break;
@@ -172,10 +174,6 @@ pub(super) fn run(args: &Args, sweep: Sweep, work: &[Work], out: &mut impl Write
         }
     }
     bench.bar.finish_and_clear();
-    // What was measured until then is still worth seeing.
-    if let Some(error) = failed.take_if(|_| curves.is_empty()) {
-        return Err(error.into());
-    }
     for curve in &mut curves {
         curve.fit = Fit::of(&curve.points, sweep.axis.power());
     }
