@@ -12,11 +12,11 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use gatewave::formats::safetensors;
 use gatewave::layout::Layout;
 use gatewave::plan::lower::lower;
 use gatewave::plan::tune::{Target, Tuning};
 use gatewave::plan::{Limits, check};
-use gatewave::weights::safetensors;
 use gatewave::{Device, Embedding, Engine, Input, Linear, Lstm, Model, Precision, Rnn, Storage, Weights};
 use ndarray::Array3;
 

@@ -171,7 +171,7 @@ impl Engine {
     /// ```
     /// use std::path::Path;
     ///
-    /// use gatewave::weights::{description, safetensors};
+    /// use gatewave::formats::{description, safetensors};
     /// use gatewave::{Device, Engine, Options};
     ///
     /// # fn main() -> gatewave::Result<()> {

@@ -40,13 +40,13 @@
 //! ```
 //! use std::path::Path;
 //!
-//! use gatewave::{Device, Engine, Input, weights};
+//! use gatewave::{Device, Engine, Input, formats};
 //! use ndarray::Array2;
 //!
 //! # fn main() -> gatewave::Result<()> {
 //! let tensors = Path::new("models/shakespeare/shakespeare.safetensors");
 //! let description = Path::new("models/shakespeare/model.json");
-//! let (model, weights) = weights::open(tensors, Some(description))?;
+//! let (model, weights) = formats::open(tensors, Some(description))?;
 //! let engine = Engine::new(model, &weights, Device::Cpu)?;
 //!
 //! let result = engine.run(&Input::tokens(Array2::zeros((1, 8))))?;
@@ -191,7 +191,8 @@ mod error;
 mod model;
 mod summary;
 
-// Bytes of a file become named tensors, and those the weights of a model.
+// Named tensors become the weights of a model; and bytes of a file become a model and such tensors.
+pub mod formats;
 pub mod weights;
 
 // What a call brings, checked against the model; and by the names that callers use.

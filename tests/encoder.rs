@@ -1,7 +1,7 @@
 //! Encoders and decoders: against the oracle, through a native file and back, and what is refused.
 
 use gatewave::conformance::{Case, InitialStates, MaskKind, Tolerance, compare};
-use gatewave::weights::{description, safetensors};
+use gatewave::formats::{description, safetensors};
 use gatewave::{
     Cell, Device, Embedding, Engine, ErrorKind, Input, Linear, Model, Precision, Recurrent, Storage, Weights,
 };

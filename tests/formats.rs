@@ -16,7 +16,8 @@ mod refused;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gatewave::weights::{Tensor, Tensors, description, draw_supplied, open, read, safetensors, save, write};
+use gatewave::formats::{description, open, read, safetensors, save, write};
+use gatewave::weights::{Tensor, Tensors, draw_supplied};
 use gatewave::{
     Activation, Axes, Bias, Cell, Embedding, ErrorKind, Gru, Interface, LayerKind, Linear, Lstm, Model, OneHot,
     Precision, Reset, Result, Rnn, Select, Weights,

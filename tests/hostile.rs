@@ -12,7 +12,8 @@ use std::path::Path;
 use std::{env, fs};
 
 use build::{Graph, Message, gru, ints, reals, sequence, shaped};
-use gatewave::weights::{Tensors, description, keras, onnx, safetensors};
+use gatewave::formats::{description, keras, onnx, safetensors};
+use gatewave::weights::Tensors;
 use gatewave::{Error, ErrorKind, Model, Result};
 use serde_json::json;
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use files::{Case, all, prefix};
 use gatewave::conformance::{Tolerance, compare};
-use gatewave::weights::keras;
+use gatewave::formats::keras;
 use gatewave::{Device, Engine, LayerKind, Memory, Weights, oracle};
 
 #[test]

@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("call", &["model"]),
     ("summary", &["model", "cell"]),
     ("weights", &["model", "cell"]),
+    ("formats", &["model", "weights", "cell"]),
     ("named", &["model", "call", "weights"]),
     ("oracle", &["model", "weights", "cell", "call"]),
     ("kernel", &["cell"]),

@@ -23,7 +23,7 @@ use std::fs;
 
 use cases::{Case, all};
 use gatewave::conformance::{Tolerance, compare};
-use gatewave::weights::{self, onnx, support as tables};
+use gatewave::formats::{self, onnx, support as tables};
 use gatewave::{Device, Engine, Initial, LayerKind, Model, NamedTensors, Options};
 use support::golden;
 
@@ -90,7 +90,7 @@ fn every_file_gives_what_its_framework_gives() {
 
 /// The number of outputs that were compared.
 fn run(case: &Case) -> Result<usize, String> {
-    let (model, mut tensors) = weights::read(&case.model, None).map_err(|e| e.to_string())?;
+    let (model, mut tensors) = formats::read(&case.model, None).map_err(|e| e.to_string())?;
     let mut count = 0;
     for (inputs, wanted) in &case.calls {
         let named: NamedTensors = inputs.iter().map(|(name, array)| (name.clone(), array.values())).collect();

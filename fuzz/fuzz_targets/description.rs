@@ -1,7 +1,8 @@
 //! Text as the description of a model whose tensors are some of these.
 #![no_main]
 
-use gatewave::weights::{Tensor, Tensors, description};
+use gatewave::formats::description;
+use gatewave::weights::{Tensor, Tensors};
 use libfuzzer_sys::fuzz_target;
 
 const SHAPES: [(&str, &[usize]); 18] = [

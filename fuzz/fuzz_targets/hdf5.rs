@@ -1,7 +1,7 @@
 //! Bytes as an `.h5` file.
 #![no_main]
 
-use gatewave::weights::keras;
+use gatewave::formats::keras;
 use libfuzzer_sys::{Corpus, fuzz_target};
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {

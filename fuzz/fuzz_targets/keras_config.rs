@@ -4,7 +4,7 @@
 use std::io::{Cursor, Read, Write};
 use std::sync::LazyLock;
 
-use gatewave::weights::keras;
+use gatewave::formats::keras;
 use libfuzzer_sys::fuzz_target;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};

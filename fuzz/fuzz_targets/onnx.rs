@@ -1,7 +1,7 @@
 //! Bytes as an ONNX file.
 #![no_main]
 
-use gatewave::weights::onnx;
+use gatewave::formats::onnx;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,7 +1,7 @@
 //! Bytes as a `.safetensors` file, and the description in it.
 #![no_main]
 
-use gatewave::weights::{description, safetensors};
+use gatewave::formats::{description, safetensors};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

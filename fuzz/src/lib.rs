@@ -2,7 +2,8 @@
 //!
 //! Knows no format.
 
-use gatewave::weights::{Tensors, description};
+use gatewave::formats::description;
+use gatewave::weights::Tensors;
 use gatewave::{Model, Weights};
 
 /// Tensors of more elements in all are not read: a target looks for what a small file can do.

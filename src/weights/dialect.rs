@@ -10,16 +10,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Direction, Recurrent, WeightPart};
 
 /// The name of a table or a linear layer's product.
-pub(super) const WEIGHT: &str = "weight";
+pub(crate) const WEIGHT: &str = "weight";
 
 /// The name of a linear layer's bias.
-pub(super) const BIAS: &str = "bias";
+pub(crate) const BIAS: &str = "bias";
 
 /// The name of the hidden states that a stack begins at.
-pub(super) const INITIAL_HIDDEN: &str = "h_0";
+pub(crate) const INITIAL_HIDDEN: &str = "h_0";
 
 /// The name of the cell states that an LSTM begins at.
-pub(super) const INITIAL_CELL: &str = "c_0";
+pub(crate) const INITIAL_CELL: &str = "c_0";
 
 /// A tensor of a cell, by its canonical name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(crate) enum Part {
 
 /// The way a cell goes through a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// First step to last.
     Forward,
     /// Last step to first.
@@ -48,7 +48,7 @@ pub(super) enum Way {
 }
 
 /// PyTorch's name of `part` of layer `stacked` of a stack: `weight_hh_l0_reverse`.
-pub(super) fn cell_tensor(part: Part, stacked: usize, way: Way) -> String {
+pub(crate) fn cell_tensor(part: Part, stacked: usize, way: Way) -> String {
     let word = match part {
         Part::WX => "weight_ih",
         Part::WH => "weight_hh",

@@ -1,35 +1,22 @@
 //! Weights: named tensors, each shape checked against a `Model`, in canonical gate order.
 //!
-//! Readers turn the bytes of a file into a model and [`Tensors`]; `Weights::from_tensors` turns those into `Weights`.
-//! [`read`] does the first and [`open`] both, whatever the file's format is; [`write()`] is the way back. Knows models and
-//! cells; knows no layout and no device.
+//! `Weights::from_tensors` turns [`Tensors`] into `Weights`, and `Weights::to_tensors` is the way back. Knows models and
+//! cells; knows no file format, no layout and no device.
 
-pub mod description;
-mod dialect;
-mod infer;
+pub(crate) mod dialect;
 mod integers;
-#[cfg(feature = "keras")]
-pub mod keras;
-mod keys;
-mod named;
-#[cfg(feature = "onnx")]
-pub mod onnx;
+pub(crate) mod named;
 mod random;
 mod replace;
-pub mod safetensors;
 mod source;
-pub mod support;
 mod tensors;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 
 use half::f16;
 use ndarray::{Array1, Array2};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{InputPort, InputValue, Layer, LayerKind, Model};
 
 pub(crate) use dialect::Part;
 pub(crate) use dialect::from_onnx;
@@ -128,155 +115,4 @@ pub(crate) fn narrowed(x: f32) -> Result<f16> {
         return Err(Error::new(ErrorKind::Weights, text));
     }
     Ok(half)
-}
-
-/// Reads a model and its weights from a file: [`read`], and every element.
-///
-/// # Errors
-///
-/// As [`read`], and what reading the tensors gives; `Weights`, where the caller of the model supplies some.
-pub fn open(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)> {
-    let (model, tensors) = read(path, description)?;
-    let weights = Weights::from_tensors(&model, tensors).map_err(|e| e.at(path.display()))?;
-    Ok((model, weights))
-}
-
-/// Reads a model from a file, and the names and shapes of its tensors. Their elements stay in the file:
-/// [`Engine::from_tensors`](crate::Engine::from_tensors) loads them from there.
-///
-/// The name's ending says what the file is: `.safetensors`, whose model is described by the file `description`, or else
-/// by its own metadata; `.onnx`; `.keras`, `.h5` or `.hdf5`.
-///
-/// Weights that the caller supplies ([`Interface::takes_weights`](crate::Interface::takes_weights)) are among the
-/// tensors by name and shape; to read them is an error.
-///
-/// # Errors
-///
-/// Kind `Io` where a file cannot be read, or is of a format that is not read; `Model` where there is no description, or
-/// it is wrong; `Weights` where the file is damaged, or its tensors are not those of the model.
-pub fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
-    let format = Format::of(path)?;
-    if let (Some(file), true) = (description, format != Format::Safetensors) {
-        let message = format!("expected no description beside {}, which brings its own", path.display());
-        return Err(Error::new(ErrorKind::Model, message).at(file.display()));
-    }
-    let (model, mut tensors) = match format {
-        Format::Safetensors => native(path, description),
-        #[cfg(feature = "onnx")]
-        Format::Onnx => onnx::read(path),
-        #[cfg(not(feature = "onnx"))]
-        Format::Onnx => Err(not_built(path, "onnx")),
-        #[cfg(feature = "keras")]
-        Format::Keras => keras::read(path),
-        #[cfg(not(feature = "keras"))]
-        Format::Keras => Err(not_built(path, "keras")),
-    }?;
-    tensors.extend([supplied(&model)]);
-    named::check(&model, &tensors).map_err(|e| e.at(path.display()))?;
-    Ok((model, tensors))
-}
-
-/// Writes a model and its weights to a `.safetensors` file that [`open`] reads, in 32-bit floats.
-///
-/// # Errors
-///
-/// As [`Weights::to_tensors`], and kind `Io` where the file cannot be written.
-pub fn save(path: &Path, model: &Model, weights: &Weights) -> Result<()> {
-    write(path, model, weights.to_tensors(model)?, Precision::F32)
-}
-
-/// Writes a model and those of `tensors` that it needs to a `.safetensors` file that [`read`] reads. Tensors that
-/// are in a file are read one by one; those that the caller of the model supplies are left out.
-///
-/// # Errors
-///
-/// Kind `Model` where the layers do not fit each other; `Weights` where a tensor is missing, of another shape, or holds
-/// an element that is too large for `precision`; `Io` where the file cannot be written; and what reading a tensor gives.
-pub fn write(path: &Path, model: &Model, mut tensors: Tensors, precision: Precision) -> Result<()> {
-    let supplied = supplied(model);
-    tensors.extend([supplied.clone()]);
-    named::check(model, &tensors)?;
-    let needed = named::names(model);
-    tensors.retain(|name| needed.contains(name) && !supplied.contains(name));
-    let products = named::products(model);
-    let stored = |name: &str, _: &Tensor| match precision {
-        Precision::I8 if !products.contains(name) => Precision::F32,
-        precision => precision,
-    };
-    safetensors::write_each(path, &tensors, Some(&description::to_json(model)), &stored)
-}
-
-/// What a file is, by the ending of its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Safetensors,
-    Onnx,
-    Keras,
-}
-
-impl Format {
-    fn of(path: &Path) -> Result<Self> {
-        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-        let got = match extension.as_deref() {
-            Some("safetensors") => return Ok(Self::Safetensors),
-            Some("onnx") => return Ok(Self::Onnx),
-            Some("keras" | "h5" | "hdf5") => return Ok(Self::Keras),
-            Some(other) => format!(".{other}"),
-            None => "no extension".into(),
-        };
-        let hint = match extension.as_deref() {
-            Some("pt" | "pth" | "bin" | "ckpt") => {
-                "; in PyTorch, safetensors.torch.save_file(model.state_dict(), \"model.safetensors\") writes one"
-            }
-            _ => "",
-        };
-        let message = format!("expected a .safetensors, .onnx, .keras or .h5 file, got {got}{hint}");
-        Err(Error::new(ErrorKind::Io, message).at(path.display()))
-    }
-}
-
-/// The model of a `.safetensors` file, and its tensors.
-fn native(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
-    let contents = safetensors::read(path)?;
-    let (json, described_by) = match (description, contents.description) {
-        (Some(file), _) => {
-            let json = fs::read_to_string(file)
-                .map_err(|e| Error::new(ErrorKind::Io, format!("{e}")).because(e).at(file.display()))?;
-            (json, file)
-        }
-        (None, Some(json)) => (json, path),
-        (None, None) => {
-            let message = format!(
-                "expected a description of the model in the metadata (key {}), got none; give one beside the file \
-                 (--model model.json)",
-                safetensors::MODEL_KEY
-            );
-            return Err(Error::new(ErrorKind::Model, message).at(path.display()));
-        }
-    };
-    let model = description::from_json(&json, &contents.tensors).map_err(|e| e.at(described_by.display()))?;
-    Ok((model, contents.tensors))
-}
-
-/// The error for a format whose reader is left out of this build.
-#[cfg(not(all(feature = "keras", feature = "onnx")))]
-fn not_built(path: &Path, feature: &str) -> Error {
-    let message = format!("this format is not read: gatewave was built without the feature `{feature}`");
-    Error::new(ErrorKind::Io, message).at(path.display())
-}
-
-/// The tensors that the caller of `model` supplies, which cannot be read before.
-fn supplied(model: &Model) -> Tensors {
-    let mut tensors = Tensors::new();
-    for InputPort { name, value, .. } in model.interface.iter().flat_map(|interface| &interface.inputs) {
-        let &InputValue::Weights { layer, part } = value else { continue };
-        let Some(Layer { kind: LayerKind::Recurrent(stack), weights: prefix }) = model.layers.get(layer) else {
-            continue;
-        };
-        let message = format!("expected weights from the caller, who brings them as {name} with each call");
-        let absent = Tensor::stored(part.shape(stack), move || Err(Error::new(ErrorKind::Weights, message.as_str())));
-        let cut = from_onnx(stack, part, &absent).expect("a tensor of the part's own shape");
-        tensors.extend(cut.into_iter().map(|(local, tensor)| (format!("{prefix}{local}"), tensor)));
-    }
-    tensors
 }

@@ -7,12 +7,12 @@ use std::iter;
 
 use ndarray::{Array1, Array2};
 
-use super::dialect::{BIAS, INITIAL_CELL, INITIAL_HIDDEN, Part, WEIGHT, Way, cell_tensor, ways};
+use super::dialect::{BIAS, INITIAL_CELL, INITIAL_HIDDEN, Part, WEIGHT, Way, cell_tensor, from_onnx, ways};
 use super::tensors::{Entry, Tensor, Tensors, non_finite_warning};
 use super::{CellWeights, LayerWeights, LearnedStates, Weights};
 use crate::cell::{Cell, Peepholes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Bias, Layer, LayerKind, Model, Recurrent};
+use crate::model::{Bias, InputPort, InputValue, Layer, LayerKind, Model, Recurrent};
 
 /// A tensor that a layer needs.
 pub(super) struct Needed {
@@ -207,18 +207,18 @@ impl LayerWeights {
 /// # Errors
 ///
 /// As [`Weights::from_tensors`], as far as shapes tell.
-pub(super) fn check(model: &Model, tensors: &Tensors) -> Result<()> {
+pub(crate) fn check(model: &Model, tensors: &Tensors) -> Result<()> {
     model.check()?;
     check_all(model, tensors)
 }
 
 /// The names of the tensors that the layers of `model` need.
-pub(super) fn names(model: &Model) -> HashSet<String> {
+pub(crate) fn names(model: &Model) -> HashSet<String> {
     names_of(model, |_| true)
 }
 
 /// Those of them that are the matrices of products, and nothing else.
-pub(super) fn products(model: &Model) -> HashSet<String> {
+pub(crate) fn products(model: &Model) -> HashSet<String> {
     let others = names_of(model, |needed| !needed.is_product);
     names_of(model, |needed| needed.is_product).into_iter().filter(|name| !others.contains(name)).collect()
 }
@@ -367,6 +367,22 @@ fn article(name: &str) -> &'static str {
 
 fn place(index: usize, layer: &Layer) -> String {
     format!("layer {index} {}", layer.kind.name())
+}
+
+/// The tensors that the caller of `model` supplies, which cannot be read before.
+pub(crate) fn supplied(model: &Model) -> Tensors {
+    let mut tensors = Tensors::new();
+    for InputPort { name, value, .. } in model.interface.iter().flat_map(|interface| &interface.inputs) {
+        let &InputValue::Weights { layer, part } = value else { continue };
+        let Some(Layer { kind: LayerKind::Recurrent(stack), weights: prefix }) = model.layers.get(layer) else {
+            continue;
+        };
+        let message = format!("expected weights from the caller, who brings them as {name} with each call");
+        let absent = Tensor::stored(part.shape(stack), move || Err(Error::new(ErrorKind::Weights, message.as_str())));
+        let cut = from_onnx(stack, part, &absent).expect("a tensor of the part's own shape");
+        tensors.extend(cut.into_iter().map(|(local, tensor)| (format!("{prefix}{local}"), tensor)));
+    }
+    tensors
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::named::{Needed, needed};
+use super::Weights;
+use super::named::{Needed, needed, supplied};
 use super::tensors::{Tensor, Tensors};
-use super::{Weights, supplied};
 use crate::error::{Result, SMALLER_MODEL, affordable, zeros};
 use crate::model::{LayerKind, Model};
 

@@ -81,7 +81,7 @@ impl Tensor {
     /// # Errors
     ///
     /// As [`read`](Self::read), and what `each` gives.
-    pub(super) fn read_rows(
+    pub(crate) fn read_rows(
         &self,
         rows: Range<usize>,
         each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
@@ -251,7 +251,7 @@ impl Tensors {
     }
 
     /// Keeps the tensors whose names `keep` keeps.
-    pub(super) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+    pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.entries.retain(|name, _| keep(name));
     }
 
@@ -264,7 +264,7 @@ impl Tensors {
     }
 
     /// What to do about the missing tensor `prefix` + `local`: the prefix that the file seems to use, or near names.
-    pub(super) fn hint(&self, prefix: &str, local: &str) -> String {
+    pub(crate) fn hint(&self, prefix: &str, local: &str) -> String {
         if self.entries.is_empty() {
             return "the file holds no tensors".into();
         }

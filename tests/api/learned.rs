@@ -1,8 +1,9 @@
 //! Initial states that are weights of the model.
 
 use gatewave::conformance::{compare, rounded_to_half};
+use gatewave::formats::description;
 use gatewave::oracle;
-use gatewave::weights::{Tensors, description};
+use gatewave::weights::Tensors;
 use gatewave::{
     Cell, Device, Engine, ErrorKind, Gru, Initial, Input, Linear, Lstm, Model, Options, Precision, Recurrent, States,
     Weights,

@@ -4,7 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use gatewave::weights::{Tensor, Tensors, read, safetensors, save};
+use gatewave::formats::{read, safetensors, save};
+use gatewave::weights::{Tensor, Tensors};
 use gatewave::{
     Device, Embedding, Engine, ErrorKind, Gru, Input, Linear, Loading, Lstm, Model, Options, Precision, Select, Weights,
 };

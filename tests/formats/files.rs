@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gatewave::weights::{open, read, safetensors};
+use gatewave::formats::{open, read, safetensors};
 use gatewave::{ErrorKind, Precision};
 use serde_json::json;
 

@@ -1,7 +1,8 @@
 //! Weights in 8-bit integers: how a file holds them, and which files of others are read.
 
 use gatewave::Precision;
-use gatewave::weights::{Tensor, Tensors, read, safetensors, write};
+use gatewave::formats::{read, safetensors, write};
+use gatewave::weights::{Tensor, Tensors};
 use serde_json::{Value, json};
 
 use crate::{Embedding, Linear, Lstm, Model, Weights, file, fs, load, lstm_tensors, refusal, scratch, weights_error};

@@ -1,6 +1,7 @@
 //! Every option of a model, through its description and back.
 
-use gatewave::weights::{Tensors, description};
+use gatewave::formats::description;
+use gatewave::weights::Tensors;
 use gatewave::{
     Activation, Bias, Cell, Constant, Dim, Direction, Dropout, Drops, Embedding, Functions, Gru, InputPort, InputValue,
     Interface, Linear, Lstm, Masking, Merge, Model, OutputPort, OutputValue, Padding, Recurrent, Required, Reset, Rnn,

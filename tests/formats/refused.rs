@@ -1,6 +1,7 @@
 //! Tensors that are not the model's, and descriptions that are wrong.
 
-use gatewave::weights::{Tensor, Tensors, description};
+use gatewave::formats::description;
+use gatewave::weights::{Tensor, Tensors};
 use gatewave::{Activation, ErrorKind};
 use serde_json::{Value, json};
 

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use gatewave::conformance::{Tolerance, compare};
-use gatewave::weights::{self, Tensors};
+use gatewave::formats;
+use gatewave::weights::Tensors;
 use gatewave::{Engine, Model, NamedTensors, Options, Precision, Result};
 use ndarray::ArrayD;
 use serde_json::Value;
@@ -39,10 +40,10 @@ fn walk(manifest: &str) -> usize {
 
 /// What a file gives, and what the native file made of it gives.
 fn both(file: &Path, native: &Path, calls: &[NamedTensors]) -> Result<(Results, Results)> {
-    let (model, tensors) = weights::read(file, None)?;
+    let (model, tensors) = formats::read(file, None)?;
     let given = run(&model, tensors.clone(), calls)?;
-    weights::write(native, &model, tensors, Precision::F32)?;
-    let (model, tensors) = weights::read(native, None)?;
+    formats::write(native, &model, tensors, Precision::F32)?;
+    let (model, tensors) = formats::read(native, None)?;
     let again = run(&model, tensors, calls);
     fs::remove_file(native).expect("the native file was written");
     Ok((given, again?))

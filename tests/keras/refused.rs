@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Read, Write};
 
-use gatewave::weights::keras;
+use gatewave::formats::keras;
 use gatewave::{Axes, Error, ErrorKind, Model, Padding};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;

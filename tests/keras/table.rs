@@ -1,6 +1,6 @@
 //! The Keras part of docs/formats.md is printed from the table that the reader obeys.
 
-use gatewave::weights::{keras, support};
+use gatewave::formats::{keras, support};
 
 use crate::support::golden;
 

@@ -1,7 +1,7 @@
 //! Graphs that say one thing in many ways: what the reader makes of them.
 
+use gatewave::formats::onnx::read_bytes;
 use gatewave::weights::Tensors;
-use gatewave::weights::onnx::read_bytes;
 use gatewave::{Direction, LayerKind, Merge, Model, OutputValue, Recurrent};
 
 use crate::build::{Graph, both, gru, int, ints, reals, sequence, text, weighted, wholes};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use gatewave::weights::onnx::{read, read_bytes};
+use gatewave::formats::onnx::{read, read_bytes};
 use gatewave::{Error, ErrorKind, Weights};
 
 use crate::build::{Graph, Message, both, gru, int, ints, reals, sequence, shaped, wholes};

@@ -1,6 +1,6 @@
 //! What a graph does with its inputs before the first layer, and which of them a call must bring.
 
-use gatewave::weights::onnx::read_bytes;
+use gatewave::formats::onnx::read_bytes;
 use gatewave::{Device, Engine, ErrorKind, NamedTensors, Options, Values};
 use ndarray::{ArrayD, IxDyn};
 

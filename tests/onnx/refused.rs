@@ -1,7 +1,7 @@
 //! Graphs that are not read: each error names the node and says why.
 
 use gatewave::ErrorKind;
-use gatewave::weights::onnx::read_bytes;
+use gatewave::formats::onnx::read_bytes;
 
 use crate::build::{
     Graph, Message, both, float, gru, int, ints, reals, sequence, shaped, text, texts, weighted, wholes,

@@ -1,7 +1,8 @@
 //! Initial states of the file: how graphs write them, and that they are the states that a caller would bring.
 
-use gatewave::weights::onnx::read_bytes;
-use gatewave::weights::{Tensors, description};
+use gatewave::formats::description;
+use gatewave::formats::onnx::read_bytes;
+use gatewave::weights::Tensors;
 use gatewave::{Device, Engine, Initial, NamedTensors, Options, Output, Values};
 use ndarray::{ArrayD, IxDyn};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use gatewave::conformance::{self, Bug, Case, Tolerance, cases, compare};
-use gatewave::weights::open;
+use gatewave::formats::open;
 use gatewave::{Cell, Device, Engine, Input, Model, Options, Precision, Result, Rnn, Storage, Weights};
 
 use super::{fixtures, pytorch};

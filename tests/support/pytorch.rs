@@ -1,7 +1,7 @@
 //! A golden case of PyTorch in the library's words: its model, weights and input, and what it wants of an output.
 
 use gatewave::conformance::{Comparison, Tolerance, compare};
-use gatewave::weights::{description, safetensors};
+use gatewave::formats::{description, safetensors};
 use gatewave::{Input, Model, Output, States, Weights};
 
 use super::fixtures::Fixture;

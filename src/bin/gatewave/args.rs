@@ -7,6 +7,7 @@ use std::env::{self, VarError};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use gatewave::formats;
 use gatewave::weights::{self, Tensors};
 use gatewave::{Device, DeviceInfo, Engine, Error, ErrorKind, Model, Options, Result, Storage, Strategy, Weights};
 
@@ -45,7 +46,7 @@ impl ModelArgs {
 
     /// Reads the model; its tensors stay in the file.
     pub(crate) fn read(&self) -> Result<(Model, Tensors)> {
-        weights::read(&self.path, self.description.as_deref())
+        formats::read(&self.path, self.description.as_deref())
     }
 
     /// An engine of what [`read`](Self::read) gave, with a line about its device on standard error.
@@ -69,7 +70,7 @@ impl ModelArgs {
 impl MaybeModelArgs {
     /// Reads the model, if there is one; its tensors stay in the file.
     pub(crate) fn read(&self) -> Result<Option<(Model, Tensors)>> {
-        self.path.as_deref().map(|path| weights::read(path, self.description.as_deref())).transpose()
+        self.path.as_deref().map(|path| formats::read(path, self.description.as_deref())).transpose()
     }
 
     /// Reads the model with its weights, if there is one; those that a call would bring are drawn.

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::slice;
 
-use gatewave::{Error, ErrorKind, weights};
+use gatewave::{Error, ErrorKind, formats};
 
 use crate::args::{ModelArgs, Precision, spare};
 use crate::{Outcome, Verdict};
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         return Err(io_error(path, "is there already; --force writes over it").into());
     }
     let (model, tensors) = args.model.read()?;
-    weights::write(path, &model, tensors, args.precision.into())?;
+    formats::write(path, &model, tensors, args.precision.into())?;
     let bytes = fs::metadata(path).map_err(|e| io_error(path, &e.to_string()))?.len();
     let (layers, parameters, precision) = (model.every_layer().len(), model.parameters(), args.precision.name());
     writeln!(out, "{}: {layers} layers, {parameters} parameters, {precision}, {bytes} bytes", path.display())?;

@@ -1,7 +1,7 @@
 //! What becomes of each operator of ONNX and each of its attributes: obeyed by `node`, printed in docs/formats.md.
 
-use crate::weights::support::Attribute;
-use crate::weights::support::Treatment::{self, Identity, Refused, Supported};
+use crate::formats::support::Attribute;
+use crate::formats::support::Treatment::{self, Identity, Refused, Supported};
 
 const fn row(of: &'static str, name: &'static str, treatment: Treatment, note: &'static str) -> Attribute {
     Attribute { of, name, treatment, note }

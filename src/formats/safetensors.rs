@@ -17,9 +17,9 @@ use half::{bf16, f16};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::integers::Scale;
-use super::tensors::{Tensor, Tensors};
 use crate::error::{Error, ErrorKind, Result};
+use crate::weights::Scale;
+use crate::weights::{Tensor, Tensors};
 pub(super) use write::write_each;
 pub use write::{to_bytes, write};
 

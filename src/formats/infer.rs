@@ -4,11 +4,11 @@
 
 use std::fmt::Display;
 
-use super::dialect::{BIAS, INITIAL_HIDDEN, Part, WEIGHT, Way, cell_tensor};
-use super::tensors::Tensors;
 use crate::cell::Peepholes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Bias, Direction, Initial};
+use crate::weights::Tensors;
+use crate::weights::dialect::{BIAS, INITIAL_HIDDEN, Part, WEIGHT, Way, cell_tensor};
 
 /// A size, and the tensor that tells it.
 #[derive(Clone, Debug)]

@@ -12,9 +12,9 @@ mod words;
 use serde_json::Value;
 
 use super::keys::{Keys, parse, wrong};
-use super::tensors::Tensors;
 use crate::error::Result;
 use crate::model::{Axes, Encoder, Interface, LayerKind, Link, Model};
+use crate::weights::Tensors;
 
 use ordered::Json;
 

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::ordered::Json;
 use super::words::{DIMS, PARTS, REQUIRED, word};
 use crate::error::Result;
+use crate::formats::keys::{Keys, word_of, wrong};
 use crate::model::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, Required, State};
-use crate::weights::keys::{Keys, word_of, wrong};
 
 const INPUTS: [&str; 6] = ["sequence", "lengths", "mask", "hidden", "cell", "weights"];
 const OUTPUTS: [&str; 4] = ["output", "direction", "hidden", "cell"];

@@ -14,7 +14,7 @@ use super::size::Size;
 use super::source::{Source, Sources};
 use super::value::Value;
 use crate::error::{Error, ErrorKind, Result};
-use crate::weights::tensors::Tensor;
+use crate::weights::Tensor;
 
 /// More axes than this have no meaning here.
 pub(super) const MAX_RANK: usize = 8;

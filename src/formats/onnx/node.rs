@@ -4,7 +4,7 @@ use super::axes::misfit;
 use super::proto;
 use super::table::ATTRIBUTES;
 use crate::error::{Error, Result};
-use crate::weights::support::Treatment;
+use crate::formats::support::Treatment;
 
 /// A node.
 #[derive(Clone, Copy)]

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::ordered::Json;
 use crate::cell::Activation;
 use crate::error::Result;
+use crate::formats::keys::{Keys, word_of, wrong};
 use crate::model::{Dim, Direction, Drops, Initial, Merge, Padding, Required, Select, WeightPart};
-use crate::weights::keys::{Keys, word_of, wrong};
 
 pub(super) const SELECTS: [(&str, Select); 4] = [
     ("all_steps", Select::AllSteps),

@@ -7,10 +7,10 @@ use super::ordered::Json;
 use super::words::{DIRECTIONS, INITIALS, MERGES, PADDINGS, function, function_json, function_of, word};
 use crate::cell::{Cell, Coupling, Functions, Peepholes, Reset};
 use crate::error::Result;
+use crate::formats::infer::{Under, agree};
+use crate::formats::keys::{Keys, wrong};
 use crate::model::{Bias, Direction, Initial, Memory, Merge, Padding, Recurrent};
 use crate::weights::dialect::{Part, Way, cell_tensor};
-use crate::weights::infer::{Under, agree};
-use crate::weights::keys::{Keys, wrong};
 
 /// The keys of the functions of both directions, and of the reverse one where it has its own.
 const NONLINEARITIES: [&str; 2] = ["nonlinearity", "reverse_nonlinearity"];

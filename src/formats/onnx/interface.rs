@@ -13,7 +13,7 @@ use crate::model::{
     Axes, Dim, InputPort, InputValue, Interface, Layer, LayerKind, Linear, Model, OutputPort, OutputValue, Required,
     State,
 };
-use crate::weights::tensors::Tensors;
+use crate::weights::Tensors;
 
 /// What an output of the graph is, before the layers are in order.
 enum Found {

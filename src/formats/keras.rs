@@ -33,9 +33,9 @@ use self::config::wrong;
 use self::hdf5::Hdf5;
 use self::source::Source;
 use self::variables::Variables;
-use super::tensors::Tensors;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Model;
+use crate::weights::Tensors;
 
 pub use activations::NAMES as ACTIVATIONS;
 pub use attributes::ATTRIBUTES;

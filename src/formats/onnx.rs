@@ -38,9 +38,9 @@ use prost::Message;
 use self::graph::Graph;
 use self::source::{Source, Sources};
 pub use self::table::ATTRIBUTES;
-use super::tensors::Tensors;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Model;
+use crate::weights::Tensors;
 
 /// Reads a file. Its larger tensors, and those in files of external data beside it, are read when they are asked for.
 ///

@@ -14,8 +14,8 @@ use super::table::ATTRIBUTES;
 use super::value::{Axis, Data, Feed, FeedAxis, Role, Value};
 use super::{dense, functions, moves, numbers, proto, recurrent, tokens};
 use crate::error::{Error, ErrorKind, Result};
+use crate::formats::support::Treatment;
 use crate::model::{Dim, InputValue};
-use crate::weights::support::Treatment;
 
 /// Graphs of more nodes are no chains of recurrent layers.
 const MAX_NODES: usize = 16_384;

@@ -7,11 +7,11 @@ use super::words::{DROPS, SELECTS, function_json, function_of, word};
 use super::{UNTOLD, recurrent};
 use crate::cell::{Activation, Constant};
 use crate::error::Result;
+use crate::formats::infer::{Under, agree};
+use crate::formats::keys::{Keys, wrong};
 use crate::model::{Bias, Dropout, Drops, Embedding, Layer, LayerKind, Linear, Masking, OneHot};
+use crate::weights::Tensors;
 use crate::weights::dialect::WEIGHT;
-use crate::weights::infer::{Under, agree};
-use crate::weights::keys::{Keys, wrong};
-use crate::weights::tensors::Tensors;
 
 const TYPES: [&str; 10] =
     ["embedding", "one_hot", "masking", "rnn", "lstm", "gru", "select", "linear", "activation", "dropout"];

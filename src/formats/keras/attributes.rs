@@ -3,7 +3,7 @@
 //!
 //! `Layer` stands for the keys that every layer has. Plain data.
 
-use crate::weights::support::{Attribute, Treatment};
+use crate::formats::support::{Attribute, Treatment};
 
 /// The layers, and the keys of their configurations.
 pub const ATTRIBUTES: &[Attribute] = {

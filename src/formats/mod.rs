@@ -1,0 +1,158 @@
+//! Formats: readers and writers of model files.
+//!
+//! Every reader ends in the same two nouns: a `Model`, and [`Tensors`] by its names. [`read`] gives both, whatever the
+//! file's format is; [`open`] reads every element besides; [`write()`] is the way back. Knows models, cells and weights;
+//! knows no layout and no device.
+
+pub mod description;
+mod infer;
+#[cfg(feature = "keras")]
+pub mod keras;
+mod keys;
+#[cfg(feature = "onnx")]
+pub mod onnx;
+pub mod safetensors;
+pub mod support;
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Model;
+use crate::weights::named::{self, supplied};
+use crate::weights::{Precision, Tensor, Tensors, Weights};
+
+/// Reads a model and its weights from a file: [`read`], and every element.
+///
+/// # Errors
+///
+/// As [`read`], and what reading the tensors gives; `Weights`, where the caller of the model supplies some.
+pub fn open(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)> {
+    let (model, tensors) = read(path, description)?;
+    let weights = Weights::from_tensors(&model, tensors).map_err(|e| e.at(path.display()))?;
+    Ok((model, weights))
+}
+
+/// Reads a model from a file, and the names and shapes of its tensors. Their elements stay in the file:
+/// [`Engine::from_tensors`](crate::Engine::from_tensors) loads them from there.
+///
+/// The name's ending says what the file is: `.safetensors`, whose model is described by the file `description`, or else
+/// by its own metadata; `.onnx`; `.keras`, `.h5` or `.hdf5`.
+///
+/// Weights that the caller supplies ([`Interface::takes_weights`](crate::Interface::takes_weights)) are among the
+/// tensors by name and shape; to read them is an error.
+///
+/// # Errors
+///
+/// Kind `Io` where a file cannot be read, or is of a format that is not read; `Model` where there is no description, or
+/// it is wrong; `Weights` where the file is damaged, or its tensors are not those of the model.
+pub fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
+    let format = Format::of(path)?;
+    if let (Some(file), true) = (description, format != Format::Safetensors) {
+        let message = format!("expected no description beside {}, which brings its own", path.display());
+        return Err(Error::new(ErrorKind::Model, message).at(file.display()));
+    }
+    let (model, mut tensors) = match format {
+        Format::Safetensors => native(path, description),
+        #[cfg(feature = "onnx")]
+        Format::Onnx => onnx::read(path),
+        #[cfg(not(feature = "onnx"))]
+        Format::Onnx => Err(not_built(path, "onnx")),
+        #[cfg(feature = "keras")]
+        Format::Keras => keras::read(path),
+        #[cfg(not(feature = "keras"))]
+        Format::Keras => Err(not_built(path, "keras")),
+    }?;
+    tensors.extend([supplied(&model)]);
+    named::check(&model, &tensors).map_err(|e| e.at(path.display()))?;
+    Ok((model, tensors))
+}
+
+/// Writes a model and its weights to a `.safetensors` file that [`open`] reads, in 32-bit floats.
+///
+/// # Errors
+///
+/// As [`Weights::to_tensors`], and kind `Io` where the file cannot be written.
+pub fn save(path: &Path, model: &Model, weights: &Weights) -> Result<()> {
+    write(path, model, weights.to_tensors(model)?, Precision::F32)
+}
+
+/// Writes a model and those of `tensors` that it needs to a `.safetensors` file that [`read`] reads. Tensors that
+/// are in a file are read one by one; those that the caller of the model supplies are left out.
+///
+/// # Errors
+///
+/// Kind `Model` where the layers do not fit each other; `Weights` where a tensor is missing, of another shape, or holds
+/// an element that is too large for `precision`; `Io` where the file cannot be written; and what reading a tensor gives.
+pub fn write(path: &Path, model: &Model, mut tensors: Tensors, precision: Precision) -> Result<()> {
+    let supplied = supplied(model);
+    tensors.extend([supplied.clone()]);
+    named::check(model, &tensors)?;
+    let needed = named::names(model);
+    tensors.retain(|name| needed.contains(name) && !supplied.contains(name));
+    let products = named::products(model);
+    let stored = |name: &str, _: &Tensor| match precision {
+        Precision::I8 if !products.contains(name) => Precision::F32,
+        precision => precision,
+    };
+    safetensors::write_each(path, &tensors, Some(&description::to_json(model)), &stored)
+}
+
+/// What a file is, by the ending of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Safetensors,
+    Onnx,
+    Keras,
+}
+
+impl Format {
+    fn of(path: &Path) -> Result<Self> {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        let got = match extension.as_deref() {
+            Some("safetensors") => return Ok(Self::Safetensors),
+            Some("onnx") => return Ok(Self::Onnx),
+            Some("keras" | "h5" | "hdf5") => return Ok(Self::Keras),
+            Some(other) => format!(".{other}"),
+            None => "no extension".into(),
+        };
+        let hint = match extension.as_deref() {
+            Some("pt" | "pth" | "bin" | "ckpt") => {
+                "; in PyTorch, safetensors.torch.save_file(model.state_dict(), \"model.safetensors\") writes one"
+            }
+            _ => "",
+        };
+        let message = format!("expected a .safetensors, .onnx, .keras or .h5 file, got {got}{hint}");
+        Err(Error::new(ErrorKind::Io, message).at(path.display()))
+    }
+}
+
+/// The model of a `.safetensors` file, and its tensors.
+fn native(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
+    let contents = safetensors::read(path)?;
+    let (json, described_by) = match (description, contents.description) {
+        (Some(file), _) => {
+            let json = fs::read_to_string(file)
+                .map_err(|e| Error::new(ErrorKind::Io, format!("{e}")).because(e).at(file.display()))?;
+            (json, file)
+        }
+        (None, Some(json)) => (json, path),
+        (None, None) => {
+            let message = format!(
+                "expected a description of the model in the metadata (key {}), got none; give one beside the file \
+                 (--model model.json)",
+                safetensors::MODEL_KEY
+            );
+            return Err(Error::new(ErrorKind::Model, message).at(path.display()));
+        }
+    };
+    let model = description::from_json(&json, &contents.tensors).map_err(|e| e.at(described_by.display()))?;
+    Ok((model, contents.tensors))
+}
+
+/// The error for a format whose reader is left out of this build.
+#[cfg(not(all(feature = "keras", feature = "onnx")))]
+fn not_built(path: &Path, feature: &str) -> Error {
+    let message = format!("this format is not read: gatewave was built without the feature `{feature}`");
+    Error::new(ErrorKind::Io, message).at(path.display())
+}
