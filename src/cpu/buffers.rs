@@ -9,7 +9,6 @@ use std::ops::{Deref, DerefMut};
 
 use bytemuck::Zeroable;
 
-use super::crew::Member;
 use crate::error::{Result, SMALLER_CALL, SMALLER_MODEL, affordable, zeros};
 use crate::kernel::{Params, Program};
 use crate::pack::{Line, PackedBuffer};
@@ -118,8 +117,6 @@ pub(super) struct Buffers {
     pub(super) slots: Vec<Buffer>,
     /// For kernels whose results wait before they go where they belong.
     pub(super) scratch: Floats,
-    /// What the threads that share a run of steps keep.
-    pub(super) crew: Vec<Member>,
 }
 
 impl Buffers {
@@ -143,7 +140,7 @@ impl Buffers {
                 }
             })
         });
-        Ok(Self { slots: slots.collect::<Result<_>>()?, scratch: Floats::default(), crew: Vec::new() })
+        Ok(Self { slots: slots.collect::<Result<_>>()?, scratch: Floats::default() })
     }
 
     /// Buffers for `plan`, all floats NaN.

@@ -39,7 +39,7 @@ const SPINS: usize = 500;
 /// What a thread of a crew keeps, from one run and call to the next.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(super) struct Member {
+struct Member {
     /// Results of the latest steps, as [`Job::compute`] gives them.
     given: [RwLock<Floats>; AHEAD],
     /// Its own copy of the states: the current hidden state, and the memory. The leader has the slots.
@@ -48,6 +48,23 @@ pub(super) struct Member {
     done: AtomicUsize,
     /// How many of them the leader has put into the slots.
     collected: AtomicUsize,
+}
+
+/// What the threads keep that share the runs of a call.
+#[derive(Debug, Default)]
+pub(super) struct Team(Vec<Member>);
+
+impl Team {
+    /// Its first `wanted` members, before a run.
+    fn ready(&mut self, wanted: usize) -> &[Member] {
+        if self.0.len() < wanted {
+            self.0.resize_with(wanted, Member::default);
+        }
+        for member in &mut self.0 {
+            (*member.done.get_mut(), *member.collected.get_mut()) = (0, 0);
+        }
+        &self.0[..wanted]
+    }
 }
 
 /// Consecutive dispatches of recurrent kernels of which each goes on from the states that the last one left.
@@ -241,22 +258,16 @@ impl<'a> Run<'a> {
         Self { arch, plan, steps, weights }
     }
 
-    /// Computes the run.
-    pub(super) fn run(&self, buffers: &mut Buffers) {
+    /// Computes the run, with `team` for as many threads as it is worth.
+    pub(super) fn run(&self, buffers: &mut Buffers, team: &mut Team) {
         let windows = ["hidden", "memory"].map(|name| window_of(self.plan, &self.steps[0], name));
         let mut floats = windows.map(|window| window.map_or_else(Floats::default, |window| buffers.take(window.slot)));
         let wanted = worth(self.plan, self.steps);
-        if buffers.crew.len() < wanted {
-            buffers.crew.resize_with(wanted, Member::default);
-        }
-        for member in &mut buffers.crew {
-            (*member.done.get_mut(), *member.collected.get_mut()) = (0, 0);
-        }
         let [hidden, memory] = &mut floats;
         let cut =
             |floats, window: Option<Window>| window.map_or_else(Default::default, |window| cut_mut(floats, window));
         let states = States { hidden: cut(hidden, windows[0]), memory: cut(memory, windows[1]), span: Span::Bound };
-        let (members, slots, roll) = (&buffers.crew[..wanted], &buffers.slots[..], &Roll::default());
+        let (members, slots, roll) = (team.ready(wanted), &buffers.slots[..], &Roll::default());
         let leader = Leader { run: self, jobs: Jobs::new(self, slots), members, roll, states };
         threads::beside(wanted - 1, || leader.lead(), &|| self.help(slots, members, roll));
         for (window, floats) in windows.into_iter().zip(floats) {

@@ -35,6 +35,7 @@ use crate::pack::Packed;
 use crate::pack::PackedBuffer;
 use crate::plan::{Caller, Dispatch, Feed, Idle, Plan, Results, SlotId, SlotKind, Spent};
 use buffers::{Bound, Buffer, Buffers, Weights, elems};
+use crew::Team;
 
 pub(crate) use states::States;
 
@@ -44,6 +45,8 @@ pub(crate) struct Cpu {
     weights: Vec<Weights>,
     /// Buffers of calls that are done.
     idle: Mutex<Idle<Buffers>>,
+    /// Teams of calls that are done: as many as there were calls at once.
+    teams: Mutex<Vec<Team>>,
 }
 
 impl Cpu {
@@ -61,7 +64,7 @@ impl Cpu {
 
     /// An executor without weights yet.
     pub(crate) fn empty() -> Self {
-        Self { arch: Arch::new(), weights: Vec::new(), idle: Mutex::default() }
+        Self { arch: Arch::new(), weights: Vec::new(), idle: Mutex::default(), teams: Mutex::default() }
     }
 
     /// Takes the next buffer of weights. They are widened: what was rounded stays so.
@@ -148,33 +151,37 @@ impl Cpu {
 
     /// Computes `plan`, and calls `done` after each stage.
     fn execute(&self, plan: &Plan, buffers: &mut Buffers, done: &mut (dyn FnMut(&Stage<'_>) + Send)) {
+        let mut team = lock(&self.teams).pop().unwrap_or_default();
         // Inside the pool once, and not anew for each dispatch: entering it costs more than a small step.
         if stages(plan).any(|stage| stage.threads(plan) > 1) {
-            rayon::scope(|_| self.run_stages(plan, buffers, done));
+            rayon::scope(|_| self.run_stages(plan, buffers, &mut team, done));
         } else {
-            self.run_stages(plan, buffers, done);
+            self.run_stages(plan, buffers, &mut team, done);
         }
+        lock(&self.teams).push(team);
     }
 
     /// Buffers for `plan`: kept ones if they fit.
     fn take(&self, plan: &Plan) -> Result<Buffers> {
-        let kept = self.idle().take(|buffers| buffers.fit(plan));
+        let kept = lock(&self.idle).take(|buffers| buffers.fit(plan));
         kept.map_or_else(|| Buffers::of(plan), Ok)
     }
 
     /// Puts the buffers of `plan` to rest.
     fn put(&self, plan: &Plan, buffers: Buffers) {
-        self.idle().put(buffers, plan.bytes(|kind| !matches!(kind, SlotKind::Weights(_))));
+        lock(&self.idle).put(buffers, plan.bytes(|kind| !matches!(kind, SlotKind::Weights(_))));
     }
 
-    fn idle(&self) -> MutexGuard<'_, Idle<Buffers>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn run_stages(&self, plan: &Plan, buffers: &mut Buffers, done: &mut (dyn FnMut(&Stage<'_>) + Send)) {
+    fn run_stages(
+        &self,
+        plan: &Plan,
+        buffers: &mut Buffers,
+        team: &mut Team,
+        done: &mut (dyn FnMut(&Stage<'_>) + Send),
+    ) {
         for stage in stages(plan) {
             match &stage {
-                Stage::Steps(steps) => crew::Run::new(self.arch, plan, steps, &self.weights).run(buffers),
+                Stage::Steps(steps) => crew::Run::new(self.arch, plan, steps, &self.weights).run(buffers, team),
                 Stage::Single(dispatch) => self.dispatch(&mut Bound {
                     program: &plan.programs[dispatch.program],
                     params: &plan.params[dispatch.params],
@@ -206,6 +213,10 @@ impl Cpu {
             }
         }
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is computed before the threads come together again.
