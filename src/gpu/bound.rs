@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::buffers::{self, Held, Loaded};
+use super::buffers::{self, Held, Weights};
 use super::clock::{self, Clock};
 use super::device::{Device, Wait};
 use super::pipelines::{Pipeline, Pipelines, STORAGE_ALIGN};
@@ -106,14 +106,14 @@ impl Bound {
     pub(super) async fn new(
         device: &Device,
         pipelines: &Pipelines,
-        loaded: &Loaded,
+        weights: &Weights,
         plan: &Arc<Plan>,
         want: Want,
     ) -> Result<Self> {
         let compiled = pipelines.all(device, &plan.programs).await?;
         let stride = (size_of::<Params>() as u64).next_multiple_of(device.uniform_align);
-        check(device, loaded, plan, stride)?;
-        device.guard(&plan.title, || Self::make(device, compiled, loaded, plan, stride, want)).await?
+        check(device, weights, plan, stride)?;
+        device.guard(&plan.title, || Self::make(device, compiled, weights, plan, stride, want)).await?
     }
 
     /// Whether it is that of `plan`, or of an equal one, for `want`.
@@ -125,7 +125,7 @@ impl Bound {
     fn make(
         device: &Device,
         pipelines: Vec<Arc<Pipeline>>,
-        loaded: &Loaded,
+        weights: &Weights,
         plan: &Arc<Plan>,
         stride: u64,
         want: Want,
@@ -134,7 +134,7 @@ impl Bound {
             .slots
             .iter()
             .map(|slot| match slot.kind {
-                SlotKind::Weights(index) => loaded.weights[index].clone(),
+                SlotKind::Weights(index) => weights.get(index).expect("checked: the weights are there").clone(),
                 _ => Held::Buffer(buffers::storage(device, &slot.name, slot.bytes)),
             })
             .collect();
@@ -293,11 +293,11 @@ impl Bound {
 }
 
 /// Whether the plan's buffers fit the device and its weights are the loaded ones.
-fn check(device: &Device, loaded: &Loaded, plan: &Plan, stride: u64) -> Result<()> {
+fn check(device: &Device, weights: &Weights, plan: &Plan, stride: u64) -> Result<()> {
     for slot in &plan.slots {
         match slot.kind {
             SlotKind::Weights(index) => {
-                let held = loaded.weights.get(index).map_or(0, Held::bytes);
+                let held = weights.get(index).map_or(0, Held::bytes);
                 if held < slot.bytes {
                     return Err(Error::new(
                         ErrorKind::Weights,
@@ -381,7 +381,7 @@ fn group(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{Choice, Gpu};
+    use crate::gpu::{Choice, Gpu, Loaded};
     use crate::kernel::{Kernel, Mask, Program};
     use crate::plan::{Feed, FeedData, Fetch, Listed, Shape, Slot, Write};
 

@@ -1,31 +1,18 @@
-//! The buffers of a device: a model's weights, shared by all its plans, and the slots that are a plan's own.
+//! The buffers of a device: a model's weights, shared by all its plans, and what a slot of a plan is held in.
 //!
 //! Knows bytes, names and what they are for; knows no kernel.
 
-use std::sync::{Arc, Mutex};
-
-use super::bound::{Bound, Want};
-use super::device::{Device, Wait, lock};
+use super::device::{Device, Wait};
 use super::pipelines::STORAGE_ALIGN;
 use super::texture::Texture;
 use crate::error::{Error, Result};
 use crate::kernel::Medium;
 use crate::pack::PackedBuffer;
-use crate::plan::{Idle, Plan};
 
 /// Bytes of weights that are staged before the queue gets them.
 const CHUNK: usize = 16 << 20;
 /// A quiet NaN that no kernel computes.
 const POISON: u32 = 0x7FC0_DEAD;
-
-/// A model's weights on a device, and the buffers of the plans that last ran with them.
-#[derive(Default)]
-pub(crate) struct Loaded {
-    /// One for each buffer of `Packed`.
-    pub(super) weights: Vec<Held>,
-    /// Plans at rest. A plan that runs is not among them: a second call of it makes a second.
-    idle: Mutex<Idle<Bound>>,
-}
 
 /// A slot on the device.
 #[derive(Clone)]
@@ -58,14 +45,23 @@ impl Held {
     }
 }
 
-impl Loaded {
+/// A model's weights, one for each buffer of `Packed`.
+#[derive(Default)]
+pub(super) struct Weights(Vec<Held>);
+
+impl Weights {
+    /// Buffer `index`, if there are so many.
+    pub(super) fn get(&self, index: usize) -> Option<&Held> {
+        self.0.get(index)
+    }
+
     /// Uploads the next buffer.
     ///
     /// # Errors
     ///
     /// Kind `Limits`, where it is too large or the device's memory too small.
     pub(super) async fn add(&mut self, device: &Device, data: PackedBuffer, medium: Medium) -> Result<()> {
-        let (name, bytes) = (format!("weights.{}", self.weights.len()), data.bytes());
+        let (name, bytes) = (format!("weights.{}", self.0.len()), data.bytes());
         device.fits(&name, bytes.len() as u64).map_err(|e| smaller(e, &data))?;
         let make = || match medium {
             Medium::Buffer => Held::Buffer(storage(device, &name, bytes.len() as u64)),
@@ -84,20 +80,9 @@ impl Loaded {
             let submission = device.guard(&name, upload).await?;
             device.wait(submission, Wait::Aside).await?;
         }
-        self.weights.push(held);
+        self.0.push(held);
         log::debug!("{}: uploaded {name}, {} bytes, {medium:?}", device.info.name, bytes.len());
         Ok(())
-    }
-
-    /// The buffers of `plan` for what is wanted of it, where they are at rest here.
-    pub(super) fn take(&self, plan: &Arc<Plan>, want: Want) -> Option<Bound> {
-        lock(&self.idle).take(|bound| bound.is_of(plan, want))
-    }
-
-    /// Puts the buffers of a plan to rest.
-    pub(super) fn put(&self, bound: Bound) {
-        let bytes = bound.bytes();
-        lock(&self.idle).put(bound, bytes);
     }
 }
 

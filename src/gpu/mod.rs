@@ -4,14 +4,16 @@
 //! bound and linked in the kernel's declaration. It knows no model, no cell and no layout of weights.
 //!
 //! `adapter` chooses, `device` opens and reports errors, `pipelines` compiles, `buffers` holds the weights, `bound` a
-//! plan's own buffers, `upload` brings the input, `readback` the results home, both by `staging`, `states` what stays; `clock` times
-//! programs where that is asked for; `objects` makes and counts what all of them use.
+//! plan's own buffers, `loaded` keeps both for the next call; `upload` brings the input, `readback` the results home, both
+//! by `staging`, `states` what stays; `clock` times programs where that is asked for; `objects` makes and counts what all of
+//! them use.
 
 mod adapter;
 mod bound;
 mod buffers;
 mod clock;
 mod device;
+mod loaded;
 mod module;
 mod objects;
 mod pipelines;
@@ -31,9 +33,9 @@ pub(crate) use adapter::Choice;
 pub use adapter::adapters;
 pub use adapter::{AdapterInfo, AdapterKind};
 use bound::{Bound, Fill, Run, Want};
-pub(crate) use buffers::Loaded;
 use device::Device;
 pub(crate) use device::Wait;
+pub(crate) use loaded::Loaded;
 use pipelines::Pipelines;
 use readback::Landing;
 pub(crate) use states::States;
@@ -104,7 +106,7 @@ impl Gpu {
     /// Kind `Limits`, where it does not fit the device.
     pub(crate) async fn add(&self, loaded: &mut Loaded, buffer: PackedBuffer, medium: Medium) -> Result<()> {
         self.device.check()?;
-        loaded.add(&self.device, buffer, medium).await
+        loaded.weights.add(&self.device, buffer, medium).await
     }
 
     /// Runs `plan` with what `caller` gives, and lets it take what the plan reads.
@@ -213,7 +215,7 @@ impl Gpu {
         caller: &mut dyn Caller,
     ) -> Result<Option<Vec<(SlotId, Vec<f32>)>>> {
         self.device.check()?;
-        let mut bound = Bound::new(&self.device, &self.pipelines, loaded, plan, Want::Slots).await?;
+        let mut bound = Bound::new(&self.device, &self.pipelines, &loaded.weights, plan, Want::Slots).await?;
         let run = Run { caller, states: None, fill: Fill::Poison, results: Results::Wanted };
         let mut slots = Vec::new();
         let ended = self.drive(&mut bound, run, Wait::Aside, |_, _, data: &[f32]| slots.push(data.to_vec())).await?;
@@ -286,7 +288,7 @@ impl Gpu {
     async fn bound(&self, loaded: &Loaded, plan: &Arc<Plan>, want: Want) -> Result<Bound> {
         match loaded.take(plan, want) {
             Some(bound) => Ok(bound),
-            None => Bound::new(&self.device, &self.pipelines, loaded, plan, want).await,
+            None => Bound::new(&self.device, &self.pipelines, &loaded.weights, plan, want).await,
         }
     }
 
