@@ -19,20 +19,6 @@ pub enum Device {
     Named(String),
 }
 
-impl Device {
-    /// What the known-answer self-checks show of the adapters that an engine on this device would try, in that order:
-    /// an engine takes the first that passes. None for the CPU.
-    ///
-    /// A check runs once in a process for each adapter and driver.
-    ///
-    /// # Errors
-    ///
-    /// Kind `Device`, where no adapter has the name asked for, or it does not open; `Lost`, where it is lost meanwhile.
-    pub fn self_checks(&self) -> Result<Vec<SelfCheck>> {
-        super::executor::block_on(super::executor::self_checks(self))
-    }
-}
-
 /// What the known-answer self-check of a strategy showed on an adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SelfCheck {

@@ -279,13 +279,27 @@ where
     }
 }
 
+impl Device {
+    /// What the known-answer self-checks show of the adapters that an engine on this device would try, in that order:
+    /// an engine takes the first that passes. None for the CPU.
+    ///
+    /// A check runs once in a process for each adapter and driver.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Device`, where no adapter has the name asked for, or it does not open; `Lost`, where it is lost meanwhile.
+    pub fn self_checks(&self) -> Result<Vec<SelfCheck>> {
+        block_on(self_checks(self))
+    }
+}
+
 /// What the self-checks show of the adapters that `device` would try, up to the first that passes.
 ///
 /// # Errors
 ///
 /// Those of [`Machine::open`] on a named device.
 #[cfg(feature = "gpu")]
-pub(super) async fn self_checks(device: &Device) -> Result<Vec<SelfCheck>> {
+async fn self_checks(device: &Device) -> Result<Vec<SelfCheck>> {
     let mut checks = Vec::new();
     let mut rank = 0;
     while let Some(choice) = choice(device, rank) {
@@ -317,7 +331,7 @@ fn choice(device: &Device, rank: usize) -> Option<Choice> {
 ///
 /// Kind `Device`, for a named device.
 #[cfg(not(feature = "gpu"))]
-pub(super) async fn self_checks(device: &Device) -> Result<Vec<SelfCheck>> {
+async fn self_checks(device: &Device) -> Result<Vec<SelfCheck>> {
     match device {
         Device::Cpu | Device::Auto => Ok(Vec::new()),
         Device::Named(name) => Err(no_gpus(name)),
