@@ -2,9 +2,10 @@
 //!
 //! The file's messages (`skim`, `proto`) and tensors (`constant`, `source`) become values; `graph` evaluates the nodes
 //! symbolically, so that each value gets a meaning (`value`): a weight, a number of a shape, or what layer k gives, its
-//! axes in some order. The operators (`recurrent`, `states`, `dense`, `tokens`, `moves`, `numbers`, `functions`) add links
-//! to the `chain` of layers or change axes; `interface` makes a model of the path that the outputs need. What does not
-//! fit is an error that names the node. Knows no engine.
+//! axes in some order. The operators (`operators` lists them; `recurrent`, `states`, `dense`, `tokens`, `moves`, `numbers`,
+//! `functions`) add links to the `chain` of layers or change axes; `rewrite` knows what several links are together;
+//! `interface` makes a model of the path that the outputs need. What does not fit is an error that names the node. Knows no
+//! engine.
 
 mod axes;
 mod chain;
@@ -18,9 +19,11 @@ mod interface;
 mod moves;
 mod node;
 mod numbers;
+mod operators;
 mod proto;
 mod recurrent;
 mod reshape;
+mod rewrite;
 mod size;
 mod skim;
 mod source;
@@ -77,6 +80,6 @@ fn read_from(source: impl BufRead + Seek, length: u64, sources: Sources) -> Resu
         Error::new(ErrorKind::Model, text).because(e)
     })?;
     drop(bytes);
-    let (graph, outputs) = Graph::evaluate(message, sources)?;
+    let (graph, outputs) = Graph::evaluate(message, sources, operators::operator)?;
     interface::finish(graph, &outputs)
 }

@@ -12,7 +12,6 @@ use super::change::Change;
 use super::proto;
 use super::size::Size;
 use super::source::{Source, Sources};
-use super::value::Value;
 use crate::error::{Error, ErrorKind, Result};
 use crate::weights::Tensor;
 
@@ -204,21 +203,31 @@ impl Raw {
     }
 }
 
-/// The value of a tensor of the file.
+/// What a tensor of the file holds.
+pub(super) enum Decoded {
+    /// Real numbers.
+    Constant(Constant),
+    /// Whole numbers.
+    Numbers(ArrayD<Size>),
+    /// Something that is not read, in words.
+    Unread(String),
+}
+
+/// What a tensor of the file holds.
 ///
 /// # Errors
 ///
 /// Kind `Weights`, where its elements are not as many as its shape says, or not there; `Model`, where they lie where no
 /// model may point.
-pub(super) fn decode(mut tensor: proto::Tensor, sources: &mut Sources) -> Result<Value> {
+pub(super) fn decode(mut tensor: proto::Tensor, sources: &mut Sources) -> Result<Decoded> {
     let wrong = |text: String| Error::new(ErrorKind::Weights, text);
     let dims = tensor.dims.iter().map(|&n| usize::try_from(n)).collect::<Result<Vec<_>, _>>();
     let dims = dims.map_err(|e| wrong(format!("expected lengths of axes, got {:?}", tensor.dims)).because(e))?;
     let Some(element) = Element::of(tensor.data_type) else {
-        return Ok(Value::Unread(format!("a tensor of ONNX's element type {}, which is not read", tensor.data_type)));
+        return Ok(Decoded::Unread(format!("a tensor of ONNX's element type {}, which is not read", tensor.data_type)));
     };
     if dims.len() > MAX_RANK {
-        return Ok(Value::Unread(format!("a tensor of {} axes, which is more than {MAX_RANK}", dims.len())));
+        return Ok(Decoded::Unread(format!("a tensor of {} axes, which is more than {MAX_RANK}", dims.len())));
     }
     if !is_possible(&dims) {
         return Err(wrong(format!("expected what fits memory, got a tensor of {dims:?}")));
@@ -235,10 +244,10 @@ pub(super) fn decode(mut tensor: proto::Tensor, sources: &mut Sources) -> Result
         return Err(wrong(format!("expected {wanted} bytes for {element:?} {dims:?}, got {got}")));
     }
     if element.is_real() {
-        return reals(tensor, element, dims, elements, raw).map(|t| Value::Constant(Constant::new(t)));
+        return reals(tensor, element, dims, elements, raw).map(|t| Decoded::Constant(Constant::new(t)));
     }
     if elements > MAX_NUMBERS {
-        return Ok(Value::Unread(format!("{elements} whole numbers, which are more than {MAX_NUMBERS}")));
+        return Ok(Decoded::Unread(format!("{elements} whole numbers, which are more than {MAX_NUMBERS}")));
     }
     let numbers = match raw {
         Some(raw) => {
@@ -250,7 +259,7 @@ pub(super) fn decode(mut tensor: proto::Tensor, sources: &mut Sources) -> Result
         return Err(wrong(format!("expected {elements} elements for {dims:?}, got {}", numbers.len())));
     }
     let numbers = numbers.into_iter().map(Size::of).collect();
-    Ok(Value::Numbers(ArrayD::from_shape_vec(IxDyn(&dims), numbers).expect("as many as the shape says")))
+    Ok(Decoded::Numbers(ArrayD::from_shape_vec(IxDyn(&dims), numbers).expect("as many as the shape says")))
 }
 
 /// Where the raw bytes lie, if they do: elements may also stand in fields of their own.

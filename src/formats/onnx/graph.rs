@@ -1,6 +1,7 @@
 //! A graph, evaluated node by node: each operator gives its outputs a meaning from the meanings of its inputs.
 //!
-//! Holds what operators share: values, inputs and the chain of layers. `interface` makes a model of it in the end.
+//! Holds what operators share: values, inputs and the chain of layers. `interface` makes a model of it in the end. Knows no
+//! operator: `operators` has the table of them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,11 +9,11 @@ use super::axes::misfit;
 use super::chain::Chain;
 use super::constant::{MAX_RANK, decode};
 use super::node::Node;
+use super::proto;
 use super::size::Size;
 use super::source::Sources;
 use super::table::ATTRIBUTES;
 use super::value::{Axis, Data, Feed, FeedAxis, Role, Value};
-use super::{dense, functions, moves, numbers, proto, recurrent, tokens};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::support::Treatment;
 use crate::model::{Dim, InputValue};
@@ -28,66 +29,6 @@ pub(super) const ELSEWHERE: &str = "a general runtime such as ONNX Runtime may r
 
 /// What an operator does: the meanings of its outputs, in order.
 pub(super) type Operator = fn(&mut Graph, &Node<'_>) -> Result<Vec<Value>>;
-
-/// Every operator that is read.
-pub(super) const OPERATORS: &[(&[&str], Operator)] = &[
-    (&["RNN", "LSTM", "GRU"], recurrent::recurrent),
-    (&["Gemm"], dense::gemm),
-    (&["MatMul"], dense::matmul),
-    (&["Add", "Sub", "Mul", "Div"], dense::arithmetic),
-    (&["Gather"], tokens::gather),
-    (&["OneHot"], tokens::one_hot),
-    (&["Less"], tokens::less),
-    (&["Not"], tokens::not),
-    (&["ReverseSequence"], recurrent::reverse_sequence),
-    (&["Transpose"], moves::transpose),
-    (&["Squeeze"], moves::squeeze),
-    (&["Unsqueeze"], moves::unsqueeze),
-    (&["Reshape"], moves::reshape),
-    (&["Flatten"], moves::flatten),
-    (&["Concat"], moves::concat),
-    (&["Slice"], moves::slice),
-    (&["Split"], moves::split),
-    (&["Expand"], moves::expand),
-    (&["Tile"], moves::tile),
-    (&["Identity", "Dropout", "Cast"], moves::identity),
-    (&["Constant"], numbers::constant),
-    (&["ConstantOfShape"], numbers::constant_of_shape),
-    (&["Shape"], numbers::shape),
-    (&["Size"], numbers::size),
-    (&["Range"], numbers::range),
-    (&["Equal"], numbers::equal),
-    (&["Where"], numbers::choose),
-    (&["ReduceProd"], numbers::reduce_prod),
-    (&["ReduceSum", "ReduceMean"], moves::reduce),
-    (&["Softmax", "LogSoftmax"], functions::softmax),
-    (&["Clip"], functions::clip),
-    (&["Erf"], functions::erf),
-    (&["Log"], functions::log),
-    (
-        &[
-            "Sigmoid",
-            "Tanh",
-            "Relu",
-            "LeakyRelu",
-            "Elu",
-            "Selu",
-            "Celu",
-            "HardSigmoid",
-            "HardSwish",
-            "Softplus",
-            "Softsign",
-            "ThresholdedRelu",
-            "Gelu",
-            "Mish",
-            "Exp",
-            "Shrink",
-            "Swish",
-            "Neg",
-        ],
-        functions::function,
-    ),
-];
 
 /// An input of the graph that has no value of its own.
 pub(super) struct GraphInput {
@@ -131,8 +72,12 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    /// Evaluates the nodes that the outputs of `model` need.
-    pub(super) fn evaluate(model: proto::Model, sources: Sources) -> Result<(Self, Vec<String>)> {
+    /// Evaluates the nodes that the outputs of `model` need; `operator` gives each operator that is read, by its name.
+    pub(super) fn evaluate(
+        model: proto::Model,
+        sources: Sources,
+        operator: impl Fn(&str) -> Option<Operator>,
+    ) -> Result<(Self, Vec<String>)> {
         let opset = opset(&model)?;
         let graph = model.graph.ok_or_else(|| misfit("expected a graph, got none; is this an ONNX file?".into()))?;
         if graph.node.len() > MAX_NODES {
@@ -152,7 +97,7 @@ impl Graph {
         };
         for tensor in graph.initializer {
             let name = tensor.name.clone();
-            let value = decode(tensor, &mut this.sources).map_err(|e| e.at(format!("initializer {name:?}")))?;
+            let value = decode(tensor, &mut this.sources).map_err(|e| e.at(format!("initializer {name:?}")))?.into();
             this.values.insert(name, value);
         }
         for input in graph.input {
@@ -163,7 +108,7 @@ impl Graph {
         let nodes = needed(&graph.node, &outputs)?;
         check(&nodes, opset)?;
         for node in nodes {
-            this.node(node)?;
+            this.node(node, &operator)?;
         }
         Ok((this, outputs))
     }
@@ -206,10 +151,9 @@ impl Graph {
         }
     }
 
-    fn node(&mut self, node: &proto::Node) -> Result<()> {
+    fn node(&mut self, node: &proto::Node, operator: &impl Fn(&str) -> Option<Operator>) -> Result<()> {
         let read = Node::new(node, self.opset).map_err(elsewhere)?;
-        let operator = OPERATORS.iter().find(|(names, _)| names.contains(&read.op)).map(|(_, operator)| operator);
-        let operator = operator.expect("a test holds both tables of operators equal");
+        let operator = operator(read.op).expect("a test holds both tables of operators equal");
         let values = operator(self, &read).map_err(|e| elsewhere(read.error(e)))?;
         for (name, value) in node.output.iter().zip(values) {
             if !name.is_empty() {
@@ -251,7 +195,7 @@ impl Graph {
 
     /// The tensor of an attribute, as a value.
     pub(super) fn decode(&mut self, tensor: &proto::Tensor) -> Result<Value> {
-        decode(tensor.clone(), &mut self.sources)
+        Ok(decode(tensor.clone(), &mut self.sources)?.into())
     }
 
     /// `value` as what flows through the layers; an input becomes the sequence, whose last axis is its features.

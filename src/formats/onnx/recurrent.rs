@@ -13,21 +13,12 @@ use super::dense::{self, spread};
 use super::graph::{Draft, Graph};
 use super::node::Node;
 use super::size::Size;
-use super::states::begin;
+use super::states::{Layout, begin};
 use super::value::{At, Axis, Data, Feed, Fill, Role, Segment, Value};
 use crate::cell::{Activation, Cell, Constant as Number, Coupling, Functions, Peepholes, Reset};
 use crate::error::Result;
 use crate::model::{Bias, Dim, Direction, InputValue, Recurrent, WeightPart};
 use crate::weights::dialect::from_onnx;
-
-/// How the axes stand.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
-    /// `layout` 0: time, batch; directions before the batch.
-    TimeMajor,
-    /// `layout` 1: batch, time; directions after them.
-    BatchMajor,
-}
 
 /// A tensor of weights: of the file, or an input of the graph.
 enum Weight {

@@ -6,12 +6,20 @@ use super::axes::misfit;
 use super::constant::Constant;
 use super::graph::{Draft, Graph};
 use super::node::Node;
-use super::recurrent::Layout;
 use super::size::{Size, shape_text};
 use super::value::{Feed, Fill, Filled, Repeated, Value};
 use crate::error::Result;
 use crate::model::{Dim, Initial, InputValue, Recurrent, State};
 use crate::weights::dialect::{INITIAL_CELL, INITIAL_HIDDEN};
+
+/// How the axes stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// `layout` 0: time, batch; directions before the batch.
+    TimeMajor,
+    /// `layout` 1: batch, time; directions after them.
+    BatchMajor,
+}
 
 /// Where a node begins: at zero, where there is nothing of both.
 #[derive(Default)]

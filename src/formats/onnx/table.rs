@@ -147,19 +147,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use super::super::graph::OPERATORS;
     use super::*;
-
-    #[test]
-    fn the_table_lists_the_operators_that_are_read_and_no_others() {
-        let listed = ATTRIBUTES.iter().filter(|a| a.name.is_empty() && a.treatment != Refused);
-        let listed: Vec<&str> = listed.flat_map(|a| a.of.split(' ')).collect();
-        let read: Vec<&str> = OPERATORS.iter().flat_map(|(names, _)| names.iter().copied()).collect();
-        assert_eq!(listed.iter().collect::<BTreeSet<_>>(), read.iter().collect::<BTreeSet<_>>());
-        assert_eq!(listed.len(), read.len());
-    }
 
     #[test]
     fn every_attribute_is_of_operators_that_are_listed() {

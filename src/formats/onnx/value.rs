@@ -4,7 +4,7 @@
 
 use ndarray::ArrayD;
 
-use super::constant::Constant;
+use super::constant::{Constant, Decoded};
 use super::size::{Size, shape_text};
 
 /// The meaning of a value.
@@ -40,6 +40,16 @@ impl Value {
             Self::Tokens(_) => "numbers that come of tokens".into(),
             Self::Data(data) => format!("a sequence, or what layers make of it, of axes {}", data.axes_text()),
             Self::Unread(what) => what.clone(),
+        }
+    }
+}
+
+impl From<Decoded> for Value {
+    fn from(decoded: Decoded) -> Self {
+        match decoded {
+            Decoded::Constant(constant) => Self::Constant(constant),
+            Decoded::Numbers(numbers) => Self::Numbers(numbers),
+            Decoded::Unread(what) => Self::Unread(what),
         }
     }
 }

@@ -1,0 +1,89 @@
+//! The table of operators: which function reads each of them.
+//!
+//! The only file that knows all operators; `table` says what becomes of their attributes.
+
+use super::graph::Operator;
+use super::{dense, functions, moves, numbers, recurrent, tokens};
+
+/// Every operator that is read.
+const OPERATORS: &[(&[&str], Operator)] = &[
+    (&["RNN", "LSTM", "GRU"], recurrent::recurrent),
+    (&["Gemm"], dense::gemm),
+    (&["MatMul"], dense::matmul),
+    (&["Add", "Sub", "Mul", "Div"], dense::arithmetic),
+    (&["Gather"], tokens::gather),
+    (&["OneHot"], tokens::one_hot),
+    (&["Less"], tokens::less),
+    (&["Not"], tokens::not),
+    (&["ReverseSequence"], recurrent::reverse_sequence),
+    (&["Transpose"], moves::transpose),
+    (&["Squeeze"], moves::squeeze),
+    (&["Unsqueeze"], moves::unsqueeze),
+    (&["Reshape"], moves::reshape),
+    (&["Flatten"], moves::flatten),
+    (&["Concat"], moves::concat),
+    (&["Slice"], moves::slice),
+    (&["Split"], moves::split),
+    (&["Expand"], moves::expand),
+    (&["Tile"], moves::tile),
+    (&["Identity", "Dropout", "Cast"], moves::identity),
+    (&["Constant"], numbers::constant),
+    (&["ConstantOfShape"], numbers::constant_of_shape),
+    (&["Shape"], numbers::shape),
+    (&["Size"], numbers::size),
+    (&["Range"], numbers::range),
+    (&["Equal"], numbers::equal),
+    (&["Where"], numbers::choose),
+    (&["ReduceProd"], numbers::reduce_prod),
+    (&["ReduceSum", "ReduceMean"], moves::reduce),
+    (&["Softmax", "LogSoftmax"], functions::softmax),
+    (&["Clip"], functions::clip),
+    (&["Erf"], functions::erf),
+    (&["Log"], functions::log),
+    (
+        &[
+            "Sigmoid",
+            "Tanh",
+            "Relu",
+            "LeakyRelu",
+            "Elu",
+            "Selu",
+            "Celu",
+            "HardSigmoid",
+            "HardSwish",
+            "Softplus",
+            "Softsign",
+            "ThresholdedRelu",
+            "Gelu",
+            "Mish",
+            "Exp",
+            "Shrink",
+            "Swish",
+            "Neg",
+        ],
+        functions::function,
+    ),
+];
+
+/// What reads operator `name`, if it is read.
+pub(super) fn operator(name: &str) -> Option<Operator> {
+    OPERATORS.iter().find(|(names, _)| names.contains(&name)).map(|(_, operator)| *operator)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::formats::onnx::table::ATTRIBUTES;
+    use crate::formats::support::Treatment::Refused;
+
+    #[test]
+    fn the_table_lists_the_operators_that_are_read_and_no_others() {
+        let listed = ATTRIBUTES.iter().filter(|a| a.name.is_empty() && a.treatment != Refused);
+        let listed: Vec<&str> = listed.flat_map(|a| a.of.split(' ')).collect();
+        let read: Vec<&str> = OPERATORS.iter().flat_map(|(names, _)| names.iter().copied()).collect();
+        assert_eq!(listed.iter().collect::<BTreeSet<_>>(), read.iter().collect::<BTreeSet<_>>());
+        assert_eq!(listed.len(), read.len());
+    }
+}
