@@ -13,10 +13,8 @@ use crate::call::{Batching, Call, Form, Output, States, initial};
 use crate::error::{Result, SMALLER_CALL, zeros};
 use crate::kernel::padded;
 use crate::model::{Axes, Features, Flow, Model};
+use crate::plan::tune::PARALLEL_ELEMS;
 use crate::plan::{Feed, Fetch, Read};
-
-/// Below this many elements, waking other threads costs more than they save.
-const PARALLEL_ELEMS: usize = 1 << 16;
 
 /// Lays out in `words` what a plan for rows `rows` of `call` takes in the place of `feed`.
 ///

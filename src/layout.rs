@@ -2,21 +2,14 @@
 //!
 //! The third noun of the road, made from a `Model` alone; `pack` fills it, `plan::lower` binds it.
 
+mod tune;
+
+use tune::{FOLD_BYTES, FOLD_PRODUCTS, RUN_BYTES};
+
 use crate::cell::{Cell, Peepholes, Reset};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{LANES, Medium, Storage, padded};
 use crate::model::{Direction, Features, Flow, Layer, LayerKind, Model, Recurrent, Select};
-
-/// Bytes that an embedding's table may take, before and after it is folded with the input product behind it: a few
-/// hundred times what a layer's weights take, and still quickly read.
-const FOLD_BYTES: u64 = 64 << 20;
-
-/// Products that folding may take: some tenths of a second, once.
-const FOLD_PRODUCTS: u64 = 1 << 31;
-
-/// Bytes of the weights of a run, in 32-bit floats. A step over more than these takes far longer than its launch, which
-/// is all that one dispatch for several layers saves; and a buffer should fit every device.
-const RUN_BYTES: u64 = 64 << 20;
 
 /// Layers of a stack: far more than anyone trains, and few enough to list.
 const MOST_STACKED: usize = 1 << 12;

@@ -6,56 +6,12 @@
 use pulp::Simd;
 
 use super::functions::Functions;
-
-/// The gates of an LSTM, in order.
-const INPUT: usize = 0;
-pub(super) const FORGET: usize = 1;
-const CELL: usize = 2;
-const OUTPUT: usize = 3;
+use super::gates::{CELL, Gates, INPUT, OUTPUT};
 
 /// The gates of a GRU, in order. The product of its new gate alone, where the reset comes before it, is a product's first.
 const RESET: usize = 0;
 const UPDATE: usize = 1;
 const NEW: usize = 2;
-
-/// The gates of a register of units: the input product, the recurrent product and their sum.
-///
-/// Methods and not closures: a closure is a function of its own, without the instructions that its caller has.
-#[derive(Clone, Copy)]
-pub(super) struct Gates<'a, V> {
-    /// `[INPUT_GATES][registers]`.
-    pub(super) input: &'a [V],
-    /// `[PRODUCT_GATES][registers]`.
-    pub(super) product: &'a [V],
-    /// `[PRODUCT_GATES][registers]`, where there are any.
-    pub(super) peepholes: &'a [V],
-    /// Registers of a gate.
-    pub(super) registers: usize,
-    /// Which of them.
-    pub(super) at: usize,
-}
-
-impl<V: Copy> Gates<'_, V> {
-    #[inline(always)]
-    fn x(&self, gate: usize) -> V {
-        self.input[gate * self.registers + self.at]
-    }
-
-    #[inline(always)]
-    fn r(&self, gate: usize) -> V {
-        self.product[gate * self.registers + self.at]
-    }
-
-    #[inline(always)]
-    pub(super) fn peephole(&self, gate: usize) -> V {
-        self.peepholes[gate * self.registers + self.at]
-    }
-
-    #[inline(always)]
-    pub(super) fn sum<S: Simd<f32s = V>>(&self, simd: S, gate: usize) -> V {
-        simd.add_f32s(self.x(gate), self.r(gate))
-    }
-}
 
 /// A cell, or the half of one that a kernel computes.
 pub(super) trait Rule: Copy + Send + Sync {

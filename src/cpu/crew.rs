@@ -18,6 +18,7 @@ use pulp::Arch;
 use super::buffers::{Buffer, Buffers, Floats, View, Weights, bound, cut_mut};
 use super::step::{self, Job, Part, Span, States, Whose};
 use super::threads;
+use super::tune::{ARRIVAL, EXCHANGE_NS, GATHERING, MEMBER_ROWS, SPINS};
 use crate::kernel::Kernel;
 use crate::plan::{Dispatch, Plan, Window};
 
@@ -25,16 +26,6 @@ use crate::plan::{Dispatch, Plan, Window};
 const AHEAD: usize = 2;
 /// The last steps of a run, after which nothing is left in the memory of what was written before them.
 const LAST: usize = 4;
-/// Fewest rows of the batch that are worth a member of their own: fewer, and units are split instead.
-const MEMBER_ROWS: usize = 12;
-/// Nanoseconds of a member's part that are worth waiting for the others at each step.
-const EXCHANGE_NS: usize = 600;
-/// How long a thread that is not asleep takes to come, at most: the leader waits no longer for it.
-const ARRIVAL: Duration = Duration::from_micros(20);
-/// How long the leader works alone before it takes whoever has come.
-const PATIENCE: Duration = Duration::from_micros(200);
-/// Turns of a waiting loop before it gives way to other threads: some microseconds.
-const SPINS: usize = 500;
 
 /// What a thread of a crew keeps, from one run and call to the next.
 #[derive(Debug, Default)]
@@ -349,7 +340,7 @@ impl Leader<'_> {
                 }
             }
             let anybody = self.roll.arrived.load(Ordering::Acquire) > 0;
-            if wanted > 1 && (!missing() || anybody && is_late(PATIENCE)) {
+            if wanted > 1 && (!missing() || anybody && is_late(GATHERING)) {
                 return index;
             }
             let job = self.jobs.get(index);

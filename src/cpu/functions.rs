@@ -5,7 +5,7 @@
 
 use pulp::Simd;
 
-use super::cells::{FORGET, Gates};
+use super::gates::{FORGET, Gates};
 use super::math::{apply, bounded, relu, sigmoid, tanh};
 use crate::cell::{Activation, Coupling, Peepholes, Variant};
 

@@ -8,6 +8,7 @@ mod cells;
 mod crew;
 mod diagonal;
 mod functions;
+mod gates;
 mod math;
 mod product;
 mod project;
@@ -20,6 +21,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod tune;
 
 use std::collections::BTreeSet;
 use std::iter;

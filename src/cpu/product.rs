@@ -8,12 +8,11 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
+use super::tune::NEAR_ROWS;
 use crate::kernel::LANES;
 
 /// Most rows of a block: with four registers a panel's row, 24 sums, which leaves AVX-512 room for the operands.
 const BLOCK_ROWS: usize = 6;
-/// Rows that walk over all panels together: few enough to stay in a core's L2 beside a panel.
-pub(super) const NEAR_ROWS: usize = 96;
 /// Floats of the largest block of several rows, and of one row.
 const TILE: usize = BLOCK_ROWS * 4 * LANES;
 const ROW_TILE: usize = 8 * LANES;

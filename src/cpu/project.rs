@@ -13,8 +13,9 @@ use rayon::prelude::*;
 
 use super::buffers::Bound;
 use super::math::Map;
-use super::product::{Epilogue, NEAR_ROWS, Product, Rows, even};
+use super::product::{Epilogue, Product, Rows, even};
 use super::threads;
+use super::tune::NEAR_ROWS;
 use crate::cell::Activation;
 use crate::kernel::{LANES, Params, Program};
 

@@ -8,10 +8,8 @@ use rayon::prelude::*;
 use super::buffers::Bound;
 use super::random::{gumbel, threefry};
 use super::threads;
+use super::tune::LOGIT_NS;
 use crate::kernel::{Draw, LANES, NO_TOKEN, Params};
-
-/// Nanoseconds that a logit takes, roughly.
-const LOGIT_NS: usize = 3;
 
 /// The number of a NaN: above all others.
 const NAN: u32 = u32::MAX;

@@ -9,8 +9,9 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::buffers::{Bound, Buffer, Floats, View, bound, cut_mut};
-use super::cells::{Gates, Gru, GruNew, GruReset, Lstm, LstmProjected, Projection, Rnn, Rule};
+use super::cells::{Gru, GruNew, GruReset, Lstm, LstmProjected, Projection, Rnn, Rule};
 use super::functions::{Functions, General, Plain, Relu, Tanh};
+use super::gates::Gates;
 use super::product::{Epilogue, Product, Rows};
 use super::threads;
 use crate::cell::{self, Activation, Cell, Variant};

@@ -1,14 +1,6 @@
 //! Whether a kernel's work is worth more than one thread, and how it is cut for them.
-//!
-//! The numbers are measured on two cores of a Zen 4 server; they need to be right within a factor of two only.
 
-/// What one core does in a nanosecond, roughly: operations of a product, and bytes of weights from beyond its L1.
-const FLOPS_PER_NS: usize = 90;
-const WEIGHT_BYTES_PER_NS: usize = 90;
-const COPIED_BYTES_PER_NS: usize = 8;
-const GATES_PER_NS: usize = 2;
-/// Work below this costs less than waking a second thread for it.
-const WORTH_NS: usize = 30_000;
+use super::tune::{COPIED_BYTES_PER_NS, FLOPS_PER_NS, GATES_PER_NS, WEIGHT_BYTES_PER_NS, WORTH_NS};
 
 /// How long one thread takes for a product of `rows` rows with weights of `weights` elements.
 pub(super) fn product_ns(rows: usize, weights: usize) -> usize {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::Result;
-use crate::gpu::{AdapterInfo, AdapterKind, Choice, Gpu, Loaded};
+use crate::gpu::{AdapterInfo, AdapterKind, Choice, Gpu, Loaded, MOST_RESIDENT};
 use crate::plan::tune::Target;
 use crate::plan::{Limits, Listed, Strategy};
 
@@ -25,10 +25,6 @@ static RESIDENT: Mutex<Vec<(AdapterInfo, u32)>> = Mutex::new(Vec::new());
 
 /// Whether workgroups of an open device, or one that was, have waited in vain, by adapter.
 static STALLED: Mutex<Vec<(AdapterInfo, Arc<AtomicBool>)>> = Mutex::new(Vec::new());
-
-/// More workgroups than these are not tried: each exchange takes longer, and a GPU that has one workgroup a multiprocessor,
-/// with its registers full, has some tens of them.
-const MOST_RESIDENT: u32 = 64;
 
 /// How often in a row workgroups must meet: where the threads that run them are given out by turns, they may by chance.
 const TRIES: usize = 8;

@@ -13,13 +13,11 @@ use super::pipelines::{Pipeline, Pipelines, STORAGE_ALIGN};
 use super::readback::{Landing, Readback, Source};
 use super::staging::Staging;
 use super::states::States;
+use super::tune::SUBMIT;
 use super::upload::Upload;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{EMPTY, Params};
 use crate::plan::{Caller, Dispatch, Plan, Read, Results, SlotId, SlotKind, Spent, Window};
-
-/// Dispatches of one submit: more of them are recorded while the first compute.
-const SUBMIT: usize = 16_384;
 
 /// What is read after a run. Where states stay on the device, they are not written before it either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

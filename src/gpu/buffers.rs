@@ -5,12 +5,11 @@
 use super::device::{Device, Wait};
 use super::pipelines::STORAGE_ALIGN;
 use super::texture::Texture;
+use super::tune::CHUNK;
 use crate::error::{Error, Result};
 use crate::kernel::Medium;
 use crate::pack::PackedBuffer;
 
-/// Bytes of weights that are staged before the queue gets them.
-const CHUNK: usize = 16 << 20;
 /// A quiet NaN that no kernel computes.
 const POISON: u32 = 0x7FC0_DEAD;
 

@@ -6,7 +6,7 @@
 //! `adapter` chooses, `device` opens and reports errors, `pipelines` compiles, `buffers` holds the weights, `bound` a
 //! plan's own buffers, `loaded` keeps both for the next call; `upload` brings the input, `readback` the results home, both
 //! by `staging`, `states` what stays; `clock` times programs where that is asked for; `objects` makes and counts what all of
-//! them use.
+//! them use; `tune` has the numbers.
 
 mod adapter;
 mod bound;
@@ -23,6 +23,7 @@ mod states;
 #[cfg(test)]
 mod tests;
 mod texture;
+mod tune;
 mod upload;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub(crate) use loaded::Loaded;
 use pipelines::Pipelines;
 use readback::Landing;
 pub(crate) use states::States;
+pub(crate) use tune::MOST_RESIDENT;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Medium;

@@ -7,11 +7,9 @@
 use super::buffers::Held;
 use super::device::{Device, Wait};
 use super::staging::{Place, Staging, side_by_side};
+use super::tune::RING;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Caller, Plan, Write};
-
-/// Submits whose uploads may be under way at a time.
-const RING: usize = 3;
 
 /// What a plan's host writes, on its way to the device.
 pub(super) struct Upload {

@@ -1,5 +1,5 @@
-//! Choosing: how a product is cut over invocations, how much scratch a call may take. The only place with opinions
-//! about devices; every number has its reason beside it.
+//! Choosing: how a product is cut over invocations, how much scratch a call may take. Opinions
+//! about devices stand in files of this name alone, here the plan's; every number has its reason beside it.
 
 use super::{Limits, Strategy};
 use crate::kernel::{Loads, Medium, Tile};
@@ -54,6 +54,10 @@ const SCANNED_WIDE: [usize; 2] = [144 << 10, 288 << 10];
 /// compiles in a second or two, since it keeps them in memory, where vectors of lanes lie side by side.
 const HELD_GPU: usize = 32;
 const HELD_SOFTWARE: usize = 64;
+
+/// Elements of a call that one thread of the host lays out as fast as several: fewer, and waking others costs more than
+/// they save.
+pub(crate) const PARALLEL_ELEMS: usize = 1 << 16;
 
 /// The choices for a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
