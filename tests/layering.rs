@@ -2,6 +2,9 @@
 //!
 //! Reads every `crate::` path in the code of `src/` (tests inside it are free) and every mention of wgpu.
 
+#[path = "layering/circles.rs"]
+mod circles;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

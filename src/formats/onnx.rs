@@ -83,3 +83,8 @@ fn read_from(source: impl BufRead + Seek, length: u64, sources: Sources) -> Resu
     let (graph, outputs) = Graph::evaluate(message, sources, operators::operator)?;
     interface::finish(graph, &outputs)
 }
+
+/// What a graph does that this reader has no meaning for.
+fn misfit(text: String) -> Error {
+    Error::new(ErrorKind::Model, text)
+}

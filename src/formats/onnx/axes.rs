@@ -7,9 +7,10 @@ use ndarray::{ArrayD, IxDyn, concatenate};
 use super::change::Change;
 use super::constant::{Constant, MAX_NUMBERS, MAX_RANK};
 use super::cut::Cut;
+use super::misfit;
 use super::size::Size;
 use super::value::{At, Axis, Data, Feed, FeedAxis, Fill, Filled, Repeated, Role, Segment, Value};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 
 /// More segments than this come from no model.
 const MAX_SEGMENTS: usize = 4096;
@@ -425,11 +426,6 @@ fn fused(segments: &[Segment]) -> Vec<Segment> {
         }
     }
     fused
-}
-
-/// What a graph does that this reader has no meaning for.
-pub(super) fn misfit(text: String) -> Error {
-    Error::new(ErrorKind::Model, text)
 }
 
 /// Zeros or another number, as constants of a known shape.

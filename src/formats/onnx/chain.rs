@@ -3,8 +3,8 @@
 //! A graph may go two ways from one link (`x · sigmoid(x)`, outputs beside final states); in the end one path is the
 //! model. Knows layers; knows no operator, and not what several links are together: `rewrite` does.
 
-use super::axes::misfit;
 use super::constant::Constant;
+use super::misfit;
 use super::value::{At, Data, Segment};
 use crate::cell::Activation;
 use crate::error::Result;

@@ -9,6 +9,7 @@ use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
 
 use super::change::Change;
+use super::misfit;
 use super::proto;
 use super::size::Size;
 use super::source::{Source, Sources};
@@ -112,10 +113,6 @@ fn deeper(of: &[&Constant]) -> Result<(usize, usize)> {
         return Err(misfit(format!("a weight is made of more than {MAX_READS} others")));
     }
     Ok((depth, reads))
-}
-
-fn misfit(text: String) -> Error {
-    Error::new(ErrorKind::Model, text)
 }
 
 /// The types of elements that are read.

@@ -2,7 +2,7 @@
 //!
 //! Knows sizes; knows no value and no node.
 
-use super::axes::misfit;
+use super::misfit;
 use super::size::Size;
 use crate::error::Result;
 

@@ -2,11 +2,12 @@
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::axes::{constant_of, misfit};
+use super::axes::constant_of;
 use super::chain::{Link, Runs, SCALE, SHIFT, What};
 use super::change::Change;
 use super::constant::Constant;
 use super::graph::Graph;
+use super::misfit;
 use super::node::Node;
 use super::numbers;
 use super::size::Size;

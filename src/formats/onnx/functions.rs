@@ -1,8 +1,8 @@
 //! Functions of each number, and the softmax family over the features.
 
-use super::axes::misfit;
 use super::chain::What;
 use super::graph::Graph;
+use super::misfit;
 use super::node::Node;
 use super::value::{Role, Value};
 use crate::cell::{Activation, Constant as Number};

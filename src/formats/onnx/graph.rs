@@ -5,9 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::axes::misfit;
 use super::chain::Chain;
 use super::constant::{MAX_RANK, decode};
+use super::misfit;
 use super::node::Node;
 use super::proto;
 use super::size::Size;

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::axes::misfit;
 use super::chain::What;
 use super::graph::{ELSEWHERE, Graph};
+use super::misfit;
 use super::size::Size;
 use super::value::{At, Data, Role, Segment, Value};
 use crate::cell::Activation;

@@ -3,11 +3,11 @@
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::axes::misfit;
 use super::change::Change;
 use super::constant::{MAX_NUMBERS, MAX_RANK};
 use super::cut::Cut;
 use super::graph::Graph;
+use super::misfit;
 use super::node::Node;
 use super::size::{Size, shape_text};
 use super::value::{Fill, Filled, Repeated, Role, Value};

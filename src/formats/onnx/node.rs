@@ -1,6 +1,6 @@
 //! A node of the graph, its attributes by name and type: none is read that `table` does not list.
 
-use super::axes::misfit;
+use super::misfit;
 use super::proto;
 use super::table::ATTRIBUTES;
 use crate::error::{Error, Result};

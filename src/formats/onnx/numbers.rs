@@ -4,9 +4,9 @@
 
 use ndarray::{ArrayD, IxDyn, Zip};
 
-use super::axes::misfit;
 use super::constant::{Constant, MAX_NUMBERS};
 use super::graph::Graph;
+use super::misfit;
 use super::moves::filled;
 use super::node::Node;
 use super::size::Size;

@@ -5,12 +5,12 @@
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::axes::misfit;
 use super::chain::What;
 use super::change::Change;
 use super::constant::{Constant, is_possible};
 use super::dense::{self, spread};
 use super::graph::{Draft, Graph};
+use super::misfit;
 use super::node::Node;
 use super::size::Size;
 use super::states::{Layout, begin};

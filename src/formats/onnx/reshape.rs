@@ -2,9 +2,9 @@
 //!
 //! Old and new lengths are gone through side by side; axes are joined or split until both products are one.
 
-use super::axes::misfit;
 use super::change::Change;
 use super::constant::{MAX_RANK, is_possible};
+use super::misfit;
 use super::size::{Size, shape_text};
 use super::value::{Axis, Data, Feed, FeedAxis, Filled, Role, Value};
 use crate::error::Result;

@@ -3,8 +3,8 @@
 //! `x · sigmoid(x)` is a Silu, half of a sum of directions their mean, the logarithm of a softmax a log-softmax. Works over
 //! links of the chain; knows no operator.
 
-use super::axes::misfit;
 use super::chain::{Chain, What, segments};
+use super::misfit;
 use super::value::{At, Data, Segment};
 use crate::cell::{Activation, Constant as Number};
 use crate::error::Result;

@@ -2,9 +2,9 @@
 
 use ndarray::IxDyn;
 
-use super::axes::misfit;
 use super::constant::Constant;
 use super::graph::{Draft, Graph};
+use super::misfit;
 use super::node::Node;
 use super::size::{Size, shape_text};
 use super::value::{Feed, Fill, Filled, Repeated, Value};

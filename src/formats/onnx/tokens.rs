@@ -2,10 +2,10 @@
 
 use ndarray::ArrayD;
 
-use super::axes::misfit;
 use super::constant::{Constant, is_real};
 use super::cut::Cut;
 use super::graph::Graph;
+use super::misfit;
 use super::node::Node;
 use super::size::Size;
 use super::value::{At, Axis, Data, Feed, FeedAxis, Form, Role, Segment, Tokens, Value};

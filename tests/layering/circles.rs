@@ -1,0 +1,127 @@
+//! No two files of a room import each other, by themselves or by way of others.
+//!
+//! Reads `super::` and `crate::ROOM::` paths. What a room's own file re-exports for its files is no circle.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use crate::{code, group_items, rust_files};
+
+/// Folders whose files are held apart.
+const ROOMS: &[&str] = &["cpu", "engine", "formats", "formats/onnx", "gpu", "weights"];
+
+/// Files of a room that may import each other, since one type stands in all of them.
+const ONE_TYPE: &[(&str, &[&str])] = &[("engine", &["later", "push", "streams"])];
+
+type Imports = BTreeMap<String, BTreeSet<String>>;
+
+/// The file of a room that `path`, under the room, is or belongs to; none for the room's own file, and for tests.
+fn file_of(path: &str) -> Option<&str> {
+    let first = path.split('/').next()?.trim_end_matches(".rs");
+    (!["mod", "tests"].contains(&first) && !path.contains("/tests")).then_some(first)
+}
+
+/// What the file at `path`, under room `room`, imports by the names of the room's files.
+fn imports(room: &str, path: &str, text: &str) -> BTreeSet<String> {
+    let own = format!("crate::{}::", room.replace('/', "::"));
+    // Deeper down, `super` is a file of the room.
+    let near = !path.contains('/') || path.split('/').count() == 2 && path.ends_with("/mod.rs");
+    let roots = near.then_some("super::").into_iter().chain([own.as_str()]);
+    let code = code(text);
+    let mut names = BTreeSet::new();
+    for root in roots {
+        for (at, _) in code.match_indices(root) {
+            let after = &code[at + root.len()..];
+            match after.strip_prefix('{') {
+                Some(group) => names.extend(group_items(group).iter().map(|item| word(item))),
+                None => drop(names.insert(word(after))),
+            }
+        }
+    }
+    names
+}
+
+fn word(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// Files that reach each other, each circle once.
+fn circles(imports: &Imports) -> BTreeSet<Vec<String>> {
+    let reached = |from: &String| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
+        while let Some(file) = next.pop() {
+            for import in &imports[file] {
+                if let Some((import, _)) = imports.get_key_value(import)
+                    && seen.insert(import)
+                {
+                    next.push(import);
+                }
+            }
+        }
+        seen
+    };
+    let reached: BTreeMap<_, _> = imports.keys().map(|file| (file, reached(file))).collect();
+    let circle = |file: &&String| {
+        let back = |other: &&&String| *other != file && reached[**other].contains(*file);
+        let others: BTreeSet<&String> = reached[*file].iter().filter(back).copied().collect();
+        (!others.is_empty()).then(|| others.into_iter().chain([*file]).cloned().collect::<BTreeSet<_>>())
+    };
+    imports.keys().collect::<Vec<_>>().iter().filter_map(circle).map(|files| files.into_iter().collect()).collect()
+}
+
+fn of_room(room: &str) -> Imports {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room);
+    let mut all = Imports::new();
+    for file in rust_files(&folder) {
+        let path = file
+            .strip_prefix(&folder)
+            .expect("a file of the room")
+            .to_str()
+            .expect("a name in UTF-8")
+            .replace('\\', "/");
+        if let Some(name) = file_of(&path) {
+            let found = imports(room, &path, &fs::read_to_string(&file).expect("a readable file"));
+            all.entry(name.to_owned()).or_default().extend(found.into_iter().filter(|import| import != name));
+        }
+    }
+    all
+}
+
+#[test]
+fn no_files_of_a_room_import_each_other() {
+    let mut found = Vec::new();
+    for room in ROOMS {
+        let imports = of_room(room);
+        assert!(imports.len() > 3, "only {} files seen in {room}", imports.len());
+        let mut circles = circles(&imports);
+        for (_, files) in ONE_TYPE.iter().filter(|(of, _)| of == room) {
+            assert!(
+                circles.remove(&files.iter().map(|&file| file.to_owned()).collect::<Vec<_>>()),
+                "{room}: no circle of {files:?}: take it out"
+            );
+        }
+        found.extend(circles.into_iter().map(|circle| format!("{room}: {circle:?}")));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_planted_circle_is_found() {
+    let room = |files: &[(&str, &str)]| -> BTreeSet<Vec<String>> {
+        let of = |(path, text): &(&str, &str)| {
+            (file_of(path).expect("a file of the room").to_owned(), imports("gpu", path, text))
+        };
+        circles(&files.iter().map(of).collect())
+    };
+    let [a, b, c] = ["a", "b", "c"].map(str::to_owned);
+    assert_eq!(room(&[("a.rs", "use super::b::B;"), ("b.rs", "use super::{c, d::{e, f}};"), ("c.rs", "")]), [].into());
+    let by_way =
+        [("a.rs", "use super::b;"), ("b.rs", "use super::{d, c::C};"), ("c/x.rs", "fn f() -> crate::gpu::a::A {}")];
+    assert_eq!(room(&by_way), [vec![a.clone(), b.clone(), c]].into());
+    let two = [("a.rs", "// super::c\nuse super::b::B;"), ("b/mod.rs", "use super::a;"), ("c.rs", "use super::a;")];
+    assert_eq!(room(&two), [vec![a, b]].into());
+    // A file below another one, and tests, are of it.
+    assert_eq!(room(&[("a/x.rs", "use super::b;"), ("b.rs", "use super::a;\n")]), [].into());
+    assert_eq!(room(&[("a.rs", "use super::b;"), ("b.rs", "#[cfg(test)]\nmod tests {\nuse super::a;\n}")]), [].into());
+}
