@@ -9,14 +9,12 @@ use super::device::{Device, Wait, lock};
 use super::pipelines::STORAGE_ALIGN;
 use super::texture::Texture;
 use crate::error::{Error, Result};
-use crate::kernel::Medium;
+use crate::kernel::{Medium, POISON};
 use crate::pack::PackedBuffer;
 use crate::plan::{Idle, Plan};
 
 /// Bytes of weights that are staged before the queue gets them.
 const CHUNK: usize = 16 << 20;
-/// A quiet NaN that no kernel computes.
-const POISON: u32 = 0x7FC0_DEAD;
 
 /// A model's weights on a device, and the buffers of the plans that last ran with them.
 #[derive(Default)]
