@@ -26,6 +26,8 @@ pub enum ErrorKind {
     Lost,
     /// A file could not be read or written.
     Io,
+    /// The crate contradicts itself: nothing in the call is to blame. Report it.
+    Internal,
 }
 
 /// Why something could not be done.
@@ -82,6 +84,11 @@ impl Error {
     /// An error of `kind` that says `message`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner { kind, message: message.into(), source: None }))
+    }
+
+    /// An error of kind `Internal`: `message` says what a bug of this crate left wrong.
+    pub(crate) fn internal(message: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Internal, format!("{message}; this is a bug of gatewave, please report it"))
     }
 
     /// What a caller can do about it.

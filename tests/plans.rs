@@ -16,11 +16,11 @@ mod support;
 #[path = "plans/walks.rs"]
 mod walks;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use gatewave::kernel::{Kernel, Loads, Mask, Medium, Storage};
+use gatewave::kernel::{Kernel, Loads, Mask, Medium, Storage, Tile};
 use gatewave::layout::Layout;
-use gatewave::plan::check::{check, covers};
+use gatewave::plan::check::{Violation, check, covers};
 use gatewave::plan::lower::lower;
 use gatewave::plan::tune::{Target, Tuning};
 use gatewave::plan::{Limits, Plan, Shape, SlotKind};
@@ -29,6 +29,7 @@ use gatewave::{
     OneHot, Padding, Recurrent, Reset, Rnn, Select, Strategy,
 };
 use support::golden::assert_file;
+use support::plans::Outcomes;
 
 fn plan_on(
     model: &Model,
@@ -56,5 +57,5 @@ fn assert_golden(name: &str, plan: &Plan) {
 }
 
 fn steps(plan: &Plan, kernel: Kernel) -> usize {
-    plan.steps.iter().filter(|step| plan.programs[step.program].kernel == kernel).count()
+    plan.steps.iter().filter(|step| plan.programs[step.program].kernel() == kernel).count()
 }

@@ -18,7 +18,7 @@ use std::fs;
 use std::mem::{offset_of, size_of};
 use std::path::Path;
 
-use gatewave::kernel::{Access, Kernel, Loads, Mask, Medium, Params, Program, Storage, Tile, link};
+use gatewave::kernel::{Access, Kernel, Loads, Mask, Matrix, Params, Program, Project, Storage, Tile, link};
 use gatewave::plan::Limits;
 use gatewave::plan::tune::{Product, Target, Tuning, Wave};
 use gatewave::{Activation, Cell, Reset};
@@ -93,7 +93,10 @@ struct Linked {
 
 impl Linked {
     fn of(program: &Program) -> Result<Self, String> {
-        Self::with(link::source(program), if program.tile.loads == Loads::Subgroup { SUBGROUPS } else { BASELINE })
+        Self::with(
+            link::source(program),
+            if program.tile().is_some_and(|tile| tile.loads == Loads::Subgroup) { SUBGROUPS } else { BASELINE },
+        )
     }
 
     fn parse(text: String) -> Result<Self, String> {
@@ -151,16 +154,7 @@ fn for_every_program(check: impl Fn(&Program, &Linked) -> Vec<String>) {
 }
 
 fn name(program: &Program) -> String {
-    let Program { kernel, cell, variant, states, storage, medium, mask, activation, combine, tile } = program;
-    let cell = cell.map_or(String::new(), |cell| format!(" {cell} {variant:?}"));
-    format!(
-        "{}{cell} {states:?} {storage:?} {medium:?} {mask:?} {activation} {combine:?} {}{:?}x{}x{}",
-        kernel.name(),
-        tile.rows,
-        tile.loads,
-        tile.panels,
-        tile.slices
-    )
+    format!("{program:?}")
 }
 
 /// A line where `expected` and `got` differ.
@@ -173,7 +167,7 @@ fn every_program_links_parses_and_validates_with_baseline_capabilities() {
     for_every_program(|program, linked| {
         let entries: Vec<_> =
             linked.module.entry_points.iter().map(|entry| (entry.stage, entry.name.as_str())).collect();
-        differ("entry points", &vec![(ShaderStage::Compute, program.kernel.name())], &entries).into_iter().collect()
+        differ("entry points", &vec![(ShaderStage::Compute, program.kernel().name())], &entries).into_iter().collect()
     });
 }
 
@@ -182,7 +176,7 @@ fn no_program_is_listed_twice() {
     let programs = link::programs();
     let distinct: HashSet<_> = programs.iter().collect();
     assert_eq!(distinct.len(), programs.len());
-    let kernels: BTreeSet<_> = programs.iter().map(|program| program.kernel).collect();
+    let kernels: BTreeSet<_> = programs.iter().map(|program| program.kernel()).collect();
     assert_eq!(kernels.into_iter().collect::<Vec<_>>(), Kernel::ALL, "a kernel that no program uses");
 }
 
@@ -213,7 +207,7 @@ fn texture_access(texture: &TypeInner) -> Access {
 }
 
 fn bindings_differ(program: &Program, linked: &Linked) -> Vec<String> {
-    let declared: Bindings = program.bindings().map(|b| (0, b.index, b.name.to_owned(), b.access)).collect();
+    let declared: Bindings = program.bindings().map(|b| (0, b.index, b.role.name().to_owned(), b.access)).collect();
     differ("bindings", &declared, &reflected_bindings(linked)).into_iter().collect()
 }
 
@@ -227,7 +221,7 @@ fn uses_differ(program: &Program, linked: &Linked) -> Vec<String> {
     let mut found = Vec::new();
     for (handle, variable) in linked.module.global_variables.iter() {
         let name = variable.name.clone().unwrap_or_default();
-        let Some(declared) = program.bindings().find(|binding| binding.name == name) else { continue };
+        let Some(declared) = program.bindings().find(|binding| binding.role.name() == name) else { continue };
         let (reads, writes) = (uses[handle].contains(GlobalUse::READ), uses[handle].contains(GlobalUse::WRITE));
         match declared.access {
             Access::ReadWrite => found.extend(differ(&format!("{name} is written"), &true, &writes)),
@@ -277,7 +271,7 @@ fn overrides_differ(program: &Program, linked: &Linked) -> Vec<String> {
 fn the_overrides_are_the_given_ones_and_each_that_is_declared_is_given_to_some() {
     for_every_program(overrides_differ);
     for kernel in Kernel::ALL {
-        let programs = link::programs().into_iter().filter(|program| program.kernel == kernel);
+        let programs = link::programs().into_iter().filter(|program| program.kernel() == kernel);
         let given: BTreeSet<_> = programs.flat_map(|program| program.overrides()).map(|(name, _)| name).collect();
         let declared: BTreeSet<_> = kernel.declaration().overrides.iter().copied().collect();
         assert_eq!(given, declared, "{}", kernel.name());
@@ -288,8 +282,8 @@ fn the_overrides_are_the_given_ones_and_each_that_is_declared_is_given_to_some()
 fn a_plain_cell_is_linked_with_no_part_of_a_general_one() {
     for_every_program(|program, linked| {
         let general = linked.text.contains("override CLIP");
-        let step = program.kernel.is_step() && program.cell.is_some();
-        let of_tile = if program.kernel == Kernel::Persistent { 3 } else { 2 };
+        let step = program.kernel().is_step() && program.cell().is_some();
+        let of_tile = if program.kernel() == Kernel::Persistent { 3 } else { 2 };
         let overrides = program.overrides().len() > of_tile;
         let mut found: Vec<_> = differ("general parts", &(step && !program.is_plain()), &general).into_iter().collect();
         if step {
@@ -303,7 +297,7 @@ fn a_plain_cell_is_linked_with_no_part_of_a_general_one() {
 fn specialised(program: &Program, linked: &Linked) -> Result<([u32; 3], u32), String> {
     let constants: PipelineConstants =
         program.overrides().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let entry = Some((ShaderStage::Compute, program.kernel.name()));
+    let entry = Some((ShaderStage::Compute, program.kernel().name()));
     let (module, _) = process_overrides(&linked.module, &linked.info, entry, &constants).map_err(|e| e.to_string())?;
     let mut layouter = Layouter::default();
     layouter.update(module.to_ctx()).map_err(|error| error.to_string())?;
@@ -334,14 +328,15 @@ fn each_tuning_has_the_workgroup_it_claims_and_fits_webgpu() {
 /// The programs of every kernel of a step with every tile that `tune` chooses for it, over a sweep of sizes.
 fn tuned_steps() -> HashSet<Program> {
     let plain = |program: &Program| {
-        program.kernel.is_step()
+        program.kernel().is_step()
             && program.is_plain()
-            && (program.tile == Tile::NONE
-                || program.kernel == Kernel::Diagonal && program.tile.rows == 1
-                || program.kernel == Kernel::Persistent && program.tile.rows == 1 && program.tile.held == 0)
-            && program.storage == Storage::F32
-            && program.medium == Medium::Buffer
-            && program.mask == Mask::All
+            && program.tile().is_some_and(|tile| {
+                tile == Tile::NONE
+                    || program.kernel() == Kernel::Diagonal && tile.rows == 1
+                    || program.kernel() == Kernel::Persistent && tile.rows == 1 && tile.held == 0
+            })
+            && program.matrix() == Some(Matrix::buffer(Storage::F32))
+            && program.mask() == Mask::All
     };
     let limits = Limits { subgroup_lanes: 8, resident_workgroups: 64, ..Limits::WEBGPU };
     let mut programs = HashSet::new();
@@ -352,7 +347,7 @@ fn tuned_steps() -> HashSet<Program> {
                     for depth in [16, 32, 48, 64, 128, 256, 512, 1024, 8192] {
                         let gates = program.product_gates() as usize;
                         let product = Product { rows, depth, panels, gates };
-                        let tile = match program.kernel {
+                        let tile = match program.kernel() {
                             Kernel::Diagonal => {
                                 Some(Tuning::of(target).diagonal(Wave { layers: 3, time: 9, product }, &limits))
                             }
@@ -360,7 +355,7 @@ fn tuned_steps() -> HashSet<Program> {
                             Kernel::Persistent => Tuning::of(target).persistent(product, 1, &limits),
                             _ => Some(Tuning::of(target).step(product, &limits)),
                         };
-                        programs.extend(tile.map(|tile| Program { tile, ..program }));
+                        programs.extend(tile.map(|tile| program.with_tile(tile)));
                     }
                 }
             }
@@ -380,7 +375,7 @@ fn each_tile_that_tuning_chooses_has_the_workgroup_it_claims_and_fits_webgpu() {
         })
         .collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
-    let tiles: HashSet<_> = programs.iter().map(|program| program.tile).collect();
+    let tiles: HashSet<_> = programs.iter().filter_map(Program::tile).collect();
     assert!(tiles.len() > 20, "only {} tiles seen", tiles.len());
 }
 
@@ -395,7 +390,7 @@ fn barriers_stand_in_uniform_control_flow_and_are_explained() {
 fn gates_differ(program: &Program, linked: &Linked) -> Vec<String> {
     let constant = |name: &str, value: usize| differ(name, &Some(value), &linked.constant(name));
     let mut found = Vec::new();
-    if program.kernel.is_product() {
+    if program.kernel().is_product() {
         found.extend(constant("PRODUCT_GATES", program.product_gates() as usize));
     }
     if let Some(cell) = linked_cell(program) {
@@ -412,7 +407,7 @@ fn gates_differ(program: &Program, linked: &Linked) -> Vec<String> {
 
 /// The cell whose file `program` is linked from: `project` has a cell for its gates' number alone.
 fn linked_cell(program: &Program) -> Option<Cell> {
-    program.cell.filter(|_| link::parts(program).iter().any(|part| part.starts_with("cell/")))
+    program.cell().map(|(cell, _)| cell).filter(|_| link::parts(program).iter().any(|part| part.starts_with("cell/")))
 }
 
 #[test]
@@ -422,7 +417,7 @@ fn gates_and_states_of_each_program_are_those_of_its_cell() {
     let cells: BTreeSet<_> = programs.iter().filter_map(|program| Some(linked_cell(program)?.to_string())).collect();
     assert_eq!(cells.len(), Cell::ALL.len(), "cells linked: {cells:?}");
     let products: BTreeSet<_> =
-        programs.iter().filter(|p| p.kernel.is_product()).map(|p| (p.kernel, p.product_gates())).collect();
+        programs.iter().filter(|p| p.kernel().is_product()).map(|p| (p.kernel(), p.product_gates())).collect();
     assert_eq!(products.len(), 3 + 3 + 3 + 3 + 3 + 3, "kernels and gates of products: {products:?}");
 }
 

@@ -10,7 +10,7 @@ use std::ops::{Deref, DerefMut};
 use bytemuck::Zeroable;
 
 use crate::error::{Result, SMALLER_CALL, SMALLER_MODEL, affordable, zeros};
-use crate::kernel::{Params, Program};
+use crate::kernel::{POISON, Params, Program, Role};
 use crate::pack::{Line, PackedBuffer};
 use crate::plan::{Plan, Read, SlotId, SlotKind, Window};
 
@@ -143,7 +143,7 @@ impl Buffers {
         Ok(Self { slots: slots.collect::<Result<_>>()?, scratch: Floats::default() })
     }
 
-    /// Buffers for `plan`, all floats NaN.
+    /// Buffers for `plan`, all floats [`POISON`].
     ///
     /// # Errors
     ///
@@ -152,7 +152,7 @@ impl Buffers {
         let mut buffers = Self::of(plan)?;
         for slot in &mut buffers.slots {
             if let Buffer::Floats(data) = slot {
-                data.fill(f32::NAN);
+                data.fill(f32::from_bits(POISON));
             }
         }
         Ok(buffers)
@@ -205,9 +205,9 @@ pub(super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// The floats bound as `name`.
-    pub(super) fn floats(self, name: &str) -> &'a [f32] {
-        let window = window(self.program, self.windows, name);
+    /// The floats bound as `role`.
+    pub(super) fn floats(self, role: Role) -> &'a [f32] {
+        let window = window(self.program, self.windows, role);
         match &self.slots[window.slot] {
             Buffer::Weights(index) => self.weights[*index].cut(window),
             Buffer::Floats(data) => cut(data, window),
@@ -215,9 +215,9 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The indices bound as `name`.
-    pub(super) fn indices(self, name: &str) -> &'a [u32] {
-        let window = window(self.program, self.windows, name);
+    /// The indices bound as `role`.
+    pub(super) fn indices(self, role: Role) -> &'a [u32] {
+        let window = window(self.program, self.windows, role);
         match &self.slots[window.slot] {
             Buffer::Indices(data) => cut(data, window),
             Buffer::Floats(data) => bytemuck::cast_slice(cut(data, window)),
@@ -244,32 +244,32 @@ impl Bound<'_> {
         View { program, windows, weights, slots: &self.buffers.slots }
     }
 
-    /// The floats bound as `name`.
-    pub(super) fn floats(&self, name: &str) -> &[f32] {
-        self.view().floats(name)
+    /// The floats bound as `role`.
+    pub(super) fn floats(&self, role: Role) -> &[f32] {
+        self.view().floats(role)
     }
 
-    /// The indices bound as `name`.
-    pub(super) fn indices(&self, name: &str) -> &[u32] {
-        self.view().indices(name)
+    /// The indices bound as `role`.
+    pub(super) fn indices(&self, role: Role) -> &[u32] {
+        self.view().indices(role)
     }
 
-    /// What is bound as `name`.
-    pub(super) fn window(&self, name: &str) -> Window {
-        window(self.program, self.windows, name)
+    /// What is bound as `role`.
+    pub(super) fn window(&self, role: Role) -> Window {
+        window(self.program, self.windows, role)
     }
 
-    /// Runs `write` with the floats bound as `name` to write and the rest to read: no slot is bound twice.
-    pub(super) fn write(&mut self, name: &str, write: impl FnOnce(&Self, &mut [f32])) {
-        let window = window(self.program, self.windows, name);
+    /// Runs `write` with the floats bound as `role` to write and the rest to read: no slot is bound twice.
+    pub(super) fn write(&mut self, role: Role, write: impl FnOnce(&Self, &mut [f32])) {
+        let window = window(self.program, self.windows, role);
         let mut data = self.buffers.take(window.slot);
         write(self, cut_mut(&mut data, window));
         self.buffers.slots[window.slot] = Buffer::Floats(data);
     }
 
-    /// Runs `write` with the indices bound as `name` to write and the rest to read.
-    pub(super) fn write_indices(&mut self, name: &str, write: impl FnOnce(&Self, &mut [u32])) {
-        let window = window(self.program, self.windows, name);
+    /// Runs `write` with the indices bound as `role` to write and the rest to read.
+    pub(super) fn write_indices(&mut self, role: Role, write: impl FnOnce(&Self, &mut [u32])) {
+        let window = window(self.program, self.windows, role);
         let slot = mem::replace(&mut self.buffers.slots[window.slot], Buffer::Weights(usize::MAX));
         let Buffer::Indices(mut data) = slot else { unreachable!("a kernel writes tokens where tokens are") };
         write(self, &mut data[elems(window.offset)..][..elems(window.bytes)]);
@@ -277,15 +277,15 @@ impl Bound<'_> {
     }
 }
 
-/// What `program` binds as `name`, if it does.
-pub(super) fn bound(program: &Program, windows: &[Window], name: &str) -> Option<Window> {
+/// What `program` binds as `role`, if it does.
+pub(super) fn bound(program: &Program, windows: &[Window], role: Role) -> Option<Window> {
     let mut bindings = program.bindings();
     bindings.next();
-    bindings.zip(windows).find(|(binding, _)| binding.name == name).map(|(_, window)| *window)
+    bindings.zip(windows).find(|(binding, _)| binding.role == role).map(|(_, window)| *window)
 }
 
-fn window(program: &Program, windows: &[Window], name: &str) -> Window {
-    bound(program, windows, name).expect("a kernel asks for what it declares")
+fn window(program: &Program, windows: &[Window], role: Role) -> Window {
+    bound(program, windows, role).expect("a kernel asks for what it declares")
 }
 
 fn cut<T>(data: &[T], window: Window) -> &[T] {

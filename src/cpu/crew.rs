@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use pulp::Arch;
 
 use super::buffers::{Buffer, Buffers, Floats, View, Weights, bound, cut_mut};
-use super::step::{self, Job, Part, Span, States, Whose};
+use super::step::{self, Job, Part, Span, States, Timestep, Whose};
 use super::threads;
 use super::tune::{ARRIVAL, EXCHANGE_NS, GATHERING, MEMBER_ROWS, SPINS};
-use crate::kernel::Kernel;
+use crate::kernel::Role;
 use crate::plan::{Dispatch, Plan, Window};
 
 /// Results that a member keeps for others: it may be that many steps ahead of the leader, less one.
@@ -72,16 +72,16 @@ pub(super) fn len(plan: &Plan, steps: &[Dispatch]) -> usize {
     let (mut newest, mut kept) = (None, None);
     let goes_on = |dispatch: &&Dispatch| {
         let (program, params) = (&plan.programs[dispatch.program], &plan.params[dispatch.params]);
-        if !is_step(program.kernel) {
-            return false;
-        }
-        let [source, target] = step::rows(program, params);
+        let Some(timestep) = Timestep::of(program) else { return false };
+        let [source, target] = step::rows(timestep, params);
         let sides = dispatch.grid[2] as usize;
         // A member keeps the memory of its own part of these; projections have no memory.
         let panels = (params.panel, params.panels);
-        let same_panels = program.kernel == Kernel::StepProject || *kept.get_or_insert(panels) == panels;
+        let same_panels = matches!(timestep, Timestep::Project) || *kept.get_or_insert(panels) == panels;
         let same_states = (dispatch.program == first.program && dispatch.windows == first.windows)
-            || ["hidden", "memory"].iter().all(|name| window_of(plan, dispatch, name) == window_of(plan, first, name));
+            || [Role::Hidden, Role::Memory]
+                .iter()
+                .all(|&role| window_of(plan, dispatch, role) == window_of(plan, first, role));
         let goes_on = newest.is_none_or(|newest: [u32; 2]| newest[..sides] == source[..sides])
             && dispatch.grid[2] == first.grid[2]
             && same_states
@@ -93,13 +93,8 @@ pub(super) fn len(plan: &Plan, steps: &[Dispatch]) -> usize {
     steps.iter().take_while(goes_on).count()
 }
 
-/// Whether a kernel is one of the recurrent ones.
-pub(super) fn is_step(kernel: Kernel) -> bool {
-    matches!(kernel, Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject)
-}
-
-fn window_of(plan: &Plan, dispatch: &Dispatch, name: &str) -> Option<Window> {
-    bound(&plan.programs[dispatch.program], &dispatch.windows, name)
+fn window_of(plan: &Plan, dispatch: &Dispatch, role: Role) -> Option<Window> {
+    bound(&plan.programs[dispatch.program], &dispatch.windows, role)
 }
 
 fn same_place(plan: &Plan, a: &Dispatch, b: &Dispatch) -> bool {
@@ -251,7 +246,7 @@ impl<'a> Run<'a> {
 
     /// Computes the run, with `team` for as many threads as it is worth.
     pub(super) fn run(&self, buffers: &mut Buffers, team: &mut Team) {
-        let windows = ["hidden", "memory"].map(|name| window_of(self.plan, &self.steps[0], name));
+        let windows = [Role::Hidden, Role::Memory].map(|role| window_of(self.plan, &self.steps[0], role));
         let mut floats = windows.map(|window| window.map_or_else(Floats::default, |window| buffers.take(window.slot)));
         let wanted = worth(self.plan, self.steps);
         let [hidden, memory] = &mut floats;

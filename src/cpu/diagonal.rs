@@ -7,13 +7,14 @@ use pulp::Arch;
 
 use super::buffers::{Bound, Buffer, Floats};
 use super::{project, step};
-use crate::kernel::{Kernel, Mask, Params, Program, StateKind, Tile};
+use crate::cell::Activation;
+use crate::kernel::{Mask, Params, Program, Project, Role, StateKind, Step};
 use crate::plan::Window;
 
 /// Runs a diagonal.
-pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
+pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, step: Step) {
     for z in 0..bound.sides {
-        layer(arch, bound, u32::try_from(z).expect("a grid is counted in 32 bits"));
+        layer(arch, bound, step, u32::try_from(z).expect("a grid is counted in 32 bits"));
     }
 }
 
@@ -22,12 +23,12 @@ fn state_row(layer: u32, row: u32) -> u32 {
     2 * layer + (row + layer) % 2
 }
 
-fn layer(arch: Arch, bound: &mut Bound<'_>, z: u32) {
+fn layer(arch: Arch, bound: &mut Bound<'_>, step: Step, z: u32) {
     let p = *bound.params;
     let layer = p.direction + z;
     let (read, written) = (state_row(layer, p.memory_in), state_row(layer, p.memory_out));
     let hoisted = layer == 0;
-    let gates = if hoisted { bound.window("gates") } else { input_product(arch, bound, z) };
+    let gates = if hoisted { bound.window(Role::Gates) } else { input_product(arch, bound, step, z) };
     let params = Params {
         directions: 1,
         direction: 0,
@@ -40,30 +41,30 @@ fn layer(arch: Arch, bound: &mut Bound<'_>, z: u32) {
         memory_out: written,
         ..p
     };
-    let program = Program { kernel: Kernel::Step, tile: Tile::NONE, ..*bound.program };
-    let mut windows = vec![bound.window("weights"), gates];
-    windows.extend((program.mask == Mask::Live).then(|| bound.window("live")));
-    windows.push(bound.window("hidden"));
-    windows.extend((program.states == StateKind::Memory).then(|| bound.window("memory")));
+    let program = Program::Step(step);
+    let mut windows = vec![bound.window(Role::Weights), gates];
+    windows.extend((step.mask == Mask::Live).then(|| bound.window(Role::Live)));
+    windows.push(bound.window(Role::Hidden));
+    windows.extend((step.states == StateKind::Memory).then(|| bound.window(Role::Memory)));
     step::run(arch, &mut inner(bound, &program, &params, &windows));
     if !hoisted {
         bound.buffers.slots.pop();
     }
     if layer + 1 == p.directions {
         let row = (p.batch * p.units) as usize;
-        bound.write("output", |bound, output| {
-            let state = &bound.floats("hidden")[written as usize * row..][..row];
+        bound.write(Role::Output, |bound, output| {
+            let state = &bound.floats(Role::Hidden)[written as usize * row..][..row];
             output[p.target_0 as usize * row..][..row].copy_from_slice(state);
         });
     }
 }
 
 /// The input product of a layer above another, in a slot of its own past the plan's.
-fn input_product(arch: Arch, bound: &mut Bound<'_>, z: u32) -> Window {
+fn input_product(arch: Arch, bound: &mut Bound<'_>, step: Step, z: u32) -> Window {
     let p = *bound.params;
     let below = state_row(p.direction + z - 1, p.memory_in);
-    let program =
-        Program { cell: bound.program.cell, storage: bound.program.storage, ..Program::plain(Kernel::Project) };
+    let Step { cell, matrix, tile, .. } = step;
+    let program = Program::Project(Project { cell: Some(cell), activation: Activation::Linear, matrix, tile });
     let width = p.units * program.product_gates();
     let params = Params {
         rows: p.batch,
@@ -77,7 +78,7 @@ fn input_product(arch: Arch, bound: &mut Bound<'_>, z: u32) -> Window {
     let elems = p.batch as usize * width as usize;
     let gates = Window { slot: bound.buffers.slots.len(), offset: 0, bytes: 4 * elems as u64 };
     bound.buffers.slots.push(Buffer::Floats(Floats::zeros(elems)));
-    let windows = [bound.window("weights"), bound.window("hidden"), gates];
+    let windows = [bound.window(Role::Weights), bound.window(Role::Hidden), gates];
     project::run(arch, &mut inner(bound, &program, &params, &windows));
     gates
 }

@@ -31,13 +31,14 @@ use std::time::Instant;
 use pulp::Arch;
 
 use crate::error::Result;
-use crate::kernel::Kernel;
+use crate::kernel::Program;
 #[cfg(any(test, feature = "gpu"))]
 use crate::pack::Packed;
 use crate::pack::PackedBuffer;
 use crate::plan::{Caller, Dispatch, Feed, Idle, Plan, Results, SlotId, SlotKind, Spent};
 use buffers::{Bound, Buffer, Buffers, Weights, elems};
 use crew::Team;
+use step::Timestep;
 
 pub(crate) use states::States;
 
@@ -198,19 +199,20 @@ impl Cpu {
     }
 
     fn dispatch(&self, bound: &mut Bound<'_>) {
-        match bound.program.kernel {
-            Kernel::Project => project::run(self.arch, bound),
-            Kernel::Diagonal => diagonal::run(self.arch, bound),
-            Kernel::Scan | Kernel::Persistent => scan::run(self.arch, bound),
-            Kernel::Clear => rows::clear(bound),
-            Kernel::Gather => rows::gather(bound),
-            Kernel::OneHot => rows::one_hot(bound),
-            Kernel::Pick => rows::pick(bound),
-            Kernel::Blank => rows::blank(bound),
-            Kernel::Merge => rows::merge(bound),
-            Kernel::Softmax | Kernel::Activate => rows::activate(self.arch, bound),
-            Kernel::Sample => sample::run(self.arch, bound),
-            Kernel::Step | Kernel::StepReset | Kernel::StepNew | Kernel::StepProject => {
+        match *bound.program {
+            Program::Project(_) => project::run(self.arch, bound),
+            Program::Diagonal(step) => diagonal::run(self.arch, bound, step),
+            Program::Scan(step) | Program::Persistent(step) => scan::run(self.arch, bound, step),
+            Program::Clear => rows::clear(bound),
+            Program::Gather(_) => rows::gather(bound),
+            Program::OneHot => rows::one_hot(bound),
+            Program::Pick => rows::pick(bound),
+            Program::Blank => rows::blank(bound),
+            Program::Merge(combine) => rows::merge(bound, combine),
+            Program::Softmax { log } => rows::softmax(self.arch, bound, log),
+            Program::Activate(f) => rows::activate(self.arch, bound, f),
+            Program::Sample => sample::run(self.arch, bound),
+            Program::Step(_) | Program::StepReset(_) | Program::StepNew(..) | Program::StepProject(_) => {
                 unreachable!("a recurrent kernel is a stage of steps")
             }
         }
@@ -234,7 +236,7 @@ fn stages(plan: &Plan) -> impl Iterator<Item = Stage<'_>> {
     let mut rest = &plan.steps[..];
     iter::from_fn(move || {
         let first = rest.first()?;
-        let is_step = crew::is_step(plan.programs[first.program].kernel);
+        let is_step = Timestep::of(&plan.programs[first.program]).is_some();
         let (stage, after) = rest.split_at(if is_step { crew::len(plan, rest) } else { 1 });
         rest = after;
         Some(if is_step { Stage::Steps(stage) } else { Stage::Single(first) })
@@ -258,13 +260,22 @@ impl Stage<'_> {
             Self::Single(dispatch) => {
                 let (program, params) = (&plan.programs[dispatch.program], &plan.params[dispatch.params]);
                 let sides = dispatch.grid[2] as usize;
-                threads::worth(match program.kernel {
-                    Kernel::Project => project::ns(program, params, sides),
+                threads::worth(match program {
+                    Program::Project(_) => project::ns(program, params, sides),
                     // One thread's, whatever it takes.
-                    Kernel::Scan | Kernel::Persistent | Kernel::Clear => 0,
-                    Kernel::Diagonal => 2 * step::ns(program, params, sides),
-                    Kernel::Sample => sample::ns(params),
-                    _ => rows::ns(params, sides),
+                    Program::Scan(_) | Program::Persistent(_) | Program::Clear => 0,
+                    Program::Diagonal(_) => 2 * step::ns(program, params, sides),
+                    Program::Sample => sample::ns(params),
+                    Program::Gather(_)
+                    | Program::OneHot
+                    | Program::Pick
+                    | Program::Blank
+                    | Program::Merge(_)
+                    | Program::Softmax { .. }
+                    | Program::Activate(_) => rows::ns(params, sides),
+                    Program::Step(_) | Program::StepReset(_) | Program::StepNew(..) | Program::StepProject(_) => {
+                        unreachable!("a recurrent kernel is a stage of steps")
+                    }
                 })
             }
         }

@@ -17,7 +17,7 @@ use super::product::{Epilogue, Product, Rows, even};
 use super::threads;
 use super::tune::NEAR_ROWS;
 use crate::cell::Activation;
-use crate::kernel::{LANES, Params, Program};
+use crate::kernel::{LANES, Params, Program, Role};
 
 /// How long one thread takes for a dispatch of the kernel.
 pub(super) fn ns(program: &Program, params: &Params, sides: usize) -> usize {
@@ -27,9 +27,10 @@ pub(super) fn ns(program: &Program, params: &Params, sides: usize) -> usize {
 
 /// Runs `project`.
 pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
+    let activation = bound.program.activation();
     let threads = threads::worth(ns(bound.program, bound.params, bound.sides));
     let mut scratch = std::mem::take(&mut bound.buffers.scratch);
-    bound.write("result", |bound, result| {
+    bound.write(Role::Result, |bound, result| {
         let p = bound.params;
         let (rows, depth, width) = (p.rows as usize, p.depth as usize, bound.program.product_gates() as usize * LANES);
         let (panels, size) = (p.panels as usize, (depth + 1) * width);
@@ -37,19 +38,18 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
             let first = p.weight_panel as usize + z * p.weight_panels as usize;
             let source = [p.source_0, p.source_1][z] as usize * depth;
             let product = Product {
-                panels: &bound.floats("weights")[first * size..][..panels * size],
+                panels: &bound.floats(Role::Weights)[first * size..][..panels * size],
                 gates: bound.program.product_gates() as usize,
                 depth,
                 panel_rows: depth + 1,
-                source: Rows { data: &bound.floats("source")[source..], stride: depth },
+                source: Rows { data: &bound.floats(Role::Source)[source..], stride: depth },
             };
             let target = Target {
                 data: &mut result[[p.target_0, p.target_1][z] as usize * p.units as usize..],
                 stride: p.units as usize,
                 column: p.panel as usize * width,
             };
-            let whole =
-                Share { product, activation: bound.program.activation, rows: 0..rows, panels: 0..panels, target };
+            let whole = Share { product, activation, rows: 0..rows, panels: 0..panels, target };
             if threads == 1 {
                 arch.dispatch(whole);
             } else if rows >= 2 * threads || panels < threads {

@@ -9,7 +9,7 @@ use super::buffers::Bound;
 use super::math::{Map, exp};
 use super::threads;
 use crate::cell::Activation;
-use crate::kernel::{Combine, EMPTY, LANES, Params};
+use crate::kernel::{Combine, EMPTY, LANES, Params, Role};
 
 /// How long one thread takes for a dispatch of any of these kernels.
 pub(super) fn ns(params: &Params, sides: usize) -> usize {
@@ -40,10 +40,11 @@ fn span_mut<T>(data: &mut [T], first: u32, len: usize, width: usize) -> &mut [T]
 pub(super) fn gather(bound: &mut Bound<'_>) {
     let (p, width) = (*bound.params, bound.params.units as usize);
     let (rows, first) = (p.rows as usize, p.token as usize);
-    bound.write("result", |bound, result| {
+    bound.write(Role::Result, |bound, result| {
         for z in 0..bound.sides {
-            let tokens = span(bound.indices("tokens"), [p.source_0, p.source_1][z], rows, 1);
-            let table = &bound.floats("weights")[(p.weight_panel as usize + z * p.weight_panels as usize) * width..];
+            let tokens = span(bound.indices(Role::Tokens), [p.source_0, p.source_1][z], rows, 1);
+            let table =
+                &bound.floats(Role::Weights)[(p.weight_panel as usize + z * p.weight_panels as usize) * width..];
             let target = span_mut(result, [p.target_0, p.target_1][z], rows, width);
             by_rows(target, width, |from, target| {
                 for (token, row) in tokens[from..].iter().zip(target.chunks_exact_mut(width)) {
@@ -60,8 +61,8 @@ pub(super) fn gather(bound: &mut Bound<'_>) {
 /// Unit vectors by token.
 pub(super) fn one_hot(bound: &mut Bound<'_>) {
     let (p, width) = (*bound.params, bound.params.units as usize);
-    bound.write("result", |bound, result| {
-        let tokens = span(bound.indices("tokens"), p.source_0, p.rows as usize, 1);
+    bound.write(Role::Result, |bound, result| {
+        let tokens = span(bound.indices(Role::Tokens), p.source_0, p.rows as usize, 1);
         by_rows(span_mut(result, p.target_0, tokens.len(), width), width, |from, target| {
             target.fill(0.0);
             for (token, row) in tokens[from..].iter().zip(target.chunks_exact_mut(width)) {
@@ -76,7 +77,7 @@ pub(super) fn one_hot(bound: &mut Bound<'_>) {
 /// An exchange in which nothing is yet.
 pub(super) fn clear(bound: &mut Bound<'_>) {
     let p = *bound.params;
-    bound.write_indices("exchange", |_, words| {
+    bound.write_indices(Role::Exchange, |_, words| {
         span_mut(words, p.target_0, p.rows as usize, p.units as usize).fill(EMPTY);
     });
 }
@@ -86,10 +87,10 @@ pub(super) fn pick(bound: &mut Bound<'_>) {
     let p = *bound.params;
     let (batch, units) = (p.batch as usize, p.units as usize);
     let width = units * p.directions as usize;
-    bound.write("result", |bound, result| {
+    bound.write(Role::Result, |bound, result| {
         for (z, row) in [p.source_0, p.source_1].into_iter().enumerate().take(bound.sides) {
             let column = (p.direction as usize + z) * units;
-            let source = span(bound.floats("source"), row, 1, batch * width);
+            let source = span(bound.floats(Role::Source), row, 1, batch * width);
             for (source, target) in source.chunks_exact(width).zip(result.chunks_exact_mut(width)) {
                 target[column..][..units].copy_from_slice(&source[column..][..units]);
             }
@@ -102,10 +103,10 @@ pub(super) fn blank(bound: &mut Bound<'_>) {
     let p = *bound.params;
     let (rows, units) = (p.rows as usize, p.units as usize);
     let width = units * p.directions as usize;
-    bound.write("result", |bound, result| {
-        let live = bound.indices("live");
+    bound.write(Role::Result, |bound, result| {
+        let live = bound.indices(Role::Live);
         let live = [p.live_0, p.live_1].map(|first| live.get(first as usize..).unwrap_or_default());
-        let source = span(bound.floats("source"), p.source_0, rows, width);
+        let source = span(bound.floats(Role::Source), p.source_0, rows, width);
         by_rows(span_mut(result, p.target_0, rows, width), width, |from, target| {
             let sources = source[from * width..].chunks_exact(width);
             for (row, (source, target)) in sources.zip(target.chunks_exact_mut(width)).enumerate() {
@@ -119,17 +120,17 @@ pub(super) fn blank(bound: &mut Bound<'_>) {
 }
 
 /// The outputs of two directions combined.
-pub(super) fn merge(bound: &mut Bound<'_>) {
+pub(super) fn merge(bound: &mut Bound<'_>, combine: Combine) {
     let p = *bound.params;
     let (rows, units) = (p.rows as usize, p.units as usize);
-    bound.write("result", |bound, result| {
-        let source = span(bound.floats("source"), p.source_0, rows, 2 * units);
+    bound.write(Role::Result, |bound, result| {
+        let source = span(bound.floats(Role::Source), p.source_0, rows, 2 * units);
         by_rows(span_mut(result, p.target_0, rows, units), units, |from, target| {
             let sources = source[2 * from * units..].chunks_exact(2 * units);
             for (source, target) in sources.zip(target.chunks_exact_mut(units)) {
                 let (a, b) = source.split_at(units);
                 let pairs = a.iter().zip(b).zip(target);
-                match bound.program.combine {
+                match combine {
                     Combine::Sum => pairs.for_each(|((a, b), y)| *y = a + b),
                     Combine::Average => pairs.for_each(|((a, b), y)| *y = (a + b) * 0.5),
                     Combine::Product => pairs.for_each(|((a, b), y)| *y = a * b),
@@ -139,23 +140,29 @@ pub(super) fn merge(bound: &mut Bound<'_>) {
     });
 }
 
-/// An elementwise activation, or a softmax over the features of each row.
-pub(super) fn activate(arch: Arch, bound: &mut Bound<'_>) {
+/// An elementwise function.
+pub(super) fn activate(arch: Arch, bound: &mut Bound<'_>, f: Activation) {
+    each(bound, |_, source, target| arch.dispatch(Map { f, source, target }));
+}
+
+/// A softmax over the features of each row, or its logarithm.
+pub(super) fn softmax(arch: Arch, bound: &mut Bound<'_>, log: bool) {
+    let part = [bound.params.units as usize, bound.params.features as usize];
+    each(bound, |width, source, target| {
+        for (source, target) in source.chunks_exact(width).zip(target.chunks_exact_mut(width)) {
+            arch.dispatch(Softmax { log, source, target, part });
+        }
+    });
+}
+
+/// Calls `make` with the width of a row, some rows of the source and the same ones of the result.
+fn each(bound: &mut Bound<'_>, make: impl Fn(usize, &[f32], &mut [f32]) + Sync) {
     let p = *bound.params;
     let (rows, width) = (p.rows as usize, p.units as usize * p.directions as usize);
-    let part = [p.units as usize, p.features as usize];
-    bound.write("result", |bound, result| {
-        let source = span(bound.floats("source"), p.source_0, rows, width);
+    bound.write(Role::Result, |bound, result| {
+        let source = span(bound.floats(Role::Source), p.source_0, rows, width);
         by_rows(span_mut(result, p.target_0, rows, width), width, |from, target| {
-            let source = &source[from * width..][..target.len()];
-            match bound.program.activation {
-                f @ (Activation::Softmax | Activation::LogSoftmax) => {
-                    for (source, target) in source.chunks_exact(width).zip(target.chunks_exact_mut(width)) {
-                        arch.dispatch(Softmax { log: f == Activation::LogSoftmax, source, target, part });
-                    }
-                }
-                f => arch.dispatch(Map { f, source, target }),
-            }
+            make(width, &source[from * width..][..target.len()], target);
         });
     });
 }

@@ -9,7 +9,7 @@ use super::buffers::Bound;
 use super::random::{gumbel, threefry};
 use super::threads;
 use super::tune::LOGIT_NS;
-use crate::kernel::{Draw, LANES, NO_TOKEN, Params};
+use crate::kernel::{Draw, LANES, NO_TOKEN, Params, Role};
 
 /// The number of a NaN: above all others.
 const NAN: u32 = u32::MAX;
@@ -31,9 +31,9 @@ pub(super) fn ns(params: &Params) -> usize {
 pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
     let p = *bound.params;
     let (rows, width, features) = (p.rows as usize, p.units as usize, p.features as usize);
-    bound.write_indices("tokens", |bound, tokens| {
-        let source = &bound.floats("source")[p.source_0 as usize * width..][..rows * width];
-        let draws: &[Draw] = bytemuck::cast_slice(bound.indices("draws"));
+    bound.write_indices(Role::Tokens, |bound, tokens| {
+        let source = &bound.floats(Role::Source)[p.source_0 as usize * width..][..rows * width];
+        let draws: &[Draw] = bytemuck::cast_slice(bound.indices(Role::Draws));
         // `[T + 1][B]`: the first row is of tokens that were given.
         let token = |at: u32| {
             let (m, draw) = ((at - p.target_0) as usize, draws[(at % p.batch) as usize]);

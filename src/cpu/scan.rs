@@ -7,14 +7,14 @@ use pulp::Arch;
 
 use super::buffers::Bound;
 use super::step;
-use crate::kernel::{Kernel, Params, Program, StateKind, Tile};
+use crate::kernel::{Params, Program, Role, StateKind, Step};
 
 /// Runs a scan.
-pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
+pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, step: Step) {
     let p = *bound.params;
-    let program = Program { kernel: Kernel::Step, tile: Tile::NONE, ..*bound.program };
+    let program = Program::Step(step);
     let mut params = Params { memory_in: p.memory_out, ..p };
-    if program.states == StateKind::Memory {
+    if step.states == StateKind::Memory {
         keep_memory(bound);
     }
     for _ in 0..p.steps {
@@ -47,7 +47,7 @@ fn keep_memory(bound: &mut Bound<'_>) {
     let [batch, units, directions] = [p.batch, p.units, p.directions].map(|n| n as usize);
     let (width, column) = (directions * units, p.direction as usize * units);
     let each = bound.sides * units;
-    bound.write("memory", |_, memory| {
+    bound.write(Role::Memory, |_, memory| {
         for b in 0..batch {
             let [from, to] = [p.memory_in, p.memory_out].map(|row| (row as usize * batch + b) * width + column);
             memory.copy_within(from..from + each, to);

@@ -14,21 +14,66 @@ use super::functions::{Functions, General, Plain, Relu, Tanh};
 use super::gates::Gates;
 use super::product::{Epilogue, Product, Rows};
 use super::threads;
-use crate::cell::{self, Activation, Cell, Variant};
-use crate::kernel::{Kernel, LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, Mask, Params, Program, StateKind};
+use crate::cell::{self, Activation, Cell, Reset, Variant};
+use crate::kernel::{
+    Half, LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, Mask, Params, Program, Role, StateKind, Step,
+};
 use crate::plan::Window;
 
 /// What else has a rule of its own: a simple RNN with `max(0, x)`.
 const RELU: Variant =
     Variant { functions: cell::Functions { f: Activation::Relu, ..cell::Functions::NONE }, ..Variant::NONE };
 
+/// The cell whose step goes in two halves.
+const BEFORE: Cell = Cell::Gru(Reset::Before);
+
+/// What a recurrent kernel computes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Timestep {
+    /// A whole step, but for a projection.
+    Whole(Step),
+    /// The first half of a GRU with the reset before the product.
+    Reset(Half),
+    /// Its second half.
+    New(Half),
+    /// The projection of a hidden state.
+    Project,
+}
+
+impl Timestep {
+    /// What `program` computes, if it is one of a recurrent kernel.
+    pub(super) fn of(program: &Program) -> Option<Self> {
+        match *program {
+            Program::Step(step) => Some(Self::Whole(step)),
+            Program::StepReset(half) => Some(Self::Reset(half)),
+            Program::StepNew(half, _) => Some(Self::New(half)),
+            Program::StepProject(_) => Some(Self::Project),
+            Program::Project(_)
+            | Program::Diagonal(_)
+            | Program::Scan(_)
+            | Program::Persistent(_)
+            | Program::Clear
+            | Program::Gather(_)
+            | Program::OneHot
+            | Program::Pick
+            | Program::Blank
+            | Program::Merge(_)
+            | Program::Softmax { .. }
+            | Program::Activate(_)
+            | Program::Sample => None,
+        }
+    }
+}
+
 /// A dispatch of a recurrent kernel, but for the states.
 #[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
-    pub(super) program: &'a Program,
+    timestep: Timestep,
     pub(super) params: &'a Params,
     /// How many directions the dispatch computes.
     pub(super) sides: usize,
+    /// Rows of a panel after those of the depth.
+    after_depth: usize,
     weights: &'a [f32],
     gates: &'a [f32],
     live: &'a [u32],
@@ -69,7 +114,7 @@ pub(super) struct Part {
 
 /// Computes a dispatch on one thread, where it is a part of another.
 pub(super) fn run(arch: Arch, dispatch: &mut Bound<'_>) {
-    let windows = ["hidden", "memory"].map(|name| bound(dispatch.program, dispatch.windows, name));
+    let windows = [Role::Hidden, Role::Memory].map(|role| bound(dispatch.program, dispatch.windows, role));
     let mut floats = windows.map(|w| w.map_or_else(Floats::default, |window| dispatch.buffers.take(window.slot)));
     let [hidden, memory] = &mut floats;
     let cut = |floats, window: Option<Window>| window.map_or_else(Default::default, |window| cut_mut(floats, window));
@@ -89,14 +134,16 @@ pub(super) fn run(arch: Arch, dispatch: &mut Bound<'_>) {
 impl<'a> Job<'a> {
     pub(super) fn new(view: View<'a>, params: &'a Params, sides: usize) -> Self {
         let program = view.program;
-        let masked = program.mask == Mask::Live && program.kernel != Kernel::StepReset;
+        let timestep = Timestep::of(program).expect("a dispatch of a recurrent kernel");
+        let masked = program.mask() == Mask::Live;
         Self {
-            program,
+            timestep,
             params,
             sides,
-            weights: view.floats("weights"),
-            gates: if program.kernel == Kernel::StepProject { &[] } else { view.floats("gates") },
-            live: if masked { view.indices("live") } else { &[] },
+            after_depth: program.rows_after_depth() as usize,
+            weights: view.floats(Role::Weights),
+            gates: if matches!(timestep, Timestep::Project) { &[] } else { view.floats(Role::Gates) },
+            live: if masked { view.indices(Role::Live) } else { &[] },
         }
     }
 
@@ -118,16 +165,20 @@ impl<'a> Job<'a> {
 
     /// Computes the new states of `part` into `given`, `[sides][values][rows][panels][16]`.
     pub(super) fn compute(&self, arch: Arch, states: &States<'_>, part: &Part, given: &mut [f32]) {
-        let Program { kernel, cell, variant, .. } = *self.program;
-        let plain = cell.is_none_or(|cell| variant == Variant::plain(cell));
         let work = Work { arch, job: self, states, part, given };
-        match (kernel, cell) {
-            (Kernel::StepProject, _) => work.run(Projection),
-            (_, Some(Cell::Rnn)) if plain => work.run(Rnn(Tanh)),
-            (_, Some(Cell::Rnn)) if variant == RELU => work.run(Rnn(Relu)),
-            (_, Some(Cell::Rnn)) => work.run(Rnn(General(variant))),
-            _ if plain => work.run_gated(Plain),
-            _ => work.run_gated(General(variant)),
+        match self.timestep {
+            Timestep::Project => work.run(Projection),
+            Timestep::Reset(half) if is_plain(BEFORE, half.variant) => work.run(GruReset(Plain)),
+            Timestep::Reset(half) => work.run(GruReset(General(half.variant))),
+            Timestep::New(half) if is_plain(BEFORE, half.variant) => work.run(GruNew(Plain)),
+            Timestep::New(half) => work.run(GruNew(General(half.variant))),
+            Timestep::Whole(step) => match step.cell {
+                Cell::Rnn if is_plain(step.cell, step.variant) => work.run(Rnn(Tanh)),
+                Cell::Rnn if step.variant == RELU => work.run(Rnn(Relu)),
+                Cell::Rnn => work.run(Rnn(General(step.variant))),
+                Cell::Lstm | Cell::Gru(_) if is_plain(step.cell, step.variant) => work.run_gated(step, Plain),
+                Cell::Lstm | Cell::Gru(_) => work.run_gated(step, General(step.variant)),
+            },
         }
     }
 
@@ -159,7 +210,10 @@ impl<'a> Job<'a> {
     pub(super) fn copy_newest(&self, states: &States<'_>, part: &Part, hidden: &mut Floats, memory: &mut Floats) {
         let p = self.params;
         let [batch, directions, direction] = [p.batch, p.directions, p.direction].map(|n| n as usize);
-        let size = if self.program.kernel == Kernel::Step { p.depth as usize } else { p.units as usize };
+        let (size, has_memory) = match self.timestep {
+            Timestep::Whole(step) => (p.depth as usize, step.states != StateKind::Hidden),
+            Timestep::Reset(_) | Timestep::New(_) | Timestep::Project => (p.units as usize, false),
+        };
         let (width, rows) = (directions * size, [p.source_0 as usize, p.source_1 as usize]);
         let target = hidden.reserve(batch * width);
         for side in part.sides.clone() {
@@ -171,7 +225,7 @@ impl<'a> Job<'a> {
         }
         // An LSTM has rows before the one it reads; the other kernels read what they wrote.
         let (row, target) = (p.memory_in as usize, memory.reserve(states.memory.len()));
-        if self.program.kernel == Kernel::Step && self.program.states != StateKind::Hidden {
+        if has_memory {
             let width = directions * p.units as usize;
             let rows = (row * batch + part.rows.start) * width..(row * batch + part.rows.end) * width;
             target[rows.clone()].copy_from_slice(&states.memory[rows]);
@@ -182,24 +236,23 @@ impl<'a> Job<'a> {
 }
 
 /// The state rows that each direction reads, and those that it leaves as the newest.
-pub(super) fn rows(program: &Program, p: &Params) -> [[u32; 2]; 2] {
+pub(super) fn rows(timestep: Timestep, p: &Params) -> [[u32; 2]; 2] {
     let source = [p.source_0, p.source_1];
-    let writes_hidden = match program.kernel {
-        Kernel::StepReset => false,
-        Kernel::Step => program.states != StateKind::Projected,
-        _ => true,
+    let writes_hidden = match timestep {
+        Timestep::Reset(_) => false,
+        Timestep::Whole(step) => step.states != StateKind::Projected,
+        Timestep::New(_) | Timestep::Project => true,
     };
     [source, if writes_hidden { [p.target_0, p.target_1] } else { source }]
 }
 
+fn is_plain(cell: Cell, variant: Variant) -> bool {
+    variant == Variant::plain(cell)
+}
+
 /// How long one thread takes for a dispatch of a recurrent kernel.
 pub(super) fn ns(program: &Program, params: &Params, sides: usize) -> usize {
-    let gates = match (program.kernel, program.cell) {
-        (Kernel::StepReset, _) => 2,
-        (Kernel::Step | Kernel::Diagonal, Some(cell)) => cell.gates(),
-        _ => 1,
-    };
-    let each = params.panels as usize * LANES * gates * sides;
+    let each = params.panels as usize * LANES * program.product_gates() as usize * sides;
     let batch = params.batch as usize;
     threads::product_ns(batch, params.depth as usize * each) + threads::pointwise_ns(batch * each)
 }
@@ -240,13 +293,11 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// A part of a step of an LSTM or a GRU.
-    fn run_gated(self, functions: impl Functions) {
-        match (self.job.program.kernel, self.job.program.states) {
-            (Kernel::StepReset, _) => self.run(GruReset(functions)),
-            (Kernel::StepNew, _) => self.run(GruNew(functions)),
-            (_, StateKind::Projected) => self.run(LstmProjected(functions)),
-            (_, StateKind::Memory) => self.run(Lstm(functions)),
-            (_, StateKind::Hidden) => self.run(Gru(functions)),
+    fn run_gated(self, step: Step, functions: impl Functions) {
+        match step.states {
+            StateKind::Projected => self.run(LstmProjected(functions)),
+            StateKind::Memory => self.run(Lstm(functions)),
+            StateKind::Hidden => self.run(Gru(functions)),
         }
     }
 
@@ -277,23 +328,23 @@ fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a
     };
     let wide = directions * units;
     let hidden = || row(current, source, wide, column);
-    let (source, old) = match job.program.kernel {
-        Kernel::StepReset => (row(current, source, wide, d * depth), [hidden(), Rows::NONE]),
-        Kernel::StepNew => {
+    let (source, old) = match job.timestep {
+        Timestep::Reset(_) => (row(current, source, wide, d * depth), [hidden(), Rows::NONE]),
+        Timestep::New(_) => {
             (row(memory, MEMORY_RESET, wide, d * depth), [hidden(), row(memory, MEMORY_UPDATE, wide, column)])
         }
-        Kernel::StepProject => (row(memory, MEMORY_UNPROJECTED, directions * depth, d * depth), [hidden(), Rows::NONE]),
-        _ => {
+        Timestep::Project => (row(memory, MEMORY_UNPROJECTED, directions * depth, d * depth), [hidden(), Rows::NONE]),
+        Timestep::Whole(step) => {
             let source = row(current, source, directions * depth, d * depth);
             let memory = || row(memory, p.memory_in as usize, wide, column);
-            match job.program.states {
+            match step.states {
                 StateKind::Hidden => (source, [hidden(), Rows::NONE]),
                 StateKind::Memory => (source, [hidden(), memory()]),
                 StateKind::Projected => (source, [Rows::NONE, memory()]),
             }
         }
     };
-    let panel_rows = depth + job.program.rows_after_depth() as usize;
+    let panel_rows = depth + job.after_depth;
     let size = panel_rows * R::PRODUCT_GATES * LANES;
     let first = p.weight_panel as usize + z * p.weight_panels as usize;
     let width = units * R::INPUT_GATES;
@@ -323,13 +374,14 @@ fn places(job: &Job<'_>) -> [Option<Place>; 2] {
     let hidden = Some(Place { target: Target::Hidden, row: [p.target_0 as usize, p.target_1 as usize], width });
     let memory = |target, row| Some(Place { target, row: [row; 2], width });
     let own = |row| memory(Target::Own, row);
-    match (job.program.kernel, job.program.states) {
-        (Kernel::StepReset, _) => [memory(Target::Memory, MEMORY_RESET), own(MEMORY_UPDATE)],
-        (Kernel::Step, StateKind::Projected) => {
-            [memory(Target::Memory, MEMORY_UNPROJECTED), own(p.memory_out as usize)]
-        }
-        (Kernel::Step, StateKind::Memory) => [hidden, own(p.memory_out as usize)],
-        _ => [hidden, None],
+    match job.timestep {
+        Timestep::Reset(_) => [memory(Target::Memory, MEMORY_RESET), own(MEMORY_UPDATE)],
+        Timestep::New(_) | Timestep::Project => [hidden, None],
+        Timestep::Whole(step) => match step.states {
+            StateKind::Projected => [memory(Target::Memory, MEMORY_UNPROJECTED), own(p.memory_out as usize)],
+            StateKind::Memory => [hidden, own(p.memory_out as usize)],
+            StateKind::Hidden => [hidden, None],
+        },
     }
 }
 

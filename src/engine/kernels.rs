@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::call::Input;
 use crate::cell::Activation;
 use crate::error::Result;
-use crate::kernel::{Kernel, LANES, Mask, Params, Program, WORKGROUP};
+use crate::kernel::{LANES, Mask, Params, Program, WORKGROUP};
 use crate::plan::{
     Dispatch, Feed, FeedData, Fetch, Listed, Plan, Read, Shape, Slot, SlotKind, Window, Work, Write, check,
 };
@@ -79,7 +79,7 @@ impl Engine {
     #[doc(hidden)]
     pub fn copy_clocked(&self, bytes: u64) -> Result<KernelTime> {
         let plan = Arc::new(copy(bytes));
-        check::check(&plan, &self.planner.limits)?;
+        check::check(&plan, &self.planner.limits).map_err(check::Violation::into_error)?;
         // No zeros: a host may have no memory behind them.
         let data = (0..plan.slots[0].bytes / 4).map(|i| (i % 251) as f32 - 125.0);
         let feeds = [FeedData::F32(data.collect())];
@@ -99,7 +99,7 @@ fn copy(bytes: u64) -> Plan {
         title: "copy".to_owned(),
         shape: Shape { time: 1, batch: rows as usize, mask: Mask::All },
         slots: vec![slot("input", SlotKind::Input), slot("output", SlotKind::Output)],
-        programs: vec![Program { activation: Activation::Relu, ..Program::plain(Kernel::Activate) }],
+        programs: vec![Program::Activate(Activation::Relu)],
         params: vec![Params { rows, directions: 1, units: COPIED, ..Params::default() }],
         writes: vec![Write { feed: Feed::Features, slot: 0, offset: 0, bytes }],
         steps: vec![Dispatch { program: 0, params: 0, grid: [COPIED / (4 * WORKGROUP), rows, 1], windows }],

@@ -178,8 +178,18 @@ impl Planner {
             // Whoever draws can draw fewer at a time, and `why` says so.
             return self.device.explain(why.at(format!("{} steps on {}", shape.time, self.device)));
         }
+        let mut fits = None;
         let halves = std::iter::successors(Some(shape.time / 2), |time| Some(time / 2)).take_while(|&time| time > 0);
-        let fits = halves.into_iter().find(|&time| self.lower(goal, Shape { time, ..shape }).is_ok());
+        for time in halves {
+            match self.lower(goal, Shape { time, ..shape }) {
+                Ok(_) => {
+                    fits = Some(time);
+                    break;
+                }
+                Err(e) if e.kind() == ErrorKind::Limits => {}
+                Err(e) => return e,
+            }
+        }
         let hint = match fits {
             Some(time) => format!("a sequence of {time} steps would fit: split it and carry the states over"),
             None => "not even one step fits: the model is too large for this device".into(),

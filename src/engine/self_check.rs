@@ -224,7 +224,7 @@ mod tests {
     fn every_target_runs_the_kernels_of_a_step() {
         for target in [Target::Software, Target::Gpu] {
             let answer = KnownAnswer::of(Strategy::Step, target, &Limits::WEBGPU).unwrap();
-            let kernels: Vec<_> = answer.plan.programs.iter().map(|program| program.kernel).collect();
+            let kernels: Vec<_> = answer.plan.programs.iter().map(|program| program.kernel()).collect();
             assert_eq!(kernels.iter().filter(|&&kernel| kernel == Kernel::Step).count(), 2, "{kernels:?}");
             assert_eq!(kernels.iter().filter(|&&kernel| kernel == Kernel::Project).count(), 2, "{kernels:?}");
         }
@@ -234,7 +234,7 @@ mod tests {
     fn every_target_runs_the_kernel_of_a_diagonal() {
         for target in [Target::Software, Target::Gpu] {
             let answer = KnownAnswer::of(Strategy::Diagonal, target, &Limits::WEBGPU).unwrap();
-            let kernels: Vec<_> = answer.plan.programs.iter().map(|program| program.kernel).collect();
+            let kernels: Vec<_> = answer.plan.programs.iter().map(|program| program.kernel()).collect();
             assert_eq!(kernels.iter().filter(|&&kernel| kernel == Kernel::Diagonal).count(), 2, "{kernels:?}");
             assert!(!kernels.contains(&Kernel::Step), "{kernels:?}");
         }
@@ -244,8 +244,8 @@ mod tests {
     fn every_target_runs_the_kernel_of_a_scan_with_weights_that_are_held_and_some_that_are_not() {
         for target in [Target::Software, Target::Gpu] {
             let answer = KnownAnswer::of(Strategy::Scan, target, &Limits::WEBGPU).unwrap();
-            let held = answer.plan.programs.iter().filter(|program| program.kernel == Kernel::Scan);
-            let mut held: Vec<_> = held.map(|program| program.tile.held > 0).collect();
+            let held = answer.plan.programs.iter().filter(|program| program.kernel() == Kernel::Scan);
+            let mut held: Vec<_> = held.map(|program| program.tile().is_some_and(|tile| tile.held > 0)).collect();
             held.sort_unstable();
             assert_eq!(held, [false, true]);
         }

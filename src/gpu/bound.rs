@@ -370,7 +370,7 @@ fn group(
         .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding.index, resource })
         .collect();
     device.bind_group(&wgpu::BindGroupDescriptor {
-        label: Some(program.kernel.name()),
+        label: Some(program.kernel().name()),
         layout: &pipeline.layout,
         entries: &entries,
     })
@@ -379,8 +379,9 @@ fn group(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cell::Activation;
     use crate::gpu::{Choice, Gpu, Loaded};
-    use crate::kernel::{Kernel, Mask, Program};
+    use crate::kernel::{Mask, Program};
     use crate::plan::{Feed, FeedData, Fetch, Listed, Shape, Slot, Write};
 
     const BYTES: u64 = 4 * 16;
@@ -393,7 +394,7 @@ mod tests {
             title: "copy".to_owned(),
             shape: Shape { time: 1, batch: 1, mask: Mask::All },
             slots: vec![slot("input", SlotKind::Input), slot("output", SlotKind::Output)],
-            programs: vec![Program::plain(Kernel::Activate)],
+            programs: vec![Program::Activate(Activation::Linear)],
             params: vec![Params { rows: 1, directions: 1, units: 16, ..Params::default() }],
             writes: vec![Write { feed: Feed::Features, slot: 0, offset: 0, bytes: BYTES }],
             steps: vec![Dispatch { program: 0, params: 0, grid: [1, 1, 1], windows: windows.into() }],

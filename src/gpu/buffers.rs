@@ -7,11 +7,9 @@ use super::pipelines::STORAGE_ALIGN;
 use super::texture::Texture;
 use super::tune::CHUNK;
 use crate::error::{Error, Result};
-use crate::kernel::Medium;
+use crate::kernel::{Medium, POISON};
 use crate::pack::PackedBuffer;
 
-/// A quiet NaN that no kernel computes.
-const POISON: u32 = 0x7FC0_DEAD;
 
 /// A slot on the device.
 #[derive(Clone)]

@@ -69,7 +69,7 @@ impl Pipelines {
 }
 
 async fn compile(device: &Device, program: &Program) -> Result<Pipeline> {
-    let name = program.kernel.name();
+    let name = program.kernel().name();
     let place = format!("kernel `{name}`");
     let source = link::source(program);
     let mut shader = None;
@@ -85,7 +85,7 @@ async fn compile(device: &Device, program: &Program) -> Result<Pipeline> {
 }
 
 fn pipeline(device: &Device, program: &Program, module: &wgpu::ShaderModule) -> Pipeline {
-    let label = Some(program.kernel.name());
+    let label = Some(program.kernel().name());
     let entries: Vec<_> = program.bindings().map(|binding| entry(binding.index, binding.access)).collect();
     let layout = device.group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
     let pipeline_layout = device.pipeline_layout(&wgpu::PipelineLayoutDescriptor {

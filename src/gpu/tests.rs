@@ -4,7 +4,7 @@
 use super::*;
 use crate::cell::Activation;
 use crate::error::{Error, ErrorKind};
-use crate::kernel::{Kernel, Mask, Params, Program, link};
+use crate::kernel::{Mask, Params, Program, link};
 use crate::plan::{Dispatch, Feed, FeedData, Fetch, Listed, Read, Shape, Slot, SlotKind, Window, Write};
 
 const ROWS: u32 = 4;
@@ -35,7 +35,7 @@ fn chain(count: usize) -> Plan {
             slot("scratch.1", SlotKind::Scratch),
             slot("output", SlotKind::Output),
         ],
-        programs: vec![Program { activation: Activation::Relu, ..Program::plain(Kernel::Activate) }],
+        programs: vec![Program::Activate(Activation::Relu)],
         params: vec![Params { rows: ROWS, directions: 1, units: UNITS, ..Params::default() }],
         writes: vec![Write { feed: Feed::Features, slot: 0, offset: 0, bytes: BYTES }],
         steps: (0..count).map(step).collect(),

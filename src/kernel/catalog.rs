@@ -3,7 +3,7 @@
 //! `z` counts the directions of a dispatch; `d = direction + z` is the direction in the features. A pair written
 //! `source_z` is `source_0` or `source_1`. `W = 16 G` is the width of a panel's row.
 
-use super::{Access, Binding, Kernel, When};
+use super::{Access, Binding, Kernel, Role, When};
 
 /// What is fixed about a kernel whatever it is linked with.
 #[derive(Debug)]
@@ -17,8 +17,8 @@ pub struct Declaration {
     pub overrides: &'static [&'static str],
 }
 
-const fn binding(index: u32, name: &'static str, access: Access, when: When) -> Binding {
-    Binding { index, name, access, when }
+const fn binding(index: u32, role: Role, access: Access, when: When) -> Binding {
+    Binding { index, role, access, when }
 }
 
 /// Of a kernel that is a product.
@@ -32,7 +32,7 @@ const HALF: &[&str] = &["PANELS", "SLICES", "CLIP", "F", "F_ALPHA", "F_BETA", "G
 /// Of a kernel that ends in a function.
 const FUNCTION: &[&str] = &["ACTIVATION", "ALPHA", "BETA"];
 
-const PARAMS: Binding = binding(0, "params", Access::Uniform, When::Always);
+const PARAMS: Binding = binding(0, Role::Params, Access::Uniform, When::Always);
 
 /// `target[target_z + m][panel + i][g][u] = f(Σ_k source[source_z + m][k] · weights[weight_panel + z·weight_panels + i][k][g][u] + bias)`
 /// for m < rows, i < panels. A row of `source` has `depth` elements, a row of `target` has `units` (G included).
@@ -40,9 +40,9 @@ const PROJECT: Declaration = Declaration {
     name: "project",
     bindings: &[
         PARAMS,
-        binding(1, "weights", Access::Read, When::Always),
-        binding(2, "source", Access::Read, When::Always),
-        binding(3, "result", Access::ReadWrite, When::Always),
+        binding(1, Role::Weights, Access::Read, When::Always),
+        binding(2, Role::Source, Access::Read, When::Always),
+        binding(3, Role::Result, Access::ReadWrite, When::Always),
     ],
     overrides: &["PANELS", "SLICES", "ACTIVATION", "ALPHA", "BETA"],
 };
@@ -56,12 +56,12 @@ const STEP: Declaration = Declaration {
     name: "step",
     bindings: &[
         PARAMS,
-        binding(1, "weights", Access::Read, When::Always),
-        binding(2, "gates", Access::Read, When::Always),
-        binding(3, "live", Access::Read, When::Masked),
-        binding(4, "hidden", Access::ReadWrite, When::Unprojected),
-        binding(4, "hidden", Access::Read, When::Projected),
-        binding(5, "memory", Access::ReadWrite, When::Memory),
+        binding(1, Role::Weights, Access::Read, When::Always),
+        binding(2, Role::Gates, Access::Read, When::Always),
+        binding(3, Role::Live, Access::Read, When::Masked),
+        binding(4, Role::Hidden, Access::ReadWrite, When::Unprojected),
+        binding(4, Role::Hidden, Access::Read, When::Projected),
+        binding(5, Role::Memory, Access::ReadWrite, When::Memory),
     ],
     overrides: CELL,
 };
@@ -77,12 +77,12 @@ const DIAGONAL: Declaration = Declaration {
     name: "diagonal",
     bindings: &[
         PARAMS,
-        binding(1, "weights", Access::Read, When::Always),
-        binding(2, "gates", Access::Read, When::Always),
-        binding(3, "live", Access::Read, When::Masked),
-        binding(4, "hidden", Access::ReadWrite, When::Always),
-        binding(5, "memory", Access::ReadWrite, When::Memory),
-        binding(6, "output", Access::ReadWrite, When::Always),
+        binding(1, Role::Weights, Access::Read, When::Always),
+        binding(2, Role::Gates, Access::Read, When::Always),
+        binding(3, Role::Live, Access::Read, When::Masked),
+        binding(4, Role::Hidden, Access::ReadWrite, When::Always),
+        binding(5, Role::Memory, Access::ReadWrite, When::Memory),
+        binding(6, Role::Output, Access::ReadWrite, When::Always),
     ],
     overrides: CELL,
 };
@@ -96,11 +96,11 @@ const SCAN: Declaration = Declaration {
     name: "scan",
     bindings: &[
         PARAMS,
-        binding(1, "weights", Access::Read, When::Always),
-        binding(2, "gates", Access::Read, When::Always),
-        binding(3, "live", Access::Read, When::Masked),
-        binding(4, "hidden", Access::ReadWrite, When::Always),
-        binding(5, "memory", Access::ReadWrite, When::Memory),
+        binding(1, Role::Weights, Access::Read, When::Always),
+        binding(2, Role::Gates, Access::Read, When::Always),
+        binding(3, Role::Live, Access::Read, When::Masked),
+        binding(4, Role::Hidden, Access::ReadWrite, When::Always),
+        binding(5, Role::Memory, Access::ReadWrite, When::Memory),
     ],
     overrides: CELL,
 };
@@ -113,12 +113,12 @@ const PERSISTENT: Declaration = Declaration {
     name: "persistent",
     bindings: &[
         PARAMS,
-        binding(1, "weights", Access::Read, When::Always),
-        binding(2, "gates", Access::Read, When::Always),
-        binding(3, "live", Access::Read, When::Masked),
-        binding(4, "hidden", Access::ReadWrite, When::Always),
-        binding(5, "memory", Access::ReadWrite, When::Memory),
-        binding(6, "exchange", Access::ReadWrite, When::Always),
+        binding(1, Role::Weights, Access::Read, When::Always),
+        binding(2, Role::Gates, Access::Read, When::Always),
+        binding(3, Role::Live, Access::Read, When::Masked),
+        binding(4, Role::Hidden, Access::ReadWrite, When::Always),
+        binding(5, Role::Memory, Access::ReadWrite, When::Memory),
+        binding(6, Role::Exchange, Access::ReadWrite, When::Always),
     ],
     overrides: &[
         "PANELS", "SLICES", "LAYER", "CLIP", "COUPLED", "F", "F_ALPHA", "F_BETA", "G", "G_ALPHA", "G_BETA", "H",
@@ -129,7 +129,7 @@ const PERSISTENT: Declaration = Declaration {
 /// For m < rows: `exchange[target_0 + m] = EMPTY`. Rows have `units` words.
 const CLEAR: Declaration = Declaration {
     name: "clear",
-    bindings: &[PARAMS, binding(1, "exchange", Access::ReadWrite, When::Always)],
+    bindings: &[PARAMS, binding(1, Role::Exchange, Access::ReadWrite, When::Always)],
     overrides: &[],
 };
 
@@ -139,10 +139,10 @@ const STEP_RESET: Declaration = Declaration {
     name: "step_reset",
     bindings: &[
         PARAMS,
-        binding(1, "weights", Access::Read, When::Always),
-        binding(2, "gates", Access::Read, When::Always),
-        binding(3, "hidden", Access::Read, When::Always),
-        binding(4, "memory", Access::ReadWrite, When::Always),
+        binding(1, Role::Weights, Access::Read, When::Always),
+        binding(2, Role::Gates, Access::Read, When::Always),
+        binding(3, Role::Hidden, Access::Read, When::Always),
+        binding(4, Role::Memory, Access::ReadWrite, When::Always),
     ],
     overrides: HALF,
 };
@@ -153,11 +153,11 @@ const STEP_NEW: Declaration = Declaration {
     name: "step_new",
     bindings: &[
         PARAMS,
-        binding(1, "weights", Access::Read, When::Always),
-        binding(2, "gates", Access::Read, When::Always),
-        binding(3, "live", Access::Read, When::Masked),
-        binding(4, "memory", Access::Read, When::Always),
-        binding(5, "hidden", Access::ReadWrite, When::Always),
+        binding(1, Role::Weights, Access::Read, When::Always),
+        binding(2, Role::Gates, Access::Read, When::Always),
+        binding(3, Role::Live, Access::Read, When::Masked),
+        binding(4, Role::Memory, Access::Read, When::Always),
+        binding(5, Role::Hidden, Access::ReadWrite, When::Always),
     ],
     overrides: HALF,
 };
@@ -168,10 +168,10 @@ const STEP_PROJECT: Declaration = Declaration {
     name: "step_project",
     bindings: &[
         PARAMS,
-        binding(1, "weights", Access::Read, When::Always),
-        binding(2, "memory", Access::Read, When::Always),
-        binding(3, "live", Access::Read, When::Masked),
-        binding(4, "hidden", Access::ReadWrite, When::Always),
+        binding(1, Role::Weights, Access::Read, When::Always),
+        binding(2, Role::Memory, Access::Read, When::Always),
+        binding(3, Role::Live, Access::Read, When::Masked),
+        binding(4, Role::Hidden, Access::ReadWrite, When::Always),
     ],
     overrides: TILE,
 };
@@ -182,9 +182,9 @@ const GATHER: Declaration = Declaration {
     name: "gather",
     bindings: &[
         PARAMS,
-        binding(1, "weights", Access::Read, When::Always),
-        binding(2, "tokens", Access::Read, When::Always),
-        binding(3, "result", Access::ReadWrite, When::Always),
+        binding(1, Role::Weights, Access::Read, When::Always),
+        binding(2, Role::Tokens, Access::Read, When::Always),
+        binding(3, Role::Result, Access::ReadWrite, When::Always),
     ],
     overrides: &[],
 };
@@ -194,8 +194,8 @@ const ONE_HOT: Declaration = Declaration {
     name: "one_hot",
     bindings: &[
         PARAMS,
-        binding(1, "tokens", Access::Read, When::Always),
-        binding(2, "result", Access::ReadWrite, When::Always),
+        binding(1, Role::Tokens, Access::Read, When::Always),
+        binding(2, Role::Result, Access::ReadWrite, When::Always),
     ],
     overrides: &[],
 };
@@ -205,8 +205,8 @@ const PICK: Declaration = Declaration {
     name: "pick",
     bindings: &[
         PARAMS,
-        binding(1, "source", Access::Read, When::Always),
-        binding(2, "result", Access::ReadWrite, When::Always),
+        binding(1, Role::Source, Access::Read, When::Always),
+        binding(2, Role::Result, Access::ReadWrite, When::Always),
     ],
     overrides: &[],
 };
@@ -217,9 +217,9 @@ const BLANK: Declaration = Declaration {
     name: "blank",
     bindings: &[
         PARAMS,
-        binding(1, "source", Access::Read, When::Always),
-        binding(2, "live", Access::Read, When::Always),
-        binding(3, "result", Access::ReadWrite, When::Always),
+        binding(1, Role::Source, Access::Read, When::Always),
+        binding(2, Role::Live, Access::Read, When::Always),
+        binding(3, Role::Result, Access::ReadWrite, When::Always),
     ],
     overrides: &[],
 };
@@ -230,8 +230,8 @@ const MERGE: Declaration = Declaration {
     name: "merge",
     bindings: &[
         PARAMS,
-        binding(1, "source", Access::Read, When::Always),
-        binding(2, "result", Access::ReadWrite, When::Always),
+        binding(1, Role::Source, Access::Read, When::Always),
+        binding(2, Role::Result, Access::ReadWrite, When::Always),
     ],
     overrides: &["COMBINE"],
 };
@@ -242,8 +242,8 @@ const SOFTMAX: Declaration = Declaration {
     name: "softmax",
     bindings: &[
         PARAMS,
-        binding(1, "source", Access::Read, When::Always),
-        binding(2, "result", Access::ReadWrite, When::Always),
+        binding(1, Role::Source, Access::Read, When::Always),
+        binding(2, Role::Result, Access::ReadWrite, When::Always),
     ],
     overrides: &["ACTIVATION"],
 };
@@ -253,8 +253,8 @@ const ACTIVATE: Declaration = Declaration {
     name: "activate",
     bindings: &[
         PARAMS,
-        binding(1, "source", Access::Read, When::Always),
-        binding(2, "result", Access::ReadWrite, When::Always),
+        binding(1, Role::Source, Access::Read, When::Always),
+        binding(2, Role::Result, Access::ReadWrite, When::Always),
     ],
     overrides: FUNCTION,
 };
@@ -269,9 +269,9 @@ const SAMPLE: Declaration = Declaration {
     name: "sample",
     bindings: &[
         PARAMS,
-        binding(1, "source", Access::Read, When::Always),
-        binding(2, "draws", Access::Read, When::Always),
-        binding(3, "tokens", Access::ReadWrite, When::Always),
+        binding(1, Role::Source, Access::Read, When::Always),
+        binding(2, Role::Draws, Access::Read, When::Always),
+        binding(3, Role::Tokens, Access::ReadWrite, When::Always),
     ],
     overrides: &[],
 };

@@ -2,7 +2,10 @@
 //!
 //! No preprocessor: a module is its parts one after the other, each under a marker line that names its file.
 
-use super::{Combine, Kernel, Loads, Mask, Medium, Program, RELU, StateKind, Storage, Tile};
+use super::{
+    Combine, Half, Kernel, Loads, Mask, Matrix, Medium, Program, Project, RELU, StateKind, Step, StepProject, Storage,
+    Tile,
+};
 use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 
 macro_rules! parts {
@@ -94,68 +97,90 @@ parts![
 /// The paths of the parts of `program`, in order.
 pub fn parts(program: &Program) -> Vec<&'static str> {
     let mut parts = vec!["part/params.wgsl"];
-    let weight = match (program.medium, program.storage) {
+    let kernel = program.kernel();
+    match *program {
+        Program::Project(Project { matrix, tile, .. }) => {
+            parts.extend([weight(matrix), panel(matrix), gates(program), rows(tile), "part/product.wgsl"]);
+            parts.extend(chosen(program));
+        }
+        Program::Step(step) => {
+            parts.extend(product_parts(program, step.matrix, step.tile, slices(step.tile)));
+            parts.extend([state(step.states), live(step.mask)]);
+        }
+        Program::Diagonal(step) => {
+            parts.extend(product_parts(program, step.matrix, step.tile, "reduce/halves.wgsl"));
+            parts.extend([state(step.states), live(step.mask)]);
+        }
+        Program::Scan(step) => {
+            parts.extend(product_parts(program, step.matrix, step.tile, slices(step.tile)));
+            parts.extend(hold(step.tile));
+            parts.extend(["part/walk.wgsl", state(step.states), live(step.mask)]);
+        }
+        Program::Persistent(step) => {
+            parts.extend(product_parts(program, step.matrix, step.tile, slices(step.tile)));
+            parts.extend(hold(step.tile));
+            parts.extend(["part/walk.wgsl", "part/exchange.wgsl", state(step.states), live(step.mask)]);
+        }
+        Program::StepReset(Half { matrix, tile, .. }) => {
+            parts.extend(product_parts(program, matrix, tile, slices(tile)));
+        }
+        Program::StepNew(Half { matrix, tile, .. }, mask)
+        | Program::StepProject(StepProject { matrix, tile, mask }) => {
+            parts.extend(product_parts(program, matrix, tile, slices(tile)));
+            parts.push(live(mask));
+        }
+        Program::Gather(storage) => parts.push(weight(Matrix::buffer(storage))),
+        Program::Softmax { .. } => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl"]),
+        Program::Activate(_) => parts.extend(chosen(program)),
+        Program::Sample => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl", "part/random.wgsl"]),
+        Program::Clear | Program::OneHot | Program::Pick | Program::Blank | Program::Merge(_) => {}
+    }
+    parts.push(kernel_file(kernel));
+    parts
+}
+
+/// The parts of a step's product, and of its cell where it has one.
+fn product_parts(program: &Program, matrix: Matrix, tile: Tile, reduce: &'static str) -> Vec<&'static str> {
+    // The constants of tile and cell come before an array that has its size by some of them: naga 30 wants it so.
+    let mut parts = vec![weight(matrix), panel(matrix), "part/place.wgsl"];
+    if let Some((cell, variant)) = program.cell() {
+        parts.extend(cell_parts(program, cell, variant));
+        parts.push("part/gates.wgsl");
+    }
+    parts.extend([gates(program), rows(tile), "part/product.wgsl", peephole(program), reduce]);
+    parts
+}
+
+fn weight(matrix: Matrix) -> &'static str {
+    match (matrix.medium, matrix.storage) {
         (Medium::Texture, Storage::F32 | Storage::F16) => "part/weight_texture.wgsl",
         (Medium::Texture, Storage::I8) => "part/weight_texture_i8.wgsl",
         (Medium::Buffer, Storage::F32) => "part/weight_f32.wgsl",
         (Medium::Buffer, Storage::F16) => "part/weight_f16.wgsl",
         (Medium::Buffer, Storage::I8) => "part/weight_i8.wgsl",
-    };
-    let panel = match program.storage {
+    }
+}
+
+fn panel(matrix: Matrix) -> &'static str {
+    match matrix.storage {
         Storage::F32 | Storage::F16 => "panel/floats.wgsl",
         Storage::I8 => "panel/integers.wgsl",
-    };
-    let live = match program.mask {
+    }
+}
+
+fn live(mask: Mask) -> &'static str {
+    match mask {
         Mask::All => "part/live_all.wgsl",
         Mask::Live => "part/live_mask.wgsl",
-    };
-    let kernel = program.kernel;
-    match kernel {
-        Kernel::Project => {
-            parts.extend([weight, panel, gates(program), rows(program.tile), "part/product.wgsl"]);
-            parts.extend(chosen(program));
-        }
-        Kernel::Step
-        | Kernel::Diagonal
-        | Kernel::Scan
-        | Kernel::Persistent
-        | Kernel::StepReset
-        | Kernel::StepNew
-        | Kernel::StepProject => {
-            // The constants of tile and cell come before an array that has its size by some of them: naga 30 wants it so.
-            parts.extend([weight, panel, "part/place.wgsl"]);
-            if let Some(cell) = program.cell {
-                parts.extend(cell_parts(program, cell));
-                parts.push("part/gates.wgsl");
-            }
-            parts.extend([gates(program), rows(program.tile), "part/product.wgsl"]);
-            parts.extend([peephole(program), reduce(program)]);
-            if kernel.is_walk() {
-                parts.extend(hold(program.tile));
-                parts.push("part/walk.wgsl");
-            }
-            if kernel == Kernel::Persistent {
-                parts.push("part/exchange.wgsl");
-            }
-            if kernel.is_walk() || matches!(kernel, Kernel::Step | Kernel::Diagonal) {
-                parts.push(match program.states {
-                    StateKind::Hidden => "state/hidden.wgsl",
-                    StateKind::Memory => "state/memory.wgsl",
-                    StateKind::Projected => "state/projected.wgsl",
-                });
-            }
-            if kernel != Kernel::StepReset {
-                parts.push(live);
-            }
-        }
-        Kernel::Gather => parts.push(weight),
-        Kernel::Softmax => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl"]),
-        Kernel::Activate => parts.extend(chosen(program)),
-        Kernel::Sample => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl", "part/random.wgsl"]),
-        Kernel::Clear | Kernel::OneHot | Kernel::Pick | Kernel::Blank | Kernel::Merge => {}
     }
-    parts.push(kernel_file(kernel));
-    parts
+}
+
+fn state(states: StateKind) -> &'static str {
+    match states {
+        StateKind::Hidden => "state/hidden.wgsl",
+        StateKind::Memory => "state/memory.wgsl",
+        StateKind::Projected => "state/projected.wgsl",
+    }
 }
 
 /// The WGSL of `program`: its parts, each under a line `// part: PATH`.
@@ -172,49 +197,49 @@ pub fn programs() -> Vec<Program> {
     let mut programs = Vec::new();
     for storage in Storage::ALL {
         if storage == storage.of_tables() {
-            programs.push(Program { storage, ..Program::plain(Kernel::Gather) });
+            programs.push(Program::Gather(storage));
         }
+        let matrix = Matrix::buffer(storage);
         for tile in tiles() {
+            let product = Project { cell: None, activation: Activation::Linear, matrix, tile };
             for activation in [Activation::Linear, Activation::Sigmoid] {
-                programs.push(Program { storage, tile, activation, ..Program::plain(Kernel::Project) });
+                programs.push(Program::Project(Project { activation, ..product }));
             }
             for cell in Cell::ALL {
-                programs.push(Program { storage, tile, cell: Some(cell), ..Program::plain(Kernel::Project) });
+                programs.push(Program::Project(Project { cell: Some(cell), ..product }));
             }
-            programs.extend(step_programs(storage, tile));
+            programs.extend(step_programs(matrix, tile));
             if tile.loads == Loads::Lane {
-                programs.extend(step_programs(storage, Tile { slices: 4, ..tile }));
-                programs.extend(diagonal_programs(storage, Tile { slices: 4, ..tile }));
-                programs.extend(scan_programs(storage, tile));
+                programs.extend(step_programs(matrix, Tile { slices: 4, ..tile }));
+                programs.extend(diagonals(matrix, Tile { slices: 4, ..tile }).map(Program::Diagonal));
+                programs.extend(scans(matrix, tile).into_iter().map(Program::Scan));
                 if storage == Storage::F32 && tile.rows < 4 {
-                    programs.extend(persistent_programs(tile));
+                    programs.extend(shared(tile).map(Program::Persistent));
                 }
             }
         }
     }
     // What a panel is made of meets peepholes, and neither masks nor functions; and rows do not meet what a texture holds.
     programs.retain(|p| {
-        let is_simple = p.mask == Mask::All && p.activation == Activation::Linear;
-        p.storage != Storage::I8 || is_simple && (p.is_plain() || p.variant.peepholes == Peepholes::Diagonal)
+        let peepholes = p.cell().is_some_and(|(_, variant)| variant.peepholes == Peepholes::Diagonal);
+        let is_simple = p.mask() == Mask::All && p.activation() == Activation::Linear;
+        p.storage() != Some(Storage::I8) || is_simple && (p.is_plain() || peepholes)
     });
     // Of a texture a program cannot tell which floats it holds.
-    let is_texture = |p: &&Program| match p.storage {
-        Storage::F32 => p.kernel.is_product(),
-        Storage::F16 => false,
-        Storage::I8 => p.tile.rows == 1 || p.tile.loads == Loads::Subgroup,
+    let of_texture = |p: &Program| {
+        let (Matrix { storage, .. }, tile) = p.matrix().zip(p.tile())?;
+        let is_there = match storage {
+            Storage::F32 => true,
+            Storage::F16 => false,
+            Storage::I8 => tile.rows == 1 || tile.loads == Loads::Subgroup,
+        };
+        is_there.then(|| p.with_matrix(Matrix { storage, medium: Medium::Texture }))
     };
-    let products: Vec<_> = programs.iter().filter(is_texture).copied().collect();
-    programs.extend(products.into_iter().map(|program| Program { medium: Medium::Texture, ..program }));
-    for kernel in [Kernel::OneHot, Kernel::Pick, Kernel::Blank, Kernel::Clear, Kernel::Sample] {
-        programs.push(Program::plain(kernel));
-    }
-    for combine in [Combine::Sum, Combine::Average, Combine::Product] {
-        programs.push(Program { combine, ..Program::plain(Kernel::Merge) });
-    }
-    for activation in Activation::ALL {
-        let kernel = if activation.is_elementwise() { Kernel::Activate } else { Kernel::Softmax };
-        programs.push(Program { activation, ..Program::plain(kernel) });
-    }
+    let textures: Vec<_> = programs.iter().filter_map(of_texture).collect();
+    programs.extend(textures);
+    programs.extend([Program::OneHot, Program::Pick, Program::Blank, Program::Clear, Program::Sample]);
+    programs.extend([Combine::Sum, Combine::Average, Combine::Product].map(Program::Merge));
+    programs.extend(Activation::ALL.map(Program::of_activation));
     programs
 }
 
@@ -225,76 +250,73 @@ fn tiles() -> impl Iterator<Item = Tile> {
 }
 
 /// The programs of a step: those of general cells with one tile of rows alone, which is no part of them.
-fn step_programs(storage: Storage, tile: Tile) -> Vec<Program> {
-    let mut programs = Vec::new();
-    for cell in Cell::ALL {
-        let mut variants = plain_variants(cell);
-        if tile.rows == 1 {
-            variants.extend(general_variants(cell));
-        }
-        for variant in variants {
-            for mask in [Mask::All, Mask::Live] {
-                let program =
-                    Program { cell: Some(cell), variant, storage, mask, tile, ..Program::plain(Kernel::Step) };
-                let step = |states| Program { states, ..program };
-                programs.extend(match cell {
-                    Cell::Rnn | Cell::Gru(Reset::After) => vec![step(StateKind::Hidden)],
-                    Cell::Lstm => vec![step(StateKind::Memory), step(StateKind::Projected)],
-                    Cell::Gru(Reset::Before) => vec![Program { kernel: Kernel::StepNew, ..program }],
-                });
-            }
-            if cell == Cell::Gru(Reset::Before) {
-                programs.push(Program {
-                    cell: Some(cell),
-                    variant,
-                    storage,
-                    tile,
-                    ..Program::plain(Kernel::StepReset)
-                });
-            }
-        }
+fn step_programs(matrix: Matrix, tile: Tile) -> Vec<Program> {
+    let mut programs: Vec<_> = steps(matrix, tile).into_iter().map(Program::Step).collect();
+    for variant in variants(Cell::Gru(Reset::Before), tile) {
+        let half = Half { variant, matrix, tile };
+        programs.extend([Mask::All, Mask::Live].map(|mask| Program::StepNew(half, mask)));
+        programs.push(Program::StepReset(half));
     }
-    for mask in [Mask::All, Mask::Live] {
-        programs.push(Program { storage, mask, tile, ..Program::plain(Kernel::StepProject) });
-    }
+    programs.extend([Mask::All, Mask::Live].map(|mask| Program::StepProject(StepProject { mask, matrix, tile })));
     programs
 }
 
-/// The programs of the layers of a run, likewise.
-fn diagonal_programs(storage: Storage, tile: Tile) -> Vec<Program> {
-    let steps = step_programs(storage, tile).into_iter();
-    let alone = steps.filter(|program| {
-        program.kernel == Kernel::Step
-            && program.states != StateKind::Projected
-            && program.variant.peepholes == Peepholes::None
-    });
-    alone.map(|program| Program { kernel: Kernel::Diagonal, ..program }).collect()
-}
-
-/// The programs of a scan: of one row with weights that are loaded, of more with some that are held, and of each cell alone
-/// with each number that can be held.
-fn scan_programs(storage: Storage, tile: Tile) -> Vec<Program> {
-    let of = |tile| {
-        let steps = step_programs(storage, tile).into_iter();
-        let alone = steps.filter(|program| program.kernel == Kernel::Step && program.states != StateKind::Projected);
-        alone.map(|program| Program { kernel: Kernel::Scan, ..program })
-    };
-    if tile.rows > 1 {
-        return of(Tile { slices: 4, held: 8, ..tile }).collect();
+/// The steps of the cells whose step is one product, likewise.
+fn steps(matrix: Matrix, tile: Tile) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for cell in Cell::ALL {
+        let states: &[StateKind] = match cell {
+            Cell::Rnn | Cell::Gru(Reset::After) => &[StateKind::Hidden],
+            Cell::Lstm => &[StateKind::Memory, StateKind::Projected],
+            Cell::Gru(Reset::Before) => &[],
+        };
+        for variant in variants(cell, tile) {
+            for (mask, &states) in
+                [Mask::All, Mask::Live].into_iter().flat_map(|mask| states.iter().map(move |s| (mask, s)))
+            {
+                steps.push(Step { cell, variant, states, mask, matrix, tile });
+            }
+        }
     }
-    let plain = |program: &Program| {
-        program.mask == Mask::All && program.cell.is_some_and(|cell| program.variant == Variant::plain(cell))
-    };
-    let held = Tile::HELD.map(|held| Tile { panels: held.div_ceil(16), held, ..tile });
-    of(tile).chain(held.into_iter().flat_map(|tile| of(tile).filter(plain))).collect()
+    steps
 }
 
-/// The programs of workgroups that share a layer: those of a scan, whose parts they are linked from besides their own, with
+/// The variants of a cell that are proved with `tile`.
+fn variants(cell: Cell, tile: Tile) -> Vec<Variant> {
+    let mut variants = plain_variants(cell);
+    if tile.rows == 1 {
+        variants.extend(general_variants(cell));
+    }
+    variants
+}
+
+/// The steps of the layers of a run, likewise.
+fn diagonals(matrix: Matrix, tile: Tile) -> impl Iterator<Item = Step> {
+    unprojected(matrix, tile).filter(|step| step.variant.peepholes == Peepholes::None)
+}
+
+/// The steps that write the hidden state themselves.
+fn unprojected(matrix: Matrix, tile: Tile) -> impl Iterator<Item = Step> {
+    steps(matrix, tile).into_iter().filter(|step| step.states != StateKind::Projected)
+}
+
+/// The steps of a scan: of one row with weights that are loaded, of more with some that are held, and of each cell alone
+/// with each number that can be held.
+fn scans(matrix: Matrix, tile: Tile) -> Vec<Step> {
+    if tile.rows > 1 {
+        return unprojected(matrix, Tile { slices: 4, held: 8, ..tile }).collect();
+    }
+    let plain = |step: &Step| step.mask == Mask::All && step.variant == Variant::plain(step.cell);
+    let held = Tile::HELD.map(|held| Tile { panels: held.div_ceil(16), held, ..tile });
+    let of_held = held.into_iter().flat_map(|tile| unprojected(matrix, tile).filter(plain));
+    unprojected(matrix, tile).chain(of_held).collect()
+}
+
+/// The steps of workgroups that share a layer: those of a scan, whose parts they are linked from besides their own, with
 /// one number of rows that are held.
-fn persistent_programs(tile: Tile) -> Vec<Program> {
-    let scans = scan_programs(Storage::F32, tile).into_iter().filter(|scan| matches!(scan.tile.held, 0 | 8));
-    let shared = |scan: Program| Program { kernel: Kernel::Persistent, tile: Tile { layer: 3, ..scan.tile }, ..scan };
-    scans.map(shared).collect()
+fn shared(tile: Tile) -> impl Iterator<Item = Step> {
+    let scans = scans(Matrix::buffer(Storage::F32), tile).into_iter().filter(|scan| matches!(scan.tile.held, 0 | 8));
+    scans.map(|scan| Step { tile: Tile { layer: 3, ..scan.tile }, ..scan })
 }
 
 /// The variants of a cell that have parts of their own.
@@ -331,16 +353,14 @@ fn gates(program: &Program) -> &'static str {
         1 => "gates/gates_1.wgsl",
         2 => "gates/gates_2.wgsl",
         3 => "gates/gates_3.wgsl",
-        _ => "gates/gates_4.wgsl",
+        4 => "gates/gates_4.wgsl",
+        gates => unreachable!("no product has {gates} gates"),
     }
 }
 
-fn reduce(program: &Program) -> &'static str {
-    match (program.kernel, program.tile.slices) {
-        (Kernel::Diagonal, _) => "reduce/halves.wgsl",
-        (_, 1) => "reduce/none.wgsl",
-        _ => "reduce/slices.wgsl",
-    }
+/// How the slices of a product meet.
+fn slices(tile: Tile) -> &'static str {
+    if tile.slices == 1 { "reduce/none.wgsl" } else { "reduce/slices.wgsl" }
 }
 
 fn hold(tile: Tile) -> Vec<&'static str> {
@@ -373,10 +393,10 @@ fn chosen(program: &Program) -> Vec<&'static str> {
 }
 
 /// The equations of a cell, and the functions in them.
-fn cell_parts(program: &Program, cell: Cell) -> Vec<&'static str> {
+fn cell_parts(program: &Program, cell: Cell, variant: Variant) -> Vec<&'static str> {
     if program.is_plain() {
         let file = match cell {
-            Cell::Rnn if program.variant.functions.f == Activation::Relu => "cell/rnn_relu.wgsl",
+            Cell::Rnn if variant.functions.f == Activation::Relu => "cell/rnn_relu.wgsl",
             Cell::Rnn => "cell/rnn_tanh.wgsl",
             Cell::Lstm => "cell/lstm.wgsl",
             Cell::Gru(Reset::After) => "cell/gru.wgsl",

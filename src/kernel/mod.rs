@@ -1,6 +1,6 @@
 //! What a kernel is: its name, its bindings, the parts it is linked from, its overrides and its grid.
 //!
-//! Declared once, here and in [`catalog`]; pipeline layouts, bind groups, `plan::check`, the CPU executor and
+//! Declared once, here, in [`catalog`] and in [`Program`]; pipeline layouts, bind groups, `plan::check`, the CPU executor and
 //! the labels read these constants, and `tests/shaders.rs` proves with naga that the WGSL says the same.
 //! Knows cells; knows no plan, no model and no device.
 //!
@@ -28,13 +28,15 @@ pub mod catalog;
 mod draw;
 pub mod link;
 mod params;
+mod program;
 mod storage;
 
 pub use draw::{Draw, NO_TOKEN};
 pub use params::Params;
+pub use program::{Half, Matrix, Program, Project, Step, StepProject};
 pub use storage::{Medium, Storage};
 
-use crate::cell::{Activation, Cell, Constant, Functions, Peepholes, Variant};
+use crate::cell::{Activation, Constant, Functions};
 
 /// Units of a panel; every feature axis is padded to a multiple of it.
 pub const LANES: usize = 16;
@@ -54,6 +56,9 @@ pub const MEMORY_UPDATE: usize = 1;
 
 /// The word of an exchange that stands where nothing is yet: the bits of a NaN that no state is handed on as.
 pub const EMPTY: u32 = u32::MAX;
+/// The bits of a NaN that stand where nobody has written yet, where that is to show. It is a signaling one, which arithmetic
+/// makes quiet: nothing that is computed has these bits, not even from what they stand for.
+pub const POISON: u32 = 0x7fa0_dead;
 /// Turns of waiting that a workgroup of [`Kernel::Persistent`] has in all, sixteen looks each: some tens of milliseconds on a
 /// CPU, which it may be kept from running by other programs, and a fraction of what watchdogs of desktops wait for on a GPU.
 pub const PATIENCE: u32 = 49_152;
@@ -127,32 +132,6 @@ pub enum Mask {
     All,
     /// `live[t][b]` says it: a dead step keeps the state.
     Live,
-}
-
-/// A kernel with everything that is fixed when it is compiled: one pipeline on a GPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Program {
-    /// The kernel.
-    pub kernel: Kernel,
-    /// The cell that is linked in, for the kernels that have one. `Project`: the cell whose gates it computes.
-    pub cell: Option<Cell>,
-    /// How a step departs from what its cell alone stands for. [`Variant::NONE`] where the kernel has no cell, and in
-    /// `Project`, which knows no function of it.
-    pub variant: Variant,
-    /// What a step does with its states. `Hidden` where the kernel has none.
-    pub states: StateKind,
-    /// How the weights are stored. `F32` where the kernel has none.
-    pub storage: Storage,
-    /// What holds the matrix of a product. `Buffer` where the kernel has none.
-    pub medium: Medium,
-    /// Whether a mask is bound. `All` where the kernel takes none.
-    pub mask: Mask,
-    /// `Project`: what the product goes through. `Activate`, `Softmax`: which. `Linear` elsewhere.
-    pub activation: Activation,
-    /// `Merge`: how. `Sum` elsewhere.
-    pub combine: Combine,
-    /// The tile of a product. [`Tile::NONE`] where the kernel has no product.
-    pub tile: Tile,
 }
 
 /// How a product is cut over invocations. The CPU executor does not read it.
@@ -235,13 +214,65 @@ pub enum When {
     Unprojected,
 }
 
-/// One binding: the WGSL variable's name is the slot's role.
+/// What a binding is to a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// What the dispatch is told.
+    Params,
+    /// The matrix of a product, or a table.
+    Weights,
+    /// Rows that are read.
+    Source,
+    /// Rows that are written.
+    Result,
+    /// The hoisted input product.
+    Gates,
+    /// Which rows have a step.
+    Live,
+    /// The hidden state.
+    Hidden,
+    /// What a cell keeps beside its hidden state.
+    Memory,
+    /// The outputs of a run of layers.
+    Output,
+    /// What workgroups hand each other.
+    Exchange,
+    /// Tokens.
+    Tokens,
+    /// How tokens are drawn.
+    Draws,
+}
+
+impl Role {
+    /// How many there are.
+    pub const COUNT: usize = Self::Draws as usize + 1;
+
+    /// The name of the WGSL variable.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Params => "params",
+            Self::Weights => "weights",
+            Self::Source => "source",
+            Self::Result => "result",
+            Self::Gates => "gates",
+            Self::Live => "live",
+            Self::Hidden => "hidden",
+            Self::Memory => "memory",
+            Self::Output => "output",
+            Self::Exchange => "exchange",
+            Self::Tokens => "tokens",
+            Self::Draws => "draws",
+        }
+    }
+}
+
+/// One binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding {
     /// The binding's index in group 0.
     pub index: u32,
-    /// The WGSL variable's name.
-    pub name: &'static str,
+    /// What it is to the kernel: its WGSL variable has the role's name.
+    pub role: Role,
     /// How it is used.
     pub access: Access,
     /// When it is there.
@@ -259,193 +290,49 @@ fn finite(constant: Constant) -> f64 {
 /// Invocations of a workgroup of the kernels without a step's tile.
 pub const WORKGROUP: u32 = 64;
 
-impl Program {
-    /// A program of a kernel without cell, mask, weights or activation.
-    pub fn plain(kernel: Kernel) -> Self {
-        Self {
-            kernel,
-            cell: None,
-            variant: Variant::NONE,
-            states: StateKind::Hidden,
-            storage: Storage::F32,
-            medium: Medium::Buffer,
-            mask: Mask::All,
-            activation: Activation::Linear,
-            combine: Combine::Sum,
-            tile: Tile::NONE,
-        }
-    }
-
-    /// The bindings of this program, in order; the first is always `params`.
-    pub fn bindings(&self) -> impl Iterator<Item = Binding> + '_ {
-        let here = self.kernel.declaration().bindings.iter().filter(|binding| match binding.when {
-            When::Always => true,
-            When::Masked => self.mask == Mask::Live,
-            When::Memory => self.states != StateKind::Hidden,
-            When::Projected => self.states == StateKind::Projected,
-            When::Unprojected => self.states != StateKind::Projected,
-        });
-        here.map(|&binding| match (self.medium, self.storage) {
-            (Medium::Texture, _) if binding.name != "weights" => binding,
-            (Medium::Texture, Storage::I8) => Binding { access: Access::IntegerTexture, ..binding },
-            (Medium::Texture, _) => Binding { access: Access::Texture, ..binding },
-            (Medium::Buffer, _) => binding,
-        })
-    }
+/// What kind of work a kernel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    /// A product of many rows.
+    Product,
+    /// A part of a timestep, or one of each of some layers.
+    Step,
+    /// Many timesteps of a layer.
+    Walk,
+    /// Rows from rows, without a product.
+    Rows,
 }
 
 impl Kernel {
+    fn family(self) -> Family {
+        match self {
+            Self::Project => Family::Product,
+            Self::Step | Self::Diagonal | Self::StepReset | Self::StepNew | Self::StepProject => Family::Step,
+            Self::Scan | Self::Persistent => Family::Walk,
+            Self::Clear
+            | Self::Gather
+            | Self::OneHot
+            | Self::Pick
+            | Self::Blank
+            | Self::Merge
+            | Self::Softmax
+            | Self::Activate
+            | Self::Sample => Family::Rows,
+        }
+    }
+
     /// Whether the kernel is a product, cut by a tile.
     pub fn is_product(self) -> bool {
-        self.is_step() || self == Self::Project
+        self.family() != Family::Rows
     }
 
     /// Whether the kernel is a part of a timestep, or some of them.
     pub fn is_step(self) -> bool {
-        self.is_walk()
-            || matches!(self, Self::Step | Self::Diagonal | Self::StepReset | Self::StepNew | Self::StepProject)
+        matches!(self.family(), Family::Step | Family::Walk)
     }
 
     /// Whether it is many timesteps of a layer.
     pub fn is_walk(self) -> bool {
-        matches!(self, Self::Scan | Self::Persistent)
-    }
-}
-
-impl Program {
-    /// G of the product that the program computes; 1 where it has none.
-    #[allow(clippy::cast_possible_truncation, reason = "a cell has at most four gates")]
-    pub fn product_gates(&self) -> u32 {
-        match (self.kernel, self.cell) {
-            (Kernel::StepReset, _) => 2,
-            (Kernel::StepNew | Kernel::StepProject, _) => 1,
-            (_, Some(cell)) => cell.gates() as u32,
-            _ => 1,
-        }
-    }
-
-    /// Rows of a panel of the weights after those of the depth: the bias, and an LSTM's peepholes.
-    pub fn rows_after_depth(&self) -> u32 {
-        match (self.kernel, self.variant.peepholes) {
-            (Kernel::Step | Kernel::Scan | Kernel::Persistent, Peepholes::Diagonal) => 2,
-            _ => 1,
-        }
-    }
-
-    /// Whether the cell is what its name alone stands for, or an RNN of relu: those have parts of their own, the others
-    /// are linked from the general ones.
-    pub fn is_plain(&self) -> bool {
-        let plain = |cell: Cell| {
-            let relu = cell == Cell::Rnn && self.variant == Variant { functions: RELU, ..Variant::NONE };
-            relu || self.variant == Variant::plain(cell)
-        };
-        !self.kernel.is_step() || self.cell.is_none_or(plain)
-    }
-
-    /// The override constants and their values. A function has its code and two constants, 0 where it has none.
-    pub fn overrides(&self) -> Vec<(&'static str, f64)> {
-        let names = self.kernel.declaration().overrides.iter();
-        names.filter_map(|&name| Some((name, self.override_value(name)?))).collect()
-    }
-
-    /// The value of an override constant; `None` where the program's parts do not declare it.
-    fn override_value(&self, name: &str) -> Option<f64> {
-        let functions = if self.is_plain() { 0 } else { self.cell.map_or(0, Cell::function_count) };
-        let Functions { f, g, h } = self.variant.functions;
-        let (function, part) = name.split_once('_').unwrap_or((name, ""));
-        let function = match function {
-            "PANELS" => return Some(self.tile.panels.into()),
-            "SLICES" => return Some(self.tile.slices.into()),
-            "LAYER" => return Some(self.tile.layer.into()),
-            "COMBINE" => return Some((self.combine as u32).into()),
-            "CLIP" if functions > 0 => return Some(finite(self.variant.clip.unwrap_or(Constant::new(0.0)))),
-            "COUPLED" if functions > 0 && self.cell == Some(Cell::Lstm) => {
-                return Some((self.variant.coupling as u32).into());
-            }
-            "F" if functions > 0 => f,
-            "G" if functions > 1 => g,
-            "H" if functions > 2 => h,
-            "ACTIVATION" | "ALPHA" | "BETA" if self.ends_in_function() => self.activation,
-            _ => return None,
-        };
-        let constant = |at: usize| function.constants().get(at).map_or(0.0, |&(_, constant)| finite(constant));
-        Some(match (name, part) {
-            ("ALPHA", _) | (_, "ALPHA") => constant(0),
-            ("BETA", _) | (_, "BETA") => constant(1),
-            _ => function.code().into(),
-        })
-    }
-
-    /// Whether the program is linked with a function of its results: a product may have none.
-    pub(crate) fn ends_in_function(&self) -> bool {
-        self.kernel != Kernel::Project || self.activation != Activation::Linear
-    }
-
-    /// Invocations of a workgroup in x, y, z.
-    pub fn workgroup_size(&self) -> [u32; 3] {
-        let x = if self.kernel.is_product() { 4 * self.tile.panels * self.tile.slices } else { WORKGROUP };
-        [x, 1, 1]
-    }
-
-    /// Bytes of workgroup memory.
-    pub fn workgroup_bytes(&self) -> u32 {
-        match self.kernel {
-            Kernel::Softmax => 4 * WORKGROUP,
-            // Each lane's best and where it is, and the counts of a digit.
-            Kernel::Sample => 4 * (2 * WORKGROUP + 16),
-            Kernel::Scan => self.shared_bytes() + 16 * 4 * self.tile.panels * self.tile.rows,
-            // And how long it has waited.
-            Kernel::Persistent => self.shared_bytes() + 16 * 4 * self.tile.layer * self.tile.rows + 4,
-            kernel if kernel.is_step() => self.shared_bytes(),
-            _ => 0,
-        }
-    }
-
-    /// Bytes of workgroup memory in which slices meet.
-    fn shared_bytes(&self) -> u32 {
-        if self.tile.slices == 1 {
-            return 0;
-        }
-        16 * self.workgroup_size()[0] * self.tile.rows * self.product_gates()
-    }
-
-    /// Iterations of all loops that one invocation runs at most, were none of them unrolled.
-    pub fn loop_iterations(&self, params: &Params) -> u64 {
-        let (rows, gates) = (u64::from(self.tile.rows), u64::from(self.product_gates()));
-        match self.kernel {
-            Kernel::Softmax => {
-                3 * u64::from(params.units * params.directions).div_ceil(u64::from(WORKGROUP))
-                    + 2 * u64::from(WORKGROUP)
-            }
-            Kernel::Sample => {
-                // The highest, eight digits of the k-th largest, and the draw; then what lanes tell each other.
-                let fours = u64::from(params.units / 4).div_ceil(u64::from(WORKGROUP));
-                (1 + 8 + 1) * fours + 2 * u64::from(WORKGROUP) + 8 * (1 + 16)
-            }
-            Kernel::Scan | Kernel::Persistent => {
-                let slices = u64::from(self.tile.slices);
-                let loads = if self.tile.held > 0 { 0 } else { u64::from(params.depth / 4).div_ceil(slices) };
-                // Each step: itself, the depth in fours, then sharing, adding and finishing each row. The states go in and
-                // out row by row.
-                let each = 1 + loads + rows * (1 + gates * (3 + slices));
-                if self.kernel == Kernel::Scan {
-                    return u64::from(params.steps) * each + 2 * rows;
-                }
-                // What is handed on and taken, four units each, and the turns of waiting.
-                let handed = rows + (rows * u64::from(params.units / 4)).div_ceil(self.workgroup_size()[0].into());
-                u64::from(params.steps) * (each + handed) + 2 * rows + handed + u64::from(PATIENCE)
-            }
-            kernel if kernel.is_product() => {
-                let slices = match kernel {
-                    Kernel::Project => 1,
-                    // Each half has a product of its own.
-                    Kernel::Diagonal => u64::from(self.tile.slices / 2),
-                    _ => u64::from(self.tile.slices),
-                };
-                // The depth in fours, then sharing, adding and finishing each row.
-                u64::from(params.depth / 4).div_ceil(slices) + rows * (1 + gates * (3 + slices))
-            }
-            _ => 0,
-        }
+        self.family() == Family::Walk
     }
 }

@@ -14,11 +14,12 @@ mod slots;
 mod walk;
 
 use std::collections::HashMap;
+use std::fmt;
 
 use super::tune::Tuning;
-use super::{Dispatch, Feed, Fetch, Goal, Limits, Plan, Read, Shape, SlotId, SlotKind, Strategy, Write, check};
+use super::{Dispatch, Feed, Fetch, Goal, Limits, Plan, Read, Shape, SlotId, SlotKind, Strategy, Window, Write, check};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::{Mask, Params, Program};
+use crate::kernel::{Mask, Params, Program, Role};
 use crate::layout::{Layout, depth};
 use crate::model::{Flow, Model};
 use ops::{Op, OpKind, Sequence};
@@ -36,10 +37,10 @@ const MOST_DISPATCHES: usize = 1 << 22;
 /// # Errors
 ///
 /// Kind `Limits` where it does not fit `limits`, whatever is tried but a smaller batch: found before anything of the size
-/// of the call is made, so that any size may be asked for.
+/// of the call is made, so that any size may be asked for. Kind `Internal` where the plan contradicts itself.
 pub fn lower(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuning: &Tuning) -> Result<Plan> {
     let ops = ops::flatten(model, layout, shape)?;
-    let ops = ops::together(ops, |run, r| diagonal::pays(layout, run, r, shape, limits, tuning));
+    let ops = ops::together(ops, |run, r| diagonal::pays(layout, run, r, shape, limits, tuning))?;
     let input = input_features(model)?.map_or(1, depth);
     let chunk = chunk_length(&ops, input, shape, limits, tuning);
     plan(model, layout, (shape, Goal::Outputs), limits, tuning, (&ops, chunk))
@@ -96,7 +97,7 @@ fn plan(
         last_final: None,
     };
     lowering.run(ops)?;
-    check::check(&lowering.plan, limits)?;
+    check::check(&lowering.plan, limits).map_err(check::Violation::into_error)?;
     Ok(lowering.plan)
 }
 
@@ -147,12 +148,12 @@ impl Lowering<'_> {
             let group = &stages[first..first + streaming.max(1)];
             for chunk in self.chunks(group[0].time(self.shape)) {
                 for stage in group {
-                    self.emit(stage, chunk);
+                    self.emit(stage, chunk)?;
                     countable(self.plan.steps.len())?;
                 }
             }
             for stage in group {
-                self.finals(stage);
+                self.finals(stage)?;
             }
             first += group.len();
         }
@@ -168,7 +169,7 @@ impl Lowering<'_> {
     fn stages<'a>(&mut self, ops: &'a [Op]) -> Result<Vec<Stage<'a>>> {
         self.inputs(ops)?;
         let mut stages = Vec::with_capacity(ops.len());
-        let mut value = self.features();
+        let mut value = self.features()?;
         for index in 0..ops.len() {
             let stage = self.stage(&ops[index..], value, self.span(ops, index))?;
             value = stage.result();
@@ -181,19 +182,22 @@ impl Lowering<'_> {
     /// products do not overflow.
     fn fits(&self, stages: &[Stage<'_>]) -> Result<()> {
         for slot in &self.plan.slots {
-            check::slot_fits(slot, self.limits)?;
+            check::slot_fits(slot, self.limits).map_err(check::Violation::into_error)?;
         }
         for buffer in 0..self.layout.buffers.len() {
-            check::slot_fits(&self.weights_slot(buffer), self.limits)?;
+            check::slot_fits(&self.weights_slot(buffer), self.limits).map_err(check::Violation::into_error)?;
         }
         // At least one dispatch a step of a recurrence, and one a chunk of one that goes at once and of anything else: a step, where it ends
         // in a draw.
-        let dispatches = stages.iter().map(|stage| match stage.op.kind {
-            OpKind::Recurrent(_) | OpKind::Diagonal(_) if !self.goes_at_once(stage.op) => stage.time(self.shape),
-            _ if self.goal == Goal::Tokens => self.shape.time,
-            _ => stage.time(self.shape).div_ceil(self.chunk),
-        });
-        countable(dispatches.fold(0, usize::saturating_add))
+        let mut dispatches = 0_usize;
+        for stage in stages {
+            dispatches = dispatches.saturating_add(match stage.op.kind {
+                OpKind::Recurrent(_) | OpKind::Diagonal(_) if !self.goes_at_once(stage.op)? => stage.time(self.shape),
+                _ if self.goal == Goal::Tokens => self.shape.time,
+                _ => stage.time(self.shape).div_ceil(self.chunk),
+            });
+        }
+        countable(dispatches)
     }
 
     fn chunks(&self, time: usize) -> Vec<Chunk> {
@@ -251,7 +255,15 @@ impl Lowering<'_> {
         })
     }
 
-    fn dispatch(&mut self, program: Program, params: Params, grid: [usize; 3], windows: Vec<super::Window>) {
+    /// Adds a dispatch that binds `windows`, in whatever order.
+    fn dispatch(
+        &mut self,
+        program: Program,
+        params: Params,
+        grid: [usize; 3],
+        windows: &[(Role, Option<Window>)],
+    ) -> Result<()> {
+        let windows = bound(&program, windows)?;
         let program = self.program(program);
         let Plan { params: all, .. } = &mut self.plan;
         let params = *self.params.entry(params).or_insert_with(|| {
@@ -261,7 +273,36 @@ impl Lowering<'_> {
         // A grid past 32 bits is past every limit too: saturating keeps it for `check` to refuse.
         let grid = grid.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         self.plan.steps.push(Dispatch { program, params, grid, windows });
+        Ok(())
     }
+}
+
+/// What is given for the bindings of `program`, in the declaration's order.
+///
+/// # Errors
+///
+/// Kind `Internal`, where a binding has none, or a window no binding.
+fn bound(program: &Program, given: &[(Role, Option<Window>)]) -> Result<Vec<Window>> {
+    let kernel = program.kernel().name();
+    let of = |role: Role| given.iter().find(|(other, _)| *other == role).and_then(|(_, window)| *window);
+    let mut windows = Vec::with_capacity(given.len());
+    for binding in program.bindings().skip(1) {
+        windows.push(needed(of(binding.role), format_args!("a window of {kernel} as {}", binding.role.name()))?);
+    }
+    let count = given.iter().filter(|(_, window)| window.is_some()).count();
+    if count != windows.len() {
+        return Err(Error::internal(format!("{kernel}: expected {} windows, got {count}", windows.len())));
+    }
+    Ok(windows)
+}
+
+/// What an operation cannot be planned without.
+///
+/// # Errors
+///
+/// Kind `Internal`, where it is not there.
+fn needed<T>(value: Option<T>, what: impl fmt::Display) -> Result<T> {
+    value.ok_or_else(|| Error::internal(format!("a plan: expected {what}, got none")))
 }
 
 /// Whether a plan can have so many dispatches.

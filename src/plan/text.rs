@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Dispatch, Feed, Fetch, Plan, SlotKind};
 use crate::cell::{Activation, Cell, Coupling, Peepholes, Variant};
-use crate::kernel::{Access, Combine, Kernel, Loads, Mask, Params, Program, StateKind, Storage};
+use crate::kernel::{Access, Combine, Loads, Mask, Params, Program, StateKind, Storage, Tile};
 
 /// Dispatches in a row that differ in their params alone are shown by the first two and the last.
 const SHOWN: usize = 3;
@@ -77,33 +77,32 @@ impl Plan {
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kernel.name())?;
-        if let Some(cell) = self.cell {
+        f.write_str(self.kernel().name())?;
+        if let Some((cell, variant)) = self.cell() {
             write!(f, " {cell}")?;
-            if self.kernel.is_step() {
-                departures(f, cell, &self.variant)?;
+            if self.kernel().is_step() {
+                departures(f, cell, &variant)?;
             }
         }
-        if self.states == StateKind::Projected {
+        if self.states() == Some(StateKind::Projected) {
             f.write_str(" projected")?;
         }
-        if self.activation != Activation::Linear {
-            write!(f, " {}", self.activation)?;
+        if self.activation() != Activation::Linear {
+            write!(f, " {}", self.activation())?;
         }
-        match (self.kernel, self.combine) {
-            (Kernel::Merge, Combine::Sum) => f.write_str(" sum")?,
-            (Kernel::Merge, Combine::Average) => f.write_str(" average")?,
-            (Kernel::Merge, Combine::Product) => f.write_str(" product")?,
-            _ => {}
+        match self.combine() {
+            Some(Combine::Sum) => f.write_str(" sum")?,
+            Some(Combine::Average) => f.write_str(" average")?,
+            Some(Combine::Product) => f.write_str(" product")?,
+            None => {}
         }
-        if self.storage != Storage::F32 {
-            write!(f, " {}", self.storage.name())?;
+        if let Some(storage) = self.storage().filter(|&storage| storage != Storage::F32) {
+            write!(f, " {}", storage.name())?;
         }
-        if self.mask == Mask::Live {
+        if self.mask() == Mask::Live {
             f.write_str(" masked")?;
         }
-        let tile = self.tile;
-        if tile != crate::kernel::Tile::NONE {
+        if let Some(tile) = self.tile().filter(|&tile| tile != Tile::NONE) {
             write!(f, " tile {}r{}p{}s", tile.rows, tile.panels, tile.slices)?;
             if tile.layer > 0 {
                 write!(f, " of {}", tile.layer)?;
@@ -111,9 +110,9 @@ impl fmt::Display for Program {
             if tile.loads == Loads::Subgroup {
                 f.write_str(" subgroups")?;
             }
-        }
-        if tile.held > 0 {
-            write!(f, " held {}", tile.held)?;
+            if tile.held > 0 {
+                write!(f, " held {}", tile.held)?;
+            }
         }
         Ok(())
     }

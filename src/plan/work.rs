@@ -7,7 +7,7 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use super::{Dispatch, Plan};
-use crate::kernel::{Kernel, LANES, Params, Program, StateKind};
+use crate::kernel::{LANES, Params, Program, StateKind, Step};
 
 /// What a run took, by programs: more than one together, where they were not told apart.
 pub(crate) type Spent = BTreeMap<Vec<usize>, Duration>;
@@ -44,15 +44,18 @@ impl Plan {
     fn work_of(&self, step: &Dispatch) -> Work {
         let (program, p) = (&self.programs[step.program], &self.params[step.params]);
         let sides = u64::from(step.grid[2]);
-        let products = if program.kernel.is_product() { products(program.kernel, p, sides) } else { 0 };
-        let is_walk = program.kernel.is_walk();
+        let kernel = program.kernel();
+        let products = products(program, p, sides);
+        let is_walk = kernel.is_walk();
         let steps = u64::from(if is_walk { p.steps } else { 1 });
-        let rows = steps * u64::from(if program.kernel.is_step() { p.batch } else { p.rows });
+        let rows = steps * u64::from(if kernel.is_step() { p.batch } else { p.rows });
         // A walk has its source beside it.
         let loaded = if is_walk { 0 } else { products * rows * u64::from(p.depth) };
-        let width = u64::from(p.panels) * LANES as u64 * u64::from(program.product_gates());
         let gates = u64::from(program.product_gates());
-        let panel = program.storage.panel_bytes(p.depth.into(), program.rows_after_depth().into(), gates);
+        let width = u64::from(p.panels) * LANES as u64 * gates;
+        let panel = program
+            .matrix()
+            .map_or(0, |matrix| matrix.storage.panel_bytes(p.depth.into(), program.rows_after_depth().into(), gates));
         Work {
             dispatches: 1,
             operations: 2 * products * rows * u64::from(p.depth) * width,
@@ -62,11 +65,34 @@ impl Plan {
 }
 
 /// How many matrices a dispatch multiplies with.
-fn products(kernel: Kernel, p: &Params, sides: u64) -> u64 {
-    match kernel {
+fn products(program: &Program, p: &Params, sides: u64) -> u64 {
+    match program {
         // Every layer of a run but the first has an input product besides.
-        Kernel::Diagonal => 2 * sides - u64::from(p.direction == 0),
-        _ => sides,
+        Program::Diagonal(_) => 2 * sides - u64::from(p.direction == 0),
+        Program::Project(_)
+        | Program::Step(_)
+        | Program::Scan(_)
+        | Program::Persistent(_)
+        | Program::StepReset(_)
+        | Program::StepNew(..)
+        | Program::StepProject(_) => sides,
+        Program::Clear
+        | Program::Gather(_)
+        | Program::OneHot
+        | Program::Pick
+        | Program::Blank
+        | Program::Merge(_)
+        | Program::Softmax { .. }
+        | Program::Activate(_)
+        | Program::Sample => 0,
+    }
+}
+
+/// How many numbers a step reads and writes of the states of a unit.
+fn states(step: &Step) -> u64 {
+    match step.states {
+        StateKind::Hidden => 1,
+        StateKind::Memory | StateKind::Projected => 3,
     }
 }
 
@@ -74,31 +100,29 @@ fn products(kernel: Kernel, p: &Params, sides: u64) -> u64 {
 fn values(program: &Program, p: &Params, sides: u64) -> u64 {
     let (rows, batch, units) = (u64::from(p.rows), u64::from(p.batch), u64::from(p.units));
     let part = u64::from(p.panels) * LANES as u64;
-    let gates = program.cell.map_or(1, |cell| cell.gates() as u64);
-    let states = if program.states == StateKind::Hidden { 1 } else { 3 };
-    match program.kernel {
-        Kernel::Project => sides * rows * part * u64::from(program.product_gates()),
-        Kernel::Step => sides * batch * part * (gates + states),
+    let gates = program.cell().map_or(1, |(cell, _)| cell.gates() as u64);
+    match program {
+        Program::Project(_) => sides * rows * part * u64::from(program.product_gates()),
+        Program::Step(step) => sides * batch * part * (gates + states(step)),
         // Every step takes its gates and gives its state; states go in at the first and out after the last.
-        Kernel::Scan => sides * batch * part * (u64::from(p.steps) * (gates + 1) + states + 1),
+        Program::Scan(step) => sides * batch * part * (u64::from(p.steps) * (gates + 1) + states(step) + 1),
         // And hands it on, to be taken but for the last.
-        Kernel::Persistent => sides * batch * part * (u64::from(p.steps) * (gates + 3) + states),
-        Kernel::Clear => rows * units,
+        Program::Persistent(step) => sides * batch * part * (u64::from(p.steps) * (gates + 3) + states(step)),
+        Program::Clear => rows * units,
         // The first layer takes its gates, and the last gives the outputs besides.
-        Kernel::Diagonal => {
+        Program::Diagonal(step) => {
             let (first, last) = (p.direction == 0, u64::from(p.direction) + sides == u64::from(p.directions));
-            batch * part * (sides * states + if first { gates } else { 0 } + u64::from(last))
+            batch * part * (sides * states(step) + if first { gates } else { 0 } + u64::from(last))
         }
         // Two gates, and what waits for the second product; then one gate, what waited, and the state before and after.
-        Kernel::StepReset | Kernel::StepNew => sides * batch * part * 4,
-        Kernel::StepProject => sides * batch * part,
-        Kernel::Gather => sides * rows * units * 2,
-        Kernel::OneHot => rows * units,
-        Kernel::Pick => sides * batch * units * 2,
-        Kernel::Blank => sides * rows * units * 2,
-        Kernel::Merge => rows * units * 3,
-        Kernel::Sample => rows * units,
-        Kernel::Softmax | Kernel::Activate => rows * units * u64::from(p.directions) * 2,
+        Program::StepReset(_) | Program::StepNew(..) => sides * batch * part * 4,
+        Program::StepProject(_) => sides * batch * part,
+        Program::Gather(_) => sides * rows * units * 2,
+        Program::OneHot | Program::Sample => rows * units,
+        Program::Pick => sides * batch * units * 2,
+        Program::Blank => sides * rows * units * 2,
+        Program::Merge(_) => rows * units * 3,
+        Program::Softmax { .. } | Program::Activate(_) => rows * units * u64::from(p.directions) * 2,
     }
 }
 
@@ -106,7 +130,7 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::cell::{Cell, Reset};
-    use crate::kernel::{Mask, Storage};
+    use crate::kernel::{Kernel, Mask, Storage};
     use crate::layout::Layout;
     use crate::model::{Lstm, Model, Recurrent};
     use crate::plan::tune::{Target, Tuning};
@@ -141,7 +165,7 @@ mod tests {
     #[test]
     fn a_step_reads_its_weights_and_states_each_time() {
         let plan = plan(&Model::new().layer(Lstm::new(16, 16)), (5, 2), Strategy::Step);
-        let step = plan.programs.iter().position(|program| program.kernel == Kernel::Step).unwrap();
+        let step = plan.programs.iter().position(|program| program.kernel() == Kernel::Step).unwrap();
         // Depth and bias by four gates; of each row the state, four gates, and the memory before and after.
         let bytes = 4 * (17 * 4 * 16 + 2 * 16 * (1 + 4 + 3));
         assert_eq!(plan.work(step), Work { dispatches: 5, operations: 5 * 2 * 2 * 16 * 64, bytes: 5 * bytes });

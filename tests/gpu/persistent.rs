@@ -108,7 +108,7 @@ fn any_device_goes_by_persistent_workgroups() {
     let options = Options::default().device(adapter()).strategy(Strategy::Persistent);
     let engine = Engine::with_options(model.clone(), &weights, options).unwrap();
     let plan = engine.plan(Shape { time: 4, batch: 3, mask: Mask::All }).unwrap();
-    let goes = |kernel| plan.programs.iter().any(|program| program.kernel == kernel);
+    let goes = |kernel| plan.programs.iter().any(|program| program.kernel() == kernel);
     assert!(goes(Kernel::Persistent) || goes(Kernel::Scan), "{plan}");
     let input = Input::features(noise(&[3, 4, 5], 1));
     let want = self::engine(&Device::Cpu, Precision::F32, &model, &weights).unwrap().run(&input).unwrap();

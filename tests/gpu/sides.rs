@@ -43,12 +43,12 @@ fn plan(program: Program, directions: usize, params: Params) -> Arc<Plan> {
         slot("result", [1, ROWS, directions * UNITS], SlotKind::Output),
     ];
     let write = |feed, slot: usize| Write { feed, slot, offset: 0, bytes: slots[slot].bytes };
-    let masked = program.kernel == Kernel::Blank;
+    let masked = program.kernel() == Kernel::Blank;
     let bound: &[usize] = if masked { &[0, 1, 2] } else { &[0, 2] };
     let feeds = [(Feed::Features, 0), (Feed::Live, 1)];
     let grid = [2, word(INNER), word(directions)];
     Arc::new(Plan {
-        title: program.kernel.name().to_owned(),
+        title: program.kernel().name().to_owned(),
         shape: Shape { time: TIME, batch: BATCH, mask: if masked { Mask::Live } else { Mask::All } },
         writes: feeds.into_iter().take(bound.len() - 1).map(|(feed, slot)| write(feed, slot)).collect(),
         steps: vec![Dispatch { program: 0, params: 0, grid, windows: windows(&slots, bound) }],
@@ -90,7 +90,7 @@ fn run(plan: &Arc<Plan>) -> (Vec<Vec<f32>>, ArrayD<f32>) {
 fn a_blank_goes_by_the_mask_of_each_direction() {
     // The mask of the step before, and that of the step after.
     let params = Params { directions: 2, live_0: 0, live_1: word(2 * BATCH), ..Params::default() };
-    let (rows, x) = run(&plan(Program::plain(Kernel::Blank), 2, params));
+    let (rows, x) = run(&plan(Program::Blank, 2, params));
     assert!(rows[0].iter().chain(&rows[INNER + 1]).all(|x| x.is_nan()), "rows that are nobody's");
     let mut blanks = [0; 2];
     for m in 0..INNER {
@@ -116,7 +116,7 @@ fn a_merge_combines_the_two_directions_of_each_row() {
         [(Combine::Sum, |a, b| a + b), (Combine::Average, |a, b| 0.5 * (a + b)), (Combine::Product, |a, b| a * b)];
     for (combine, want) in combinations {
         let params = Params { directions: 1, ..Params::default() };
-        let (rows, x) = run(&plan(Program { combine, ..Program::plain(Kernel::Merge) }, 1, params));
+        let (rows, x) = run(&plan(Program::Merge(combine), 1, params));
         assert!(rows[0].iter().chain(&rows[INNER + 1]).all(|x| x.is_nan()), "rows that are nobody's");
         for m in 0..INNER {
             let (t, b) = (1 + m / BATCH, m % BATCH);

@@ -112,8 +112,8 @@ fn golden_software_gpu_with_subgroups() {
     let step = |batch, limits: &Limits, target| {
         let plan =
             plan_on(&model, (2, batch, Mask::All), limits, held_to(Strategy::Step, target)).expect("the plan fits");
-        let step = plan.programs.iter().find(|program| program.kernel == Kernel::Step).expect("a step");
-        (step.tile.loads, step.medium)
+        let step = plan.programs.iter().find(|program| program.kernel() == Kernel::Step).expect("a step");
+        (step.tile().expect("a tile").loads, step.matrix().expect("a matrix").medium)
     };
     assert_eq!(step(4, &limits, Target::Software), (Loads::Lane, Medium::Texture), "four rows need no sharing");
     let half = Limits { subgroup_lanes: 4, ..limits };

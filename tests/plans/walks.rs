@@ -165,12 +165,12 @@ fn follow(plan: &Plan, layers: usize) {
             let row_elems: usize = plan.slots[window.slot].dims[1..].iter().product();
             usize::try_from(window.offset).expect("a small plan") / (4 * row_elems) + row as usize
         };
-        if program.kernel == Kernel::Project
+        if program.kernel() == Kernel::Project
             && step.windows[0].slot != plan.steps.last().expect("a plan has steps").windows[0].slot
         {
             (0..p.rows as usize / 2).for_each(|n| hoisted[p.target_0 as usize / 2 + n] = row(1, p.source_0 / 2) + n);
         }
-        if program.kernel != Kernel::Diagonal {
+        if program.kernel() != Kernel::Diagonal {
             continue;
         }
         let before = states.clone();

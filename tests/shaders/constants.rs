@@ -47,7 +47,7 @@ fn rows_of_the_memory_are_the_same_in_wgsl_and_rust() {
 
 #[test]
 fn the_words_of_a_draw_are_the_same_in_wgsl_and_rust() {
-    let linked = Linked::of(&Program::plain(Kernel::Sample)).expect("it links");
+    let linked = Linked::of(&Program::Sample).expect("it links");
     let rust = [
         ("SEED_LOW", offset_of!(Draw, seed_low)),
         ("SEED_HIGH", offset_of!(Draw, seed_high)),
@@ -65,10 +65,10 @@ fn the_words_of_a_draw_are_the_same_in_wgsl_and_rust() {
 #[test]
 fn what_an_exchange_is_cleared_to_and_how_long_is_waited_for_it_are_the_same_in_wgsl_and_rust() {
     let mut seen = 0;
-    for program in link::programs().iter().filter(|p| matches!(p.kernel, Kernel::Persistent | Kernel::Clear)) {
+    for program in link::programs().iter().filter(|p| matches!(p.kernel(), Kernel::Persistent | Kernel::Clear)) {
         let linked = Linked::of(program).expect("it links");
         assert_eq!(linked.constant("EMPTY"), Some(kernel::EMPTY as usize));
-        if program.kernel == Kernel::Persistent {
+        if program.kernel() == Kernel::Persistent {
             assert_eq!(linked.constant("PATIENCE"), Some(kernel::PATIENCE as usize));
             seen += 1;
         }

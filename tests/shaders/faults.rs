@@ -20,7 +20,11 @@ fn finds_planted(program: Program, faults: &[Fault], check: impl Fn(&Program, &L
 
 /// An LSTM's step with slices: it has every kind of part.
 fn lstm_step() -> Program {
-    let wanted = |p: &Program| p.kernel == Kernel::Step && p.cell == Some(Cell::Lstm) && p.tile.slices > 1;
+    let wanted = |p: &Program| {
+        p.kernel() == Kernel::Step
+            && p.cell().is_some_and(|(cell, _)| cell == Cell::Lstm)
+            && p.tile().is_some_and(|tile| tile.slices > 1)
+    };
     link::programs().into_iter().find(wanted).expect("a step with slices ships")
 }
 
@@ -44,12 +48,12 @@ fn planted_faults_of_bindings_are_found() {
         ("result", "outcome", "(0, 3, \"outcome\", ReadWrite)"),
         ("read> tokens", "read_write> tokens", "(0, 2, \"tokens\", ReadWrite)"),
     ];
-    finds_planted(Program::plain(Kernel::Gather), &faults, bindings_differ);
+    finds_planted(Program::Gather(Storage::F32), &faults, bindings_differ);
     let faults = [
         ("tokens[of_direction(group.z, params.source_0, params.source_1) + row]", "row", "tokens is (read, written)"),
         ("result[at] =", "let unwritten =", "result is written"),
     ];
-    finds_planted(Program::plain(Kernel::Gather), &faults, uses_differ);
+    finds_planted(Program::Gather(Storage::F32), &faults, uses_differ);
 }
 
 #[test]
@@ -59,13 +63,15 @@ fn planted_faults_of_params_are_found() {
         ("memory_in: u32,", "@size(8) memory_in: u32,", "size of Params"),
         ("features: u32", "features: f32", "every member is u32"),
     ];
-    finds_planted(Program::plain(Kernel::Pick), &faults, |_, linked| params_differ(linked));
+    finds_planted(Program::Pick, &faults, |_, linked| params_differ(linked));
 }
 
 #[test]
 fn planted_faults_of_overrides_and_sizes_are_found() {
     finds_planted(lstm_step(), &[("PANELS", "COLUMNS", "overrides")], overrides_differ);
-    let wanted = |p: &Program| p.kernel == Kernel::Step && p.cell == Some(Cell::Lstm) && !p.is_plain();
+    let wanted = |p: &Program| {
+        p.kernel() == Kernel::Step && p.cell().is_some_and(|(cell, _)| cell == Cell::Lstm) && !p.is_plain()
+    };
     let general = link::programs().into_iter().find(wanted).expect("a general step ships");
     finds_planted(general, &[("override CLIP: f32", "const CLIP: f32", "overrides")], overrides_differ);
     let faults = [
@@ -82,13 +88,15 @@ fn planted_faults_of_gates_are_found() {
     let faults = [("GATE_INPUT: u32 = 0u", "GATE_INPUT: u32 = 1u", "GATE_INPUT: expected Some(0), got Some(1)")];
     finds_planted(lstm_step(), &faults, gates_differ);
     // Where the product is not of all gates, another number of them is still WGSL.
-    let reset = link::programs().into_iter().find(|program| program.kernel == Kernel::StepReset).expect("it ships");
+    let reset = link::programs().into_iter().find(|program| program.kernel() == Kernel::StepReset).expect("it ships");
     let faults = [
         ("const GATES: u32 = 3u", "const GATES: u32 = 5u", "GATES: expected Some(3), got Some(5)"),
         ("const STATES: u32 = 1u", "const STATES: u32 = 2u", "STATES: expected Some(1), got Some(2)"),
     ];
     finds_planted(reset, &faults, gates_differ);
-    let project = |cell| Program { cell: Some(cell), ..Program::plain(Kernel::Project) };
+    let matrix = Matrix::buffer(Storage::F32);
+    let activation = Activation::Linear;
+    let project = |cell| Program::Project(Project { cell: Some(cell), activation, matrix, tile: Tile::NONE });
     let other = Linked::of(&project(Cell::Gru(Reset::After))).expect("it ships");
     assert_eq!(gates_differ(&project(Cell::Lstm), &other), ["PRODUCT_GATES: expected Some(4), got Some(3)"]);
 }

@@ -110,7 +110,7 @@ fn report(error: &Error) -> ExitCode {
     }
     match error.kind() {
         // Nothing in the arguments could have prevented it.
-        ErrorKind::Lost => ExitCode::from(1),
+        ErrorKind::Lost | ErrorKind::Internal => ExitCode::from(1),
         _ => ExitCode::from(2),
     }
 }

@@ -242,7 +242,7 @@ impl Subject {
 /// The kernels of the plan of `shape`, each once.
 pub(crate) fn kernels(engine: &Engine, shape: Shape) -> Result<Vec<String>> {
     let plan = engine.plan(shape)?;
-    let mut kernels: Vec<_> = plan.programs.iter().map(|program| program.kernel.name().to_owned()).collect();
+    let mut kernels: Vec<_> = plan.programs.iter().map(|program| program.kernel().name().to_owned()).collect();
     kernels.sort();
     kernels.dedup();
     Ok(kernels)

@@ -2,7 +2,7 @@
 
 use std::panic::catch_unwind;
 
-use super::step::{Sizes, program, step_case};
+use super::step::{Sizes, step, step_case};
 use super::*;
 use crate::cpu::crew::{Alarm, Roll, len};
 
@@ -10,7 +10,7 @@ const SIZES: Sizes = Sizes { batch: 3, units: 48, skip: [0, 0], depth: 48, direc
 
 /// A plan of two LSTM steps: the first goes from rows 0 and 1 to rows 3 and 2, the second from `source` on.
 fn two_steps(source: [u32; 2], sides: usize) -> Plan {
-    let case = step_case(program(Kernel::Step, Cell::Lstm, StateKind::Memory), Sizes { sides, ..SIZES });
+    let case = step_case(step(Cell::Lstm, StateKind::Memory), Sizes { sides, ..SIZES });
     let (mut plan, _, _) = case.plan();
     let [source_0, source_1] = source;
     plan.params.push(Params {
@@ -46,7 +46,7 @@ fn a_run_ends_where_other_states_or_another_kernel_begin() {
         |plan| plan.steps[1].grid[2] = 1,
         |plan| plan.steps[1].windows.iter_mut().for_each(|window| window.offset += 256),
         |plan| {
-            plan.programs.push(Program::plain(Kernel::Blank));
+            plan.programs.push(Program::Blank);
             plan.steps[1].program = 1;
         },
     ];

@@ -1,12 +1,12 @@
 //! The executor around the kernels: buffers that are kept, threads that call at once, feeds that do not fit.
 
-use super::step::{Sizes, program, step_case};
+use super::step::{Sizes, step, step_case};
 use super::*;
 
 #[test]
 fn calls_at_the_same_time_and_one_after_the_other_agree() {
     let sizes = Sizes { batch: 7, units: 48, skip: [0, 0], depth: 48, directions: 2, direction: 0, sides: 2 };
-    let case = step_case(program(Kernel::Step, Cell::Lstm, StateKind::Memory), sizes);
+    let case = step_case(step(Cell::Lstm, StateKind::Memory), sizes);
     let (mut plan, feeds, packed) = case.plan();
     plan.reads = vec![Read { fetch: Fetch::Output, slot: 2, offset: 4 * MARGIN as u64, bytes: 4 * 96 }];
     let cpu = Cpu::new(packed).unwrap();
@@ -24,7 +24,7 @@ fn calls_at_the_same_time_and_one_after_the_other_agree() {
 fn feeds_that_do_not_fit_are_errors() {
     let params = Params { rows: 1, units: 16, directions: 1, ..Params::default() };
     let bound = vec![("tokens", Data::Indices(vec![3])), ("result", Data::Floats(vec![0.0; 16]))];
-    let case = Case { program: Program::plain(Kernel::OneHot), params, sides: 1, bound };
+    let case = Case { program: Program::OneHot, params, sides: 1, bound };
     let (plan, mut feeds, packed) = case.plan();
     let cpu = Cpu::new(packed).unwrap();
     feeds[0] = FeedData::U32(vec![3; 4]);

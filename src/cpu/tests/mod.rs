@@ -11,8 +11,8 @@ mod step;
 
 use super::*;
 use crate::cell::{Activation, Cell, Reset, Variant};
+use crate::kernel::{Half, Kernel, Matrix, Params, Program, Project, Step, StepProject, Tile};
 use crate::kernel::{LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, Mask, StateKind, Storage};
-use crate::kernel::{Params, Program};
 use crate::pack::PackedBuffer;
 use crate::plan::{Feed, FeedData, Fetch, Listed, Read, Shape, Slot, SlotKind, Window, Write};
 use math::activation;
@@ -66,13 +66,18 @@ fn padded_by_margins<T: Copy>(data: &[T], margin: T) -> Vec<T> {
 }
 
 impl Case {
+    /// How its weights are stored, if it has any.
+    fn storage(&self) -> Storage {
+        self.program.storage().unwrap_or(Storage::F32)
+    }
+
     fn get(&self, name: &str) -> &Data {
         &self.bound.iter().find(|bound| bound.0 == name).unwrap().1
     }
 
     fn float(&self, name: &str, index: usize) -> f64 {
         match self.get(name) {
-            Data::Weights(data) if self.program.storage == Storage::F16 => half::f16::from_f32(data[index]).to_f64(),
+            Data::Weights(data) if self.storage() == Storage::F16 => half::f16::from_f32(data[index]).to_f64(),
             Data::Weights(data) | Data::Floats(data) => f64::from(data[index]),
             Data::Indices(_) => panic!("{name} holds indices"),
         }
@@ -91,7 +96,7 @@ impl Case {
                 Data::Weights(data) => {
                     let data = padded_by_margins(data, f32::NAN);
                     let halves = || data.iter().map(|&x| half::f16::from_f32(x)).collect();
-                    buffers.push(match self.program.storage {
+                    buffers.push(match self.storage() {
                         Storage::F32 => PackedBuffer::of(&data),
                         Storage::F16 => PackedBuffer::F16(halves()),
                         Storage::I8 => unreachable!("a case has its weights in floats"),
@@ -107,7 +112,7 @@ impl Case {
                     (SlotKind::Index, data.len() + 2 * MARGIN)
                 }
             };
-            let elem = if matches!(data, Data::Weights(_)) { self.program.storage.bytes() } else { 4 };
+            let elem = if matches!(data, Data::Weights(_)) { self.storage().bytes() } else { 4 };
             let bytes = elem * len as u64;
             slots.push(Slot { name: (*name).into(), dims: vec![len], bytes, kind });
             windows.push(Window { slot, offset: elem * MARGIN as u64, bytes: bytes - 2 * elem * MARGIN as u64 });
@@ -116,8 +121,8 @@ impl Case {
             }
         }
         let plan = Plan {
-            title: self.program.kernel.name().into(),
-            shape: Shape { time: 1, batch: self.params.batch as usize, mask: self.program.mask },
+            title: self.program.kernel().name().into(),
+            shape: Shape { time: 1, batch: self.params.batch as usize, mask: self.program.mask() },
             slots,
             programs: vec![self.program],
             params: vec![self.params],
@@ -125,7 +130,7 @@ impl Case {
             steps: vec![Dispatch { program: 0, params: 0, grid: [1, 1, u32::try_from(self.sides).unwrap()], windows }],
             reads: vec![],
         };
-        (plan, feeds, Packed { storage: self.program.storage, buffers })
+        (plan, feeds, Packed { storage: self.storage(), buffers })
     }
 
     /// Runs it, and compares every float of every slot with `expected`: (binding, index, value) of all it writes.
@@ -148,7 +153,7 @@ impl Case {
             let want = padded_by_margins(&want, f64::NAN);
             for (i, (&got, want)) in got.iter().zip(want).enumerate() {
                 let close = (f64::from(got) - want).abs() <= 2e-6 + 2e-6 * want.abs();
-                let what = format!("{} {:?} {:?}", self.program.kernel.name(), self.program.cell, self.program.variant);
+                let what = format!("{:?}", self.program);
                 let same = close || got.is_nan() && want.is_nan() || f64::from(got) == want;
                 assert!(same, "{what}: {name}[{}]: got {got}, expected {want}", i as isize - MARGIN as isize);
             }

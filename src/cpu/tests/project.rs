@@ -30,13 +30,14 @@ fn project_case(cell: Option<Cell>, f: Activation, storage: Storage, [rows, dept
         ("source", Data::Floats(noise(6, (rows + 3) * depth))),
         ("result", Data::Floats(noise(7, (2 * rows + 2) * units))),
     ];
-    let program = Program { cell, storage, activation: f, ..Program::plain(Kernel::Project) };
+    let matrix = Matrix::buffer(storage);
+    let program = Program::Project(Project { cell, activation: f, matrix, tile: Tile::NONE });
     Case { program, params, sides: 2, bound }
 }
 
 fn project_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
     let p = &case.params;
-    let gates = case.program.cell.map_or(1, Cell::gates);
+    let gates = case.program.product_gates() as usize;
     let mut expected = Vec::new();
     for (z, (source, target)) in [(p.source_0, p.target_0), (p.source_1, p.target_1)].into_iter().enumerate() {
         for m in 0..p.rows as usize {
@@ -48,7 +49,7 @@ fn project_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                 let sum = product(case, gates, [panel, g, u], |k| case.float("source", row + k));
                 let column = ((p.panel as usize + i) * gates + g) * LANES + u;
                 let place = (target as usize + m) * p.units as usize + column;
-                expected.push(("result", place, activation(case.program.activation, sum)));
+                expected.push(("result", place, activation(case.program.activation(), sum)));
             }
         }
     }

@@ -22,7 +22,7 @@ fn gather_takes_rows_of_the_bound_table_and_ignores_tokens_outside_it() {
             ("tokens", Data::Indices(tokens.clone())),
             ("result", Data::Floats(noise(2, 11 * width))),
         ];
-        let case = Case { program: Program { storage, ..Program::plain(Kernel::Gather) }, params, sides: 1, bound };
+        let case = Case { program: Program::Gather(storage), params, sides: 1, bound };
         let mut expected = Vec::new();
         for (m, token) in (0..rows).map(|m| (m, tokens[1 + m] as usize)).filter(|at| (4..8).contains(&at.1)) {
             let row = 8 + token - 4;
@@ -39,7 +39,7 @@ fn one_hot_writes_unit_vectors() {
     let tokens = vec![1, 0, 17, 31, 2];
     let params = Params { rows: 3, units: 32, directions: 1, source_0: 1, target_0: 1, ..Params::default() };
     let bound = vec![("tokens", Data::Indices(tokens.clone())), ("result", Data::Floats(noise(1, 5 * 32)))];
-    let case = Case { program: Program::plain(Kernel::OneHot), params, sides: 1, bound };
+    let case = Case { program: Program::OneHot, params, sides: 1, bound };
     let at = |m: usize, c: usize| ("result", (1 + m) * 32 + c, f64::from(u8::from(tokens[1 + m] as usize == c)));
     case.check(&(0..3).flat_map(|m| (0..32).map(move |c| (m, c))).map(|(m, c)| at(m, c)).collect::<Vec<_>>());
 }
@@ -51,7 +51,7 @@ fn pick_takes_each_directions_own_row() {
     let width = 2 * units;
     let bound =
         vec![("source", Data::Floats(noise(1, 4 * batch * width))), ("result", Data::Floats(noise(2, batch * width)))];
-    let case = Case { program: Program::plain(Kernel::Pick), params, sides: 2, bound };
+    let case = Case { program: Program::Pick, params, sides: 2, bound };
     let value = |b: usize, c: usize| case.float("source", ([3, 1][c / units] * batch + b) * width + c);
     let all = (0..batch * width).map(|i| ("result", i, value(i / width, i % width)));
     case.check(&all.collect::<Vec<_>>());
@@ -85,7 +85,7 @@ fn blank_writes_zeros_where_a_direction_has_no_step() {
             ("live", Data::Indices(live.clone())),
             ("result", Data::Floats(noise(2, (rows + 2) * width))),
         ];
-        let program = Program { mask: Mask::Live, ..Program::plain(Kernel::Blank) };
+        let program = Program::Blank;
         let case = Case { program, params, sides: directions, bound };
         let value = |m: usize, c: usize| if dead(m, c / 16) { 0.0 } else { case.float("source", (2 + m) * width + c) };
         let all = (0..rows * width).map(|i| ("result", width + i, value(i / width, i % width)));
@@ -103,7 +103,7 @@ fn merge_combines_two_directions() {
                 ("source", Data::Floats(noise(1, (rows + 3) * 2 * units))),
                 ("result", Data::Floats(noise(2, (rows + 2) * units))),
             ];
-            let program = Program { combine, ..Program::plain(Kernel::Merge) };
+            let program = Program::Merge(combine);
             let case = Case { program, params, sides: 1, bound };
             let value = |m: usize, c: usize| {
                 let [a, b] = [0, units].map(|half| case.float("source", (2 + m) * 2 * units + half + c));
@@ -120,19 +120,19 @@ fn merge_combines_two_directions() {
 }
 
 /// Features of two parts of 16, of which 11 are true.
-fn rowwise(kernel: Kernel, f: Activation, source: Vec<f32>) -> Case {
+fn rowwise(f: Activation, source: Vec<f32>) -> Case {
     let rows = source.len() / 32;
     let n = u32::try_from(rows - 2).unwrap();
     let params =
         Params { rows: n, directions: 2, units: 16, features: 11, source_0: 2, target_0: 1, ..Params::default() };
     let bound = vec![("source", Data::Floats(source)), ("result", Data::Floats(noise(2, rows * 32)))];
-    Case { program: Program { activation: f, ..Program::plain(kernel) }, params, sides: 1, bound }
+    Case { program: Program::of_activation(f), params, sides: 1, bound }
 }
 
 #[test]
 fn activate_is_elementwise() {
     for f in Activation::ALL.into_iter().filter(|f| f.is_elementwise()) {
-        let case = rowwise(Kernel::Activate, f, noise(1, 9 * 32).into_iter().map(|x| x * 12.0).collect());
+        let case = rowwise(f, noise(1, 9 * 32).into_iter().map(|x| x * 12.0).collect());
         let all = (0..7 * 32).map(|i| ("result", 32 + i, activation(f, case.float("source", 64 + i))));
         case.check(&all.collect::<Vec<_>>());
     }
@@ -145,7 +145,7 @@ fn softmax_is_over_the_true_features_and_overflows_nowhere() {
         source[3 * 32 + 4] = 3e38;
         // The padding is no feature, whatever it holds.
         source.chunks_exact_mut(16).for_each(|part| part[11..].fill(1e30));
-        let case = rowwise(Kernel::Softmax, f, source);
+        let case = rowwise(f, source);
         let mut expected = Vec::new();
         for m in 0..7 {
             let x = |c: usize| case.float("source", (2 + m) * 32 + c);
@@ -174,8 +174,7 @@ fn a_softmax_of_many_classes_keeps_its_digits() {
         let n = u32::try_from(classes).unwrap();
         let params = Params { rows: 1, directions: 1, units: n, features: n, ..Params::default() };
         let bound = vec![("source", Data::Floats(source)), ("result", Data::Floats(vec![0.0; classes]))];
-        let case =
-            Case { program: Program { activation: f, ..Program::plain(Kernel::Softmax) }, params, sides: 1, bound };
+        let case = Case { program: Program::of_activation(f), params, sides: 1, bound };
         let (mut plan, feeds, packed) = case.plan();
         plan.reads = vec![Read { fetch: Fetch::Output, slot: 1, offset: 4 * MARGIN as u64, bytes: 4 * u64::from(n) }];
         let got = reads(&Cpu::new(packed).unwrap(), &plan, &feeds).unwrap();

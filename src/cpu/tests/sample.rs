@@ -54,7 +54,7 @@ fn drawn(logits: &[f32], features: u32, units: u32, draws: &[Draw]) -> Vec<u32> 
         ("draws", Data::Indices(bytemuck::cast_slice(draws).to_vec())),
         ("tokens", Data::Indices(vec![9; 3 * draws.len()])),
     ];
-    let (mut plan, feeds, packed) = Case { program: Program::plain(Kernel::Sample), params, sides: 1, bound }.plan();
+    let (mut plan, feeds, packed) = Case { program: Program::Sample, params, sides: 1, bound }.plan();
     plan.reads = vec![Read { fetch: Fetch::Tokens, slot: 2, offset: 0, bytes: plan.slots[2].bytes }];
     let mut cpu = Cpu::new(packed).unwrap();
     let mut all: Vec<Vec<u32>> = Vec::new();

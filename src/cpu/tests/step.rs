@@ -19,8 +19,7 @@ pub(super) struct Sizes {
 /// A case of a recurrent kernel: rows 0 and 1 are read and 2 and 3 written (swapped for z = 1), gates are chunk rows
 /// 1 and 2, the weights begin two panels into their window.
 pub(super) fn step_case(program: Program, s: Sizes) -> Case {
-    let Program { kernel, mask, .. } = program;
-    let cell = program.cell.expect("a step has a cell");
+    let (kernel, mask, cell) = (program.kernel(), program.mask(), cell_of(&program));
     let product_gates = program.product_gates() as usize;
     let panels = s.units / LANES - s.skip[0] - s.skip[1];
     let hidden = if kernel == Kernel::Step { s.depth } else { s.units };
@@ -44,7 +43,7 @@ pub(super) fn step_case(program: Program, s: Sizes) -> Case {
         "hidden" => Data::Floats(noise(3, 4 * s.batch * s.directions * hidden)),
         _ => Data::Floats(noise(4, 3 * s.batch * s.directions * memory)),
     };
-    let bound = program.bindings().skip(1).map(|binding| (binding.name, data(binding.name))).collect();
+    let bound = program.bindings().skip(1).map(|binding| (binding.role.name(), data(binding.role.name()))).collect();
     let n = |n: usize| u32::try_from(n).unwrap();
     let params = Params {
         rows: n(s.batch),
@@ -117,7 +116,7 @@ impl Unit {
 fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
     let p = &case.params;
     let [batch, depth, units, directions] = [p.batch, p.depth, p.units, p.directions].map(|n| n as usize);
-    let (kernel, cell) = (case.program.kernel, case.program.cell.unwrap());
+    let (kernel, cell, variant) = (case.program.kernel(), cell_of(&case.program), variant_of(&case.program));
     let mut expected = Vec::new();
     for z in 0..case.sides {
         let d = p.direction as usize + z;
@@ -137,8 +136,8 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                     product(case, gates, [panel, g, n % LANES], |k| case.float(name, deep(row, k)))
                 };
                 let h = || case.float("hidden", own(source));
-                let dead = case.program.mask == Mask::Live && case.index("live", live * batch + b) == 0;
-                let [f, g, _] = functions(case.program.variant);
+                let dead = case.program.mask() == Mask::Live && case.index("live", live * batch + b) == 0;
+                let [f, g, _] = functions(variant);
                 match kernel {
                     Kernel::StepReset => {
                         let gate = |i| f(x(i) + from("hidden", source, 2, i));
@@ -160,16 +159,16 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                         let unit = Unit {
                             x: each(&x),
                             r: each(&|i| from("hidden", source, cell.gates(), i)),
-                            peephole: match case.program.variant.peepholes {
+                            peephole: match variant.peepholes {
                                 Peepholes::None => vec![0.0; 4],
                                 Peepholes::Diagonal => each(&|i| weight(case, 4, [panel, depth + 1, i, n % LANES])),
                             },
-                            h: if case.program.states == StateKind::Projected { f64::NAN } else { h() },
+                            h: if case.program.states() == Some(StateKind::Projected) { f64::NAN } else { h() },
                             c: if cell == Cell::Lstm { case.float("memory", own(p.memory_in as usize)) } else { 0.0 },
                         };
-                        let (new, memory) = unit.step(cell, case.program.variant);
+                        let (new, memory) = unit.step(cell, variant);
                         let memory = memory.map(|c| if dead { unit.c } else { c });
-                        if case.program.states == StateKind::Projected {
+                        if case.program.states() == Some(StateKind::Projected) {
                             expected.push(("memory", own(MEMORY_UNPROJECTED), if dead { 0.0 } else { new }));
                         } else {
                             expected.push(("hidden", own(target), if dead { h() } else { new }));
@@ -183,37 +182,71 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
     expected
 }
 
-/// A recurrent kernel with a plain cell.
-pub(super) fn program(kernel: Kernel, cell: Cell, states: StateKind) -> Program {
-    Program { cell: Some(cell), variant: Variant::plain(cell), states, ..Program::plain(kernel) }
+/// A step with a plain cell.
+pub(super) fn step(cell: Cell, states: StateKind) -> Program {
+    let (variant, mask) = (Variant::plain(cell), Mask::All);
+    Program::Step(Step { cell, variant, states, mask, matrix: Matrix::buffer(Storage::F32), tile: Tile::NONE })
 }
 
-/// Every recurrent kernel with every cell it takes.
+/// Every recurrent kernel with every cell it takes, plain and without a mask.
 fn recurrent() -> Vec<Program> {
-    let before = Cell::Gru(Reset::Before);
+    let (matrix, tile, mask) = (Matrix::buffer(Storage::F32), Tile::NONE, Mask::All);
+    let half = Half { variant: Variant::plain(Cell::Gru(Reset::Before)), matrix, tile };
     vec![
-        program(Kernel::Step, Cell::Rnn, StateKind::Hidden),
-        program(Kernel::Step, Cell::Gru(Reset::After), StateKind::Hidden),
-        program(Kernel::Step, Cell::Lstm, StateKind::Memory),
-        program(Kernel::Step, Cell::Lstm, StateKind::Projected),
-        program(Kernel::StepProject, Cell::Lstm, StateKind::Hidden),
-        program(Kernel::StepReset, before, StateKind::Hidden),
-        program(Kernel::StepNew, before, StateKind::Hidden),
+        step(Cell::Rnn, StateKind::Hidden),
+        step(Cell::Gru(Reset::After), StateKind::Hidden),
+        step(Cell::Lstm, StateKind::Memory),
+        step(Cell::Lstm, StateKind::Projected),
+        Program::StepProject(StepProject { mask, matrix, tile }),
+        Program::StepReset(half),
+        Program::StepNew(half, mask),
     ]
+}
+
+/// The cell of a recurrent kernel: that of a projection is an LSTM.
+fn cell_of(program: &Program) -> Cell {
+    program.cell().map_or(Cell::Lstm, |(cell, _)| cell)
+}
+
+fn variant_of(program: &Program) -> Variant {
+    program.cell().map_or(Variant::plain(Cell::Lstm), |(_, variant)| variant)
+}
+
+fn with_variant(mut program: Program, of_it: Variant) -> Program {
+    match &mut program {
+        Program::Step(Step { variant, .. })
+        | Program::StepReset(Half { variant, .. })
+        | Program::StepNew(Half { variant, .. }, _) => *variant = of_it,
+        other => panic!("{other:?} has no cell"),
+    }
+    program
+}
+
+/// The same with a mask, where there may be one, and a storage.
+fn of(program: Program, of_it: Mask, storage: Storage) -> Program {
+    let mut program = program.with_matrix(Matrix::buffer(storage));
+    if let Program::Step(Step { mask, .. })
+    | Program::StepNew(_, mask)
+    | Program::StepProject(StepProject { mask, .. }) = &mut program
+    {
+        *mask = of_it;
+    }
+    program
 }
 
 /// Cells with each of their functions replaced, with a clip, with all an LSTM's options one by one and together.
 fn departures(plain: Program) -> Vec<Program> {
-    let plain_functions = plain.variant.functions;
+    let plain_variant = variant_of(&plain);
+    let plain_functions = plain_variant.functions;
     let hard = Activation::HardSigmoid { alpha: Constant::new(0.3), beta: Constant::new(0.4) };
     let tall = Activation::ScaledTanh { alpha: Constant::new(1.5), beta: Constant::new(0.5) };
     let clip = Some(Constant::new(0.3));
     let (coupling, peepholes) = (Coupling::InputForget, Peepholes::Diagonal);
-    let of_all = Variant { clip, ..plain.variant };
-    let with = |functions| Variant { functions, ..plain.variant };
+    let of_all = Variant { clip, ..plain_variant };
+    let with = |functions| Variant { functions, ..plain_variant };
     let mut variants = vec![of_all];
-    match plain.cell {
-        Some(Cell::Rnn) => {
+    match cell_of(&plain) {
+        Cell::Rnn => {
             let relu = with(Functions { f: Activation::Relu, ..plain_functions });
             variants.extend([
                 relu,
@@ -221,7 +254,7 @@ fn departures(plain: Program) -> Vec<Program> {
                 with(Functions { f: Activation::Softsign, ..plain_functions }),
             ]);
         }
-        Some(Cell::Gru(_)) => match plain.kernel {
+        Cell::Gru(_) => match plain.kernel() {
             Kernel::StepReset => variants.push(with(Functions { f: hard, ..plain_functions })),
             Kernel::StepNew => variants.push(with(Functions { g: tall, ..plain_functions })),
             _ => variants.extend([
@@ -229,16 +262,16 @@ fn departures(plain: Program) -> Vec<Program> {
                 with(Functions { g: tall, ..plain_functions }),
             ]),
         },
-        _ => variants.extend([
+        Cell::Lstm => variants.extend([
             with(Functions { f: hard, ..plain_functions }),
             with(Functions { g: Activation::Relu, ..plain_functions }),
             with(Functions { h: tall, ..plain_functions }),
-            Variant { coupling, ..plain.variant },
-            Variant { peepholes, ..plain.variant },
+            Variant { coupling, ..plain_variant },
+            Variant { peepholes, ..plain_variant },
             Variant { coupling, peepholes, clip, functions: Functions { f: hard, g: Activation::Softsign, h: tall } },
         ]),
     }
-    variants.into_iter().map(|variant| Program { variant, ..plain }).collect()
+    variants.into_iter().map(|variant| with_variant(plain, variant)).collect()
 }
 
 /// The values of a case, as the catalog says them.
@@ -251,7 +284,7 @@ fn steps_do_what_the_catalog_says() {
     let one = Sizes { batch: 1, units: 16, skip: [0, 0], depth: 16, directions: 1, direction: 0, sides: 1 };
     let mut cases = 0;
     for plain in recurrent() {
-        for mask in [Mask::All, Mask::Live].into_iter().take(if plain.kernel == Kernel::StepReset { 1 } else { 2 }) {
+        for mask in [Mask::All, Mask::Live].into_iter().take(if plain.kernel() == Kernel::StepReset { 1 } else { 2 }) {
             for storage in [Storage::F32, Storage::F16] {
                 for sizes in [
                     one,
@@ -262,9 +295,10 @@ fn steps_do_what_the_catalog_says() {
                     Sizes { units: 272, depth: 272, directions: 2, sides: 2, ..one },
                     Sizes { batch: 13, units: 48, depth: 32, directions: 2, sides: 2, ..one },
                 ] {
-                    let projects = plain.states == StateKind::Projected || plain.kernel == Kernel::StepProject;
+                    let projects =
+                        plain.states() == Some(StateKind::Projected) || plain.kernel() == Kernel::StepProject;
                     if sizes.units == sizes.depth || projects {
-                        let case = step_case(Program { mask, storage, ..plain }, sizes);
+                        let case = step_case(of(plain, mask, storage), sizes);
                         case.check(&step_expected(&case));
                         cases += 1;
                     }
@@ -279,17 +313,17 @@ fn steps_do_what_the_catalog_says() {
 fn cells_that_depart_from_their_plain_equations_do_what_the_catalog_says() {
     let one = Sizes { batch: 1, units: 16, skip: [0, 0], depth: 16, directions: 1, direction: 0, sides: 1 };
     let mut cases = 0;
-    for plain in recurrent().into_iter().filter(|plain| plain.kernel != Kernel::StepProject) {
-        let masks: &[_] = if plain.kernel == Kernel::StepReset { &[Mask::All] } else { &[Mask::All, Mask::Live] };
+    for plain in recurrent().into_iter().filter(|plain| plain.kernel() != Kernel::StepProject) {
+        let masks: &[_] = if plain.kernel() == Kernel::StepReset { &[Mask::All] } else { &[Mask::All, Mask::Live] };
         for (program, mask) in departures(plain).into_iter().flat_map(|p| masks.iter().map(move |mask| (p, *mask))) {
             for (storage, sizes) in [
                 (Storage::F32, Sizes { batch: 7, units: 48, depth: 48, directions: 2, sides: 2, ..one }),
                 (Storage::F16, Sizes { batch: 5, units: 64, depth: 64, skip: [1, 1], ..one }),
             ] {
-                let case = step_case(Program { mask, storage, ..program }, sizes);
-                let control = step_case(Program { mask, storage, ..plain }, sizes);
+                let case = step_case(of(program, mask, storage), sizes);
+                let control = step_case(of(plain, mask, storage), sizes);
                 let far = values(&case).iter().zip(values(&control)).any(|(a, b)| (a - b).abs() > 1e-2);
-                assert!(far, "{:?} is told from the plain cell by nothing", program.variant);
+                assert!(far, "{:?} is told from the plain cell by nothing", variant_of(&program));
                 case.check(&step_expected(&case));
                 cases += 1;
             }
@@ -303,10 +337,10 @@ fn cells_that_depart_from_their_plain_equations_do_what_the_catalog_says() {
 fn a_step_shared_by_threads_is_the_same_step() {
     let sizes = Sizes { batch: 37, units: 192, skip: [0, 0], depth: 192, directions: 2, direction: 0, sides: 2 };
     for plain in recurrent() {
-        let mask = if plain.kernel == Kernel::StepReset { Mask::All } else { Mask::Live };
-        let last = departures(plain).pop().filter(|_| plain.states == StateKind::Memory);
+        let mask = if plain.kernel() == Kernel::StepReset { Mask::All } else { Mask::Live };
+        let last = departures(plain).pop().filter(|_| plain.states() == Some(StateKind::Memory));
         for program in std::iter::once(plain).chain(last) {
-            let case = step_case(Program { mask, ..program }, sizes);
+            let case = step_case(of(program, mask, Storage::F32), sizes);
             case.check(&step_expected(&case));
         }
     }

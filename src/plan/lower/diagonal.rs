@@ -6,19 +6,18 @@
 
 use super::emit::word;
 use super::ops::{Recurrence, Sequence, Span};
-use super::slots::Stage;
-use super::walk::Side;
-use super::{Chunk, Lowering};
-use crate::kernel::{Kernel, LANES, Mask, Params, Program, StateKind};
-use crate::layout::{Form, Layout, Place, Role, depth};
+use super::slots::{Stage, product};
+use super::walk::{Layer, Side};
+use super::{Chunk, Lowering, needed};
+use crate::error::Result;
+use crate::kernel::{LANES, Mask, Params, Program, Role, StateKind, Step};
+use crate::layout::{self, Layout, Place};
 use crate::plan::tune::{Product, Tuning, Wave};
-use crate::plan::{Limits, Shape, Strategy};
+use crate::plan::{Limits, Shape, SlotId, Strategy};
 
-/// The sizes of run `run` of `layout` in a call of a shape.
-fn wave(layout: &Layout, run: usize, buffer: usize, Shape { time, batch, .. }: Shape) -> Option<Wave> {
-    let Form::Matrix { panels, source, gates, .. } = layout.buffers[buffer].form else { return None };
-    let product = Product { rows: batch, depth: depth(source), panels, gates };
-    Some(Wave { layers: layout.runs[run].layers.len(), time, product })
+/// The sizes of run `run` of `layout` in a call of a shape; its matrices are in packed buffer `buffer`.
+fn wave(layout: &Layout, run: usize, buffer: usize, Shape { time, batch, .. }: Shape) -> Result<Wave> {
+    Ok(Wave { layers: layout.runs[run].layers.len(), time, product: product(layout, buffer, batch)? })
 }
 
 /// Whether run `run`, of layers like `r`, goes by diagonals: where it pays, and each of its buffers can be bound whole.
@@ -29,13 +28,13 @@ pub(super) fn pays(
     shape: Shape,
     limits: &Limits,
     tuning: &Tuning,
-) -> bool {
-    let Some(buffer) = layout.find(Role::Run { run }) else { return false };
-    let Some(wave) = wave(layout, run, buffer, shape) else { return false };
+) -> Result<bool> {
+    let buffer = needed(layout.find(layout::Role::Run { run }), format_args!("the matrices of run {run}"))?;
+    let wave = wave(layout, run, buffer, shape)?;
     let states =
         [2 * wave.layers, shape.batch, r.units()].iter().fold(4, |bytes: u64, &n| bytes.saturating_mul(n as u64));
     let bound = layout.bytes_of(&layout.buffers[buffer]).max(states);
-    bound <= limits.binding_bytes && tuning.strategy(wave, limits) == Strategy::Diagonal
+    Ok(bound <= limits.binding_bytes && tuning.strategy(wave, limits) == Strategy::Diagonal)
 }
 
 impl Lowering<'_> {
@@ -43,10 +42,18 @@ impl Lowering<'_> {
     ///
     /// Where something takes the outputs chunk by chunk, the other layers end theirs with it; otherwise they stay behind,
     /// and end with the last chunk.
-    pub(super) fn diagonal(&mut self, stage: &Stage<'_>, layers: &[Recurrence], output: Sequence, chunk: Chunk) {
-        let Some(gates) = self.gates else { return };
+    pub(super) fn diagonal(
+        &mut self,
+        stage: &Stage<'_>,
+        layers: &[Recurrence],
+        output: Sequence,
+        chunk: Chunk,
+    ) -> Result<()> {
+        let gates = needed(self.gates, "a slot of gates")?;
+        let hidden = needed(stage.last, format_args!("states of layer {}", stage.op.layer))?;
         let (r, behind) = (&layers[0], layers.len() - 1);
-        self.hoisted(stage, r, gates, chunk, Side { first: 0, count: 1 });
+        let layer = Layer { stage, r, hidden, gates };
+        self.hoisted(stage, r, gates, chunk, Side { first: 0, count: 1 })?;
         let end = chunk.start + chunk.len;
         let ends = output.span == Span::Chunk || end == self.shape.time;
         let start = match output.span {
@@ -57,22 +64,22 @@ impl Lowering<'_> {
             // The layers that have a step here: layer l that of time `diagonal − l`.
             let lowest = (diagonal + 1).saturating_sub(end);
             let highest = behind.min(diagonal - start);
-            self.wavefront(stage, r, output, chunk, (diagonal, lowest, highest));
+            self.wavefront(layer, output, chunk, (diagonal, lowest, highest))?;
         }
+        Ok(())
     }
 
     /// One dispatch: a step of each layer from `lowest` to `highest`.
     fn wavefront(
         &mut self,
-        stage: &Stage<'_>,
-        r: &Recurrence,
+        Layer { stage, r, hidden, gates }: Layer<'_>,
         output: Sequence,
         chunk: Chunk,
         (diagonal, lowest, highest): (usize, usize, usize),
-    ) {
-        let (Some(gates), Some(hidden), Some((run, _))) = (self.gates, stage.last, r.run) else { return };
+    ) -> Result<()> {
+        let (run, _) = needed(r.run, format_args!("a run of layer {}", stage.op.layer))?;
         let Place { buffer, .. } = r.hidden[0];
-        let Some(wave) = wave(self.layout, run, buffer, self.shape) else { return };
+        let wave = wave(self.layout, run, buffer, self.shape)?;
         let Product { rows: batch, depth, panels, .. } = wave.product;
         let behind = wave.layers - 1;
         let first = chunk.start.saturating_sub(behind);
@@ -99,21 +106,25 @@ impl Lowering<'_> {
             memory_out: word((diagonal + 1) % 2),
             ..Params::default()
         };
-        let program = Program {
-            cell: Some(r.cell),
+        let program = Program::Diagonal(Step {
+            cell: r.cell,
             variant: r.variants[0],
-            states: if stage.memory.is_some() { StateKind::Memory } else { StateKind::Hidden },
-            storage: self.layout.storage,
-            medium: self.layout.medium_of(buffer),
+            states: if r.cell.states() == 2 { StateKind::Memory } else { StateKind::Hidden },
             mask: self.shape.mask,
+            matrix: self.matrix(buffer),
             tile,
-            ..Program::plain(Kernel::Diagonal)
-        };
+        });
         let grid = [panels.div_ceil(tile.panels as usize), batch.div_ceil(tile.rows as usize), highest - lowest + 1];
         let weights = self.weights(buffer);
-        let whole = [Some(weights), Some(gates), self.live, Some(hidden.slot), stage.memory];
-        let mut windows: Vec<_> = whole.into_iter().flatten().map(|slot| self.whole(slot)).collect();
-        windows.push(window);
-        self.dispatch(program, params, grid, windows);
+        let whole = |slot: Option<SlotId>| slot.map(|slot| self.whole(slot));
+        let windows = [
+            (Role::Weights, whole(Some(weights))),
+            (Role::Gates, whole(Some(gates))),
+            (Role::Live, whole(self.live)),
+            (Role::Hidden, whole(Some(hidden.slot))),
+            (Role::Memory, whole(stage.memory)),
+            (Role::Output, Some(window)),
+        ];
+        self.dispatch(program, params, grid, &windows)
     }
 }

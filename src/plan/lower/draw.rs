@@ -7,10 +7,10 @@
 use super::emit::word;
 use super::ops::{Axis, Op, OpKind, Sequence, Span};
 use super::walk::Walk;
-use super::{Chunk, Lowering};
+use super::{Chunk, Lowering, needed};
 use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::{Kernel, Params, Program};
+use crate::kernel::{Kernel, Params, Program, Role};
 use crate::layout::depth;
 use crate::model::{Embedding, Features, LayerKind, Model};
 use crate::plan::SlotId;
@@ -80,12 +80,16 @@ impl Lowering<'_> {
     }
 
     /// Draws the token that follows the one step of `chunk`.
-    pub(super) fn sample(&mut self, source: Sequence, tokens: Sequence, chunk: Chunk) {
-        let Some(draws) = self.draws else { return };
+    pub(super) fn sample(&mut self, source: Sequence, tokens: Sequence, chunk: Chunk) -> Result<()> {
+        let draws = needed(self.draws, "a slot of draws")?;
         let batch = self.shape.batch;
         let read = self.row_of(source, chunk, 0);
         let (window, base) = self.rows(source, read, 1);
-        let windows = [window, self.whole(draws), self.whole(tokens.slot)];
+        let windows = [
+            (Role::Source, Some(window)),
+            (Role::Draws, Some(self.whole(draws))),
+            (Role::Tokens, Some(self.whole(tokens.slot))),
+        ];
         for (first, rows) in self.pieces(batch, 1) {
             let params = Params {
                 rows: word(rows),
@@ -97,7 +101,8 @@ impl Lowering<'_> {
                 target_0: word((tokens.first + chunk.start) * batch + first),
                 ..Params::default()
             };
-            self.dispatch(Program::plain(Kernel::Sample), params, [1, rows, 1], windows.to_vec());
+            self.dispatch(Program::Sample, params, [1, rows, 1], &windows)?;
         }
+        Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! Dispatches: what each operation does with a chunk of time; a recurrent layer's are in `walk`.
 
-use super::ops::{Axis, OpKind, Sequence, Shows, Span};
-use super::slots::{Panels, Stage};
-use super::{Chunk, Lowering};
+use super::ops::{Axis, OpKind, Recurrence, Sequence, Shows, Span};
+use super::slots::{self, Panels, Stage, table};
+use super::{Chunk, Lowering, needed};
 use crate::cell::{Activation, Cell};
-use crate::kernel::{Kernel, LANES, Params, Program, WORKGROUP};
-use crate::layout::{Form, Place, depth};
+use crate::error::Result;
+use crate::kernel::{LANES, Matrix, Params, Program, Project, Role, WORKGROUP};
+use crate::layout::{Place, depth};
 use crate::plan::tune::Product;
 use crate::plan::{Fetch, SlotId, Window};
 
@@ -21,12 +22,18 @@ pub(super) fn word(size: usize) -> u32 {
 
 impl Lowering<'_> {
     /// The dispatches of `stage` for `chunk`.
-    pub(super) fn emit(&mut self, stage: &Stage<'_>, chunk: Chunk) {
-        let (Some(result), source) = (stage.result, stage.source) else { return };
-        match (&stage.op.kind, source) {
-            (OpKind::Recurrent(r), _) => self.recurrent(stage, r, result, chunk),
-            (OpKind::Diagonal(layers), _) => self.diagonal(stage, layers, result, chunk),
-            (OpKind::Gather { buffer }, _) => {
+    ///
+    /// # Errors
+    ///
+    /// Kind `Internal`, where the stage lacks what its operation needs.
+    pub(super) fn emit(&mut self, stage: &Stage<'_>, chunk: Chunk) -> Result<()> {
+        let layer = stage.op.layer;
+        let result = needed(stage.result, format_args!("a result of layer {layer}"))?;
+        let source = || needed(stage.source, format_args!("a source of layer {layer}"));
+        match &stage.op.kind {
+            OpKind::Recurrent(r) => self.recurrent(stage, r, result, chunk),
+            OpKind::Diagonal(layers) => self.diagonal(stage, layers, result, chunk),
+            OpKind::Gather { buffer } => {
                 let to = self.row_of(result, chunk, 0);
                 let (window, base) = self.rows(result, to, chunk.len);
                 let batch = self.shape.batch;
@@ -37,25 +44,23 @@ impl Lowering<'_> {
                     result: window,
                     targets: [(to - base) * batch; 2],
                 };
-                self.gather(&gather, 0, 1);
+                self.gather(&gather, 0, 1)
             }
-            (OpKind::OneHot, _) => self.one_hot(result, chunk),
-            (OpKind::Linear { matrix, activation }, Some(source)) => {
-                self.linear(*matrix, *activation, source, result, chunk);
+            OpKind::OneHot => self.one_hot(result, chunk),
+            OpKind::Linear { matrix, activation } => self.linear(*matrix, *activation, source()?, result, chunk),
+            OpKind::Blank(shows) => self.blank(*shows, source()?, result, chunk),
+            OpKind::Merge(combine) => {
+                let grid = [lanes(depth(result.features)), 1];
+                self.rowwise(Program::Merge(*combine), grid, source()?, result, chunk)
             }
-            (OpKind::Blank(shows), Some(source)) => {
-                self.rowwise(Program::plain(Kernel::Blank), source, result, chunk, Some(*shows));
+            OpKind::Rowwise { activation, .. } => {
+                let program = Program::of_activation(*activation);
+                let x = if activation.is_elementwise() { lanes(depth(result.features)) } else { 1 };
+                self.rowwise(program, [x, 1], source()?, result, chunk)
             }
-            (OpKind::Merge(combine), Some(source)) => {
-                let program = Program { combine: *combine, ..Program::plain(Kernel::Merge) };
-                self.rowwise(program, source, result, chunk, None);
-            }
-            (OpKind::Rowwise { kernel, activation }, Some(source)) => {
-                let program = Program { activation: *activation, ..Program::plain(*kernel) };
-                self.rowwise(program, source, result, chunk, None);
-            }
-            (OpKind::Sample, Some(source)) => self.sample(source, result, chunk),
-            (OpKind::LastStep | OpKind::FinalHidden, _) | (_, None) => {}
+            OpKind::Sample => self.sample(source()?, result, chunk),
+            // A view of a slot that is there already.
+            OpKind::LastStep | OpKind::FinalHidden => Ok(()),
         }
     }
 
@@ -75,19 +80,41 @@ impl Lowering<'_> {
     }
 
     /// What the host reads of `stage` after its last chunk.
-    pub(super) fn finals(&mut self, stage: &Stage<'_>) {
-        if let (OpKind::Diagonal(layers), Some(last)) = (&stage.op.kind, stage.last) {
-            for (index, r) in layers.iter().enumerate() {
-                let (stack, layer, row) = (r.stack, r.stacked, 2 * index + self.shape.time % 2);
-                self.read(Fetch::Hidden { stack, layer }, last.slot, row, 1);
-                if let Some(memory) = stage.memory {
-                    self.read(Fetch::Memory { stack, layer }, memory, row, 1);
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Self::emit).
+    pub(super) fn finals(&mut self, stage: &Stage<'_>) -> Result<()> {
+        let last = || needed(stage.last, format_args!("a final state of layer {}", stage.op.layer));
+        match &stage.op.kind {
+            OpKind::Diagonal(layers) => {
+                let last = last()?;
+                for (index, r) in layers.iter().enumerate() {
+                    let (stack, layer, row) = (r.stack, r.stacked, 2 * index + self.shape.time % 2);
+                    self.read(Fetch::Hidden { stack, layer }, last.slot, row, 1);
+                    if let Some(memory) = stage.memory {
+                        self.read(Fetch::Memory { stack, layer }, memory, row, 1);
+                    }
                 }
+                Ok(())
             }
+            OpKind::Recurrent(r) => {
+                let hidden = needed(stage.result, format_args!("a result of layer {}", stage.op.layer))?;
+                self.finals_of_layer(stage, r, hidden, last()?)
+            }
+            OpKind::Gather { .. }
+            | OpKind::OneHot
+            | OpKind::Blank(_)
+            | OpKind::Merge(_)
+            | OpKind::Linear { .. }
+            | OpKind::Rowwise { .. }
+            | OpKind::LastStep
+            | OpKind::FinalHidden
+            | OpKind::Sample => Ok(()),
         }
-        let (OpKind::Recurrent(r), Some(hidden), Some(last)) = (&stage.op.kind, stage.result, stage.last) else {
-            return;
-        };
+    }
+
+    fn finals_of_layer(&mut self, stage: &Stage<'_>, r: &Recurrence, hidden: Sequence, last: Sequence) -> Result<()> {
         if let Some(meeting) = stage.meeting {
             // Forward ends in the row of the last step, reverse in that of the first.
             let units = depth(stage.op.features) / r.directions;
@@ -101,10 +128,9 @@ impl Lowering<'_> {
                 ..Params::default()
             };
             if self.fit_whole(&[hidden.slot]) {
-                let windows = vec![self.whole(hidden.slot), self.whole(meeting)];
-                self.pick(params, windows, 2);
+                self.pick(params, self.whole(hidden.slot), meeting, 2)?;
             } else {
-                self.pick_apart(params, hidden, meeting);
+                self.pick_apart(params, hidden, meeting)?;
             }
         }
         let (stack, layer) = (r.stack, r.stacked);
@@ -116,32 +142,34 @@ impl Lowering<'_> {
         } else {
             self.read(Fetch::Hidden { stack, layer }, last.slot, last.first, 1);
         }
-        if let (Some(memory), 2) = (stage.memory, r.cell.states()) {
+        if r.cell.states() == 2 {
+            let memory = needed(stage.memory, format_args!("a memory of layer {}", stage.op.layer))?;
             self.read(Fetch::Memory { stack, layer }, memory, self.shape.time % 2, 1);
         }
+        Ok(())
     }
 
-    fn pick(&mut self, params: Params, windows: Vec<Window>, directions: usize) {
+    fn pick(&mut self, params: Params, source: Window, meeting: SlotId, directions: usize) -> Result<()> {
         let grid = [lanes(params.units as usize), self.shape.batch, directions];
-        self.dispatch(Program::plain(Kernel::Pick), params, grid, windows);
+        let windows = [(Role::Source, Some(source)), (Role::Result, Some(self.whole(meeting)))];
+        self.dispatch(Program::Pick, params, grid, &windows)
     }
 
     /// The final hidden state of both directions where the sequence does not fit one binding.
-    fn pick_apart(&mut self, params: Params, hidden: Sequence, meeting: SlotId) {
+    fn pick_apart(&mut self, params: Params, hidden: Sequence, meeting: SlotId) -> Result<()> {
         for (direction, row) in [self.shape.time, 1].into_iter().enumerate() {
             let (window, base) = self.rows(hidden, row, 1);
             let params = Params { direction: word(direction), source_0: word(row - base), source_1: 0, ..params };
-            let windows = vec![window, self.whole(meeting)];
-            self.pick(params, windows, 1);
+            self.pick(params, window, meeting, 1)?;
         }
+        Ok(())
     }
 
     /// Rows of the tables of `directions` directions from `first` on.
-    pub(super) fn gather(&mut self, gather: &Gather, first: usize, directions: usize) {
-        let Some(tokens) = self.tokens else { return };
-        let Form::Table { width, .. } = self.layout.buffers[gather.buffer].form else { return };
-        let tokens = self.whole(tokens);
-        for table in self.table(gather.buffer, first, directions) {
+    pub(super) fn gather(&mut self, gather: &Gather, first: usize, directions: usize) -> Result<()> {
+        let tokens = self.whole(needed(self.tokens, "a slot of tokens")?);
+        let (_, width) = table(self.layout, gather.buffer)?;
+        for table in self.table(gather.buffer, first, directions)? {
             for (row, rows) in self.pieces(gather.rows, 1) {
                 let (source_0, source_1) = pair(table.direction, table.directions, |d| gather.sources[d] + row);
                 let (target_0, target_1) = pair(table.direction, table.directions, |d| gather.targets[d] + row);
@@ -158,16 +186,21 @@ impl Lowering<'_> {
                     tokens: word(table.tokens),
                     ..Params::default()
                 };
-                let storage = self.layout.storage.of_tables();
-                let program = Program { storage, ..Program::plain(Kernel::Gather) };
+                let program = Program::Gather(self.layout.storage.of_tables());
                 let grid = [lanes(width), rows, table.directions];
-                self.dispatch(program, params, grid, vec![table.window, tokens, gather.result]);
+                let windows = [
+                    (Role::Weights, Some(table.window)),
+                    (Role::Tokens, Some(tokens)),
+                    (Role::Result, Some(gather.result)),
+                ];
+                self.dispatch(program, params, grid, &windows)?;
             }
         }
+        Ok(())
     }
 
-    fn one_hot(&mut self, result: Sequence, chunk: Chunk) {
-        let Some(tokens) = self.tokens else { return };
+    fn one_hot(&mut self, result: Sequence, chunk: Chunk) -> Result<()> {
+        let tokens = self.whole(needed(self.tokens, "a slot of tokens")?);
         let (batch, units) = (self.shape.batch, depth(result.features));
         let to = self.row_of(result, chunk, 0);
         let (window, base) = self.rows(result, to, chunk.len);
@@ -179,12 +212,20 @@ impl Lowering<'_> {
                 target_0: word((to - base) * batch + first),
                 ..Params::default()
             };
-            let windows = vec![self.whole(tokens), window];
-            self.dispatch(Program::plain(Kernel::OneHot), params, [lanes(units), rows, 1], windows);
+            let windows = [(Role::Tokens, Some(tokens)), (Role::Result, Some(window))];
+            self.dispatch(Program::OneHot, params, [lanes(units), rows, 1], &windows)?;
         }
+        Ok(())
     }
 
-    fn linear(&mut self, matrix: Place, activation: Activation, source: Sequence, result: Sequence, chunk: Chunk) {
+    fn linear(
+        &mut self,
+        matrix: Place,
+        activation: Activation,
+        source: Sequence,
+        result: Sequence,
+        chunk: Chunk,
+    ) -> Result<()> {
         let batch = self.shape.batch;
         let (read, written) = (self.row_of(source, chunk, 0), self.row_of(result, chunk, 0));
         let (source, source_base) = self.rows(source, read, chunk.len);
@@ -199,49 +240,66 @@ impl Lowering<'_> {
             result,
             targets: [(written - result_base) * batch; 2],
         };
-        self.project(&product, 0, 1);
+        self.project(&product, 0, 1)
     }
 
-    /// `Blank`, `Merge`, `Softmax`, `Activate`: a row in, a row out. `shows` is what a `Blank` goes by.
-    fn rowwise(&mut self, program: Program, source: Sequence, result: Sequence, chunk: Chunk, shows: Option<Shows>) {
+    /// A sequence with zeros where `shows` has no step.
+    fn blank(&mut self, shows: Shows, source: Sequence, result: Sequence, chunk: Chunk) -> Result<()> {
+        let (batch, parts) = (self.shape.batch, result.features.parts);
+        let mask = needed(self.masks.get(&shows.feed).copied(), format_args!("a slot of {}", shows.feed))?;
+        let live = self.whole(mask);
+        for (first, params, [source, result]) in self.row_pieces(source, result, chunk) {
+            let (live_0, live_1) = pair(0, parts, |d| (shows.rows[d] + chunk.start) * batch + first);
+            let grid = [lanes(params.units as usize), params.rows as usize, parts];
+            let windows = [(Role::Source, Some(source)), (Role::Live, Some(live)), (Role::Result, Some(result))];
+            self.dispatch(Program::Blank, Params { live_0, live_1, ..params }, grid, &windows)?;
+        }
+        Ok(())
+    }
+
+    /// `Merge`, `Softmax`, `Activate`: a row in, a row out, by a grid of so many in x and z.
+    fn rowwise(
+        &mut self,
+        program: Program,
+        [x, z]: [usize; 2],
+        source: Sequence,
+        result: Sequence,
+        chunk: Chunk,
+    ) -> Result<()> {
+        for (_, params, [source, result]) in self.row_pieces(source, result, chunk) {
+            let windows = [(Role::Source, Some(source)), (Role::Result, Some(result))];
+            self.dispatch(program, params, [x, params.rows as usize, z], &windows)?;
+        }
+        Ok(())
+    }
+
+    /// The dispatches of a kernel that makes a row of each row of a chunk: the first row, the params, and the windows of
+    /// `source` and `result`.
+    fn row_pieces(&self, source: Sequence, result: Sequence, chunk: Chunk) -> Vec<(usize, Params, [Window; 2])> {
         let batch = self.shape.batch;
         let features = result.features;
         let (read, written) = (self.row_of(source, chunk, 0), self.row_of(result, chunk, 0));
         let (source, source_base) = self.rows(source, read, chunk.len);
         let (result, result_base) = self.rows(result, written, chunk.len);
-        let units = depth(features) / features.parts;
-        let (x, z) = match program.kernel {
-            Kernel::Softmax => (1, 1),
-            Kernel::Blank => (lanes(units), features.parts),
-            _ => (lanes(depth(features)), 1),
+        let params = |(first, rows): (usize, usize)| Params {
+            rows: word(rows),
+            directions: word(features.parts),
+            units: word(depth(features) / features.parts),
+            features: word(features.size),
+            source_0: word((read - source_base) * batch + first),
+            target_0: word((written - result_base) * batch + first),
+            ..Params::default()
         };
-        let live = shows.and_then(|shows| self.masks.get(&shows.feed).map(|&slot| self.whole(slot)));
-        for (first, rows) in self.pieces(chunk.len * batch, 1) {
-            let (live_0, live_1) = shows
-                .map_or((0, 0), |shows| pair(0, features.parts, |d| (shows.rows[d] + chunk.start) * batch + first));
-            let params = Params {
-                rows: word(rows),
-                directions: word(features.parts),
-                units: word(units),
-                features: word(features.size),
-                source_0: word((read - source_base) * batch + first),
-                target_0: word((written - result_base) * batch + first),
-                live_0,
-                live_1,
-                ..Params::default()
-            };
-            let windows = [Some(source), live, Some(result)].into_iter().flatten().collect();
-            self.dispatch(program, params, [x, rows, z], windows);
-        }
+        let pieces = self.pieces(chunk.len * batch, 1);
+        pieces.map(|(first, rows)| (first, params((first, rows)), [source, result])).collect()
     }
 
     /// The hoisted product of `directions` directions from `first` on.
-    pub(super) fn project(&mut self, product: &HoistedProduct, first: usize, directions: usize) {
-        let Form::Matrix { panels: all, source, gates, .. } = self.layout.buffers[product.matrix.buffer].form else {
-            return;
-        };
-        for panels in self.panels(product.matrix, first, directions) {
-            let size = Product { rows: product.rows, depth: depth(source), panels: all * directions, gates };
+    pub(super) fn project(&mut self, product: &HoistedProduct, first: usize, directions: usize) -> Result<()> {
+        let one = slots::product(self.layout, product.matrix.buffer, product.rows)?;
+        let Product { depth, panels: all, gates, .. } = one;
+        for panels in self.panels(product.matrix, first, directions)? {
+            let size = Product { panels: all * directions, ..one };
             let tile = self.tuning.project(size, self.limits);
             let tile_rows = tile.rows * tile.slices;
             for (row, rows) in self.pieces(product.rows, tile_rows) {
@@ -249,7 +307,7 @@ impl Lowering<'_> {
                 let (target_0, target_1) = pair(panels.direction, panels.directions, |d| product.targets[d] + row);
                 let params = Params {
                     rows: word(rows),
-                    depth: word(depth(source)),
+                    depth: word(depth),
                     units: word(all * gates * LANES),
                     source_0,
                     source_1,
@@ -257,22 +315,31 @@ impl Lowering<'_> {
                     target_1,
                     ..panels.params()
                 };
-                let program = Program {
+                let program = Program::Project(Project {
                     cell: product.cell,
-                    storage: self.layout.storage,
-                    medium: self.layout.medium_of(product.matrix.buffer),
                     activation: product.activation,
+                    matrix: self.matrix(product.matrix.buffer),
                     tile,
-                    ..Program::plain(Kernel::Project)
-                };
+                });
                 let grid = [
                     panels.panels.div_ceil(tile.panels as usize),
                     rows.div_ceil(tile_rows as usize),
                     panels.directions,
                 ];
-                self.dispatch(program, params, grid, vec![panels.window, product.source, product.result]);
+                let windows = [
+                    (Role::Weights, Some(panels.window)),
+                    (Role::Source, Some(product.source)),
+                    (Role::Result, Some(product.result)),
+                ];
+                self.dispatch(program, params, grid, &windows)?;
             }
         }
+        Ok(())
+    }
+
+    /// How the device has the matrix in packed buffer `buffer`.
+    pub(super) fn matrix(&self, buffer: usize) -> Matrix {
+        Matrix { storage: self.layout.storage, medium: self.layout.medium_of(buffer) }
     }
 }
 

@@ -373,7 +373,7 @@ fn missing(role: Role) -> Error {
 }
 
 /// `ops` with the layers of each run in one operation, where `diagonal` says so.
-pub(super) fn together(ops: Vec<Op>, diagonal: impl Fn(usize, &Recurrence) -> bool) -> Vec<Op> {
+pub(super) fn together(ops: Vec<Op>, diagonal: impl Fn(usize, &Recurrence) -> Result<bool>) -> Result<Vec<Op>> {
     let mut all: Vec<Op> = Vec::with_capacity(ops.len());
     for op in ops {
         let OpKind::Recurrent(r) = op.kind else {
@@ -382,9 +382,9 @@ pub(super) fn together(ops: Vec<Op>, diagonal: impl Fn(usize, &Recurrence) -> bo
         };
         match (r.run, all.last_mut().map(|op| &mut op.kind)) {
             (Some((_, 1..)), Some(OpKind::Diagonal(layers))) => layers.push(*r),
-            (Some((run, 0)), _) if diagonal(run, &r) => all.push(Op { kind: OpKind::Diagonal(vec![*r]), ..op }),
+            (Some((run, 0)), _) if diagonal(run, &r)? => all.push(Op { kind: OpKind::Diagonal(vec![*r]), ..op }),
             _ => all.push(Op { kind: OpKind::Recurrent(r), ..op }),
         }
     }
-    all
+    Ok(all)
 }

@@ -7,13 +7,14 @@
 
 use super::emit::{lanes, word};
 use super::ops::{Op, OpKind, Recurrence};
+use super::slots::product;
 use super::walk::{Layer, Side, Walk};
-use super::{Chunk, Lowering};
+use super::{Chunk, Lowering, needed};
 use crate::cell::{Cell, Reset};
-use crate::kernel::{Kernel, LANES, Params, Program, StateKind, Tile};
-use crate::layout::{Form, depth};
-use crate::plan::Strategy;
+use crate::error::Result;
+use crate::kernel::{LANES, Params, Program, Role, StateKind, Step, Tile};
 use crate::plan::tune::{Product, Wave};
+use crate::plan::{SlotId, Strategy};
 
 impl Walk {
     /// Rows from the output of a step to that of the next, modulo 2³².
@@ -41,7 +42,8 @@ fn of_each(side: Side, of: impl Fn(usize) -> u32) -> [u32; 2] {
 /// How a layer goes through many timesteps in a dispatch.
 #[derive(Clone, Copy)]
 pub(super) struct AtOnce {
-    kernel: Kernel,
+    /// Whether workgroups share the layer: it is persistent, and otherwise a scan.
+    shared: bool,
     tile: Tile,
     /// Whether both directions may go in one dispatch.
     pub(super) together: bool,
@@ -49,24 +51,23 @@ pub(super) struct AtOnce {
 
 impl Lowering<'_> {
     /// How a layer goes that does so at once: where that pays, its step is one product, and its weights can be bound whole.
-    pub(super) fn at_once(&self, r: &Recurrence) -> Option<AtOnce> {
+    pub(super) fn at_once(&self, r: &Recurrence) -> Result<Option<AtOnce>> {
         if r.cell == Cell::Gru(Reset::Before) || r.projection.is_some() {
-            return None;
+            return Ok(None);
         }
         let buffer = &self.layout.buffers[r.hidden[0].buffer];
-        let Form::Matrix { panels, source, gates, .. } = buffer.form else { return None };
         if self.layout.bytes_of(buffer) > self.limits.binding_bytes {
-            return None;
+            return Ok(None);
         }
-        let product = Product { rows: self.shape.batch, depth: depth(source), panels, gates };
-        match self.tuning.strategy(Wave { layers: 1, time: self.shape.time, product }, self.limits) {
+        let product = product(self.layout, r.hidden[0].buffer, self.shape.batch)?;
+        Ok(match self.tuning.strategy(Wave { layers: 1, time: self.shape.time, product }, self.limits) {
             Strategy::Scan => {
-                let tile = self.tuning.scan(product, self.limits)?;
-                Some(AtOnce { kernel: Kernel::Scan, tile, together: true })
+                let tile = self.tuning.scan(product, self.limits);
+                tile.map(|tile| AtOnce { shared: false, tile, together: true })
             }
             Strategy::Persistent => self.persistent(r, product),
             Strategy::Step | Strategy::Diagonal => None,
-        }
+        })
     }
 
     /// Both directions side by side where there are workgroups enough, else one after the other.
@@ -76,42 +77,51 @@ impl Lowering<'_> {
         let tile_of =
             |sides| self.tuning.persistent(product, sides, self.limits).map(|tile| (tile, sides == r.directions));
         let (tile, together) = tile_of(r.directions).or_else(|| tile_of(1))?;
-        (bytes <= self.limits.binding_bytes).then_some(AtOnce { kernel: Kernel::Persistent, tile, together })
+        (bytes <= self.limits.binding_bytes).then_some(AtOnce { shared: true, tile, together })
+    }
+
+    /// How the operation goes through time at once, where it does.
+    fn op_at_once(&self, op: &Op) -> Result<Option<AtOnce>> {
+        if let OpKind::Recurrent(r) = &op.kind { self.at_once(r) } else { Ok(None) }
     }
 
     /// Whether the operation goes through time at once.
-    pub(super) fn goes_at_once(&self, op: &Op) -> bool {
-        matches!(&op.kind, OpKind::Recurrent(r) if self.at_once(r).is_some())
+    pub(super) fn goes_at_once(&self, op: &Op) -> Result<bool> {
+        Ok(self.op_at_once(op)?.is_some())
     }
 
     /// Whether workgroups share a layer of the operation.
-    pub(super) fn is_shared(&self, op: &Op) -> bool {
-        matches!(&op.kind, OpKind::Recurrent(r) if self.at_once(r).is_some_and(|how| how.kernel == Kernel::Persistent))
+    pub(super) fn is_shared(&self, op: &Op) -> Result<bool> {
+        Ok(self.op_at_once(op)?.is_some_and(|how| how.shared))
     }
 
     /// The dispatches of a chunk of a layer's walk.
-    pub(super) fn walk_at_once(&mut self, layer: Layer<'_>, chunk: Chunk, side: Side, how: AtOnce) {
+    pub(super) fn walk_at_once(&mut self, layer: Layer<'_>, chunk: Chunk, side: Side, how: AtOnce) -> Result<()> {
         let Layer { stage, r, hidden, gates } = layer;
         let tile = how.tile;
-        let states = if r.cell.states() == 2 { StateKind::Memory } else { StateKind::Hidden };
-        let program = Program {
-            cell: Some(r.cell),
+        let step = Step {
+            cell: r.cell,
             variant: r.variants[side.first],
-            states,
-            storage: self.layout.storage,
-            medium: self.layout.medium_of(r.hidden[0].buffer),
+            states: if r.cell.states() == 2 { StateKind::Memory } else { StateKind::Hidden },
             mask: self.shape.mask,
+            matrix: self.matrix(r.hidden[0].buffer),
             tile,
-            ..Program::plain(how.kernel)
         };
-        let Some(panels) = self.panels(r.hidden[0], side.first, side.count).pop() else { return };
+        let program = if how.shared { Program::Persistent(step) } else { Program::Scan(step) };
+        let panels = needed(self.panels(r.hidden[0], side.first, side.count)?.pop(), "panels of a walk")?;
         let groups = panels.panels.div_ceil(tile.panels as usize);
         let grid = [groups, self.shape.batch.div_ceil(tile.rows as usize), side.count];
         let (window, base) = self.hidden_window(r, hidden, chunk, side);
-        let exchange = self.exchange.filter(|_| how.kernel == Kernel::Persistent);
-        let [gates, live, memory, exchange] =
-            [Some(gates), self.live, stage.memory, exchange].map(|slot| slot.map(|slot| self.whole(slot)));
-        let windows = [Some(panels.window), gates, live, Some(window), memory, exchange];
+        let exchange = if how.shared { Some(needed(self.exchange, "a slot of an exchange")?) } else { None };
+        let whole = |slot: Option<SlotId>| slot.map(|slot| self.whole(slot));
+        let windows = [
+            (Role::Weights, Some(panels.window)),
+            (Role::Gates, whole(Some(gates))),
+            (Role::Live, whole(self.live)),
+            (Role::Hidden, Some(window)),
+            (Role::Memory, whole(stage.memory)),
+            (Role::Exchange, whole(exchange)),
+        ];
         let Params { direction, panel, panels: count, weight_panel, weight_panels, .. } = panels.params();
         let units = word(panels.panels * LANES);
         let [hidden_step_0, hidden_step_1] = of_each(side, |d| r.walks[d].hidden_step());
@@ -134,25 +144,25 @@ impl Lowering<'_> {
             };
             let steps = self.most_steps(&program, &first).min(chunk.len - start);
             let memory_out = word((chunk.start + start + steps) % 2);
-            if exchange.is_some() {
-                self.clear(panels.panels * LANES, side.count * steps * self.shape.batch);
+            if let Some(exchange) = exchange {
+                self.clear(exchange, panels.panels * LANES, side.count * steps * self.shape.batch)?;
             }
-            let windows = windows.iter().copied().flatten().collect();
-            self.dispatch(program, Params { steps: word(steps), memory_out, ..first }, grid, windows);
+            self.dispatch(program, Params { steps: word(steps), memory_out, ..first }, grid, &windows)?;
             start += steps;
         }
+        Ok(())
     }
 
     /// Clears `rows` rows of `units` words of the exchange; the row before them, which tells of the whole run, at first alone.
-    fn clear(&mut self, units: usize, rows: usize) {
-        let Some(exchange) = self.exchange else { return };
-        let first = usize::from(self.plan.programs.iter().any(|program| program.kernel == Kernel::Clear));
+    fn clear(&mut self, exchange: SlotId, units: usize, rows: usize) -> Result<()> {
+        let first = usize::from(self.plan.programs.contains(&Program::Clear));
         for (row, rows) in self.pieces(1 + rows - first, 1) {
             let params =
                 Params { rows: word(rows), units: word(units), target_0: word(first + row), ..Params::default() };
-            let windows = vec![self.whole(exchange)];
-            self.dispatch(Program::plain(Kernel::Clear), params, [lanes(units), rows, 1], windows);
+            let windows = [(Role::Exchange, Some(self.whole(exchange)))];
+            self.dispatch(Program::Clear, params, [lanes(units), rows, 1], &windows)?;
         }
+        Ok(())
     }
 
     /// Steps that a dispatch may take within what loops are trusted with; one at least, for `check` to refuse.

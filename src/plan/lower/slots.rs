@@ -2,10 +2,11 @@
 
 use super::ops::{Axis, Op, OpKind, Recurrence, Sequence, Span};
 use super::walk::Walk;
-use super::{CHUNK_ALIGN, Lowering};
+use super::{CHUNK_ALIGN, Lowering, needed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Draw, LANES, Mask, Medium};
-use crate::layout::{Form, Place, depth};
+use crate::layout::{Form, Layout, Place, depth};
+use crate::plan::tune::Product;
 use crate::plan::{Feed, Goal, Shape, Slot, SlotId, SlotKind, WINDOW_ALIGN, Window};
 
 /// An operation with its slots.
@@ -63,6 +64,30 @@ pub(super) struct Table {
     /// Where `token` of `direction` is in the window, and rows from one direction to the next.
     pub(super) at: usize,
     pub(super) stride: usize,
+}
+
+/// The product of `rows` rows with a matrix of packed buffer `buffer`.
+///
+/// # Errors
+///
+/// Kind `Internal`, where that holds a table.
+pub(super) fn product(layout: &Layout, buffer: usize, rows: usize) -> Result<Product> {
+    match layout.buffers[buffer].form {
+        Form::Matrix { panels, source, gates, .. } => Ok(Product { rows, depth: depth(source), panels, gates }),
+        Form::Table { .. } => Err(Error::internal(format!("{}: expected a matrix", layout.buffers[buffer].name))),
+    }
+}
+
+/// The rows of a direction of the table in packed buffer `buffer`, and their width.
+///
+/// # Errors
+///
+/// Kind `Internal`, where that holds a matrix.
+pub(super) fn table(layout: &Layout, buffer: usize) -> Result<(usize, usize)> {
+    match layout.buffers[buffer].form {
+        Form::Table { rows, width, .. } => Ok((rows, width)),
+        Form::Matrix { .. } => Err(Error::internal(format!("{}: expected a table", layout.buffers[buffer].name))),
+    }
 }
 
 /// Whether one of `later` takes the final hidden state of the recurrent layer before them.
@@ -134,8 +159,13 @@ impl Lowering<'_> {
         if let Some(widest) = widest.max() {
             self.gates = Some(self.slot("gates", SlotKind::Scratch, &[self.chunk, batch, widest]));
         }
-        let shared = ops.iter().filter(|op| self.is_shared(op)).map(|op| depth(op.features));
-        if let Some(widest) = shared.max() {
+        let mut shared = Vec::new();
+        for op in ops {
+            if self.is_shared(op)? {
+                shared.push(depth(op.features));
+            }
+        }
+        if let Some(widest) = shared.into_iter().max() {
             let rows = self.chunk.saturating_mul(batch).saturating_add(1);
             self.exchange = Some(self.slot("exchange", SlotKind::Exchange, &[rows, widest]));
         }
@@ -159,10 +189,11 @@ impl Lowering<'_> {
     }
 
     /// The features that the host wrote, if it wrote features.
-    pub(super) fn features(&self) -> Option<Sequence> {
-        let features = super::input_features(self.model).ok().flatten()?;
-        let slot = self.plan.slots.iter().position(|slot| slot.kind == SlotKind::Input)?;
-        Some(Sequence { slot, first: 0, features, axis: Axis::Steps, span: Span::Whole })
+    pub(super) fn features(&self) -> Result<Option<Sequence>> {
+        let Some(features) = super::input_features(self.model)? else { return Ok(None) };
+        let input = self.plan.slots.iter().position(|slot| slot.kind == SlotKind::Input);
+        let slot = needed(input, "a slot of the input")?;
+        Ok(Some(Sequence { slot, first: 0, features, axis: Axis::Steps, span: Span::Whole }))
     }
 
     /// How much of the sequence that operation `index` gives must be there at once.
@@ -201,7 +232,7 @@ impl Lowering<'_> {
                 return Ok(stage);
             }
             OpKind::Sample => {
-                stage.result = self.tokens.map(|tokens| self.drawn(tokens));
+                stage.result = Some(self.drawn(needed(self.tokens, "a slot of tokens")?));
                 return Ok(stage);
             }
             OpKind::Gather { .. } | OpKind::OneHot => "vectors",
@@ -336,14 +367,14 @@ impl Lowering<'_> {
     }
 
     /// The panels of a packed matrix, in as few windows as the binding limit allows, for the directions of a side.
-    pub(super) fn panels(&mut self, matrix: Place, first: usize, directions: usize) -> Vec<Panels> {
+    pub(super) fn panels(&mut self, matrix: Place, first: usize, directions: usize) -> Result<Vec<Panels>> {
         let slot = self.weights(matrix.buffer);
         let form = self.layout.buffers[matrix.buffer].form;
-        let Form::Matrix { panels, .. } = form else { return Vec::new() };
+        let Product { panels, .. } = product(self.layout, matrix.buffer, 0)?;
         let panel_bytes = self.layout.panel_bytes(form);
         if self.layout.medium_of(matrix.buffer) == Medium::Texture || self.fit_whole(&[slot]) {
             let window = self.whole(slot);
-            return vec![Panels {
+            return Ok(vec![Panels {
                 window,
                 direction: first,
                 directions,
@@ -351,7 +382,7 @@ impl Lowering<'_> {
                 panels,
                 at: (matrix.first + first) * panels,
                 stride: panels,
-            }];
+            }]);
         }
         let mut windows = Vec::new();
         let (fit, aligned) = self.cuts(panel_bytes);
@@ -378,20 +409,18 @@ impl Lowering<'_> {
                 panel = end - base;
             }
         }
-        windows
+        Ok(windows)
     }
 
     /// The rows of a packed table, in as few windows as the binding limit allows, for `directions` directions from `first`
     /// on.
-    pub(super) fn table(&mut self, buffer: usize, first: usize, directions: usize) -> Vec<Table> {
+    pub(super) fn table(&mut self, buffer: usize, first: usize, directions: usize) -> Result<Vec<Table>> {
         let slot = self.weights(buffer);
-        let Form::Table { rows, width, .. } = self.layout.buffers[buffer].form else {
-            return Vec::new();
-        };
+        let (rows, width) = table(self.layout, buffer)?;
         if self.fit_whole(&[slot]) {
             let window = self.whole(slot);
             let at = first * rows;
-            return vec![Table { window, direction: first, directions, token: 0, tokens: rows, at, stride: rows }];
+            return Ok(vec![Table { window, direction: first, directions, token: 0, tokens: rows, at, stride: rows }]);
         }
         let row_bytes = width as u64 * self.layout.storage.of_tables().bytes();
         let (fit, aligned) = self.cuts(row_bytes);
@@ -413,7 +442,7 @@ impl Lowering<'_> {
                 row = end - base;
             }
         }
-        windows
+        Ok(windows)
     }
 
     /// How pieces of `bytes` are cut into windows: how many fit one, and the multiples of how many start one.

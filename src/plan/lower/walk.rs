@@ -5,11 +5,12 @@
 
 use super::emit::{Gather, HoistedProduct, pair, word};
 use super::ops::{Input, Recurrence, Sequence, Span};
-use super::slots::Stage;
-use super::{Chunk, Lowering};
-use crate::cell::{Activation, Cell, Reset, Variant};
-use crate::kernel::{Kernel, LANES, Mask, Params, Program, StateKind};
-use crate::layout::{Form, Place, depth};
+use super::slots::{Stage, product};
+use super::{Chunk, Lowering, needed};
+use crate::cell::{Activation, Cell, Reset};
+use crate::error::{Error, Result};
+use crate::kernel::{Half, LANES, Mask, Matrix, Params, Program, Role, StateKind, Step, StepProject, Tile};
+use crate::layout::Place;
 use crate::model::Direction;
 use crate::plan::tune::Product;
 use crate::plan::{SlotId, Window};
@@ -91,45 +92,60 @@ pub(super) struct Layer<'a> {
 
 impl Lowering<'_> {
     /// The dispatches of a recurrent layer for `chunk` of its walk.
-    pub(super) fn recurrent(&mut self, stage: &Stage<'_>, r: &Recurrence, hidden: Sequence, chunk: Chunk) {
-        let Some(gates) = self.gates else { return };
+    pub(super) fn recurrent(
+        &mut self,
+        stage: &Stage<'_>,
+        r: &Recurrence,
+        hidden: Sequence,
+        chunk: Chunk,
+    ) -> Result<()> {
+        let gates = needed(self.gates, "a slot of gates")?;
         let layer = Layer { stage, r, hidden, gates };
         // Both directions go in one dispatch where one binding reaches the rows of both, and a step also where one
         // program computes both: the hoisted product knows no function.
         let bound: Vec<SlotId> = stage.source.map(|source| source.slot).into_iter().chain([hidden.slot]).collect();
         let reach = self.fit_whole(&bound);
         for &side in Side::of(r.directions, reach) {
-            self.hoisted(stage, r, gates, chunk, side);
+            self.hoisted(stage, r, gates, chunk, side)?;
         }
-        let at_once = self.at_once(r);
+        let at_once = self.at_once(r)?;
         let together = reach && r.variants[0] == r.variants[1] && at_once.is_none_or(|at_once| at_once.together);
         let sides = Side::of(r.directions, together);
         if let Some(at_once) = at_once {
             for &side in sides {
-                self.walk_at_once(layer, chunk, side, at_once);
+                self.walk_at_once(layer, chunk, side, at_once)?;
             }
-            return;
+            return Ok(());
         }
         for step in 0..chunk.len {
             for &side in sides {
-                self.timestep(layer, chunk, step, side);
+                self.timestep(layer, chunk, step, side)?;
             }
         }
+        Ok(())
     }
 
     /// The input product of a chunk, into the gates: ascending in time whichever way the walk goes.
-    pub(super) fn hoisted(&mut self, stage: &Stage<'_>, r: &Recurrence, gates: SlotId, chunk: Chunk, side: Side) {
+    pub(super) fn hoisted(
+        &mut self,
+        stage: &Stage<'_>,
+        r: &Recurrence,
+        gates: SlotId,
+        chunk: Chunk,
+        side: Side,
+    ) -> Result<()> {
         let (time, batch) = (self.shape.time, self.shape.batch);
         let gates = self.whole(gates);
         let targets = [0, chunk.len * batch];
         let starts = r.walks.map(|walk| walk.first_step(chunk.start, chunk.len, time));
-        match (r.input, stage.source) {
-            (Input::Table(buffer), _) => {
+        match r.input {
+            Input::Table(buffer) => {
                 let sources = starts.map(|start| start * batch);
                 let gather = Gather { buffer, rows: chunk.len * batch, sources, result: gates, targets };
-                self.gather(&gather, side.first, side.count);
+                self.gather(&gather, side.first, side.count)
             }
-            (Input::Matrix(matrix), Some(source)) => {
+            Input::Matrix(matrix) => {
+                let source = needed(stage.source, format_args!("a source of layer {}", stage.op.layer))?;
                 let row = |d: usize| match source.span {
                     Span::Whole => source.first + starts[d],
                     Span::Chunk => source.first + chunk.at,
@@ -149,48 +165,41 @@ impl Lowering<'_> {
                     result: gates,
                     targets,
                 };
-                self.project(&product, side.first, side.count);
+                self.project(&product, side.first, side.count)
             }
-            (Input::Matrix(_), None) => {}
         }
     }
 
     /// The dispatches of step `step` of `chunk`.
-    fn timestep(&mut self, layer: Layer<'_>, chunk: Chunk, step: usize, side: Side) {
+    fn timestep(&mut self, layer: Layer<'_>, chunk: Chunk, step: usize, side: Side) -> Result<()> {
         let Layer { stage, r, hidden, gates } = layer;
         let (hidden, base) = self.hidden_window(r, hidden, chunk, side);
         let params = self.step_params(layer, chunk, step, side, base);
-        let program = Program {
-            cell: Some(r.cell),
-            variant: r.variants[side.first],
-            storage: self.layout.storage,
-            mask: self.shape.mask,
-            ..Program::plain(Kernel::Step)
+        let (cell, variant, mask) = (r.cell, r.variants[side.first], self.shape.mask);
+        let gates = (Role::Gates, Some(self.whole(gates)));
+        let live = (Role::Live, self.live.map(|slot| self.whole(slot)));
+        let hidden = (Role::Hidden, Some(hidden));
+        let memory = (Role::Memory, stage.memory.map(|slot| self.whole(slot)));
+        let of = |states| move |matrix, tile| Program::Step(Step { cell, variant, states, mask, matrix, tile });
+        let mut part = |place: Place, program: &dyn Fn(Matrix, Tile) -> Program, windows: &[_]| {
+            self.step_part(place, program, params, side, windows)
         };
-        let (gates, hidden) = (Some(self.whole(gates)), Some(hidden));
-        let memory = stage.memory.map(|slot| self.whole(slot));
-        let live = self.live.map(|slot| self.whole(slot));
-        let mut half = |program: Program, matrix, windows: [Option<Window>; 4]| {
-            self.step_half(program, params, matrix, side, windows.into_iter().flatten().collect());
-        };
-        match (r.cell, r.projection) {
+        match (cell, r.projection) {
             (Cell::Gru(Reset::Before), _) => {
-                let reset = Program { kernel: Kernel::StepReset, mask: Mask::All, ..program };
-                half(reset, r.hidden[0], [gates, hidden, memory, None]);
-                let new = Program { kernel: Kernel::StepNew, ..program };
-                half(new, r.hidden[1], [gates, live, memory, hidden]);
+                let (first, second) = halves(r)?;
+                let half = |matrix, tile| Half { variant, matrix, tile };
+                part(first, &|matrix, tile| Program::StepReset(half(matrix, tile)), &[gates, hidden, memory])?;
+                part(second, &|matrix, tile| Program::StepNew(half(matrix, tile), mask), &[gates, live, memory, hidden])
             }
-            (_, Some(projection)) => {
-                let step = Program { states: StateKind::Projected, ..program };
-                half(step, r.hidden[0], [gates, live, hidden, memory]);
-                let project = Program { kernel: Kernel::StepProject, cell: None, variant: Variant::NONE, ..program };
-                half(project, projection, [memory, live, hidden, None]);
+            (Cell::Rnn | Cell::Lstm | Cell::Gru(Reset::After), Some(projection)) => {
+                part(r.hidden[0], &of(StateKind::Projected), &[gates, live, hidden, memory])?;
+                let project = |matrix, tile| Program::StepProject(StepProject { mask, matrix, tile });
+                part(projection, &project, &[memory, live, hidden])
             }
-            (Cell::Lstm, None) => {
-                let step = Program { states: StateKind::Memory, ..program };
-                half(step, r.hidden[0], [gates, live, hidden, memory]);
+            (Cell::Lstm, None) => part(r.hidden[0], &of(StateKind::Memory), &[gates, live, hidden, memory]),
+            (Cell::Rnn | Cell::Gru(Reset::After), None) => {
+                part(r.hidden[0], &of(StateKind::Hidden), &[gates, live, hidden])
             }
-            (Cell::Rnn | Cell::Gru(Reset::After), None) => half(program, r.hidden[0], [gates, live, hidden, None]),
         }
     }
 
@@ -236,18 +245,28 @@ impl Lowering<'_> {
         }
     }
 
-    /// One dispatch of a timestep for each window of its weights; `windows` are those after the weights.
-    fn step_half(&mut self, program: Program, params: Params, matrix: Place, side: Side, windows: Vec<Window>) {
-        let Form::Matrix { panels: all, source, gates, .. } = self.layout.buffers[matrix.buffer].form else { return };
-        let size = Product { rows: self.shape.batch, depth: depth(source), panels: all * side.count, gates };
-        let tile = self.tuning.step(size, self.limits);
-        let program = Program { tile, medium: self.layout.medium_of(matrix.buffer), ..program };
-        for panels in self.panels(matrix, side.first, side.count) {
+    /// One dispatch of a part of a timestep for each window of its weights, those of `place`; `others` are the windows beside
+    /// them.
+    fn step_part(
+        &mut self,
+        place: Place,
+        program: &dyn Fn(Matrix, Tile) -> Program,
+        params: Params,
+        side: Side,
+        others: &[(Role, Option<Window>)],
+    ) -> Result<()> {
+        let one = product(self.layout, place.buffer, self.shape.batch)?;
+        let Product { depth, panels: all, .. } = one;
+        let tile = self.tuning.step(Product { panels: all * side.count, ..one }, self.limits);
+        let program = program(self.matrix(place.buffer), tile);
+        let mut windows = vec![(Role::Weights, None)];
+        windows.extend(others);
+        for panels in self.panels(place, side.first, side.count)? {
             // Values of a pair that this dispatch alone has in its first place.
             let own = if panels.direction == side.first { params } else { params.second() };
             let Params { direction, panel, panels: count, weight_panel, weight_panels, .. } = panels.params();
             let params = Params {
-                depth: word(depth(source)),
+                depth: word(depth),
                 units: word(all * LANES),
                 direction,
                 panel,
@@ -261,10 +280,10 @@ impl Lowering<'_> {
                 self.shape.batch.div_ceil(tile.rows as usize),
                 panels.directions,
             ];
-            let mut bound = vec![panels.window];
-            bound.extend(&windows);
-            self.dispatch(program, params, grid, bound);
+            windows[0].1 = Some(panels.window);
+            self.dispatch(program, params, grid, &windows)?;
         }
+        Ok(())
     }
 
     /// The rows of the hidden state that the steps of a chunk touch, and the row that the window starts at.
@@ -274,5 +293,13 @@ impl Lowering<'_> {
         }
         let lowest = r.walks[side.first].lowest_row(chunk.start, chunk.len, hidden.first, self.shape.time);
         self.rows(hidden, lowest, chunk.len + 1)
+    }
+}
+
+/// The matrices of the two halves of a step of a GRU with the reset before the product.
+fn halves(r: &Recurrence) -> Result<(Place, Place)> {
+    match r.hidden[..] {
+        [first, second] => Ok((first, second)),
+        _ => Err(Error::internal(format!("{}: expected two products, got {}", r.cell, r.hidden.len()))),
     }
 }

@@ -146,7 +146,7 @@ impl Peaks {
                 let input = Input::features(Array3::from_shape_fn((size, 1, size), |(b, _, i)| ((b + i) as f32).sin()));
                 for _ in 0..TRIES {
                     let times = engine.run_clocked(&input)?;
-                    let product = times.iter().find(|time| time.programs[0].kernel == Kernel::Project);
+                    let product = times.iter().find(|time| time.programs[0].kernel() == Kernel::Project);
                     let product = product.expect("a model of a product has one");
                     operations = rate(product.work.operations, product.time).max(operations);
                     shortest = shortest.min(product.time);
