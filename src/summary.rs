@@ -6,10 +6,7 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, ContentLineStyle, LineStyle, Table, TableStyle};
 
-use crate::cell::{Cell, Coupling, Peepholes, Reset};
-use crate::model::{
-    Direction, Drops, Flow, Initial, Layer, LayerKind, Memory, Merge, Model, Padding, Recurrent, Select,
-};
+use crate::model::{Flow, Layer, Model};
 
 /// A model's layers, output shapes and parameter counts. `Display` prints the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +44,7 @@ impl Model {
     pub fn summary(&self) -> Summary {
         let mut kinds = Vec::new();
         let row = |(layer, flow): (&Layer, Option<Flow>)| Row {
-            layer: format!("{} ({})", name(layer, &mut kinds), type_text(&layer.kind)),
+            layer: format!("{} ({})", name(layer, &mut kinds), layer.kind.summary()),
             output: flow.map_or("?".into(), shape_text),
             parameters: layer.kind.parameters(),
         };
@@ -106,85 +103,6 @@ fn name(layer: &Layer, kinds: &mut Vec<&'static str>) -> String {
     if twins == 0 { kind.to_owned() } else { format!("{kind}_{twins}") }
 }
 
-/// The type, and what tells a layer from its siblings: `LSTM, 2 layers, bidirectional`.
-fn type_text(kind: &LayerKind) -> String {
-    match kind {
-        LayerKind::Embedding(embedding) => match embedding.mask_token {
-            Some(token) => format!("Embedding, token {token} masked"),
-            None => "Embedding".into(),
-        },
-        LayerKind::OneHot(_) => "OneHot".into(),
-        LayerKind::Recurrent(stack) => stack_text(stack),
-        LayerKind::Select(Select::AllSteps) => "Select, all steps".into(),
-        LayerKind::Select(Select::LastStep) => "Select, last step".into(),
-        LayerKind::Select(Select::FinalHidden) => "Select, final hidden state".into(),
-        LayerKind::Select(Select::LastOutput) => "Select, last output".into(),
-        LayerKind::Linear(_) => "Linear".into(),
-        LayerKind::Masking(masking) => format!("Masking, {}", masking.value),
-        LayerKind::Dropout(dropout) => match dropout.drops {
-            Drops::Elements => format!("Dropout, {}", dropout.rate),
-            Drops::Features => format!("Dropout of features, {}", dropout.rate),
-        },
-        LayerKind::Activation(activation) => format!("Activation, {activation}"),
-    }
-}
-
-/// The cell, and in words whatever a stack of it alone has not: `GRU, reset before, reverse, clip 3, held outputs`.
-fn stack_text(stack: &Recurrent) -> String {
-    let mut words = vec![stack.cell.name().to_uppercase()];
-    if stack.cell == Cell::Gru(Reset::Before) {
-        words.push("reset before".into());
-    }
-    words.extend(function_words(stack));
-    if stack.num_layers > 1 {
-        words.push(format!("{} layers", stack.num_layers));
-    }
-    let direction = match stack.direction {
-        Direction::Forward => None,
-        Direction::Reverse => Some("reverse"),
-        Direction::Backwards => Some("backwards"),
-        Direction::Both => Some("bidirectional"),
-    };
-    let merge = match stack.merge {
-        Merge::Concat => None,
-        _ if !stack.is_merged() => None,
-        Merge::Sum => Some("merged by sum"),
-        Merge::Average => Some("merged by average"),
-        Merge::Product => Some("merged by product"),
-    };
-    words.extend([direction, merge].into_iter().flatten().map(str::to_owned));
-    words.extend(stack.proj_size.map(|size| format!("projected to {size}")));
-    words.extend(stack.clip.map(|clip| format!("clip {clip}")));
-    let rest = [
-        (stack.coupling == Coupling::InputForget, "coupled gates"),
-        (stack.peepholes == Peepholes::Diagonal, "peepholes"),
-        (stack.padding == Padding::Held, "held outputs"),
-        (stack.memory == Memory::Engine, "stateful"),
-        (stack.initial == Initial::Learned, "learned states"),
-    ];
-    words.extend(rest.into_iter().filter(|(has, _)| *has).map(|(_, word)| word.to_owned()));
-    words.join(", ")
-}
-
-/// The functions that are not the cell's own, by letter where it has several: `f hard_sigmoid`, `reverse g relu`.
-fn function_words(stack: &Recurrent) -> Vec<String> {
-    let [forward, reverse] = stack.functions;
-    let ways: &[_] = match stack.directions() {
-        2 if forward != reverse => &[("forward ", forward), ("reverse ", reverse)],
-        _ => &[("", forward)],
-    };
-    let count = stack.cell.function_count();
-    let own = stack.cell.functions().each();
-    let words = ways.iter().flat_map(|(way, functions)| {
-        let each = ["f ", "g ", "h "].into_iter().zip(functions.each()).zip(own).take(count);
-        each.filter(|((_, function), own)| function != own).map(move |((letter, function), _)| {
-            let letter = if count == 1 { "" } else { letter };
-            format!("{way}{letter}{function}")
-        })
-    });
-    words.collect()
-}
-
 fn shape_text(flow: Flow) -> String {
     match flow {
         Flow::Tokens(_) => "(None, None)".into(),
@@ -215,8 +133,11 @@ fn size_text(parameters: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::{Activation, Functions};
-    use crate::model::{Bias, Dropout, Embedding, Gru, Linear, Lstm, Masking, OneHot, Rnn};
+    use crate::cell::{Activation, Cell, Functions, Reset};
+    use crate::model::{
+        Bias, Direction, Dropout, Drops, Embedding, Gru, Linear, Lstm, Masking, Merge, OneHot, Padding, Recurrent, Rnn,
+        Select,
+    };
 
     #[test]
     fn the_table_is_keras_own() {
@@ -303,7 +224,7 @@ mod tests {
             .layer(Rnn::new(2, 2).nonlinearity(Activation::Relu).direction(Direction::Backwards))
             .layer(Dropout::new(0.25));
         model.check().unwrap();
-        let types: Vec<_> = model.layers.iter().map(|layer| type_text(&layer.kind)).collect();
+        let types: Vec<_> = model.layers.iter().map(|layer| layer.kind.summary()).collect();
         assert_eq!(
             types,
             [

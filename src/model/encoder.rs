@@ -2,8 +2,8 @@
 //!
 //! A plain description, as the model that it begins; `call` says what a caller gives, `engine` runs one after the other.
 
-use super::recurrent::{Initial, Memory, Recurrent};
-use super::{Layer, Model};
+use super::Model;
+use super::layer::{Initial, Layer, Memory, Recurrent};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A model whose final states begin stacks of the model that it belongs to, the decoder.

@@ -1,11 +1,9 @@
-//! What flows between two layers, and what each layer makes of it: where a model is found not to fit together.
+//! What flows between two layers, and the errors of layers that do not fit together.
 //!
-//! Knows layers; knows no weights and no call.
+//! Knows no layer, no weights and no call: what a layer makes of a flow stands in its own file.
 
 use std::fmt;
 
-use super::layers::{LayerKind, Select};
-use super::recurrent::Recurrent;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What flows between two layers.
@@ -73,64 +71,17 @@ impl fmt::Display for Flow {
     }
 }
 
-impl LayerKind {
-    /// What the layer gives for `input`. `recurrent` is the last recurrent stack before it.
-    pub(super) fn flow(&self, input: Flow, recurrent: Option<&Recurrent>) -> Result<Flow> {
-        let unfit = |wants: String| Err(Error::new(ErrorKind::Model, format!("expected {wants}, got {input}")));
-        let vectors = |size| match input {
-            Flow::Tokens(_) => Ok(Flow::Steps(Features::one(size))),
-            _ => unfit("tokens (it can only be the first layer)".into()),
-        };
-        match self {
-            Self::Embedding(e) => {
-                positive("num_embeddings", e.num_embeddings)?;
-                positive("embedding_dim", e.embedding_dim)?;
-                if let Some(token) = e.mask_token.filter(|&token| token >= e.num_embeddings) {
-                    let text =
-                        format!("mask_token: expected less than {} (num_embeddings), got {token}", e.num_embeddings);
-                    return Err(Error::new(ErrorKind::Model, text));
-                }
-                vectors(e.embedding_dim)
-            }
-            Self::OneHot(o) => {
-                positive("num_classes", o.num_classes)?;
-                vectors(o.num_classes)
-            }
-            Self::Recurrent(stack) => {
-                stack.check()?;
-                match input {
-                    Flow::Steps(f) if f.len() == stack.input_size => Ok(Flow::Steps(stack.output())),
-                    _ => unfit(format!("a sequence of {} features (input_size)", stack.input_size)),
-                }
-            }
-            Self::Select(select) => match (select, input, recurrent) {
-                (Select::AllSteps, Flow::Steps(f), _) => Ok(Flow::Steps(f)),
-                (Select::LastStep, Flow::Steps(f), _) => Ok(Flow::Rows(f)),
-                (Select::FinalHidden, Flow::Steps(_), Some(r)) => Ok(Flow::Rows(r.hidden())),
-                (Select::LastOutput, Flow::Steps(_), Some(r)) => Ok(Flow::Rows(r.output())),
-                (Select::FinalHidden | Select::LastOutput, Flow::Steps(_), None) => {
-                    unfit("a recurrent layer before it".into())
-                }
-                _ => unfit("a sequence".into()),
-            },
-            Self::Linear(l) => {
-                positive("in_features", l.in_features)?;
-                positive("out_features", l.out_features)?;
-                match input {
-                    Flow::Steps(f) if f.len() == l.in_features => Ok(Flow::Steps(Features::one(l.out_features))),
-                    Flow::Rows(f) if f.len() == l.in_features => Ok(Flow::Rows(Features::one(l.out_features))),
-                    _ => unfit(format!("{} features (in_features)", l.in_features)),
-                }
-            }
-            Self::Activation(_) | Self::Dropout(_) if matches!(input, Flow::Tokens(_)) => unfit("features".into()),
-            Self::Activation(function) => function.check().map(|()| input),
-            Self::Dropout(_) => Ok(input),
-            Self::Masking(m) => match input {
-                Flow::Steps(f) if f.len() == m.features => Ok(Flow::Steps(f)),
-                _ => unfit(format!("a sequence of {} features", m.features)),
-            },
-        }
+/// What a layer of tokens gives for `input`: `features` at each step.
+pub(super) fn vectors(input: Flow, features: Features) -> Result<Flow> {
+    match input {
+        Flow::Tokens(_) => Ok(Flow::Steps(features)),
+        Flow::Steps(_) | Flow::Rows(_) => unfit("tokens (it can only be the first layer)".into(), input),
     }
+}
+
+/// The error for a layer that takes `wanted`.
+pub(super) fn unfit(wanted: String, input: Flow) -> Result<Flow> {
+    Err(Error::new(ErrorKind::Model, format!("expected {wanted}, got {input}")))
 }
 
 /// Whether `size` can be a size.

@@ -6,8 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::flow::Flow;
-use super::layers::LayerKind;
-use super::recurrent::{Bias, Recurrent};
+use super::layer::{Bias, LayerKind, Recurrent};
 use super::{Axes, Model};
 use crate::cell::Peepholes;
 use crate::error::{Error, ErrorKind, Result};

@@ -1,22 +1,23 @@
 //! The first noun of the road: what the user asks for. Layers one after the other, and whether they fit.
 //!
-//! A `Model` is a description: it holds no weights and knows no device. `layers` has the plain layers, `recurrent` the
-//! stacks, `flow` what one layer hands to the next, `interface` the names that callers use, `encoder` the model that
+//! A `Model` is a description: it holds no weights and knows no device. `layer` has a file for each
+//! layer, `flow` what one layer hands to the next, `interface` the names that callers use, `encoder` the model that
 //! runs before another.
 
 mod encoder;
 mod flow;
 mod interface;
-mod layers;
-mod recurrent;
+mod layer;
 
 use crate::error::{Error, ErrorKind, Result};
 
 pub use encoder::{Encoder, Link};
 pub use flow::{Features, Flow};
 pub use interface::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, Required, State, WeightPart};
-pub use layers::{Dropout, Drops, Embedding, Layer, LayerKind, Linear, Masking, OneHot, Select};
-pub use recurrent::{Bias, Direction, Gru, Initial, Lstm, Memory, Merge, Padding, Recurrent, Rnn};
+pub use layer::{
+    Bias, Direction, Dropout, Drops, Embedding, Gru, Initial, Layer, LayerKind, Linear, Lstm, Masking, Memory, Merge,
+    OneHot, Padding, Recurrent, Rnn, Select,
+};
 
 /// A recurrent model: layers one after the other.
 ///
@@ -105,20 +106,15 @@ impl Model {
     /// Kind `Model`, where there is no layer or the first one takes no sequence.
     pub fn input(&self) -> Result<Flow> {
         let first = self.layers.first().ok_or_else(|| Error::new(ErrorKind::Model, "the model has no layers"))?;
-        match &first.kind {
-            LayerKind::Embedding(e) => Ok(Flow::Tokens(e.num_embeddings)),
-            LayerKind::OneHot(o) => Ok(Flow::Tokens(o.num_classes)),
-            LayerKind::Recurrent(r) => Ok(Flow::Steps(Features::one(r.input_size))),
-            LayerKind::Linear(l) => Ok(Flow::Steps(Features::one(l.in_features))),
-            LayerKind::Masking(m) => Ok(Flow::Steps(Features::one(m.features))),
-            LayerKind::Select(_) | LayerKind::Activation(_) | LayerKind::Dropout(_) => Err(Error::new(
+        first.kind.takes().ok_or_else(|| {
+            Error::new(
                 ErrorKind::Model,
                 format!(
                     "layer 0 {}: expected a layer that takes a sequence (embedding, one_hot, rnn, lstm, gru, linear) first",
                     first.kind.name()
                 ),
-            )),
-        }
+            )
+        })
     }
 
     /// What flows out of each layer, first to last.

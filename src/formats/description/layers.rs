@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 use super::ordered::Json;
-use super::words::{DROPS, SELECTS, function_json, function_of, word};
+use super::words::{function_json, function_of, word};
 use super::{UNTOLD, recurrent};
 use crate::cell::{Activation, Constant};
 use crate::error::Result;
 use crate::formats::infer::{Under, agree};
 use crate::formats::keys::{Keys, wrong};
-use crate::model::{Bias, Dropout, Drops, Embedding, Layer, LayerKind, Linear, Masking, OneHot};
+use crate::model::{Bias, Dropout, Drops, Embedding, Layer, LayerKind, Linear, Masking, OneHot, Select};
 use crate::weights::Tensors;
 use crate::weights::dialect::WEIGHT;
 
@@ -74,7 +74,7 @@ fn told(size: Option<usize>, key: &str) -> Result<usize> {
 }
 
 fn select(mut keys: Keys) -> Result<LayerKind> {
-    let select = keys.needed_word("what", &SELECTS)?;
+    let select = keys.needed_word("what", &Select::WORDS)?;
     keys.finish()?;
     Ok(LayerKind::Select(select))
 }
@@ -89,7 +89,7 @@ fn activation(mut keys: Keys) -> Result<LayerKind> {
 
 fn dropout(mut keys: Keys) -> Result<LayerKind> {
     let rate = share(&mut keys, "p")?.unwrap_or(Constant::new(USUAL_DROPOUT));
-    let drops = keys.word("drops", &DROPS)?.unwrap_or_default();
+    let drops = keys.word("drops", &Drops::WORDS)?.unwrap_or_default();
     keys.finish()?;
     Ok(LayerKind::Dropout(Dropout { rate, drops }))
 }
@@ -137,7 +137,7 @@ pub(super) fn json(layer: &Layer) -> Json {
             keys.extend([("features", Json::from(m.features)), ("value", Json::number(m.value))]);
         }
         LayerKind::Recurrent(stack) => keys.extend(recurrent::json(stack)),
-        LayerKind::Select(select) => keys.push(("what", word(&SELECTS, select))),
+        LayerKind::Select(select) => keys.push(("what", word(&Select::WORDS, select))),
         LayerKind::Linear(l) => keys.extend([
             ("in_features", Json::from(l.in_features)),
             ("out_features", Json::from(l.out_features)),
@@ -147,7 +147,7 @@ pub(super) fn json(layer: &Layer) -> Json {
         LayerKind::Activation(activation) => keys.push(("activation", function_json(*activation))),
         LayerKind::Dropout(dropout) => {
             keys.push(("p", Json::number(dropout.rate)));
-            keys.extend((dropout.drops != Drops::Elements).then(|| ("drops", word(&DROPS, &dropout.drops))));
+            keys.extend((dropout.drops != Drops::Elements).then(|| ("drops", word(&Drops::WORDS, &dropout.drops))));
         }
     }
     keys.push(("weights", Json::from(layer.weights.as_str())));

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::layers::share;
 use super::ordered::Json;
-use super::words::{DIRECTIONS, INITIALS, MERGES, PADDINGS, function, function_json, function_of, word};
+use super::words::{function, function_json, function_of, word};
 use crate::cell::{Cell, Coupling, Functions, Peepholes, Reset};
 use crate::error::Result;
 use crate::formats::infer::{Under, agree};
@@ -53,15 +53,15 @@ pub(super) fn read(name: &str, mut keys: Keys, under: &Under<'_>) -> Result<Recu
             Cell::Lstm => keys.word("peepholes", &[(true, Peepholes::Diagonal), (false, Peepholes::None)])?,
             Cell::Rnn | Cell::Gru(_) => None,
         },
-        merge: keys.word("merge_mode", &MERGES)?,
-        initial: keys.word("initial_states", &INITIALS)?,
+        merge: keys.word("merge_mode", &Merge::WORDS)?,
+        initial: keys.word("initial_states", &Initial::WORDS)?,
     };
     if cell == Cell::Lstm {
         let couplings = [(true, Coupling::InputForget), (false, Coupling::Apart)];
         plain.coupling = keys.word("input_forget", &couplings)?.unwrap_or_default();
     }
     plain.clip = keys.number("clip")?;
-    plain.padding = keys.word("padding", &PADDINGS)?.unwrap_or_default();
+    plain.padding = keys.word("padding", &Padding::WORDS)?.unwrap_or_default();
     plain.memory = keys.word("stateful", &[(true, Memory::Engine), (false, Memory::Call)])?.unwrap_or_default();
     // PyTorch's own between the layers of a stack: the identity at inference.
     share(&mut keys, "dropout")?;
@@ -116,7 +116,7 @@ fn complete(plain: Recurrent, said: Said, under: &Under<'_>) -> Result<Recurrent
 /// The direction that `bidirectional` and `direction` say, which must not contradict each other.
 fn direction(keys: &mut Keys) -> Result<Option<Direction>> {
     let bidirectional = keys.word("bidirectional", &[(false, Direction::Forward), (true, Direction::Both)])?;
-    let direction = keys.word("direction", &DIRECTIONS)?;
+    let direction = keys.word("direction", &Direction::WORDS)?;
     match (bidirectional, direction) {
         (Some(Direction::Both), Some(_)) => {
             Err(wrong("direction: expected none of a bidirectional stack, which goes both ways".into()))
@@ -151,7 +151,8 @@ fn each(cell: Cell, list: Vec<Value>) -> Result<Functions> {
 }
 
 fn initial_word(initial: &Initial) -> &'static str {
-    let (word, _) = INITIALS.iter().find(|(_, meaning)| meaning == initial).expect("the table holds every variant");
+    let (word, _) =
+        Initial::WORDS.iter().find(|(_, meaning)| meaning == initial).expect("the table holds every variant");
     word
 }
 
@@ -187,7 +188,7 @@ pub(super) fn json(stack: &Recurrent) -> Vec<(&'static str, Json)> {
         ("bias", Json::from(bias_json(stack.bias))),
     ];
     if matches!(stack.direction, Direction::Reverse | Direction::Backwards) {
-        keys.push(("direction", word(&DIRECTIONS, &stack.direction)));
+        keys.push(("direction", word(&Direction::WORDS, &stack.direction)));
     }
     keys.extend(functions_json(stack));
     keys.extend(stack.clip.map(|clip| ("clip", Json::number(clip))));
@@ -198,16 +199,16 @@ pub(super) fn json(stack: &Recurrent) -> Vec<(&'static str, Json)> {
         keys.push(("peepholes", Json::from(true)));
     }
     if stack.is_merged() {
-        keys.push(("merge_mode", word(&MERGES, &stack.merge)));
+        keys.push(("merge_mode", word(&Merge::WORDS, &stack.merge)));
     }
     if stack.padding != Padding::Zero {
-        keys.push(("padding", word(&PADDINGS, &stack.padding)));
+        keys.push(("padding", word(&Padding::WORDS, &stack.padding)));
     }
     if stack.memory != Memory::Call {
         keys.push(("stateful", Json::from(true)));
     }
     if stack.initial != Initial::Zero {
-        keys.push(("initial_states", word(&INITIALS, &stack.initial)));
+        keys.push(("initial_states", word(&Initial::WORDS, &stack.initial)));
     }
     keys
 }

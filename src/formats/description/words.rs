@@ -1,4 +1,5 @@
-//! The words of descriptions and what they mean: one table each, for reading and for writing.
+//! The words of descriptions and what they mean: one table each, for reading and for writing. Those of a layer stand in
+//! its own file.
 
 use serde_json::Value;
 
@@ -6,29 +7,9 @@ use super::ordered::Json;
 use crate::cell::Activation;
 use crate::error::Result;
 use crate::formats::keys::{Keys, word_of, wrong};
-use crate::model::{Dim, Direction, Drops, Initial, Merge, Padding, Required, Select, WeightPart};
-
-pub(super) const SELECTS: [(&str, Select); 4] = [
-    ("all_steps", Select::AllSteps),
-    ("last_step", Select::LastStep),
-    ("final_hidden", Select::FinalHidden),
-    ("last_output", Select::LastOutput),
-];
-
-/// Beside `bidirectional`, which has the others.
-pub(super) const DIRECTIONS: [(&str, Direction); 2] =
-    [("reverse", Direction::Reverse), ("backwards", Direction::Backwards)];
-
-pub(super) const MERGES: [(&str, Merge); 4] =
-    [("concat", Merge::Concat), ("sum", Merge::Sum), ("ave", Merge::Average), ("mul", Merge::Product)];
-
-pub(super) const PADDINGS: [(&str, Padding); 2] = [("zero", Padding::Zero), ("held", Padding::Held)];
-
-pub(super) const INITIALS: [(&str, Initial); 2] = [("zero", Initial::Zero), ("learned", Initial::Learned)];
+use crate::model::{Dim, Required, WeightPart};
 
 pub(super) const REQUIRED: [(&str, Required); 2] = [("sequence", Required::Sequence), ("all", Required::All)];
-
-pub(super) const DROPS: [(&str, Drops); 2] = [("elements", Drops::Elements), ("features", Drops::Features)];
 
 pub(super) const DIMS: [(&str, Dim); 6] = [
     ("time", Dim::Time),

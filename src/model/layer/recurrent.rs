@@ -1,10 +1,15 @@
-//! Recurrent stacks, with the sizes and words that they have in PyTorch: plain data, built by a chain of calls.
+//! The layers `rnn`, `lstm`, `gru`: recurrent stacks, with the sizes and words that they have in PyTorch: plain data, built by a chain of calls.
 //!
 //! Knows cells; knows no weights and no layer beside it.
 
-use super::flow::{Features, positive};
+mod text;
+
+use std::fmt;
+
+use super::Kind;
 use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::flow::{Features, Flow, positive, unfit};
 
 /// A stack of recurrent layers of one cell: PyTorch's `nn.RNN`, `nn.LSTM`, `nn.GRU`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +60,11 @@ pub enum Direction {
     Both,
 }
 
+impl Direction {
+    /// The words of those in a description that `bidirectional` cannot say.
+    pub(crate) const WORDS: [(&str, Self); 2] = [("reverse", Self::Reverse), ("backwards", Self::Backwards)];
+}
+
 /// What becomes of the outputs of both directions of a layer. Final states are never merged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Merge {
@@ -69,6 +79,12 @@ pub enum Merge {
     Product,
 }
 
+impl Merge {
+    /// The word of each in a description.
+    pub(crate) const WORDS: [(&str, Self); 4] =
+        [("concat", Self::Concat), ("sum", Self::Sum), ("ave", Self::Average), ("mul", Self::Product)];
+}
+
 /// What a step gives where the mask says that there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Padding {
@@ -77,6 +93,11 @@ pub enum Padding {
     Zero,
     /// What the last live step before it gave, in the order in which the direction goes; zero before the first (Keras).
     Held,
+}
+
+impl Padding {
+    /// The word of each in a description.
+    pub(crate) const WORDS: [(&str, Self); 2] = [("zero", Self::Zero), ("held", Self::Held)];
 }
 
 /// How long the states of a stack last.
@@ -97,6 +118,11 @@ pub enum Initial {
     Zero,
     /// At weights of the model, the same for every row: `h_0` `[L · D, state_size]` and an LSTM's `c_0` `[L · D, H]`.
     Learned,
+}
+
+impl Initial {
+    /// The word of each in a description.
+    pub(crate) const WORDS: [(&str, Self); 2] = [("zero", Self::Zero), ("learned", Self::Learned)];
 }
 
 /// The bias vectors of a recurrent layer.
@@ -317,26 +343,6 @@ impl Recurrent {
         if layer == 0 { Features::one(self.input_size) } else { self.output() }
     }
 
-    /// The number of trainable parameters.
-    pub(super) fn parameters(&self) -> usize {
-        let rows = self.cell.gates() * self.hidden_size;
-        let biases = match self.bias {
-            Bias::None => 0,
-            Bias::One => 1,
-            Bias::Two => 2,
-        };
-        let one = |layer| {
-            let products = rows.saturating_mul(self.layer_input(layer).len() + self.state_size() + biases);
-            let peepholes = if self.peepholes == Peepholes::None { 0 } else { 3 * self.hidden_size };
-            products.saturating_add(self.proj_size.map_or(0, |p| p * self.hidden_size)).saturating_add(peepholes)
-        };
-        // All layers but the first are alike.
-        let rest = one(1).saturating_mul(self.num_layers.saturating_sub(1));
-        let cells = one(0).saturating_add(rest).saturating_mul(self.directions());
-        let states = self.initial_states().into_iter().flatten().map(|[rows, size]| rows.saturating_mul(size));
-        states.fold(cells, usize::saturating_add)
-    }
-
     /// The shapes of the learned initial states, hidden and cell: `[L · D, size]`.
     pub(crate) fn initial_states(&self) -> [Option<[usize; 2]>; 2] {
         let rows = self.num_layers.saturating_mul(self.directions());
@@ -348,7 +354,7 @@ impl Recurrent {
     }
 
     /// Whether the sizes make sense.
-    pub(super) fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         for (name, size) in
             [("input_size", self.input_size), ("hidden_size", self.hidden_size), ("num_layers", self.num_layers)]
         {
@@ -398,5 +404,50 @@ impl Recurrent {
             }
         }
         Ok(())
+    }
+}
+
+impl Kind for Recurrent {
+    fn name(&self) -> &'static str {
+        self.cell.name()
+    }
+
+    fn takes(&self) -> Option<Flow> {
+        Some(Flow::Steps(Features::one(self.input_size)))
+    }
+
+    fn flow(&self, input: Flow, _: Option<&Recurrent>) -> Result<Flow> {
+        self.check()?;
+        match input {
+            Flow::Steps(f) if f.len() == self.input_size => Ok(Flow::Steps(self.output())),
+            _ => unfit(format!("a sequence of {} features (input_size)", self.input_size), input),
+        }
+    }
+
+    fn parameters(&self) -> usize {
+        let rows = self.cell.gates() * self.hidden_size;
+        let biases = match self.bias {
+            Bias::None => 0,
+            Bias::One => 1,
+            Bias::Two => 2,
+        };
+        let one = |layer| {
+            let products = rows.saturating_mul(self.layer_input(layer).len() + self.state_size() + biases);
+            let peepholes = if self.peepholes == Peepholes::None { 0 } else { 3 * self.hidden_size };
+            products.saturating_add(self.proj_size.map_or(0, |p| p * self.hidden_size)).saturating_add(peepholes)
+        };
+        // All layers but the first are alike.
+        let rest = one(1).saturating_mul(self.num_layers.saturating_sub(1));
+        let cells = one(0).saturating_add(rest).saturating_mul(self.directions());
+        let states = self.initial_states().into_iter().flatten().map(|[rows, size]| rows.saturating_mul(size));
+        states.fold(cells, usize::saturating_add)
+    }
+
+    fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text::short(self, f)
+    }
+
+    fn summary(&self) -> String {
+        text::summary(self)
     }
 }

@@ -1,0 +1,34 @@
+//! The layer `activation`: a function of features. The functions themselves are those of cells.
+
+use std::fmt;
+
+use super::Kind;
+use super::recurrent::Recurrent;
+use crate::cell::Activation;
+use crate::error::Result;
+use crate::model::flow::{Flow, unfit};
+
+impl Kind for Activation {
+    fn name(&self) -> &'static str {
+        "activation"
+    }
+
+    fn takes(&self) -> Option<Flow> {
+        None
+    }
+
+    fn flow(&self, input: Flow, _: Option<&Recurrent>) -> Result<Flow> {
+        match input {
+            Flow::Tokens(_) => unfit("features".into(), input),
+            Flow::Steps(_) | Flow::Rows(_) => self.check().map(|()| input),
+        }
+    }
+
+    fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+
+    fn summary(&self) -> String {
+        format!("Activation, {self}")
+    }
+}

@@ -1,0 +1,70 @@
+//! The layer `embedding`: tokens to vectors, by a table.
+
+use std::fmt;
+
+use super::Kind;
+use super::recurrent::Recurrent;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::flow::{Features, Flow, positive, vectors};
+
+/// A table of vectors: token `v` becomes row `v`. Tensor: `weight` `[num_embeddings, embedding_dim]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Embedding {
+    /// V, the number of rows.
+    pub num_embeddings: usize,
+    /// The length of each row.
+    pub embedding_dim: usize,
+    /// The token whose row got no gradient in training. Kept for round trips: it changes no number at inference.
+    pub padding_idx: Option<usize>,
+    /// The token that stands where there is no step: 0 with Keras' `mask_zero`.
+    pub mask_token: Option<usize>,
+}
+
+impl Embedding {
+    /// A table of `num_embeddings` rows of `embedding_dim`.
+    pub fn new(num_embeddings: usize, embedding_dim: usize) -> Self {
+        Self { num_embeddings, embedding_dim, padding_idx: None, mask_token: None }
+    }
+
+    /// The same, with steps only where the token is another than `token` (Keras' `mask_zero` is 0).
+    #[must_use]
+    pub fn mask_token(mut self, token: usize) -> Self {
+        self.mask_token = Some(token);
+        self
+    }
+}
+
+impl Kind for Embedding {
+    fn name(&self) -> &'static str {
+        "embedding"
+    }
+
+    fn takes(&self) -> Option<Flow> {
+        Some(Flow::Tokens(self.num_embeddings))
+    }
+
+    fn flow(&self, input: Flow, _: Option<&Recurrent>) -> Result<Flow> {
+        positive("num_embeddings", self.num_embeddings)?;
+        positive("embedding_dim", self.embedding_dim)?;
+        if let Some(token) = self.mask_token.filter(|&token| token >= self.num_embeddings) {
+            let text = format!("mask_token: expected less than {} (num_embeddings), got {token}", self.num_embeddings);
+            return Err(Error::new(ErrorKind::Model, text));
+        }
+        vectors(input, Features::one(self.embedding_dim))
+    }
+
+    fn parameters(&self) -> usize {
+        self.num_embeddings * self.embedding_dim
+    }
+
+    fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "embedding({}→{})", self.num_embeddings, self.embedding_dim)
+    }
+
+    fn summary(&self) -> String {
+        match self.mask_token {
+            Some(token) => format!("Embedding, token {token} masked"),
+            None => "Embedding".into(),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The layers of a model, each with the sizes it has in PyTorch: plain data, built by a chain of calls.
+//!
+//! A file is a layer: its struct and builder, and as a [`Kind`] what it takes and gives, its parameters and its words. This
+//! file lists them. Knows cells and activations; holds no weights.
+
+mod activation;
+mod dropout;
+mod embedding;
+mod linear;
+mod masking;
+mod one_hot;
+mod recurrent;
+mod select;
+
+use std::fmt;
+
+use super::flow::Flow;
+use crate::cell::Activation;
+use crate::error::Result;
+
+pub use dropout::{Dropout, Drops};
+pub use embedding::Embedding;
+pub use linear::Linear;
+pub use masking::Masking;
+pub use one_hot::OneHot;
+pub use recurrent::{Bias, Direction, Gru, Initial, Lstm, Memory, Merge, Padding, Recurrent, Rnn};
+pub use select::Select;
+
+/// A layer and the prefix of its tensors' names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// What the layer does.
+    pub kind: LayerKind,
+    /// The prefix of its tensors: with `lstm.`, the first is `lstm.weight_ih_l0`.
+    pub weights: String,
+}
+
+/// What the file of a layer says.
+trait Kind {
+    /// The name of the layer, as descriptions write it.
+    fn name(&self) -> &'static str;
+
+    /// What the layer takes as the first of a model; none, where it cannot be the first.
+    fn takes(&self) -> Option<Flow>;
+
+    /// What the layer gives for `input`. `recurrent` is the last recurrent stack before it.
+    fn flow(&self, input: Flow, recurrent: Option<&Recurrent>) -> Result<Flow>;
+
+    /// The number of trainable parameters.
+    fn parameters(&self) -> usize {
+        0
+    }
+
+    /// The layer in a few words: `lstm(64→256)×2`.
+    fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+
+    /// Its type in a summary, and what tells it from its siblings: `LSTM, 2 layers, bidirectional`.
+    fn summary(&self) -> String;
+}
+
+/// The enum of all layers, its way to each one's [`Kind`], and what makes it of each.
+macro_rules! layer_kinds {
+    ($($(#[$doc:meta])* $layer:ident,)*) => {
+        /// What a layer does.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum LayerKind {
+            $($(#[$doc])* $layer($layer),)*
+        }
+
+        impl LayerKind {
+            fn kind(&self) -> &dyn Kind {
+                match self {
+                    $(Self::$layer(layer) => layer,)*
+                }
+            }
+        }
+
+        $(impl From<$layer> for LayerKind {
+            fn from(layer: $layer) -> Self {
+                Self::$layer(layer)
+            }
+        })*
+    };
+}
+
+layer_kinds! {
+    /// Tokens to vectors, by a table.
+    Embedding,
+    /// Tokens to unit vectors.
+    OneHot,
+    /// Where there is no step, told by the input itself.
+    Masking,
+    /// A stack of recurrent layers.
+    Recurrent,
+    /// Part of a sequence.
+    Select,
+    /// A dense product over the features.
+    Linear,
+    /// A nonlinearity.
+    Activation,
+    /// What training drops at random. The identity at inference.
+    Dropout,
+}
+
+impl LayerKind {
+    /// The name of the layer, as descriptions write it.
+    pub fn name(&self) -> &'static str {
+        self.kind().name()
+    }
+
+    /// The number of trainable parameters.
+    pub fn parameters(&self) -> usize {
+        self.kind().parameters()
+    }
+
+    /// What the layer takes as the first of a model; none, where it cannot be the first.
+    pub(super) fn takes(&self) -> Option<Flow> {
+        self.kind().takes()
+    }
+
+    /// What the layer gives for `input`. `recurrent` is the last recurrent stack before it.
+    pub(super) fn flow(&self, input: Flow, recurrent: Option<&Recurrent>) -> Result<Flow> {
+        self.kind().flow(input, recurrent)
+    }
+
+    /// Its type in a summary, and what tells it from its siblings: `LSTM, 2 layers, bidirectional`.
+    pub(crate) fn summary(&self) -> String {
+        self.kind().summary()
+    }
+}
+
+impl fmt::Display for LayerKind {
+    /// The layer in a few words: `lstm(64→256)×2`, `linear(256→65) softmax`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind().short(f)
+    }
+}
+
+/// The word of `table` that means `meaning`.
+fn word<T: PartialEq>(table: &[(&'static str, T)], meaning: &T) -> &'static str {
+    let (word, _) = table.iter().find(|(_, m)| m == meaning).expect("the table holds every variant");
+    word
+}

@@ -1,0 +1,45 @@
+//! The layer `one_hot`: tokens to unit vectors.
+
+use std::fmt;
+
+use super::Kind;
+use super::recurrent::Recurrent;
+use crate::error::Result;
+use crate::model::flow::{Features, Flow, positive, vectors};
+
+/// Token `v` becomes the vector of `num_classes` elements with a one at `v`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneHot {
+    /// V, the length of the vector.
+    pub num_classes: usize,
+}
+
+impl OneHot {
+    /// Unit vectors of `num_classes` elements.
+    pub fn new(num_classes: usize) -> Self {
+        Self { num_classes }
+    }
+}
+
+impl Kind for OneHot {
+    fn name(&self) -> &'static str {
+        "one_hot"
+    }
+
+    fn takes(&self) -> Option<Flow> {
+        Some(Flow::Tokens(self.num_classes))
+    }
+
+    fn flow(&self, input: Flow, _: Option<&Recurrent>) -> Result<Flow> {
+        positive("num_classes", self.num_classes)?;
+        vectors(input, Features::one(self.num_classes))
+    }
+
+    fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "one_hot({})", self.num_classes)
+    }
+
+    fn summary(&self) -> String {
+        "OneHot".into()
+    }
+}
