@@ -18,6 +18,8 @@ mod formats;
 mod generate;
 #[path = "cli/named.rs"]
 mod named;
+#[path = "cli/programs.rs"]
+mod programs;
 #[path = "cli/run.rs"]
 mod run;
 
@@ -200,6 +202,8 @@ fn plan_ends_with_dispatches_and_bytes() {
     assert_eq!(out.lines().filter(|line| line.contains(" sample ")).count(), 3, "a draw a step: {out}");
     let error = gatewave([&stack[..], &["--draw"]].concat()).refused();
     assert_eq!(error, "layer 0: expected an embedding or one_hot, to take the tokens that are drawn");
+    let error = gatewave([&stack[..], &["--wgsl", "99"]].concat()).refused();
+    assert!(error.starts_with("--wgsl: expected a dispatch from 0 to ") && error.ends_with(", got 99"), "{error}");
     let error = gatewave(["plan", "--batch", "1", "--steps", "1"]).refused();
     assert_eq!(error, "plan: expected MODEL or --cell with its sizes, got neither");
 }

@@ -3,6 +3,8 @@
 //! The last stage of the road on a machine without a GPU, and what a GPU is compared with, slot by slot and in speed.
 //! It obeys the plan: it chooses instructions and threads, never what is computed. Knows no model and no layout.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 mod buffers;
 mod cells;
 mod crew;
@@ -19,6 +21,7 @@ mod scan;
 mod states;
 mod step;
 #[cfg(test)]
+#[allow(clippy::wildcard_enum_match_arm, reason = "tests are of some kernels")]
 mod tests;
 mod threads;
 mod tune;

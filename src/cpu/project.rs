@@ -127,14 +127,14 @@ impl Epilogue for Share<'_> {
         let Target { data, stride, column } = &mut self.target;
         let start = (row - self.rows.start) * *stride + *column + (panel - self.panels.start) * product.len();
         let target = &mut data[start..][..product.len()];
-        match self.activation {
-            Activation::Linear | Activation::Softmax | Activation::LogSoftmax => {
-                // Register by register: a row of a panel is too short for a call of `memcpy`.
-                for (x, y) in S::as_simd_f32s(product).0.iter().zip(S::as_mut_simd_f32s(target).0) {
-                    *y = *x;
-                }
+        let f = self.activation;
+        if matches!(f, Activation::Linear | Activation::Softmax | Activation::LogSoftmax) {
+            // Register by register: a row of a panel is too short for a call of `memcpy`.
+            for (x, y) in S::as_simd_f32s(product).0.iter().zip(S::as_mut_simd_f32s(target).0) {
+                *y = *x;
             }
-            f => simd.vectorize(Map { f, source: product, target }),
+        } else {
+            simd.vectorize(Map { f, source: product, target });
         }
     }
 }

@@ -24,6 +24,8 @@
 //! - **live**, **tokens**: `[T][B]` u32; live of held outputs (`Feed::Seen`) `[2][T][B]`; tokens that are drawn `[T + 1][B]`.
 //! - **draws**: `[B]` [`Draw`]s, how each row's tokens are drawn.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 pub mod catalog;
 mod draw;
 pub mod link;

@@ -123,10 +123,10 @@ pub enum Program {
 impl Program {
     /// The program that makes rows of rows by `activation`.
     pub fn of_activation(activation: Activation) -> Self {
-        match activation {
-            Activation::Softmax => Self::Softmax { log: false },
-            Activation::LogSoftmax => Self::Softmax { log: true },
-            elementwise => Self::Activate(elementwise),
+        if activation.is_elementwise() {
+            Self::Activate(activation)
+        } else {
+            Self::Softmax { log: activation == Activation::LogSoftmax }
         }
     }
 
@@ -207,10 +207,7 @@ impl Program {
 
     /// How its weights are stored, if it has any.
     pub fn storage(&self) -> Option<Storage> {
-        match self {
-            Self::Gather(storage) => Some(*storage),
-            other => other.matrix().map(|matrix| matrix.storage),
-        }
+        if let Self::Gather(storage) = self { Some(*storage) } else { self.matrix().map(|matrix| matrix.storage) }
     }
 
     /// The cell whose steps, halves of steps or gates it computes, and how that departs from its plain equations. A product

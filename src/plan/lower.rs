@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Mask, Params, Program, Role};
 use crate::layout::{Layout, depth};
 use crate::model::{Flow, Model};
-use ops::{Op, OpKind, Sequence};
+use ops::{Op, Sequence};
 use slots::Stage;
 
 /// Timesteps of a chunk are a multiple of this, so that every chunk's window starts at a multiple of
@@ -191,10 +191,13 @@ impl Lowering<'_> {
         // in a draw.
         let mut dispatches = 0_usize;
         for stage in stages {
-            dispatches = dispatches.saturating_add(match stage.op.kind {
-                OpKind::Recurrent(_) | OpKind::Diagonal(_) if !self.goes_at_once(stage.op)? => stage.time(self.shape),
-                _ if self.goal == Goal::Tokens => self.shape.time,
-                _ => stage.time(self.shape).div_ceil(self.chunk),
+            let steps = stage.op.layers() > 0 && !self.goes_at_once(stage.op)?;
+            dispatches = dispatches.saturating_add(if steps {
+                stage.time(self.shape)
+            } else if self.goal == Goal::Tokens {
+                self.shape.time
+            } else {
+                stage.time(self.shape).div_ceil(self.chunk)
             });
         }
         countable(dispatches)

@@ -4,6 +4,8 @@
 //! `lower` makes plans, `check` proves what must hold, `tune` chooses (`strategy` names what there is to choose from),
 //! `work` counts what they take; executors only obey.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 mod caller;
 pub mod check;
 mod idle;

@@ -1,9 +1,11 @@
 //! `gatewave plan`: what would run for a call of a given shape, before anything does.
 
 use std::io::Write;
+use std::sync::Arc;
 
-use gatewave::plan::{Goal, Shape, SlotKind};
-use gatewave::{Error, ErrorKind, Mask, Options, Planner};
+use gatewave::kernel::link;
+use gatewave::plan::{Goal, Plan, Shape, SlotKind};
+use gatewave::{Error, ErrorKind, Mask, Options, Planner, Result};
 
 use crate::args::{DeviceArgs, MaybeModelArgs, Precision, Walk, note_device};
 use crate::shapes::StackArgs;
@@ -32,6 +34,10 @@ pub(crate) struct Args {
     /// Timesteps of the encoder's input [default: those of the call]
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     encoder_steps: Option<usize>,
+    /// Prints the WGSL of the program of dispatch N instead, with its override constants; of a model with an encoder, of
+    /// the decoder's
+    #[arg(long, value_name = "N")]
+    wgsl: Option<usize>,
     /// How weights are stored
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
@@ -60,7 +66,10 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
             Error::new(ErrorKind::Model, "--draw: expected a model of one sequence, got one with an encoder").into()
         );
     }
-    print(&planner, args, args.steps, out)?;
+    match args.wgsl {
+        Some(index) => print_program(&planner, args, index, out)?,
+        None => print(&planner, args, args.steps, out)?,
+    }
     Ok(Verdict::Done)
 }
 
@@ -71,8 +80,7 @@ fn print(planner: &Planner, args: &Args, steps: usize, out: &mut impl Write) -> 
         print(encoder, args, args.encoder_steps.unwrap_or(steps), out)?;
         writeln!(out, "\ndecoder:")?;
     }
-    let goal = if args.draw { Goal::Tokens } else { Goal::Outputs };
-    let plan = planner.plan_to(goal, Shape { time: steps, batch: args.batch, mask: Mask::All })?;
+    let plan = plan(planner, args, steps)?;
     if plan.shape.batch < args.batch {
         note(format_args!("the batch runs in tiles of {} rows; this is the plan of one", plan.shape.batch));
     }
@@ -90,6 +98,27 @@ fn print(planner: &Planner, args: &Args, steps: usize, out: &mut impl Write) -> 
     ] {
         writeln!(out, "{name:<12}{bytes:>14} bytes")?;
     }
+    Ok(())
+}
+
+fn plan(planner: &Planner, args: &Args, time: usize) -> Result<Arc<Plan>> {
+    let goal = if args.draw { Goal::Tokens } else { Goal::Outputs };
+    planner.plan_to(goal, Shape { time, batch: args.batch, mask: Mask::All })
+}
+
+/// The linked WGSL of the program of dispatch `index`, under lines that say which it is and what its overrides are.
+fn print_program(planner: &Planner, args: &Args, index: usize, out: &mut impl Write) -> Outcome<()> {
+    let plan = plan(planner, args, args.steps)?;
+    let Some(dispatch) = plan.steps.get(index) else {
+        let got = format!("--wgsl: expected a dispatch from 0 to {}, got {index}", plan.steps.len().saturating_sub(1));
+        return Err(Error::new(ErrorKind::Shape, got).into());
+    };
+    let program = &plan.programs[dispatch.program];
+    writeln!(out, "// dispatch {index}: {program}")?;
+    for (name, value) in program.overrides() {
+        writeln!(out, "// override {name} = {value}")?;
+    }
+    write!(out, "{}", link::source(program))?;
     Ok(())
 }
 

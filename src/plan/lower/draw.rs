@@ -33,7 +33,14 @@ pub(super) fn drawing(model: &Model, ops: Vec<Op>) -> Result<Vec<Op>> {
                 let kept = each.iter().rposition(|op| op.layers() > 0).map_or(0, |last| last + 1);
                 each.truncate(kept);
             }
-            _ => each.push(Op { axis: Axis::Steps, ..op }),
+            OpKind::Gather { .. }
+            | OpKind::OneHot
+            | OpKind::Recurrent(_)
+            | OpKind::Diagonal(_)
+            | OpKind::Merge(_)
+            | OpKind::Linear { .. }
+            | OpKind::Rowwise { .. }
+            | OpKind::Sample => each.push(Op { axis: Axis::Steps, ..op }),
         }
     }
     if matches!(each.last(), Some(Op { kind: OpKind::Rowwise { kernel: Kernel::Softmax, .. }, .. })) {
@@ -59,11 +66,10 @@ fn logits(model: &Model, ops: &[Op]) -> Result<Features> {
         return unfit(format!("layer {}: expected a forward stack, got one that needs later tokens", op.layer));
     }
     let last = ops.last().ok_or_else(|| Error::new(ErrorKind::Model, "the model has no layer that gives features"))?;
-    match &last.kind {
-        OpKind::Linear { activation, .. } | OpKind::Rowwise { activation, .. } if *activation != Activation::Linear => {
-            return unfit(format!("the output: expected linear, softmax or log_softmax, got {}", activation.name()));
-        }
-        _ => {}
+    if let OpKind::Linear { activation, .. } | OpKind::Rowwise { activation, .. } = &last.kind
+        && *activation != Activation::Linear
+    {
+        return unfit(format!("the output: expected linear, softmax or log_softmax, got {}", activation.name()));
     }
     let features = last.features;
     if features.parts > 1 || features.len() > tokens {

@@ -185,7 +185,13 @@ impl Op {
             OpKind::Recurrent(r) => r.walks == [Walk::Forward; 2],
             OpKind::Diagonal(_) => true,
             OpKind::LastStep | OpKind::FinalHidden => false,
-            _ => true,
+            OpKind::Gather { .. }
+            | OpKind::OneHot
+            | OpKind::Blank(_)
+            | OpKind::Merge(_)
+            | OpKind::Linear { .. }
+            | OpKind::Rowwise { .. }
+            | OpKind::Sample => true,
         }
     }
 
@@ -199,7 +205,15 @@ impl Op {
         match &self.kind {
             OpKind::Recurrent(r) => r.directions * r.gates_width(),
             OpKind::Diagonal(layers) => layers[0].gates_width(),
-            _ => 0,
+            OpKind::Gather { .. }
+            | OpKind::OneHot
+            | OpKind::Blank(_)
+            | OpKind::Merge(_)
+            | OpKind::Linear { .. }
+            | OpKind::Rowwise { .. }
+            | OpKind::LastStep
+            | OpKind::FinalHidden
+            | OpKind::Sample => 0,
         }
     }
 
@@ -208,7 +222,15 @@ impl Op {
         match &self.kind {
             OpKind::Recurrent(_) => 1,
             OpKind::Diagonal(layers) => layers.len(),
-            _ => 0,
+            OpKind::Gather { .. }
+            | OpKind::OneHot
+            | OpKind::Blank(_)
+            | OpKind::Merge(_)
+            | OpKind::Linear { .. }
+            | OpKind::Rowwise { .. }
+            | OpKind::LastStep
+            | OpKind::FinalHidden
+            | OpKind::Sample => 0,
         }
     }
 

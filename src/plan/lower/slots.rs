@@ -178,10 +178,8 @@ impl Lowering<'_> {
             return slot;
         }
         let Shape { time, batch, .. } = self.shape;
-        let (dims, rows): (&[usize], usize) = match feed {
-            Feed::Seen => (&[2, time, batch], 2),
-            _ => (&[time, batch], time),
-        };
+        let (dims, rows): (&[usize], usize) =
+            if feed == Feed::Seen { (&[2, time, batch], 2) } else { (&[time, batch], time) };
         let slot = self.slot(feed.to_string().replace(' ', "."), SlotKind::Index, dims);
         self.write(feed, slot, 0, rows);
         self.masks.insert(feed, slot);
