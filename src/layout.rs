@@ -9,7 +9,7 @@ use tune::{FOLD_BYTES, FOLD_PRODUCTS, RUN_BYTES};
 use crate::cell::{Cell, Peepholes, Reset};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{LANES, Medium, Storage, padded};
-use crate::model::{Direction, Features, Flow, Layer, LayerKind, Model, Recurrent, Select};
+use crate::model::{Direction, Features, Layer, LayerKind, Model, Pin, Recurrent, Value};
 
 /// Layers of a stack: far more than anyone trains, and few enough to list.
 const MOST_STACKED: usize = 1 << 12;
@@ -179,13 +179,9 @@ impl Layout {
             return Err(Error::new(ErrorKind::Limits, text));
         }
         let mut layout = Self { storage, medium: Medium::Buffer, buffers: Vec::new(), runs: runs(model) };
-        let mut input = model.input()?;
-        for (layer, (Layer { kind, .. }, flow)) in model.layers.iter().zip(model.flows()?).enumerate() {
-            // What the layer takes, in the parts that the layer before it gives.
-            let source = match input {
-                Flow::Steps(f) | Flow::Rows(f) => f,
-                Flow::Tokens(tokens) => Features::one(tokens),
-            };
+        for (layer, (Layer { kind, .. }, taken)) in model.layers.iter().zip(model.taken()?).enumerate() {
+            // What the layer takes, in the parts that it is given in.
+            let source = taken.features();
             match kind {
                 LayerKind::Embedding(_) if is_folded(model, layer) => {}
                 LayerKind::Embedding(e) => layout.add(
@@ -207,9 +203,9 @@ impl Layout {
                 | LayerKind::Masking(_)
                 | LayerKind::Select(_)
                 | LayerKind::Activation(_)
-                | LayerKind::Dropout(_) => {}
+                | LayerKind::Dropout(_)
+                | LayerKind::Join(_) => {}
             }
-            input = flow;
         }
         Ok(layout)
     }
@@ -347,15 +343,13 @@ fn recurrent(model: &Model) -> impl Iterator<Item = (usize, &Recurrent)> {
 
 /// The runs of a model, each as long as [`RUN_BYTES`] allow.
 fn runs(model: &Model) -> Vec<Run> {
-    let passes = |kind: &LayerKind| matches!(kind, LayerKind::Dropout(_) | LayerKind::Select(Select::AllSteps));
     let mut runs = vec![Run { layers: Vec::new() }];
     let mut before: Option<(usize, &Recurrent)> = None;
     for (layer, r) in recurrent(model) {
-        let follows = before.is_some_and(|(first, of)| {
-            alike(of, r) && model.layers[first + 1..layer].iter().all(|layer| passes(&layer.kind))
-        });
+        let follows = before.is_some_and(|(first, of)| alike(of, r) && is_only_taker(model, first, layer));
+        let is_apart = begins_another(model, layer) || model.layers[layer].initial != [None; 2];
         for stacked in 0..r.num_layers {
-            let goes_on = steps_alone(r) && (stacked > 0 || follows);
+            let goes_on = steps_alone(r) && !is_apart && (stacked > 0 || follows);
             let run = runs.last_mut().expect("there is one from the start");
             if goes_on && run_bytes(r, run.layers.len() + 1) <= RUN_BYTES {
                 run.layers.push((layer, stacked));
@@ -367,6 +361,20 @@ fn runs(model: &Model) -> Vec<Run> {
     }
     runs.retain(|run| run.layers.len() > 1);
     runs
+}
+
+/// Whether recurrent layer `taker` takes what `layer` gives at every step, and nothing else takes any of its results.
+fn is_only_taker(model: &Model, layer: usize, taker: usize) -> bool {
+    let results = |value: &Value| matches!(value, Value::Layer(of, Pin::FinalHidden | Pin::LastOutput) if *of == layer);
+    let taken = model.layers.iter().flat_map(|layer| &layer.from);
+    let given = model.outputs.iter().map(|output| &output.from);
+    model.takers(layer) == [Some(taker)] && !taken.chain(given).any(results) && !begins_another(model, layer)
+}
+
+/// Whether final states of `layer` begin another stack.
+fn begins_another(model: &Model, layer: usize) -> bool {
+    let begins = |value: &Value| matches!(value, Value::Layer(of, _) if *of == layer);
+    model.layers.iter().flat_map(|layer| layer.initial.iter().flatten()).any(begins)
 }
 
 /// Whether layers of `r` go forward in time alone and take one product of one shape a step.
@@ -395,9 +403,9 @@ fn run_bytes(r: &Recurrent, layers: usize) -> u64 {
 /// A row of the table is as wide as all gates, an embedding's row is not: the table takes more memory, and making it
 /// costs what V rows cost in a call. From then on each call saves the product of all its rows.
 pub fn vectors(model: &Model, layer: usize) -> Option<(Vectors, usize)> {
-    let LayerKind::Recurrent(r) = &model.layers.get(layer)?.kind else { return None };
-    let passes = |layer: &usize| matches!(model.layers[*layer].kind, LayerKind::Dropout(_));
-    let before = (0..layer).rev().find(|layer| !passes(layer))?;
+    let of = model.layers.get(layer)?;
+    let LayerKind::Recurrent(r) = &of.kind else { return None };
+    let Value::Layer(before, Pin::Output) = model.origin(*of.from.first()?) else { return None };
     match &model.layers[before].kind {
         LayerKind::OneHot(_) => Some((Vectors::Unit, r.input_size)),
         LayerKind::Embedding(e) => {
@@ -414,8 +422,7 @@ pub fn vectors(model: &Model, layer: usize) -> Option<(Vectors, usize)> {
 /// Whether layer `layer` gives the vectors of tokens to a recurrent layer that has a table of them: nothing is left to
 /// compute of it.
 pub fn is_folded(model: &Model, layer: usize) -> bool {
-    let mut after =
-        (layer + 1..model.layers.len()).skip_while(|&l| matches!(model.layers[l].kind, LayerKind::Dropout(_)));
     let gives = matches!(model.layers[layer].kind, LayerKind::OneHot(_) | LayerKind::Embedding(_));
-    gives && after.next().is_some_and(|layer| vectors(model, layer).is_some())
+    let takers = model.takers(layer);
+    gives && !takers.is_empty() && takers.iter().all(|taker| taker.is_some_and(|taker| vectors(model, taker).is_some()))
 }

@@ -123,7 +123,7 @@ impl Model {
         let mut weights = Tensors::new();
         for InputPort { name, value, .. } in &self.ports().inputs {
             let &InputValue::Weights { layer, part } = value else { continue };
-            let Some(Layer { kind: LayerKind::Recurrent(stack), weights: prefix }) = self.layers.get(layer) else {
+            let Some(Layer { kind: LayerKind::Recurrent(stack), weights: prefix, .. }) = self.layers.get(layer) else {
                 return Err(Error::new(ErrorKind::Model, format!("{name}: layer {layer} is no recurrent one")));
             };
             let array = match tensors.get(name) {

@@ -94,7 +94,8 @@ fn layer_weights(draw: &mut Draw, layer: &LayerKind, fan_in: Option<usize>) -> L
         | LayerKind::Masking(_)
         | LayerKind::Select(_)
         | LayerKind::Activation(_)
-        | LayerKind::Dropout(_) => LayerWeights::None,
+        | LayerKind::Dropout(_)
+        | LayerKind::Join(_) => LayerWeights::None,
     }
 }
 

@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::kernel::{Medium, POISON};
 use crate::pack::PackedBuffer;
 
-
 /// A slot on the device.
 #[derive(Clone)]
 pub(super) enum Held {

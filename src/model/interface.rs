@@ -216,6 +216,22 @@ impl Interface {
 }
 
 impl State {
+    /// Its name in messages.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Hidden => "hidden",
+            Self::Cell => "cell",
+        }
+    }
+
+    /// Its key in a description.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Hidden => "h_0",
+            Self::Cell => "c_0",
+        }
+    }
+
     /// Whether the cell of `stack` has it.
     pub(crate) fn is_of(self, stack: &Recurrent) -> bool {
         self == Self::Hidden || stack.cell.states() > 1

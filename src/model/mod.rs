@@ -6,6 +6,7 @@
 
 mod encoder;
 mod flow;
+mod graph;
 mod interface;
 mod layer;
 
@@ -13,10 +14,11 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub use encoder::{Encoder, Link};
 pub use flow::{Features, Flow};
+pub use graph::{InputKind, ModelInput, ModelOutput, Pin, Value};
 pub use interface::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, Required, State, WeightPart};
 pub use layer::{
-    Bias, Direction, Dropout, Drops, Embedding, Gru, Initial, Layer, LayerKind, Linear, Lstm, Masking, Memory, Merge,
-    OneHot, Padding, Recurrent, Rnn, Select,
+    Bias, Direction, Dropout, Drops, Embedding, Gru, Initial, Join, Layer, LayerKind, Linear, Lstm, Masking, Memory,
+    Merge, OneHot, Padding, Recurrent, Rnn, Select,
 };
 
 /// A recurrent model: layers one after the other.
@@ -41,8 +43,12 @@ pub struct Model {
     pub axes: Axes,
     /// The characters of a character model, in token order.
     pub vocabulary: Option<Vec<char>>,
-    /// The layers, first to last.
+    /// The layers in topological order: each takes values of those before it.
     pub layers: Vec<Layer>,
+    /// What the model takes, where it names that; none is the one sequence that the first layer takes.
+    pub inputs: Vec<ModelInput>,
+    /// What the model gives, where it names that; none is what the last layer gives, and the final states.
+    pub outputs: Vec<ModelOutput>,
     /// The names and axes of what goes in and what comes out, where they are not the usual ones.
     pub interface: Option<Interface>,
     /// What runs before the layers, over a sequence of its own, and begins their states.
@@ -67,7 +73,15 @@ impl Default for Model {
 impl Model {
     /// A model with no layers yet, batch first.
     pub fn new() -> Self {
-        Self { axes: Axes::BatchFirst, vocabulary: None, layers: Vec::new(), interface: None, encoder: None }
+        Self {
+            axes: Axes::BatchFirst,
+            vocabulary: None,
+            layers: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            interface: None,
+            encoder: None,
+        }
     }
 
     /// The model with `layer` after its last. Its tensors get the prefix of `nn.Sequential`: `0.`, `1.`, …
@@ -80,8 +94,14 @@ impl Model {
     /// The model with `layer` after its last, its tensors named with the prefix `weights`.
     #[must_use]
     pub fn named_layer(mut self, weights: impl Into<String>, layer: impl Into<LayerKind>) -> Self {
-        self.layers.push(Layer { kind: layer.into(), weights: weights.into() });
+        self.push(layer.into(), weights.into());
         self
+    }
+
+    /// Adds a layer that takes what a chain's would: what the last layer gives, or a result of the last stack.
+    pub(crate) fn push(&mut self, kind: LayerKind, weights: String) {
+        let from = vec![self.usual_source(&kind)];
+        self.layers.push(Layer { kind, weights, name: None, from, initial: [None; 2] });
     }
 
     /// The model with its sequences laid out as `axes`.
@@ -99,12 +119,20 @@ impl Model {
         })
     }
 
-    /// What the model takes.
+    /// What the model takes: of several inputs, the first one with a time axis.
     ///
     /// # Errors
     ///
     /// Kind `Model`, where there is no layer or the first one takes no sequence.
     pub fn input(&self) -> Result<Flow> {
+        match self.inputs.get(self.main_input()).and_then(|input| input.kind.flow()) {
+            Some(flow) => Ok(flow),
+            None => self.first_takes(),
+        }
+    }
+
+    /// What the first layer takes.
+    fn first_takes(&self) -> Result<Flow> {
         let first = self.layers.first().ok_or_else(|| Error::new(ErrorKind::Model, "the model has no layers"))?;
         first.kind.takes().ok_or_else(|| {
             Error::new(
@@ -121,25 +149,51 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where a layer cannot take what the one before it gives, or has a size of zero.
+    /// Kind `Model`, where a layer cannot take what the values that it names give, or has a size of zero.
     pub fn flows(&self) -> Result<Vec<Flow>> {
-        let mut flow = self.input()?;
-        let mut recurrent = None;
+        let inputs = self.all_inputs()?;
         let mut flows = Vec::with_capacity(self.layers.len());
         for (index, layer) in self.layers.iter().enumerate() {
-            flow =
-                layer.kind.flow(flow, recurrent).map_err(|e| e.at(format!("layer {index} {}", layer.kind.name())))?;
-            match &layer.kind {
-                LayerKind::Recurrent(stack) => recurrent = Some(stack),
-                LayerKind::Masking(_) if index > 0 => {
-                    let text = format!("layer {index} masking: expected it first, where it sees the input itself");
-                    return Err(Error::new(ErrorKind::Model, text));
-                }
-                _ => {}
-            }
+            let flow =
+                self.flow_at(layer, &inputs, &flows).map_err(|e| e.at(format!("layer {}", self.place(index))))?;
             flows.push(flow);
         }
         Ok(flows)
+    }
+
+    /// What flows out of `layer`, where `flows` flow out of those before it.
+    fn flow_at(&self, layer: &Layer, inputs: &[ModelInput], flows: &[Flow]) -> Result<Flow> {
+        let taken = layer.from.iter().map(|&value| self.flow_of(value, inputs, flows)).collect::<Result<Vec<_>>>()?;
+        let flow = layer.kind.flow(&taken)?;
+        match &layer.kind {
+            LayerKind::Recurrent(stack) => self.check_initial(stack, layer.initial, inputs, flows)?,
+            LayerKind::Masking(_) if !matches!(layer.from[..], [Value::Input(_)]) => {
+                return Err(Error::new(ErrorKind::Model, "expected it first, where it sees the input itself"));
+            }
+            _ => {}
+        }
+        Ok(flow)
+    }
+
+    /// What each layer takes, the first value of a join.
+    ///
+    /// # Errors
+    ///
+    /// As [`flows`](Self::flows).
+    pub(crate) fn taken(&self) -> Result<Vec<Flow>> {
+        let (inputs, flows) = (self.all_inputs()?, self.flows()?);
+        let first = |layer: &Layer| self.flow_of(layer.from[0], &inputs, &flows);
+        self.layers.iter().map(first).collect()
+    }
+
+    /// What flows out of the model: the first of its outputs that is no final state.
+    ///
+    /// # Errors
+    ///
+    /// As [`flows`](Self::flows).
+    pub(crate) fn output_flows(&self) -> Result<Vec<Flow>> {
+        let (inputs, flows) = (self.all_inputs()?, self.flows()?);
+        self.feature_outputs().into_iter().map(|value| self.flow_of(value, &inputs, &flows)).collect()
     }
 
     /// Whether the layers fit each other.
@@ -150,6 +204,7 @@ impl Model {
     /// do not fit the stacks that they begin.
     pub fn check(&self) -> Result<()> {
         self.flows()?;
+        self.check_graph()?;
         if let Some(encoder) = &self.encoder {
             encoder.check(self).map_err(|e| e.at("encoder"))?;
         }

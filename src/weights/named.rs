@@ -48,7 +48,8 @@ pub(super) fn needed(layer: &LayerKind) -> Box<dyn Iterator<Item = Needed> + '_>
         | LayerKind::Masking(_)
         | LayerKind::Select(_)
         | LayerKind::Activation(_)
-        | LayerKind::Dropout(_) => Box::new(iter::empty()),
+        | LayerKind::Dropout(_)
+        | LayerKind::Join(_) => Box::new(iter::empty()),
     }
 }
 
@@ -277,7 +278,8 @@ fn assemble(layer: &LayerKind, tensors: &mut impl Iterator<Item = (Vec<usize>, V
         | LayerKind::Masking(_)
         | LayerKind::Select(_)
         | LayerKind::Activation(_)
-        | LayerKind::Dropout(_) => LayerWeights::None,
+        | LayerKind::Dropout(_)
+        | LayerKind::Join(_) => LayerWeights::None,
     }
 }
 
@@ -374,7 +376,7 @@ pub(crate) fn supplied(model: &Model) -> Tensors {
     let mut tensors = Tensors::new();
     for InputPort { name, value, .. } in model.interface.iter().flat_map(|interface| &interface.inputs) {
         let &InputValue::Weights { layer, part } = value else { continue };
-        let Some(Layer { kind: LayerKind::Recurrent(stack), weights: prefix }) = model.layers.get(layer) else {
+        let Some(Layer { kind: LayerKind::Recurrent(stack), weights: prefix, .. }) = model.layers.get(layer) else {
             continue;
         };
         let message = format!("expected weights from the caller, who brings them as {name} with each call");

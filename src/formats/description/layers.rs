@@ -19,8 +19,8 @@ const TYPES: [&str; 10] =
 /// What PyTorch's `nn.Dropout` drops where nothing is said.
 const USUAL_DROPOUT: f32 = 0.5;
 
-/// The layer that `value` describes; sizes that it leaves out are those of `tensors`.
-pub(super) fn read(value: Value, tensors: &Tensors) -> Result<Layer> {
+/// The layer that `value` describes and the prefix of its tensors; sizes that it leaves out are those of `tensors`.
+pub(super) fn read(value: Value, tensors: &Tensors) -> Result<(LayerKind, String)> {
     let mut keys = Keys::of(value)?;
     let name = keys.needed_word("type", &TYPES.map(|name| (name, name)))?;
     let weights = keys.text("weights")?.unwrap_or_default();
@@ -35,7 +35,7 @@ pub(super) fn read(value: Value, tensors: &Tensors) -> Result<Layer> {
         "dropout" => dropout(keys)?,
         cell => recurrent::read(cell, keys, &under)?.into(),
     };
-    Ok(Layer { kind, weights })
+    Ok((kind, weights))
 }
 
 fn embedding(mut keys: Keys, under: &Under<'_>) -> Result<LayerKind> {
@@ -145,6 +145,7 @@ pub(super) fn json(layer: &Layer) -> Json {
             ("activation", function_json(l.activation)),
         ]),
         LayerKind::Activation(activation) => keys.push(("activation", function_json(*activation))),
+        LayerKind::Join(_) => {}
         LayerKind::Dropout(dropout) => {
             keys.push(("p", Json::number(dropout.rate)));
             keys.extend((dropout.drops != Drops::Elements).then(|| ("drops", word(&Drops::WORDS, &dropout.drops))));

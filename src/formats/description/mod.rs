@@ -53,7 +53,7 @@ fn model(mut keys: Keys, tensors: &Tensors) -> Result<Model> {
     let encoder = keys.take("encoder").map(|value| encoder(value, tensors).map_err(|e| e.at("encoder")));
     keys.finish()?;
     let (interface, encoder) = (interface.transpose()?, encoder.transpose()?.map(Box::new));
-    let mut model = Model { axes, vocabulary, layers: Vec::with_capacity(layers.len()), interface, encoder };
+    let mut model = Model { axes, vocabulary, interface, encoder, ..Model::new() };
     let none = Tensors::new();
     for (index, value) in layers.into_iter().enumerate() {
         let place = match value.get("type").and_then(Value::as_str) {
@@ -63,7 +63,8 @@ fn model(mut keys: Keys, tensors: &Tensors) -> Result<Model> {
         // Tensors that the caller brings are missing here, which says nothing of the layer.
         let supplied = model.interface.as_ref().is_some_and(|interface| interface.supplies(index));
         let told_by = if supplied { &none } else { tensors };
-        model.layers.push(layers::read(value, told_by).map_err(|e| e.at(place))?);
+        let (kind, weights) = layers::read(value, told_by).map_err(|e| e.at(place))?;
+        model.push(kind, weights);
     }
     tell_sizes(&mut model)?;
     Ok(model)

@@ -210,7 +210,7 @@ fn layers(graph: &Graph, path: &[usize]) -> Result<(Model, Tensors, HashMap<usiz
         for (name, constant) in &link.tensors {
             tensors.insert(format!("{prefix}{name}"), constant.tensor.clone());
         }
-        model.layers.push(Layer { kind, weights: prefix });
+        model.push(kind, prefix);
     }
     if stacks == 0 {
         return Err(misfit(format!("expected an RNN, LSTM or GRU on the way to the outputs, got none; {ELSEWHERE}")));

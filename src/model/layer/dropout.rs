@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::Kind;
-use super::recurrent::Recurrent;
 use crate::cell::Constant;
 use crate::error::Result;
 use crate::model::flow::{Flow, unfit};
@@ -48,7 +47,7 @@ impl Kind for Dropout {
         None
     }
 
-    fn flow(&self, input: Flow, _: Option<&Recurrent>) -> Result<Flow> {
+    fn flow(&self, input: Flow) -> Result<Flow> {
         match input {
             Flow::Tokens(_) => unfit("features".into(), input),
             Flow::Steps(_) | Flow::Rows(_) => Ok(input),

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::Kind;
-use super::recurrent::Recurrent;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::flow::{Features, Flow, positive, vectors};
 
@@ -43,7 +42,7 @@ impl Kind for Embedding {
         Some(Flow::Tokens(self.num_embeddings))
     }
 
-    fn flow(&self, input: Flow, _: Option<&Recurrent>) -> Result<Flow> {
+    fn flow(&self, input: Flow) -> Result<Flow> {
         positive("num_embeddings", self.num_embeddings)?;
         positive("embedding_dim", self.embedding_dim)?;
         if let Some(token) = self.mask_token.filter(|&token| token >= self.num_embeddings) {

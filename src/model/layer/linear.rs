@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Kind;
-use super::recurrent::{Bias, Recurrent};
+use super::recurrent::Bias;
 use crate::cell::Activation;
 use crate::error::Result;
 use crate::model::flow::{Features, Flow, positive, unfit};
@@ -51,7 +51,7 @@ impl Kind for Linear {
         Some(Flow::Steps(Features::one(self.in_features)))
     }
 
-    fn flow(&self, input: Flow, _: Option<&Recurrent>) -> Result<Flow> {
+    fn flow(&self, input: Flow) -> Result<Flow> {
         positive("in_features", self.in_features)?;
         positive("out_features", self.out_features)?;
         match input {

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::Kind;
-use super::recurrent::Recurrent;
 use crate::cell::Constant;
 use crate::error::Result;
 use crate::model::flow::{Features, Flow, unfit};
@@ -34,7 +33,7 @@ impl Kind for Masking {
         Some(Flow::Steps(Features::one(self.features)))
     }
 
-    fn flow(&self, input: Flow, _: Option<&Recurrent>) -> Result<Flow> {
+    fn flow(&self, input: Flow) -> Result<Flow> {
         match input {
             Flow::Steps(f) if f.len() == self.features => Ok(Flow::Steps(f)),
             _ => unfit(format!("a sequence of {} features", self.features), input),

@@ -6,6 +6,7 @@
 mod activation;
 mod dropout;
 mod embedding;
+mod join;
 mod linear;
 mod masking;
 mod one_hot;
@@ -15,11 +16,13 @@ mod select;
 use std::fmt;
 
 use super::flow::Flow;
+use super::graph::Value;
 use crate::cell::Activation;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 pub use dropout::{Dropout, Drops};
 pub use embedding::Embedding;
+pub use join::Join;
 pub use linear::Linear;
 pub use masking::Masking;
 pub use one_hot::OneHot;
@@ -33,6 +36,12 @@ pub struct Layer {
     pub kind: LayerKind,
     /// The prefix of its tensors: with `lstm.`, the first is `lstm.weight_ih_l0`.
     pub weights: String,
+    /// What other layers and the outputs call it, where they name it.
+    pub name: Option<String>,
+    /// The values that it takes: one, or those that a join takes.
+    pub from: Vec<Value>,
+    /// The values that begin a stack: its hidden states, and an LSTM's cell states.
+    pub initial: [Option<Value>; 2],
 }
 
 /// What the file of a layer says.
@@ -43,8 +52,16 @@ trait Kind {
     /// What the layer takes as the first of a model; none, where it cannot be the first.
     fn takes(&self) -> Option<Flow>;
 
-    /// What the layer gives for `input`. `recurrent` is the last recurrent stack before it.
-    fn flow(&self, input: Flow, recurrent: Option<&Recurrent>) -> Result<Flow>;
+    /// What the layer gives for `input`.
+    fn flow(&self, input: Flow) -> Result<Flow>;
+
+    /// What the layer gives for all that it takes: one value, where it is no join.
+    fn flow_of_many(&self, inputs: &[Flow]) -> Result<Flow> {
+        match inputs {
+            [input] => self.flow(*input),
+            _ => Err(Error::new(ErrorKind::Model, format!("from: expected one value, got {}", inputs.len()))),
+        }
+    }
 
     /// The number of trainable parameters.
     fn parameters(&self) -> usize {
@@ -100,6 +117,8 @@ layer_kinds! {
     Activation,
     /// What training drops at random. The identity at inference.
     Dropout,
+    /// Two values or more as one.
+    Join,
 }
 
 impl LayerKind {
@@ -118,9 +137,14 @@ impl LayerKind {
         self.kind().takes()
     }
 
-    /// What the layer gives for `input`. `recurrent` is the last recurrent stack before it.
-    pub(super) fn flow(&self, input: Flow, recurrent: Option<&Recurrent>) -> Result<Flow> {
-        self.kind().flow(input, recurrent)
+    /// What the layer gives for `inputs`.
+    pub(super) fn flow(&self, inputs: &[Flow]) -> Result<Flow> {
+        self.kind().flow_of_many(inputs)
+    }
+
+    /// Whether the layer gives what it takes, as far as numbers go.
+    pub(crate) fn passes_on(&self) -> bool {
+        matches!(self, Self::Select(Select::AllSteps) | Self::Dropout(_))
     }
 
     /// Its type in a summary, and what tells it from its siblings: `LSTM, 2 layers, bidirectional`.

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::Kind;
-use super::recurrent::Recurrent;
 use crate::error::Result;
 use crate::model::flow::{Features, Flow, positive, vectors};
 
@@ -30,7 +29,7 @@ impl Kind for OneHot {
         Some(Flow::Tokens(self.num_classes))
     }
 
-    fn flow(&self, input: Flow, _: Option<&Recurrent>) -> Result<Flow> {
+    fn flow(&self, input: Flow) -> Result<Flow> {
         positive("num_classes", self.num_classes)?;
         vectors(input, Features::one(self.num_classes))
     }

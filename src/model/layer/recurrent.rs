@@ -416,7 +416,7 @@ impl Kind for Recurrent {
         Some(Flow::Steps(Features::one(self.input_size)))
     }
 
-    fn flow(&self, input: Flow, _: Option<&Recurrent>) -> Result<Flow> {
+    fn flow(&self, input: Flow) -> Result<Flow> {
         self.check()?;
         match input {
             Flow::Steps(f) if f.len() == self.input_size => Ok(Flow::Steps(self.output())),

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::Kind;
-use super::recurrent::Recurrent;
 use crate::error::Result;
 use crate::model::flow::{Flow, unfit};
 
@@ -40,13 +39,13 @@ impl Kind for Select {
         None
     }
 
-    fn flow(&self, input: Flow, recurrent: Option<&Recurrent>) -> Result<Flow> {
-        match (self, input, recurrent) {
-            (Self::AllSteps, Flow::Steps(f), _) => Ok(Flow::Steps(f)),
-            (Self::LastStep, Flow::Steps(f), _) => Ok(Flow::Rows(f)),
-            (Self::FinalHidden, Flow::Steps(_), Some(r)) => Ok(Flow::Rows(r.hidden())),
-            (Self::LastOutput, Flow::Steps(_), Some(r)) => Ok(Flow::Rows(r.output())),
-            (Self::FinalHidden | Self::LastOutput, Flow::Steps(_), None) => {
+    fn flow(&self, input: Flow) -> Result<Flow> {
+        match (self, input) {
+            (Self::AllSteps, Flow::Steps(f)) => Ok(Flow::Steps(f)),
+            (Self::LastStep, Flow::Steps(f)) => Ok(Flow::Rows(f)),
+            // A result of a stack, which its edge names.
+            (Self::FinalHidden | Self::LastOutput, Flow::Rows(f)) => Ok(Flow::Rows(f)),
+            (Self::FinalHidden | Self::LastOutput, Flow::Steps(_)) => {
                 unfit("a recurrent layer before it".into(), input)
             }
             _ => unfit("a sequence".into(), input),

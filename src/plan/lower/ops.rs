@@ -268,6 +268,7 @@ pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape) -> Result<Ve
             LayerKind::Select(Select::LastOutput) => {
                 ops.extend(stacks.last().into_iter().flat_map(|r| last_output(r, shape, layer)));
             }
+            LayerKind::Join(_) => return Err(Error::internal("joins are not lowered")),
             LayerKind::Linear(l) => {
                 let matrix = place(layout, Role::Linear { layer })?;
                 match rowwise(l.activation) {
