@@ -1,0 +1,374 @@
+//! The edges of a model: which values flow from where to where, and what the model takes and gives by name.
+//!
+//! A model is a list of layers in topological order. Each layer names the values that it takes. A chain is the case in
+//! which every layer takes what the one before it gives. Knows layers; knows no weights and no call.
+
+use std::collections::HashSet;
+
+use super::flow::{Features, Flow, positive};
+use super::interface::State;
+use super::layer::{LayerKind, Recurrent, Select};
+use super::{Initial, Memory, Model};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A value of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Value {
+    /// An input of the model, counted from 0.
+    Input(usize),
+    /// What a layer gives: which layer, counted from 0, and which of its results.
+    Layer(usize, Pin),
+}
+
+/// A result of a layer. A recurrent stack has all of them, any other layer has its output alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pin {
+    /// What the layer gives, at every step where it takes a sequence.
+    Output,
+    /// The last layer's final hidden state as features, forward then reverse.
+    FinalHidden,
+    /// The output that the last layer computes last, as features (see [`Select::LastOutput`]).
+    LastOutput,
+    /// The final hidden states of all layers and directions, `[L·D, B, state_size]`.
+    Hidden,
+    /// The final cell states of all layers and directions, `[L·D, B, H]`.
+    Cell,
+}
+
+/// What a model takes under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelInput {
+    /// The name.
+    pub name: String,
+    /// What it is.
+    pub kind: InputKind,
+}
+
+/// What an input of a model is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum InputKind {
+    /// `[B, T, size]` features.
+    Sequence(usize),
+    /// `[B, T]` tokens below the bound.
+    Tokens(usize),
+    /// `[B, size]` features without a time axis.
+    Row(usize),
+    /// Initial states of the stacks that name this input, `[L·D, B, …]`.
+    State(State),
+}
+
+/// What a model gives under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelOutput {
+    /// The name.
+    pub name: String,
+    /// The value.
+    pub from: Value,
+}
+
+impl Pin {
+    /// The word of each in a description, after the layer's name and a dot.
+    pub(crate) const WORDS: [(&str, Self); 4] = [
+        ("final_hidden", Self::FinalHidden),
+        ("last_output", Self::LastOutput),
+        ("hidden", Self::Hidden),
+        ("cell", Self::Cell),
+    ];
+}
+
+impl InputKind {
+    /// What flows from it; none of a state.
+    pub(crate) fn flow(self) -> Option<Flow> {
+        match self {
+            Self::Sequence(size) => Some(Flow::Steps(Features::one(size))),
+            Self::Tokens(tokens) => Some(Flow::Tokens(tokens)),
+            Self::Row(size) => Some(Flow::Rows(Features::one(size))),
+            Self::State(_) => None,
+        }
+    }
+
+    fn has_time(self) -> bool {
+        matches!(self, Self::Sequence(_) | Self::Tokens(_))
+    }
+}
+
+impl Model {
+    /// The value that the next layer of a chain takes: what the last layer gives, or the first input.
+    pub fn last_value(&self) -> Value {
+        match self.layers.len() {
+            0 => Value::Input(0),
+            layers => Value::Layer(layers - 1, Pin::Output),
+        }
+    }
+
+    /// What a layer of `kind` takes where nothing else is said: the last value, or a result of the last stack.
+    pub(crate) fn usual_source(&self, kind: &LayerKind) -> Value {
+        let stack = self.layers.iter().rposition(|layer| matches!(layer.kind, LayerKind::Recurrent(_)));
+        match (kind, stack) {
+            (LayerKind::Select(Select::FinalHidden), Some(stack)) => Value::Layer(stack, Pin::FinalHidden),
+            (LayerKind::Select(Select::LastOutput), Some(stack)) => Value::Layer(stack, Pin::LastOutput),
+            _ => self.last_value(),
+        }
+    }
+
+    /// Whether every layer takes what a chain's would, and nothing has a name of its own.
+    pub fn is_chain(&self) -> bool {
+        let mut chain = Self { layers: Vec::new(), ..self.clone() };
+        for layer in &self.layers {
+            if layer.from != [chain.usual_source(&layer.kind)] || layer.initial != [None, None] {
+                return false;
+            }
+            chain.layers.push(layer.clone());
+        }
+        self.inputs.is_empty() && self.outputs.is_empty()
+    }
+
+    /// The inputs of the model; of one that names none, the sequence that its first layer takes, as `x`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where there is no layer or the first one takes no sequence.
+    pub fn all_inputs(&self) -> Result<Vec<ModelInput>> {
+        if !self.inputs.is_empty() {
+            return Ok(self.inputs.clone());
+        }
+        let kind = match self.first_takes()? {
+            Flow::Tokens(tokens) => InputKind::Tokens(tokens),
+            Flow::Steps(features) | Flow::Rows(features) => InputKind::Sequence(features.len()),
+        };
+        Ok(vec![ModelInput { name: "x".into(), kind }])
+    }
+
+    /// Which input tells the batch and the steps of a call: the first one with a time axis.
+    pub(crate) fn main_input(&self) -> usize {
+        self.inputs.iter().position(|input| input.kind.has_time()).unwrap_or(0)
+    }
+
+    /// The values that a call gives as arrays of features, the first one as [`Output::output`](crate::Output::output):
+    /// the outputs but for final states; of a model that names none, what its last layer gives.
+    pub(crate) fn feature_outputs(&self) -> Vec<Value> {
+        let states = |value: &Value| matches!(value, Value::Layer(_, Pin::Hidden | Pin::Cell));
+        let named: Vec<_> = self.outputs.iter().map(|output| output.from).filter(|value| !states(value)).collect();
+        if named.is_empty() { vec![self.last_value()] } else { named }
+    }
+
+    /// Which stack of the model, counted from 0 among its recurrent layers, layer `layer` is.
+    pub(crate) fn stack_of(&self, layer: usize) -> usize {
+        self.layers[..layer].iter().filter(|layer| matches!(layer.kind, LayerKind::Recurrent(_))).count()
+    }
+
+    /// The layers that take what layer `layer` gives at every step, looked for behind layers that only pass it on; `None`
+    /// stands for the caller.
+    pub(crate) fn takers(&self, layer: usize) -> Vec<Option<usize>> {
+        let mut takers = Vec::new();
+        let mut given = HashSet::from([Value::Layer(layer, Pin::Output)]);
+        for (index, taker) in self.layers.iter().enumerate().skip(layer + 1) {
+            let takes = taker.from.iter().chain(taker.initial.iter().flatten()).any(|value| given.contains(value));
+            match (takes, taker.kind.passes_on()) {
+                (true, true) => drop(given.insert(Value::Layer(index, Pin::Output))),
+                (true, false) => takers.push(Some(index)),
+                (false, _) => {}
+            }
+        }
+        if self.feature_outputs().iter().any(|value| given.contains(value)) {
+            takers.push(None);
+        }
+        takers
+    }
+
+    /// Where `value` comes from, behind layers that only pass it on.
+    pub(crate) fn origin(&self, value: Value) -> Value {
+        match value {
+            Value::Layer(layer, Pin::Output) if self.layers[layer].kind.passes_on() => {
+                self.origin(self.layers[layer].from[0])
+            }
+            _ => value,
+        }
+    }
+
+    /// The flow of `value`, where `flows` are those of the layers before.
+    pub(super) fn flow_of(&self, value: Value, inputs: &[ModelInput], flows: &[Flow]) -> Result<Flow> {
+        let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
+        let (layer, pin) = match value {
+            Value::Input(index) => {
+                let Some(input) = inputs.get(index) else {
+                    return wrong(format!("from: expected an input below {}, got {index}", inputs.len()));
+                };
+                return match input.kind.flow() {
+                    Some(flow) => Ok(flow),
+                    None => wrong(format!("{}: expected features or tokens, got initial states", input.name)),
+                };
+            }
+            Value::Layer(layer, pin) => (layer, pin),
+        };
+        let Some(&flow) = flows.get(layer) else {
+            return wrong(format!("from: expected a layer before this one (below {}), got {layer}", flows.len()));
+        };
+        match (pin, &self.layers[layer].kind) {
+            (Pin::Output, _) => Ok(flow),
+            (Pin::FinalHidden, LayerKind::Recurrent(stack)) => Ok(Flow::Rows(stack.hidden())),
+            (Pin::LastOutput, LayerKind::Recurrent(stack)) => Ok(Flow::Rows(stack.output())),
+            (Pin::Hidden | Pin::Cell, LayerKind::Recurrent(_)) => {
+                wrong(format!("from: expected features, got the final states of layer {layer}"))
+            }
+            (_, kind) => wrong(format!("from: expected a recurrent stack, got layer {layer} {}", kind.name())),
+        }
+    }
+
+    /// Whether the values that begin a stack fit it.
+    pub(super) fn check_initial(
+        &self,
+        stack: &Recurrent,
+        initial: [Option<Value>; 2],
+        inputs: &[ModelInput],
+        flows: &[Flow],
+    ) -> Result<()> {
+        let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
+        for (state, value) in [State::Hidden, State::Cell].into_iter().zip(initial) {
+            let (Some(value), key) = (value, state.key()) else { continue };
+            if !state.is_of(stack) {
+                return wrong(format!("{key}: expected none, since a {} has no cell state", stack.cell.name()));
+            }
+            if stack.initial == Initial::Learned || stack.memory == Memory::Engine {
+                return wrong(format!(
+                    "{key}: expected a stack without initial states of its own, got one that has them"
+                ));
+            }
+            let rows = stack.num_layers.saturating_mul(stack.directions());
+            let size = state.size(stack);
+            match value {
+                Value::Input(index)
+                    if matches!(inputs.get(index), Some(ModelInput { kind: InputKind::State(_), .. })) =>
+                {
+                    if inputs[index].kind != InputKind::State(state) {
+                        return wrong(format!(
+                            "{key}: expected a {} state, got another in {}",
+                            state.word(),
+                            inputs[index].name
+                        ));
+                    }
+                }
+                Value::Layer(layer, pin @ (Pin::Hidden | Pin::Cell)) => {
+                    let Some(LayerKind::Recurrent(from)) =
+                        self.layers.get(layer).filter(|_| layer < flows.len()).map(|l| &l.kind)
+                    else {
+                        return wrong(format!(
+                            "{key}: expected states of a stack before this one, got those of layer {layer}"
+                        ));
+                    };
+                    let which = if pin == Pin::Hidden { State::Hidden } else { State::Cell };
+                    let got_rows = from.num_layers.saturating_mul(from.directions());
+                    if !which.is_of(from) || (got_rows, which.size(from)) != (rows, size) {
+                        return wrong(format!(
+                            "{key}: expected [{rows}, B, {size}] (layers · directions, B, size), got [{got_rows}, B, {}] of \
+                             layer {layer}",
+                            which.size(from)
+                        ));
+                    }
+                }
+                value => match self.flow_of(value, inputs, flows).map_err(|e| e.at(key))? {
+                    // One layer's state in all its directions, side by side.
+                    Flow::Rows(features) if stack.num_layers == 1 && features.len() == stack.directions() * size => {}
+                    flow => {
+                        let wants =
+                            if stack.num_layers == 1 { "" } else { " of each layer (the final states of a stack)" };
+                        return wrong(format!(
+                            "{key}: expected {} features without a time axis{wants}, got {flow}",
+                            stack.directions() * size
+                        ));
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether names and edges are in order: each name once, each input taken by something.
+    pub(super) fn check_graph(&self) -> Result<()> {
+        let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
+        let mut names = HashSet::new();
+        for input in &self.inputs {
+            if !names.insert(input.name.as_str()) {
+                return wrong(format!("inputs: expected each name once, got {} twice", input.name));
+            }
+            match input.kind {
+                InputKind::Sequence(size) | InputKind::Tokens(size) | InputKind::Row(size) => {
+                    positive("size", size).map_err(|e| e.at(&input.name).at("inputs"))?;
+                }
+                InputKind::State(_) => {}
+            }
+        }
+        if !self.inputs.is_empty() && !self.inputs.iter().any(|input| input.kind.has_time()) {
+            return wrong("inputs: expected a sequence or tokens among them, got none".into());
+        }
+        for layer in self.layers.iter().filter_map(|layer| layer.name.as_deref()) {
+            if !names.insert(layer) {
+                return wrong(format!("layers: expected each name once, got {layer} twice"));
+            }
+        }
+        let taken: HashSet<Value> = self
+            .layers
+            .iter()
+            .flat_map(|layer| layer.from.iter().chain(layer.initial.iter().flatten()))
+            .copied()
+            .collect();
+        if let Some(unread) = (0..self.inputs.len()).find(|&index| !taken.contains(&Value::Input(index))) {
+            return wrong(format!("inputs: expected a layer that takes {}, got none", self.inputs[unread].name));
+        }
+        let mut names = HashSet::new();
+        let (inputs, flows) = (self.all_inputs()?, self.flows()?);
+        for output in &self.outputs {
+            if !names.insert(&output.name) {
+                return wrong(format!("outputs: expected each name once, got {} twice", output.name));
+            }
+            let flow = match output.from {
+                Value::Layer(layer, pin @ (Pin::Hidden | Pin::Cell)) => match self.layers.get(layer).map(|l| &l.kind) {
+                    Some(LayerKind::Recurrent(stack)) if pin == Pin::Hidden || State::Cell.is_of(stack) => continue,
+                    _ => {
+                        return wrong(format!(
+                            "outputs: {}: expected a state of a stack, got none of layer {layer}",
+                            output.name
+                        ));
+                    }
+                },
+                value => self.flow_of(value, &inputs, &flows).map_err(|e| e.at(&output.name).at("outputs"))?,
+            };
+            if let (Flow::Tokens(_), _) | (_, Value::Input(_)) = (flow, output.from) {
+                return wrong(format!("outputs: {}: expected what a layer gives, got an input", output.name));
+            }
+        }
+        for unused in self.unused() {
+            log::warn!("layer {}: no output needs it", self.place(unused));
+        }
+        Ok(())
+    }
+
+    /// Layers that no output needs, where outputs are named.
+    fn unused(&self) -> Vec<usize> {
+        if self.outputs.is_empty() {
+            return Vec::new();
+        }
+        let mut needed: HashSet<usize> = HashSet::new();
+        let layer_of = |value: &Value| match value {
+            Value::Layer(layer, _) => Some(*layer),
+            Value::Input(_) => None,
+        };
+        needed.extend(self.outputs.iter().filter_map(|output| layer_of(&output.from)));
+        for (index, layer) in self.layers.iter().enumerate().rev() {
+            if needed.contains(&index) {
+                needed.extend(layer.from.iter().chain(layer.initial.iter().flatten()).filter_map(layer_of));
+            }
+        }
+        (0..self.layers.len()).filter(|index| !needed.contains(index)).collect()
+    }
+
+    /// Layer `layer` in messages: its index, and its name where it has one.
+    pub(crate) fn place(&self, layer: usize) -> String {
+        let Some(of) = self.layers.get(layer) else { return layer.to_string() };
+        match &of.name {
+            Some(name) => format!("{layer} {name} ({})", of.kind.name()),
+            None => format!("{layer} {}", of.kind.name()),
+        }
+    }
+}
