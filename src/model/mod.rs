@@ -1,8 +1,7 @@
 //! The first noun of the road: what the user asks for. Layers one after the other, and whether they fit.
 //!
-//! A `Model` is a description: it holds no weights and knows no device. `layer` has a file for each
-//! layer, `flow` what one layer hands to the next, `interface` the names that callers use, `encoder` the model that
-//! runs before another.
+//! A `Model` is a description: it holds no weights and knows no device. `layer` has a file for each layer, `flow` what
+//! one layer hands to the next, `interface` the names that callers use, `encoder` the model that runs before another.
 
 mod encoder;
 mod flow;
@@ -14,10 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub use encoder::{Encoder, Link};
 pub use flow::{Features, Flow};
 pub use interface::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, Required, State, WeightPart};
-pub use layer::{
-    Bias, Direction, Dropout, Drops, Embedding, Gru, Initial, Layer, LayerKind, Linear, Lstm, Masking, Memory, Merge,
-    OneHot, Padding, Recurrent, Rnn, Select,
-};
+pub use layer::*;
 
 /// A recurrent model: layers one after the other.
 ///
