@@ -46,6 +46,8 @@ pub struct Input {
     /// By stack, each once.
     pub(crate) states: BTreeMap<usize, States>,
     pub(crate) encoder: Option<Box<Self>>,
+    /// What the model's other inputs are given, by their names.
+    pub(crate) others: BTreeMap<String, Sequence<ArcArray<f32, IxDyn>, ArrayD<i64>>>,
 }
 
 /// Features or tokens.
@@ -78,6 +80,8 @@ pub struct Output {
     pub output: ArrayD<f32>,
     /// The final states of each recurrent stack.
     pub states: Vec<States>,
+    /// What the model's other outputs give, in the order of [`Model::outputs`](crate::Model) without final states.
+    pub others: Vec<ArrayD<f32>>,
 }
 
 impl Input {
@@ -100,7 +104,7 @@ impl Input {
     }
 
     fn new(sequence: Sequence<ArcArray<f32, IxDyn>, ArrayD<i64>>) -> Self {
-        Self { sequence, lengths: None, mask: None, states: BTreeMap::new(), encoder: None }
+        Self { sequence, lengths: None, mask: None, states: BTreeMap::new(), encoder: None, others: BTreeMap::new() }
     }
 
     /// The same with the number of steps of each row, in any order; what comes after them is not read. A model that
@@ -140,6 +144,21 @@ impl Input {
     #[must_use]
     pub fn stack_states(mut self, stack: usize, states: States) -> Self {
         self.states.insert(stack, states);
+        self
+    }
+
+    /// Gives another input of the model, by its name, features: `[B, T, F]` with the steps of the sequence (`[T, B, F]`
+    /// where the model is time-major), or `[B, F]` of an input without a time axis; without a batch `[T, F]` or `[F]`.
+    #[must_use]
+    pub fn with_features<D: Dimension>(mut self, name: impl Into<String>, features: Array<f32, D>) -> Self {
+        self.others.insert(name.into(), Sequence::Features(features.into_dyn().into_shared()));
+        self
+    }
+
+    /// Gives another input of the model, by its name, tokens: `[B, T]` (`[T, B]`), or `[T]`.
+    #[must_use]
+    pub fn with_tokens<D: Dimension>(mut self, name: impl Into<String>, tokens: Array<i64, D>) -> Self {
+        self.others.insert(name.into(), Sequence::Tokens(tokens.into_dyn()));
         self
     }
 

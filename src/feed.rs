@@ -205,7 +205,7 @@ impl<'a> Decoder<'a> {
                 *state = mem::take(state).index_axis_move(Axis(1), 0);
             }
         }
-        Output { output, states: self.states }
+        Output { output, states: self.states, others: Vec::new() }
     }
 }
 

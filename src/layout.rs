@@ -199,12 +199,8 @@ impl Layout {
                     let form = Form::Matrix { matrices: 1, panels, source, gates: 1, extra: 0, units: l.out_features };
                     layout.add(format!("{layer}.w"), Role::Linear { layer }, form);
                 }
-                LayerKind::OneHot(_)
-                | LayerKind::Masking(_)
-                | LayerKind::Select(_)
-                | LayerKind::Activation(_)
-                | LayerKind::Dropout(_)
-                | LayerKind::Join(_) => {}
+                // Those without parameters.
+                _ => {}
             }
         }
         Ok(layout)

@@ -115,7 +115,7 @@ fn a_sequence_in_two_calls_with_the_states_carried_is_the_whole() {
         let rest = Input::features(x.slice(s![.., 4.., ..]).to_owned()).states(first.states[0].clone());
         let second = engine.run(&rest).unwrap();
         let joined = concatenate![Axis(1), three(&first.output), three(&second.output)].into_dyn();
-        assert_same(&Output { output: joined, states: second.states }, &whole);
+        assert_same(&Output { output: joined, states: second.states, others: Vec::new() }, &whole);
     }
 }
 

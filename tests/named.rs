@@ -62,7 +62,7 @@ fn the_standard_names_are_pytorchs() {
             .lengths([1, 2])
             .states(States::with_cell(h.clone(), c.clone()))
             .stack_states(1, States::hidden(h1.clone()));
-        let Output { output, states } = engine.run(&call).unwrap();
+        let Output { output, states, .. } = engine.run(&call).unwrap();
         let tensors = named(vec![
             ("x", x.into()),
             ("lengths", array![1_i64, 2].into()),
@@ -120,7 +120,7 @@ fn axes_are_permuted_split_and_joined_as_the_ports_say() {
     let (x, h, c) = (noise(&[2, 5, 3], 1), noise(&[2, 2, 4], 2), noise(&[2, 2, 4], 3));
     let mask = array![[true, false, true, true, false], [true, true, true, true, true]];
     let call = Input::features(x.clone()).mask(mask.clone()).states(States::with_cell(h.clone(), c.clone()));
-    let Output { output: y, states } = engine(&plain).run(&call).unwrap();
+    let Output { output: y, states, .. } = engine(&plain).run(&call).unwrap();
     let tensors = named(vec![
         ("X", permuted(x, &[2, 1, 0]).insert_axis(Axis(1)).into()),
         ("live", mask.t().mapv(i64::from).into()),

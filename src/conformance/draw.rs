@@ -90,12 +90,8 @@ fn layer_weights(draw: &mut Draw, layer: &LayerKind, fan_in: Option<usize>) -> L
             w: draw.product((l.out_features, l.in_features), fan_in.unwrap_or(l.in_features)),
             b: (l.bias != Bias::None).then(|| draw.array(l.out_features, 0.5, 0.5)),
         },
-        LayerKind::OneHot(_)
-        | LayerKind::Masking(_)
-        | LayerKind::Select(_)
-        | LayerKind::Activation(_)
-        | LayerKind::Dropout(_)
-        | LayerKind::Join(_) => LayerWeights::None,
+        // Those without parameters.
+        _ => LayerWeights::None,
     }
 }
 

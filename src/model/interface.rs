@@ -46,8 +46,10 @@ pub struct InputPort {
 /// What an input is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InputValue {
-    /// The sequence: features or tokens.
+    /// The sequence: features or tokens. Of several inputs, the first one with a time axis.
     Sequence,
+    /// Another input of the model, counted from 0 among [`Model::inputs`]: features or tokens with its steps, or a row.
+    Input(usize),
     /// The number of steps of each row.
     Lengths,
     /// Where there are steps: batch, time.
@@ -123,8 +125,10 @@ pub struct OutputPort {
 /// What an output is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum OutputValue {
-    /// What the last layer gives.
+    /// What the last layer gives: the first output of a model that is no final state.
     Output,
+    /// Another output, counted from 0 among those of the model that are no final states.
+    Another(usize),
     /// One direction of it: 0 forward, 1 reverse.
     Direction(usize),
     /// Final states of these stacks, one after the other along [`Dim::Layers`].
@@ -152,7 +156,7 @@ impl Interface {
         let states = || vec![Dim::Layers, Dim::Batch, Dim::Features];
         let port = |name: &str, value, axes| InputPort { name: format!("{prefix}{name}"), value, axes };
         let tokens = matches!(model.input(), Ok(Flow::Tokens(_)));
-        let output = model.flows().ok().and_then(|flows| flows.last().copied());
+        let output = model.output_flows().ok().and_then(|flows| flows.first().copied());
         let mut inputs: Vec<_> =
             ["x", "ids"].map(|name| port(name, InputValue::Sequence, model.axes_of(tokens))).into();
         inputs.push(port("lengths", InputValue::Lengths, vec![Dim::Batch]));
@@ -203,13 +207,13 @@ impl Interface {
             }
             port.check(model, &stacks).map_err(|e| e.at(&port.name))?;
         }
-        let output = model.flows()?.last().copied();
+        let flows = model.output_flows()?;
         let mut names = HashSet::new();
         for port in &self.outputs {
             if !names.insert(&port.name) {
                 return Err(wrong(format!("{}: expected a name of its own, got another output's", port.name)));
             }
-            port.check(output, &stacks).map_err(|e| e.at(&port.name))?;
+            port.check(&flows, &stacks).map_err(|e| e.at(&port.name))?;
         }
         Ok(())
     }
@@ -268,6 +272,15 @@ impl InputPort {
                 };
                 fit(axes, [(Dim::Time, false), (Dim::Batch, false)].into_iter().chain(features))
             }
+            InputValue::Input(index) => {
+                let flow = model.inputs.get(index).and_then(|input| input.kind.flow());
+                let Some(flow) = flow else {
+                    return Err(wrong(format!("input: expected one of {} inputs, got {index}", model.inputs.len())));
+                };
+                let time = (!matches!(flow, Flow::Rows(_))).then_some((Dim::Time, false));
+                let features = flow.tokens().is_none().then(|| long(Dim::Features, flow.features().len()));
+                fit(axes, [(Dim::Batch, false)].into_iter().chain(time).chain(features))
+            }
             InputValue::Lengths => fit(axes, [(Dim::Batch, false)]),
             InputValue::Mask => fit(axes, [(Dim::Batch, false), (Dim::Time, false)]),
             InputValue::State { stack, state, first } => {
@@ -324,21 +337,24 @@ impl WeightPart {
 }
 
 impl OutputPort {
-    /// Whether it fits a model whose layers give `output`.
-    fn check(&self, output: Option<Flow>, stacks: &[&Recurrent]) -> Result<()> {
-        let (time, features) = match output {
-            Some(Flow::Steps(features)) => (Some((Dim::Time, false)), features),
-            Some(Flow::Rows(features)) => (None, features),
+    /// Whether it fits a model that gives `flows`.
+    fn check(&self, flows: &[Flow], stacks: &[&Recurrent]) -> Result<()> {
+        let index = if let OutputValue::Another(index) = self.value { index } else { 0 };
+        let (time, features) = match flows.get(index) {
+            Some(Flow::Steps(features)) => (Some((Dim::Time, false)), *features),
+            Some(Flow::Rows(features)) => (None, *features),
             Some(Flow::Tokens(_)) | None => return Err(wrong("expected layers that give features, got none")),
         };
         let steps = time.into_iter().chain([(Dim::Batch, false)]);
         let long = |dim, size: usize| (dim, size != 1);
         match &self.value {
             // Without directions of their own, the features are those of all of them.
-            OutputValue::Output if self.axes.contains(&Dim::Directions) => {
+            OutputValue::Output | OutputValue::Another(_) if self.axes.contains(&Dim::Directions) => {
                 fit(&self.axes, steps.chain([(Dim::Directions, true), long(Dim::Features, features.size)]))
             }
-            OutputValue::Output => fit(&self.axes, steps.chain([long(Dim::Features, features.len())])),
+            OutputValue::Output | OutputValue::Another(_) => {
+                fit(&self.axes, steps.chain([long(Dim::Features, features.len())]))
+            }
             OutputValue::Direction(direction) if *direction >= features.parts => {
                 Err(wrong(format!("direction: expected less than {}, got {direction}", features.parts)))
             }

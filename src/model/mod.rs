@@ -1,8 +1,7 @@
 //! The first noun of the road: what the user asks for. Layers one after the other, and whether they fit.
 //!
-//! A `Model` is a description: it holds no weights and knows no device. `layer` has a file for each
-//! layer, `flow` what one layer hands to the next, `interface` the names that callers use, `encoder` the model that
-//! runs before another.
+//! A `Model` is a description: it holds no weights and knows no device. `layer` has a file for each layer, `flow` what
+//! one layer hands to the next, `interface` the names that callers use, `encoder` the model that runs before another.
 
 mod encoder;
 mod flow;
@@ -16,10 +15,7 @@ pub use encoder::{Encoder, Link};
 pub use flow::{Features, Flow};
 pub use graph::{InputKind, ModelInput, ModelOutput, Pin, Value};
 pub use interface::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, Required, State, WeightPart};
-pub use layer::{
-    Bias, Direction, Dropout, Drops, Embedding, Gru, Initial, Join, Layer, LayerKind, Linear, Lstm, Masking, Memory,
-    Merge, OneHot, Padding, Recurrent, Rnn, Select,
-};
+pub use layer::*;
 
 /// A recurrent model: layers one after the other.
 ///

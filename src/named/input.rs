@@ -134,7 +134,7 @@ impl Reader<'_> {
             InputValue::Mask => "a mask",
             InputValue::State { state: State::Hidden, .. } => "initial hidden states",
             InputValue::State { state: State::Cell, .. } => "initial cell states",
-            InputValue::Sequence | InputValue::Weights { .. } => "an input",
+            InputValue::Sequence | InputValue::Input(_) | InputValue::Weights { .. } => "an input",
         };
         let got = joined(self.tensors.keys());
         Err(shape(format!("{name}: expected {what} under this name, which the model needs, got {got}")))

@@ -39,6 +39,7 @@ impl<'a> Results<'a> {
     pub(super) fn under(&self, port: &OutputPort) -> Result<ArrayD<f32>> {
         let (array, axes) = match &port.value {
             OutputValue::Output if port.axes.contains(&Dim::Directions) => self.parted()?,
+            OutputValue::Another(_) => return Err(shape("expected another output".into())),
             OutputValue::Output => (self.output.output.clone(), self.axes.clone()),
             OutputValue::Direction(direction) => {
                 let (array, mut axes) = self.parted()?;

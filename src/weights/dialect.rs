@@ -1,77 +1,14 @@
-//! Names and gate orders: PyTorch's names for the canonical tensors `w_x, w_h, b_x, b_h, w_r` of a cell and of the
-//! layers around it, and ONNX' tensors in those names.
+//! Gate orders: ONNX' tensors of a stack in PyTorch's names, which are those of a layer's table of parameters.
 //!
-//! PyTorch's gate order is ours (`cell.rs`), so that names are all there is to translate of it; ONNX has another.
+//! PyTorch's gate order is ours (`cell.rs`); ONNX has another.
 //! Knows stacks; knows no file.
 
 use super::tensors::Tensor;
 use crate::cell::Cell;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Direction, Recurrent, WeightPart};
+use crate::model::{Recurrent, WeightPart};
 
-/// The name of a table or a linear layer's product.
-pub(crate) const WEIGHT: &str = "weight";
-
-/// The name of a linear layer's bias.
-pub(crate) const BIAS: &str = "bias";
-
-/// The name of the hidden states that a stack begins at.
-pub(crate) const INITIAL_HIDDEN: &str = "h_0";
-
-/// The name of the cell states that an LSTM begins at.
-pub(crate) const INITIAL_CELL: &str = "c_0";
-
-/// A tensor of a cell, by its canonical name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// The input product.
-    WX,
-    /// The recurrent product.
-    WH,
-    /// The input product's bias.
-    BX,
-    /// The recurrent product's bias.
-    BH,
-    /// The projection.
-    WR,
-    /// The peepholes.
-    Peepholes,
-}
-
-/// The way a cell goes through a sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// First step to last.
-    Forward,
-    /// Last step to first.
-    Reverse,
-}
-
-/// PyTorch's name of `part` of layer `stacked` of a stack: `weight_hh_l0_reverse`.
-pub(crate) fn cell_tensor(part: Part, stacked: usize, way: Way) -> String {
-    let word = match part {
-        Part::WX => "weight_ih",
-        Part::WH => "weight_hh",
-        Part::BX => "bias_ih",
-        Part::BH => "bias_hh",
-        Part::WR => "weight_hr",
-        Part::Peepholes => "weight_ch",
-    };
-    let suffix = match way {
-        Way::Forward => "",
-        Way::Reverse => "_reverse",
-    };
-    format!("{word}_l{stacked}{suffix}")
-}
-
-/// The ways of the directions of a stack, in the order in which its weights hold them.
-pub(super) fn ways(direction: Direction) -> &'static [Way] {
-    match direction {
-        Direction::Forward => &[Way::Forward],
-        Direction::Reverse | Direction::Backwards => &[Way::Reverse],
-        Direction::Both => &[Way::Forward, Way::Reverse],
-    }
-}
+pub(crate) use crate::model::{BIAS, INITIAL_CELL, INITIAL_HIDDEN, Part, WEIGHT, Way, cell_tensor};
 
 /// Where ONNX has each of our gates: an LSTM's are input, output, forget, cell there, a GRU's update, reset, new.
 fn onnx_gates(cell: Cell) -> &'static [usize] {
@@ -116,7 +53,7 @@ pub(crate) fn from_onnx(stack: &Recurrent, part: WeightPart, tensor: &Tensor) ->
     };
     let each = wanted[1..].iter().fold(1, |product: usize, &n| product.saturating_mul(n));
     let mut tensors = Vec::new();
-    for (direction, &way) in ways(stack.direction).iter().enumerate() {
+    for (direction, &way) in stack.direction.ways().iter().enumerate() {
         for (part, shape, length, gates, first) in pieces.clone() {
             let first = direction.saturating_mul(each).saturating_add(first);
             let begin = |&gate: &usize| first.saturating_add(length.saturating_mul(gate));
@@ -130,7 +67,7 @@ pub(crate) fn from_onnx(stack: &Recurrent, part: WeightPart, tensor: &Tensor) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Gru, Lstm};
+    use crate::model::{Direction, Gru, Lstm};
 
     /// A tensor of `part` whose elements are their own places.
     fn counted(stack: &Recurrent, part: WeightPart) -> Tensor {

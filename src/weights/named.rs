@@ -1,80 +1,21 @@
-//! Which named tensors a model needs, in which shapes; named tensors → `Weights`, and back.
+//! Named tensors → `Weights`, and back: checked against the tables of parameters of a model's layers.
 //!
-//! The one place where every shape is checked. Knows models and names; knows no file format.
+//! The one place where the shape of every tensor is checked. Knows models and names; knows no file format.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter;
 
 use ndarray::{Array1, Array2};
 
-use super::dialect::{BIAS, INITIAL_CELL, INITIAL_HIDDEN, Part, WEIGHT, Way, cell_tensor, from_onnx, ways};
+use super::dialect::from_onnx;
 use super::tensors::{Entry, Tensor, Tensors, non_finite_warning};
 use super::{CellWeights, LayerWeights, LearnedStates, Weights};
-use crate::cell::{Cell, Peepholes};
+use crate::cell::Cell;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Bias, InputPort, InputValue, Layer, LayerKind, Model, Recurrent};
-
-/// A tensor that a layer needs.
-pub(super) struct Needed {
-    /// The name after the layer's prefix.
-    pub(super) local: String,
-    /// What it must be.
-    pub(super) shape: Vec<usize>,
-    /// Whether something is multiplied with it, rows by rows.
-    is_product: bool,
-}
-
-/// The tensors that `layer` needs: those of `LayerWeights` in its order, then those of `LearnedStates`.
-///
-/// Lazy: a description may claim more layers than memory could list, and the first missing tensor ends the search.
-pub(super) fn needed(layer: &LayerKind) -> Box<dyn Iterator<Item = Needed> + '_> {
-    let tensor = |local: &str, shape: &[usize]| Needed {
-        local: local.to_owned(),
-        shape: shape.to_vec(),
-        is_product: matches!(layer, LayerKind::Linear(_)) && local == WEIGHT,
-    };
-    match layer {
-        LayerKind::Embedding(e) => Box::new(iter::once(tensor(WEIGHT, &[e.num_embeddings, e.embedding_dim]))),
-        LayerKind::Recurrent(stack) => {
-            let names = [INITIAL_HIDDEN, INITIAL_CELL].into_iter();
-            let states = names.zip(stack.initial_states()).filter_map(move |(name, shape)| Some(tensor(name, &shape?)));
-            Box::new(cells(stack).flat_map(|(stacked, way)| needed_by_cell(stack, stacked, way)).chain(states))
-        }
-        LayerKind::Linear(l) => {
-            let bias = (l.bias != Bias::None).then(|| tensor(BIAS, &[l.out_features]));
-            Box::new(iter::once(tensor(WEIGHT, &[l.out_features, l.in_features])).chain(bias))
-        }
-        LayerKind::OneHot(_)
-        | LayerKind::Masking(_)
-        | LayerKind::Select(_)
-        | LayerKind::Activation(_)
-        | LayerKind::Dropout(_)
-        | LayerKind::Join(_) => Box::new(iter::empty()),
-    }
-}
-
-fn needed_by_cell(stack: &Recurrent, stacked: usize, way: Way) -> impl Iterator<Item = Needed> {
-    let rows = stack.cell.gates() * stack.hidden_size;
-    let parts = [
-        Some((Part::WX, vec![rows, stack.layer_input(stacked).len()])),
-        Some((Part::WH, vec![rows, stack.state_size()])),
-        (stack.bias != Bias::None).then(|| (Part::BX, vec![rows])),
-        (stack.bias == Bias::Two).then(|| (Part::BH, vec![rows])),
-        stack.proj_size.map(|proj_size| (Part::WR, vec![proj_size, stack.hidden_size])),
-        (stack.peepholes != Peepholes::None).then(|| (Part::Peepholes, vec![3, stack.hidden_size])),
-    ];
-    parts.into_iter().flatten().map(move |(part, shape)| Needed {
-        local: cell_tensor(part, stacked, way),
-        shape,
-        is_product: matches!(part, Part::WX | Part::WH | Part::WR),
-    })
-}
-
-/// The cells of a stack: layer-major, forward before reverse.
-pub(super) fn cells(stack: &Recurrent) -> impl Iterator<Item = (usize, Way)> + use<> {
-    let ways = ways(stack.direction);
-    (0..stack.num_layers).flat_map(move |stacked| ways.iter().map(move |&way| (stacked, way)))
-}
+use crate::model::{
+    BIAS, INITIAL_CELL, INITIAL_HIDDEN, InputPort, InputValue, Layer, LayerKind, Model, Param, Part, Role, WEIGHT, Way,
+    cell_tensor,
+};
 
 impl Weights {
     /// The weights of `model`, from tensors with PyTorch's names. Warns of elements that are NaN or infinite, and of
@@ -98,14 +39,14 @@ impl Weights {
         let encoder = encoder.transpose().map_err(|e| e.at("encoder"))?.map(Box::new);
         let mut uses: HashMap<String, usize> = HashMap::new();
         for layer in &model.layers {
-            for Needed { local, .. } in needed(&layer.kind) {
-                *uses.entry(layer.weights.clone() + &local).or_default() += 1;
+            for Param { name, .. } in layer.kind.tensors() {
+                *uses.entry(layer.weights.clone() + &name).or_default() += 1;
             }
         }
         let (mut layers, mut initial) = (Vec::with_capacity(model.layers.len()), BTreeMap::new());
         let mut stacks = 0;
         for (index, layer) in model.layers.iter().enumerate() {
-            let own = needed(&layer.kind).map(|Needed { local, .. }| {
+            let own = layer.kind.tensors().map(|Param { name: local, .. }| {
                 let name = layer.weights.clone() + &local;
                 let uses = uses.get_mut(&name).expect("every needed name was counted");
                 *uses -= 1;
@@ -116,12 +57,13 @@ impl Weights {
                 if let Some(warning) = non_finite_warning(&name, bad, elements.len()).filter(|_| *uses == 0) {
                     log::warn!("{warning}");
                 }
-                Ok((shape, elements))
+                Ok((local, (shape, elements)))
             });
-            let mut own = own.collect::<Result<Vec<_>>>()?.into_iter();
+            let mut own = own.collect::<Result<Own>>()?;
             layers.push(assemble(&layer.kind, &mut own));
             if let LayerKind::Recurrent(_) = layer.kind {
-                initial.extend(own.next().map(|h| (stacks, LearnedStates { h: matrix(h), c: own.next().map(matrix) })));
+                let h = own.remove(INITIAL_HIDDEN).map(matrix);
+                initial.extend(h.map(|h| (stacks, LearnedStates { h, c: own.remove(INITIAL_CELL).map(matrix) })));
                 stacks += 1;
             }
         }
@@ -152,12 +94,12 @@ impl Weights {
                 arrays.extend(self.initial.get(&stacks).into_iter().flat_map(LearnedStates::arrays));
                 stacks += 1;
             }
-            let count = needed(&layer.kind).count();
+            let count = layer.kind.tensors().count();
             if count != arrays.len() {
                 let message = format!("expected {count} tensors, got {}", arrays.len());
                 return Err(Error::new(ErrorKind::Weights, message).at(place()));
             }
-            for (Needed { local, shape, .. }, tensor) in needed(&layer.kind).zip(arrays) {
+            for (Param { name: local, shape, .. }, tensor) in layer.kind.tensors().zip(arrays) {
                 let name = layer.weights.clone() + &local;
                 if shape != tensor.shape() {
                     return Err(misshapen(&layer.kind, &name, &shape, tensor.shape()).at(place()));
@@ -182,7 +124,7 @@ impl LearnedStates {
 }
 
 impl LayerWeights {
-    /// The arrays as tensors, in the order of [`needed`].
+    /// The arrays as tensors, in the order of the layer's table.
     fn arrays(&self) -> Vec<Tensor> {
         let matrix = |w: &Array2<f32>| Tensor::new(w.shape(), w.iter().copied().collect());
         let vector = |b: &Array1<f32>| Tensor::new([b.len()], b.to_vec());
@@ -220,13 +162,13 @@ pub(crate) fn names(model: &Model) -> HashSet<String> {
 
 /// Those of them that are the matrices of products, and nothing else.
 pub(crate) fn products(model: &Model) -> HashSet<String> {
-    let others = names_of(model, |needed| !needed.is_product);
-    names_of(model, |needed| needed.is_product).into_iter().filter(|name| !others.contains(name)).collect()
+    let others = names_of(model, |param| param.role != Role::Matrix);
+    names_of(model, |param| param.role == Role::Matrix).into_iter().filter(|name| !others.contains(name)).collect()
 }
 
-fn names_of(model: &Model, wanted: impl Fn(&Needed) -> bool) -> HashSet<String> {
+fn names_of(model: &Model, wanted: impl Fn(&Param) -> bool) -> HashSet<String> {
     let names = |layer: &Layer| {
-        let names = needed(&layer.kind).filter(&wanted).map(|Needed { local, .. }| layer.weights.clone() + &local);
+        let names = layer.kind.tensors().filter(&wanted).map(|param| layer.weights.clone() + &param.name);
         names.collect::<Vec<_>>()
     };
     model.every_layer().into_iter().flat_map(names).collect()
@@ -255,31 +197,34 @@ pub(super) fn unpaired(weights: bool) -> Error {
     Error::new(ErrorKind::Weights, format!("weights of the encoder: expected {wanted}, got {got}"))
 }
 
-/// The weights of a layer from its tensors, in the order of [`needed`], their shapes checked. States are left.
-fn assemble(layer: &LayerKind, tensors: &mut impl Iterator<Item = (Vec<usize>, Vec<f32>)>) -> LayerWeights {
-    let mut next = || tensors.next().expect("as many tensors as are needed");
+/// The tensors of a layer by their names in its table: shape and elements.
+type Own = HashMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// The weights of a layer from its tensors, which are those of its table, their shapes checked. States are left.
+fn assemble(layer: &LayerKind, tensors: &mut Own) -> LayerWeights {
+    let mut take = |name: &str| tensors.remove(name);
+    const TAKEN: &str = "every tensor of the table was taken";
     match layer {
-        LayerKind::Embedding(_) => LayerWeights::Embedding(matrix(next())),
+        LayerKind::Embedding(_) => LayerWeights::Embedding(matrix(take(WEIGHT).expect(TAKEN))),
         LayerKind::Recurrent(stack) => {
-            let cell = |_| CellWeights {
-                w_x: matrix(next()),
-                w_h: matrix(next()),
-                b_x: (stack.bias != Bias::None).then(|| vector(next())),
-                b_h: (stack.bias == Bias::Two).then(|| vector(next())),
-                w_r: stack.proj_size.map(|_| matrix(next())),
-                peepholes: (stack.peepholes != Peepholes::None).then(|| matrix(next())),
+            let cell = |(stacked, way): (usize, Way)| {
+                let mut take = |part| take(&cell_tensor(part, stacked, way));
+                CellWeights {
+                    w_x: matrix(take(Part::WX).expect(TAKEN)),
+                    w_h: matrix(take(Part::WH).expect(TAKEN)),
+                    b_x: take(Part::BX).map(vector),
+                    b_h: take(Part::BH).map(vector),
+                    w_r: take(Part::WR).map(matrix),
+                    peepholes: take(Part::Peepholes).map(matrix),
+                }
             };
-            LayerWeights::Recurrent(cells(stack).map(cell).collect())
+            LayerWeights::Recurrent(stack.cells().map(cell).collect())
         }
-        LayerKind::Linear(l) => {
-            LayerWeights::Linear { w: matrix(next()), b: (l.bias != Bias::None).then(|| vector(next())) }
+        LayerKind::Linear(_) => {
+            LayerWeights::Linear { w: matrix(take(WEIGHT).expect(TAKEN)), b: take(BIAS).map(vector) }
         }
-        LayerKind::OneHot(_)
-        | LayerKind::Masking(_)
-        | LayerKind::Select(_)
-        | LayerKind::Activation(_)
-        | LayerKind::Dropout(_)
-        | LayerKind::Join(_) => LayerWeights::None,
+        // Those without parameters.
+        _ => LayerWeights::None,
     }
 }
 
@@ -310,8 +255,8 @@ fn check_all(model: &Model, tensors: &Tensors) -> Result<()> {
         check_all(&encoder.model, tensors).map_err(|e| e.at("encoder"))?;
     }
     for (index, layer) in model.layers.iter().enumerate() {
-        for Needed { local, shape, .. } in needed(&layer.kind) {
-            check_one(layer, &local, &shape, tensors).map_err(|e| e.at(place(index, layer)))?;
+        for Param { name, shape, .. } in layer.kind.tensors() {
+            check_one(layer, &name, &shape, tensors).map_err(|e| e.at(place(index, layer)))?;
         }
     }
     Ok(())

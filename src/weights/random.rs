@@ -6,10 +6,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::Weights;
-use super::named::{Needed, needed, supplied};
+use super::named::supplied;
 use super::tensors::{Tensor, Tensors};
 use crate::error::{Result, SMALLER_MODEL, affordable, zeros};
-use crate::model::{LayerKind, Model};
+use crate::model::{Init, Model, Param};
 
 impl Weights {
     /// Weights drawn from the seed: uniform between ±1/√H for a recurrent layer, biases and all, between ±1/√in for a
@@ -25,9 +25,8 @@ impl Weights {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut tensors = Tensors::new();
         for layer in model.every_layer() {
-            let bound = bound(&layer.kind);
-            for Needed { local, shape, .. } in needed(&layer.kind) {
-                let name = layer.weights.clone() + &local;
+            for Param { name, shape, init: Init::Uniform(bound), .. } in layer.kind.tensors() {
+                let name = layer.weights.clone() + &name;
                 let mut data = zeros(format_args!("weights {name}"), &shape, SMALLER_MODEL)?;
                 data.fill_with(|| rng.random_range(-bound..=bound));
                 tensors.insert(name, Tensor::new(shape, data));
@@ -51,13 +50,4 @@ pub fn draw_supplied(model: &Model, tensors: &mut Tensors, seed: u64) -> Result<
         tensors.extend([drawn]);
     }
     Ok(())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "the bound of a random draw need not be exact")]
-fn bound(layer: &LayerKind) -> f32 {
-    match layer {
-        LayerKind::Recurrent(stack) => (stack.hidden_size as f32).sqrt().recip(),
-        LayerKind::Linear(linear) => (linear.in_features as f32).sqrt().recip(),
-        _ => 1.0,
-    }
 }

@@ -9,12 +9,10 @@ use std::ops::Range;
 
 use ndarray::{Array1, Array2, ArrayView, CowArray, Dimension};
 
-use super::dialect::{BIAS, INITIAL_CELL, INITIAL_HIDDEN, Part, WEIGHT, cell_tensor};
 use super::tensors::{Tensors, non_finite_warning};
 use super::{CellWeights, LayerWeights, LearnedStates, Precision, Weights, named, narrowed};
-use crate::cell::Peepholes;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Bias, LayerKind, Model, Recurrent};
+use crate::model::{BIAS, INITIAL_CELL, INITIAL_HIDDEN, LayerKind, Model, Param, Part, Recurrent, WEIGHT, cell_tensor};
 
 /// Which array of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,13 +141,12 @@ impl<'a> Source<'a> {
 /// The learned states among `tensors`, which have been checked.
 fn read_initial(tensors: &Tensors, model: &Model) -> Result<BTreeMap<usize, LearnedStates>> {
     let stacks = model.layers.iter().filter_map(|layer| match &layer.kind {
-        LayerKind::Recurrent(stack) => Some((stack.initial_states(), &layer.weights)),
+        LayerKind::Recurrent(stack) => Some((stack, &layer.weights)),
         _ => None,
     });
     let mut initial = BTreeMap::new();
-    for (index, (shapes, prefix)) in stacks.enumerate() {
-        let state = |shape: Option<[usize; 2]>, local: &str| {
-            let Some(shape) = shape else { return Ok(None) };
+    for (index, (stack, prefix)) in stacks.enumerate() {
+        let states = stack.learned().map(|Param { name: local, shape, .. }| {
             let name = format!("{prefix}{local}");
             let tensor = tensors.get(&name).expect("every needed tensor was checked");
             let elements = tensor.read().map_err(|e| e.at(&name))?.into_owned();
@@ -157,11 +154,11 @@ fn read_initial(tensors: &Tensors, model: &Model) -> Result<BTreeMap<usize, Lear
             if let Some(warning) = non_finite_warning(&name, bad, elements.len()) {
                 log::warn!("{warning}");
             }
-            Ok(Some(Array2::from_shape_vec(shape, elements).expect("a checked shape")))
-        };
-        let [h, c] = shapes;
-        if let Some(h) = state(h, INITIAL_HIDDEN)? {
-            initial.insert(index, LearnedStates { h, c: state(c, INITIAL_CELL)? });
+            Ok((local, Array2::from_shape_vec([shape[0], shape[1]], elements).expect("a checked shape")))
+        });
+        let mut states = states.collect::<Result<HashMap<_, _>>>()?;
+        if let Some(h) = states.remove(INITIAL_HIDDEN) {
+            initial.insert(index, LearnedStates { h, c: states.remove(INITIAL_CELL) });
         }
     }
     Ok(initial)
@@ -192,7 +189,7 @@ fn name(model: &Model, layer: usize, array: Array) -> String {
         (Array::Weight, _) => WEIGHT.to_owned(),
         (Array::Bias, _) => BIAS.to_owned(),
         (Array::Cell { cell, part }, LayerKind::Recurrent(stack)) => {
-            let (stacked, way) = named::cells(stack).nth(cell).expect("a cell of this stack");
+            let (stacked, way) = stack.cells().nth(cell).expect("a cell of this stack");
             cell_tensor(part, stacked, way)
         }
         (Array::Cell { .. }, _) => unreachable!("only a recurrent layer has cells"),
@@ -249,15 +246,13 @@ fn check(weights: &Weights, model: &Model) -> Result<()> {
     check_initial(weights, model)?;
     for (index, (layer, weights)) in model.layers.iter().zip(&weights.layers).enumerate() {
         let fits = match (&layer.kind, weights) {
-            (LayerKind::Embedding(e), LayerWeights::Embedding(table)) => {
-                same("table", &[e.num_embeddings, e.embedding_dim], Some(table.shape()))
+            (LayerKind::Embedding(_), LayerWeights::Embedding(table)) => {
+                fit(layer.kind.tensors(), [(WEIGHT.to_owned(), "table", Some(table.shape()))])
             }
-            (LayerKind::Linear(l), LayerWeights::Linear { w, b }) => {
-                same("w", &[l.out_features, l.in_features], Some(w.shape())).and_then(|()| {
-                    let expected = [l.out_features];
-                    same_if(l.bias != Bias::None, "b", &expected, b.as_ref().map(|b| b.shape()))
-                })
-            }
+            (LayerKind::Linear(_), LayerWeights::Linear { w, b }) => fit(
+                layer.kind.tensors(),
+                [(WEIGHT.to_owned(), "w", Some(w.shape())), (BIAS.to_owned(), "b", b.as_ref().map(Array1::shape))],
+            ),
             (LayerKind::Recurrent(r), LayerWeights::Recurrent(cells)) => check_cells(r, cells),
             (kind, LayerWeights::None) if kind.parameters() == 0 => Ok(()),
             _ => Err(Error::new(ErrorKind::Weights, "expected this layer's weights, got another layer's")),
@@ -271,11 +266,12 @@ fn check(weights: &Weights, model: &Model) -> Result<()> {
 fn check_initial(weights: &Weights, model: &Model) -> Result<()> {
     for (index, stack) in model.stacks().enumerate() {
         let given = weights.initial.get(&index);
-        let given = [given.map(|states| &states.h), given.and_then(|states| states.c.as_ref())];
-        for ((name, wanted), got) in ["h", "c"].into_iter().zip(stack.initial_states()).zip(given) {
-            same_if(wanted.is_some(), name, &wanted.unwrap_or_default(), got.map(Array2::shape))
-                .map_err(|e| e.at(format!("initial states of stack {index} ({})", stack.cell.name())))?;
-        }
+        let given = [
+            (INITIAL_HIDDEN.to_owned(), "h", given.map(|states| states.h.shape())),
+            (INITIAL_CELL.to_owned(), "c", given.and_then(|states| states.c.as_ref()).map(Array2::shape)),
+        ];
+        fit(stack.learned(), given)
+            .map_err(|e| e.at(format!("initial states of stack {index} ({})", stack.cell.name())))?;
     }
     let stacks = model.stacks().count();
     match weights.initial.keys().find(|&&stack| stack >= stacks) {
@@ -295,38 +291,39 @@ fn check_cells(stack: &Recurrent, cells: &[CellWeights]) -> Result<()> {
             format!("expected {} cells (layers × directions), got {}", stack.num_layers * directions, cells.len()),
         ));
     }
-    let rows = stack.cell.gates() * stack.hidden_size;
-    for (index, cell) in cells.iter().enumerate() {
-        let input = stack.layer_input(index / directions).len();
-        let vector = |b: &Option<Array1<f32>>| b.as_ref().map(|b| b.shape().to_vec());
-        let matrix = |w: &Option<Array2<f32>>| w.as_ref().map(|w| w.shape().to_vec());
+    for (index, (cell, (stacked, way))) in cells.iter().zip(stack.cells()).enumerate() {
+        let CellWeights { w_x, w_h, b_x, b_h, w_r, peepholes } = cell;
         let parts = [
-            ("w_x", true, vec![rows, input], Some(cell.w_x.shape().to_vec())),
-            ("w_h", true, vec![rows, stack.state_size()], Some(cell.w_h.shape().to_vec())),
-            ("b_x", stack.bias != Bias::None, vec![rows], vector(&cell.b_x)),
-            ("b_h", stack.bias == Bias::Two, vec![rows], vector(&cell.b_h)),
-            (
-                "w_r",
-                stack.proj_size.is_some(),
-                vec![stack.proj_size.unwrap_or(0), stack.hidden_size],
-                matrix(&cell.w_r),
-            ),
-            ("peepholes", stack.peepholes != Peepholes::None, vec![3, stack.hidden_size], matrix(&cell.peepholes)),
+            (Part::WX, "w_x", Some(w_x.shape())),
+            (Part::WH, "w_h", Some(w_h.shape())),
+            (Part::BX, "b_x", b_x.as_ref().map(Array1::shape)),
+            (Part::BH, "b_h", b_h.as_ref().map(Array1::shape)),
+            (Part::WR, "w_r", w_r.as_ref().map(Array2::shape)),
+            (Part::Peepholes, "peepholes", peepholes.as_ref().map(Array2::shape)),
         ];
-        for (name, wanted, expected, got) in parts {
-            same_if(wanted, name, &expected, got.as_deref()).map_err(|e| e.at(format!("cell {index}")))?;
-        }
+        let held = parts.map(|(part, field, shape)| (cell_tensor(part, stacked, way), field, shape));
+        fit(stack.of_cell(stacked, way), held).map_err(|e| e.at(format!("cell {index}")))?;
     }
     Ok(())
 }
 
-/// `same` where there should be a tensor; that there is none elsewhere.
-fn same_if(wanted: bool, name: &str, expected: &[usize], got: Option<&[usize]>) -> Result<()> {
-    match got {
-        Some(got) if !wanted => Err(Error::new(ErrorKind::Weights, format!("{name}: expected none, got {got:?}"))),
-        None if !wanted => Ok(()),
-        _ => same(name, expected, got),
+/// Whether the arrays are those of `table` and of its shapes: each goes by its name there, its field here, and its shape
+/// where it is there.
+fn fit<'a>(
+    table: impl Iterator<Item = Param>,
+    held: impl IntoIterator<Item = (String, &'static str, Option<&'a [usize]>)>,
+) -> Result<()> {
+    let table: HashMap<_, _> = table.map(|param| (param.name, param.shape)).collect();
+    for (name, field, got) in held {
+        match (table.get(&name), got) {
+            (Some(expected), got) => same(field, expected, got)?,
+            (None, Some(got)) => {
+                return Err(Error::new(ErrorKind::Weights, format!("{field}: expected none, got {got:?}")));
+            }
+            (None, None) => {}
+        }
     }
+    Ok(())
 }
 
 fn same(name: &str, expected: &[usize], got: Option<&[usize]>) -> Result<()> {

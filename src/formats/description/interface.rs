@@ -8,8 +8,8 @@ use crate::error::Result;
 use crate::formats::keys::{Keys, word_of, wrong};
 use crate::model::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, Required, State};
 
-const INPUTS: [&str; 6] = ["sequence", "lengths", "mask", "hidden", "cell", "weights"];
-const OUTPUTS: [&str; 4] = ["output", "direction", "hidden", "cell"];
+const INPUTS: [&str; 7] = ["sequence", "input", "lengths", "mask", "hidden", "cell", "weights"];
+const OUTPUTS: [&str; 5] = ["output", "another", "direction", "hidden", "cell"];
 
 /// The interface that `value` describes.
 pub(super) fn read(value: Value) -> Result<Interface> {
@@ -29,6 +29,7 @@ fn input(mut keys: Keys) -> Result<InputPort> {
     let name = keys.needed_text("name")?;
     let value = match keys.needed_word("value", &INPUTS.map(|word| (word, word)))? {
         "sequence" => InputValue::Sequence,
+        "input" => InputValue::Input(keys.needed_size("input")?),
         "lengths" => InputValue::Lengths,
         "mask" => InputValue::Mask,
         "hidden" => state(State::Hidden, &mut keys)?,
@@ -48,6 +49,7 @@ fn output(mut keys: Keys) -> Result<OutputPort> {
     let name = keys.needed_text("name")?;
     let value = match keys.needed_word("value", &OUTPUTS.map(|word| (word, word)))? {
         "output" => OutputValue::Output,
+        "another" => OutputValue::Another(keys.needed_size("another")?),
         "direction" => OutputValue::Direction(keys.needed_size("direction")?),
         "hidden" => OutputValue::States { state: State::Hidden, stacks: stacks(&mut keys)? },
         _ => OutputValue::States { state: State::Cell, stacks: stacks(&mut keys)? },
@@ -87,6 +89,7 @@ fn input_json(port: &InputPort) -> Json {
     let mut keys = vec![("name", Json::from(port.name.as_str()))];
     match port.value {
         InputValue::Sequence => keys.push(value("sequence")),
+        InputValue::Input(index) => keys.extend([value("input"), ("input", Json::from(index))]),
         InputValue::Lengths => keys.push(value("lengths")),
         InputValue::Mask => keys.push(value("mask")),
         InputValue::State { stack, state, first } => {
@@ -105,6 +108,7 @@ fn output_json(port: &OutputPort) -> Json {
     let mut keys = vec![("name", Json::from(port.name.as_str()))];
     match &port.value {
         OutputValue::Output => keys.push(value("output")),
+        OutputValue::Another(index) => keys.extend([value("another"), ("another", Json::from(*index))]),
         OutputValue::Direction(direction) => {
             keys.extend([value("direction"), ("direction", Json::from(*direction))]);
         }

@@ -9,12 +9,9 @@ use crate::cell::{Activation, Constant};
 use crate::error::Result;
 use crate::formats::infer::{Under, agree};
 use crate::formats::keys::{Keys, wrong};
-use crate::model::{Bias, Dropout, Drops, Embedding, Layer, LayerKind, Linear, Masking, OneHot, Select};
+use crate::model::{ACTIVATION, Bias, Dropout, Drops, Embedding, Layer, LayerKind, Linear, Masking, OneHot, Select};
 use crate::weights::Tensors;
 use crate::weights::dialect::WEIGHT;
-
-const TYPES: [&str; 10] =
-    ["embedding", "one_hot", "masking", "rnn", "lstm", "gru", "select", "linear", "activation", "dropout"];
 
 /// What PyTorch's `nn.Dropout` drops where nothing is said.
 const USUAL_DROPOUT: f32 = 0.5;
@@ -22,7 +19,7 @@ const USUAL_DROPOUT: f32 = 0.5;
 /// The layer that `value` describes and the prefix of its tensors; sizes that it leaves out are those of `tensors`.
 pub(super) fn read(value: Value, tensors: &Tensors) -> Result<(LayerKind, String)> {
     let mut keys = Keys::of(value)?;
-    let name = keys.needed_word("type", &TYPES.map(|name| (name, name)))?;
+    let name = keys.needed_word("type", &LayerKind::NAMES.iter().map(|&name| (name, name)).collect::<Vec<_>>())?;
     let weights = keys.text("weights")?.unwrap_or_default();
     let under = Under { tensors, prefix: &weights };
     let kind = match name {
@@ -39,28 +36,31 @@ pub(super) fn read(value: Value, tensors: &Tensors) -> Result<(LayerKind, String
 }
 
 fn embedding(mut keys: Keys, under: &Under<'_>) -> Result<LayerKind> {
-    let (rows, columns) = (keys.size("num_embeddings")?, keys.size("embedding_dim")?);
-    let (padding_idx, mask_token) = (keys.size("padding_idx")?, keys.size("mask_token")?);
+    let [num_embeddings, embedding_dim, padding_idx, mask_token] = Embedding::KEYS;
+    let (rows, columns) = (keys.size(num_embeddings)?, keys.size(embedding_dim)?);
+    let (padding_idx, mask_token) = (keys.size(padding_idx)?, keys.size(mask_token)?);
     keys.finish()?;
     let (seen_rows, seen_columns) = under.matrix(WEIGHT)?.map(|[rows, columns]| (rows, columns)).unzip();
     let size = |key, said, seen| agree(key, said, seen, usize::clone)?.ok_or_else(|| under.untold_by_weight(key));
     Ok(LayerKind::Embedding(Embedding {
-        num_embeddings: size("num_embeddings", rows, seen_rows)?,
-        embedding_dim: size("embedding_dim", columns, seen_columns)?,
+        num_embeddings: size(num_embeddings, rows, seen_rows)?,
+        embedding_dim: size(embedding_dim, columns, seen_columns)?,
         padding_idx,
         mask_token,
     }))
 }
 
 fn one_hot(mut keys: Keys) -> Result<LayerKind> {
-    let num_classes = told(keys.size("num_classes")?, "num_classes")?;
+    let [num_classes] = OneHot::KEYS;
+    let num_classes = told(keys.size(num_classes)?, num_classes)?;
     keys.finish()?;
     Ok(LayerKind::OneHot(OneHot { num_classes }))
 }
 
 fn masking(mut keys: Keys) -> Result<LayerKind> {
-    let features = told(keys.size("features")?, "features")?;
-    let value = keys.number("value")?.unwrap_or(Constant::new(0.0));
+    let [features, value] = Masking::KEYS;
+    let features = told(keys.size(features)?, features)?;
+    let value = keys.number(value)?.unwrap_or(Constant::new(0.0));
     keys.finish()?;
     Ok(LayerKind::Masking(Masking { features, value }))
 }
@@ -74,22 +74,24 @@ fn told(size: Option<usize>, key: &str) -> Result<usize> {
 }
 
 fn select(mut keys: Keys) -> Result<LayerKind> {
-    let select = keys.needed_word("what", &Select::WORDS)?;
+    let [what] = Select::KEYS;
+    let select = keys.needed_word(what, &Select::WORDS)?;
     keys.finish()?;
     Ok(LayerKind::Select(select))
 }
 
 fn activation(mut keys: Keys) -> Result<LayerKind> {
-    const KEY: &str = "activation";
-    let activation = function_of(&mut keys, KEY)?;
+    let activation = function_of(&mut keys, ACTIVATION)?;
     keys.finish()?;
-    let activation = activation.ok_or_else(|| wrong(format!("{KEY}: expected the name of a function, got nothing")))?;
+    let activation =
+        activation.ok_or_else(|| wrong(format!("{ACTIVATION}: expected the name of a function, got nothing")))?;
     Ok(LayerKind::Activation(activation))
 }
 
 fn dropout(mut keys: Keys) -> Result<LayerKind> {
-    let rate = share(&mut keys, "p")?.unwrap_or(Constant::new(USUAL_DROPOUT));
-    let drops = keys.word("drops", &Drops::WORDS)?.unwrap_or_default();
+    let [rate, drops] = Dropout::KEYS;
+    let rate = share(&mut keys, rate)?.unwrap_or(Constant::new(USUAL_DROPOUT));
+    let drops = keys.word(drops, &Drops::WORDS)?.unwrap_or_default();
     keys.finish()?;
     Ok(LayerKind::Dropout(Dropout { rate, drops }))
 }
@@ -105,17 +107,18 @@ pub(super) fn share(keys: &mut Keys, key: &'static str) -> Result<Option<Constan
 }
 
 fn linear(mut keys: Keys, under: &Under<'_>) -> Result<LayerKind> {
-    let (columns, rows) = (keys.size("in_features")?, keys.size("out_features")?);
-    let bias = keys.word("bias", &[(true, Bias::One), (false, Bias::None)])?;
-    let activation = function_of(&mut keys, "activation")?;
+    let [in_features, out_features, bias, activation] = Linear::KEYS;
+    let (columns, rows) = (keys.size(in_features)?, keys.size(out_features)?);
+    let said_bias = keys.word(bias, &[(true, Bias::One), (false, Bias::None)])?;
+    let activation = function_of(&mut keys, activation)?;
     keys.finish()?;
     let (seen_rows, seen_columns) = under.matrix(WEIGHT)?.map(|[rows, columns]| (rows, columns)).unzip();
     let seen_bias = seen_rows.is_some().then(|| under.linear_bias());
     let size = |key, said, seen| agree(key, said, seen, usize::clone)?.ok_or_else(|| under.untold_by_weight(key));
     Ok(LayerKind::Linear(Linear {
-        in_features: size("in_features", columns, seen_columns)?,
-        out_features: size("out_features", rows, seen_rows)?,
-        bias: agree("bias", bias, seen_bias, |&bias| bias != Bias::None)?.unwrap_or(Bias::One),
+        in_features: size(in_features, columns, seen_columns)?,
+        out_features: size(out_features, rows, seen_rows)?,
+        bias: agree(bias, said_bias, seen_bias, |&bias| bias != Bias::None)?.unwrap_or(Bias::One),
         activation: activation.unwrap_or(Activation::Linear),
     }))
 }
@@ -125,30 +128,31 @@ pub(super) fn json(layer: &Layer) -> Json {
     let mut keys = vec![("type", Json::from(layer.kind.name()))];
     match &layer.kind {
         LayerKind::Embedding(e) => {
+            let [num_embeddings, embedding_dim, padding_idx, mask_token] = Embedding::KEYS;
             keys.extend([
-                ("num_embeddings", Json::from(e.num_embeddings)),
-                ("embedding_dim", Json::from(e.embedding_dim)),
-                ("padding_idx", Json::from(e.padding_idx)),
+                (num_embeddings, Json::from(e.num_embeddings)),
+                (embedding_dim, Json::from(e.embedding_dim)),
+                (padding_idx, Json::from(e.padding_idx)),
             ]);
-            keys.extend(e.mask_token.map(|token| ("mask_token", Json::from(token))));
+            keys.extend(e.mask_token.map(|token| (mask_token, Json::from(token))));
         }
-        LayerKind::OneHot(o) => keys.push(("num_classes", Json::from(o.num_classes))),
+        LayerKind::OneHot(o) => keys.extend(OneHot::KEYS.into_iter().zip([Json::from(o.num_classes)])),
         LayerKind::Masking(m) => {
-            keys.extend([("features", Json::from(m.features)), ("value", Json::number(m.value))]);
+            keys.extend(Masking::KEYS.into_iter().zip([Json::from(m.features), Json::number(m.value)]));
         }
         LayerKind::Recurrent(stack) => keys.extend(recurrent::json(stack)),
-        LayerKind::Select(select) => keys.push(("what", word(&Select::WORDS, select))),
-        LayerKind::Linear(l) => keys.extend([
-            ("in_features", Json::from(l.in_features)),
-            ("out_features", Json::from(l.out_features)),
-            ("bias", Json::from(l.bias != Bias::None)),
-            ("activation", function_json(l.activation)),
-        ]),
-        LayerKind::Activation(activation) => keys.push(("activation", function_json(*activation))),
+        LayerKind::Select(select) => keys.extend(Select::KEYS.into_iter().zip([word(&Select::WORDS, select)])),
+        LayerKind::Linear(l) => {
+            let (bias, function) = (Json::from(l.bias != Bias::None), function_json(l.activation));
+            let values = [Json::from(l.in_features), Json::from(l.out_features), bias, function];
+            keys.extend(Linear::KEYS.into_iter().zip(values));
+        }
+        LayerKind::Activation(activation) => keys.push((ACTIVATION, function_json(*activation))),
         LayerKind::Join(_) => {}
         LayerKind::Dropout(dropout) => {
-            keys.push(("p", Json::number(dropout.rate)));
-            keys.extend((dropout.drops != Drops::Elements).then(|| ("drops", word(&Drops::WORDS, &dropout.drops))));
+            let [rate, drops] = Dropout::KEYS;
+            keys.push((rate, Json::number(dropout.rate)));
+            keys.extend((dropout.drops != Drops::Elements).then(|| (drops, word(&Drops::WORDS, &dropout.drops))));
         }
     }
     keys.push(("weights", Json::from(layer.weights.as_str())));

@@ -7,6 +7,9 @@ use crate::cell::Activation;
 use crate::error::Result;
 use crate::model::flow::{Flow, unfit};
 
+/// The key of its description, beside `type` and `weights`: the function.
+pub(crate) const ACTIVATION: &str = "activation";
+
 impl Kind for Activation {
     fn name(&self) -> &'static str {
         "activation"

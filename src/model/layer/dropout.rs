@@ -32,6 +32,9 @@ impl Drops {
 }
 
 impl Dropout {
+    /// The keys of its description, beside `type` and `weights`.
+    pub(crate) const KEYS: [&'static str; 2] = ["p", "drops"];
+
     /// Drops single elements at `rate`.
     pub fn new(rate: f32) -> Self {
         Self { rate: rate.into(), drops: Drops::Elements }

@@ -1,8 +1,9 @@
 //! The layer `embedding`: tokens to vectors, by a table.
 
-use std::fmt;
+use std::{fmt, iter};
 
 use super::Kind;
+use super::param::{Init, Param, Role, WEIGHT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::flow::{Features, Flow, positive, vectors};
 
@@ -20,6 +21,9 @@ pub struct Embedding {
 }
 
 impl Embedding {
+    /// The keys of its description, beside `type` and `weights`.
+    pub(crate) const KEYS: [&'static str; 4] = ["num_embeddings", "embedding_dim", "padding_idx", "mask_token"];
+
     /// A table of `num_embeddings` rows of `embedding_dim`.
     pub fn new(num_embeddings: usize, embedding_dim: usize) -> Self {
         Self { num_embeddings, embedding_dim, padding_idx: None, mask_token: None }
@@ -52,8 +56,9 @@ impl Kind for Embedding {
         vectors(input, Features::one(self.embedding_dim))
     }
 
-    fn parameters(&self) -> usize {
-        self.num_embeddings * self.embedding_dim
+    fn tensors(&self) -> Box<dyn Iterator<Item = Param> + '_> {
+        let shape = vec![self.num_embeddings, self.embedding_dim];
+        Box::new(iter::once(Param { name: WEIGHT.into(), shape, role: Role::Table, init: Init::Uniform(1.0) }))
     }
 
     fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

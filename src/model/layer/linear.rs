@@ -1,8 +1,9 @@
 //! The layer `linear`: a dense product over the features.
 
-use std::fmt;
+use std::{fmt, iter};
 
 use super::Kind;
+use super::param::{BIAS, Init, Param, Role, WEIGHT};
 use super::recurrent::Bias;
 use crate::cell::Activation;
 use crate::error::Result;
@@ -22,6 +23,9 @@ pub struct Linear {
 }
 
 impl Linear {
+    /// The keys of its description, beside `type` and `weights`.
+    pub(crate) const KEYS: [&'static str; 4] = ["in_features", "out_features", "bias", "activation"];
+
     /// A product with a bias and no activation.
     pub fn new(in_features: usize, out_features: usize) -> Self {
         Self { in_features, out_features, bias: Bias::One, activation: Activation::Linear }
@@ -61,8 +65,12 @@ impl Kind for Linear {
         }
     }
 
-    fn parameters(&self) -> usize {
-        self.out_features * (self.in_features + usize::from(self.bias != Bias::None))
+    fn tensors(&self) -> Box<dyn Iterator<Item = Param> + '_> {
+        let init = Init::of_terms(self.in_features);
+        let param = move |name: &str, shape, role| Param { name: name.into(), shape, role, init };
+        let bias = (self.bias != Bias::None).then(|| param(BIAS, vec![self.out_features], Role::Bias));
+        let weight = param(WEIGHT, vec![self.out_features, self.in_features], Role::Matrix);
+        Box::new(iter::once(weight).chain(bias))
     }
 
     fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -18,6 +18,9 @@ pub struct Masking {
 }
 
 impl Masking {
+    /// The keys of its description, beside `type` and `weights`.
+    pub(crate) const KEYS: [&'static str; 2] = ["features", "value"];
+
     /// No step where all of `features` features are `value`.
     pub fn new(features: usize, value: f32) -> Self {
         Self { features, value: value.into() }

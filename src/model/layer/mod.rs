@@ -10,24 +10,30 @@ mod join;
 mod linear;
 mod masking;
 mod one_hot;
+mod param;
 mod recurrent;
 mod select;
 
-use std::fmt;
+use std::{fmt, iter};
 
 use super::flow::Flow;
 use super::graph::Value;
 use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
 
+pub(crate) use activation::ACTIVATION;
 pub use dropout::{Dropout, Drops};
 pub use embedding::Embedding;
 pub use join::Join;
 pub use linear::Linear;
 pub use masking::Masking;
 pub use one_hot::OneHot;
+pub(crate) use param::{BIAS, Init, Param, Role, WEIGHT};
 pub use recurrent::{Bias, Direction, Gru, Initial, Lstm, Memory, Merge, Padding, Recurrent, Rnn};
+pub(crate) use recurrent::{INITIAL_CELL, INITIAL_HIDDEN, Part, Way, cell_tensor};
 pub use select::Select;
+
+use param::count;
 
 /// A layer and the prefix of its tensors' names.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,9 +69,16 @@ trait Kind {
         }
     }
 
+    /// Its table of parameters: cell by cell, then what the layer has besides.
+    ///
+    /// Lazy: a description may claim more layers than memory could list, and the first missing tensor ends the search.
+    fn tensors(&self) -> Box<dyn Iterator<Item = Param> + '_> {
+        Box::new(iter::empty())
+    }
+
     /// The number of trainable parameters.
     fn parameters(&self) -> usize {
-        0
+        count(self.tensors())
     }
 
     /// The layer in a few words: `lstm(64→256)×2`.
@@ -75,9 +88,9 @@ trait Kind {
     fn summary(&self) -> String;
 }
 
-/// The enum of all layers, its way to each one's [`Kind`], and what makes it of each.
+/// The enum of all layers, their names in descriptions, its way to each one's [`Kind`], and what makes it of each.
 macro_rules! layer_kinds {
-    ($($(#[$doc:meta])* $layer:ident,)*) => {
+    ($($(#[$doc:meta])* $layer:ident: $($name:literal)*,)*) => {
         /// What a layer does.
         #[derive(Clone, Debug, PartialEq)]
         pub enum LayerKind {
@@ -85,6 +98,9 @@ macro_rules! layer_kinds {
         }
 
         impl LayerKind {
+            /// The names of all layers, as descriptions write them. A recurrent stack goes by that of its cell.
+            pub const NAMES: &[&str] = &[$($($name,)*)*];
+
             fn kind(&self) -> &dyn Kind {
                 match self {
                     $(Self::$layer(layer) => layer,)*
@@ -102,23 +118,23 @@ macro_rules! layer_kinds {
 
 layer_kinds! {
     /// Tokens to vectors, by a table.
-    Embedding,
+    Embedding: "embedding",
     /// Tokens to unit vectors.
-    OneHot,
+    OneHot: "one_hot",
     /// Where there is no step, told by the input itself.
-    Masking,
+    Masking: "masking",
     /// A stack of recurrent layers.
-    Recurrent,
+    Recurrent: "rnn" "lstm" "gru",
     /// Part of a sequence.
-    Select,
+    Select: "select",
     /// A dense product over the features.
-    Linear,
+    Linear: "linear",
     /// A nonlinearity.
-    Activation,
+    Activation: "activation",
     /// What training drops at random. The identity at inference.
-    Dropout,
+    Dropout: "dropout",
     /// Two values or more as one.
-    Join,
+    Join: "concat" "add" "subtract" "multiply" "average" "maximum",
 }
 
 impl LayerKind {
@@ -130,6 +146,11 @@ impl LayerKind {
     /// The number of trainable parameters.
     pub fn parameters(&self) -> usize {
         self.kind().parameters()
+    }
+
+    /// The table of its parameters, in the order in which weights hold them.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = Param> {
+        self.kind().tensors()
     }
 
     /// What the layer takes as the first of a model; none, where it cannot be the first.

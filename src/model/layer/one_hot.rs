@@ -14,6 +14,9 @@ pub struct OneHot {
 }
 
 impl OneHot {
+    /// The keys of its description, beside `type` and `weights`.
+    pub(crate) const KEYS: [&'static str; 1] = ["num_classes"];
+
     /// Unit vectors of `num_classes` elements.
     pub fn new(num_classes: usize) -> Self {
         Self { num_classes }

@@ -2,14 +2,18 @@
 //!
 //! Knows cells; knows no weights and no layer beside it.
 
+mod tensors;
 mod text;
 
 use std::fmt;
 
 use super::Kind;
+use super::param::{Param, count};
 use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::flow::{Features, Flow, positive, unfit};
+
+pub(crate) use tensors::{INITIAL_CELL, INITIAL_HIDDEN, Part, Way, cell_tensor};
 
 /// A stack of recurrent layers of one cell: PyTorch's `nn.RNN`, `nn.LSTM`, `nn.GRU`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -343,16 +347,6 @@ impl Recurrent {
         if layer == 0 { Features::one(self.input_size) } else { self.output() }
     }
 
-    /// The shapes of the learned initial states, hidden and cell: `[L · D, size]`.
-    pub(crate) fn initial_states(&self) -> [Option<[usize; 2]>; 2] {
-        let rows = self.num_layers.saturating_mul(self.directions());
-        let learned = self.initial == Initial::Learned;
-        [
-            learned.then_some([rows, self.state_size()]),
-            (learned && self.cell.states() > 1).then_some([rows, self.hidden_size]),
-        ]
-    }
-
     /// Whether the sizes make sense.
     fn check(&self) -> Result<()> {
         for (name, size) in
@@ -424,23 +418,17 @@ impl Kind for Recurrent {
         }
     }
 
+    fn tensors(&self) -> Box<dyn Iterator<Item = Param> + '_> {
+        Box::new(self.cells().flat_map(|(stacked, way)| self.of_cell(stacked, way)).chain(self.learned()))
+    }
+
+    /// All layers but the first are alike: a description may claim more of them than anything could count one by one.
     fn parameters(&self) -> usize {
-        let rows = self.cell.gates() * self.hidden_size;
-        let biases = match self.bias {
-            Bias::None => 0,
-            Bias::One => 1,
-            Bias::Two => 2,
-        };
-        let one = |layer| {
-            let products = rows.saturating_mul(self.layer_input(layer).len() + self.state_size() + biases);
-            let peepholes = if self.peepholes == Peepholes::None { 0 } else { 3 * self.hidden_size };
-            products.saturating_add(self.proj_size.map_or(0, |p| p * self.hidden_size)).saturating_add(peepholes)
-        };
-        // All layers but the first are alike.
-        let rest = one(1).saturating_mul(self.num_layers.saturating_sub(1));
-        let cells = one(0).saturating_add(rest).saturating_mul(self.directions());
-        let states = self.initial_states().into_iter().flatten().map(|[rows, size]| rows.saturating_mul(size));
-        states.fold(cells, usize::saturating_add)
+        let cell = |stacked| count(self.of_cell(stacked, Way::Forward));
+        let rest = cell(1).saturating_mul(self.num_layers.saturating_sub(1));
+        let cells =
+            cell(0).saturating_mul(self.num_layers.min(1)).saturating_add(rest).saturating_mul(self.directions());
+        cells.saturating_add(count(self.learned()))
     }
 
     fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

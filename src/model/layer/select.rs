@@ -21,6 +21,9 @@ pub enum Select {
 }
 
 impl Select {
+    /// The keys of its description, beside `type` and `weights`.
+    pub(crate) const KEYS: [&'static str; 1] = ["what"];
+
     /// The word of each in a description.
     pub(crate) const WORDS: [(&str, Self); 4] = [
         ("all_steps", Self::AllSteps),

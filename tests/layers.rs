@@ -1,0 +1,131 @@
+//! A layer has its place everywhere: each name of a layer is looked for in the description, the summary, the oracle, the
+//! conformance table, the page about descriptions and the plans. What was forgotten is told by file.
+//!
+//! The models are those of the conformance table. So the list of layers stands in `src/model/layer/mod.rs` alone.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use gatewave::conformance::{self, Case, cases};
+use gatewave::plan::Limits;
+use gatewave::plan::tune::{Target, Tuning};
+use gatewave::weights::Tensors;
+use gatewave::weights::description::{from_json, to_json};
+use gatewave::{Device, LayerKind, Precision, oracle};
+use serde_json::Value;
+use support::executor::engine;
+use support::plans::plan_of;
+
+/// Where a layer must be known, and whether the layer of that name is in a case that has it.
+const PLACES: [(&str, fn(&str, &Case) -> Result<(), String>); 6] = [
+    ("src/weights/description/layers.rs", is_described),
+    ("docs/model-format.md", is_documented),
+    ("src/model/layer/, its text in a summary", is_summarized),
+    ("src/oracle.rs", is_computed),
+    ("src/layout.rs or src/plan/lower/ops.rs", is_lowered),
+    ("src/layout.rs, src/pack.rs or src/plan/lower/", is_true),
+];
+
+/// The cheapest cases of each layer are enough to see whether a place knows it.
+const CASES: usize = 3;
+
+fn has(case: &Case, name: &str) -> bool {
+    case.model.every_layer().iter().any(|layer| layer.kind.name() == name)
+}
+
+/// The places that do not know layer `name`.
+fn forgotten(name: &str, table: &[Case]) -> Vec<String> {
+    let mut own: Vec<_> = table.iter().filter(|case| has(case, name)).collect();
+    own.sort_by_key(|case| case.time * case.batch * (1 + case.model.parameters()));
+    own.truncate(CASES);
+    if own.is_empty() {
+        return vec![format!("{name}: src/conformance/cases.rs: no case has it")];
+    }
+    let in_case = |case: &&Case| {
+        let missing = PLACES.iter().filter_map(|(place, knows)| Some((place, knows(name, case).err()?)));
+        missing.map(|(place, text)| format!("{name}: {place}: {text} (case {:?})", case.name)).collect::<Vec<_>>()
+    };
+    own.iter().flat_map(in_case).collect()
+}
+
+/// Its description is read as it was written.
+fn is_described(_: &str, case: &Case) -> Result<(), String> {
+    let json = to_json(&case.model);
+    let read = from_json(&json, &Tensors::new()).map_err(|error| error.to_string())?;
+    if read == case.model { Ok(()) } else { Err(format!("{json} is read as another model")) }
+}
+
+/// The page names the layer and every key that its description may have.
+fn is_documented(name: &str, case: &Case) -> Result<(), String> {
+    const UNKNOWN: &str = "what_nobody_knows";
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/model-format.md");
+    let page = fs::read_to_string(page).map_err(|error| error.to_string())?;
+    let mut json: Value = serde_json::from_str(&to_json(&case.model)).expect("a description is JSON");
+    let layers = |model: &Value| model["layers"].as_array().is_some_and(|all| all.iter().any(|l| l["type"] == name));
+    let model = if layers(&json) { &mut json } else { &mut json["encoder"] };
+    let own = model["layers"].as_array_mut().and_then(|all| all.iter_mut().find(|layer| layer["type"] == name));
+    own.ok_or("the layer is not in the description")?[UNKNOWN] = true.into();
+    let error = from_json(&json.to_string(), &Tensors::new()).err().ok_or("an unknown key is no error")?.to_string();
+    let (_, keys) = error.split_once("the known ones are ").ok_or(error.clone())?;
+    let words = keys.split(", ").chain([name]);
+    match words.map(|word| format!("`{word}`")).find(|word| !page.contains(word)) {
+        None => Ok(()),
+        Some(word) => Err(format!("expected {word} on the page, got nothing")),
+    }
+}
+
+/// A row of the summary names its type.
+fn is_summarized(name: &str, case: &Case) -> Result<(), String> {
+    let table = case.model.summary().to_string();
+    let row = format!("({}", name.replace('_', ""));
+    let short = |kind: &LayerKind| kind.to_string();
+    if case.model.every_layer().iter().any(|layer| short(&layer.kind).is_empty()) {
+        return Err("expected a few words of each layer, got none".into());
+    }
+    if table.to_lowercase().contains(&row) { Ok(()) } else { Err(format!("expected {row:?} in it, got\n{table}")) }
+}
+
+fn is_computed(_: &str, case: &Case) -> Result<(), String> {
+    oracle::run(&case.model, &case.weights(), &case.input()).map(|_| ()).map_err(|error| error.to_string())
+}
+
+fn is_lowered(_: &str, case: &Case) -> Result<(), String> {
+    plan_of(case, Tuning::of(Target::Gpu), &Limits::WEBGPU).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// What a plan computes is what the oracle says.
+fn is_true(_: &str, case: &Case) -> Result<(), String> {
+    let result = conformance::run(case, &mut |case, model, weights, input| {
+        engine(&Device::Cpu, Precision::from(case.storage), model, weights)?.run(&input)
+    });
+    if result.passed() { Ok(()) } else { Err(format!("{:?}", result.outcome)) }
+}
+
+#[test]
+fn every_layer_has_all_its_places() {
+    let table = cases();
+    let forgotten: Vec<_> = LayerKind::NAMES.iter().flat_map(|name| forgotten(name, &table)).collect();
+    assert!(forgotten.is_empty(), "{}", forgotten.join("\n"));
+}
+
+#[test]
+fn every_layer_of_the_table_is_in_the_list_of_names() {
+    for case in &cases() {
+        for layer in case.model.every_layer() {
+            let name = layer.kind.name();
+            assert!(LayerKind::NAMES.contains(&name), "src/model/layer/mod.rs: {name} has no row of that name");
+        }
+    }
+}
+
+#[test]
+fn a_forgotten_place_is_told_by_file() {
+    let table = cases();
+    let told = |name| forgotten(name, &table).join("\n");
+    assert!(told("attention").contains("src/conformance/cases.rs: no case has it"));
+    let case = table.iter().find(|case| has(case, "lstm") && !has(case, "linear")).expect("a stack alone");
+    assert!(is_documented("attention", case).is_err());
+    assert!(is_summarized("attention", case).is_err());
+}
