@@ -8,12 +8,14 @@
 mod diagonal;
 mod draw;
 mod emit;
+mod join;
 mod ops;
 mod scan;
 mod slots;
 mod walk;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::fmt;
 
 use super::tune::Tuning;
@@ -21,8 +23,8 @@ use super::{Dispatch, Feed, Fetch, Goal, Limits, Plan, Read, Shape, SlotId, Slot
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Mask, Params, Program, Role};
 use crate::layout::{Layout, depth};
-use crate::model::{Flow, Model};
-use ops::{Op, Sequence};
+use crate::model::{Model, State};
+use ops::{Begin, Op, OpKind, Ops, Sequence, Source};
 use slots::Stage;
 
 /// Timesteps of a chunk are a multiple of this, so that every chunk's window starts at a multiple of
@@ -39,11 +41,13 @@ const MOST_DISPATCHES: usize = 1 << 22;
 /// Kind `Limits` where it does not fit `limits`, whatever is tried but a smaller batch: found before anything of the size
 /// of the call is made, so that any size may be asked for. Kind `Internal` where the plan contradicts itself.
 pub fn lower(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuning: &Tuning) -> Result<Plan> {
-    let ops = ops::flatten(model, layout, shape)?;
-    let ops = ops::together(ops, |run, r| diagonal::pays(layout, run, r, shape, limits, tuning))?;
-    let input = input_features(model)?.map_or(1, depth);
-    let chunk = chunk_length(&ops, input, shape, limits, tuning);
-    plan(model, layout, (shape, Goal::Outputs), limits, tuning, (&ops, chunk))
+    let all = ops::flatten(model, layout, shape)?;
+    let all = ops::together(all, |run, r| diagonal::pays(layout, run, r, shape, limits, tuning))?;
+    let inputs = model.all_inputs()?;
+    let features = inputs.iter().filter_map(|input| input.kind.flow()).filter(|flow| flow.tokens().is_none());
+    let input = features.map(|flow| depth(flow.features())).max().unwrap_or(1);
+    let chunk = chunk_length(&all.ops, input, shape, limits, tuning);
+    plan(model, layout, (shape, Goal::Outputs), limits, tuning, (&all, chunk))
 }
 
 /// Decides how tokens are drawn, `shape.time` of them one after the other: each step takes the one before.
@@ -52,10 +56,10 @@ pub fn lower(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuni
 ///
 /// As [`lower`]; kind `Model`, where `model` does not give a number for each token that it takes.
 pub fn lower_drawing(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuning: &Tuning) -> Result<Plan> {
-    let ops = draw::drawing(model, ops::flatten(model, layout, shape)?)?;
+    let all = draw::drawing(model, ops::flatten(model, layout, shape)?)?;
     // No layer can run ahead: it would need a token that is not drawn yet.
     let tuning = tuning.with_strategy(Some(Strategy::Step));
-    plan(model, layout, (shape, Goal::Tokens), limits, &tuning, (&ops, CHUNK_ALIGN.min(shape.time)))
+    plan(model, layout, (shape, Goal::Tokens), limits, &tuning, (&all, CHUNK_ALIGN.min(shape.time)))
 }
 
 /// The plan of `ops`, chunk by chunk of so many timesteps.
@@ -65,7 +69,7 @@ fn plan(
     (shape, goal): (Shape, Goal),
     limits: &Limits,
     tuning: &Tuning,
-    (ops, chunk): (&[Op], usize),
+    (all, chunk): (&Ops, usize),
 ) -> Result<Plan> {
     let mut lowering = Lowering {
         model,
@@ -88,15 +92,14 @@ fn plan(
         programs: HashMap::new(),
         params: HashMap::new(),
         weights: HashMap::new(),
-        tokens: None,
+        inputs: Vec::new(),
         draws: None,
         live: None,
         masks: HashMap::new(),
         gates: None,
         exchange: None,
-        last_final: None,
     };
-    lowering.run(ops)?;
+    lowering.run(all)?;
     check::check(&lowering.plan, limits).map_err(check::Violation::into_error)?;
     Ok(lowering.plan)
 }
@@ -124,7 +127,8 @@ struct Lowering<'a> {
     params: HashMap<Params, usize>,
     /// The slot of each packed buffer that is bound.
     weights: HashMap<usize, SlotId>,
-    tokens: Option<SlotId>,
+    /// What the host writes for each input of the model; none for initial states.
+    inputs: Vec<Option<HostInput>>,
     /// How tokens are drawn, where they are.
     draws: Option<SlotId>,
     live: Option<SlotId>,
@@ -133,19 +137,27 @@ struct Lowering<'a> {
     gates: Option<SlotId>,
     /// What workgroups hand each other, where they do.
     exchange: Option<SlotId>,
-    /// The final hidden state of the last recurrent layer so far.
-    last_final: Option<Sequence>,
+}
+
+/// An input of the model in a slot.
+#[derive(Clone, Copy, Debug)]
+enum HostInput {
+    /// `[T][B]` tokens.
+    Tokens(SlotId),
+    /// Features.
+    Features(Sequence),
 }
 
 impl Lowering<'_> {
-    fn run(&mut self, ops: &[Op]) -> Result<()> {
-        let stages = self.stages(ops)?;
+    fn run(&mut self, all: &Ops) -> Result<()> {
+        let groups = groups(&all.ops);
+        let stages = self.stages(all, &groups)?;
         self.fits(&stages)?;
-        let mut first = 0;
-        while first < stages.len() {
-            // Stages that stream run together, chunk by chunk; any other runs alone.
-            let streaming = stages[first..].iter().take_while(|stage| stage.streams()).count();
-            let group = &stages[first..first + streaming.max(1)];
+        for group in &groups {
+            let group = &stages[group.clone()];
+            for stage in group {
+                self.begin(stage)?;
+            }
             for chunk in self.chunks(group[0].time(self.shape)) {
                 for stage in group {
                     self.emit(stage, chunk)?;
@@ -155,24 +167,27 @@ impl Lowering<'_> {
             for stage in group {
                 self.finals(stage)?;
             }
-            first += group.len();
         }
-        let output = stages
-            .last()
-            .and_then(Stage::result)
-            .ok_or_else(|| Error::new(ErrorKind::Model, "the model has no layer that gives features"))?;
-        self.read_output(output);
+        for (index, &output) in all.outputs.iter().enumerate() {
+            let sequence = match output {
+                Source::Op(op) => stages[op].result,
+                Source::Input(_) => None,
+            };
+            let text = "the model has no layer that gives features";
+            let sequence = sequence.ok_or_else(|| Error::new(ErrorKind::Model, text))?;
+            self.read_output(index, sequence);
+        }
         Ok(())
     }
 
-    /// The operations with their slots; each takes what the one before it gives.
-    fn stages<'a>(&mut self, ops: &'a [Op]) -> Result<Vec<Stage<'a>>> {
-        self.inputs(ops)?;
-        let mut stages = Vec::with_capacity(ops.len());
-        let mut value = self.features()?;
-        for index in 0..ops.len() {
-            let stage = self.stage(&ops[index..], value, self.span(ops, index))?;
-            value = stage.result();
+    /// The operations with their slots.
+    fn stages<'a>(&mut self, all: &'a Ops, groups: &[Range<usize>]) -> Result<Vec<Stage<'a>>> {
+        self.inputs(&all.ops)?;
+        let users = users(all);
+        let mut stages: Vec<Stage<'a>> = Vec::with_capacity(all.ops.len());
+        for (index, op) in all.ops.iter().enumerate() {
+            let use_ = Use::of(&users[index], &all.ops, groups.iter().find(|group| group.contains(&index)));
+            let stage = self.stage(op, use_, &stages)?;
             stages.push(stage);
         }
         Ok(stages)
@@ -213,12 +228,13 @@ impl Lowering<'_> {
         (0..time).step_by(len).map(of).collect()
     }
 
-    fn read_output(&mut self, output: Sequence) {
+    fn read_output(&mut self, index: usize, output: Sequence) {
         let time = match output.axis {
             ops::Axis::Steps => self.shape.time,
             ops::Axis::Rows => 1,
         };
         let fetch = match self.goal {
+            Goal::Outputs | Goal::Frames if index > 0 => Fetch::Other(index),
             Goal::Outputs | Goal::Frames => Fetch::Output,
             Goal::Tokens => Fetch::Tokens,
         };
@@ -308,6 +324,87 @@ fn needed<T>(value: Option<T>, what: impl fmt::Display) -> Result<T> {
     value.ok_or_else(|| Error::internal(format!("a plan: expected {what}, got none")))
 }
 
+/// The operations that run together, chunk by chunk: neighbours of one time axis that go forward. Any other runs alone, and
+/// what begins with a final state runs after the group that ends in it.
+fn groups(ops: &[Op]) -> Vec<Range<usize>> {
+    let mut groups = Vec::new();
+    let mut first = 0;
+    while first < ops.len() {
+        let joins = |(index, op): &(usize, &Op)| {
+            op.streams() && op.axis == ops[first].axis && (*index == first || !op.begins_in(first..*index))
+        };
+        let count = ops.iter().enumerate().skip(first).take_while(joins).count().max(1);
+        groups.push(first..first + count);
+        first += count;
+    }
+    groups
+}
+
+/// Who takes what an operation gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum User {
+    /// An operation takes what it gives.
+    Op(usize),
+    /// An operation takes its final hidden state.
+    Final(usize),
+    /// The host.
+    Host,
+}
+
+/// The users of each operation.
+fn users(all: &Ops) -> Vec<Vec<User>> {
+    let mut users = vec![Vec::new(); all.ops.len()];
+    for (index, op) in all.ops.iter().enumerate() {
+        for source in &op.from {
+            if let Source::Op(source) = *source {
+                let is_final = matches!(op.kind, OpKind::FinalHidden);
+                users[source].push(if is_final { User::Final(index) } else { User::Op(index) });
+            }
+        }
+        for begin in op.begins() {
+            match begin {
+                Begin::Row(Source::Op(source)) => users[source].push(User::Op(index)),
+                Begin::Final(source, State::Hidden) => users[source].push(User::Final(index)),
+                Begin::Row(Source::Input(_)) | Begin::Final(_, State::Cell) => {}
+            }
+        }
+    }
+    for output in &all.outputs {
+        if let Source::Op(source) = *output {
+            users[source].push(User::Host);
+        }
+    }
+    users
+}
+
+/// How what an operation gives is used.
+#[derive(Clone, Copy, Debug)]
+struct Use {
+    /// Whether no more than a chunk of it need be there at once.
+    by_chunk: bool,
+    /// Whether something takes it chunk by chunk.
+    in_group: bool,
+    /// Whether something takes the final hidden state.
+    finals: bool,
+}
+
+impl Use {
+    /// That of an operation of `group` by `users`.
+    fn of(users: &[User], ops: &[Op], group: Option<&Range<usize>>) -> Self {
+        let in_group = |op: &usize| group.is_some_and(|group| group.contains(op));
+        let by_chunk = |user: &User| match user {
+            User::Op(op) => in_group(op) || matches!(ops[*op].kind, OpKind::LastStep),
+            User::Final(_) => true,
+            User::Host => false,
+        };
+        Self {
+            by_chunk: !users.is_empty() && users.iter().all(by_chunk),
+            in_group: users.iter().any(|user| matches!(user, User::Op(op) if in_group(op))),
+            finals: users.iter().any(|user| matches!(user, User::Final(_))),
+        }
+    }
+}
+
 /// Whether a plan can have so many dispatches.
 fn countable(dispatches: usize) -> Result<()> {
     if dispatches <= MOST_DISPATCHES {
@@ -346,12 +443,4 @@ fn title(model: &Model, layout: &Layout, shape: Shape, goal: Goal) -> String {
         Goal::Tokens => " drawn",
     };
     format!("{}  T={} B={} {storage}{mask}{drawn}", layers.join(" → "), shape.time, shape.batch)
-}
-
-/// The features that flow into the first layer, if it takes features.
-fn input_features(model: &Model) -> Result<Option<crate::model::Features>> {
-    Ok(match model.input()? {
-        Flow::Steps(features) | Flow::Rows(features) => Some(features),
-        Flow::Tokens(_) => None,
-    })
 }

@@ -106,6 +106,9 @@ pub enum SlotKind {
 pub enum Feed {
     /// The features, `[T][B][padded features]` f32.
     Features,
+    /// Another input of the model, counted from 0: features `[T][B][padded features]` f32, those of a row
+    /// `[B][padded features]`, or tokens `[T][B]` u32.
+    Other(usize),
     /// The tokens, `[T][B]` u32; of a plan that draws them the first, `[B]`.
     Tokens,
     /// How tokens are drawn, `[B]` [`Draw`](crate::kernel::Draw).
@@ -168,6 +171,8 @@ pub struct Write {
 pub enum Fetch {
     /// The model's output: `[T][B][padded]` or `[B][padded]` f32.
     Output,
+    /// Another output of the model, counted from 0 among those that are no final states, as [`Output`](Self::Output).
+    Other(usize),
     /// The tokens that were drawn, `[T][B]` u32: of each the bits of an f32.
     Tokens,
     /// The final hidden state of a layer of a stack, `[B][D · padded]` f32.
@@ -199,7 +204,7 @@ pub enum Fetch {
 impl Fetch {
     /// Whether it is a state.
     pub(crate) fn is_state(self) -> bool {
-        !matches!(self, Self::Output | Self::Tokens)
+        !matches!(self, Self::Output | Self::Other(_) | Self::Tokens)
     }
 }
 

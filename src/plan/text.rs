@@ -173,6 +173,7 @@ impl fmt::Display for Feed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Features => f.write_str("features"),
+            Self::Other(input) => write!(f, "input {input}"),
             Self::Tokens => f.write_str("tokens"),
             Self::Draws => f.write_str("draws"),
             Self::Live => f.write_str("live"),
@@ -189,6 +190,7 @@ impl fmt::Display for Fetch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Output => f.write_str("output"),
+            Self::Other(output) => write!(f, "output {output}"),
             Self::Tokens => f.write_str("tokens"),
             Self::Hidden { stack, layer } => write!(f, "h_n of stack {stack} layer {layer}"),
             Self::HiddenPart { stack, layer, direction } => {

@@ -55,11 +55,10 @@ impl Lowering<'_> {
         let layer = Layer { stage, r, hidden, gates };
         self.hoisted(stage, r, gates, chunk, Side { first: 0, count: 1 })?;
         let end = chunk.start + chunk.len;
-        let ends = output.span == Span::Chunk || end == self.shape.time;
-        let start = match output.span {
-            Span::Whole => 0,
-            Span::Chunk => chunk.start,
-        };
+        // What something takes chunk by chunk is whole at the end of each.
+        let by_chunk = output.span == Span::Chunk || stage.in_group;
+        let ends = by_chunk || end == self.shape.time;
+        let start = if by_chunk { chunk.start } else { 0 };
         for diagonal in chunk.start..end + if ends { behind } else { 0 } {
             // The layers that have a step here: layer l that of time `diagonal − l`.
             let lowest = (diagonal + 1).saturating_sub(end);

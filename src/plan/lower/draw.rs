@@ -5,7 +5,7 @@
 //! those are data.
 
 use super::emit::word;
-use super::ops::{Axis, Op, OpKind, Sequence, Span};
+use super::ops::{Axis, Op, OpKind, Ops, Sequence, Source, Span};
 use super::walk::Walk;
 use super::{Chunk, Lowering, needed};
 use crate::cell::Activation;
@@ -23,9 +23,13 @@ use crate::plan::SlotId;
 /// # Errors
 ///
 /// Kind `Model`, where what the model gives is not a number for each token that it takes.
-pub(super) fn drawing(model: &Model, ops: Vec<Op>) -> Result<Vec<Op>> {
-    let mut each: Vec<Op> = Vec::with_capacity(ops.len() + 1);
-    for op in ops {
+pub(super) fn drawing(model: &Model, all: Ops) -> Result<Ops> {
+    if !model.is_chain() {
+        let text = "the model: expected layers one after the other, to draw tokens from, got a graph";
+        return Err(Error::new(ErrorKind::Model, text));
+    }
+    let mut each: Vec<Op> = Vec::with_capacity(all.ops.len() + 1);
+    for op in all.ops {
         match op.kind {
             OpKind::Blank(_) | OpKind::LastStep => {}
             OpKind::FinalHidden => {
@@ -40,6 +44,7 @@ pub(super) fn drawing(model: &Model, ops: Vec<Op>) -> Result<Vec<Op>> {
             | OpKind::Merge(_)
             | OpKind::Linear { .. }
             | OpKind::Rowwise { .. }
+            | OpKind::Join(_)
             | OpKind::Sample => each.push(Op { axis: Axis::Steps, ..op }),
         }
     }
@@ -48,8 +53,13 @@ pub(super) fn drawing(model: &Model, ops: Vec<Op>) -> Result<Vec<Op>> {
     }
     let features = logits(model, &each)?;
     let layer = model.layers.len();
-    each.push(Op { layer, stacked: None, kind: OpKind::Sample, axis: Axis::Steps, features });
-    Ok(each)
+    each.push(Op { layer, stacked: None, kind: OpKind::Sample, from: Vec::new(), axis: Axis::Steps, features });
+    // Each takes what the one before it gives.
+    for (index, op) in each.iter_mut().enumerate() {
+        op.from = vec![index.checked_sub(1).map_or(Source::Input(0), Source::Op)];
+    }
+    let outputs = vec![Source::Op(each.len() - 1)];
+    Ok(Ops { ops: each, outputs })
 }
 
 /// The features that tokens can be drawn from by.

@@ -39,6 +39,7 @@ impl Lowering<'_> {
                 let batch = self.shape.batch;
                 let gather = Gather {
                     buffer: *buffer,
+                    tokens: needed(stage.tokens, format_args!("tokens of layer {layer}"))?,
                     rows: chunk.len * batch,
                     sources: [chunk.start * batch; 2],
                     result: window,
@@ -46,7 +47,10 @@ impl Lowering<'_> {
                 };
                 self.gather(&gather, 0, 1)
             }
-            OpKind::OneHot => self.one_hot(result, chunk),
+            OpKind::OneHot => {
+                let tokens = needed(stage.tokens, format_args!("tokens of layer {layer}"))?;
+                self.one_hot(tokens, result, chunk)
+            }
             OpKind::Linear { matrix, activation } => self.linear(*matrix, *activation, source()?, result, chunk),
             OpKind::Blank(shows) => self.blank(*shows, source()?, result, chunk),
             OpKind::Merge(combine) => {
@@ -58,6 +62,7 @@ impl Lowering<'_> {
                 let x = if activation.is_elementwise() { lanes(depth(result.features)) } else { 1 };
                 self.rowwise(program, [x, 1], source()?, result, chunk)
             }
+            OpKind::Join(join) => self.join(*join, &stage.sources, result, chunk),
             OpKind::Sample => self.sample(source()?, result, chunk),
             // A view of a slot that is there already.
             OpKind::LastStep | OpKind::FinalHidden => Ok(()),
@@ -110,6 +115,7 @@ impl Lowering<'_> {
             | OpKind::Rowwise { .. }
             | OpKind::LastStep
             | OpKind::FinalHidden
+            | OpKind::Join(_)
             | OpKind::Sample => Ok(()),
         }
     }
@@ -167,7 +173,7 @@ impl Lowering<'_> {
 
     /// Rows of the tables of `directions` directions from `first` on.
     pub(super) fn gather(&mut self, gather: &Gather, first: usize, directions: usize) -> Result<()> {
-        let tokens = self.whole(needed(self.tokens, "a slot of tokens")?);
+        let tokens = self.whole(gather.tokens);
         let (_, width) = table(self.layout, gather.buffer)?;
         for table in self.table(gather.buffer, first, directions)? {
             for (row, rows) in self.pieces(gather.rows, 1) {
@@ -199,8 +205,8 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn one_hot(&mut self, result: Sequence, chunk: Chunk) -> Result<()> {
-        let tokens = self.whole(needed(self.tokens, "a slot of tokens")?);
+    fn one_hot(&mut self, tokens: SlotId, result: Sequence, chunk: Chunk) -> Result<()> {
+        let tokens = self.whole(tokens);
         let (batch, units) = (self.shape.batch, depth(result.features));
         let to = self.row_of(result, chunk, 0);
         let (window, base) = self.rows(result, to, chunk.len);
@@ -346,6 +352,7 @@ impl Lowering<'_> {
 /// Rows of a table by token, many at once.
 pub(super) struct Gather {
     pub(super) buffer: usize,
+    pub(super) tokens: SlotId,
     pub(super) rows: usize,
     /// The first token, by direction.
     pub(super) sources: [usize; 2],

@@ -6,12 +6,17 @@
 //! computed; but a backwards layer's outputs stand in the order of its walk, while the mask stays where it is (as in
 //! Keras): the output that the next layer reads at a step of its own may be of a dead one.
 
+use std::collections::HashMap;
+use std::ops::Range;
+
 use super::walk::Walk;
 use crate::cell::{Activation, Cell, Reset, Variant};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Combine, Kernel, Mask, padded};
 use crate::layout::{Layout, Place, Role, depth, is_folded, vectors};
-use crate::model::{Direction, Features, Flow, Layer, LayerKind, Merge, Model, Padding, Recurrent, Select};
+use crate::model::{
+    Direction, Features, Flow, Join, LayerKind, Merge, Model, Padding, Pin, Recurrent, Select, State, Value,
+};
 use crate::plan::{Feed, Shape, SlotId};
 
 /// Whether a sequence has a time axis.
@@ -43,6 +48,24 @@ pub(super) struct Sequence {
     pub(super) span: Span,
 }
 
+/// Where an operation takes a value from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Source {
+    /// An input of the model, which the host writes.
+    Input(usize),
+    /// What an operation before it gives.
+    Op(usize),
+}
+
+/// What a layer of a stack begins with, where the host does not write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// A row of features.
+    Row(Source),
+    /// A final state of the recurrent layer that an operation is.
+    Final(usize, State),
+}
+
 /// One operation.
 #[derive(Clone, Debug)]
 pub(super) struct Op {
@@ -51,6 +74,8 @@ pub(super) struct Op {
     /// The layer of the stack that it belongs to, where another one follows, for names.
     pub(super) stacked: Option<usize>,
     pub(super) kind: OpKind,
+    /// What it takes: one value, or those that a join takes.
+    pub(super) from: Vec<Source>,
     pub(super) axis: Axis,
     pub(super) features: Features,
 }
@@ -75,8 +100,10 @@ pub(super) enum OpKind {
     Rowwise { kernel: Kernel, activation: Activation },
     /// The output at the last time index.
     LastStep,
-    /// The final hidden state of the last recurrent layer.
+    /// The final hidden state of a recurrent layer.
     FinalHidden,
+    /// Several values as one.
+    Join(Join),
     /// A token drawn from logits.
     Sample,
 }
@@ -147,6 +174,8 @@ pub(super) struct Recurrence {
     pub(super) projection: Option<Place>,
     /// The run that the layer is in, and which of its layers it is.
     pub(super) run: Option<(usize, usize)>,
+    /// What the hidden and the cell state begin with, where the host does not write them.
+    pub(super) begin: [Option<Begin>; 2],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -191,8 +220,23 @@ impl Op {
             | OpKind::Merge(_)
             | OpKind::Linear { .. }
             | OpKind::Rowwise { .. }
+            | OpKind::Join(_)
             | OpKind::Sample => true,
         }
+    }
+
+    /// What the recurrent layer of the operation begins with, where the host does not write it.
+    pub(super) fn begins(&self) -> impl Iterator<Item = Begin> + '_ {
+        let recurrence = if let OpKind::Recurrent(r) = &self.kind { Some(r) } else { None };
+        recurrence.into_iter().flat_map(|r| r.begin.into_iter().flatten())
+    }
+
+    /// Whether it begins with what one of `ops` gives or ends in.
+    pub(super) fn begins_in(&self, ops: Range<usize>) -> bool {
+        self.begins().any(|begin| match begin {
+            Begin::Row(Source::Op(op)) | Begin::Final(op, _) => ops.contains(&op),
+            Begin::Row(Source::Input(_)) => false,
+        })
     }
 
     /// Bytes of scratch a timestep and row of the batch takes.
@@ -213,6 +257,7 @@ impl Op {
             | OpKind::Rowwise { .. }
             | OpKind::LastStep
             | OpKind::FinalHidden
+            | OpKind::Join(_)
             | OpKind::Sample => 0,
         }
     }
@@ -230,6 +275,7 @@ impl Op {
             | OpKind::Rowwise { .. }
             | OpKind::LastStep
             | OpKind::FinalHidden
+            | OpKind::Join(_)
             | OpKind::Sample => 0,
         }
     }
@@ -240,96 +286,184 @@ impl Op {
     }
 }
 
-/// The operations of `model`, first to last.
-pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape) -> Result<Vec<Op>> {
-    let mut ops = Vec::new();
-    let mut stacks: Vec<&Recurrent> = Vec::new();
-    for (layer, (kind, flow)) in model.layers.iter().map(|layer| &layer.kind).zip(model.flows()?).enumerate() {
+/// The operations of a model in the order in which they run, and what they give to the caller.
+pub(super) struct Ops {
+    pub(super) ops: Vec<Op>,
+    /// The outputs of the model that are no final states.
+    pub(super) outputs: Vec<Source>,
+}
+
+/// The operations of `model`.
+pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape) -> Result<Ops> {
+    let mut flat = Flattening { model, layout, shape, ops: Vec::new(), values: HashMap::new(), stacks: HashMap::new() };
+    for (layer, flow) in model.flows()?.into_iter().enumerate() {
+        flat.layer(layer, flow)?;
+    }
+    let of = |value: Value| flat.value(value, model.layers.len());
+    let outputs = model.feature_outputs().into_iter().map(of).collect::<Result<Vec<_>>>()?;
+    Ok(Ops { ops: flat.ops, outputs })
+}
+
+/// Opens the layers of a model into operations.
+struct Flattening<'a> {
+    model: &'a Model,
+    layout: &'a Layout,
+    shape: Shape,
+    ops: Vec<Op>,
+    /// Where each value that something took is.
+    values: HashMap<Value, Source>,
+    /// The operations of the layers of each stack, first to last.
+    stacks: HashMap<usize, Vec<usize>>,
+}
+
+impl Flattening<'_> {
+    /// The operations of layer `layer`, which gives `flow`.
+    fn layer(&mut self, layer: usize, flow: Flow) -> Result<()> {
         let (axis, features) = match flow {
             Flow::Steps(features) => (Axis::Steps, features),
             Flow::Rows(features) => (Axis::Rows, features),
-            Flow::Tokens(_) => continue,
+            Flow::Tokens(_) => return Ok(()),
         };
-        let mut add = |kind| ops.push(Op { layer, stacked: None, kind, axis, features });
-        let find = |role| buffer(layout, role);
-        match kind {
-            LayerKind::Embedding(_) | LayerKind::OneHot(_) if is_folded(model, layer) => {}
-            LayerKind::Embedding(_) => add(OpKind::Gather { buffer: find(Role::Table { layer })? }),
-            LayerKind::OneHot(_) => add(OpKind::OneHot),
-            LayerKind::Recurrent(r) => {
-                for stacked in 0..r.num_layers {
-                    ops.extend(recurrent_layer(model, layout, shape, (layer, r), (stacks.len(), stacked))?);
-                }
-                stacks.push(r);
-            }
-            LayerKind::Select(Select::AllSteps) | LayerKind::Masking(_) | LayerKind::Dropout(_) => {}
-            LayerKind::Select(Select::LastStep) => add(OpKind::LastStep),
-            LayerKind::Select(Select::FinalHidden) => add(OpKind::FinalHidden),
-            LayerKind::Select(Select::LastOutput) => {
-                ops.extend(stacks.last().into_iter().flat_map(|r| last_output(r, shape, layer)));
-            }
-            LayerKind::Join(_) => return Err(Error::internal("joins are not lowered")),
+        let (model, layout) = (self.model, self.layout);
+        let of = &model.layers[layer];
+        if let LayerKind::Recurrent(r) = &of.kind {
+            return self.stack(layer, r);
+        }
+        // Vectors of tokens that are folded into the tables of those that take them.
+        if let Value::Layer(origin, _) = model.origin(Value::Layer(layer, Pin::Output))
+            && is_folded(model, origin)
+        {
+            return Ok(());
+        }
+        let mut from = of.from.iter().map(|&value| self.value(value, layer)).collect::<Result<Vec<_>>>()?;
+        let rowwise = |activation| rowwise(activation).unwrap_or(OpKind::Rowwise { kernel: Kernel::Activate, activation });
+        let kinds = match &of.kind {
+            LayerKind::Embedding(_) => vec![OpKind::Gather { buffer: buffer(layout, Role::Table { layer })? }],
+            LayerKind::OneHot(_) => vec![OpKind::OneHot],
+            // Final states and last outputs are values of the stack that they are taken from.
+            LayerKind::Select(Select::AllSteps | Select::FinalHidden | Select::LastOutput)
+            | LayerKind::Masking(_)
+            | LayerKind::Dropout(_)
+            | LayerKind::Recurrent(_) => Vec::new(),
+            LayerKind::Select(Select::LastStep) => vec![OpKind::LastStep],
             LayerKind::Linear(l) => {
                 let matrix = place(layout, Role::Linear { layer })?;
-                match rowwise(l.activation) {
-                    Some(softmax) => {
-                        add(OpKind::Linear { matrix, activation: Activation::Linear });
-                        add(softmax);
-                    }
-                    None => add(OpKind::Linear { matrix, activation: l.activation }),
+                match self::rowwise(l.activation) {
+                    Some(softmax) => vec![OpKind::Linear { matrix, activation: Activation::Linear }, softmax],
+                    None => vec![OpKind::Linear { matrix, activation: l.activation }],
                 }
             }
-            LayerKind::Activation(activation) => {
-                let elementwise = OpKind::Rowwise { kernel: Kernel::Activate, activation: *activation };
-                add(rowwise(*activation).unwrap_or(elementwise));
+            LayerKind::Activation(activation) => vec![rowwise(*activation)],
+            LayerKind::Join(join) => vec![OpKind::Join(*join)],
+        };
+        for kind in kinds {
+            from = vec![self.add(Op { layer, stacked: None, kind, from, axis, features })];
+        }
+        self.values.insert(Value::Layer(layer, Pin::Output), from[0]);
+        Ok(())
+    }
+
+    fn add(&mut self, op: Op) -> Source {
+        self.ops.push(op);
+        Source::Op(self.ops.len() - 1)
+    }
+
+    /// Where `value` is, which layer `taker` takes.
+    fn value(&mut self, value: Value, taker: usize) -> Result<Source> {
+        let (layer, pin) = match value {
+            Value::Input(input) => return Ok(Source::Input(input)),
+            Value::Layer(layer, pin) => (layer, pin),
+        };
+        if let Some(&source) = self.values.get(&value) {
+            return Ok(source);
+        }
+        let LayerKind::Recurrent(r) = &self.model.layers[layer].kind else {
+            return Err(Error::internal(format!("layer {layer}: expected a value that is there, got none")));
+        };
+        let last = self.stacks.get(&layer).and_then(|layers| layers.last().copied());
+        let stack = last.ok_or_else(|| Error::internal(format!("layer {layer}: expected a stack before it is taken")))?;
+        let op = |kind, from, features| Op { layer: taker, stacked: None, kind, from: vec![from], axis: Axis::Rows, features };
+        let mut source = self.add(op(OpKind::FinalHidden, Source::Op(stack), r.hidden()));
+        match pin {
+            Pin::FinalHidden => {}
+            // The output that each direction computes last, as its padding has it, merged.
+            Pin::LastOutput => {
+                if self.shape.mask == Mask::Live {
+                    source = self.add(op(OpKind::Blank(Shows::last(r, self.shape.time)), source, r.hidden()));
+                }
+                if let Some(combine) = combine(r) {
+                    source = self.add(op(OpKind::Merge(combine), source, r.output()));
+                }
+            }
+            Pin::Output | Pin::Hidden | Pin::Cell => {
+                return Err(Error::internal(format!("layer {layer}: expected a value of features, got {pin:?}")));
             }
         }
+        self.values.insert(value, source);
+        Ok(source)
     }
-    Ok(ops)
+
+    /// The layers of stack `layer`, and what makes their outputs what the next one takes.
+    fn stack(&mut self, layer: usize, r: &Recurrent) -> Result<()> {
+        let (model, stack) = (self.model, self.model.stack_of(layer));
+        let taken = model.layers[layer].from[0];
+        let mut source = match vectors(model, layer) {
+            // Tokens go straight into a table that the layer before is folded into.
+            Some(_) => match model.origin(taken) {
+                Value::Layer(before, _) => self.value(model.layers[before].from[0], layer)?,
+                Value::Input(input) => Source::Input(input),
+            },
+            None => self.value(taken, layer)?,
+        };
+        for stacked in 0..r.num_layers {
+            let is_last = stacked + 1 == r.num_layers;
+            let between = (!is_last).then_some(stacked);
+            let op = |kind, from, features| Op { layer, stacked: between, kind, from: vec![from], axis: Axis::Steps, features };
+            let begin = self.begin(layer, r, stacked)?;
+            let recurrence = Recurrence { begin, ..recurrence(model, self.layout, r, layer, stack, stacked)? };
+            source = self.add(op(OpKind::Recurrent(Box::new(recurrence)), source, r.hidden()));
+            self.stacks.entry(layer).or_default().push(self.ops.len() - 1);
+            let taker = if is_last { taker(model, layer) } else { Taker::Cell };
+            let padding_shows = match taker {
+                Taker::Cell => r.direction == Direction::Backwards,
+                Taker::Final => false,
+                Taker::All => true,
+            };
+            if self.shape.mask == Mask::Live && padding_shows {
+                source = self.add(op(OpKind::Blank(Shows::all(r, self.shape.time)), source, r.hidden()));
+            }
+            if let (Some(combine), Taker::Cell | Taker::All) = (combine(r), taker) {
+                source = self.add(op(OpKind::Merge(combine), source, r.output()));
+            }
+        }
+        self.values.insert(Value::Layer(layer, Pin::Output), source);
+        Ok(())
+    }
+
+    /// What layer `stacked` of stack `layer` begins with.
+    fn begin(&mut self, layer: usize, r: &Recurrent, stacked: usize) -> Result<[Option<Begin>; 2]> {
+        let [hidden, cell] = self.model.layers[layer].initial;
+        let mut one = |value: Option<Value>| {
+            let begin = match value {
+                None => None,
+                Some(Value::Input(input)) if self.model.inputs[input].kind.flow().is_none() => None,
+                Some(Value::Layer(from, pin @ (Pin::Hidden | Pin::Cell))) => {
+                    let state = if pin == Pin::Hidden { State::Hidden } else { State::Cell };
+                    let own = self.stacks.get(&from).and_then(|layers| layers.get(stacked).copied());
+                    let op = own.ok_or_else(|| Error::internal(format!("layer {from}: expected a stack of {} layers", r.num_layers)))?;
+                    Some(Begin::Final(op, state))
+                }
+                Some(value) => Some(Begin::Row(self.value(value, layer)?)),
+            };
+            Ok::<_, Error>(begin)
+        };
+        Ok([one(hidden)?, one(cell)?])
+    }
 }
 
 fn rowwise(activation: Activation) -> Option<OpKind> {
     matches!(activation, Activation::Softmax | Activation::LogSoftmax)
         .then_some(OpKind::Rowwise { kernel: Kernel::Softmax, activation })
-}
-
-/// Layer `stacked` of the model's recurrent layer `r`, and what makes its outputs what the next one takes.
-fn recurrent_layer(
-    model: &Model,
-    layout: &Layout,
-    shape: Shape,
-    (layer, r): (usize, &Recurrent),
-    (stack, stacked): (usize, usize),
-) -> Result<Vec<Op>> {
-    let is_last = stacked + 1 == r.num_layers;
-    let between = (!is_last).then_some(stacked);
-    let op = |kind, features| Op { layer, stacked: between, kind, axis: Axis::Steps, features };
-    let recurrence = recurrence(model, layout, r, layer, stack, stacked)?;
-    let mut ops = vec![op(OpKind::Recurrent(Box::new(recurrence)), r.hidden())];
-    let taker = if is_last { taker(&model.layers[layer + 1..]) } else { Taker::Cell };
-    let padding_shows = match taker {
-        Taker::Cell => r.direction == Direction::Backwards,
-        Taker::Final => false,
-        Taker::All => true,
-    };
-    if shape.mask == Mask::Live && padding_shows {
-        ops.push(op(OpKind::Blank(Shows::all(r, shape.time)), r.hidden()));
-    }
-    if let (Some(combine), Taker::Cell | Taker::All) = (combine(r), taker) {
-        ops.push(op(OpKind::Merge(combine), r.output()));
-    }
-    Ok(ops)
-}
-
-/// The output that each direction of the last layer of `r` computes last, as its padding has it, merged.
-fn last_output(r: &Recurrent, shape: Shape, layer: usize) -> Vec<Op> {
-    let op = |kind, features| Op { layer, stacked: None, kind, axis: Axis::Rows, features };
-    let mut ops = vec![op(OpKind::FinalHidden, r.hidden())];
-    if shape.mask == Mask::Live {
-        ops.push(op(OpKind::Blank(Shows::last(r, shape.time)), r.hidden()));
-    }
-    ops.extend(combine(r).map(|combine| op(OpKind::Merge(combine), r.output())));
-    ops
 }
 
 /// How the outputs of a layer of `r` are merged, if they are.
@@ -343,12 +477,13 @@ fn combine(r: &Recurrent) -> Option<Combine> {
     }
 }
 
-/// What takes the outputs of a stack before the layers `rest`.
-fn taker(rest: &[Layer]) -> Taker {
-    let passes = |kind: &&LayerKind| matches!(kind, LayerKind::Select(Select::AllSteps) | LayerKind::Dropout(_));
-    match rest.iter().map(|layer| &layer.kind).find(|kind| !passes(kind)) {
-        Some(LayerKind::Recurrent(_)) => Taker::Cell,
-        Some(LayerKind::Select(Select::FinalHidden | Select::LastOutput)) => Taker::Final,
+/// What takes the outputs of stack `layer`.
+fn taker(model: &Model, layer: usize) -> Taker {
+    let takers = model.takers(layer);
+    let is_cell = |taker: &Option<usize>| taker.is_some_and(|taker| matches!(model.layers[taker].kind, LayerKind::Recurrent(_)));
+    match takers[..] {
+        [] => Taker::Final,
+        _ if takers.iter().all(is_cell) => Taker::Cell,
         _ => Taker::All,
     }
 }
@@ -380,6 +515,7 @@ fn recurrence(
         },
         projection: r.proj_size.map(|_| place(layout, Role::Projection { layer, stacked })).transpose()?,
         run: layout.run(layer, stacked),
+        begin: [None; 2],
     })
 }
 
@@ -395,19 +531,47 @@ fn missing(role: Role) -> Error {
     Error::new(ErrorKind::Model, format!("the layout has no buffer for {role:?}: it is of another model"))
 }
 
-/// `ops` with the layers of each run in one operation, where `diagonal` says so.
-pub(super) fn together(ops: Vec<Op>, diagonal: impl Fn(usize, &Recurrence) -> Result<bool>) -> Result<Vec<Op>> {
-    let mut all: Vec<Op> = Vec::with_capacity(ops.len());
-    for op in ops {
+/// `all` with the layers of each run in one operation, where `diagonal` says so.
+pub(super) fn together(all: Ops, diagonal: impl Fn(usize, &Recurrence) -> Result<bool>) -> Result<Ops> {
+    let Ops { ops: apart, outputs } = all;
+    let mut ops: Vec<Op> = Vec::with_capacity(apart.len());
+    // Where each operation went.
+    let mut places = Vec::with_capacity(apart.len());
+    for op in apart {
+        let op = moved(op, &places);
         let OpKind::Recurrent(r) = op.kind else {
-            all.push(op);
+            ops.push(op);
+            places.push(ops.len() - 1);
             continue;
         };
-        match (r.run, all.last_mut().map(|op| &mut op.kind)) {
+        match (r.run, ops.last_mut().map(|op| &mut op.kind)) {
             (Some((_, 1..)), Some(OpKind::Diagonal(layers))) => layers.push(*r),
-            (Some((run, 0)), _) if diagonal(run, &r)? => all.push(Op { kind: OpKind::Diagonal(vec![*r]), ..op }),
-            _ => all.push(Op { kind: OpKind::Recurrent(r), ..op }),
+            (Some((run, 0)), _) if diagonal(run, &r)? => ops.push(Op { kind: OpKind::Diagonal(vec![*r]), ..op }),
+            _ => ops.push(Op { kind: OpKind::Recurrent(r), ..op }),
+        }
+        places.push(ops.len() - 1);
+    }
+    let outputs = outputs.into_iter().map(|output| there(output, &places)).collect();
+    Ok(Ops { ops, outputs })
+}
+
+/// `op` with its sources where `places` say.
+fn moved(mut op: Op, places: &[usize]) -> Op {
+    op.from.iter_mut().for_each(|source| *source = there(*source, places));
+    if let OpKind::Recurrent(r) = &mut op.kind {
+        for begin in r.begin.iter_mut().flatten() {
+            *begin = match *begin {
+                Begin::Row(source) => Begin::Row(there(source, places)),
+                Begin::Final(op, state) => Begin::Final(places[op], state),
+            };
         }
     }
-    Ok(all)
+    op
+}
+
+fn there(source: Source, places: &[usize]) -> Source {
+    match source {
+        Source::Input(input) => Source::Input(input),
+        Source::Op(op) => Source::Op(places[op]),
+    }
 }

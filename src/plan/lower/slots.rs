@@ -1,36 +1,40 @@
 //! Slots: which buffers a plan has, and the windows of them that a dispatch binds.
 
-use super::ops::{Axis, Op, OpKind, Recurrence, Sequence, Span};
+use super::ops::{Axis, Begin, Op, OpKind, Recurrence, Sequence, Source, Span};
 use super::walk::Walk;
-use super::{CHUNK_ALIGN, Lowering, needed};
-use crate::error::{Error, ErrorKind, Result};
+use super::{CHUNK_ALIGN, HostInput, Lowering, Use, needed};
+use crate::error::{Error, Result};
 use crate::kernel::{Draw, LANES, Mask, Medium};
 use crate::layout::{Form, Layout, Place, depth};
+use crate::model::{Features, Flow, State};
 use crate::plan::tune::Product;
 use crate::plan::{Feed, Goal, Shape, Slot, SlotId, SlotKind, WINDOW_ALIGN, Window};
 
 /// An operation with its slots.
 pub(super) struct Stage<'a> {
     pub(super) op: &'a Op,
+    /// The first value that it takes, where it is one of features.
     pub(super) source: Option<Sequence>,
+    /// All of them.
+    pub(super) sources: Vec<Sequence>,
+    /// The tokens that it takes.
+    pub(super) tokens: Option<SlotId>,
     pub(super) result: Option<Sequence>,
+    /// Whether something takes the result chunk by chunk.
+    pub(super) in_group: bool,
+    /// What its states begin with, hidden and cell, where the host does not write it.
+    pub(super) begin: [Option<Sequence>; 2],
     /// What a recurrent layer keeps beside its hidden state.
     pub(super) memory: Option<SlotId>,
     /// Where the final hidden states of two directions meet, if something takes them both.
     pub(super) meeting: Option<SlotId>,
     /// Where the final hidden state of a recurrent layer is.
     pub(super) last: Option<Sequence>,
+    /// Where its final cell state is.
+    pub(super) last_cell: Option<Sequence>,
 }
 
 impl Stage<'_> {
-    pub(super) fn result(&self) -> Option<Sequence> {
-        self.result
-    }
-
-    pub(super) fn streams(&self) -> bool {
-        self.op.streams()
-    }
-
     /// The length of the time axis that the stage runs over.
     pub(super) fn time(&self, shape: Shape) -> usize {
         match self.op.axis {
@@ -90,16 +94,19 @@ pub(super) fn table(layout: &Layout, buffer: usize) -> Result<(usize, usize)> {
     }
 }
 
-/// Whether one of `later` takes the final hidden state of the recurrent layer before them.
-fn finals_taken(later: &[Op]) -> bool {
-    later.iter().take_while(|op| op.layers() == 0).any(|op| matches!(op.kind, OpKind::FinalHidden))
-}
-
 impl Lowering<'_> {
     pub(super) fn slot(&mut self, name: impl Into<String>, kind: SlotKind, dims: &[usize]) -> SlotId {
         let bytes = dims.iter().fold(4, |bytes: u64, &n| bytes.saturating_mul(n as u64));
-        self.plan.slots.push(Slot { name: name.into(), dims: dims.to_vec(), bytes, kind });
+        let name = self.free_name(name.into());
+        self.plan.slots.push(Slot { name, dims: dims.to_vec(), bytes, kind });
         self.plan.slots.len() - 1
+    }
+
+    /// `name`, or that and a number where a slot has it already: a layer may take several last outputs.
+    fn free_name(&self, name: String) -> String {
+        let taken = |name: &str| self.plan.slots.iter().any(|slot| slot.name == name);
+        let mut numbered = (2..).map(|number| format!("{name}.{number}"));
+        if taken(&name) { numbered.find(|name| !taken(name)).expect("there are more numbers than slots") } else { name }
     }
 
     /// The slot of packed buffer `buffer`.
@@ -129,18 +136,10 @@ impl Lowering<'_> {
     /// The host's slots, and the hoisted gates that all layers share.
     pub(super) fn inputs(&mut self, ops: &[Op]) -> Result<()> {
         let Shape { time, batch, mask } = self.shape;
-        if let Some(features) = super::input_features(self.model)? {
-            let slot = self.slot("input", SlotKind::Input, &[time, batch, depth(features)]);
-            self.write(Feed::Features, slot, 0, time);
-        } else {
-            // Those that are drawn come behind the first.
-            let (rows, written) = match self.goal {
-                Goal::Outputs | Goal::Frames => (time, time),
-                Goal::Tokens => (time.saturating_add(1), 1),
-            };
-            let slot = self.slot("tokens", SlotKind::Index, &[rows, batch]);
-            self.write(Feed::Tokens, slot, 0, written);
-            self.tokens = Some(slot);
+        let main = self.model.main_input();
+        for (index, input) in self.model.all_inputs()?.into_iter().enumerate() {
+            let input = input.kind.flow().map(|flow| self.host_input(index, index == main, flow));
+            self.inputs.push(input);
         }
         if self.goal == Goal::Tokens {
             let slot = self.slot("draws", SlotKind::Index, &[batch, size_of::<Draw>() / 4]);
@@ -172,6 +171,37 @@ impl Lowering<'_> {
         Ok(())
     }
 
+    /// The slot of input `index` of the model.
+    fn host_input(&mut self, index: usize, is_main: bool, flow: Flow) -> HostInput {
+        let Shape { time, batch, .. } = self.shape;
+        let named = |name: &str| if is_main { name.to_owned() } else { format!("{name}.{index}") };
+        let (Flow::Steps(features) | Flow::Rows(features)) = flow else {
+            // Those that are drawn come behind the first.
+            let (rows, written) = match self.goal {
+                Goal::Outputs | Goal::Frames => (time, time),
+                Goal::Tokens => (time.saturating_add(1), 1),
+            };
+            let slot = self.slot(named("tokens"), SlotKind::Index, &[rows, batch]);
+            self.write(if is_main { Feed::Tokens } else { Feed::Other(index) }, slot, 0, written);
+            return HostInput::Tokens(slot);
+        };
+        let (rows, axis) = if matches!(flow, Flow::Rows(_)) { (1, Axis::Rows) } else { (time, Axis::Steps) };
+        let slot = self.slot(named("input"), SlotKind::Input, &[rows, batch, depth(features)]);
+        self.write(if is_main { Feed::Features } else { Feed::Other(index) }, slot, 0, rows);
+        HostInput::Features(Sequence { slot, first: 0, features, axis, span: Span::Whole })
+    }
+
+    /// The features in `source`, where it has features.
+    fn sequence(&self, source: Source, stages: &[Stage<'_>]) -> Option<Sequence> {
+        match source {
+            Source::Op(op) => stages[op].result,
+            Source::Input(input) => match self.inputs.get(input).copied().flatten()? {
+                HostInput::Features(sequence) => Some(sequence),
+                HostInput::Tokens(_) => None,
+            },
+        }
+    }
+
     /// The slot of a mask, made where there is none yet.
     fn mask(&mut self, feed: Feed) -> SlotId {
         if let Some(&slot) = self.masks.get(&feed) {
@@ -186,29 +216,28 @@ impl Lowering<'_> {
         slot
     }
 
-    /// The features that the host wrote, if it wrote features.
-    pub(super) fn features(&self) -> Result<Option<Sequence>> {
-        let Some(features) = super::input_features(self.model)? else { return Ok(None) };
-        let input = self.plan.slots.iter().position(|slot| slot.kind == SlotKind::Input);
-        let slot = needed(input, "a slot of the input")?;
-        Ok(Some(Sequence { slot, first: 0, features, axis: Axis::Steps, span: Span::Whole }))
-    }
-
-    /// How much of the sequence that operation `index` gives must be there at once.
-    pub(super) fn span(&self, ops: &[Op], index: usize) -> Span {
-        let op = &ops[index];
-        let streams = match ops.get(index + 1) {
-            Some(Op { kind: OpKind::LastStep | OpKind::FinalHidden, .. }) => op.streams(),
-            Some(next) => op.streams() && next.streams(),
-            None => false,
+    /// `op` with the slots it needs; `stages` are those before it.
+    pub(super) fn stage<'a>(&mut self, op: &'a Op, used: Use, stages: &[Stage<'_>]) -> Result<Stage<'a>> {
+        let by_chunk = used.by_chunk && op.streams() && op.axis == Axis::Steps && self.shape.time > self.chunk;
+        let span = if by_chunk { Span::Chunk } else { Span::Whole };
+        let sources: Vec<Sequence> = op.from.iter().filter_map(|&source| self.sequence(source, stages)).collect();
+        let tokens = op.from.first().and_then(|source| match source {
+            Source::Input(input) => self.inputs.get(*input).copied().flatten(),
+            Source::Op(_) => None,
+        });
+        let mut stage = Stage {
+            op,
+            source: sources.first().copied(),
+            sources,
+            tokens: tokens.and_then(|input| if let HostInput::Tokens(slot) = input { Some(slot) } else { None }),
+            result: None,
+            in_group: used.in_group,
+            begin: [None; 2],
+            memory: None,
+            meeting: None,
+            last: None,
+            last_cell: None,
         };
-        if streams && op.axis == Axis::Steps && self.shape.time > self.chunk { Span::Chunk } else { Span::Whole }
-    }
-
-    /// The first of `ops` with the slots it needs, its input in `source`; the others come after it.
-    pub(super) fn stage<'a>(&mut self, ops: &'a [Op], source: Option<Sequence>, span: Span) -> Result<Stage<'a>> {
-        let (op, later) = ops.split_first().expect("there is an operation");
-        let mut stage = Stage { op, source, result: None, memory: None, meeting: None, last: None };
         let Shape { time, batch, .. } = self.shape;
         let rows = match (op.axis, span) {
             (Axis::Rows, _) => 1,
@@ -218,7 +247,10 @@ impl Lowering<'_> {
         let width = depth(op.features);
         let name = match &op.kind {
             OpKind::Recurrent(r) => {
-                self.recurrent_slots(&mut stage, r, span, rows, finals_taken(later));
+                for (begin, of) in stage.begin.iter_mut().zip(r.begin) {
+                    *begin = of.map(|of| self.begin_of(of, stages)).transpose()?;
+                }
+                self.recurrent_slots(&mut stage, r, span, rows, used.finals);
                 return Ok(stage);
             }
             OpKind::Diagonal(layers) => {
@@ -226,11 +258,11 @@ impl Lowering<'_> {
                 return Ok(stage);
             }
             OpKind::LastStep | OpKind::FinalHidden => {
-                stage.result = Some(self.selected(op, source)?);
+                stage.result = Some(self.selected(&stage, stages)?);
                 return Ok(stage);
             }
             OpKind::Sample => {
-                stage.result = Some(self.drawn(needed(self.tokens, "a slot of tokens")?));
+                stage.result = Some(self.drawn(self.main_tokens()?));
                 return Ok(stage);
             }
             OpKind::Gather { .. } | OpKind::OneHot => "vectors",
@@ -238,6 +270,7 @@ impl Lowering<'_> {
             OpKind::Merge(_) => "merged",
             OpKind::Linear { .. } => "product",
             OpKind::Rowwise { .. } => "activated",
+            OpKind::Join(_) => "joined",
         };
         let name = match op.stacked {
             Some(stacked) => format!("{}.{name}.{stacked}", op.layer),
@@ -253,15 +286,13 @@ impl Lowering<'_> {
         let (layer, features, width) = (stage.op.layer, stage.op.features, depth(stage.op.features));
         // The initial state is in the row before the outputs; a reverse direction starts from the row past them.
         let first = usize::from(r.walks[0] != Walk::Reverse);
-        let hidden = self.slot(
-            format!("{layer}.hidden.{}", r.stacked),
-            SlotKind::Scratch,
-            &[rows.saturating_add(r.directions), batch, width],
-        );
+        let all = rows.saturating_add(r.directions);
+        let hidden = self.slot(format!("{layer}.hidden.{}", r.stacked), SlotKind::Scratch, &[all, batch, width]);
         let (stack, stacked) = (r.stack, r.stacked);
-        for walk in &r.walks[..r.directions] {
-            let row = if *walk == Walk::Reverse { rows.saturating_add(first) } else { 0 };
-            self.write(Feed::Hidden { stack, layer: stacked }, hidden, row, 1);
+        if stage.begin[0].is_none() {
+            for walk in &r.walks[..r.directions] {
+                self.write(Feed::Hidden { stack, layer: stacked }, hidden, walk.initial_row(all), 1);
+            }
         }
         if r.directions == 2 && taken {
             let meeting = self.slot(format!("{layer}.final.{stacked}"), SlotKind::Scratch, &[1, batch, width]);
@@ -273,10 +304,18 @@ impl Lowering<'_> {
                 SlotKind::Scratch,
                 &[r.memory_rows(), batch, r.directions * r.units()],
             );
-            if r.cell.states() == 2 {
+            if r.cell.states() == 2 && stage.begin[1].is_none() {
                 self.write(Feed::Memory { stack, layer: stacked }, memory, 0, 1);
             }
             stage.memory = Some(memory);
+            let size = r.hidden_size;
+            stage.last_cell = (r.cell.states() == 2).then(|| Sequence {
+                slot: memory,
+                first: self.shape.time % 2,
+                features: Features { parts: r.directions, size },
+                axis: Axis::Rows,
+                span: Span::Whole,
+            });
         }
         let sequence = Sequence { slot: hidden, first, features, axis: Axis::Steps, span };
         let last = match (stage.meeting, r.walks[0]) {
@@ -285,8 +324,7 @@ impl Lowering<'_> {
             (None, _) => Sequence { first: first + self.last_row(sequence), ..sequence },
         };
         stage.result = Some(sequence);
-        stage.last = Some(last);
-        self.last_final = Some(Sequence { axis: Axis::Rows, span: Span::Whole, ..last });
+        stage.last = Some(Sequence { axis: Axis::Rows, span: Span::Whole, ..last });
     }
 
     /// Two rows of each layer's states, which take turns; the outputs are the last layer's alone.
@@ -311,18 +349,37 @@ impl Lowering<'_> {
         let last = Sequence { slot: hidden, first, features, axis: Axis::Rows, span: Span::Whole };
         stage.result = Some(sequence);
         stage.last = Some(last);
-        self.last_final = Some(last);
     }
 
     /// The one row of the batch that a selection gives: a view of a slot that is there already.
-    fn selected(&self, op: &Op, source: Option<Sequence>) -> Result<Sequence> {
-        let source = source.ok_or_else(|| Error::new(ErrorKind::Model, "select: there is no sequence before it"))?;
-        if matches!(op.kind, OpKind::LastStep) {
+    fn selected(&self, stage: &Stage<'_>, stages: &[Stage<'_>]) -> Result<Sequence> {
+        if matches!(stage.op.kind, OpKind::LastStep) {
+            let source = needed(stage.source, "a sequence to select of")?;
             let first = source.first + self.last_row(source);
             return Ok(Sequence { first, axis: Axis::Rows, span: Span::Whole, ..source });
         }
-        self.last_final
-            .ok_or_else(|| Error::new(ErrorKind::Model, "final_hidden: there is no recurrent layer before it"))
+        match stage.op.from[..] {
+            [Source::Op(op)] => needed(stages[op].last, "a final hidden state"),
+            _ => Err(Error::internal("final_hidden: expected a recurrent layer that it is of, got none")),
+        }
+    }
+
+    /// The row that a state begins with.
+    fn begin_of(&self, begin: Begin, stages: &[Stage<'_>]) -> Result<Sequence> {
+        let row = match begin {
+            Begin::Row(source) => self.sequence(source, stages),
+            Begin::Final(op, State::Hidden) => stages[op].last,
+            Begin::Final(op, State::Cell) => stages[op].last_cell,
+        };
+        needed(row, "a value that a state begins with")
+    }
+
+    /// The slot of the tokens that the model takes.
+    pub(super) fn main_tokens(&self) -> Result<SlotId> {
+        match self.inputs.get(self.model.main_input()).copied().flatten() {
+            Some(HostInput::Tokens(slot)) => Ok(slot),
+            _ => Err(Error::internal("a plan: expected a slot of tokens, got none")),
+        }
     }
 
     /// The row of the last step, counted from the first.

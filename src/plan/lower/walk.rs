@@ -54,6 +54,14 @@ impl Walk {
         }
     }
 
+    /// The row of the initial state in a slot of `rows` rows: the first, or the last.
+    pub(super) fn initial_row(self, rows: usize) -> usize {
+        match self {
+            Self::Forward | Self::Backwards => 0,
+            Self::Reverse => rows - 1,
+        }
+    }
+
     /// The lowest row of the hidden state that steps `start .. start + len` of the walk touch; they touch `len + 1`.
     fn lowest_row(self, start: usize, len: usize, first: usize, time: usize) -> usize {
         match self {
@@ -141,7 +149,8 @@ impl Lowering<'_> {
         match r.input {
             Input::Table(buffer) => {
                 let sources = starts.map(|start| start * batch);
-                let gather = Gather { buffer, rows: chunk.len * batch, sources, result: gates, targets };
+                let tokens = needed(stage.tokens, format_args!("tokens of layer {}", stage.op.layer))?;
+                let gather = Gather { buffer, tokens, rows: chunk.len * batch, sources, result: gates, targets };
                 self.gather(&gather, side.first, side.count)
             }
             Input::Matrix(matrix) => {

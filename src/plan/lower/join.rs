@@ -1,0 +1,126 @@
+//! Values that become one: joins, and states that begin with a value.
+//!
+//! Each dispatch adds one value to the result. A value without a time axis meets every step.
+
+use super::emit::{lanes, word};
+use super::ops::{Axis, OpKind, Sequence, Span};
+use super::slots::Stage;
+use super::{Chunk, Lowering, needed};
+use crate::error::Result;
+use crate::kernel::{self, JoinOp, Params, Program, Role, padded};
+use crate::layout::depth;
+use crate::model::{Features, Join};
+
+/// One value of a join.
+struct Part {
+    combine: JoinOp,
+    /// The first feature of the result that it goes to.
+    offset: usize,
+    /// What the result is multiplied with afterwards.
+    scale: f32,
+}
+
+impl Lowering<'_> {
+    /// The dispatches of a join for `chunk`.
+    pub(super) fn join(&mut self, join: Join, sources: &[Sequence], result: Sequence, chunk: Chunk) -> Result<()> {
+        let mut offset = 0;
+        for (index, &source) in sources.iter().enumerate() {
+            let combine = match join {
+                _ if index == 0 => JoinOp::Set,
+                Join::Concat => JoinOp::Set,
+                Join::Add | Join::Average => JoinOp::Add,
+                Join::Subtract => JoinOp::Subtract,
+                Join::Multiply => JoinOp::Multiply,
+                Join::Maximum => JoinOp::Maximum,
+            };
+            let is_last = index + 1 == sources.len();
+            #[expect(clippy::cast_precision_loss, reason = "a model joins few values")]
+            let scale = if join == Join::Average && is_last { 1.0 / sources.len() as f32 } else { 1.0 };
+            let part = Part { combine, offset, scale };
+            self.join_part(&part, index == 0, source, result, chunk)?;
+            offset += if join == Join::Concat { source.features.len() } else { 0 };
+        }
+        Ok(())
+    }
+
+    fn join_part(&mut self, part: &Part, first: bool, source: Sequence, result: Sequence, chunk: Chunk) -> Result<()> {
+        let broadcast = source.axis == Axis::Rows && result.axis == Axis::Steps;
+        let batch = self.shape.batch;
+        let (read, steps) = if broadcast { (source.first, 1) } else { (self.row_of(source, chunk, 0), chunk.len) };
+        let written = self.row_of(result, chunk, 0);
+        let features = source.features;
+        let (source, source_base) = self.rows(source, read, steps);
+        let (target, target_base) = self.rows(result, written, chunk.len);
+        let program = Program::Join(kernel::Join { combine: part.combine, first, broadcast });
+        for (row, rows) in self.join_pieces(broadcast, chunk.len) {
+            let own = if broadcast { row % batch } else { row };
+            let params = Params {
+                rows: word(rows),
+                batch: word(batch),
+                source_0: word((read - source_base) * batch + own),
+                target_0: word((written - target_base) * batch + row),
+                offset: word(part.offset),
+                scale: part.scale.to_bits(),
+                ..params_of(features, result.features)
+            };
+            let windows = [(Role::Source, Some(source)), (Role::Result, Some(target))];
+            self.dispatch(program, params, [lanes(depth(result.features)), rows, 1], &windows)?;
+        }
+        Ok(())
+    }
+
+    /// The pieces of `steps` steps that a grid's y can hold. Those of a row that meets every step begin where a step does, or
+    /// lie in one.
+    fn join_pieces(&self, broadcast: bool, steps: usize) -> Vec<(usize, usize)> {
+        let (batch, most) = (self.shape.batch, self.limits.workgroups as usize);
+        if !broadcast {
+            return self.pieces(steps * batch, 1).collect();
+        }
+        if batch > most {
+            let of_step = |step| self.pieces(batch, 1).map(move |(first, rows)| (step * batch + first, rows));
+            return (0..steps).flat_map(of_step).collect();
+        }
+        let (rows, piece) = (steps * batch, most / batch * batch);
+        (0..rows).step_by(piece).map(|first| (first, piece.min(rows - first))).collect()
+    }
+
+    /// The dispatches that write what the states of a recurrent layer begin with, where the host does not.
+    pub(super) fn begin(&mut self, stage: &Stage<'_>) -> Result<()> {
+        let OpKind::Recurrent(r) = &stage.op.kind else { return Ok(()) };
+        let [hidden, cell] = stage.begin;
+        if let Some(source) = hidden {
+            let hidden = needed(stage.result, format_args!("a result of layer {}", stage.op.layer))?;
+            let rows = self.plan.slots[hidden.slot].dims[0];
+            for walk in &r.walks[..r.directions] {
+                let target = Sequence { first: walk.initial_row(rows), axis: Axis::Rows, span: Span::Whole, ..hidden };
+                self.copy_row(source, target)?;
+            }
+        }
+        if let Some(source) = cell {
+            let slot = needed(stage.memory, format_args!("a memory of layer {}", stage.op.layer))?;
+            let features = Features { parts: r.directions, size: r.hidden_size };
+            self.copy_row(source, Sequence { slot, first: 0, features, axis: Axis::Rows, span: Span::Whole })?;
+        }
+        Ok(())
+    }
+
+    /// One row of the batch from a value to another of as many features.
+    fn copy_row(&mut self, source: Sequence, target: Sequence) -> Result<()> {
+        let chunk = Chunk { index: 0, at: 0, start: 0, len: 1 };
+        let part = Part { combine: JoinOp::Set, offset: 0, scale: 1.0 };
+        self.join_part(&part, true, source, target, chunk)
+    }
+}
+
+/// The params that tell where features stand in a row of the source and of the result.
+fn params_of(source: Features, result: Features) -> Params {
+    Params {
+        directions: word(result.parts),
+        units: word(padded(result.size)),
+        features: word(result.size),
+        source_units: word(padded(source.size)),
+        source_features: word(source.size),
+        count: word(source.len()),
+        ..Params::default()
+    }
+}
