@@ -302,7 +302,7 @@ impl Engine {
 
     /// Checks the input and computes, the encoder first.
     async fn walk(&self, input: &Input, wait: Wait) -> Result<(Output, Timings)> {
-        let Planner { model, flow, device, .. } = &self.planner;
+        let Planner { model, flows, device, .. } = &self.planner;
         let call = input.check(model)?;
         let form = call.form;
         let learned = call.learned(model, self.initial.iter().map(|(&i, states)| (i, &states.h, states.c.as_ref())))?;
@@ -327,7 +327,7 @@ impl Engine {
             // After the first plan, and before anything runs: what no device takes needs no memory for its output.
             let decoder = match &mut decoder {
                 Some(decoder) => decoder,
-                none => none.insert(Decoder::new(model, *flow, form)?),
+                none => none.insert(Decoder::new(model, flows, form)?),
             };
             let mut exchange = Exchange { call: &call, model, rows, decoder: Some(decoder) };
             timings.add(self.run_plan(&plan, &mut exchange, wait).await.map_err(|e| device.explain(e))?);

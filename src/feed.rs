@@ -6,13 +6,13 @@
 use std::mem;
 use std::ops::Range;
 
-use ndarray::{Array3, ArrayD, ArrayView3, ArrayViewMut3, Axis, Ix3, IxDyn, s};
+use ndarray::{Array3, ArrayD, ArrayView1, ArrayView3, ArrayViewMut3, Axis, Ix3, IxDyn, s};
 use rayon::prelude::*;
 
 use crate::call::{Batching, Call, Form, Output, States, initial};
 use crate::error::{Result, SMALLER_CALL, zeros};
 use crate::kernel::padded;
-use crate::model::{Axes, Features, Flow, Model};
+use crate::model::{Axes, Features, Flow, InputKind, Model};
 use crate::plan::tune::PARALLEL_ELEMS;
 use crate::plan::{Feed, Fetch, Read};
 
@@ -32,6 +32,7 @@ pub(crate) fn encode(call: &Call<'_>, model: &Model, rows: Range<usize>, feed: F
     match feed {
         Feed::Features => pad_features(call, &rows, bytemuck::cast_slice_mut(words)),
         Feed::Tokens => each_step(words, batch, |t, b| call.token(t, first + b)),
+        Feed::Other(input) => other_input(call, &model.inputs[input].kind, input, &rows, words),
         Feed::Live => each_step(words, batch, live),
         Feed::LiveBackwards => each_step(words, batch, |t, b| live(time - 1 - t, b)),
         Feed::Seen => {
@@ -87,12 +88,35 @@ pub(crate) fn seen(
     }
 }
 
+/// Input `input` of the model, as [`Feed::Other`] says.
+fn other_input(call: &Call<'_>, kind: &InputKind, input: usize, rows: &Range<usize>, words: &mut [u32]) {
+    let (first, batch) = (rows.start, rows.len());
+    match kind {
+        InputKind::Tokens(_) => each_step(words, batch, |t, b| call.token_of(input, t, first + b)),
+        InputKind::Sequence(_) => {
+            let steps = call.form.time * batch;
+            pad_rows(bytemuck::cast_slice_mut(words), steps, |row| {
+                call.features_of(input, row / batch, first + row % batch)
+            });
+        }
+        InputKind::Row(_) => {
+            pad_rows(bytemuck::cast_slice_mut(words), batch, |row| Some(call.row_of(input, first + row)));
+        }
+        InputKind::State(_) => unreachable!("initial states have feeds of their own"),
+    }
+}
+
 /// `[T, B, I]` → `[T][B][padded I]`, 0 at dead steps.
 fn pad_features(call: &Call<'_>, rows: &Range<usize>, data: &mut [f32]) {
-    let batch = rows.len();
-    let width = data.len() / (call.form.time * batch);
+    let (first, batch) = (rows.start, rows.len());
+    pad_rows(data, call.form.time * batch, |row| call.features(row / batch, first + row % batch));
+}
+
+/// `count` rows, each `of` it and zeros behind it; zeros where there is none.
+fn pad_rows<'a>(data: &mut [f32], count: usize, of: impl Fn(usize) -> Option<ArrayView1<'a, f32>> + Sync) {
+    let width = data.len() / count;
     for_rows(data, width, |row, target| {
-        let Some(source) = call.features(row / batch, rows.start + row % batch) else { return target.fill(0.0) };
+        let Some(source) = of(row) else { return target.fill(0.0) };
         let (target, padding) = target.split_at_mut(source.len());
         match source.to_slice() {
             Some(source) => target.copy_from_slice(source),
@@ -112,31 +136,35 @@ fn pad_state(state: Option<View<'_>>, directions: usize, batch: usize, words: &m
     padded.slice_mut(s![.., .., ..state.len_of(Axis(2))]).assign(&state.permuted_axes([1, 0, 2]));
 }
 
-/// An output being filled, one batch tile after the other.
+/// The outputs of a call being filled, one batch tile after the other.
 pub(crate) struct Decoder<'a> {
     model: &'a Model,
     form: Form,
-    flow: Flow,
-    output: Vec<f32>,
+    /// What each output of the model is.
+    flows: &'a [Flow],
+    outputs: Vec<Vec<f32>>,
     /// With a batch, until it is finished.
     states: Vec<States>,
 }
 
 impl<'a> Decoder<'a> {
-    /// An output of `model`, whose last layer gives `flow`, for a call of `form`, all zero.
+    /// The outputs of `model`, which gives `flows`, for a call of `form`, all zero.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no memory for it.
-    pub(crate) fn new(model: &'a Model, flow: Flow, form: Form) -> Result<Self> {
-        let time = if matches!(flow, Flow::Rows(_)) { 1 } else { form.time };
-        let output = zeros("the output", &[time, form.batch, flow.features().len()], SMALLER_CALL)?;
+    /// Kind `Limits`, where there is no memory for them.
+    pub(crate) fn new(model: &'a Model, flows: &'a [Flow], form: Form) -> Result<Self> {
+        let mut outputs = Vec::with_capacity(flows.len());
+        for flow in flows {
+            let time = if matches!(flow, Flow::Rows(_)) { 1 } else { form.time };
+            outputs.push(zeros("the output", &[time, form.batch, flow.features().len()], SMALLER_CALL)?);
+        }
         let mut states = Vec::with_capacity(model.stacks().count());
         for stack in model.stacks() {
             let (h, c) = initial(stack, form)?;
             states.push(States { h: h.into_dyn(), c: c.map(Array3::into_dyn) });
         }
-        Ok(Self { model, form, flow, output, states })
+        Ok(Self { model, form, flows, outputs, states })
     }
 
     /// Takes in what a plan, run on rows `rows` of the call, gave for `read`.
@@ -152,7 +180,8 @@ impl<'a> Decoder<'a> {
             unpad_state(data, state.slice_move(part));
         };
         match read.fetch {
-            Fetch::Output => self.output(rows, data),
+            Fetch::Output => self.output(0, rows, data),
+            Fetch::Other(output) => self.output(output, rows, data),
             Fetch::Tokens => unreachable!("a call draws no tokens"),
             Fetch::Hidden { stack, layer } => unpad(&mut self.states[stack].h, part(layer, directions(stack))),
             Fetch::HiddenPart { stack, layer, direction } => {
@@ -169,13 +198,13 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// `[T][B][padded]` or `[B][padded]` of the tile → its rows of the output, in the user's axes.
-    fn output(&mut self, rows: &Range<usize>, data: &[f32]) {
-        let (features, Form { axes, time, batch, .. }) = (self.flow.features(), self.form);
-        let (first, tile) = (rows.start, rows.len());
+    /// `[T][B][padded]` or `[B][padded]` of the tile → its rows of output `index`, in the user's axes.
+    fn output(&mut self, index: usize, rows: &Range<usize>, data: &[f32]) {
+        let (flow, Form { axes, time, batch, .. }) = (self.flows[index], self.form);
+        let (first, tile, features) = (rows.start, rows.len(), flow.features());
         let width = padded(features.size);
-        let gone = matches!(self.flow, Flow::Rows(_));
-        for_rows(&mut self.output, features.len(), |row, target| {
+        let gone = matches!(flow, Flow::Rows(_));
+        for_rows(&mut self.outputs[index], features.len(), |row, target| {
             let (t, b) = match axes {
                 _ if gone => (0, row),
                 Axes::BatchFirst => (row % time, row / time),
@@ -188,24 +217,29 @@ impl<'a> Decoder<'a> {
         });
     }
 
-    /// The output, in the user's axes.
+    /// The outputs, in the user's axes.
     pub(crate) fn finish(mut self) -> Output {
         let Form { axes, batching, time, batch } = self.form;
-        let features = self.flow.features().len();
-        let dims: &[usize] = match (self.flow, batching, axes) {
-            (Flow::Rows(_), Batching::Batch, _) => &[batch, features],
-            (Flow::Rows(_), Batching::Single, _) => &[features],
-            (_, Batching::Single, _) => &[time, features],
-            (_, Batching::Batch, Axes::BatchFirst) => &[batch, time, features],
-            (_, Batching::Batch, Axes::TimeMajor) => &[time, batch, features],
+        let in_axes = |(flow, output): (&Flow, Vec<f32>)| {
+            let features = flow.features().len();
+            let dims: &[usize] = match (flow, batching, axes) {
+                (Flow::Rows(_), Batching::Batch, _) => &[batch, features],
+                (Flow::Rows(_), Batching::Single, _) => &[features],
+                (_, Batching::Single, _) => &[time, features],
+                (_, Batching::Batch, Axes::BatchFirst) => &[batch, time, features],
+                (_, Batching::Batch, Axes::TimeMajor) => &[time, batch, features],
+            };
+            ArrayD::from_shape_vec(IxDyn(dims), output).expect("as many elements as the dims say")
         };
-        let output = ArrayD::from_shape_vec(IxDyn(dims), self.output).expect("as many elements as the dims say");
+        let mut outputs = self.flows.iter().zip(mem::take(&mut self.outputs)).map(in_axes);
+        let output = outputs.next().expect("a model has an output");
+        let others = outputs.collect();
         if batching == Batching::Single {
             for state in self.states.iter_mut().flat_map(|states| [Some(&mut states.h), states.c.as_mut()]).flatten() {
                 *state = mem::take(state).index_axis_move(Axis(1), 0);
             }
         }
-        Output { output, states: self.states, others: Vec::new() }
+        Output { output, states: self.states, others }
     }
 }
 
@@ -282,7 +316,9 @@ mod tests {
     }
 
     fn decoder<'a>(model: &'a Model, form: Form) -> Decoder<'a> {
-        Decoder::new(model, *model.flows().unwrap().last().unwrap(), form).unwrap()
+        // Tests make few decoders.
+        let flows = Vec::leak(model.output_flows().unwrap());
+        Decoder::new(model, flows, form).unwrap()
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         let Some(pushed) = self.later.pushes.front_mut() else {
             return Err(shape("receive: expected a push whose results are for later, got none that waits"));
         };
-        let (engine, features) = (&*self.engine, self.engine.planner.flow.features());
+        let (engine, features) = (&*self.engine, self.engine.planner.flow().features());
         for (flight, part) in &mut pushed.flights {
             let cut = |_, data: &[f32]| part.cut(data, (&pushed.places, &pushed.order), features, &mut pushed.outputs);
             if let Err(error) = engine.executor.land(flight, cut, wait).await {

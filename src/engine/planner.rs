@@ -26,8 +26,8 @@ type Key = (Shape, Goal, Option<Strategy>);
 #[doc(hidden)]
 pub struct Planner {
     pub(super) model: Model,
-    /// What its last layer gives.
-    pub(super) flow: Flow,
+    /// What its outputs are, the first one first.
+    pub(super) flows: Vec<Flow>,
     pub(super) layout: Layout,
     pub(super) limits: Limits,
     pub(super) tuning: Tuning,
@@ -72,9 +72,9 @@ impl Planner {
         let encoder = encoder.transpose().map_err(|e| e.at("encoder"))?.map(Box::new);
         let (limits, tuning) = (machine.limits(options), machine.tuning(options)?);
         let layout = layout.with_medium(tuning.medium());
-        let flow = *model.flows()?.last().expect("flows refuses a model without layers");
+        let flows = model.output_flows()?;
         let (stalled, plans) = (machine.stalled(), Mutex::new(Cache::new(PLANS)));
-        Ok(Self { model, flow, layout, limits, tuning, device, stalled, plans, encoder })
+        Ok(Self { model, flows, layout, limits, tuning, device, stalled, plans, encoder })
     }
 
     /// The plan of a call of `shape`, or of the tile of it that fits.
@@ -105,6 +105,11 @@ impl Planner {
         let plan = Arc::new(self.lower_tile(goal, shape)?);
         self.plans().put(key, Arc::clone(&plan));
         Ok(plan)
+    }
+
+    /// What its first output is.
+    pub(super) fn flow(&self) -> Flow {
+        self.flows[0]
     }
 
     /// That of the model's encoder.

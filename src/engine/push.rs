@@ -141,6 +141,7 @@ impl Caller for Push<'_, '_> {
             (Feed::Live, _) => self.live(words),
             (Feed::Seen, _) => self.seen(words),
             (Feed::Features | Feed::Tokens, _) => unreachable!("frames are what the model begins with"),
+            (Feed::Other(_), _) => unreachable!("streams have one input"),
             (Feed::Draws, _) => unreachable!("a push draws no tokens"),
             (Feed::LiveBackwards | Feed::SeenBackwards, _) => unreachable!("streams go forward"),
             (Feed::Hidden { .. } | Feed::Memory { .. }, _) => unreachable!("states stay where they are"),

@@ -12,7 +12,7 @@ use ndarray::ArrayView2;
 use crate::call::Own;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Mask;
-use crate::model::{Direction, Flow, Initial, LayerKind, Model};
+use crate::model::{Direction, Flow, Initial, LayerKind, Model, Pin, Value};
 use crate::plan::{Goal, Results, Shape};
 
 use super::Engine;
@@ -285,7 +285,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
 
     /// Computes the frames that were placed.
     async fn walk(&mut self, frames: Frames<'_>, results: Results, wait: Wait) -> Result<()> {
-        let flow = self.engine.planner.flow;
+        let flow = self.engine.planner.flow();
         if results == Results::Later {
             self.later.begin()?;
         }
@@ -346,7 +346,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             slots: &self.slots,
             own: self.own,
             part,
-            features: engine.planner.flow.features(),
+            features: engine.planner.flow().features(),
             outputs: &mut self.outputs,
         };
         let mask = if push.live_frames() == time * batch { Mask::All } else { Mask::Live };
@@ -368,7 +368,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
 
     /// What the last push gave.
     pub(super) fn view(&self) -> ArrayView2<'_, f32> {
-        let features = self.engine.planner.flow.features().len();
+        let features = self.engine.planner.flow().features().len();
         let dims = (self.outputs.len() / features, features);
         ArrayView2::from_shape(dims, &self.outputs).expect("whole rows")
     }
@@ -402,10 +402,44 @@ fn check(model: &Model) -> Result<()> {
         let text = format!("layer {index} {}: expected a forward stack, got {got}", stack.cell.name());
         return Err(Error::new(ErrorKind::Model, text));
     }
+    graph_goes_forward(model)?;
     match model.encoder {
         None => Ok(()),
         Some(_) => Err(Error::new(ErrorKind::Model, "encoder: expected a model of one sequence, got one with two")),
     }
+}
+
+/// Whether a model that is no chain gives each frame's output from that frame and those before it alone.
+fn graph_goes_forward(model: &Model) -> Result<()> {
+    let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
+    let main = model.main_input();
+    if let Some((_, other)) = model.inputs.iter().enumerate().find(|(index, _)| *index != main) {
+        return wrong(format!(
+            "inputs: expected one sequence, which a stream is given frame by frame, got {} too",
+            other.name
+        ));
+    }
+    if model.feature_outputs().len() > 1 {
+        return wrong(format!("outputs: expected one, got {}", model.feature_outputs().len()));
+    }
+    // Values that are there only after the last step.
+    let mut late: Vec<Value> = Vec::new();
+    for ((index, layer), flow) in model.layers.iter().enumerate().zip(model.flows()?) {
+        let is_late =
+            |value: &&Value| late.contains(value) || matches!(value, Value::Layer(_, pin) if *pin != Pin::Output);
+        let at_each_step = matches!(flow, Flow::Steps(_));
+        let taken = layer.from.iter().filter(|_| at_each_step).chain(layer.initial.iter().flatten());
+        if taken.into_iter().any(|value| is_late(&value)) {
+            let place = model.place(index);
+            return wrong(format!(
+                "layer {place}: expected what each frame gives, got what is known after the last one"
+            ));
+        }
+        if matches!(flow, Flow::Rows(_)) {
+            late.push(Value::Layer(index, Pin::Output));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn shape(message: impl Into<String>) -> Error {

@@ -15,8 +15,8 @@ mod slots;
 mod walk;
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::fmt;
+use std::ops::Range;
 
 use super::tune::Tuning;
 use super::{Dispatch, Feed, Fetch, Goal, Limits, Plan, Read, Shape, SlotId, SlotKind, Strategy, Window, Write, check};

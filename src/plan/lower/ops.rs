@@ -336,7 +336,8 @@ impl Flattening<'_> {
             return Ok(());
         }
         let mut from = of.from.iter().map(|&value| self.value(value, layer)).collect::<Result<Vec<_>>>()?;
-        let rowwise = |activation| rowwise(activation).unwrap_or(OpKind::Rowwise { kernel: Kernel::Activate, activation });
+        let rowwise =
+            |activation| rowwise(activation).unwrap_or(OpKind::Rowwise { kernel: Kernel::Activate, activation });
         let kinds = match &of.kind {
             LayerKind::Embedding(_) => vec![OpKind::Gather { buffer: buffer(layout, Role::Table { layer })? }],
             LayerKind::OneHot(_) => vec![OpKind::OneHot],
@@ -381,8 +382,16 @@ impl Flattening<'_> {
             return Err(Error::internal(format!("layer {layer}: expected a value that is there, got none")));
         };
         let last = self.stacks.get(&layer).and_then(|layers| layers.last().copied());
-        let stack = last.ok_or_else(|| Error::internal(format!("layer {layer}: expected a stack before it is taken")))?;
-        let op = |kind, from, features| Op { layer: taker, stacked: None, kind, from: vec![from], axis: Axis::Rows, features };
+        let stack =
+            last.ok_or_else(|| Error::internal(format!("layer {layer}: expected a stack before it is taken")))?;
+        let op = |kind, from, features| Op {
+            layer: taker,
+            stacked: None,
+            kind,
+            from: vec![from],
+            axis: Axis::Rows,
+            features,
+        };
         let mut source = self.add(op(OpKind::FinalHidden, Source::Op(stack), r.hidden()));
         match pin {
             Pin::FinalHidden => {}
@@ -418,7 +427,14 @@ impl Flattening<'_> {
         for stacked in 0..r.num_layers {
             let is_last = stacked + 1 == r.num_layers;
             let between = (!is_last).then_some(stacked);
-            let op = |kind, from, features| Op { layer, stacked: between, kind, from: vec![from], axis: Axis::Steps, features };
+            let op = |kind, from, features| Op {
+                layer,
+                stacked: between,
+                kind,
+                from: vec![from],
+                axis: Axis::Steps,
+                features,
+            };
             let begin = self.begin(layer, r, stacked)?;
             let recurrence = Recurrence { begin, ..recurrence(model, self.layout, r, layer, stack, stacked)? };
             source = self.add(op(OpKind::Recurrent(Box::new(recurrence)), source, r.hidden()));
@@ -450,7 +466,9 @@ impl Flattening<'_> {
                 Some(Value::Layer(from, pin @ (Pin::Hidden | Pin::Cell))) => {
                     let state = if pin == Pin::Hidden { State::Hidden } else { State::Cell };
                     let own = self.stacks.get(&from).and_then(|layers| layers.get(stacked).copied());
-                    let op = own.ok_or_else(|| Error::internal(format!("layer {from}: expected a stack of {} layers", r.num_layers)))?;
+                    let op = own.ok_or_else(|| {
+                        Error::internal(format!("layer {from}: expected a stack of {} layers", r.num_layers))
+                    })?;
                     Some(Begin::Final(op, state))
                 }
                 Some(value) => Some(Begin::Row(self.value(value, layer)?)),
@@ -480,7 +498,8 @@ fn combine(r: &Recurrent) -> Option<Combine> {
 /// What takes the outputs of stack `layer`.
 fn taker(model: &Model, layer: usize) -> Taker {
     let takers = model.takers(layer);
-    let is_cell = |taker: &Option<usize>| taker.is_some_and(|taker| matches!(model.layers[taker].kind, LayerKind::Recurrent(_)));
+    let is_cell =
+        |taker: &Option<usize>| taker.is_some_and(|taker| matches!(model.layers[taker].kind, LayerKind::Recurrent(_)));
     match takers[..] {
         [] => Taker::Final,
         _ if takers.iter().all(is_cell) => Taker::Cell,
