@@ -29,9 +29,9 @@ use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validato
 use naga::{AddressSpace, Expression, ImageClass, Literal, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 
 /// The programs that ship. A new kernel, cell, storage, mask or tile changes it, and nothing else does.
-const PROGRAMS: usize = 1257;
+const PROGRAMS: usize = 1277;
 /// The files under `shaders/`.
-const FILES: usize = 76;
+const FILES: usize = 77;
 
 /// What every WebGPU device can do.
 const BASELINE: Capabilities = Capabilities::empty();
@@ -81,6 +81,14 @@ fn params_in_rust() -> Vec<(&'static str, usize)> {
         hidden_step_1,
         time_step_0,
         time_step_1,
+        source_units,
+        source_features,
+        source_directions,
+        source_offset,
+        offset,
+        count,
+        scale,
+        reserved,
     ]
 }
 

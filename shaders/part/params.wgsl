@@ -28,6 +28,14 @@ struct Params {
     hidden_step_1: u32,
     time_step_0: u32,
     time_step_1: u32,
+    source_units: u32,
+    source_features: u32,
+    source_directions: u32,
+    source_offset: u32,
+    offset: u32,
+    count: u32,
+    scale: u32,
+    reserved: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

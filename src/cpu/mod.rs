@@ -11,6 +11,7 @@ mod crew;
 mod diagonal;
 mod functions;
 mod gates;
+mod join;
 mod math;
 mod product;
 mod project;
@@ -212,6 +213,7 @@ impl Cpu {
             Program::Pick => rows::pick(bound),
             Program::Blank => rows::blank(bound),
             Program::Merge(combine) => rows::merge(bound, combine),
+            Program::Join(join) => join::run(bound, join),
             Program::Softmax { log } => rows::softmax(self.arch, bound, log),
             Program::Activate(f) => rows::activate(self.arch, bound, f),
             Program::Sample => sample::run(self.arch, bound),
@@ -274,6 +276,7 @@ impl Stage<'_> {
                     | Program::Pick
                     | Program::Blank
                     | Program::Merge(_)
+                    | Program::Join(_)
                     | Program::Softmax { .. }
                     | Program::Activate(_) => rows::ns(params, sides),
                     Program::Step(_) | Program::StepReset(_) | Program::StepNew(..) | Program::StepProject(_) => {

@@ -17,7 +17,7 @@ pub(super) fn ns(params: &Params, sides: usize) -> usize {
 }
 
 /// Calls `make` with consecutive rows of `target` and the number of the first, on all threads if it is worth it.
-fn by_rows(target: &mut [f32], width: usize, make: impl Fn(usize, &mut [f32]) + Sync) {
+pub(super) fn by_rows(target: &mut [f32], width: usize, make: impl Fn(usize, &mut [f32]) + Sync) {
     let threads = threads::worth(threads::copy_ns(target.len()));
     if threads == 1 {
         make(0, target);
@@ -28,11 +28,11 @@ fn by_rows(target: &mut [f32], width: usize, make: impl Fn(usize, &mut [f32]) + 
 }
 
 /// `len` rows of `width` elements from row `first` on.
-fn span<T>(data: &[T], first: u32, len: usize, width: usize) -> &[T] {
+pub(super) fn span<T>(data: &[T], first: u32, len: usize, width: usize) -> &[T] {
     &data[first as usize * width..][..len * width]
 }
 
-fn span_mut<T>(data: &mut [T], first: u32, len: usize, width: usize) -> &mut [T] {
+pub(super) fn span_mut<T>(data: &mut [T], first: u32, len: usize, width: usize) -> &mut [T] {
     &mut data[first as usize * width..][..len * width]
 }
 

@@ -58,6 +58,7 @@ impl Timestep {
             | Program::Pick
             | Program::Blank
             | Program::Merge(_)
+            | Program::Join(_)
             | Program::Softmax { .. }
             | Program::Activate(_)
             | Program::Sample => None,

@@ -236,6 +236,24 @@ const MERGE: Declaration = Declaration {
     overrides: &["COMBINE"],
 };
 
+/// Features are counted over all parts of a row, without padding: column c of the target, with `i = c % units`, is feature
+/// `c / units · features + i` where `i < features`, and padding elsewhere; likewise of the source by `source_units` and
+/// `source_features`. For m < rows and e < count, features `offset + e` of `target[target_0 + m]` and `source_offset + e` of
+/// the source: `target = (old ∘ source) · scale`; ∘ gives the source, the sum, `old − source`, the product or the larger one,
+/// a NaN where one of them is. The row of the source is `source_0 + m`, or `source_0 + (target_0 + m) % batch` where it is
+/// broadcast. The first program of a target takes it for zeros: `old = 0`, and every other column becomes 0. Any other
+/// leaves those alone. Rows of `source` have `source_units · source_directions` elements, those of `target`
+/// `units · directions`.
+const JOIN: Declaration = Declaration {
+    name: "join",
+    bindings: &[
+        PARAMS,
+        binding(1, Role::Source, Access::Read, When::Always),
+        binding(2, Role::Result, Access::ReadWrite, When::Always),
+    ],
+    overrides: &["JOIN", "FIRST", "BROADCAST"],
+};
+
 /// For m < rows, over the features c with `c % units < features`: `target[target_0 + m] = softmax(source[source_0 + m])`;
 /// the padding becomes 0. Rows have `units · directions` elements.
 const SOFTMAX: Declaration = Declaration {
@@ -278,7 +296,7 @@ const SAMPLE: Declaration = Declaration {
 
 impl Kernel {
     /// Every kernel.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Project,
         Self::Step,
         Self::Diagonal,
@@ -293,6 +311,7 @@ impl Kernel {
         Self::Pick,
         Self::Blank,
         Self::Merge,
+        Self::Join,
         Self::Softmax,
         Self::Activate,
         Self::Sample,
@@ -315,6 +334,7 @@ impl Kernel {
             Self::Pick => &PICK,
             Self::Blank => &BLANK,
             Self::Merge => &MERGE,
+            Self::Join => &JOIN,
             Self::Softmax => &SOFTMAX,
             Self::Activate => &ACTIVATE,
             Self::Sample => &SAMPLE,

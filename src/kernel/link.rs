@@ -3,8 +3,8 @@
 //! No preprocessor: a module is its parts one after the other, each under a marker line that names its file.
 
 use super::{
-    Combine, Half, Kernel, Loads, Mask, Matrix, Medium, Program, Project, RELU, StateKind, Step, StepProject, Storage,
-    Tile,
+    Combine, Half, Join, JoinOp, Kernel, Loads, Mask, Matrix, Medium, Program, Project, RELU, StateKind, Step,
+    StepProject, Storage, Tile,
 };
 use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 
@@ -48,6 +48,7 @@ parts![
     "kernel/clear.wgsl",
     "kernel/diagonal.wgsl",
     "kernel/gather.wgsl",
+    "kernel/join.wgsl",
     "kernel/merge.wgsl",
     "kernel/one_hot.wgsl",
     "kernel/persistent.wgsl",
@@ -131,6 +132,7 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
         }
         Program::Gather(storage) => parts.push(weight(Matrix::buffer(storage))),
         Program::Softmax { .. } => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl"]),
+        Program::Join(_) => parts.push("part/activation.wgsl"),
         Program::Activate(_) => parts.extend(chosen(program)),
         Program::Sample => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl", "part/random.wgsl"]),
         Program::Clear | Program::OneHot | Program::Pick | Program::Blank | Program::Merge(_) => {}
@@ -239,8 +241,16 @@ pub fn programs() -> Vec<Program> {
     programs.extend(textures);
     programs.extend([Program::OneHot, Program::Pick, Program::Blank, Program::Clear, Program::Sample]);
     programs.extend([Combine::Sum, Combine::Average, Combine::Product].map(Program::Merge));
+    programs.extend(joins().map(Program::Join));
     programs.extend(Activation::ALL.map(Program::of_activation));
     programs
+}
+
+/// Every way to join.
+fn joins() -> impl Iterator<Item = Join> {
+    let flags = [(false, false), (false, true), (true, false), (true, true)];
+    let of = move |combine| flags.map(|(first, broadcast)| Join { combine, first, broadcast });
+    JoinOp::ALL.into_iter().flat_map(of)
 }
 
 /// Every tile that is a part.

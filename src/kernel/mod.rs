@@ -35,7 +35,7 @@ mod storage;
 
 pub use draw::{Draw, NO_TOKEN};
 pub use params::Params;
-pub use program::{Half, Matrix, Program, Project, Step, StepProject};
+pub use program::{Half, Join, Matrix, Program, Project, Step, StepProject};
 pub use storage::{Medium, Storage};
 
 use crate::cell::{Activation, Constant, Functions};
@@ -96,6 +96,8 @@ pub enum Kernel {
     Blank,
     /// The outputs of two directions combined.
     Merge,
+    /// Features of one value, put among those of another or combined with them.
+    Join,
     /// Softmax or log-softmax over the features of each row.
     Softmax,
     /// An elementwise activation.
@@ -125,6 +127,27 @@ pub enum Combine {
     Average,
     /// They are multiplied.
     Product,
+}
+
+/// What becomes of a feature of the target, `old`, and the feature of the source that it takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum JoinOp {
+    /// The source.
+    #[default]
+    Set,
+    /// Their sum.
+    Add,
+    /// `old − source`.
+    Subtract,
+    /// Their product.
+    Multiply,
+    /// The larger one; NaN where one of them is.
+    Maximum,
+}
+
+impl JoinOp {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::Set, Self::Add, Self::Subtract, Self::Multiply, Self::Maximum];
 }
 
 /// Whether every row has a step at every time.
@@ -317,6 +340,7 @@ impl Kernel {
             | Self::Pick
             | Self::Blank
             | Self::Merge
+            | Self::Join
             | Self::Softmax
             | Self::Activate
             | Self::Sample => Family::Rows,

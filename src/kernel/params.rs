@@ -52,7 +52,7 @@ pub struct Params {
     pub token: u32,
     /// `Gather`: how many tokens the bound table has.
     pub tokens: u32,
-    /// `Softmax`: the true features of a part, without padding.
+    /// `Softmax`, `Join`: the true features of a part, without padding.
     pub features: u32,
     /// `Scan`: how many timesteps.
     pub steps: u32,
@@ -64,6 +64,22 @@ pub struct Params {
     pub time_step_0: u32,
     /// The same at z = 1.
     pub time_step_1: u32,
+    /// `Join`: padded features of a part of the source; a row of it has `source_units · source_directions`.
+    pub source_units: u32,
+    /// `Join`: the true features of a part of the source.
+    pub source_features: u32,
+    /// `Join`: the parts of a row of the source.
+    pub source_directions: u32,
+    /// `Join`: the first true feature of the source that is taken, counted over all parts.
+    pub source_offset: u32,
+    /// `Join`: the true feature of the target that takes it, counted over all parts.
+    pub offset: u32,
+    /// `Join`: how many features are taken.
+    pub count: u32,
+    /// `Join`: the bits of the f32 that what is joined is multiplied by.
+    pub scale: u32,
+    /// Nothing: it makes the size a multiple of 16 bytes.
+    pub reserved: u32,
 }
 
 impl Params {

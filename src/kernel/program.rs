@@ -4,8 +4,8 @@
 //! without a wildcard: a new one does not compile until all of it is.
 
 use super::{
-    Access, Binding, Combine, Kernel, Mask, Medium, PATIENCE, Params, RELU, Role, StateKind, Storage, Tile, WORKGROUP,
-    When, finite,
+    Access, Binding, Combine, JoinOp, Kernel, Mask, Medium, PATIENCE, Params, RELU, Role, StateKind, Storage, Tile,
+    WORKGROUP, When, finite,
 };
 use crate::cell::{Activation, Cell, Constant, Functions, Peepholes, Reset, Variant};
 
@@ -77,6 +77,17 @@ pub struct StepProject {
     pub tile: Tile,
 }
 
+/// Features of one value among those of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Join {
+    /// What becomes of a feature that takes one of the source.
+    pub combine: JoinOp,
+    /// Whether the dispatch is the first one of its target: then it takes the target for zeros.
+    pub first: bool,
+    /// Whether each timestep of the target takes the same rows of the source, one batch.
+    pub broadcast: bool,
+}
+
 /// A kernel with everything that is fixed when it is compiled: one pipeline on a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Program {
@@ -108,6 +119,8 @@ pub enum Program {
     Blank,
     /// [`Kernel::Merge`], and how.
     Merge(Combine),
+    /// [`Kernel::Join`], and how.
+    Join(Join),
     /// [`Kernel::Softmax`], or its logarithm.
     Softmax {
         /// Whether it is the logarithm.
@@ -147,6 +160,7 @@ impl Program {
             Self::Pick => Kernel::Pick,
             Self::Blank => Kernel::Blank,
             Self::Merge(_) => Kernel::Merge,
+            Self::Join(_) => Kernel::Join,
             Self::Softmax { .. } => Kernel::Softmax,
             Self::Activate(_) => Kernel::Activate,
             Self::Sample => Kernel::Sample,
@@ -199,6 +213,7 @@ impl Program {
             | Self::Pick
             | Self::Blank
             | Self::Merge(_)
+            | Self::Join(_)
             | Self::Softmax { .. }
             | Self::Activate(_)
             | Self::Sample => None,
@@ -226,6 +241,7 @@ impl Program {
             | Self::Pick
             | Self::Blank
             | Self::Merge(_)
+            | Self::Join(_)
             | Self::Softmax { .. }
             | Self::Activate(_)
             | Self::Sample => None,
@@ -246,6 +262,7 @@ impl Program {
             | Self::Pick
             | Self::Blank
             | Self::Merge(_)
+            | Self::Join(_)
             | Self::Softmax { .. }
             | Self::Activate(_)
             | Self::Sample => None,
@@ -265,6 +282,7 @@ impl Program {
             | Self::Pick
             | Self::Blank
             | Self::Merge(_)
+            | Self::Join(_)
             | Self::Softmax { .. }
             | Self::Activate(_)
             | Self::Sample => Mask::All,
@@ -291,6 +309,7 @@ impl Program {
             | Self::Pick
             | Self::Blank
             | Self::Merge(_)
+            | Self::Join(_)
             | Self::Sample => Activation::Linear,
         }
     }
@@ -298,6 +317,11 @@ impl Program {
     /// How it combines the outputs of two directions, if it does.
     pub fn combine(&self) -> Option<Combine> {
         if let Self::Merge(combine) = self { Some(*combine) } else { None }
+    }
+
+    /// How it joins two values, if it does.
+    pub fn join(&self) -> Option<Join> {
+        if let Self::Join(join) = self { Some(*join) } else { None }
     }
 
     /// The bindings of this program, in order; the first is always `params`.
@@ -341,6 +365,7 @@ impl Program {
             | Self::Pick
             | Self::Blank
             | Self::Merge(_)
+            | Self::Join(_)
             | Self::Softmax { .. }
             | Self::Activate(_)
             | Self::Sample => 1,
@@ -366,6 +391,7 @@ impl Program {
             | Self::Pick
             | Self::Blank
             | Self::Merge(_)
+            | Self::Join(_)
             | Self::Softmax { .. }
             | Self::Activate(_)
             | Self::Sample => 1,
@@ -400,6 +426,9 @@ impl Program {
             "SLICES" => return Some(self.tile()?.slices.into()),
             "LAYER" => return Some(self.tile()?.layer.into()),
             "COMBINE" => return Some((self.combine()? as u32).into()),
+            "JOIN" => return Some((self.join()?.combine as u32).into()),
+            "FIRST" => return Some(u32::from(self.join()?.first).into()),
+            "BROADCAST" => return Some(u32::from(self.join()?.broadcast).into()),
             "CLIP" if functions > 0 => return Some(finite(variant.clip.unwrap_or(Constant::new(0.0)))),
             "COUPLED" if matches!(general, Some((Cell::Lstm, _))) => return Some((variant.coupling as u32).into()),
             "F" if functions > 0 => f,
@@ -434,6 +463,7 @@ impl Program {
             | Self::Pick
             | Self::Blank
             | Self::Merge(_)
+            | Self::Join(_)
             | Self::Sample => false,
         }
     }
@@ -465,6 +495,7 @@ impl Program {
             | Self::Pick
             | Self::Blank
             | Self::Merge(_)
+            | Self::Join(_)
             | Self::Activate(_) => 0,
         }
     }
@@ -512,6 +543,7 @@ impl Program {
             | Self::Pick
             | Self::Blank
             | Self::Merge(_)
+            | Self::Join(_)
             | Self::Activate(_) => 0,
         }
     }

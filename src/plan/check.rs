@@ -7,7 +7,7 @@ use std::fmt::{self, Display};
 use super::{Dispatch, Limits, Plan, Slot, SlotKind, WINDOW_ALIGN};
 use crate::error::{Error, ErrorKind};
 use crate::kernel::{
-    Access, Draw, Half, Kernel, LANES, MEMORY_UNPROJECTED, MEMORY_UPDATE, Medium, Params, Program, Project, Role,
+    Access, Draw, Half, Join, Kernel, LANES, MEMORY_UNPROJECTED, MEMORY_UPDATE, Medium, Params, Program, Project, Role,
     StateKind, Step, StepProject, Storage, Tile, WORKGROUP,
 };
 
@@ -254,6 +254,7 @@ fn goes_by_direction(program: &Program) -> bool {
         | Program::Gather(_)
         | Program::OneHot
         | Program::Merge(_)
+        | Program::Join(_)
         | Program::Softmax { .. }
         | Program::Activate(_)
         | Program::Sample => false,
@@ -374,6 +375,10 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
         Program::Merge(_) => {
             Extents::of(&[(Role::Source, (source + rows) * 2 * units), (Role::Result, (target + rows) * units)])
         }
+        Program::Join(join) => Extents::of(&[
+            (Role::Source, joined(*join, p).unwrap_or(u64::MAX)),
+            (Role::Result, (target + rows) * width),
+        ]),
         Program::Sample => {
             let draw = size_of::<Draw>() as u64 / 4;
             Extents::of(&[
@@ -386,6 +391,19 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
             Extents::of(&[(Role::Source, (source + rows) * width), (Role::Result, (target + rows) * width)])
         }
     }
+}
+
+/// The elements of its source that a join reaches; none where its params contradict each other.
+fn joined(join: Join, p: &Params) -> Option<u64> {
+    let n = |word: u32| u64::from(word);
+    let fits = |first: u32, parts: u32, features: u32| n(first) + n(p.count) <= n(parts) * n(features);
+    let parts_fit = p.features <= p.units && p.source_features <= p.source_units;
+    let columns_fit =
+        fits(p.offset, p.directions, p.features) && fits(p.source_offset, p.source_directions, p.source_features);
+    let rows = if join.broadcast { p.batch } else { p.rows };
+    let is_some = p.units > 0 && p.source_features > 0 && rows > 0;
+    let width = n(p.source_units) * n(p.source_directions);
+    (parts_fit && columns_fit && is_some).then(|| (n(p.source_0) + n(rows)).saturating_mul(width))
 }
 
 /// The farthest of `steps` rows from `first` on, by `step` modulo 2³² each: past any slot where one is before the first.
@@ -419,6 +437,6 @@ pub fn covers(plan: &Plan, step: &Dispatch) -> bool {
         Program::Gather(_) | Program::OneHot | Program::Merge(_) | Program::Clear => {
             y >= u64::from(p.rows) && columns(p.units)
         }
-        Program::Activate(_) => y >= u64::from(p.rows) && columns(p.units * p.directions),
+        Program::Join(_) | Program::Activate(_) => y >= u64::from(p.rows) && columns(p.units * p.directions),
     }
 }

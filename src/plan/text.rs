@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Dispatch, Feed, Fetch, Plan, SlotKind};
 use crate::cell::{Activation, Cell, Coupling, Peepholes, Variant};
-use crate::kernel::{Access, Combine, Loads, Mask, Params, Program, StateKind, Storage, Tile};
+use crate::kernel::{Access, Combine, JoinOp, Loads, Mask, Params, Program, StateKind, Storage, Tile};
 
 /// Dispatches in a row that differ in their params alone are shown by the first two and the last.
 const SHOWN: usize = 3;
@@ -96,6 +96,17 @@ impl fmt::Display for Program {
             Some(Combine::Product) => f.write_str(" product")?,
             None => {}
         }
+        if let Some(join) = self.join() {
+            f.write_str(match join.combine {
+                JoinOp::Set => " set",
+                JoinOp::Add => " add",
+                JoinOp::Subtract => " subtract",
+                JoinOp::Multiply => " multiply",
+                JoinOp::Maximum => " maximum",
+            })?;
+            let flags = [(join.first, " first"), (join.broadcast, " broadcast")];
+            flags.into_iter().filter(|flag| flag.0).try_for_each(|flag| f.write_str(flag.1))?;
+        }
         if let Some(storage) = self.storage().filter(|&storage| storage != Storage::F32) {
             write!(f, " {}", storage.name())?;
         }
@@ -164,6 +175,13 @@ impl fmt::Display for Brief<'_> {
             if (first, second) != (0, 0) {
                 write!(f, " {name} {first}/{second}")?;
             }
+        }
+        if p.count > 0 {
+            let features = |first: u32| u64::from(first)..u64::from(first) + u64::from(p.count);
+            write!(f, " features {:?} to {:?}", features(p.source_offset), features(p.offset))?;
+        }
+        if p.scale > 0 {
+            write!(f, " scale {}", f32::from_bits(p.scale))?;
         }
         Ok(())
     }

@@ -82,6 +82,7 @@ fn products(program: &Program, p: &Params, sides: u64) -> u64 {
         | Program::Pick
         | Program::Blank
         | Program::Merge(_)
+        | Program::Join(_)
         | Program::Softmax { .. }
         | Program::Activate(_)
         | Program::Sample => 0,
@@ -122,6 +123,11 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
         Program::Pick => sides * batch * units * 2,
         Program::Blank => sides * rows * units * 2,
         Program::Merge(_) => rows * units * 3,
+        Program::Join(join) => {
+            let width = units * u64::from(p.directions);
+            let taken = u64::from(p.count) * if join.broadcast { batch.min(rows) } else { rows };
+            rows * width * if join.first { 1 } else { 2 } + taken
+        }
         Program::Softmax { .. } | Program::Activate(_) => rows * units * u64::from(p.directions) * 2,
     }
 }

@@ -1,9 +1,9 @@
-//! The kernels that take the directions of a sequence apart, on plans made by hand: `blank` and `merge` move and combine
-//! numbers, so that each is known to the bit.
+//! The kernels that take the directions of a sequence apart, on plans made by hand: `blank`, `merge` and `join` move and
+//! combine numbers, so that each is known to the bit.
 
 use std::sync::Arc;
 
-use gatewave::kernel::{Combine, Kernel, Params, Program};
+use gatewave::kernel::{Combine, Join, JoinOp, Kernel, Params, Program};
 use gatewave::plan::{Dispatch, Feed, Plan, Shape, Slot, SlotKind, Window, Write};
 use gatewave::{Input, Linear, Mask, Model, Precision, Weights};
 use ndarray::{Array2, ArrayD};
@@ -123,6 +123,57 @@ fn a_merge_combines_the_two_directions_of_each_row() {
             for c in 0..UNITS {
                 let want = want(x[[b, t, c]], x[[b, t, UNITS + c]]);
                 assert_eq!(rows[1 + m][c], want, "{combine:?}: step {t}, row {b}, feature {c}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_join_sets_features_and_then_combines_others_with_them() {
+    const FEATURES: usize = 269;
+    const SOURCE_FEATURES: usize = 267;
+    // Each takes so many features from one on, and gives them to those from another on: across parts of both.
+    let [set, combined] = [[400, 20, 5], [300, 111, 100]];
+    let params = |[count, source_offset, offset]: [usize; 3], scale: f32| Params {
+        directions: 2,
+        features: word(FEATURES),
+        source_directions: 2,
+        source_units: word(UNITS),
+        source_features: word(SOURCE_FEATURES),
+        source_offset: word(source_offset),
+        offset: word(offset),
+        count: word(count),
+        scale: scale.to_bits(),
+        ..Params::default()
+    };
+    let operations: [(JoinOp, Formula); 5] = [
+        (JoinOp::Set, |_, b| b),
+        (JoinOp::Add, |a, b| a + b),
+        (JoinOp::Subtract, |a, b| a - b),
+        (JoinOp::Multiply, |a, b| a * b),
+        (JoinOp::Maximum, f32::max),
+    ];
+    for (combine, want) in operations {
+        let first = Join { combine: JoinOp::Set, first: true, broadcast: false };
+        let mut joins = Arc::unwrap_or_clone(plan(Program::Join(first), 2, params(set, 1.0)));
+        joins.steps[0].grid = [word((2 * UNITS / 4).div_ceil(64)), word(INNER), 1];
+        let Params { count, source_offset, offset, scale, .. } = params(combined, 0.5);
+        joins.params.push(Params { count, source_offset, offset, scale, ..joins.params[0] });
+        joins.programs.push(Program::Join(Join { combine, first: false, broadcast: true }));
+        joins.steps.push(Dispatch { program: 1, params: 1, ..joins.steps[0].clone() });
+        let (rows, x) = run(&Arc::new(joins));
+        assert!(rows[0].iter().chain(&rows[INNER + 1]).all(|x| x.is_nan()), "rows that are nobody's");
+        for m in 0..INNER {
+            let taken = |[count, source_offset, offset]: [usize; 3], row: usize, feature: usize| {
+                let e = feature.checked_sub(offset).filter(|&e| e < count)? + source_offset;
+                Some(x[[row % BATCH, row / BATCH, e / SOURCE_FEATURES * UNITS + e % SOURCE_FEATURES]])
+            };
+            for c in 0..2 * UNITS {
+                let feature = Some(c % UNITS).filter(|&i| i < FEATURES).map(|i| c / UNITS * FEATURES + i);
+                let old = feature.and_then(|f| taken(set, BATCH + m, f)).unwrap_or(0.0);
+                let other = feature.and_then(|f| taken(combined, BATCH + (1 + m) % BATCH, f));
+                let want = other.map_or(old, |other| want(old, other) * 0.5);
+                assert_eq!(rows[1 + m][c], want, "{combine:?}: row {m}, column {c}");
             }
         }
     }

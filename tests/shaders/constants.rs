@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use gatewave::kernel::{self, Combine, Draw, NO_TOKEN};
+use gatewave::kernel::{self, Combine, Draw, JoinOp, NO_TOKEN};
 
 use super::*;
 
@@ -11,9 +11,10 @@ fn functions_and_combinations_have_the_same_codes_in_wgsl_and_rust() {
     let functions = Activation::ALL.map(|function| ("FUNCTION", function.name().to_uppercase(), function.code()));
     let combinations = [Combine::Sum, Combine::Average, Combine::Product]
         .map(|combine| ("COMBINE", format!("{combine:?}").to_uppercase(), combine as u32));
+    let joins = JoinOp::ALL.map(|join| ("JOIN", format!("{join:?}").to_uppercase(), join as u32));
     let seen = RefCell::new(BTreeSet::new());
     for_every_program(|_, linked| {
-        let codes = functions.iter().chain(&combinations);
+        let codes = functions.iter().chain(&combinations).chain(&joins);
         let differ = codes.filter_map(|(kind, name, code)| {
             let name = format!("{kind}_{name}");
             let wgsl = linked.constant(&name)?;
@@ -22,7 +23,8 @@ fn functions_and_combinations_have_the_same_codes_in_wgsl_and_rust() {
         });
         differ.collect()
     });
-    assert_eq!(seen.into_inner().len(), functions.len() + combinations.len(), "codes that no file declares");
+    let codes = functions.len() + combinations.len() + joins.len();
+    assert_eq!(seen.into_inner().len(), codes, "codes that no file declares");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod crew;
 mod executor;
+mod join;
 mod math;
 mod project;
 mod rows;
