@@ -52,8 +52,9 @@ impl Lowering<'_> {
         let (source, source_base) = self.rows(source, read, steps);
         let (target, target_base) = self.rows(result, written, chunk.len);
         let program = Program::Join(kernel::Join { combine: part.combine, first, broadcast });
-        for (row, rows) in self.join_pieces(broadcast, chunk.len) {
-            let own = if broadcast { row % batch } else { row };
+        for (row, rows) in self.pieces(chunk.len * batch, 1) {
+            // The kernel finds a row that meets every step by itself.
+            let own = if broadcast { 0 } else { row };
             let params = Params {
                 rows: word(rows),
                 batch: word(batch),
@@ -67,21 +68,6 @@ impl Lowering<'_> {
             self.dispatch(program, params, [lanes(depth(result.features)), rows, 1], &windows)?;
         }
         Ok(())
-    }
-
-    /// The pieces of `steps` steps that a grid's y can hold. Those of a row that meets every step begin where a step does, or
-    /// lie in one.
-    fn join_pieces(&self, broadcast: bool, steps: usize) -> Vec<(usize, usize)> {
-        let (batch, most) = (self.shape.batch, self.limits.workgroups as usize);
-        if !broadcast {
-            return self.pieces(steps * batch, 1).collect();
-        }
-        if batch > most {
-            let of_step = |step| self.pieces(batch, 1).map(move |(first, rows)| (step * batch + first, rows));
-            return (0..steps).flat_map(of_step).collect();
-        }
-        let (rows, piece) = (steps * batch, most / batch * batch);
-        (0..rows).step_by(piece).map(|first| (first, piece.min(rows - first))).collect()
     }
 
     /// The dispatches that write what the states of a recurrent layer begin with, where the host does not.
@@ -118,6 +104,7 @@ fn params_of(source: Features, result: Features) -> Params {
         directions: word(result.parts),
         units: word(padded(result.size)),
         features: word(result.size),
+        source_directions: word(source.parts),
         source_units: word(padded(source.size)),
         source_features: word(source.size),
         count: word(source.len()),

@@ -135,7 +135,7 @@ impl Lowering<'_> {
 
     /// The host's slots, and the hoisted gates that all layers share.
     pub(super) fn inputs(&mut self, ops: &[Op]) -> Result<()> {
-        let Shape { time, batch, mask } = self.shape;
+        let Shape { batch, mask, .. } = self.shape;
         let main = self.model.main_input();
         for (index, input) in self.model.all_inputs()?.into_iter().enumerate() {
             let input = input.kind.flow().map(|flow| self.host_input(index, index == main, flow));
