@@ -124,6 +124,10 @@ impl LayerKind {
             }
             Self::Activation(_) | Self::Dropout(_) if matches!(input, Flow::Tokens(_)) => unfit("features".into()),
             Self::Activation(function) => function.check().map(|()| input),
+            Self::Dropout(dropout) if !(0.0..=1.0).contains(&dropout.rate.get()) => {
+                let text = format!("rate: expected 0 to 1, got {}", dropout.rate);
+                Err(Error::new(ErrorKind::Model, text))
+            }
             Self::Dropout(_) => Ok(input),
             Self::Masking(m) => match input {
                 Flow::Steps(f) if f.len() == m.features => Ok(Flow::Steps(f)),

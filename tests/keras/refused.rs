@@ -188,6 +188,15 @@ fn more_layers_than_any_model_has_are_refused() {
 }
 
 #[test]
+fn a_rate_of_dropout_that_is_no_share_is_refused() {
+    let mut model = archive("k3_o_dropout_clf");
+    let layers = model.config["config"]["layers"].as_array_mut().expect("layers");
+    let dropout = layers.iter_mut().find(|layer| layer["class_name"] == "Dropout").expect("a Dropout");
+    dropout["config"]["rate"] = json!(1.1);
+    model.refused(ErrorKind::Model, &["dropout: rate: expected 0 to 1, got 1.1"]);
+}
+
+#[test]
 fn a_version_before_two_is_refused() {
     let mut lstm = archive("k3_o_lstm_seq");
     lstm.metadata = json!({"keras_version": "1.2.2"}).to_string();

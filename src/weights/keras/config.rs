@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 
 use super::attributes;
 use crate::error::{Error, ErrorKind, Result};
-use crate::weights::support::Treatment;
 
 /// A layer as it stands in a file: its class, its name and its configuration.
 #[derive(Clone, Debug)]
