@@ -10,8 +10,8 @@ use crate::build::{Graph, Message, both, int, ints, reals, wholes};
 /// A graph with values of every kind, and their names.
 fn values() -> (Graph, Vec<String>) {
     let (mut graph, mut names) = (both(), Vec::new());
-    let shapes: [&[i64]; 6] = [&[], &[3], &[2, 3], &[3, 2], &[1, 2, 3], &[2, 1, 3, 1]];
-    let words: [&[&str]; 5] = [&[], &["3"], &["batch", "3"], &["time", "batch", "3"], &["1", "2", "3", "1"]];
+    let shapes: [&[i64]; 4] = [&[], &[3], &[2, 3], &[1, 2, 3]];
+    let words: [&[&str]; 3] = [&[], &["batch", "3"], &["1", "2", "3", "1"]];
     for (i, dims) in shapes.into_iter().enumerate() {
         let count = dims.iter().product::<i64>();
         graph = graph
@@ -23,7 +23,7 @@ fn values() -> (Graph, Vec<String>) {
         names.extend(["reals", "wholes", "shape", "filled"].map(|kind| format!("{kind}{i}")));
     }
     // Those that three elements can be stretched to.
-    names.extend([2, 4].map(|i| format!("repeated{i}")));
+    names.extend([2, 3].map(|i| format!("repeated{i}")));
     for (i, axes) in words.into_iter().enumerate() {
         graph = graph.input(&format!("input{i}"), 1, axes).input(&format!("tokens{i}"), 7, axes);
         names.extend(["input", "tokens"].map(|kind| format!("{kind}{i}")));
@@ -76,7 +76,7 @@ fn an_axis_that_one_value_has_and_another_lacks_never_panics() {
         }
         cases
     });
-    assert!(count > 50_000, "only {count} cases");
+    assert!(count > 40_000, "only {count} cases");
 }
 
 #[test]
