@@ -27,7 +27,7 @@ mod timings;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use crate::call::{Call, Input, Output};
 use crate::error::Result;
@@ -109,6 +109,14 @@ pub struct Options {
     pub resident_workgroups: Option<u32>,
     /// Who is told how far loading is.
     pub progress: Progress,
+}
+
+/// Warns once where the library was compiled for debugging: nothing else would say why it is slow.
+fn warn_of_debug_build() {
+    static ONCE: Once = Once::new();
+    if cfg!(debug_assertions) {
+        ONCE.call_once(|| log::warn!("this is a debug build, some hundred times slower; use --release"));
+    }
 }
 
 const _: () = {
@@ -208,6 +216,7 @@ impl Engine {
         source: Source<'_>,
         options: &Options,
     ) -> Result<Self> {
+        warn_of_debug_build();
         let planner = Planner::on(model, layout, &machine, device, options)?;
         let mut loaded = Loading { done_bytes: 0, total_bytes: planner.bytes() };
         options.progress.tell(loaded);

@@ -180,8 +180,27 @@
 //!
 //! # Features
 //!
-//! `gpu` (default) is the wgpu executor; without it the crate builds without wgpu and computes on the CPU. `cli`
-//! (default) is what the binary `gatewave` needs; a library user may leave it out.
+//! All are on by default. A library needs no `cli`: `default-features = false, features = ["gpu", "keras", "onnx"]`.
+//!
+//! | feature | |
+//! | --- | --- |
+//! | `gpu` | computes on GPUs, through wgpu; without it the crate builds without wgpu and computes on the CPU |
+//! | `keras` | reads `.keras` and `.h5` files |
+//! | `onnx` | reads `.onnx` files |
+//! | `cli` | what the binary `gatewave` needs |
+//!
+//! `.safetensors` files are read with none of them.
+//!
+//! # Debug builds
+//!
+//! A debug build of this crate computes some hundred times slower than a release build, and the first engine logs a
+//! warning. Build with `--release`. To debug a program of your own with fast dependencies, add to its `Cargo.toml`:
+//!
+//! ```toml
+//! [profile.dev.package."*"]
+//! opt-level = 3
+//! debug-assertions = false
+//! ```
 
 // In the order of the road; ARCHITECTURE.md says who may import whom.
 

@@ -2,6 +2,7 @@
 //!
 //! Made from a `Model` alone; knows no weights and no device.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use comfy_table::{CellAlignment, ContentLineStyle, LineStyle, Table, TableStyle};
@@ -42,7 +43,7 @@ impl Model {
     /// assert!(model.summary().to_string().contains("Total params: 8,209 (32.07 KB)"));
     /// ```
     pub fn summary(&self) -> Summary {
-        let mut kinds = Vec::new();
+        let mut kinds = HashMap::new();
         let row = |(layer, flow): (&Layer, Option<Flow>)| Row {
             layer: format!("{} ({})", name(layer, &mut kinds), layer.kind.summary()),
             output: flow.map_or("?".into(), shape_text),
@@ -92,15 +93,14 @@ const KERAS: TableStyle = TableStyle::new()
 
 /// What the model calls a layer: its tensors' prefix. One that has none, or a number alone, goes by its kind and by how
 /// many of those came before.
-fn name(layer: &Layer, kinds: &mut Vec<&'static str>) -> String {
+fn name(layer: &Layer, kinds: &mut HashMap<&'static str, usize>) -> String {
     let given = layer.weights.trim_end_matches('.');
     if layer.kind.parameters() > 0 && given.chars().any(|c| !c.is_ascii_digit()) {
         return given.to_owned();
     }
     let kind = layer.kind.name();
-    let twins = kinds.iter().filter(|&&other| other == kind).count();
-    kinds.push(kind);
-    if twins == 0 { kind.to_owned() } else { format!("{kind}_{twins}") }
+    let twins = kinds.entry(kind).and_modify(|twins| *twins += 1).or_insert(0);
+    if *twins == 0 { kind.to_owned() } else { format!("{kind}_{twins}") }
 }
 
 fn shape_text(flow: Flow) -> String {

@@ -13,7 +13,7 @@ use std::{env, fs};
 
 use build::{Graph, Message, gru, ints, reals, sequence, shaped};
 use gatewave::formats::{description, keras, onnx, safetensors};
-use gatewave::weights::Tensors;
+use gatewave::weights::{Tensor, Tensors};
 use gatewave::{Error, ErrorKind, Model, Result};
 use serde_json::json;
 
@@ -90,6 +90,27 @@ fn an_onnx_tensor_that_claims_two_to_the_60_elements_is_refused() {
             sequence(Graph::new()).initializer(&shaped("W", 1, &dims)).initializer(&reals("R", &[1, 6, 2], 0.1));
         onnx_refusal(&graph.node("GRU", &["X", "W", "R"], &["Y"], &[]).output("Y"));
     }
+}
+
+// What is many.
+
+#[test]
+fn a_description_of_forty_thousand_layers_and_a_file_of_as_many_stacks_are_read() {
+    // Time that grows with the square of them would be minutes here.
+    let layers = std::iter::once(json!({"type": "rnn", "input_size": 1, "hidden_size": 1}));
+    let relu = json!({"type": "activation", "activation": "relu"});
+    let text = json!({"gatewave": 1, "layers": layers.chain(vec![relu; 40_000]).collect::<Vec<_>>()}).to_string();
+    let model = description::from_json(&text, &Tensors::new()).expect("a long model");
+    let summary = model.summary().to_string();
+    assert!(summary.contains("activation_39999 (Activation, relu)"), "{}", &summary[..400]);
+
+    const STACKS: usize = 40_000;
+    let one = |i: usize| ["ih", "hh"].map(|part| (format!("r{i}.weight_{part}_l0"), Tensor::new([1, 1], vec![0.5])));
+    let tensors: Tensors = (0..STACKS).flat_map(one).collect();
+    let layers: Vec<_> = (0..STACKS).map(|i| json!({"type": "rnn", "weights": format!("r{i}.")})).collect();
+    let text = json!({"gatewave": 1, "layers": layers}).to_string();
+    let model = description::from_json(&text, &tensors).expect("a long model");
+    assert_eq!(model.parameters(), 2 * STACKS);
 }
 
 // What nests, loops or doubles.

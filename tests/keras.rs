@@ -61,6 +61,12 @@ fn an_archive_and_an_h5_file_of_one_model_are_one_model() {
 }
 
 #[test]
+fn a_file_whose_matrices_lie_in_small_compressed_chunks_is_the_file_without_them() {
+    let of = |name: &str| keras::read(&files::folder().join(name)).expect("an h5 file");
+    assert!(of("hostile/chunked.h5") == of("keras/k3_o_rnn3_42params.h5"));
+}
+
+#[test]
 fn a_file_in_memory_is_the_file_on_disk() {
     for case in all() {
         for path in &case.models {

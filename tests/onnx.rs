@@ -12,6 +12,8 @@ mod graphs;
 mod hostile;
 #[path = "onnx/inputs.rs"]
 mod inputs;
+#[path = "onnx/ranks.rs"]
+mod ranks;
 #[path = "onnx/refused.rs"]
 mod refused;
 #[path = "onnx/states.rs"]

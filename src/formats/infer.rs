@@ -98,7 +98,7 @@ impl Under<'_> {
     fn no_layer_past(&self, layers: usize) -> Result<()> {
         let stem = format!("{}weight_ih_l", self.prefix);
         let index = |name: &str| name.strip_prefix(&stem)?.trim_end_matches("_reverse").parse::<usize>().ok();
-        match self.tensors.names().find(|name| index(name).is_some_and(|layer| layer >= layers)) {
+        match self.tensors.names_that_begin(&stem).find(|name| index(name).is_some_and(|layer| layer >= layers)) {
             None => Ok(()),
             Some(stray) => Err(Error::new(
                 ErrorKind::Weights,

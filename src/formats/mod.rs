@@ -90,12 +90,19 @@ pub fn write(path: &Path, model: &Model, mut tensors: Tensors, precision: Precis
     named::check(model, &tensors)?;
     let needed = named::names(model);
     tensors.retain(|name| needed.contains(name) && !supplied.contains(name));
+    let text = description::to_json(model);
+    // A file that nobody could read is not written.
+    match description::from_json(&text, &tensors) {
+        Ok(back) if back == *model => {}
+        Ok(_) => return Err(Error::new(ErrorKind::Model, "the description would be read as another model")),
+        Err(e) => return Err(e.at("the description that would be written")),
+    }
     let products = named::products(model);
     let stored = |name: &str, _: &Tensor| match precision {
         Precision::I8 if !products.contains(name) => Precision::F32,
         precision => precision,
     };
-    safetensors::write_each(path, &tensors, Some(&description::to_json(model)), &stored)
+    safetensors::write_each(path, &tensors, Some(&text), &stored)
 }
 
 /// What a file is, by the ending of its name.
@@ -153,6 +160,9 @@ fn native(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
 /// The error for a format whose reader is left out of this build.
 #[cfg(not(all(feature = "keras", feature = "onnx")))]
 fn not_built(path: &Path, feature: &str) -> Error {
-    let message = format!("this format is not read: gatewave was built without the feature `{feature}`");
+    let message = format!(
+        "this format is not read: gatewave was built without the feature `{feature}`; in Cargo.toml, add it to the features \
+         of gatewave"
+    );
     Error::new(ErrorKind::Io, message).at(path.display())
 }

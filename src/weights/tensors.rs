@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -150,8 +150,17 @@ impl Tensor {
     }
 
     /// These runs of its elements, one behind the other: cut out when they are read, and only as far as they are.
+    ///
+    /// A tensor that can only be read as a whole is read once for all of them, and not once for each part.
     #[must_use]
     pub(super) fn runs(self, shape: impl Into<Vec<usize>>, runs: Vec<Range<usize>>) -> Self {
+        if let Elements::Whole(_) = self.elements {
+            return Self::stored(shape, move || {
+                let all = self.read()?;
+                let run = |run: &Range<usize>| all.get(run.clone()).ok_or_else(|| self.miscounted(all.len()));
+                Ok(runs.iter().map(run).collect::<Result<Vec<_>>>()?.concat())
+            });
+        }
         Self::stored_in_parts(shape, move |wanted| {
             let mut elements = Vec::with_capacity(wanted.len());
             let mut begin = 0_usize;
@@ -240,6 +249,12 @@ impl Tensors {
     /// Every name, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
+    }
+
+    /// The names that begin with `stem`, sorted; no other is looked at.
+    pub(super) fn names_that_begin(&self, stem: &str) -> impl Iterator<Item = &str> {
+        let from = (Bound::Included(stem), Bound::Unbounded);
+        self.entries.range::<str, _>(from).map(|(name, _)| name.as_str()).take_while(move |name| name.starts_with(stem))
     }
 
     /// The tensors that were read, sorted by name.
@@ -357,4 +372,38 @@ fn some_of<N: AsRef<str>>(names: impl Iterator<Item = N>) -> String {
         text += &format!(" and {} more", names.len() - SHOWN);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_tensor_that_is_read_as_a_whole_is_read_once_for_all_runs_of_it() {
+        let (rows, reads) = (4 * PART, Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&reads);
+        let whole = Tensor::stored([rows, 1], move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(vec![1.0; rows])
+        });
+        let runs = (0..4).map(|part| part * PART..(part + 1) * PART).collect();
+        let mut seen = 0;
+        let mut each = |_, elements: &[f32]| {
+            seen += elements.len();
+            Ok(())
+        };
+        whole.runs([rows, 1], runs).read_rows(0..rows, &mut each).unwrap();
+        assert_eq!((seen, reads.load(Ordering::Relaxed)), (rows, 1));
+    }
+
+    #[test]
+    fn names_are_looked_up_by_their_beginning() {
+        let tensors: Tensors =
+            ["a", "b.1", "b.2", "ba", "c"].map(|name| (name, Tensor::new([], vec![0.0]))).into_iter().collect();
+        assert_eq!(tensors.names_that_begin("b.").collect::<Vec<_>>(), ["b.1", "b.2"]);
+        assert_eq!(tensors.names_that_begin("").count(), 5);
+        assert_eq!(tensors.names_that_begin("d").count(), 0);
+    }
 }

@@ -3,7 +3,8 @@
 use std::io::{Cursor, Read, Write};
 
 use gatewave::formats::keras;
-use gatewave::{Axes, Error, ErrorKind, Model, Padding};
+use gatewave::{Axes, Device, Engine, Error, ErrorKind, Input, Model, Padding, Weights};
+use ndarray::{array, s};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
@@ -187,6 +188,15 @@ fn more_layers_than_any_model_has_are_refused() {
 }
 
 #[test]
+fn a_rate_of_dropout_that_is_no_share_is_refused() {
+    let mut model = archive("k3_o_dropout_clf");
+    let layers = model.config["config"]["layers"].as_array_mut().expect("layers");
+    let dropout = layers.iter_mut().find(|layer| layer["class_name"] == "Dropout").expect("a Dropout");
+    dropout["config"]["rate"] = json!(1.1);
+    model.refused(ErrorKind::Model, &["dropout: rate: expected 0 to 1, got 1.1"]);
+}
+
+#[test]
 fn a_version_before_two_is_refused() {
     let mut lstm = archive("k3_o_lstm_seq");
     lstm.metadata = json!({"keras_version": "1.2.2"}).to_string();
@@ -211,8 +221,68 @@ fn what_a_dead_step_gives_is_said_by_mask_and_wrapper() {
     gru.layer(2)["zero_output_for_mask"] = json!(true);
     assert_eq!(padding(&gru), Padding::Zero);
     gru.layer(2)["zero_output_for_mask"] = json!(false);
+    // A call may bring a mask to a model that makes none.
     gru.layer(1)["mask_zero"] = json!(false);
-    assert_eq!(padding(&gru), Padding::Zero);
+    assert_eq!(padding(&gru), Padding::Held);
+    gru.layer(2)["return_sequences"] = json!(false);
+    assert_eq!(padding(&gru), Padding::Held);
+    let mut both = archive("k3_o_bi_gru_concat");
+    assert_eq!(padding(&both), Padding::Zero);
+    for layer in ["layer", "backward_layer"] {
+        both.layer(1)[layer]["config"]["return_sequences"] = json!(false);
+    }
+    assert_eq!(padding(&both), Padding::Held);
+}
+
+#[test]
+fn a_mask_that_only_the_call_brings_holds_outputs_as_one_of_the_model_does() {
+    let mut gru = archive("k3_o_mask_embed_gru_seq");
+    let tokens = array![[3, 5, 2, 0, 0, 0], [4, 0, 0, 0, 0, 0]];
+    let run = |archive: &Archive, input: Input| {
+        let (model, tensors) = keras::read_bytes(&archive.bytes(CompressionMethod::Stored)).expect("a model");
+        let weights = Weights::from_tensors(&model, tensors).expect("its weights");
+        let engine = Engine::new(model, &weights, Device::Cpu).expect("an engine");
+        engine.run(&input).expect("outputs").output
+    };
+    let by_model = run(&gru, Input::tokens(tokens.clone()));
+    gru.layer(1)["mask_zero"] = json!(false);
+    let lengths = run(&gru, Input::tokens(tokens.clone()).lengths([3, 1]));
+    let mask = run(&gru, Input::tokens(tokens.clone()).mask(tokens.mapv(|token| token > 0)));
+    assert_eq!(lengths, by_model);
+    assert_eq!(mask, by_model);
+    let step = |row: usize, t: usize| by_model.slice(s![row, t, ..]).to_owned();
+    assert_eq!(step(0, 5), step(0, 2), "the last output is held");
+    assert!(step(0, 2).iter().any(|x| *x != 0.0));
+}
+
+#[test]
+fn an_unrolled_layer_that_goes_backwards_gives_no_zeros_under_a_mask() {
+    let words = ["unroll: expected false with go_backwards and zeros under a mask"];
+    let mut gru = archive("k3_o_mask_embed_gru_seq");
+    for (key, value) in [("unroll", true), ("go_backwards", true), ("zero_output_for_mask", true)] {
+        gru.read().expect("it is read until all three stand together");
+        gru.layer(2)[key] = json!(value);
+    }
+    gru.refused(ErrorKind::Model, &words);
+    gru.layer(1)["mask_zero"] = json!(false);
+    gru.read().expect("without a mask it is read");
+
+    // With a backward layer of its own, and where Keras 2 leaves it out.
+    let inner = gru.layer(2).clone();
+    for own in [true, false] {
+        let mut both = archive("k3_o_mask_embed_gru_seq");
+        let one = |backwards: bool| {
+            let mut layer = json!({"class_name": "GRU", "config": inner.clone()});
+            layer["config"]["go_backwards"] = json!(backwards);
+            layer
+        };
+        let mut config = json!({"name": "both", "layer": one(false), "merge_mode": "concat"});
+        if own {
+            config["backward_layer"] = one(true);
+        }
+        both.config["config"]["layers"][2] = json!({"class_name": "Bidirectional", "config": config});
+        both.refused(ErrorKind::Model, &words);
+    }
 }
 
 #[test]

@@ -1,18 +1,20 @@
 //! Tensor files of the command line: `.safetensors`, `.npz` and `.npy`, read and written.
 //!
 //! Stands outside the road: turns files into named arrays and back, and knows neither what the names mean
-//! nor which model they go to.
+//! nor which model they go to. `npy` reads NumPy's formats.
+
+mod npy;
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use gatewave::weights::Replacement;
 use gatewave::{Error, ErrorKind, NamedTensors, Result, Values};
 use half::{bf16, f16};
 use ndarray::ArrayD;
-use ndarray_npy::{NpzReader, NpzWriter, ReadDataError, ReadNpyError, ReadNpyExt, ReadableElement, WriteNpyExt};
+use ndarray_npy::{NpzWriter, WriteNpyExt};
 use safetensors::tensor::{Dtype, TensorView};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub(crate) fn read(path: &Path, unnamed: &str) -> Result<NamedTensors> {
         Format::Safetensors => read_safetensors(path, &bytes),
         Format::Npz => read_npz(path, &bytes),
         Format::Npy => {
-            let array = ArrayD::<Scalar>::read_npy(&*bytes).map_err(|e| unread_npy(path, &e))?;
+            let array = npy::read(&*bytes, bytes.len() as u64).map_err(|e| io_error(path, e))?;
             Ok(NamedTensors::from([(unnamed.to_owned(), values(&array))]))
         }
     }
@@ -70,25 +72,10 @@ fn read_safetensors(path: &Path, bytes: &[u8]) -> Result<NamedTensors> {
     Ok(tensors)
 }
 
-/// The error of an array, whose type is the one thing that a user can do something about.
-fn unread_npy(path: &Path, error: &ReadNpyError) -> Error {
-    match error {
-        ReadNpyError::WrongDescriptor(descriptor) => {
-            io_error(path, format_args!("expected floats, integers or booleans, got type {descriptor}"))
-        }
-        other => io_error(path, other),
-    }
-}
-
 fn read_npz(path: &Path, bytes: &[u8]) -> Result<NamedTensors> {
-    let unread = |e| match e {
-        ndarray_npy::ReadNpzError::Zip(e) => io_error(path, e),
-        ndarray_npy::ReadNpzError::Npy(e) => unread_npy(path, &e),
-    };
-    let mut file = NpzReader::new(io::Cursor::new(bytes)).map_err(unread)?;
     let mut tensors = NamedTensors::new();
-    for name in file.names().map_err(unread)? {
-        let array: ArrayD<Scalar> = file.by_name(&name).map_err(|e| unread(e).at(format_args!("array {name}")))?;
+    for (name, array) in npy::read_archive(bytes).map_err(|e| io_error(path, e))? {
+        let array = array.map_err(|e| io_error(path, e).at(format_args!("array {name}")))?;
         tensors.insert(name, values(&array));
     }
     Ok(tensors)
@@ -149,46 +136,6 @@ fn scalars(dtype: Dtype, bytes: &[u8]) -> Option<Vec<Scalar>> {
         Dtype::BOOL => each(bytes, |[b]| Whole((b != 0).into())),
         _ => return None,
     })
-}
-
-impl ReadableElement for Scalar {
-    fn read_to_end_exact_vec<R: Read>(
-        reader: R,
-        descriptor: &py_literal::Value,
-        len: usize,
-    ) -> Result<Vec<Self>, ReadDataError> {
-        let wrong = || ReadDataError::WrongDescriptor(descriptor.clone());
-        let text = descriptor.as_string().ok_or_else(wrong)?;
-        let dtype = match text.trim_start_matches(['<', '>', '|', '=']) {
-            "f8" => Dtype::F64,
-            "f4" => Dtype::F32,
-            "f2" => Dtype::F16,
-            "i8" => Dtype::I64,
-            "i4" => Dtype::I32,
-            "i2" => Dtype::I16,
-            "i1" => Dtype::I8,
-            "u8" => Dtype::U64,
-            "u4" => Dtype::U32,
-            "u2" => Dtype::U16,
-            "u1" => Dtype::U8,
-            "b1" => Dtype::BOOL,
-            _ => return Err(wrong()),
-        };
-        let size = dtype.bitsize() / 8;
-        let expected = len.checked_mul(size).ok_or(ReadDataError::MissingData)?;
-        // Grows with what is there, so that a header cannot ask for more memory than its file has.
-        let mut bytes = Vec::new();
-        reader.take((expected as u64).saturating_add(1)).read_to_end(&mut bytes)?;
-        match bytes.len() {
-            n if n < expected => return Err(ReadDataError::MissingData),
-            n if n > expected => return Err(ReadDataError::ExtraBytes(n - expected)),
-            _ => {}
-        }
-        if text.starts_with('>') {
-            bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
-        }
-        scalars(dtype, &bytes).ok_or_else(wrong)
-    }
 }
 
 /// A file that will be written: proven writable when made, and replaced only when the work is done.
@@ -301,16 +248,66 @@ mod tests {
             let length = u16::try_from(header.len()).unwrap().to_le_bytes();
             [b"\x93NUMPY\x01\x00".as_slice(), &length, header.as_bytes(), data].concat()
         };
-        let read = |bytes: &[u8]| ArrayD::<Scalar>::read_npy(bytes).map(|array| values(&array));
+        let read = |bytes: &[u8]| npy::read(bytes, bytes.len() as u64).map(|array| values(&array));
         let whole = |rows: [[i64; 2]; 2]| Values::Whole(ndarray::arr2(&rows).into_dyn());
         assert_eq!(read(&npy("|u1", "False", &[1, 2, 3, 4])).unwrap(), whole([[1, 2], [3, 4]]));
         assert_eq!(read(&npy("|u1", "True", &[1, 2, 3, 4])).unwrap(), whole([[1, 3], [2, 4]]));
         assert_eq!(read(&npy(">i2", "False", &[0, 1, 0, 2, 255, 255, 1, 0])).unwrap(), whole([[1, 2], [-1, 256]]));
         let halves = npy("<f2", "False", &[0, 0x3c, 0, 0x40, 0, 0xbc, 0, 0]);
         assert_eq!(read(&halves).unwrap(), Values::Real(array![[1.0, 2.0], [-1.0, 0.0]].into_dyn()));
-        assert!(read(&npy("<c8", "False", &[0; 32])).is_err(), "complex numbers are refused");
+        let error = read(&npy("<c8", "False", &[0; 32])).unwrap_err();
+        assert_eq!(error, "expected floats, integers or booleans, got type '<c8'");
         assert!(read(&npy("<f4", "False", &[0; 15])).is_err(), "a short file is refused");
         assert!(read(&npy("<f4", "False", &[0; 17])).is_err(), "a long file is refused");
+    }
+
+    /// An `.npy` file of version 2 with this header.
+    fn headed(header: &str) -> Vec<u8> {
+        let length = u32::try_from(header.len()).unwrap().to_le_bytes();
+        [b"\x93NUMPY\x02\x00".as_slice(), &length, header.as_bytes()].concat()
+    }
+
+    #[test]
+    fn headers_are_read_as_python_writes_them() {
+        let read =
+            |text: &str| npy::read(&*headed(text), headed(text).len() as u64).map(|array| array.shape().to_vec());
+        let empty = Ok(vec![0, 3]);
+        assert_eq!(read("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 3), }   \n"), empty);
+        assert_eq!(read("{\"shape\":(0L,3L),'fortran_order':True,'descr':'|b1'}"), empty);
+        assert_eq!(read("{'descr': '<f4', 'fortran_order': False, 'shape': (0,), }"), Ok(vec![0]));
+        for (text, said) in [
+            ("{'descr': '<f4', 'fortran_order': False}", "got fewer keys"),
+            ("{'descr': '<f4', 'descr': '<f4'}", "expected descr once"),
+            ("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}", "expected the name of a type"),
+            ("{'descr': '<f4', 'fortran_order': 1, 'shape': (1,)}", "expected True or False"),
+            ("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}", "expected whole numbers"),
+            ("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}", "expected whole numbers"),
+            ("{'descr': '<f4', 'fortran_order': False, 'shape': (1,)} or else", "expected its end"),
+            ("{'descr", "expected a text in quotes"),
+            ("", "expected \"{\""),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_read_in_one_pass_and_claims_nothing_that_is_not_there() {
+        let read = |bytes: &[u8]| npy::read(bytes, bytes.len() as u64).map(drop).unwrap_err();
+        // A parser that tries again at each bracket would not come back.
+        for (open, close) in [("(", ")"), ("[", "]"), ("{", "}")] {
+            let deep = format!("{}{}", open.repeat(30_000), close.repeat(30_000));
+            read(&headed(&deep));
+            read(&headed(&format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {deep}}}")));
+        }
+        for shape in ["(0,18446744073709551615,8)", "(18446744073709551615,)", "(4294967296,4294967296,4)", "(3,)"] {
+            let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}");
+            let error = read(&headed(&header));
+            assert!(error.starts_with("expected the bytes of ["), "{error}");
+        }
+        let long = [b"\x93NUMPY\x02\x00".as_slice(), &u32::MAX.to_le_bytes(), b"{}"].concat();
+        assert!(read(&long).contains("header: expected at most 65536 bytes, got 4294967295"));
+        assert!(read(b"\x93NUMPY\x01\x00\xff").contains("cut off"));
     }
 
     #[test]

@@ -65,8 +65,8 @@ pub const ATTRIBUTES: &[Attribute] = {
         row(
             RNN,
             "unroll",
-            Identity,
-            "how it is computed; refused with go_backwards and zeros under a mask, which Keras mixes up",
+            Supported,
+            "how it is computed; refused with go_backwards and zeros under the model's own mask, which Keras mixes up",
         ),
         row(RNN, "implementation", Identity, "how it is computed"),
         row("LSTM", "unit_forget_bias", Identity, "how biases begin; they are in the file"),
@@ -155,6 +155,11 @@ pub const ATTRIBUTES: &[Attribute] = {
 pub(super) fn of(class: &str, name: &str) -> Option<&'static Attribute> {
     let every = if matches!(class, "Sequential" | "Functional") { class } else { "Layer" };
     ATTRIBUTES.iter().find(|row| row.is(class, name) || row.is(every, name)).filter(|_| !name.is_empty())
+}
+
+/// Whether key `name` of layer `class` changes no number, whatever its value.
+pub(super) fn changes_nothing(class: &str, name: &str) -> bool {
+    of(class, name).is_some_and(|row| row.treatment == Treatment::Identity)
 }
 
 /// Whether `class` is a layer that is read.

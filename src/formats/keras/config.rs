@@ -1,13 +1,13 @@
 //! The configuration of a layer: JSON → keys, each of which its row in the table allows.
 //!
-//! A key that no row names is an error, one that changes no number is left out, and one that nobody took in the end is
-//! an error too: none is ignored. Knows JSON and the table; knows no layer.
+//! A key that no row names is an error. A key that nobody took in the end is an error too, but for one that changes no
+//! number by its row. Every key stays until then: what a row says of a key never hides it from the layer that checks it.
+//! Knows JSON and the table; knows no layer.
 
 use serde_json::{Map, Value};
 
 use super::attributes;
 use crate::error::{Error, ErrorKind, Result};
-use crate::formats::support::Treatment;
 
 /// A layer as it stands in a file: its class, its name and its configuration.
 #[derive(Clone, Debug)]
@@ -48,14 +48,10 @@ impl Config {
             let text = "this layer is not read; docs/formats.md lists those that are. A general runtime may run it";
             wrong(text.into()).at(place())
         })?;
-        let mut left = Map::new();
-        for (key, value) in config {
-            match attributes::of(class, &key) {
-                None => return Err(wrong(format!("{key}: unknown key, with the value {}", short(&value))).at(place())),
-                Some(row) if row.treatment == Treatment::Identity => {}
-                Some(_) => drop(left.insert(key, value)),
-            }
+        if let Some((key, value)) = config.iter().find(|(key, _)| attributes::of(class, key).is_none()) {
+            return Err(wrong(format!("{key}: unknown key, with the value {}", short(value))).at(place()));
         }
+        let mut left = config;
         left.remove("name");
         Ok(Self { class, name, left })
     }
@@ -145,9 +141,10 @@ impl Config {
         }
     }
 
-    /// No key may be left.
+    /// No key may be left that could change a number.
     pub(super) fn finish(self) -> Result<()> {
-        match self.left.keys().next() {
+        let changes = |key: &&String| !attributes::changes_nothing(self.class, key);
+        match self.left.keys().find(changes) {
             None => Ok(()),
             Some(key) => Err(wrong(format!("{key}: not read in a layer of this kind"))),
         }

@@ -4,6 +4,7 @@
 //! never opened. What a dataset or an attribute claims is bounded by the size of the file before memory is given to
 //! it. Knows no model.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use half::{bf16, f16};
@@ -181,7 +182,11 @@ impl Stored {
     pub(super) fn elements(&self) -> Result<Vec<f32>> {
         let columns = self.columns();
         let mut elements: Vec<f32> = zeros(self.dataset.name(), &self.shape, SMALLER_MODEL)?;
-        self.each_block(|row, block| elements[row * columns..][..block.len()].copy_from_slice(block))?;
+        self.each_block(|[rows, own], block| {
+            for (row, part) in rows.zip(block.chunks_exact(own.len().max(1))) {
+                elements[row * columns + own.start..][..part.len()].copy_from_slice(part);
+            }
+        })?;
         Ok(elements)
     }
 
@@ -189,13 +194,12 @@ impl Stored {
     pub(super) fn transposed(&self, columns: &[usize]) -> Result<Vec<f32>> {
         let (rows, width) = (self.shape[0], self.columns());
         let mut elements: Vec<f32> = zeros(self.dataset.name(), &[width, rows], SMALLER_MODEL)?;
-        self.each_block(|first, block| {
+        self.each_block(|[own_rows, own], block| {
             // A run of the block's rows side by side keeps both ends in cache.
-            let height = block.len() / width;
-            for (column, &to) in columns.iter().enumerate() {
-                let out = &mut elements[to * rows + first..][..height];
+            for (column, &to) in columns.iter().enumerate().filter(|(column, _)| own.contains(column)) {
+                let out = &mut elements[to * rows + own_rows.start..][..own_rows.len()];
                 for (row, out) in out.iter_mut().enumerate() {
-                    *out = block[row * width + column];
+                    *out = block[row * own.len() + column - own.start];
                 }
             }
         })?;
@@ -206,24 +210,28 @@ impl Stored {
         self.shape[self.shape.len() - 1]
     }
 
-    /// The elements by runs of whole rows: the first row of each, and its elements.
-    fn each_block(&self, mut visit: impl FnMut(usize, &[f32])) -> Result<()> {
+    /// The elements block by block: the rows and columns of each, and its elements. A vector is one row.
+    fn each_block(&self, mut visit: impl FnMut([Range<usize>; 2], &[f32])) -> Result<()> {
         let failed = |e| damaged(e).at(self.dataset.name());
+        let columns = self.columns();
+        let rows = if let [rows, _] = self.shape[..] { rows } else { 1 };
         if let Kind::F16(order) | Kind::Bf16(order) = self.kind {
             let bytes = self.dataset.read_raw_bytes().map_err(failed)?;
-            visit(0, &widen(&bytes, self.kind, order));
+            visit([0..rows, 0..columns], &widen(&bytes, self.kind, order));
             return Ok(());
         }
-        let [rows, columns] = self.shape[..] else {
-            visit(0, &self.slice(&SliceInfo::all(1)).map_err(failed)?);
+        if self.shape.len() == 1 {
+            visit([0..1, 0..columns], &self.slice(&SliceInfo::all(1)).map_err(failed)?);
             return Ok(());
-        };
-        let height = (BLOCK / columns).max(1);
-        for first in (0..rows).step_by(height) {
+        }
+        let chunk = self.dataset.chunks().map(|chunk| chunk.into_iter().map(|n| n as usize).collect::<Vec<_>>());
+        let chunk = chunk.and_then(|chunk| <[usize; 2]>::try_from(chunk).ok());
+        for block in blocks([rows, columns], chunk, BLOCK) {
             let mut all = SliceInfo::all(2);
-            let end = (first + height).min(rows);
-            all.selections[0] = SliceInfoElem::Slice { start: first as u64, end: end as u64, step: 1 };
-            visit(first, &self.slice(&all).map_err(failed)?);
+            for (selection, range) in all.selections.iter_mut().zip(&block) {
+                *selection = SliceInfoElem::Slice { start: range.start as u64, end: range.end as u64, step: 1 };
+            }
+            visit(block, &self.slice(&all).map_err(failed)?);
         }
         Ok(())
     }
@@ -235,6 +243,23 @@ impl Stored {
             _ => self.dataset.read_slice::<f32>(selection)?.into_raw_vec_and_offset().0,
         })
     }
+}
+
+/// The parts of a matrix of `shape` that are read at a time: about `most` elements, whole rows where that goes.
+///
+/// A block is made of whole chunks, since to read any part of a chunk is to unpack all of it: each is unpacked once.
+fn blocks(shape: [usize; 2], chunk: Option<[usize; 2]>, most: usize) -> impl Iterator<Item = [Range<usize>; 2]> {
+    let [rows, columns] = shape;
+    let [high, wide] = chunk.unwrap_or([1, columns]);
+    let (high, wide) = (high.clamp(1, rows.max(1)), wide.clamp(1, columns.max(1)));
+    // As many whole chunks as have room, and one at least.
+    let whole = |chunk: usize, room: usize| (room / chunk).max(1).saturating_mul(chunk);
+    let width = whole(wide, most / high).min(columns.max(1));
+    let height = whole(high, most / width);
+    (0..rows).step_by(height).flat_map(move |row| {
+        let own = row..row.saturating_add(height).min(rows);
+        (0..columns).step_by(width).map(move |column| [own.clone(), column..(column + width).min(columns)])
+    })
 }
 
 fn widen(bytes: &[u8], kind: Kind, order: ByteOrder) -> Vec<f32> {
@@ -256,4 +281,48 @@ fn damaged(e: Hdf5Error) -> Error {
 
 fn wrong(message: String) -> Error {
     Error::new(ErrorKind::Weights, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often each chunk is unpacked, at most, and the elements of the largest block.
+    fn work(shape: [usize; 2], chunk: [usize; 2], most: usize) -> (usize, usize) {
+        let (mut unpacked, mut seen, mut largest) = (std::collections::HashMap::new(), 0, 0);
+        for [rows, columns] in blocks(shape, Some(chunk), most) {
+            let size = rows.len() * columns.len();
+            (seen, largest) = (seen + size, largest.max(size));
+            for row in rows.start / chunk[0]..rows.end.div_ceil(chunk[0]) {
+                for column in columns.start / chunk[1]..columns.end.div_ceil(chunk[1]) {
+                    *unpacked.entry((row, column)).or_insert(0) += 1;
+                }
+            }
+        }
+        assert_eq!(seen, shape[0] * shape[1], "each element once");
+        (unpacked.into_values().max().unwrap_or(0), largest)
+    }
+
+    #[test]
+    fn a_chunk_is_unpacked_once_whatever_its_shape() {
+        for (shape, chunk, most, largest) in [
+            // One chunk of all, chunks of rows, of columns, of both, and such as reach over the end.
+            ([4096, 16], [4096, 16], 1024, 4096 * 16),
+            ([4096, 16], [7, 16], 1024, 63 * 16),
+            ([100, 4096], [100, 16], 1024, 100 * 16),
+            ([100, 4096], [8, 16], 1024, 8 * 128),
+            ([5, 7], [3, 2], 1024, 35),
+            ([5, 7], [3, 2], 1, 6),
+            ([5, 7], [64, 64], 8, 35),
+        ] {
+            assert_eq!(work(shape, chunk, most), (1, largest), "{shape:?} of {chunk:?}");
+        }
+    }
+
+    #[test]
+    fn a_matrix_without_chunks_is_read_by_whole_rows() {
+        let all: Vec<_> = blocks([5, 3], None, 6).collect();
+        assert_eq!(all, [[0..2, 0..3], [2..4, 0..3], [4..5, 0..3]]);
+        assert_eq!(blocks([2, 3], None, 1).count(), 2);
+    }
 }

@@ -67,10 +67,10 @@ impl Builder {
         let settings = Settings::of(config, self.version)?;
         self.check_recurrent(config, &settings)?;
         let masked = self.mask == Mask::Flows;
-        settings.check_unroll(config.flag("unroll", false)?, masked)?;
+        settings.check_unroll(masked)?;
         let (time, features) = self.steps()?;
         let cell = CellVariables::of(&settings, features, &mut self.variables, place, [Within::Cell; 2])?;
-        let stack = settings.stack(cell.input_size(), masked);
+        let stack = settings.stack(cell.input_size());
         let way = if settings.direction == Direction::Forward { Way::Forward } else { Way::Reverse };
         cell.insert(&stack, &format!("{}.", place.name), way, &mut self.tensors);
         let features = stack.output().len();
@@ -96,7 +96,7 @@ impl Builder {
         let masked = self.mask == Mask::Flows;
         let of = |value: &Value, key: &str| -> Result<Settings> {
             let mut inner = Config::of(value)?;
-            let settings = wrapped(&mut inner, self.version, masked);
+            let settings = wrapped(&mut inner, self.version);
             settings.and_then(|settings| inner.finish().map(|()| settings)).map_err(|e| e.at(key))
         };
         let forward = of(&layer, "layer")?;
@@ -105,6 +105,7 @@ impl Builder {
             None => Settings { direction: Direction::Backwards, ..forward },
         };
         pair(&forward, &backward)?;
+        backward.check_unroll(masked)?;
         let merge = config.take_even_null("merge_mode").unwrap_or_else(|| "concat".into());
         let (merge, apart) = merged(&merge)?;
         self.check_recurrent(config, &forward)?;
@@ -113,7 +114,7 @@ impl Builder {
         let within = [Within::Backward { before: 1 }, Within::Backward { before: biases }];
         let one = CellVariables::of(&forward, features, &mut self.variables, place, [Within::Forward; 2])?;
         let other = CellVariables::of(&backward, Some(one.input_size()), &mut self.variables, place, within)?;
-        let mut stack = forward.stack(one.input_size(), masked).merge(merge).bidirectional();
+        let mut stack = forward.stack(one.input_size()).merge(merge).bidirectional();
         stack.functions[1] = backward.functions;
         if forward.bias == Bias::None {
             stack.bias = backward.bias;
@@ -224,12 +225,11 @@ impl Builder {
 }
 
 /// A layer inside a Bidirectional, which sets what a dead step gives.
-fn wrapped(config: &mut Config, version: Version, masked: bool) -> Result<Settings> {
+fn wrapped(config: &mut Config, version: Version) -> Result<Settings> {
     config.dtype()?;
     drop(config.take("batch_input_shape"));
     let mut settings = Settings::of(config, version)?;
     settings.padding = if settings.sequences == Sequences::Every { Padding::Zero } else { Padding::Held };
-    settings.check_unroll(config.flag("unroll", false)?, masked)?;
     Ok(settings)
 }
 
@@ -249,9 +249,9 @@ fn merged(mode: &Value) -> Result<(Merge, bool)> {
 
 impl Settings {
     /// Unrolled, Keras lays the mask of the wrong steps over zeros.
-    fn check_unroll(&self, unrolled: bool, masked: bool) -> Result<()> {
+    fn check_unroll(&self, masked: bool) -> Result<()> {
         let zeros = self.padding == Padding::Zero && self.sequences == Sequences::Every;
-        if unrolled && masked && zeros && self.direction != Direction::Forward {
+        if self.unrolled && masked && zeros && self.direction != Direction::Forward {
             return Err(wrong(
                 "unroll: expected false with go_backwards and zeros under a mask; Keras mixes up the steps".into(),
             ));

@@ -49,6 +49,8 @@ pub(super) struct Settings {
     /// What a dead step gives under a mask.
     pub(super) padding: Padding,
     pub(super) order: Order,
+    /// Whether Keras computes it without a loop.
+    pub(super) unrolled: bool,
 }
 
 impl Settings {
@@ -81,18 +83,19 @@ impl Settings {
             memory: if config.flag("stateful", false)? { Memory::Engine } else { Memory::Call },
             padding: pick(config.flag("zero_output_for_mask", false)?, Padding::Zero, Padding::Held),
             order: if config.flag("time_major", false)? { Order::TimeMajor } else { Order::BatchMajor },
+            unrolled: config.flag("unroll", false)?,
         })
     }
 
-    /// The stack of one layer. Without a mask every step is live, and what a dead one would give does not matter.
-    pub(super) fn stack(&self, input_size: usize, masked: bool) -> Recurrent {
+    /// The stack of one layer. What a dead step gives is the layer's own, since a call may bring a mask to any model.
+    pub(super) fn stack(&self, input_size: usize) -> Recurrent {
         let stack = Recurrent::new(self.cell, input_size, self.units);
         Recurrent {
             direction: self.direction,
             bias: self.bias,
             functions: [self.functions; 2],
             memory: self.memory,
-            padding: if masked { self.padding } else { Padding::Zero },
+            padding: self.padding,
             ..stack
         }
     }

@@ -8,7 +8,7 @@ use super::change::Change;
 use super::constant::{Constant, MAX_NUMBERS, MAX_RANK};
 use super::cut::Cut;
 use super::misfit;
-use super::size::Size;
+use super::size::{Size, shape_text};
 use super::value::{At, Axis, Data, Feed, FeedAxis, Fill, Filled, Repeated, Role, Segment, Value};
 use crate::error::Result;
 
@@ -28,6 +28,12 @@ impl Value {
             Self::Data(data) => data.axes.iter().map(|axis| axis.size.clone()).collect(),
             Self::Unread(what) => return Err(misfit(what.clone())),
         })
+    }
+
+    /// The length of axis `axis`: the one way to it, since an axis that one value has another may lack.
+    pub(super) fn size(&self, axis: usize) -> Result<Size> {
+        let sizes = self.sizes()?;
+        sizes.get(axis).cloned().ok_or_else(|| misfit(format!("expected an axis below {}, got {axis}", sizes.len())))
     }
 
     /// The place of axis `axis`, which counts from the end where it is negative, among `rank` axes.
@@ -103,9 +109,9 @@ impl Value {
 
     /// Without axis `axis`, whose length is 1.
     pub(super) fn dropped(self, axis: usize) -> Result<Self> {
-        let sizes = self.sizes()?;
-        if !sizes[axis].is(1) {
-            return Err(misfit(format!("expected an axis of length 1 to drop, got {}", sizes[axis])));
+        let size = self.size(axis)?;
+        if !size.is(1) {
+            return Err(misfit(format!("expected an axis of length 1 to drop, got {size}")));
         }
         Ok(match self {
             Self::Constant(constant) => {
@@ -138,7 +144,7 @@ impl Value {
 
     /// With `cut` of axis `axis` alone.
     pub(super) fn cut(self, axis: usize, cut: Cut) -> Result<Self> {
-        let size = self.sizes()?[axis].clone();
+        let size = self.size(axis)?;
         let range = match cut {
             Cut::All => return Ok(self),
             Cut::Range { start, step, len } => Some((start, step, len)),
@@ -174,15 +180,15 @@ impl Value {
 
     /// `values` end to end along `axis`. `limit`: the most elements.
     pub(super) fn concat(values: Vec<Self>, axis: usize, limit: usize) -> Result<Self> {
-        let mut sizes = values.iter().map(Self::sizes).collect::<Result<Vec<_>>>()?;
-        let along = sizes.iter().map(|s| s.get(axis)).try_fold(Size::of(0), |sum, size| sum.plus(size?));
-        for sizes in &mut sizes {
-            if axis < sizes.len() {
-                sizes.remove(axis);
-            }
-        }
-        if sizes.windows(2).any(|pair| pair[0] != pair[1]) {
-            return Err(misfit("expected tensors that differ in the axis to join alone".into()));
+        let lengths = values.iter().map(|value| value.size(axis)).collect::<Result<Vec<_>>>()?;
+        let along = lengths.iter().try_fold(Size::of(0), |sum, size| sum.plus(size));
+        let sizes = values.iter().map(Self::sizes).collect::<Result<Vec<_>>>()?;
+        let alike = |a: &[Size], b: &[Size]| {
+            a.len() == b.len() && a.iter().zip(b).enumerate().all(|(at, (a, b))| at == axis || a == b)
+        };
+        if let Some(pair) = sizes.windows(2).find(|pair| !alike(&pair[0], &pair[1])) {
+            let (a, b) = (shape_text(&pair[0]), shape_text(&pair[1]));
+            return Err(misfit(format!("expected tensors that differ in axis {axis} alone, got {a} and {b}")));
         }
         let dim = ndarray::Axis(axis);
         let kinds = values.iter().map(Self::kind).collect::<Vec<_>>().join(", ");

@@ -37,7 +37,7 @@ impl Change {
                 let indices: Vec<usize> = (0..len)
                     .scan(i64::try_from(start).expect("a length"), |at, _| {
                         let index = usize::try_from(*at).expect("a slice stays inside its axis");
-                        *at += step;
+                        *at = at.saturating_add(step);
                         Some(index)
                     })
                     .collect();

@@ -180,7 +180,7 @@ pub(super) fn slice(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
         let known = axis.value().zip(step.value());
         let (axis, step) = known.ok_or_else(|| misfit("axes and steps that depend on the call".into()))?;
         let axis = Value::axis(axis, rank)?;
-        let cut = Cut::of(&value.sizes()?[axis], start, end, step)?;
+        let cut = Cut::of(&value.size(axis)?, start, end, step)?;
         value = value.cut(axis, cut)?;
     }
     Ok(vec![value])
@@ -188,14 +188,14 @@ pub(super) fn slice(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
 
 pub(super) fn split(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let value = graph.input(node, 0)?;
-    let sizes = value.sizes()?;
-    let axis = Value::axis(node.int("axis")?.unwrap_or(0), sizes.len())?;
+    let axis = Value::axis(node.int("axis")?.unwrap_or(0), value.sizes()?.len())?;
     let count = node.outputs.len();
     if count == 0 || count > MAX_NUMBERS {
         return Err(misfit(format!("splits in {count} parts")));
     }
-    let whole = sizes[axis].value().and_then(|n| usize::try_from(n).ok());
-    let whole = whole.ok_or_else(|| misfit(format!("splits an axis of {}", sizes[axis])))?;
+    let size = value.size(axis)?;
+    let whole = size.value().and_then(|n| usize::try_from(n).ok());
+    let whole = whole.ok_or_else(|| misfit(format!("splits an axis of {size}")))?;
     let lens: Vec<i64> = match (node.ints("split")?, graph.whole_numbers(node, 1)?) {
         (Some(lens), _) => lens.to_vec(),
         (None, Some(lens)) => lens.iter().map(|len| len.value().unwrap_or(-1)).collect(),
@@ -294,7 +294,9 @@ fn repeated(value: Value, shape: Vec<Size>) -> Result<Value> {
     match (fill, value) {
         (Some(fill), _) => Ok(filled(fill, shape)),
         (None, Value::Constant(constant) | Value::Repeated(Repeated { constant, .. })) => {
-            let dims = [vec![1; shape.len() - constant.dims().len()], constant.dims().to_vec()].concat();
+            let more = shape.len().checked_sub(constant.dims().len());
+            let more = more.ok_or_else(|| misfit(format!("repeats a constant to {}", shape_text(&shape))))?;
+            let dims = [vec![1; more], constant.dims().to_vec()].concat();
             Ok(Value::Repeated(Repeated { constant: constant.changed(Change::Reshape(dims))?, shape }))
         }
         (None, other) => Err(misfit(format!("repeats {} to {}", other.kind(), shape_text(&shape)))),

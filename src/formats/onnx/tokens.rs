@@ -117,7 +117,7 @@ pub(super) fn wrapped(condition: &Value, yes: &Value, no: &Value) -> Option<Valu
 
 /// The elements `indices` of `axis`.
 fn taken(from: Value, axis: usize, indices: &ArrayD<Size>, limit: usize) -> Result<Value> {
-    let size = from.sizes()?[axis].clone();
+    let size = from.size(axis)?;
     match (indices.ndim(), indices.first()) {
         (0, Some(index)) => from.cut(axis, one_of(&size, index)?)?.dropped(axis),
         (1, Some(first)) => {

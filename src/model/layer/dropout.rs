@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Kind;
 use crate::cell::Constant;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::flow::{Flow, unfit};
 
 /// Dropout, kept for round trips: it changes no number at inference.
@@ -53,6 +53,9 @@ impl Kind for Dropout {
     fn flow(&self, input: Flow) -> Result<Flow> {
         match input {
             Flow::Tokens(_) => unfit("features".into(), input),
+            Flow::Steps(_) | Flow::Rows(_) if !(0.0..=1.0).contains(&self.rate.get()) => {
+                Err(Error::new(ErrorKind::Model, format!("rate: expected 0 to 1, got {}", self.rate)))
+            }
             Flow::Steps(_) | Flow::Rows(_) => Ok(input),
         }
     }
