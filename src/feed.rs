@@ -7,13 +7,13 @@ use std::mem;
 use std::ops::Range;
 
 use ndarray::{Array3, ArrayD, ArrayView3, ArrayViewMut3, Axis, Ix3, IxDyn, s};
-use rayon::prelude::*;
 
 use crate::call::{Batching, Call, Form, Output, States, initial};
 use crate::error::{Result, SMALLER_CALL, zeros};
 use crate::kernel::padded;
 use crate::model::{Axes, Features, Flow, Model};
 use crate::plan::{Feed, Fetch, Read};
+use crate::platform::parallel::*;
 
 /// Below this many elements, waking other threads costs more than they save.
 const PARALLEL_ELEMS: usize = 1 << 16;

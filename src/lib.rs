@@ -189,6 +189,7 @@
 mod cell;
 mod error;
 mod model;
+mod platform;
 mod summary;
 
 // Bytes of a file become named tensors, and those the weights of a model.
@@ -211,6 +212,9 @@ pub mod plan;
 mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
+#[cfg(not(feature = "gpu"))]
+#[path = "gpu_absent.rs"]
+mod gpu;
 
 // Who walks the road for a user.
 mod engine;
@@ -222,14 +226,19 @@ pub mod oracle;
 
 pub use call::{Input, Output, Sequence, States};
 pub use cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
+#[cfg(not(target_arch = "wasm32"))]
+#[doc(hidden)]
+pub use engine::KernelTime;
+#[doc(hidden)]
+pub use engine::Planner;
 pub use engine::{
     Device, DeviceInfo, Engine, Loading, Options, Progress, Sampling, SelfCheck, StreamId, Streams, Timings,
 };
-#[doc(hidden)]
-pub use engine::{KernelTime, Planner};
 pub use error::{Error, ErrorKind, Result};
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+pub use gpu::adapters;
 #[cfg(feature = "gpu")]
-pub use gpu::{AdapterInfo, AdapterKind, adapters};
+pub use gpu::{AdapterInfo, AdapterKind};
 pub use kernel::{Mask, Storage};
 pub use model::{
     Axes, Bias, Dim, Direction, Dropout, Drops, Embedding, Encoder, Features, Flow, Gru, Initial, InputPort,

@@ -10,8 +10,7 @@ use std::hint;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pulp::Arch;
 
@@ -20,6 +19,7 @@ use super::step::{self, Job, Part, Span, States, Whose};
 use super::threads;
 use crate::kernel::Kernel;
 use crate::plan::{Dispatch, Plan, Window};
+use crate::platform::{self, Instant};
 
 /// Results that a member keeps for others: it may be that many steps ahead of the leader, less one.
 const AHEAD: usize = 2;
@@ -178,7 +178,7 @@ impl Roll {
                 hint::spin_loop();
             } else {
                 assert!(!self.lost.load(Ordering::Relaxed), "a thread of the crew panicked");
-                thread::yield_now();
+                platform::yield_now();
             }
         }
     }
@@ -189,7 +189,7 @@ pub(super) struct Alarm<'a>(pub(super) &'a Roll);
 
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
-        if thread::panicking() {
+        if platform::panicking() {
             self.0.lost.store(true, Ordering::Relaxed);
             let _ = self.0.start.set((0, Cut::NONE));
         }

@@ -24,16 +24,15 @@ mod threads;
 use std::collections::BTreeSet;
 use std::iter;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use pulp::Arch;
 
 use crate::error::Result;
 use crate::kernel::Kernel;
-#[cfg(any(test, feature = "gpu"))]
 use crate::pack::Packed;
 use crate::pack::PackedBuffer;
 use crate::plan::{Caller, Dispatch, Feed, Idle, Plan, Results, SlotId, SlotKind, Spent};
+use crate::platform::{Instant, parallel};
 use buffers::{Bound, Buffer, Buffers, Weights, elems};
 
 pub(crate) use states::States;
@@ -52,7 +51,6 @@ impl Cpu {
     /// # Errors
     ///
     /// Kind `Limits`, where there is no memory for them.
-    #[cfg(any(test, feature = "gpu"))]
     pub(crate) fn new(packed: Packed) -> Result<Self> {
         let mut cpu = Self::empty();
         packed.buffers.into_iter().try_for_each(|buffer| cpu.add(buffer))?;
@@ -150,7 +148,7 @@ impl Cpu {
     fn execute(&self, plan: &Plan, buffers: &mut Buffers, done: &mut (dyn FnMut(&Stage<'_>) + Send)) {
         // Inside the pool once, and not anew for each dispatch: entering it costs more than a small step.
         if stages(plan).any(|stage| stage.threads(plan) > 1) {
-            rayon::scope(|_| self.run_stages(plan, buffers, done));
+            parallel::scope(|_| self.run_stages(plan, buffers, done));
         } else {
             self.run_stages(plan, buffers, done);
         }

@@ -9,7 +9,6 @@
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::buffers::Bound;
 use super::math::Map;
@@ -17,6 +16,7 @@ use super::product::{Epilogue, NEAR_ROWS, Product, Rows, even};
 use super::threads;
 use crate::cell::Activation;
 use crate::kernel::{LANES, Params, Program};
+use crate::platform::parallel::*;
 
 /// How long one thread takes for a dispatch of the kernel.
 pub(super) fn ns(program: &Program, params: &Params, sides: usize) -> usize {

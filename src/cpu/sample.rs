@@ -3,12 +3,12 @@
 //! Logits are compared by whole numbers in the same order, as on a GPU, so that ties, zeros and NaN mean the same there.
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::buffers::Bound;
 use super::random::{gumbel, threefry};
 use super::threads;
 use crate::kernel::{Draw, LANES, NO_TOKEN, Params};
+use crate::platform::parallel::*;
 
 /// Nanoseconds that a logit takes, roughly.
 const LOGIT_NS: usize = 3;

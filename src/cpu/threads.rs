@@ -2,6 +2,8 @@
 //!
 //! The numbers are measured on two cores of a Zen 4 server; they need to be right within a factor of two only.
 
+use crate::platform::parallel;
+
 /// What one core does in a nanosecond, roughly: operations of a product, and bytes of weights from beyond its L1.
 const FLOPS_PER_NS: usize = 90;
 const WEIGHT_BYTES_PER_NS: usize = 90;
@@ -27,7 +29,7 @@ pub(super) fn pointwise_ns(elems: usize) -> usize {
 
 /// How many threads work of `ns` nanoseconds is worth.
 pub(super) fn worth(ns: usize) -> usize {
-    if ns < WORTH_NS { 1 } else { (2 * ns / WORTH_NS).min(rayon::current_num_threads()) }
+    if ns < WORTH_NS { 1 } else { (2 * ns / WORTH_NS).min(parallel::current_num_threads()) }
 }
 
 /// Runs `lead` on this thread, and `help` on up to `helpers` others of the pool: on each that has nothing else to do
@@ -35,13 +37,13 @@ pub(super) fn worth(ns: usize) -> usize {
 pub(super) fn beside(helpers: usize, lead: impl FnOnce() + Send, help: &(impl Fn() + Sync)) {
     match helpers {
         0 => lead(),
-        _ => drop(rayon::join(lead, || call(helpers, help))),
+        _ => drop(parallel::join(lead, || call(helpers, help))),
     }
 }
 
 fn call(helpers: usize, help: &(impl Fn() + Sync)) {
     match helpers {
         1 => help(),
-        _ => drop(rayon::join(help, || call(helpers - 1, help))),
+        _ => drop(parallel::join(help, || call(helpers - 1, help))),
     }
 }

@@ -33,6 +33,7 @@ impl Engine {
     /// assert_eq!(names, [("output", &[2, 5, 32][..]), ("h_n", &[1, 2, 32][..])]);
     /// # Ok::<(), gatewave::Error>(())
     /// ```
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn run_named(&self, tensors: &NamedTensors) -> Result<Vec<(String, ArrayD<f32>)>> {
         let output = self.run(&read_input(self.model(), tensors)?)?;
         self.model().named_output(&output)

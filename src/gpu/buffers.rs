@@ -5,7 +5,8 @@
 use std::sync::{Arc, Mutex};
 
 use super::bound::{Bound, Want};
-use super::device::{Device, Wait, lock};
+use super::device::{Device, lock};
+use super::info::Wait;
 use super::pipelines::STORAGE_ALIGN;
 use super::texture::Texture;
 use crate::error::{Error, Result};
