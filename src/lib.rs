@@ -180,8 +180,17 @@
 //!
 //! # Features
 //!
+//! The library type-checks for `wasm32-unknown-unknown` with any of them but `cli`; there is no browser page yet. What
+//! blocks is left out there: call the `async` method beside it. [`weights::read_bytes`] reads a model without a file system.
+//!
 //! `gpu` (default) is the wgpu executor; without it the crate builds without wgpu and computes on the CPU. `cli`
 //! (default) is what the binary `gatewave` needs; a library user may leave it out.
+
+// Blocking methods, and what only they and the tests of a device reach.
+#![cfg_attr(
+    target_arch = "wasm32",
+    allow(dead_code, reason = "a page must not wait, so that whoever waits is left out")
+)]
 
 // In the order of the road; ARCHITECTURE.md says who may import whom.
 

@@ -33,7 +33,16 @@ impl Device {
     /// Kind `Device`, where no adapter has the name asked for, or it does not open; `Lost`, where it is lost meanwhile.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn self_checks(&self) -> Result<Vec<SelfCheck>> {
-        block_on(super::executor::self_checks(self))
+        block_on(self.self_checks_async())
+    }
+
+    /// [`self_checks`](Self::self_checks), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`self_checks`](Self::self_checks).
+    pub async fn self_checks_async(&self) -> Result<Vec<SelfCheck>> {
+        super::executor::self_checks(self).await
     }
 }
 

@@ -38,4 +38,13 @@ impl Engine {
         let output = self.run(&read_input(self.model(), tensors)?)?;
         self.model().named_output(&output)
     }
+    /// [`run_named`](Self::run_named), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`run_named`](Self::run_named).
+    pub async fn run_named_async(&self, tensors: &NamedTensors) -> Result<Vec<(String, ArrayD<f32>)>> {
+        let output = self.run_async(&read_input(self.model(), tensors)?).await?;
+        self.model().named_output(&output)
+    }
 }
