@@ -6,6 +6,7 @@
 
 mod check;
 mod form;
+mod others;
 mod states;
 
 mod learned;

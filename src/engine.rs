@@ -8,18 +8,18 @@ mod device;
 mod exchange;
 mod executor;
 mod generate;
-#[cfg(feature = "gpu")]
 mod gpus;
+#[cfg(not(target_arch = "wasm32"))]
 mod kernels;
 mod later;
 mod memory;
 mod named;
 mod planner;
+#[cfg(not(target_arch = "wasm32"))]
 mod probe;
 mod progress;
 mod push;
 mod resident;
-#[cfg(feature = "gpu")]
 mod self_check;
 mod streams;
 mod timings;
@@ -38,6 +38,8 @@ use crate::model::Model;
 use crate::pack::Packing;
 use crate::plan::tune::Target;
 use crate::plan::{Goal, Plan, Shape, Strategy};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::platform::block_on;
 use crate::weights::{LearnedStates, Precision, Source, Tensors, Weights};
 
 use exchange::Exchange;
@@ -47,6 +49,7 @@ use timings::timed;
 
 pub use device::{Device, DeviceInfo, SelfCheck};
 pub use generate::Sampling;
+#[cfg(not(target_arch = "wasm32"))]
 pub use kernels::KernelTime;
 pub use planner::Planner;
 pub use progress::{Loading, Progress};
@@ -140,6 +143,7 @@ impl Engine {
     ///
     /// Kind `Model` or `Weights`, where they are wrong or do not fit each other; `Device`, where there is no such
     /// device; `Limits`, where the weights do not fit it.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn new(model: Model, weights: &Weights, device: Device) -> Result<Self> {
         Self::with_options(model, weights, Options { device, ..Options::default() })
     }
@@ -149,8 +153,9 @@ impl Engine {
     /// # Errors
     ///
     /// As [`new`](Self::new), and kind `Weights`, where a weight is too large for 16-bit floats.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn with_options(model: Model, weights: &Weights, options: Options) -> Result<Self> {
-        executor::block_on(Self::new_async(model, weights, options))
+        block_on(Self::new_async(model, weights, options))
     }
 
     /// [`with_options`](Self::with_options), without blocking on a GPU.
@@ -194,8 +199,9 @@ impl Engine {
     /// # Ok(())
     /// # }
     /// ```
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn from_tensors(model: Model, tensors: &Tensors, options: Options) -> Result<Self> {
-        executor::block_on(Self::from_tensors_async(model, tensors, options))
+        block_on(Self::from_tensors_async(model, tensors, options))
     }
 
     /// [`from_tensors`](Self::from_tensors), without blocking on a GPU.
@@ -256,6 +262,7 @@ impl Engine {
     ///
     /// Kind `Shape`, where the input does not fit the model; `Limits`, where not even one of its sequences fits the
     /// device; `Device` or `Lost`, where the device fails.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn run(&self, input: &Input) -> Result<Output> {
         Ok(self.run_timed(input)?.0)
     }
@@ -274,8 +281,9 @@ impl Engine {
     /// # Errors
     ///
     /// As [`run`](Self::run).
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn run_timed(&self, input: &Input) -> Result<(Output, Timings)> {
-        executor::block_on(self.walk(input, Wait::Here))
+        block_on(self.walk(input, Wait::Here))
     }
 
     /// Forgets the states that stacks of [`Memory::Engine`](crate::Memory::Engine) keep: the next call that is given none

@@ -3,7 +3,6 @@
 //!
 //! Messages read **where: what, expected x, got y; hint**. No dependency's type is in a public signature.
 
-use std::hint::black_box;
 use std::{error, fmt};
 
 use bytemuck::Zeroable;
@@ -63,18 +62,6 @@ pub(crate) fn zeros<T: Zeroable>(what: impl fmt::Display, dims: &[usize], hint: 
         let text = format!("{what}: needs {bytes} bytes of memory, which this machine does not give; {hint}");
         Error::new(ErrorKind::Limits, text)
     })
-}
-
-/// Whether the system gives `bytes` in one piece. One that promises memory it may not have still refuses more than all
-/// of it, and says so here before many smaller pieces are promised one by one.
-///
-/// # Errors
-///
-/// Kind `Limits`.
-pub(crate) fn affordable(what: impl fmt::Display, bytes: u64, hint: &str) -> Result<()> {
-    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-    // An allocation that nobody looks at would be optimized away.
-    zeros::<u8>(what, &[bytes], hint).map(|memory| drop(black_box(memory)))
 }
 
 /// A result with this crate's [`Error`].
@@ -154,7 +141,6 @@ mod tests {
                 text.starts_with("slot x: needs ") && text.ends_with("; try fewer steps a call or a smaller batch")
             );
         }
-        assert!(affordable("weights", 1 << 61, SMALLER_MODEL).is_err());
         assert_eq!(zeros::<f32>("slot x", &[2, 3], SMALLER_CALL).unwrap(), [0.0; 6]);
     }
 }

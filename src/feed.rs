@@ -7,7 +7,6 @@ use std::mem;
 use std::ops::Range;
 
 use ndarray::{Array3, ArrayD, ArrayView1, ArrayView3, ArrayViewMut3, Axis, Ix3, IxDyn, s};
-use rayon::prelude::*;
 
 use crate::call::{Batching, Call, Form, Output, States, initial};
 use crate::error::{Result, SMALLER_CALL, zeros};
@@ -15,6 +14,7 @@ use crate::kernel::padded;
 use crate::model::{Axes, Features, Flow, InputKind, Model};
 use crate::plan::tune::PARALLEL_ELEMS;
 use crate::plan::{Feed, Fetch, Read};
+use crate::platform::parallel::*;
 
 /// Lays out in `words` what a plan for rows `rows` of `call` takes in the place of `feed`.
 ///

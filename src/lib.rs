@@ -201,6 +201,15 @@
 //! opt-level = 3
 //! debug-assertions = false
 //! ```
+//!
+//! The library type-checks for `wasm32-unknown-unknown` with any of them but `cli`; there is no browser page yet. What
+//! blocks is left out there: call the `async` method beside it. [`formats::read_bytes`] reads a model without a file system.
+
+// Blocking methods, and what only they and the tests of a device reach.
+#![cfg_attr(
+    target_arch = "wasm32",
+    allow(dead_code, reason = "a page must not wait, so that whoever waits is left out")
+)]
 
 // In the order of the road; ARCHITECTURE.md says who may import whom.
 
@@ -208,6 +217,7 @@
 mod cell;
 mod error;
 mod model;
+mod platform;
 mod summary;
 
 // Named tensors become the weights of a model; and bytes of a file become a model and such tensors.
@@ -231,6 +241,9 @@ pub mod plan;
 mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
+#[cfg(not(feature = "gpu"))]
+#[path = "gpu_absent.rs"]
+mod gpu;
 
 // Who walks the road for a user.
 mod engine;
@@ -242,14 +255,19 @@ pub mod oracle;
 
 pub use call::{Input, Output, Sequence, States};
 pub use cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
+#[cfg(not(target_arch = "wasm32"))]
+#[doc(hidden)]
+pub use engine::KernelTime;
+#[doc(hidden)]
+pub use engine::Planner;
 pub use engine::{
     Device, DeviceInfo, Engine, Loading, Options, Progress, Sampling, SelfCheck, StreamId, Streams, Timings,
 };
-#[doc(hidden)]
-pub use engine::{KernelTime, Planner};
 pub use error::{Error, ErrorKind, Result};
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+pub use gpu::adapters;
 #[cfg(feature = "gpu")]
-pub use gpu::{AdapterInfo, AdapterKind, adapters};
+pub use gpu::{AdapterInfo, AdapterKind};
 pub use kernel::{Mask, Storage};
 pub use model::{
     Axes, Bias, Dim, Direction, Dropout, Drops, Embedding, Encoder, Features, Flow, Gru, Initial, InputKind, InputPort,

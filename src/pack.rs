@@ -11,20 +11,18 @@ use std::ops::Range;
 use bytemuck::{Pod, Zeroable};
 use half::f16;
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use crate::cell::Peepholes;
 use crate::error::{Result, SMALLER_MODEL, zeros};
 use crate::kernel::{LANES, Storage};
 use crate::layout::{Buffer, Form, Layout, Role, Vectors, depth};
 use crate::model::{Bias, Features, LayerKind, Model, Recurrent};
-#[cfg(any(test, feature = "gpu"))]
+use crate::platform::parallel::*;
 use crate::weights::Weights;
 use crate::weights::{Array, EachPart, Part, Source, round_rows};
 use panels::{Element, PanelShape, Panels, Stored};
 
 /// The packed buffers of a model, in the layout's order: of the model that checks a device, and of tests.
-#[cfg(any(test, feature = "gpu"))]
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Packed {
     /// How they are stored.
@@ -80,7 +78,6 @@ impl PackedBuffer {
 ///
 /// Kind `Weights`, where the weights are not of the model's shapes, or one is too large for 16-bit floats; `Limits`, where
 /// there is no memory for the packed ones.
-#[cfg(any(test, feature = "gpu"))]
 pub(crate) fn pack(weights: &Weights, model: &Model, layout: &Layout) -> Result<Packed> {
     let packing = Packing::new(Source::held(weights, model)?, model, layout);
     Ok(Packed { storage: layout.storage, buffers: packing.collect::<Result<_>>()? })

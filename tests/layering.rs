@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A module of the library and the modules it may import. All may import `error`; each may import itself.
+/// A module of the library and the modules it may import. All may import `error` and `platform`; each may import itself.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("platform", &[]),
     ("cell", &[]),
     ("model", &["cell"]),
     ("call", &["model"]),
@@ -27,6 +28,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("feed", &["call", "model", "plan", "kernel", "layout"]),
     ("cpu", &["plan", "kernel", "layout", "pack", "cell"]),
     ("gpu", &["plan", "kernel", "pack"]),
+    // In the place of `gpu`, where it is not built.
+    ("gpu_absent", &["plan", "kernel", "pack"]),
     (
         "engine",
         &[
@@ -39,6 +42,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// The only module that may mention wgpu.
 const KNOWS_WGPU: &str = "gpu";
+
+/// The only module that may ask the system for a clock, for threads, or to wait: a browser gives others.
+const KNOWS_THE_SYSTEM: &str = "platform";
+
+/// What asks for them.
+const OF_THE_SYSTEM: &[&str] =
+    &["time::Instant", "SystemTime", "std::thread", "catch_unwind", "rayon::", "pollster", "web_time"];
 
 /// What file `path` (under `src/`) imports that it may not.
 fn violations(path: &str, text: &str) -> Vec<String> {
@@ -56,11 +66,14 @@ fn violations(path: &str, text: &str) -> Vec<String> {
         found.push(format!("{path}: module {module} is not in the table"));
         return found;
     };
+    let asked = OF_THE_SYSTEM.iter().filter(|word| module != KNOWS_THE_SYSTEM && code.contains(**word));
+    found.extend(asked.map(|word| format!("{path}: asks for `{word}`; only {KNOWS_THE_SYSTEM} may")));
     if climbs_to_the_root(path, &code) {
         found.push(format!("{path}: reaches the crate's root by `super::`; write `crate::`"));
     }
     for import in imports(&code) {
-        if import != module && import != "error" && !allowed.contains(&import.as_str()) {
+        if import != module && !["error", "platform"].contains(&import.as_str()) && !allowed.contains(&import.as_str())
+        {
             found.push(format!("{path}: imports {import}; {module} may import {allowed:?}"));
         }
     }
@@ -180,6 +193,10 @@ fn a_planted_violation_is_found() {
     assert_eq!(found("cpu/tests.rs", "use wgpu::Instance;\n"), 1);
     assert_eq!(found("model.rs", "use crate::Weights;\n"), 1);
     assert_eq!(found("helpers.rs", ""), 1);
+    assert_eq!(found("plan/tune.rs", "use std::time::Instant;\n"), 1);
+    assert_eq!(found("error.rs", "use crate::cell::Cell;\n"), 1);
+    assert_eq!(found("platform.rs", "use crate::plan::Plan;\n"), 1);
+    assert_eq!(found("feed.rs", "use rayon::prelude::*;\n"), 1);
 }
 
 #[test]
@@ -187,6 +204,7 @@ fn what_the_table_allows_is_not_a_violation() {
     let allowed = "// crate::gpu\nuse crate::error::Result;\nuse crate::{cell::Cell, plan};\nuse super::tune;\n";
     assert_eq!(violations("plan/lower.rs", allowed), [""; 0]);
     assert_eq!(violations("gpu/device.rs", "use wgpu::Device;\nuse crate::plan::Plan;\n"), [""; 0]);
+    assert_eq!(violations("platform.rs", "use std::time::Instant;\n"), [""; 0]);
     assert_eq!(violations("gpu/tests.rs", "use crate::cell::Cell;\n"), [""; 0]);
     assert_eq!(violations("cpu/tests/mod.rs", "use super::*;\nuse crate::layout::Layout;\n"), [""; 0]);
     assert_eq!(violations("plan/lower/mod.rs", "use super::tune;\n"), [""; 0]);

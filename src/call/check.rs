@@ -2,13 +2,16 @@
 //!
 //! A call copies nothing: it is views of the input in the road's order, and whoever lays it out asks it for each step.
 
-use ndarray::{ArrayView1, ArrayView2, ArrayView3, Axis, s};
+use std::collections::BTreeMap;
+
+use ndarray::{ArrayView1, ArrayView2, ArrayView3, s};
 
 use super::form::{Batching, Form};
+use super::others::Other;
 use super::states::{self, Batched, Initial};
 use super::{Input, Sequence, States, shape};
 use crate::error::Result;
-use crate::model::{Axes, Embedding, LayerKind, Model};
+use crate::model::{Axes, Embedding, InputKind, Layer, LayerKind, Model, Value};
 
 /// A checked call: time-major, batched, of the model's sizes.
 #[derive(Clone, Debug)]
@@ -22,6 +25,8 @@ pub(crate) struct Call<'a> {
     masked: bool,
     initial: Initial<'a>,
     encoder: Option<&'a Input>,
+    /// By their place among the model's inputs.
+    others: BTreeMap<usize, Other<'a>>,
 }
 
 /// Which steps there are by the caller.
@@ -61,7 +66,8 @@ impl Input {
             Initial { batching: form.batching, given: &self.states, kept: &[], learned: &[], encoded: (&[], &[]) };
         let own = Own::of(model);
         let encoder = self.encoder.as_deref();
-        let mut call = Call { form, sequence, given: self.given(form)?, own, masked: false, initial, encoder };
+        let (given, others) = (self.given(form)?, self.check_others(model, form)?);
+        let mut call = Call { form, sequence, given, own, masked: false, initial, encoder, others };
         call.check_tokens(model)?;
         call.masked = call.misses_steps();
         self.check_states(model, form)?;
@@ -103,8 +109,12 @@ impl Input {
                 "states of stack {stack}: the model has {stacks} recurrent stack(s), counted from 0"
             )));
         }
+        let begun = |stack: usize| model.is_begun(stack);
         model.stacks().enumerate().try_for_each(|(index, stack)| match self.states.get(&index) {
             None => Ok(()),
+            Some(_) if begun(index) => {
+                Err(shape(format!("states of stack {index}: expected none, since a value of the model begins it")))
+            }
             Some(given) => states::check(given, stack, form)
                 .map_err(|e| e.at(format!("states of stack {index} ({})", stack.cell.name()))),
         })
@@ -138,7 +148,11 @@ impl Input {
 impl Own {
     /// Those of `model`.
     pub(crate) fn of(model: &Model) -> Self {
-        match model.layers.first().map(|layer| &layer.kind) {
+        let main = [Value::Input(model.main_input())];
+        let masks = |layer: &&Layer| {
+            layer.from == main && matches!(layer.kind, LayerKind::Masking(_) | LayerKind::Embedding(_))
+        };
+        match model.layers.iter().find(masks).map(|layer| &layer.kind) {
             Some(LayerKind::Masking(masking)) => Self::Value(masking.value.get()),
             Some(LayerKind::Embedding(Embedding { mask_token: Some(token), .. })) => Self::Token(*token),
             _ => Self::None,
@@ -232,6 +246,29 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// The features of row b at t of input `input` of the model, where there is a step.
+    pub(crate) fn features_of(&self, input: usize, t: usize, b: usize) -> Option<ArrayView1<'_, f32>> {
+        match self.others.get(&input) {
+            Some(other) if self.is_live(t, b) => other.features(t, b),
+            Some(_) => None,
+            None => self.features(t, b),
+        }
+    }
+
+    /// The token of row b at t of input `input` of the model; 0 where the caller has no step.
+    pub(crate) fn token_of(&self, input: usize, t: usize, b: usize) -> u32 {
+        match self.others.get(&input).map(|other| other.token(t, b)) {
+            Some(Some(token)) if self.is_given(t, b) => u32::try_from(token).expect("a checked token"),
+            Some(_) => 0,
+            None => self.token(t, b),
+        }
+    }
+
+    /// The features of row b of input `input` of the model, which has no time axis.
+    pub(crate) fn row_of(&self, input: usize, b: usize) -> ArrayView1<'_, f32> {
+        self.others.get(&input).and_then(|other| other.row(b)).expect("a checked row")
+    }
+
     fn is_given(&self, t: usize, b: usize) -> bool {
         match &self.given {
             Given::All => true,
@@ -259,16 +296,27 @@ impl<'a> Call<'a> {
 
     /// Whether every token of a step that the caller has is one that the model knows.
     fn check_tokens(&self, model: &Model) -> Result<()> {
-        let Sequence::Tokens(tokens) = &self.sequence else { return Ok(()) };
-        let bound = model.input()?.tokens().unwrap_or(0);
+        if let Sequence::Tokens(tokens) = &self.sequence {
+            let bound = model.input()?.tokens().unwrap_or(0);
+            let name = model.inputs.get(model.main_input()).map_or("input", |input| &input.name);
+            self.check_tokens_of(name, bound, |t, b| tokens[[t, b]])?;
+        }
+        for (&index, other) in &self.others {
+            if let InputKind::Tokens(bound) = model.inputs[index].kind {
+                let token = |t, b| other.token(t, b).expect("an input of tokens");
+                self.check_tokens_of(&model.inputs[index].name, bound, token)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_tokens_of(&self, name: &str, bound: usize, token: impl Fn(usize, usize) -> i64) -> Result<()> {
         let known = |token: i64| u32::try_from(token).is_ok_and(|token| (token as usize) < bound);
-        for (t, row) in tokens.axis_iter(Axis(0)).enumerate() {
-            for (b, &token) in row.iter().enumerate() {
-                if !known(token) && self.is_given(t, b) {
-                    let (last, position) = (bound.saturating_sub(1), self.form.position(t, b));
-                    let text = format!("input: expected tokens from 0 to {last}, got {token} at {position:?}");
-                    return Err(shape(text));
-                }
+        for (t, b) in (0..self.form.time).flat_map(|t| (0..self.form.batch).map(move |b| (t, b))) {
+            let token = token(t, b);
+            if !known(token) && self.is_given(t, b) {
+                let (last, position) = (bound.saturating_sub(1), self.form.position(t, b));
+                return Err(shape(format!("{name}: expected tokens from 0 to {last}, got {token} at {position:?}")));
             }
         }
         Ok(())

@@ -9,10 +9,11 @@ use std::ops::{Deref, DerefMut};
 
 use bytemuck::Zeroable;
 
-use crate::error::{Result, SMALLER_CALL, SMALLER_MODEL, affordable, zeros};
+use crate::error::{Result, SMALLER_CALL, SMALLER_MODEL, zeros};
 use crate::kernel::{POISON, Params, Program, Role};
 use crate::pack::{Line, PackedBuffer};
 use crate::plan::{Plan, Read, SlotId, SlotKind, Window};
+use crate::platform::affordable;
 
 /// Floats from the start of a cache line on.
 #[derive(Clone, Debug, Default)]

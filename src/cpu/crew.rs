@@ -10,8 +10,7 @@ use std::hint;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pulp::Arch;
 
@@ -21,6 +20,7 @@ use super::threads;
 use super::tune::{ARRIVAL, EXCHANGE_NS, GATHERING, MEMBER_ROWS, SPINS};
 use crate::kernel::Role;
 use crate::plan::{Dispatch, Plan, Window};
+use crate::platform::{self, Instant};
 
 /// Results that a member keeps for others: it may be that many steps ahead of the leader, less one.
 const AHEAD: usize = 2;
@@ -181,7 +181,7 @@ impl Roll {
                 hint::spin_loop();
             } else {
                 assert!(!self.lost.load(Ordering::Relaxed), "a thread of the crew panicked");
-                thread::yield_now();
+                platform::yield_now();
             }
         }
     }
@@ -192,7 +192,7 @@ pub(super) struct Alarm<'a>(pub(super) &'a Roll);
 
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
-        if thread::panicking() {
+        if platform::panicking() {
             self.0.lost.store(true, Ordering::Relaxed);
             let _ = self.0.start.set((0, Cut::NONE));
         }

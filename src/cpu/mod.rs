@@ -30,7 +30,6 @@ mod tune;
 use std::collections::BTreeSet;
 use std::iter;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use pulp::Arch;
 
@@ -40,6 +39,7 @@ use crate::kernel::Program;
 use crate::pack::Packed;
 use crate::pack::PackedBuffer;
 use crate::plan::{Caller, Dispatch, Feed, Idle, Plan, Results, SlotId, SlotKind, Spent};
+use crate::platform::{Instant, parallel};
 use buffers::{Bound, Buffer, Buffers, Weights, elems};
 use crew::Team;
 use step::Timestep;
@@ -62,7 +62,6 @@ impl Cpu {
     /// # Errors
     ///
     /// Kind `Limits`, where there is no memory for them.
-    #[cfg(any(test, feature = "gpu"))]
     pub(crate) fn new(packed: Packed) -> Result<Self> {
         let mut cpu = Self::empty();
         packed.buffers.into_iter().try_for_each(|buffer| cpu.add(buffer))?;
@@ -161,7 +160,7 @@ impl Cpu {
         let mut team = lock(&self.teams).pop().unwrap_or_default();
         // Inside the pool once, and not anew for each dispatch: entering it costs more than a small step.
         if stages(plan).any(|stage| stage.threads(plan) > 1) {
-            rayon::scope(|_| self.run_stages(plan, buffers, &mut team, done));
+            parallel::scope(|_| self.run_stages(plan, buffers, &mut team, done));
         } else {
             self.run_stages(plan, buffers, &mut team, done);
         }

@@ -9,7 +9,6 @@
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::buffers::Bound;
 use super::math::Map;
@@ -18,6 +17,7 @@ use super::threads;
 use super::tune::NEAR_ROWS;
 use crate::cell::Activation;
 use crate::kernel::{LANES, Params, Program, Role};
+use crate::platform::parallel::*;
 
 /// How long one thread takes for a dispatch of the kernel.
 pub(super) fn ns(program: &Program, params: &Params, sides: usize) -> usize {

@@ -3,13 +3,13 @@
 //! Each makes rows from rows, so threads share them by rows where there is much to write.
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::buffers::Bound;
 use super::math::{Map, exp};
 use super::threads;
 use crate::cell::Activation;
 use crate::kernel::{Combine, EMPTY, LANES, Params, Role};
+use crate::platform::parallel::*;
 
 /// How long one thread takes for a dispatch of any of these kernels.
 pub(super) fn ns(params: &Params, sides: usize) -> usize {

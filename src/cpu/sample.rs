@@ -3,13 +3,13 @@
 //! Logits are compared by whole numbers in the same order, as on a GPU, so that ties, zeros and NaN mean the same there.
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::buffers::Bound;
 use super::random::{gumbel, threefry};
 use super::threads;
 use super::tune::LOGIT_NS;
 use crate::kernel::{Draw, LANES, NO_TOKEN, Params, Role};
+use crate::platform::parallel::*;
 
 /// The number of a NaN: above all others.
 const NAN: u32 = u32::MAX;

@@ -1,6 +1,7 @@
 //! Whether a kernel's work is worth more than one thread, and how it is cut for them.
 
 use super::tune::{COPIED_BYTES_PER_NS, FLOPS_PER_NS, GATES_PER_NS, WEIGHT_BYTES_PER_NS, WORTH_NS};
+use crate::platform::parallel;
 
 /// How long one thread takes for a product of `rows` rows with weights of `weights` elements.
 pub(super) fn product_ns(rows: usize, weights: usize) -> usize {
@@ -19,7 +20,7 @@ pub(super) fn pointwise_ns(elems: usize) -> usize {
 
 /// How many threads work of `ns` nanoseconds is worth.
 pub(super) fn worth(ns: usize) -> usize {
-    if ns < WORTH_NS { 1 } else { (2 * ns / WORTH_NS).min(rayon::current_num_threads()) }
+    if ns < WORTH_NS { 1 } else { (2 * ns / WORTH_NS).min(parallel::current_num_threads()) }
 }
 
 /// Runs `lead` on this thread, and `help` on up to `helpers` others of the pool: on each that has nothing else to do
@@ -27,13 +28,13 @@ pub(super) fn worth(ns: usize) -> usize {
 pub(super) fn beside(helpers: usize, lead: impl FnOnce() + Send, help: &(impl Fn() + Sync)) {
     match helpers {
         0 => lead(),
-        _ => drop(rayon::join(lead, || call(helpers, help))),
+        _ => drop(parallel::join(lead, || call(helpers, help))),
     }
 }
 
 fn call(helpers: usize, help: &(impl Fn() + Sync)) {
     match helpers {
         1 => help(),
-        _ => drop(rayon::join(help, || call(helpers - 1, help))),
+        _ => drop(parallel::join(help, || call(helpers - 1, help))),
     }
 }

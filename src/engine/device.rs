@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Strategy;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::platform::parallel;
 
 /// Where to compute.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -32,7 +34,6 @@ pub struct SelfCheck {
 
 impl SelfCheck {
     /// The error of a device that failed it.
-    #[cfg(feature = "gpu")]
     pub(super) fn error(&self) -> Option<Error> {
         self.fault.as_ref()?;
         let hint = match self.strategy {
@@ -66,7 +67,6 @@ pub(super) enum Place {
     /// The host's.
     Cpu,
     /// A GPU's.
-    #[cfg(feature = "gpu")]
     Gpu,
 }
 
@@ -104,7 +104,7 @@ impl DeviceInfo {
 
     /// The CPU, as this process sees it.
     pub(super) fn cpu(reason: impl Into<String>) -> Self {
-        let threads = rayon::current_num_threads();
+        let threads = parallel::current_num_threads();
         let plural = if threads == 1 { "" } else { "s" };
         Self {
             name: "CPU".into(),
@@ -133,7 +133,11 @@ fn vectors() -> &'static str {
             return "AVX2";
         }
     }
-    if cfg!(target_arch = "aarch64") { "NEON" } else { "no wide vectors" }
+    match () {
+        () if cfg!(target_arch = "aarch64") => "NEON",
+        () if cfg!(target_feature = "simd128") => "SIMD128",
+        () => "no wide vectors",
+    }
 }
 
 impl FromStr for Device {
@@ -157,7 +161,6 @@ impl FromStr for Device {
 mod tests {
     use super::*;
 
-    #[cfg(feature = "gpu")]
     fn gpu() -> DeviceInfo {
         DeviceInfo {
             name: "Voodoo".into(),
@@ -168,7 +171,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(feature = "gpu")]
     fn a_failed_self_check_says_what_to_do() {
         let fault = "slot 1.hidden.0 [2, 1, 7]: expected 0.25, got 0.26";
         let adapter = "Voodoo [Vulkan, discrete]".to_owned();
@@ -186,7 +188,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(feature = "gpu")]
     fn what_does_not_fit_a_gpu_is_told_with_its_name_and_the_way_out() {
         let limits = || Error::new(ErrorKind::Limits, "buffer `weights.0`: too large");
         assert_eq!(

@@ -7,30 +7,27 @@ use std::sync::atomic::AtomicBool;
 
 use crate::cpu::Cpu;
 use crate::error::Result;
-#[cfg(not(feature = "gpu"))]
-use crate::error::{Error, ErrorKind};
-#[cfg(feature = "gpu")]
 use crate::gpu::{self, AdapterInfo, AdapterKind, Choice, Gpu, Loaded};
 use crate::kernel::Medium;
 use crate::pack::PackedBuffer;
-#[cfg(feature = "gpu")]
-use crate::plan::Strategy;
 use crate::plan::tune::{Target, Tuning};
-use crate::plan::{Caller, Limits, Plan, SlotId, Spent};
+use crate::plan::{Caller, Limits, Plan, SlotId, Spent, Strategy};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::platform::block_on;
 
 use super::Options;
-use super::device::{Device, DeviceInfo, SelfCheck};
+use super::device::{Device, DeviceInfo, Place, SelfCheck};
 use super::exchange::Watched;
+use super::gpus;
 use super::timings::Timings;
-#[cfg(feature = "gpu")]
-use super::{device::Place, gpus};
+
+pub(super) use crate::gpu::Wait;
 
 /// An executor with a model's weights.
 pub(super) enum Executor {
     /// The host.
     Cpu(Box<Cpu>),
     /// A GPU.
-    #[cfg(feature = "gpu")]
     Gpu {
         /// The open device, which other engines may share.
         gpu: Arc<Gpu>,
@@ -39,32 +36,12 @@ pub(super) enum Executor {
     },
 }
 
-/// Where a caller waits for a GPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// In its own thread, which spares the change of threads.
-    Here,
-    /// Nowhere: the future sleeps.
-    Aside,
-}
-
-#[cfg(feature = "gpu")]
-impl From<Wait> for gpu::Wait {
-    fn from(wait: Wait) -> Self {
-        match wait {
-            Wait::Here => Self::Here,
-            Wait::Aside => Self::Aside,
-        }
-    }
-}
-
 /// A device that is open, without a model's weights.
 #[derive(Clone)]
 pub(super) enum Machine {
     /// The host.
     Cpu,
     /// A GPU, which engines may share.
-    #[cfg(feature = "gpu")]
     Gpu(Arc<Gpu>),
 }
 
@@ -76,7 +53,6 @@ impl Machine {
     /// Kind `Device`, where there is no such device.
     pub(super) async fn open(options: &Options) -> Result<(Self, DeviceInfo)> {
         let (machine, device) = Self::open_device(&options.device).await?;
-        #[cfg(feature = "gpu")]
         if let (Self::Gpu(gpu), Some(strategy), None) = (&machine, options.strategy, options.resident_workgroups) {
             gpus::self_checks(gpu, &[strategy]).await?;
         }
@@ -91,14 +67,12 @@ impl Machine {
     async fn open_device(device: &Device) -> Result<(Self, DeviceInfo)> {
         let reason = match device {
             Device::Cpu => "asked for".to_owned(),
-            #[cfg(feature = "gpu")]
             Device::Named(name) => {
                 if let Some(gpu) = gpus::open_sound(&Choice::Named(name.clone())).await? {
                     return Ok(Self::gpu(gpu, format!("asked for as {name:?}")));
                 }
                 unreachable!("a name that means no adapter is an error");
             }
-            #[cfg(feature = "gpu")]
             Device::Auto => {
                 let (gpu, reason) = auto().await;
                 match gpu {
@@ -106,12 +80,6 @@ impl Machine {
                     None => reason,
                 }
             }
-            #[cfg(not(feature = "gpu"))]
-            Device::Named(name) => {
-                return Err(no_gpus(name));
-            }
-            #[cfg(not(feature = "gpu"))]
-            Device::Auto => "auto: built without the feature `gpu`".to_owned(),
         };
         Ok((Self::Cpu, DeviceInfo::cpu(reason)))
     }
@@ -121,10 +89,11 @@ impl Machine {
     /// # Errors
     ///
     /// Kind `Device`, where wgpu refuses.
-    #[cfg(feature = "gpu")]
     pub(super) async fn validator() -> Result<(Self, DeviceInfo)> {
-        let gpu = Gpu::open(Choice::Noop).await?.expect("wgpu always has its validator");
-        Ok(Self::gpu(Arc::new(gpu), "no device: validation alone".to_owned()))
+        let Some(gpu) = Gpu::open(Choice::Noop).await?.map(Arc::new) else {
+            unreachable!("wgpu always has its validator");
+        };
+        Ok(Self::gpu(gpu, "no device: validation alone".to_owned()))
     }
 
     /// As [`open`](Self::open), but a GPU that no other engine shares, and unchecked.
@@ -132,7 +101,6 @@ impl Machine {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    #[cfg(feature = "gpu")]
     pub(super) async fn alone(device: &Device) -> Result<(Self, DeviceInfo)> {
         if let Some(choice) = choice(device, 0)
             && let Some(gpu) = Gpu::open(choice).await?
@@ -142,7 +110,6 @@ impl Machine {
         Self::open_device(&Device::Cpu).await
     }
 
-    #[cfg(feature = "gpu")]
     fn gpu(gpu: Arc<Gpu>, reason: String) -> (Self, DeviceInfo) {
         let AdapterInfo { name, driver, driver_info, backend, .. } = gpu.info();
         let parts = [*backend, driver, driver_info].into_iter().filter(|part| !part.is_empty());
@@ -155,7 +122,6 @@ impl Machine {
     pub(super) fn limits(&self, options: &Options) -> Limits {
         let limits = match self {
             Self::Cpu => Limits::HOST,
-            #[cfg(feature = "gpu")]
             Self::Gpu(gpu) => Limits { resident_workgroups: gpus::resident(gpu), ..gpu.limits() },
         };
         Limits { resident_workgroups: options.resident_workgroups.unwrap_or(limits.resident_workgroups), ..limits }
@@ -165,7 +131,6 @@ impl Machine {
     pub(super) fn stalled(&self) -> Arc<AtomicBool> {
         match self {
             Self::Cpu => Arc::default(),
-            #[cfg(feature = "gpu")]
             Self::Gpu(gpu) => gpu.stalled(),
         }
     }
@@ -179,10 +144,8 @@ impl Machine {
     pub(super) fn tuning(&self, options: &Options) -> Result<Tuning> {
         let (own, strategy) = match self {
             Self::Cpu => (Target::Host, options.strategy),
-            #[cfg(feature = "gpu")]
             // What `options` take the device to, nobody has checked.
             Self::Gpu(gpu) if options.resident_workgroups.is_some() => (gpus::target(gpu), options.strategy),
-            #[cfg(feature = "gpu")]
             Self::Gpu(gpu) => (gpus::target(gpu), gpus::sound(gpu, options.strategy)?),
         };
         Ok(Tuning::of(options.target.unwrap_or(own)).with_strategy(strategy))
@@ -192,7 +155,6 @@ impl Machine {
     pub(super) fn executor(self) -> Executor {
         match self {
             Self::Cpu => Executor::Cpu(Box::new(Cpu::empty())),
-            #[cfg(feature = "gpu")]
             Self::Gpu(gpu) => Executor::Gpu { gpu, loaded: Box::default() },
         }
     }
@@ -204,22 +166,18 @@ impl Executor {
     /// # Errors
     ///
     /// Kind `Limits`, where it does not fit the device.
-    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "the host has one medium"))]
     pub(super) async fn add(&mut self, buffer: PackedBuffer, medium: Medium) -> Result<()> {
         match self {
             Self::Cpu(cpu) => cpu.add(buffer),
-            #[cfg(feature = "gpu")]
             Self::Gpu { gpu, loaded } => gpu.add(loaded, buffer, medium).await,
         }
     }
 
     /// Runs `plan` with what `caller` gives and takes: where the time went.
-    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU is waited for"))]
     pub(super) async fn run(&self, plan: &Arc<Plan>, caller: &mut dyn Caller, wait: Wait) -> Result<Timings> {
         match self {
             Self::Cpu(cpu) => Watched::run(caller, |caller| cpu.run(plan, caller)),
-            #[cfg(feature = "gpu")]
-            Self::Gpu { gpu, loaded } => gpu.run(loaded, plan, caller, wait.into()).await.map(Timings::from),
+            Self::Gpu { gpu, loaded } => gpu.run(loaded, plan, caller, wait).await.map(Timings::from),
         }
     }
 
@@ -231,8 +189,7 @@ impl Executor {
     pub(super) async fn run_clocked(&self, plan: &Arc<Plan>, caller: &mut dyn Caller) -> Result<Spent> {
         match self {
             Self::Cpu(cpu) => cpu.run_clocked(plan, caller),
-            #[cfg(feature = "gpu")]
-            Self::Gpu { gpu, loaded } => gpu.run_clocked(loaded, plan, caller, Wait::Here.into()).await,
+            Self::Gpu { gpu, loaded } => gpu.run_clocked(loaded, plan, caller, Wait::Here).await,
         }
     }
 
@@ -240,14 +197,12 @@ impl Executor {
     pub(super) async fn trace(&self, plan: &Arc<Plan>, caller: &mut dyn Caller) -> Result<Vec<(SlotId, Vec<f32>)>> {
         match self {
             Self::Cpu(cpu) => cpu.trace(plan, caller),
-            #[cfg(feature = "gpu")]
             Self::Gpu { gpu, loaded } => gpu.trace(loaded, plan, caller).await?.ok_or_else(|| gpu.in_vain()),
         }
     }
 }
 
 /// The best GPU that opens and passes its self-checks, and why it is that one, or none.
-#[cfg(feature = "gpu")]
 async fn auto() -> (Option<Arc<Gpu>>, String) {
     first_sound(|rank| async move {
         let gpu = gpus::open_sound(&Choice::Auto { rank }).await?;
@@ -257,7 +212,6 @@ async fn auto() -> (Option<Arc<Gpu>>, String) {
 }
 
 /// The first GPU by rank that `open` gives, with what it is, without an error, and why it is that one, or none.
-#[cfg(feature = "gpu")]
 async fn first_sound<G, F>(open: impl Fn(usize) -> F) -> (Option<G>, String)
 where
     F: Future<Output = Result<Option<(AdapterKind, G)>>>,
@@ -269,7 +223,7 @@ where
                 let best = if refused.is_empty() { "the best GPU" } else { "the best GPU that works" };
                 return (Some(gpu), format!("auto: {best} ({kind})"));
             }
-            Ok(None) if refused.is_empty() => return (None, "auto: no discrete or integrated GPU here".to_owned()),
+            Ok(None) if refused.is_empty() => return (None, format!("auto: {}", gpu::NONE_HERE)),
             Ok(None) => return (None, format!("auto: no GPU works here: {}", refused.join("; "))),
             Err(e) => {
                 log::warn!("auto passes over a GPU: {e}");
@@ -288,8 +242,18 @@ impl Device {
     /// # Errors
     ///
     /// Kind `Device`, where no adapter has the name asked for, or it does not open; `Lost`, where it is lost meanwhile.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn self_checks(&self) -> Result<Vec<SelfCheck>> {
         block_on(self_checks(self))
+    }
+
+    /// [`self_checks`](Self::self_checks), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`self_checks`](Self::self_checks).
+    pub async fn self_checks_async(&self) -> Result<Vec<SelfCheck>> {
+        self_checks(self).await
     }
 }
 
@@ -298,7 +262,6 @@ impl Device {
 /// # Errors
 ///
 /// Those of [`Machine::open`] on a named device.
-#[cfg(feature = "gpu")]
 async fn self_checks(device: &Device) -> Result<Vec<SelfCheck>> {
     let mut checks = Vec::new();
     let mut rank = 0;
@@ -316,7 +279,6 @@ async fn self_checks(device: &Device) -> Result<Vec<SelfCheck>> {
 }
 
 /// The GPU of rank `rank`, from 0, among those that `device` means, if there can be one.
-#[cfg(feature = "gpu")]
 fn choice(device: &Device, rank: usize) -> Option<Choice> {
     match device {
         Device::Auto => Some(Choice::Auto { rank }),
@@ -325,31 +287,7 @@ fn choice(device: &Device, rank: usize) -> Option<Choice> {
     }
 }
 
-/// Nothing is checked where nothing but the host computes.
-///
-/// # Errors
-///
-/// Kind `Device`, for a named device.
-#[cfg(not(feature = "gpu"))]
-async fn self_checks(device: &Device) -> Result<Vec<SelfCheck>> {
-    match device {
-        Device::Cpu | Device::Auto => Ok(Vec::new()),
-        Device::Named(name) => Err(no_gpus(name)),
-    }
-}
-
-#[cfg(not(feature = "gpu"))]
-fn no_gpus(name: &str) -> Error {
-    let text = format!("device {name:?}: expected auto or cpu: this gatewave was built without the feature `gpu`");
-    Error::new(ErrorKind::Device, text)
-}
-
-/// Waits for `future` in this thread.
-pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    pollster::block_on(future)
-}
-
-#[cfg(all(test, feature = "gpu"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::{Error, ErrorKind};
@@ -367,7 +305,7 @@ mod tests {
     fn auto_takes_the_best_gpu_or_says_that_there_is_none() {
         let (discrete, integrated) = (Ok((AdapterKind::Discrete, "Arc")), Ok((AdapterKind::Integrated, "Iris")));
         assert_eq!(auto_of(&[discrete, integrated]), (Some("Arc"), "auto: the best GPU (discrete)".to_owned()));
-        assert_eq!(auto_of(&[]), (None, "auto: no discrete or integrated GPU here".to_owned()));
+        assert_eq!(auto_of(&[]), (None, format!("auto: {}", gpu::NONE_HERE)));
     }
 
     #[test]

@@ -11,9 +11,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Draw, Mask, NO_TOKEN};
 use crate::model::Flow;
 use crate::plan::{Caller, Feed, Fetch, Goal, Read, Results, Shape, Write};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::platform::block_on;
 
 use super::Engine;
-use super::executor::{self, Wait};
+use super::executor::Wait;
 use super::push::Place;
 use super::streams::{Slot, StreamId, Streams, shape};
 
@@ -136,8 +138,9 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     /// assert_eq!(tokens.shape(), [2, 32]);
     /// # Ok::<(), gatewave::Error>(())
     /// ```
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn generate(&mut self, streams: &[(StreamId, i64, Sampling)], steps: usize) -> Result<ArrayView2<'_, i64>> {
-        executor::block_on(self.go_on(streams, steps, Wait::Here))?;
+        block_on(self.go_on(streams, steps, Wait::Here))?;
         Ok(self.drawn(streams.len(), steps))
     }
 

@@ -12,9 +12,9 @@ use crate::kernel::{LANES, Mask, Params, Program, WORKGROUP};
 use crate::plan::{
     Dispatch, Feed, FeedData, Fetch, Listed, Plan, Read, Shape, Slot, SlotKind, Window, Work, Write, check,
 };
+use crate::platform::block_on;
 
 use super::exchange::Exchange;
-use super::executor;
 use super::{Engine, Tile};
 
 /// What the dispatches of a program took.
@@ -46,11 +46,11 @@ impl Engine {
         for tile in self.tiles(&call) {
             let Tile { rows, plan } = tile?;
             let mut exchange = Exchange { call: &call, model: self.model(), rows, decoder: None };
-            let (plan, spent) = match executor::block_on(self.executor.run_clocked(&plan, &mut exchange)) {
+            let (plan, spent) = match block_on(self.executor.run_clocked(&plan, &mut exchange)) {
                 Ok(spent) => (plan, spent),
                 Err(error) => {
                     let plan = self.planner.instead_of(&plan, error)?;
-                    let spent = executor::block_on(self.executor.run_clocked(&plan, &mut exchange))?;
+                    let spent = block_on(self.executor.run_clocked(&plan, &mut exchange))?;
                     (plan, spent)
                 }
             };
@@ -83,7 +83,7 @@ impl Engine {
         // No zeros: a host may have no memory behind them.
         let data = (0..plan.slots[0].bytes / 4).map(|i| (i % 251) as f32 - 125.0);
         let feeds = [FeedData::F32(data.collect())];
-        let spent = executor::block_on(self.executor.run_clocked(&plan, &mut Listed::of(&plan, &feeds)?))?;
+        let spent = block_on(self.executor.run_clocked(&plan, &mut Listed::of(&plan, &feeds)?))?;
         Ok(KernelTime { programs: plan.programs.clone(), work: plan.work(0), time: spent.into_values().sum() })
     }
 }

@@ -8,9 +8,11 @@ use ndarray::ArrayView2;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::MOST_LATER;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::platform::block_on;
 
 use super::Engine;
-use super::executor::{self, Wait};
+use super::executor::Wait;
 use super::push::{Part, Place};
 use super::resident::Flight;
 use super::streams::{Streams, shape};
@@ -102,8 +104,9 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     /// }
     /// # Ok::<(), gatewave::Error>(())
     /// ```
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn receive(&mut self) -> Result<ArrayView2<'_, f32>> {
-        executor::block_on(self.fetch(Wait::Here))?;
+        block_on(self.fetch(Wait::Here))?;
         Ok(self.view())
     }
 

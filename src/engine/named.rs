@@ -33,8 +33,18 @@ impl Engine {
     /// assert_eq!(names, [("output", &[2, 5, 32][..]), ("h_n", &[1, 2, 32][..])]);
     /// # Ok::<(), gatewave::Error>(())
     /// ```
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn run_named(&self, tensors: &NamedTensors) -> Result<Vec<(String, ArrayD<f32>)>> {
         let output = self.run(&read_input(self.model(), tensors)?)?;
+        self.model().named_output(&output)
+    }
+    /// [`run_named`](Self::run_named), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`run_named`](Self::run_named).
+    pub async fn run_named_async(&self, tensors: &NamedTensors) -> Result<Vec<(String, ArrayD<f32>)>> {
+        let output = self.run_async(&read_input(self.model(), tensors)?).await?;
         self.model().named_output(&output)
     }
 }

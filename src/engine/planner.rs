@@ -10,11 +10,13 @@ use crate::layout::Layout;
 use crate::model::{Flow, Model};
 use crate::plan::tune::Tuning;
 use crate::plan::{Goal, Limits, Plan, Shape, Strategy, lower};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::platform::block_on;
 
 use super::Options;
 use super::cache::Cache;
 use super::device::DeviceInfo;
-use super::executor::{self, Machine};
+use super::executor::Machine;
 
 /// Plans that are kept: a server sees a few shapes again and again.
 const PLANS: usize = 16;
@@ -45,9 +47,10 @@ impl Planner {
     /// # Errors
     ///
     /// Kind `Model`, where the layers do not fit each other; `Device`, where there is no such device.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn new(model: Model, options: &Options) -> Result<Self> {
         let layout = super::layout(&model, options)?;
-        let (machine, device) = executor::block_on(Machine::open(options))?;
+        let (machine, device) = block_on(Machine::open(options))?;
         Self::on(model, layout, &machine, device, options)
     }
 

@@ -6,20 +6,14 @@ use std::sync::Arc;
 
 use crate::call::{Call, Input};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Model;
 use crate::plan::{Plan, Shape};
+use crate::platform::block_on;
+use crate::weights::{Source, Weights};
 
 use super::exchange::Exchange;
-#[cfg(feature = "gpu")]
-use super::executor::Machine;
-use super::executor::{self, Executor};
-use super::{Engine, Tile};
-#[cfg(feature = "gpu")]
-use super::{Options, layout};
-#[cfg(feature = "gpu")]
-use crate::{
-    model::Model,
-    weights::{Source, Weights},
-};
+use super::executor::{Executor, Machine};
+use super::{Engine, Options, Tile, layout};
 
 /// Slots by name, with what is in them.
 type Slots = Vec<(String, Vec<f32>)>;
@@ -30,11 +24,10 @@ impl Engine {
     /// # Errors
     ///
     /// As [`with_options`](Self::with_options).
-    #[cfg(feature = "gpu")]
     #[doc(hidden)]
     pub fn on_validator(model: Model, weights: &Weights, options: Options) -> Result<Self> {
         let (layout, source) = (layout(&model, &options)?, Source::held(weights, &model)?);
-        executor::block_on(async { Self::on(Machine::validator().await?, model, layout, source, &options).await })
+        block_on(async { Self::on(Machine::validator().await?, model, layout, source, &options).await })
     }
 
     /// An engine on a device that no other engine shares, and so may lose.
@@ -42,13 +35,10 @@ impl Engine {
     /// # Errors
     ///
     /// As [`with_options`](Self::with_options).
-    #[cfg(feature = "gpu")]
     #[doc(hidden)]
     pub fn alone(model: Model, weights: &Weights, options: Options) -> Result<Self> {
         let (layout, source) = (layout(&model, &options)?, Source::held(weights, &model)?);
-        executor::block_on(async {
-            Self::on(Machine::alone(&options.device).await?, model, layout, source, &options).await
-        })
+        block_on(async { Self::on(Machine::alone(&options.device).await?, model, layout, source, &options).await })
     }
 
     /// The contents of every float slot of the plans that `input` runs through, by name, after the last dispatch: for
@@ -90,7 +80,7 @@ impl Engine {
             return Err(Error::new(ErrorKind::Shape, text));
         }
         let mut exchange = Exchange { call, model: self.model(), rows, decoder: None };
-        let traced = executor::block_on(self.executor.trace(plan, &mut exchange))?;
+        let traced = block_on(self.executor.trace(plan, &mut exchange))?;
         Ok(traced.into_iter().map(|(slot, data)| (plan.slots[slot].name.clone(), data)).collect())
     }
 
@@ -100,7 +90,6 @@ impl Engine {
     pub fn poison(&self) {
         match &self.executor {
             Executor::Cpu(_) => {}
-            #[cfg(feature = "gpu")]
             Executor::Gpu { gpu, .. } => gpu.poison(),
         }
     }
@@ -110,7 +99,6 @@ impl Engine {
     pub fn gpu_objects(&self) -> u64 {
         match &self.executor {
             Executor::Cpu(_) => 0,
-            #[cfg(feature = "gpu")]
             Executor::Gpu { gpu, .. } => gpu.objects(),
         }
     }
@@ -120,7 +108,6 @@ impl Engine {
     pub fn lose(&self) {
         match &self.executor {
             Executor::Cpu(_) => {}
-            #[cfg(feature = "gpu")]
             Executor::Gpu { gpu, .. } => gpu.lose(),
         }
     }

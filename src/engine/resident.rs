@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use crate::cpu;
 use crate::error::Result;
-#[cfg(feature = "gpu")]
 use crate::gpu;
 use crate::plan::{Caller, Plan, Read, Results};
 
@@ -17,14 +16,12 @@ pub(super) enum Resident {
     /// On the host.
     Cpu(cpu::States),
     /// On a GPU.
-    #[cfg(feature = "gpu")]
     Gpu(gpu::States),
 }
 
 /// A run whose results are on their way to the host.
 pub(super) enum Flight {
     /// From a GPU.
-    #[cfg(feature = "gpu")]
     Gpu(gpu::Flight),
 }
 
@@ -33,7 +30,6 @@ impl Resident {
     pub(super) fn clear(&mut self, row: usize) {
         match self {
             Self::Cpu(states) => states.clear(row),
-            #[cfg(feature = "gpu")]
             Self::Gpu(states) => states.clear(row),
         }
     }
@@ -48,7 +44,6 @@ impl Executor {
     pub(super) async fn resident(&self, plan: &Plan, rows: usize) -> Result<Resident> {
         match self {
             Self::Cpu(_) => cpu::States::of(plan, rows).map(Resident::Cpu),
-            #[cfg(feature = "gpu")]
             Self::Gpu { gpu, .. } => gpu.states(plan, rows).await.map(Resident::Gpu),
         }
     }
@@ -61,16 +56,13 @@ impl Executor {
     pub(super) async fn grow(&self, states: &mut Resident, rows: usize) -> Result<()> {
         match (self, states) {
             (_, Resident::Cpu(states)) => states.grow(rows),
-            #[cfg(feature = "gpu")]
             (Self::Gpu { gpu, .. }, Resident::Gpu(states)) => gpu.grow(states, rows).await,
-            #[cfg(feature = "gpu")]
             (Self::Cpu(_), Resident::Gpu(_)) => unreachable!("states are where their engine is"),
         }
     }
 
     /// Runs `plan` on rows of `states` from `first` on: `caller` gives all but states, and takes the output alone. Where a GPU
     /// is to bring it later, that is a flight; the host takes it at once.
-    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU is waited for"))]
     pub(super) async fn run_on(
         &self,
         plan: &Arc<Plan>,
@@ -83,9 +75,8 @@ impl Executor {
             (Self::Cpu(cpu), Resident::Cpu(states)) => {
                 cpu.run_on(plan, caller, (states, first), results).map(|()| None)
             }
-            #[cfg(feature = "gpu")]
             (Self::Gpu { gpu, loaded }, Resident::Gpu(states)) => {
-                let flight = gpu.send(loaded, plan, caller, (states, first), results, wait.into()).await?;
+                let flight = gpu.send(loaded, plan, caller, (states, first), results, wait).await?;
                 match flight.map(Flight::Gpu) {
                     Some(mut flight) if results == Results::Wanted => {
                         self.land(&mut flight, |read, data| caller.take(read, data), wait).await.map(|()| None)
@@ -93,21 +84,15 @@ impl Executor {
                     flight => Ok(flight),
                 }
             }
-            #[cfg(feature = "gpu")]
             _ => unreachable!("states are where their engine is"),
         }
     }
 
     /// Waits for what `flight` brings, and lets `take` have it. Where the future is dropped before, it may be waited for again.
-    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU is waited for"))]
     pub(super) async fn land(&self, flight: &mut Flight, take: impl FnMut(Read, &[f32]), wait: Wait) -> Result<()> {
-        match (self, &mut *flight) {
-            #[cfg(feature = "gpu")]
-            (Self::Gpu { gpu, .. }, Flight::Gpu(flight)) => gpu.land(flight, take, wait.into()).await,
-            #[cfg(feature = "gpu")]
+        match (self, flight) {
+            (Self::Gpu { gpu, .. }, Flight::Gpu(flight)) => gpu.land(flight, take, wait).await,
             (Self::Cpu(_), Flight::Gpu(_)) => unreachable!("the host has no flights"),
-            #[cfg(not(feature = "gpu"))]
-            (_, &mut _) => unreachable!("the host has no flights"),
         }
     }
 }

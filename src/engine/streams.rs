@@ -14,9 +14,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Mask;
 use crate::model::{Direction, Flow, Initial, LayerKind, Model, Pin, Value};
 use crate::plan::{Goal, Results, Shape};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::platform::block_on;
 
 use super::Engine;
-use super::executor::{self, Wait};
+use super::executor::Wait;
 use super::later::Later;
 use super::push::{Frames, Part, Place, Push};
 use super::resident::Resident;
@@ -188,12 +190,13 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     /// Kind `Shape`, where a stream has left or a frame does not fit the model; `Limits`, where no plan of the batch fits the
     /// device, or 16 pushes wait for [`receive`](Self::receive) and this would be one more: nothing has changed then.
     /// `Limits`, where the device's memory runs out, `Device` or `Lost`, where it fails: then the states are lost.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn push<F: AsRef<[f32]> + Sync>(
         &mut self,
         frames: &[(StreamId, F)],
         results: Results,
     ) -> Result<ArrayView2<'_, f32>> {
-        executor::block_on(self.features(frames, results, Wait::Here))?;
+        block_on(self.features(frames, results, Wait::Here))?;
         Ok(self.view())
     }
 
@@ -217,8 +220,9 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     /// # Errors
     ///
     /// As [`push`](Self::push).
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn push_tokens(&mut self, tokens: &[(StreamId, i64)], results: Results) -> Result<ArrayView2<'_, f32>> {
-        executor::block_on(self.tokens(tokens, results, Wait::Here))?;
+        block_on(self.tokens(tokens, results, Wait::Here))?;
         Ok(self.view())
     }
 

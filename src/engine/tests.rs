@@ -106,7 +106,7 @@ fn a_reset_while_a_call_computes_is_a_reset_after_it() {
     let input = Input::features(features((2, 3, 16)));
     let memory = engine.memory.as_ref().expect("a stateful stack");
     let form = input.check(&model).unwrap().form;
-    let turn = executor::block_on(memory.turn(&input, &model, form)).unwrap();
+    let turn = block_on(memory.turn(&input, &model, form)).unwrap();
     engine.reset_states();
     let output = small(&model, 1 << 30).run(&input).unwrap();
     turn.keep(&output, &model, form);

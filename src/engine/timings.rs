@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::platform::Instant;
+
 /// Where the time of a run went. The rest of it is checks and planning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timings {
@@ -16,7 +18,6 @@ pub struct Timings {
     pub readback: Duration,
 }
 
-#[cfg(feature = "gpu")]
 impl From<crate::gpu::Timings> for Timings {
     fn from(gpu: crate::gpu::Timings) -> Self {
         let duration = |us: f64| Duration::try_from_secs_f64(us * 1e-6).unwrap_or_default();
@@ -39,15 +40,10 @@ impl Timings {
     }
 }
 
-/// Does `work` and adds what it took to `total`; nothing in a browser, where `std` has no clock.
+/// Does `work` and adds what it took to `total`.
 pub(super) fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
-    #[cfg(not(target_arch = "wasm32"))]
-    {
-        let start = std::time::Instant::now();
-        let result = work();
-        *total += start.elapsed();
-        result
-    }
-    #[cfg(target_arch = "wasm32")]
-    work()
+    let start = Instant::now();
+    let result = work();
+    *total += start.elapsed();
+    result
 }

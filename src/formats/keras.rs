@@ -25,6 +25,7 @@ mod variables;
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -52,12 +53,21 @@ pub fn read(path: &Path) -> Result<(Model, Tensors)> {
     Source::open(path).and_then(|source| open(&source)).map_err(|e| e.at(path.display()))
 }
 
-/// Reads a file that is in memory; its weights are copied with it.
+/// Reads a file that is in memory: a copy of it is kept, as by [`read_shared`].
 ///
 /// # Errors
 ///
 /// As [`read`], but for kind `Io`.
 pub fn read_bytes(bytes: &[u8]) -> Result<(Model, Tensors)> {
+    read_shared(bytes.into())
+}
+
+/// Reads a file that is in memory. Its weights stay in `bytes`, and are read from there each time they are asked for.
+///
+/// # Errors
+///
+/// As [`read_bytes`].
+pub fn read_shared(bytes: Arc<[u8]>) -> Result<(Model, Tensors)> {
     open(&Source::memory(bytes))
 }
 

@@ -1,7 +1,7 @@
 //! Formats: readers and writers of model files.
 //!
-//! Every reader ends in the same two nouns: a `Model`, and [`Tensors`] by its names. [`read`] gives both, whatever the
-//! file's format is; [`open`] reads every element besides; [`write()`] is the way back. Knows models, cells and weights;
+//! Every reader ends in the same two nouns: a `Model`, and [`Tensors`] by its names. [`read`] and [`read_bytes`] give both, whatever
+//! the file's format is; [`open`] reads every element besides; [`write()`] is the way back. Knows models, cells and weights;
 //! knows no layout and no device.
 
 pub mod description;
@@ -14,8 +14,9 @@ pub mod onnx;
 pub mod safetensors;
 pub mod support;
 
-use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::{fmt, fs};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Model;
@@ -52,19 +53,76 @@ pub fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)>
         let message = format!("expected no description beside {}, which brings its own", path.display());
         return Err(Error::new(ErrorKind::Model, message).at(file.display()));
     }
-    let (model, mut tensors) = match format {
+    let read = match format {
         Format::Safetensors => native(path, description),
         #[cfg(feature = "onnx")]
         Format::Onnx => onnx::read(path),
         #[cfg(not(feature = "onnx"))]
-        Format::Onnx => Err(not_built(path, "onnx")),
+        Format::Onnx => Err(not_built("onnx").at(path.display())),
         #[cfg(feature = "keras")]
         Format::Keras => keras::read(path),
         #[cfg(not(feature = "keras"))]
-        Format::Keras => Err(not_built(path, "keras")),
-    }?;
+        Format::Keras => Err(not_built("keras").at(path.display())),
+    };
+    let (model, tensors) = read?;
+    complete(model, tensors).map_err(|e| e.at(path.display()))
+}
+
+/// Reads a model from a file that is in memory, and the names and shapes of its tensors: [`read`], where there is no file
+/// system. Their elements stay in `bytes`, which the tensors keep; an `Arc<[u8]>` is not copied.
+///
+/// `description` is the text that the description of a `.safetensors` file holds; without one, the file's own metadata has
+/// it. [`Format::of`] tells the format by a name.
+///
+/// # Errors
+///
+/// As [`read`]; kind `Model`, where an ONNX file names files of external data, which are in no memory.
+///
+/// # Example
+///
+/// ```
+/// use std::path::Path;
+///
+/// use gatewave::weights::{self, Format};
+/// use gatewave::{Device, Engine, Options};
+///
+/// # fn main() -> gatewave::Result<()> {
+/// let name = Path::new("models/shakespeare/shakespeare.safetensors");
+/// let bytes = std::fs::read(name).expect("it is there"); // in a browser: what `fetch` gave
+/// let json = std::fs::read_to_string("models/shakespeare/model.json").expect("it is there");
+/// let (model, tensors) = weights::read_bytes(bytes, Format::of(name)?, Some(&json))?;
+/// let engine = Engine::from_tensors(model, &tensors, Options::default().device(Device::Cpu))?;
+/// # drop(engine);
+/// # Ok(())
+/// # }
+/// ```
+pub fn read_bytes(bytes: impl Into<Arc<[u8]>>, format: Format, description: Option<&str>) -> Result<(Model, Tensors)> {
+    let bytes = bytes.into();
+    if description.is_some() && format != Format::Safetensors {
+        let message = format!("expected no description beside {format} file, which brings its own");
+        return Err(Error::new(ErrorKind::Model, message));
+    }
+    let read = || {
+        let (model, tensors) = match format {
+            Format::Safetensors => described(safetensors::read_shared(bytes)?, description)?,
+            #[cfg(feature = "onnx")]
+            Format::Onnx => onnx::read_shared(bytes)?,
+            #[cfg(not(feature = "onnx"))]
+            Format::Onnx => return Err(not_built("onnx")),
+            #[cfg(feature = "keras")]
+            Format::Keras => keras::read_shared(bytes)?,
+            #[cfg(not(feature = "keras"))]
+            Format::Keras => return Err(not_built("keras")),
+        };
+        complete(model, tensors)
+    };
+    read().map_err(|e| e.at(format_args!("{format} file in memory")))
+}
+
+/// The tensors that were read, and those that the caller supplies, checked against the model.
+fn complete(model: Model, mut tensors: Tensors) -> Result<(Model, Tensors)> {
     tensors.extend([supplied(&model)]);
-    named::check(&model, &tensors).map_err(|e| e.at(path.display()))?;
+    named::check(&model, &tensors)?;
     Ok((model, tensors))
 }
 
@@ -105,16 +163,35 @@ pub fn write(path: &Path, model: &Model, mut tensors: Tensors, precision: Precis
     safetensors::write_each(path, &tensors, Some(&text), &stored)
 }
 
-/// What a file is, by the ending of its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+/// What a model's file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// Named tensors, and a description in the metadata or beside them.
     Safetensors,
+    /// A graph of operators, with its weights.
     Onnx,
+    /// A `.keras` archive or an `.h5` file: which of them, its first bytes tell.
     Keras,
 }
 
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Safetensors => "a .safetensors",
+            Self::Onnx => "an .onnx",
+            Self::Keras => "a Keras",
+        })
+    }
+}
+
 impl Format {
-    fn of(path: &Path) -> Result<Self> {
+    /// What a file of this name is, by the name's ending.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Io`, where it is of a format that is not read.
+    pub fn of(path: &Path) -> Result<Self> {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
         let got = match extension.as_deref() {
             Some("safetensors") => return Ok(Self::Safetensors),
@@ -137,32 +214,32 @@ impl Format {
 /// The model of a `.safetensors` file, and its tensors.
 fn native(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
     let contents = safetensors::read(path)?;
-    let (json, described_by) = match (description, contents.description) {
-        (Some(file), _) => {
-            let json = fs::read_to_string(file)
-                .map_err(|e| Error::new(ErrorKind::Io, format!("{e}")).because(e).at(file.display()))?;
-            (json, file)
-        }
-        (None, Some(json)) => (json, path),
-        (None, None) => {
-            let message = format!(
-                "expected a description of the model in the metadata (key {}), got none; give one beside the file \
-                 (--model model.json)",
-                safetensors::MODEL_KEY
-            );
-            return Err(Error::new(ErrorKind::Model, message).at(path.display()));
-        }
+    let Some(file) = description else { return described(contents, None).map_err(|e| e.at(path.display())) };
+    let json = fs::read_to_string(file)
+        .map_err(|e| Error::new(ErrorKind::Io, format!("{e}")).because(e).at(file.display()))?;
+    described(contents, Some(&json)).map_err(|e| e.at(file.display()))
+}
+
+/// The model that `description` describes, or else the file's own metadata.
+fn described(contents: safetensors::Contents, description: Option<&str>) -> Result<(Model, Tensors)> {
+    let Some(json) = description.or(contents.description.as_deref()) else {
+        let message = format!(
+            "expected a description of the model in the metadata (key {}), got none; give one beside the file \
+             (--model model.json)",
+            safetensors::MODEL_KEY
+        );
+        return Err(Error::new(ErrorKind::Model, message));
     };
-    let model = description::from_json(&json, &contents.tensors).map_err(|e| e.at(described_by.display()))?;
+    let model = description::from_json(json, &contents.tensors)?;
     Ok((model, contents.tensors))
 }
 
 /// The error for a format whose reader is left out of this build.
 #[cfg(not(all(feature = "keras", feature = "onnx")))]
-fn not_built(path: &Path, feature: &str) -> Error {
+fn not_built(feature: &str) -> Error {
     let message = format!(
         "this format is not read: gatewave was built without the feature `{feature}`; in Cargo.toml, add it to the features \
          of gatewave"
     );
-    Error::new(ErrorKind::Io, message).at(path.display())
+    Error::new(ErrorKind::Io, message)
 }

@@ -35,6 +35,7 @@ mod value;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
+use std::sync::Arc;
 
 use prost::Message;
 
@@ -63,14 +64,24 @@ pub fn read(path: &Path) -> Result<(Model, Tensors)> {
     read().map_err(|e| e.at(path.display()))
 }
 
-/// Reads a file that is in memory. It may name no files of external data.
+/// Reads a file that is in memory: a copy of it is kept, as by [`read_shared`].
+///
+/// # Errors
+///
+/// As [`read_shared`].
+pub fn read_bytes(bytes: &[u8]) -> Result<(Model, Tensors)> {
+    read_shared(bytes.into())
+}
+
+/// Reads a file that is in memory. Its larger tensors stay in `bytes`, and are read from there each time they are asked for.
+/// It may name no files of external data.
 ///
 /// # Errors
 ///
 /// As [`read`].
-pub fn read_bytes(bytes: &[u8]) -> Result<(Model, Tensors)> {
-    let sources = Sources::new(Source::Bytes(bytes.into()), None);
-    read_from(Cursor::new(bytes), bytes.len() as u64, sources)
+pub fn read_shared(bytes: Arc<[u8]>) -> Result<(Model, Tensors)> {
+    let length = bytes.len() as u64;
+    read_from(Cursor::new(bytes.clone()), length, Sources::new(Source::Bytes(bytes), None))
 }
 
 fn read_from(source: impl BufRead + Seek, length: u64, sources: Sources) -> Result<(Model, Tensors)> {

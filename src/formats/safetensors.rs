@@ -68,17 +68,28 @@ pub fn read(path: &Path) -> Result<Contents> {
     open().map_err(|e| e.at(path.display()))
 }
 
-/// Reads a file that is in memory.
+/// Reads a file that is in memory: a copy of it is kept, as by [`read_shared`].
 ///
 /// # Errors
 ///
 /// Kind `Weights`, where the file is cut off or its header contradicts itself.
 pub fn read_bytes(bytes: &[u8]) -> Result<Contents> {
-    let Header { tensors: declared, description, data } = read_header(bytes, bytes.len() as u64)?;
+    read_shared(bytes.into())
+}
+
+/// Reads the header of a file that is in memory. The elements stay in `bytes`, and are read from there each time they are
+/// asked for.
+///
+/// # Errors
+///
+/// As [`read_bytes`].
+pub fn read_shared(bytes: Arc<[u8]>) -> Result<Contents> {
+    let Header { tensors: declared, description, data } = read_header(&*bytes, bytes.len() as u64)?;
     let tensors = contents(declared, |elements| {
-        let mut source = io::Cursor::new(bytes);
-        let held = elements.read(&mut source, data, 0..elements.len)?;
-        Ok(Tensor::new(elements.shape, held))
+        let bytes = Arc::clone(&bytes);
+        Ok(Tensor::stored_in_parts(elements.shape.clone(), move |range| {
+            elements.read(&mut io::Cursor::new(&*bytes), data, range)
+        }))
     })?;
     Ok(Contents { tensors, description })
 }
@@ -223,8 +234,6 @@ impl Stored {
 struct Elements {
     kind: ElementKind,
     shape: Vec<usize>,
-    /// How many.
-    len: usize,
     /// Their first byte, counted from where the data begins.
     begin: u64,
 }
@@ -278,8 +287,8 @@ impl Elements {
                 ),
             ));
         }
-        let len = in_memory((end - begin) / kind.bytes())?;
-        Ok(Some(Self { kind, shape: declared.shape.clone(), len, begin }))
+        in_memory((end - begin) / kind.bytes())?;
+        Ok(Some(Self { kind, shape: declared.shape.clone(), begin }))
     }
 
     /// Elements `range`, from a file whose data begins at `data`.

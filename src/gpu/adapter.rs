@@ -3,58 +3,11 @@
 //! Comes before any device is opened. Choosing is pure, so that it is tested without a driver; only `find` asks
 //! wgpu. Knows of a plan its `Limits` alone.
 
-use std::fmt;
-
+use super::info::{AdapterInfo, AdapterKind, Choice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Limits;
-
-/// Which adapter a caller asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Choice {
-    /// The discrete GPUs, then the integrated ones; software adapters run only when they are named.
-    Auto {
-        /// Which of them, counted from 0.
-        rank: usize,
-    },
-    /// The adapter of this name, else the best that has it in its name, whatever the case of its letters.
-    Named(String),
-    /// wgpu's backend that validates and computes nothing, with WebGPU's default limits: for tests.
-    Noop,
-}
-
-/// What an adapter is, in the order in which they are preferred.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum AdapterKind {
-    /// A GPU with memory of its own.
-    Discrete,
-    /// A GPU that shares the host's memory.
-    Integrated,
-    /// A GPU that is passed into a virtual machine.
-    Virtual,
-    /// wgpu does not say; every adapter of a browser.
-    Other,
-    /// The CPU under a GPU's interface.
-    Software,
-}
-
-/// An adapter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdapterInfo {
-    /// Its name.
-    pub name: String,
-    /// Its driver.
-    pub driver: String,
-    /// The driver's version, as the driver words it.
-    pub driver_info: String,
-    /// The interface it is reached through: `Vulkan`, `Metal`, `DX12`, `WebGPU` or `noop`.
-    pub backend: &'static str,
-    /// What it is.
-    pub kind: AdapterKind,
-    /// What it can do.
-    pub limits: Limits,
-    /// Whether it can time its own work.
-    pub timestamps: bool,
-}
+#[cfg(not(target_arch = "wasm32"))]
+use crate::platform::block_on;
 
 /// An adapter of wgpu, and what we say of it.
 pub(super) struct Found {
@@ -65,7 +18,7 @@ pub(super) struct Found {
 /// Every adapter that wgpu sees, each name through one backend only.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn adapters() -> Vec<AdapterInfo> {
-    pollster::block_on(find(&Choice::Auto { rank: 0 })).into_iter().map(|found| found.info).collect()
+    block_on(find(&Choice::Auto { rank: 0 })).into_iter().map(|found| found.info).collect()
 }
 
 /// The adapter that `choice` means; `None` where `Choice::Auto` finds no GPU of its rank.
@@ -202,28 +155,6 @@ fn list(infos: &[&AdapterInfo]) -> String {
         return "none (is a Vulkan, Metal or DX12 driver installed?)".to_owned();
     }
     infos.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-impl fmt::Display for AdapterInfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} [{}, {}", self.name, self.backend, self.kind)?;
-        for part in [&self.driver, &self.driver_info].into_iter().filter(|part| !part.is_empty()) {
-            write!(f, ", {part}")?;
-        }
-        f.write_str("]")
-    }
-}
-
-impl fmt::Display for AdapterKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Discrete => "discrete",
-            Self::Integrated => "integrated",
-            Self::Virtual => "virtual",
-            Self::Other => "other",
-            Self::Software => "software",
-        })
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::buffers::{self, Held, Weights};
 use super::clock::{self, Clock};
-use super::device::{Device, Wait};
+use super::device::Device;
+use super::info::Wait;
 use super::pipelines::{Pipeline, Pipelines, STORAGE_ALIGN};
 use super::readback::{Landing, Readback, Source};
 use super::staging::Staging;

@@ -2,7 +2,8 @@
 //!
 //! Knows bytes, names and what they are for; knows no kernel.
 
-use super::device::{Device, Wait};
+use super::device::Device;
+use super::info::Wait;
 use super::pipelines::STORAGE_ALIGN;
 use super::texture::Texture;
 use super::tune::CHUNK;

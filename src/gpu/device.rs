@@ -7,18 +7,11 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::adapter::{self, AdapterInfo, Found};
+use super::adapter::{self, Found};
+use super::info::{AdapterInfo, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Limits;
-
-/// Who waits for the device, where something has to (a browser calls back by itself).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
-    /// The thread that polls the future: the shortest way.
-    Here,
-    /// A thread of its own: the future sleeps and blocks nobody.
-    Aside,
-}
+use crate::platform;
 
 /// The device of an adapter, its queue, and what went wrong with them.
 pub(super) struct Device {
@@ -163,13 +156,8 @@ impl Device {
             Wait::Here => poll(&self.device, &self.faults, &self.info.name, &submission),
             Wait::Aside => {
                 let (device, faults, name) = (self.device.clone(), self.faults.clone(), self.info.name.clone());
-                let (tell, told) = futures_intrusive::channel::shared::oneshot_channel();
-                let thread = std::thread::Builder::new().name("gatewave wait".to_owned());
-                let spawned = thread.spawn(move || tell.send(poll(&device, &faults, &name, &submission)));
-                if let Err(error) = spawned {
-                    return Err(Error::new(ErrorKind::Device, format!("no thread to wait in: {error}")).because(error));
-                }
-                told.receive().await.unwrap_or_else(|| Err(self.unanswered()))
+                let waited = platform::aside(move || poll(&device, &faults, &name, &submission)).await?;
+                waited.unwrap_or_else(|| Err(self.unanswered()))
             }
         }
     }
@@ -193,7 +181,7 @@ const REPORTED_LOST: &str = "the driver reports it lost";
 /// Whether the driver reports `device` lost: wgpu 30 panics in `Device::poll` then, which is caught here, because a lost
 /// device is an error like any other.
 fn reports_loss(device: &wgpu::Device) -> bool {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| device.poll(wgpu::PollType::Poll))).is_err()
+    platform::caught(|| device.poll(wgpu::PollType::Poll)).is_none()
 }
 
 /// Blocks until `submission` is done, in slices, since the loss may be reported to another thread.
@@ -205,12 +193,12 @@ fn poll(device: &wgpu::Device, faults: &Faults, name: &str, submission: &wgpu::S
     const SLICE: std::time::Duration = std::time::Duration::from_secs(20);
     loop {
         let turn = wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: Some(SLICE) };
-        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| device.poll(turn))) {
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(wgpu::PollError::Timeout)) => log::debug!("{name}: still computing"),
-            Ok(Err(error)) => faults.lose(format!("the work was not taken: {error}")),
-            Err(_) if reports_loss(device) => faults.lose(REPORTED_LOST.to_owned()),
-            Err(_) => log::debug!("{name}: waiting again"),
+        match platform::caught(|| device.poll(turn)) {
+            Some(Ok(_)) => return Ok(()),
+            Some(Err(wgpu::PollError::Timeout)) => log::debug!("{name}: still computing"),
+            Some(Err(error)) => faults.lose(format!("the work was not taken: {error}")),
+            None if reports_loss(device) => faults.lose(REPORTED_LOST.to_owned()),
+            None => log::debug!("{name}: waiting again"),
         }
         if let Some(why) = faults.lost.get() {
             return Err(lost(name, why));

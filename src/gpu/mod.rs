@@ -3,7 +3,7 @@
 //! The last stage of the road. It decides nothing: which kernel runs on what stands in the plan, how a kernel is
 //! bound and linked in the kernel's declaration. It knows no model, no cell and no layout of weights.
 //!
-//! `adapter` chooses, `device` opens and reports errors, `pipelines` compiles, `buffers` holds the weights, `bound` a
+//! `info` is what is said of them, `adapter` chooses, `device` opens and reports errors, `pipelines` compiles, `buffers` holds the weights, `bound` a
 //! plan's own buffers, `loaded` keeps both for the next call; `upload` brings the input, `readback` the results home, both
 //! by `staging`, `states` what stays; `clock` times programs where that is asked for; `objects` makes and counts what all of
 //! them use; `tune` has the numbers.
@@ -13,6 +13,7 @@ mod bound;
 mod buffers;
 mod clock;
 mod device;
+mod info;
 mod loaded;
 mod module;
 mod objects;
@@ -29,13 +30,12 @@ mod upload;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub(crate) use adapter::Choice;
 #[cfg(not(target_arch = "wasm32"))]
 pub use adapter::adapters;
-pub use adapter::{AdapterInfo, AdapterKind};
 use bound::{Bound, Fill, Run, Want};
 use device::Device;
-pub(crate) use device::Wait;
+pub use info::{AdapterInfo, AdapterKind};
+pub(crate) use info::{Choice, Timings, Wait};
 pub(crate) use loaded::Loaded;
 use pipelines::Pipelines;
 use readback::Landing;
@@ -46,6 +46,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Medium;
 use crate::pack::PackedBuffer;
 use crate::plan::{Caller, Limits, Plan, Read, Results, SlotId, Spent};
+use crate::platform::Instant;
+
+/// Why `Choice::Auto` may find nothing.
+pub(crate) const NONE_HERE: &str = "no discrete or integrated GPU here";
 
 /// An open GPU. It serves several models, and several threads at once.
 pub(crate) struct Gpu {
@@ -53,19 +57,6 @@ pub(crate) struct Gpu {
     pipelines: Pipelines,
     poison: AtomicBool,
     stalled: Arc<AtomicBool>,
-}
-
-/// Where the time of a run went, in microseconds. Zero in a browser, which has no `std` clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Timings {
-    /// To compile what no run has needed yet, and to make the plan's buffers: the first run alone.
-    pub(crate) prepare_us: f64,
-    /// To hand the feeds to the driver and record the dispatches.
-    pub(crate) upload_us: f64,
-    /// From the submit until the results lay in memory that the host reads.
-    pub(crate) compute_us: f64,
-    /// To copy them into vectors.
-    pub(crate) readback_us: f64,
 }
 
 /// A run whose results are on their way.
@@ -332,33 +323,20 @@ impl Gpu {
     }
 }
 
-/// A clock of laps; it stands still in a browser, where `std` has none.
-struct Stopwatch(#[cfg(not(target_arch = "wasm32"))] std::time::Instant);
+/// A clock of laps.
+struct Stopwatch(Instant);
 
 impl Stopwatch {
-    #[cfg(not(target_arch = "wasm32"))]
     fn start() -> Self {
-        Self(std::time::Instant::now())
+        Self(Instant::now())
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
     fn lap_us(&mut self) -> f64 {
-        let last = std::mem::replace(&mut self.0, std::time::Instant::now());
+        let last = std::mem::replace(&mut self.0, Instant::now());
         (self.0 - last).as_secs_f64() * 1e6
-    }
-
-    #[cfg(target_arch = "wasm32")]
-    fn start() -> Self {
-        Self()
-    }
-
-    #[cfg(target_arch = "wasm32")]
-    fn lap_us(&mut self) -> f64 {
-        0.0
     }
 }
 
-#[cfg(not(target_arch = "wasm32"))]
 const _: () = {
     const fn shared<T: Send + Sync>() {}
     shared::<Gpu>();

@@ -6,13 +6,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-#[cfg(not(target_arch = "wasm32"))]
-use rayon::prelude::*;
-
 use super::device::{Device, lock};
 use super::module;
 use crate::error::Result;
 use crate::kernel::{Access, Params, Program, link};
+use crate::platform::each_of;
 
 /// Bytes of the smallest storage binding, one `vec4<f32>`: buffers and bindings are rounded up to a multiple of it.
 pub(super) const STORAGE_ALIGN: u64 = 16;
@@ -34,23 +32,8 @@ impl Pipelines {
     /// # Errors
     ///
     /// As [`get`](Self::get).
-    #[cfg(not(target_arch = "wasm32"))]
     pub(super) async fn all(&self, device: &Device, programs: &[Program]) -> Result<Vec<Arc<Pipeline>>> {
-        programs.par_iter().map(|program| pollster::block_on(self.get(device, program))).collect()
-    }
-
-    /// The pipelines of `programs`, in their order.
-    ///
-    /// # Errors
-    ///
-    /// As [`get`](Self::get).
-    #[cfg(target_arch = "wasm32")]
-    pub(super) async fn all(&self, device: &Device, programs: &[Program]) -> Result<Vec<Arc<Pipeline>>> {
-        let mut pipelines = Vec::with_capacity(programs.len());
-        for program in programs {
-            pipelines.push(self.get(device, program).await?);
-        }
-        Ok(pipelines)
+        each_of(programs, |program| self.get(device, program)).await
     }
 
     /// The pipeline of `program`. Two threads that ask for a new one at the same time both compile it.

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use bytemuck::Pod;
 
-use super::device::{Device, Wait, lock};
+use super::device::{Device, lock};
+use super::info::Wait;
 use super::staging::{Place, Staging, side_by_side};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::MOST_LATER;

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_intrusive::sync::ManualResetEvent;
 
-use super::device::{Device, Wait};
+use super::device::Device;
+use super::info::Wait;
 use crate::error::Result;
 
 /// The buffers of one submit.

@@ -5,7 +5,8 @@
 //! bytes; knows not what they mean.
 
 use super::buffers::Held;
-use super::device::{Device, Wait};
+use super::device::Device;
+use super::info::Wait;
 use super::staging::{Place, Staging, side_by_side};
 use super::tune::RING;
 use crate::error::{Error, ErrorKind, Result};

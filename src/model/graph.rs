@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use super::flow::{Features, Flow, positive};
 use super::interface::State;
-use super::layer::{LayerKind, Recurrent, Select};
+use super::layer::{Layer, LayerKind, Recurrent, Select};
 use super::{Initial, Memory, Model};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -156,6 +156,17 @@ impl Model {
     /// Which stack of the model, counted from 0 among its recurrent layers, layer `layer` is.
     pub(crate) fn stack_of(&self, layer: usize) -> usize {
         self.layers[..layer].iter().filter(|layer| matches!(layer.kind, LayerKind::Recurrent(_))).count()
+    }
+
+    /// Whether a value that a layer gives begins stack `stack`, counted from 0 among the recurrent layers.
+    pub(crate) fn is_begun(&self, stack: usize) -> bool {
+        let begun = |value: &Value| match value {
+            Value::Input(input) => self.inputs.get(*input).is_some_and(|input| input.kind.flow().is_some()),
+            Value::Layer(..) => true,
+        };
+        let is_stack = |layer: &&Layer| matches!(layer.kind, LayerKind::Recurrent(_));
+        let layer = self.layers.iter().filter(is_stack).nth(stack);
+        layer.is_some_and(|layer| layer.initial.iter().flatten().any(begun))
     }
 
     /// The layers that take what layer `layer` gives at every step, looked for behind layers that only pass it on; `None`

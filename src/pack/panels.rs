@@ -4,11 +4,11 @@
 
 use bytemuck::Pod;
 use half::f16;
-use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::kernel::{LANES, padded};
 use crate::model::Features;
+use crate::platform::parallel::*;
 use crate::weights::{Scale, narrowed};
 
 /// An element of a packed buffer that is a weight by itself.

@@ -8,8 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use super::Weights;
 use super::named::supplied;
 use super::tensors::{Tensor, Tensors};
-use crate::error::{Result, SMALLER_MODEL, affordable, zeros};
+use crate::error::{Result, SMALLER_MODEL, zeros};
 use crate::model::{Init, Model, Param};
+use crate::platform::affordable;
 
 impl Weights {
     /// Weights drawn from the seed: uniform between ±1/√H for a recurrent layer, biases and all, between ±1/√in for a

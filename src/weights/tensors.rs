@@ -252,7 +252,7 @@ impl Tensors {
     }
 
     /// The names that begin with `stem`, sorted; no other is looked at.
-    pub(super) fn names_that_begin(&self, stem: &str) -> impl Iterator<Item = &str> {
+    pub(crate) fn names_that_begin(&self, stem: &str) -> impl Iterator<Item = &str> {
         let from = (Bound::Included(stem), Bound::Unbounded);
         self.entries.range::<str, _>(from).map(|(name, _)| name.as_str()).take_while(move |name| name.starts_with(stem))
     }

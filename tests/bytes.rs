@@ -1,0 +1,106 @@
+//! A model's file in memory is the file on disk: the same model, the same tensors, the same numbers.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gatewave::weights::{self, Format};
+use gatewave::{Device, Engine, ErrorKind, Input, Options};
+use ndarray::Array2;
+use support::fixtures;
+
+/// The files under `tests/golden/FOLDER` of any of these endings.
+fn golden(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder);
+    let files = fs::read_dir(folder).expect("a folder of fixtures").map(|entry| entry.expect("an entry").path());
+    files.filter(|path| path.extension().is_some_and(|got| endings.iter().any(|ending| got == *ending))).collect()
+}
+
+/// Whether `path` is read from memory as from disk; what is said where it is refused in memory alone.
+fn same(path: &Path) -> Result<(), String> {
+    let from_file = weights::read(path, None).expect("a fixture is read");
+    let bytes = fs::read(path).expect("a fixture");
+    let from_bytes = weights::read_bytes(bytes, Format::of(path).expect("a known ending"), None);
+    let from_bytes = from_bytes.map_err(|error| error.to_string())?;
+    assert!(from_bytes == from_file, "{}: another model, or other elements", path.display());
+    Ok(())
+}
+
+#[test]
+fn every_golden_safetensors_file_is_the_same_in_memory() {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bytes-description.json");
+    let all = fixtures::all();
+    for fixture in &all {
+        fs::write(&file, &fixture.description_json).expect("a scratch file");
+        let bytes: Arc<[u8]> = fs::read(&fixture.weights).expect("a fixture").into();
+        let from_bytes = weights::read_bytes(bytes, Format::Safetensors, Some(&fixture.description_json));
+        let from_file = weights::read(&fixture.weights, Some(&file)).expect("a file is read");
+        assert!(from_bytes.expect("bytes are read") == from_file, "{}", fixture.id);
+    }
+    assert_eq!(all.len(), fixtures::COUNT);
+}
+
+#[cfg(feature = "onnx")]
+#[test]
+fn every_golden_onnx_file_is_the_same_in_memory_but_for_one_that_names_others() {
+    let files = golden("onnx", &["onnx"]);
+    assert!(files.len() > 60, "only {} files seen", files.len());
+    let refused: Vec<_> = files.iter().filter_map(|path| same(path).err()).collect();
+    let [text] = &refused[..] else { panic!("{refused:?}") };
+    assert!(
+        text.starts_with("an .onnx file in memory: ") && text.contains("a model in memory has no folder"),
+        "{text}"
+    );
+}
+
+#[cfg(feature = "keras")]
+#[test]
+fn every_golden_keras_file_is_the_same_in_memory() {
+    let files = [golden("keras", &["keras", "h5"]), golden("keras2", &["keras", "h5"])].concat();
+    assert!(files.len() > 60, "only {} files seen", files.len());
+    let refused: Vec<_> = files.iter().filter_map(|path| same(path).err()).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
+#[test]
+fn a_model_in_memory_gives_the_numbers_of_its_file() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/shakespeare");
+    let (name, description) = (folder.join("shakespeare.safetensors"), folder.join("model.json"));
+    let json = fs::read_to_string(&description).expect("a description");
+    let bytes = fs::read(&name).expect("a model");
+    let read = [
+        weights::read(&name, Some(&description)).expect("a file is read"),
+        weights::read_bytes(bytes, Format::of(&name).expect("safetensors"), Some(&json)).expect("bytes are read"),
+    ];
+    let input = Input::tokens(Array2::from_shape_fn((2, 9), |(b, t)| (7 * t + b) as i64));
+    let [from_file, from_bytes] = read.map(|(model, tensors)| {
+        let engine = Engine::from_tensors(model, &tensors, Options::default().device(Device::Cpu));
+        engine.expect("it loads").run(&input).expect("it runs")
+    });
+    assert!(from_file == from_bytes);
+}
+
+#[test]
+fn what_is_wrong_in_memory_says_where() {
+    let refused = |bytes: &[u8], format, description: Option<&str>| {
+        weights::read_bytes(bytes, format, description).expect_err("this must be refused")
+    };
+    let error = refused(b"short", Format::Safetensors, None);
+    assert_eq!(error.kind(), ErrorKind::Weights);
+    assert!(error.to_string().starts_with("a .safetensors file in memory: expected at least 8 bytes"), "{error}");
+
+    let empty = [&2_u64.to_le_bytes()[..], b"{}"].concat();
+    let error = refused(&empty, Format::Safetensors, None);
+    assert_eq!(error.kind(), ErrorKind::Model);
+    assert!(error.to_string().contains("expected a description of the model in the metadata"), "{error}");
+
+    let error = refused(b"", Format::Onnx, Some("{}"));
+    assert_eq!(error.to_string(), "expected no description beside an .onnx file, which brings its own");
+    let error = Format::of(Path::new("model.pt")).expect_err("a format that is not read");
+    assert_eq!(error.kind(), ErrorKind::Io);
+    for format in [Format::Onnx, Format::Keras] {
+        assert!(refused(b"neither", format, None).to_string().starts_with(&format!("{format} file in memory: ")));
+    }
+}
