@@ -11,6 +11,9 @@ mod activation;
 mod cell;
 mod stack;
 
+use std::collections::HashMap;
+use std::iter;
+
 use ndarray::{Array, Array1, Array2, Array3, ArrayD, ArrayView2, Axis, concatenate, s};
 
 use self::activation::activate;
@@ -18,7 +21,7 @@ use self::stack::{States, stack};
 use crate::call::{Batching, Call, Form, Input};
 use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Axes, LayerKind, Model, Select};
+use crate::model::{Axes, InputKind, Join, LayerKind, Model, Pin, Recurrent, Select, Value};
 use crate::weights::{LayerWeights, Weights};
 
 /// What a model truly gives, in the axes of the input: an [`Output`](crate::Output) in f64.
@@ -29,6 +32,8 @@ pub struct Truth {
     pub output: ArrayD<f64>,
     /// The final states of each recurrent stack.
     pub states: Vec<TrueStates>,
+    /// The other outputs of the model.
+    pub others: Vec<ArrayD<f64>>,
 }
 
 /// The true final states of one recurrent stack, layer-major, forward before reverse.
@@ -51,14 +56,14 @@ pub fn run(model: &Model, weights: &Weights, input: &Input) -> Result<Truth> {
     weights.to_tensors(model)?;
     let form = input.check(model)?.form;
     let (values, states) = run_layers(model, weights, input)?;
-    let in_form = |states: States| match form.batching {
+    let state_in_form = |states: States| match form.batching {
         Batching::Batch => TrueStates { h: states.h.into_dyn(), c: states.c.map(Array::into_dyn) },
         Batching::Single => TrueStates {
             h: states.h.remove_axis(Axis(1)).into_dyn(),
             c: states.c.map(|c| c.remove_axis(Axis(1)).into_dyn()),
         },
     };
-    let output = match (values, form.batching, form.axes) {
+    let in_form = |values: &Values| match (values.clone(), form.batching, form.axes) {
         (Values::Steps(y), Batching::Single, _) => y.remove_axis(Axis(1)).into_dyn(),
         (Values::Steps(y), Batching::Batch, Axes::TimeMajor) => y.into_dyn(),
         (Values::Steps(y), Batching::Batch, Axes::BatchFirst) => y.permuted_axes([1, 0, 2]).into_dyn(),
@@ -66,10 +71,14 @@ pub fn run(model: &Model, weights: &Weights, input: &Input) -> Result<Truth> {
         (Values::Rows(y), Batching::Batch, _) => y.into_dyn(),
         (Values::Tokens(_), ..) => unreachable!("a checked model gives features"),
     };
-    Ok(Truth { output, states: states.into_iter().map(in_form).collect() })
+    let mut outputs = model.feature_outputs().into_iter().map(|value| in_form(&values[&value]));
+    let output = outputs.next().expect("a model has an output");
+    let others = outputs.collect();
+    Ok(Truth { output, states: states.into_iter().map(state_in_form).collect(), others })
 }
 
 /// What stands between two layers.
+#[derive(Clone)]
 enum Values {
     /// `[T, B]`.
     Tokens(Array2<u32>),
@@ -79,22 +88,26 @@ enum Values {
     Rows(Array2<f64>),
 }
 
-/// Every layer, one after the other, those of the encoder first.
-fn run_layers(model: &Model, weights: &Weights, input: &Input) -> Result<(Values, Vec<States>)> {
+/// Every layer in its order, those of the encoder first: every value of features, and the final states of each stack.
+fn run_layers(model: &Model, weights: &Weights, input: &Input) -> Result<(HashMap<Value, Values>, Vec<States>)> {
     let call = input.check(model)?;
     let learned = call.learned(model, weights.initial.iter().map(|(&i, states)| (i, &states.h, states.c.as_ref())))?;
     let call = call.learning(&learned);
-    let mut values = sequence(model, &call)?;
     let Form { time, batch, .. } = call.form;
     let live = call.masked().then(|| Array2::from_shape_fn((time, batch), |(t, b)| call.is_live(t, b)));
     let encoder = match (&model.encoder, &weights.encoder, call.encoder()) {
         (Some(encoder), Some(weights), Some(input)) => Some((encoder, run_layers(&encoder.model, weights, input)?.1)),
         _ => None,
     };
+    let mut values: HashMap<Value, Values> = HashMap::new();
+    for (index, of) in model.all_inputs()?.iter().enumerate() {
+        values.extend(host_values(&call, index, of.kind).map(|given| (Value::Input(index), given)));
+    }
     let mut states: Vec<States> = Vec::new();
-    let (mut final_hidden, mut last_output) = (None, None);
     for (index, (layer, weights)) in model.layers.iter().zip(&weights.layers).enumerate() {
-        values = match (&layer.kind, weights, values) {
+        let taken: Vec<Values> = layer.from.iter().map(|value| values[value].clone()).collect();
+        let own = |pin| Value::Layer(index, pin);
+        let given = match (&layer.kind, weights, taken[0].clone()) {
             (LayerKind::Embedding(_), LayerWeights::Embedding(table), Values::Tokens(tokens)) => {
                 Values::Steps(embedding(&tokens, table))
             }
@@ -106,27 +119,28 @@ fn run_layers(model: &Model, weights: &Weights, input: &Input) -> Result<(Values
                     let link = encoder.states.iter().find(|link| link.to == states.len())?;
                     Some(ended[link.from].clone())
                 });
-                let initial = match (linked, call.initial(states.len())) {
+                let mut initial = match (linked, call.initial(states.len())) {
                     (Some(linked), _) => linked,
                     (None, Some((h, c))) => States { h: h.mapv(f64::from), c: c.map(|c| c.mapv(f64::from)) },
                     (None, None) => States::zero(r, batch),
                 };
+                let [hidden, cell] = layer.initial;
+                if let Some(begun) = hidden.and_then(|value| begun(model, value, r, &values, &states)) {
+                    initial.h = begun;
+                }
+                if let Some(begun) = cell.and_then(|value| begun(model, value, r, &values, &states)) {
+                    initial.c = Some(begun);
+                }
                 let given = stack(r, cells, x, live.as_ref(), initial);
-                final_hidden = Some(last_layer(&given.states.h, r.directions()));
-                last_output = Some(given.last);
+                values.insert(own(Pin::FinalHidden), Values::Rows(last_layer(&given.states.h, r.directions())));
+                values.insert(own(Pin::LastOutput), Values::Rows(given.last));
                 states.push(given.states);
                 Values::Steps(given.steps)
             }
-            (LayerKind::Select(select), _, Values::Steps(x)) => match select {
-                Select::AllSteps => Values::Steps(x),
-                Select::LastStep => Values::Rows(last_step(x)),
-                Select::LastOutput => {
-                    Values::Rows(last_output.clone().expect("a checked model has a stack before last_output"))
-                }
-                Select::FinalHidden => {
-                    Values::Rows(final_hidden.clone().expect("a checked model has a stack before final_hidden"))
-                }
-            },
+            (LayerKind::Select(Select::LastStep), _, Values::Steps(x)) => Values::Rows(last_step(x)),
+            (LayerKind::Select(Select::AllSteps), _, values @ Values::Steps(_)) => values,
+            // Results of a stack, which the layer takes by their names.
+            (LayerKind::Select(Select::LastOutput | Select::FinalHidden), _, values @ Values::Rows(_)) => values,
             (LayerKind::Linear(l), LayerWeights::Linear { w, b }, Values::Steps(x)) => {
                 let mut y = Array3::zeros((x.len_of(Axis(0)), x.len_of(Axis(1)), l.out_features));
                 for (x, mut y) in x.outer_iter().zip(y.outer_iter_mut()) {
@@ -142,28 +156,93 @@ fn run_layers(model: &Model, weights: &Weights, input: &Input) -> Result<(Values
             // Keras' `Masking` also zeroes the steps that it takes out, as the call has done with every dead step.
             (LayerKind::Masking(_), _, values @ Values::Steps(_)) => values,
             (LayerKind::Dropout(_), _, values @ (Values::Steps(_) | Values::Rows(_))) => values,
+            (LayerKind::Join(join), _, Values::Steps(_) | Values::Rows(_)) => joined(*join, &taken, time),
             (kind, ..) => {
                 let message = format!("layer {index} {}: expected its weights, got another layer's", kind.name());
                 return Err(Error::new(ErrorKind::Weights, message));
             }
         };
+        values.insert(own(Pin::Output), given);
     }
     Ok((values, states))
 }
 
-/// What the first layer takes: 0 at dead steps.
-fn sequence(model: &Model, call: &Call<'_>) -> Result<Values> {
+/// What input `index` of the model is given: 0 at dead steps. None of initial states.
+fn host_values(call: &Call<'_>, index: usize, kind: InputKind) -> Option<Values> {
     let Form { time, batch, .. } = call.form;
-    if call.has_tokens() {
-        return Ok(Values::Tokens(Array2::from_shape_fn((time, batch), |(t, b)| call.token(t, b))));
-    }
-    let mut x = Array3::zeros((time, batch, model.input()?.features().len()));
-    for (t, b) in (0..time).flat_map(|t| (0..batch).map(move |b| (t, b))) {
-        if let Some(features) = call.features(t, b) {
-            x.slice_mut(s![t, b, ..]).assign(&features.mapv(f64::from));
+    let steps = || (0..time).flat_map(|t| (0..batch).map(move |b| (t, b)));
+    Some(match kind {
+        InputKind::Tokens(_) => {
+            Values::Tokens(Array2::from_shape_fn((time, batch), |(t, b)| call.token_of(index, t, b)))
         }
+        InputKind::Sequence(size) => {
+            let mut x = Array3::zeros((time, batch, size));
+            for (t, b) in steps() {
+                if let Some(features) = call.features_of(index, t, b) {
+                    x.slice_mut(s![t, b, ..]).assign(&features.mapv(f64::from));
+                }
+            }
+            Values::Steps(x)
+        }
+        InputKind::Row(size) => {
+            Values::Rows(Array2::from_shape_fn((batch, size), |(b, n)| f64::from(call.row_of(index, b)[n])))
+        }
+        InputKind::State(_) => return None,
+    })
+}
+
+/// The states `[L · D, B, size]` that `value` begins stack `r` with; none where the call brings them.
+fn begun(
+    model: &Model,
+    value: Value,
+    r: &Recurrent,
+    values: &HashMap<Value, Values>,
+    states: &[States],
+) -> Option<Array3<f64>> {
+    match value {
+        Value::Layer(layer, Pin::Hidden) => Some(states[model.stack_of(layer)].h.clone()),
+        Value::Layer(layer, Pin::Cell) => states[model.stack_of(layer)].c.clone(),
+        value => match values.get(&value)? {
+            // The directions of the one layer stand side by side.
+            Values::Rows(row) => {
+                let (batch, size) = (row.nrows(), row.ncols() / r.directions());
+                Some(Array3::from_shape_fn((r.directions(), batch, size), |(d, b, n)| row[[b, d * size + n]]))
+            }
+            Values::Steps(_) | Values::Tokens(_) => None,
+        },
     }
-    Ok(Values::Steps(x))
+}
+
+/// The values of a join; rows meet each of `time` steps.
+fn joined(join: Join, values: &[Values], time: usize) -> Values {
+    let has_time = values.iter().any(|value| matches!(value, Values::Steps(_)));
+    let steps = |value: &Values| match value {
+        Values::Steps(x) => x.clone(),
+        Values::Rows(x) => {
+            let repeated = if has_time { time } else { 1 };
+            Array3::from_shape_fn((repeated, x.nrows(), x.ncols()), |(_, b, n)| x[[b, n]])
+        }
+        Values::Tokens(_) => unreachable!("a checked model joins features"),
+    };
+    let mut parts = values.iter().map(steps);
+    let first = parts.next().expect("a checked join has values");
+    let joined = match join {
+        Join::Concat => {
+            let all: Vec<_> = iter::once(first).chain(parts).collect();
+            let views: Vec<_> = all.iter().map(|part| part.view()).collect();
+            concatenate(Axis(2), &views).expect("values of one time and batch")
+        }
+        Join::Add => parts.fold(first, |sum, part| sum + part),
+        Join::Subtract => parts.fold(first, |rest, part| rest - part),
+        Join::Multiply => parts.fold(first, |product, part| product * part),
+        #[expect(clippy::cast_precision_loss, reason = "a model joins few values")]
+        Join::Average => parts.fold(first, |sum, part| sum + part) / values.len() as f64,
+        Join::Maximum => parts.fold(first, |mut most, part| {
+            most.zip_mut_with(&part, |a, &b| *a = if b > *a || b.is_nan() { b } else { *a });
+            most
+        }),
+    };
+    if has_time { Values::Steps(joined) } else { Values::Rows(joined.index_axis_move(Axis(0), 0)) }
 }
 
 /// `y[t, b] = table[tokens[t, b]]`.

@@ -12,7 +12,7 @@ use gatewave::conformance::{self, Case, cases};
 use gatewave::plan::Limits;
 use gatewave::plan::tune::{Target, Tuning};
 use gatewave::weights::Tensors;
-use gatewave::weights::description::{from_json, to_json};
+use gatewave::formats::description::{from_json, to_json};
 use gatewave::{Device, LayerKind, Precision, oracle};
 use serde_json::Value;
 use support::executor::engine;

@@ -224,11 +224,6 @@ impl<'a> Call<'a> {
         !self.masked || self.is_given(t, b) && self.is_own(t, b)
     }
 
-    /// Whether the sequence is one of tokens.
-    pub(crate) fn has_tokens(&self) -> bool {
-        matches!(self.sequence, Sequence::Tokens(_))
-    }
-
     /// The features of row b at t, where there is a step; a dead one may hold anything, and is 0 to the model.
     pub(crate) fn features(&self, t: usize, b: usize) -> Option<ArrayView1<'_, f32>> {
         match &self.sequence {
