@@ -10,8 +10,7 @@ use super::recurrent::Layout;
 use super::size::{Size, shape_text};
 use super::value::{Feed, Fill, Filled, Repeated, Value};
 use crate::error::Result;
-use crate::model::{Dim, Initial, InputValue, Recurrent, State};
-use crate::weights::dialect::{INITIAL_CELL, INITIAL_HIDDEN};
+use crate::model::{Dim, INITIAL_CELL, INITIAL_HIDDEN, Initial, InputValue, Recurrent, State};
 
 /// Where a node begins: at zero, where there is nothing of both.
 #[derive(Default)]
