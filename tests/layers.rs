@@ -18,8 +18,11 @@ use serde_json::Value;
 use support::executor::engine;
 use support::plans::plan_of;
 
-/// Where a layer must be known, and whether the layer of that name is in a case that has it.
-const PLACES: [(&str, fn(&str, &Case) -> Result<(), String>); 6] = [
+/// Whether a place knows the layer of that name, which is in the case; or what it says instead.
+type Knows = fn(&str, &Case) -> Result<(), String>;
+
+/// Where a layer must be known.
+const PLACES: [(&str, Knows); 6] = [
     ("src/weights/description/layers.rs", is_described),
     ("docs/model-format.md", is_documented),
     ("src/model/layer/, its text in a summary", is_summarized),

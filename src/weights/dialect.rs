@@ -8,7 +8,7 @@ use crate::cell::Cell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Recurrent, WeightPart};
 
-pub(crate) use crate::model::{BIAS, INITIAL_CELL, INITIAL_HIDDEN, Part, WEIGHT, Way, cell_tensor};
+pub(crate) use crate::model::{BIAS, INITIAL_HIDDEN, Part, WEIGHT, Way, cell_tensor};
 
 /// Where ONNX has each of our gates: an LSTM's are input, output, forget, cell there, a GRU's update, reset, new.
 fn onnx_gates(cell: Cell) -> &'static [usize] {

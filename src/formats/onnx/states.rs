@@ -9,8 +9,7 @@ use super::node::Node;
 use super::size::{Size, shape_text};
 use super::value::{Feed, Fill, Filled, Repeated, Value};
 use crate::error::Result;
-use crate::model::{Dim, Initial, InputValue, Recurrent, State};
-use crate::weights::dialect::{INITIAL_CELL, INITIAL_HIDDEN};
+use crate::model::{Dim, INITIAL_CELL, INITIAL_HIDDEN, Initial, InputValue, Recurrent, State};
 
 /// How the axes stand.
 #[derive(Clone, Copy, PartialEq, Eq)]
