@@ -42,8 +42,8 @@ fn the_validator_takes_every_plan_of_the_table_for_every_device() {
     // Tokens are drawn for streams alone, and workgroups share layers where they run side by side: see below.
     kernels.extend([Kernel::Sample, Kernel::Persistent, Kernel::Clear]);
     assert_eq!(kernels.into_iter().collect::<Vec<_>>(), Kernel::ALL);
-    outcomes[0].assert(2 * cases().len(), &[]);
-    outcomes[1].assert(0, &[]);
+    let all = 2 * cases().len();
+    assert_eq!(outcomes.map(|outcomes| outcomes.counts()), [(all, vec![]), (all - 15, vec![("binding", 15)])]);
 }
 
 /// The validator computes nothing, which is what it is for a workgroup to wait in vain: nothing else may be wrong.

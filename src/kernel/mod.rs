@@ -27,6 +27,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod catalog;
+mod derived;
 mod draw;
 pub mod link;
 mod params;

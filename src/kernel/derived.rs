@@ -1,0 +1,228 @@
+//! What follows from a program: the gates and rows of its product, its override constants, its workgroup and its loops.
+//!
+//! `plan::check` holds these numbers against a device's limits, and `tests/shaders.rs` against the WGSL.
+
+use super::{Half, PATIENCE, Params, Program, Project, RELU, Step, StepProject, Tile, WORKGROUP, finite};
+use crate::cell::{Activation, Cell, Constant, Functions, Peepholes, Variant};
+
+impl Program {
+    /// G of the product that the program computes; 1 where it has none.
+    #[allow(clippy::cast_possible_truncation, reason = "a cell has at most four gates")]
+    pub fn product_gates(&self) -> u32 {
+        match self {
+            Self::Project(product) => product.cell.map_or(1, |cell| cell.gates() as u32),
+            Self::Step(step) | Self::Diagonal(step) | Self::Scan(step) | Self::Persistent(step) => {
+                step.cell.gates() as u32
+            }
+            Self::StepReset(_) => 2,
+            Self::StepNew(..) | Self::StepProject(_) => 1,
+            Self::Clear
+            | Self::Gather(_)
+            | Self::OneHot
+            | Self::Pick
+            | Self::Blank
+            | Self::Merge(_)
+            | Self::Join(_)
+            | Self::Softmax { .. }
+            | Self::Activate(_)
+            | Self::Sample => 1,
+        }
+    }
+
+    /// Rows of a panel of the weights after those of the depth: the bias, and an LSTM's peepholes.
+    pub fn rows_after_depth(&self) -> u32 {
+        match self {
+            Self::Step(step) | Self::Scan(step) | Self::Persistent(step) => match step.variant.peepholes {
+                Peepholes::None => 1,
+                Peepholes::Diagonal => 2,
+            },
+            // No layer of a run has peepholes.
+            Self::Diagonal(_)
+            | Self::Project(_)
+            | Self::StepReset(_)
+            | Self::StepNew(..)
+            | Self::StepProject(_)
+            | Self::Clear
+            | Self::Gather(_)
+            | Self::OneHot
+            | Self::Pick
+            | Self::Blank
+            | Self::Merge(_)
+            | Self::Join(_)
+            | Self::Softmax { .. }
+            | Self::Activate(_)
+            | Self::Sample => 1,
+        }
+    }
+
+    /// Whether the cell of a step is what its name alone stands for, or an RNN of relu: those have parts of their own, the
+    /// others are linked from the general ones.
+    pub fn is_plain(&self) -> bool {
+        let plain = |(cell, variant): (Cell, Variant)| {
+            let relu = cell == Cell::Rnn && variant == Variant { functions: RELU, ..Variant::NONE };
+            relu || variant == Variant::plain(cell)
+        };
+        !self.kernel().is_step() || self.cell().is_none_or(plain)
+    }
+
+    /// The override constants and their values. A function has its code and two constants, 0 where it has none.
+    pub fn overrides(&self) -> Vec<(&'static str, f64)> {
+        let names = self.kernel().declaration().overrides.iter();
+        names.filter_map(|&name| Some((name, self.override_value(name)?))).collect()
+    }
+
+    /// The value of an override constant; `None` where the program's parts do not declare it.
+    fn override_value(&self, name: &str) -> Option<f64> {
+        let general = self.cell().filter(|_| !self.is_plain());
+        let functions = general.map_or(0, |(cell, _)| cell.function_count());
+        let variant = general.map_or(Variant::NONE, |(_, variant)| variant);
+        let Functions { f, g, h } = variant.functions;
+        let (function, part) = name.split_once('_').unwrap_or((name, ""));
+        let function = match function {
+            "PANELS" => return Some(self.tile()?.panels.into()),
+            "SLICES" => return Some(self.tile()?.slices.into()),
+            "LAYER" => return Some(self.tile()?.layer.into()),
+            "COMBINE" => return Some((self.combine()? as u32).into()),
+            "JOIN" => return Some((self.join()?.combine as u32).into()),
+            "FIRST" => return Some(u32::from(self.join()?.first).into()),
+            "BROADCAST" => return Some(u32::from(self.join()?.broadcast).into()),
+            "CLIP" if functions > 0 => return Some(finite(variant.clip.unwrap_or(Constant::new(0.0)))),
+            "COUPLED" if matches!(general, Some((Cell::Lstm, _))) => return Some((variant.coupling as u32).into()),
+            "F" if functions > 0 => f,
+            "G" if functions > 1 => g,
+            "H" if functions > 2 => h,
+            "ACTIVATION" | "ALPHA" | "BETA" if self.ends_in_function() => self.activation(),
+            _ => return None,
+        };
+        let constant = |at: usize| function.constants().get(at).map_or(0.0, |&(_, constant)| finite(constant));
+        Some(match (name, part) {
+            ("ALPHA", _) | (_, "ALPHA") => constant(0),
+            ("BETA", _) | (_, "BETA") => constant(1),
+            _ => function.code().into(),
+        })
+    }
+
+    /// Whether the program is linked with a function of its results: a product may have none.
+    pub(crate) fn ends_in_function(&self) -> bool {
+        match self {
+            Self::Project(product) => product.activation != Activation::Linear,
+            Self::Softmax { .. } | Self::Activate(_) => true,
+            Self::Step(_)
+            | Self::Diagonal(_)
+            | Self::Scan(_)
+            | Self::Persistent(_)
+            | Self::StepReset(_)
+            | Self::StepNew(..)
+            | Self::StepProject(_)
+            | Self::Clear
+            | Self::Gather(_)
+            | Self::OneHot
+            | Self::Pick
+            | Self::Blank
+            | Self::Merge(_)
+            | Self::Join(_)
+            | Self::Sample => false,
+        }
+    }
+
+    /// Invocations of a workgroup in x, y, z.
+    pub fn workgroup_size(&self) -> [u32; 3] {
+        [self.tile().map_or(WORKGROUP, invocations), 1, 1]
+    }
+
+    /// Bytes of workgroup memory.
+    pub fn workgroup_bytes(&self) -> u32 {
+        let shared = |tile| shared_bytes(tile, self.product_gates());
+        match self {
+            Self::Softmax { .. } => 4 * WORKGROUP,
+            // Each lane's best and where it is, and the counts of a digit.
+            Self::Sample => 4 * (2 * WORKGROUP + 16),
+            Self::Scan(Step { tile, .. }) => shared(*tile) + 16 * 4 * tile.panels * tile.rows,
+            // And how long it has waited.
+            Self::Persistent(Step { tile, .. }) => shared(*tile) + 16 * 4 * tile.layer * tile.rows + 4,
+            Self::Step(Step { tile, .. })
+            | Self::Diagonal(Step { tile, .. })
+            | Self::StepReset(Half { tile, .. })
+            | Self::StepNew(Half { tile, .. }, _)
+            | Self::StepProject(StepProject { tile, .. }) => shared(*tile),
+            Self::Project(_)
+            | Self::Clear
+            | Self::Gather(_)
+            | Self::OneHot
+            | Self::Pick
+            | Self::Blank
+            | Self::Merge(_)
+            | Self::Join(_)
+            | Self::Activate(_) => 0,
+        }
+    }
+
+    /// Iterations of all loops that one invocation runs at most, were none of them unrolled.
+    pub fn loop_iterations(&self, params: &Params) -> u64 {
+        let gates = u64::from(self.product_gates());
+        // The depth in fours, shared by so many; then sharing, adding and finishing each row.
+        let product = |tile: Tile, sharing: u32| {
+            u64::from(params.depth / 4).div_ceil(u64::from(sharing))
+                + u64::from(tile.rows) * (1 + gates * (3 + u64::from(sharing)))
+        };
+        match self {
+            Self::Softmax { .. } => {
+                3 * u64::from(params.units * params.directions).div_ceil(u64::from(WORKGROUP))
+                    + 2 * u64::from(WORKGROUP)
+            }
+            Self::Sample => {
+                // The highest, eight digits of the k-th largest, and the draw; then what lanes tell each other.
+                let fours = u64::from(params.units / 4).div_ceil(u64::from(WORKGROUP));
+                (1 + 8 + 1) * fours + 2 * u64::from(WORKGROUP) + 8 * (1 + 16)
+            }
+            Self::Scan(Step { tile, .. }) => {
+                u64::from(params.steps) * walked_step(*tile, gates, params) + 2 * u64::from(tile.rows)
+            }
+            Self::Persistent(Step { tile, .. }) => {
+                // What is handed on and taken, four units each, and the turns of waiting.
+                let rows = u64::from(tile.rows);
+                let handed = rows + (rows * u64::from(params.units / 4)).div_ceil(invocations(*tile).into());
+                u64::from(params.steps) * (walked_step(*tile, gates, params) + handed)
+                    + 2 * rows
+                    + handed
+                    + u64::from(PATIENCE)
+            }
+            Self::Project(Project { tile, .. }) => product(*tile, 1),
+            // Each half has a product of its own.
+            Self::Diagonal(Step { tile, .. }) => product(*tile, tile.slices / 2),
+            Self::Step(Step { tile, .. })
+            | Self::StepReset(Half { tile, .. })
+            | Self::StepNew(Half { tile, .. }, _)
+            | Self::StepProject(StepProject { tile, .. }) => product(*tile, tile.slices),
+            Self::Clear
+            | Self::Gather(_)
+            | Self::OneHot
+            | Self::Pick
+            | Self::Blank
+            | Self::Merge(_)
+            | Self::Join(_)
+            | Self::Activate(_) => 0,
+        }
+    }
+}
+
+/// Iterations of each step of a walk: itself, the depth in fours, then sharing, adding and finishing each row. The states go
+/// in and out row by row.
+fn walked_step(tile: Tile, gates: u64, params: &Params) -> u64 {
+    let slices = u64::from(tile.slices);
+    let loads = if tile.held > 0 { 0 } else { u64::from(params.depth / 4).div_ceil(slices) };
+    1 + loads + u64::from(tile.rows) * (1 + gates * (3 + slices))
+}
+
+/// Invocations of a workgroup that computes a tile: four units each.
+fn invocations(tile: Tile) -> u32 {
+    4 * tile.panels * tile.slices
+}
+
+/// Bytes of workgroup memory in which slices meet.
+fn shared_bytes(tile: Tile, gates: u32) -> u32 {
+    if tile.slices == 1 {
+        return 0;
+    }
+    16 * invocations(tile) * tile.rows * gates
+}
