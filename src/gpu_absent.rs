@@ -31,7 +31,7 @@ pub(crate) enum Flight {}
 
 /// A model's weights on a GPU.
 #[derive(Default)]
-pub(crate) struct Loaded;
+pub(crate) struct Loaded {}
 
 impl Gpu {
     /// None.
