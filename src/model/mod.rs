@@ -1,8 +1,10 @@
 //! The first noun of the road: what the user asks for. Layers one after the other, and whether they fit.
 //!
 //! A `Model` is a description: it holds no weights and knows no device. `layer` has a file for each layer, `flow` what
-//! one layer hands to the next, `interface` the names that callers use, `encoder` the model that runs before another.
+//! one layer hands to the next, `interface` the names that callers use, `graph` the values that layers hand to
+//! each other, `builder` how one writes them down, `encoder` the model that runs before another.
 
+mod builder;
 mod encoder;
 mod flow;
 mod graph;
@@ -13,6 +15,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, ErrorKind, Result};
 
+pub use builder::{Graph, Node, Sources};
 pub use encoder::{Encoder, Link};
 pub use flow::{Features, Flow};
 pub use graph::{InputKind, ModelInput, ModelOutput, Pin, Value};
@@ -165,7 +168,8 @@ impl Model {
         self.check_join(layer, &taken, inputs)?;
         let index = flows.len();
         let named = |e: Error| match layer.from[..] {
-            // Of a chain it is plain which one that is.
+            // A join counts its values first; of a chain it is plain which one is taken.
+            _ if matches!(layer.kind, LayerKind::Join(_)) => e,
             [value] if value != self.usual_source_at(index, &layer.kind) => {
                 e.at(format!("from {}", self.called(value, inputs)))
             }

@@ -63,7 +63,10 @@ fn model(mut keys: Keys, tensors: &Tensors) -> Result<Model> {
     let none = Tensors::new();
     for (index, value) in layers.into_iter().enumerate() {
         let place = match value.get("type").and_then(Value::as_str) {
-            Some(name) => format!("layer {index} {name}"),
+            Some(kind) => match value.get("name").and_then(Value::as_str) {
+                Some(name) => format!("layer {index} {name} ({kind})"),
+                None => format!("layer {index} {kind}"),
+            },
             None => format!("layer {index}"),
         };
         // Tensors that the caller brings are missing here, which says nothing of the layer.
