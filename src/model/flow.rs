@@ -85,7 +85,7 @@ pub(super) fn vectors(input: Flow, most: usize, features: Features) -> Result<Fl
     match input {
         Flow::Tokens(tokens) if tokens > most => unfit(format!("tokens below {most}"), input),
         Flow::Tokens(_) => Ok(Flow::Steps(features)),
-        Flow::Steps(_) | Flow::Rows(_) => unfit("tokens (it can only be the first layer)".into(), input),
+        Flow::Steps(_) | Flow::Rows(_) => unfit("tokens (of an input of the model)".into(), input),
     }
 }
 

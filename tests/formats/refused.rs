@@ -357,7 +357,7 @@ fn an_interface_that_does_not_fit_its_model_is_refused() {
         (refused_interface(json!([]), json!([])), "inputs: expected a sequence among them, got none"),
         (
             input(json!({"name": "L", "value": "length", "axes": []})),
-            "input 1: value: expected one of \"sequence\", \"lengths\", \"mask\", \"hidden\", \"cell\", \"weights\", got \"length\"",
+            "input 1: value: expected one of \"sequence\", \"input\", \"lengths\", \"mask\", \"hidden\", \"cell\", \"weights\", got \"length\"",
         ),
         (input(json!({"name": "L", "value": "lengths"})), "input 1: axes: expected a list, got nothing"),
         (
