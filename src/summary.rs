@@ -2,18 +2,20 @@
 //!
 //! Made from a `Model` alone; knows no weights and no device.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use comfy_table::{CellAlignment, ContentLineStyle, LineStyle, Table, TableStyle};
 
-use crate::model::{Flow, Layer, Model};
+use crate::model::{Flow, InputKind, Layer, Model, Pin, Value};
 
 /// A model's layers, output shapes and parameter counts. `Display` prints the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     rows: Vec<Row>,
     parameters: usize,
+    /// Whether the model, and its encoder, are chains: then what a layer takes need not be told.
+    is_chain: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ struct Row {
     layer: String,
     output: String,
     parameters: usize,
+    /// The names of what it takes.
+    sources: Vec<String>,
 }
 
 impl Model {
@@ -29,6 +33,9 @@ impl Model {
     /// The encoder's layers come first. A layer goes by the prefix of its tensors, or by its kind. A recurrent layer is one
     /// row, however many layers are stacked in it. The sizes that a call decides, batch and time, are `None`; shapes that
     /// cannot be told, because the layers do not fit each other, are `?`.
+    ///
+    /// Where the model is no chain its inputs are rows as well, and each row tells what it takes. Tensors that layers share
+    /// count once.
     ///
     /// # Example
     ///
@@ -43,33 +50,68 @@ impl Model {
     /// assert!(model.summary().to_string().contains("Total params: 8,209 (32.07 KB)"));
     /// ```
     pub fn summary(&self) -> Summary {
-        let mut kinds = HashMap::new();
-        let row = |(layer, flow): (&Layer, Option<Flow>)| Row {
-            layer: format!("{} ({})", name(layer, &mut kinds), layer.kind.summary()),
-            output: flow.map_or("?".into(), shape_text),
-            parameters: layer.kind.parameters(),
-        };
-        let layers = self.every_layer().into_iter().zip(self.every_flow());
-        Summary { rows: layers.map(row).collect(), parameters: self.parameters() }
+        let mut rows = Vec::new();
+        let mut parameters = self.own_parameters().into_iter();
+        self.add_rows(&mut Names::default(), &mut parameters, &mut rows);
+        Summary { rows, parameters: self.parameters(), is_chain: self.is_all_chain() }
     }
 
-    /// What each of [`every_layer`](Self::every_layer) gives; none, where a model's layers do not fit each other.
-    fn every_flow(&self) -> Vec<Option<Flow>> {
-        let mut flows = self.encoder.as_ref().map_or_else(Vec::new, |encoder| encoder.model.every_flow());
-        match self.flows() {
-            Ok(own) => flows.extend(own.into_iter().map(Some)),
-            Err(_) => flows.extend(vec![None; self.layers.len()]),
+    fn is_all_chain(&self) -> bool {
+        self.is_chain() && self.encoder.as_ref().is_none_or(|encoder| encoder.model.is_all_chain())
+    }
+
+    /// The rows of the encoder and of the model itself.
+    fn add_rows(&self, names: &mut Names, parameters: &mut impl Iterator<Item = usize>, rows: &mut Vec<Row>) {
+        if let Some(encoder) = &self.encoder {
+            encoder.model.add_rows(names, parameters, rows);
         }
-        flows
+        let is_chain = self.is_chain();
+        let inputs = if is_chain { Vec::new() } else { self.all_inputs().unwrap_or_default() };
+        for input in &inputs {
+            rows.push(Row {
+                layer: format!("{} (InputLayer)", input.name),
+                output: match input.kind {
+                    InputKind::State(_) => "(None, None, None)".into(),
+                    kind => kind.flow().map_or("?".into(), shape_text),
+                },
+                parameters: 0,
+                sources: Vec::new(),
+            });
+        }
+        let called: Vec<_> = self.layers.iter().map(|layer| names.name(layer, !is_chain)).collect();
+        let source = |value: &Value| match *value {
+            Value::Input(input) => inputs.get(input).map_or("?".into(), |input| input.name.clone()),
+            Value::Layer(layer, pin) => {
+                let name = called.get(layer).map_or("?", String::as_str);
+                match Pin::WORDS.iter().find(|(_, other)| *other == pin) {
+                    Some((word, _)) => format!("{name}.{word}"),
+                    None => name.to_owned(),
+                }
+            }
+        };
+        let flows = self.flows();
+        for (index, layer) in self.layers.iter().enumerate() {
+            let flow = flows.as_ref().ok().and_then(|flows| flows.get(index).copied());
+            rows.push(Row {
+                layer: format!("{} ({})", called[index], layer.kind.summary()),
+                output: flow.map_or("?".into(), shape_text),
+                parameters: parameters.next().unwrap_or(0),
+                sources: layer.from.iter().chain(layer.initial.iter().flatten()).map(source).collect(),
+            });
+        }
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
-        table.load_style(KERAS).set_header(["Layer (type)", "Output Shape", "Param #"]);
+        // A chain says all that the last column would.
+        let columns = if self.is_chain { 3 } else { 4 };
+        table.load_style(KERAS).set_header(HEADER.into_iter().take(columns));
         for row in &self.rows {
-            table.add_row([row.layer.clone(), row.output.clone(), thousands(row.parameters)]);
+            let sources = if row.sources.is_empty() { "-".into() } else { row.sources.join(", ") };
+            let cells = [row.layer.clone(), row.output.clone(), thousands(row.parameters), sources];
+            table.add_row(cells.into_iter().take(columns));
         }
         if let Some(column) = table.column_mut(2) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -82,6 +124,8 @@ impl fmt::Display for Summary {
     }
 }
 
+const HEADER: [&str; 4] = ["Layer (type)", "Output Shape", "Param #", "Connected to"];
+
 /// Keras' box: a heavy head on a light body.
 const KERAS: TableStyle = TableStyle::new()
     .top_border(LineStyle::new('┏', '━', '┳', '┓'))
@@ -91,16 +135,34 @@ const KERAS: TableStyle = TableStyle::new()
     .row_separator(LineStyle::new('├', '─', '┼', '┤'))
     .bottom_border(LineStyle::new('└', '─', '┴', '┘'));
 
-/// What the model calls a layer: its tensors' prefix. One that has none, or a number alone, goes by its kind and by how
-/// many of those came before.
-fn name(layer: &Layer, kinds: &mut HashMap<&'static str, usize>) -> String {
-    let given = layer.weights.trim_end_matches('.');
-    if layer.kind.parameters() > 0 && given.chars().any(|c| !c.is_ascii_digit()) {
-        return given.to_owned();
+/// The names that are given.
+#[derive(Default)]
+struct Names {
+    kinds: HashMap<&'static str, usize>,
+    given: HashSet<String>,
+}
+
+impl Names {
+    /// What the model calls a layer: its name, else its tensors' prefix. One that has none, or a number alone, goes by its
+    /// kind and by how many of those came before. Where others tell what they take by it, it is `unique`.
+    fn name(&mut self, layer: &Layer, unique: bool) -> String {
+        let prefix = layer.weights.trim_end_matches('.');
+        let has_prefix = layer.kind.parameters() > 0 && prefix.chars().any(|c| !c.is_ascii_digit());
+        let name = layer.name.as_deref().or(has_prefix.then_some(prefix));
+        if let Some(name) = name.filter(|name| !(unique && self.given.contains(*name))) {
+            self.given.insert(name.to_owned());
+            return name.to_owned();
+        }
+        loop {
+            let kind = layer.kind.name();
+            let twins = self.kinds.entry(kind).or_default();
+            let name = if *twins == 0 { kind.to_owned() } else { format!("{kind}_{twins}") };
+            *twins += 1;
+            if !unique || self.given.insert(name.clone()) {
+                return name;
+            }
+        }
     }
-    let kind = layer.kind.name();
-    let twins = kinds.entry(kind).and_modify(|twins| *twins += 1).or_insert(0);
-    if *twins == 0 { kind.to_owned() } else { format!("{kind}_{twins}") }
 }
 
 fn shape_text(flow: Flow) -> String {

@@ -16,6 +16,8 @@ mod files;
 mod formats;
 #[path = "cli/generate.rs"]
 mod generate;
+#[path = "cli/graph.rs"]
+mod graph;
 #[path = "cli/named.rs"]
 mod named;
 #[path = "cli/programs.rs"]

@@ -9,10 +9,10 @@ use std::fs;
 use std::path::Path;
 
 use gatewave::conformance::{self, Case, cases};
+use gatewave::formats::description::{from_json, to_json};
 use gatewave::plan::Limits;
 use gatewave::plan::tune::{Target, Tuning};
 use gatewave::weights::Tensors;
-use gatewave::formats::description::{from_json, to_json};
 use gatewave::{Device, LayerKind, Precision, oracle};
 use serde_json::Value;
 use support::executor::engine;
@@ -23,7 +23,7 @@ type Knows = fn(&str, &Case) -> Result<(), String>;
 
 /// Where a layer must be known.
 const PLACES: [(&str, Knows); 6] = [
-    ("src/weights/description/layers.rs", is_described),
+    ("src/formats/description/layers.rs", is_described),
     ("docs/model-format.md", is_documented),
     ("src/model/layer/, its text in a summary", is_summarized),
     ("src/oracle.rs", is_computed),

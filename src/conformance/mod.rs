@@ -136,6 +136,9 @@ pub fn compare_outputs(got: &Output, want: &Truth, tolerance: Tolerance) -> Resu
         tensors.push((format!("h{of}"), Some(&got.h), Some(&want.h)));
         tensors.push((format!("c{of}"), got.c.as_ref(), want.c.as_ref()));
     }
+    for index in 0..got.others.len().max(want.others.len()) {
+        tensors.push((format!("output {}", index + 1), got.others.get(index), want.others.get(index)));
+    }
     let mut parts = Vec::with_capacity(tensors.len());
     for (name, got, want) in tensors {
         match (got, want) {

@@ -35,6 +35,15 @@ impl Flow {
         }
     }
 
+    /// Its shape in messages.
+    pub(super) fn shape(self) -> String {
+        match self {
+            Self::Tokens(_) => "[B, T]".into(),
+            Self::Steps(features) => format!("[B, T, {}]", features.len()),
+            Self::Rows(features) => format!("[B, {}]", features.len()),
+        }
+    }
+
     /// The features of a step; of tokens, one for each that there can be.
     pub(crate) fn features(self) -> Features {
         match self {
@@ -71,11 +80,12 @@ impl fmt::Display for Flow {
     }
 }
 
-/// What a layer of tokens gives for `input`: `features` at each step.
-pub(super) fn vectors(input: Flow, features: Features) -> Result<Flow> {
+/// What a layer of tokens below `most` gives for `input`: `features` at each step.
+pub(super) fn vectors(input: Flow, most: usize, features: Features) -> Result<Flow> {
     match input {
+        Flow::Tokens(tokens) if tokens > most => unfit(format!("tokens below {most}"), input),
         Flow::Tokens(_) => Ok(Flow::Steps(features)),
-        Flow::Steps(_) | Flow::Rows(_) => unfit("tokens (it can only be the first layer)".into(), input),
+        Flow::Steps(_) | Flow::Rows(_) => unfit("tokens (of an input of the model)".into(), input),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use super::flow::{Features, Flow, positive};
 use super::interface::State;
-use super::layer::{Layer, LayerKind, Recurrent, Select};
+use super::layer::{Join, Layer, LayerKind, Recurrent, Select};
 use super::{Initial, Memory, Model};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -104,24 +104,40 @@ impl Model {
 
     /// What a layer of `kind` takes where nothing else is said: the last value, or a result of the last stack.
     pub(crate) fn usual_source(&self, kind: &LayerKind) -> Value {
-        let stack = self.layers.iter().rposition(|layer| matches!(layer.kind, LayerKind::Recurrent(_)));
-        match (kind, stack) {
-            (LayerKind::Select(Select::FinalHidden), Some(stack)) => Value::Layer(stack, Pin::FinalHidden),
-            (LayerKind::Select(Select::LastOutput), Some(stack)) => Value::Layer(stack, Pin::LastOutput),
-            _ => self.last_value(),
+        self.usual_source_at(self.layers.len(), kind)
+    }
+
+    /// The same for layer `index`.
+    pub(crate) fn usual_source_at(&self, index: usize, kind: &LayerKind) -> Value {
+        let stack = self.layers[..index].iter().rposition(|layer| matches!(layer.kind, LayerKind::Recurrent(_)));
+        match (kind, stack, index) {
+            (LayerKind::Select(Select::FinalHidden), Some(stack), _) => Value::Layer(stack, Pin::FinalHidden),
+            (LayerKind::Select(Select::LastOutput), Some(stack), _) => Value::Layer(stack, Pin::LastOutput),
+            (_, _, 0) => Value::Input(0),
+            _ => Value::Layer(index - 1, Pin::Output),
+        }
+    }
+
+    /// What a layer of `kind` means that names `value`: a selection that names a stack takes that result of it.
+    pub(crate) fn meant(&self, kind: &LayerKind, value: Value) -> Value {
+        let Value::Layer(layer, Pin::Output) = value else { return value };
+        match (kind, self.layers.get(layer).map(|layer| &layer.kind)) {
+            (LayerKind::Select(Select::FinalHidden), Some(LayerKind::Recurrent(_))) => {
+                Value::Layer(layer, Pin::FinalHidden)
+            }
+            (LayerKind::Select(Select::LastOutput), Some(LayerKind::Recurrent(_))) => {
+                Value::Layer(layer, Pin::LastOutput)
+            }
+            _ => value,
         }
     }
 
     /// Whether every layer takes what a chain's would, and nothing has a name of its own.
     pub fn is_chain(&self) -> bool {
-        let mut chain = Self { layers: Vec::new(), ..self.clone() };
-        for layer in &self.layers {
-            if layer.from != [chain.usual_source(&layer.kind)] || layer.initial != [None, None] {
-                return false;
-            }
-            chain.layers.push(layer.clone());
-        }
-        self.inputs.is_empty() && self.outputs.is_empty()
+        let usual = |(index, layer): (usize, &Layer)| {
+            layer.from == [self.usual_source_at(index, &layer.kind)] && layer.initial == [None, None]
+        };
+        self.inputs.is_empty() && self.outputs.is_empty() && self.layers.iter().enumerate().all(usual)
     }
 
     /// The inputs of the model; of one that names none, the sequence that its first layer takes, as `x`.
@@ -214,16 +230,37 @@ impl Model {
             Value::Layer(layer, pin) => (layer, pin),
         };
         let Some(&flow) = flows.get(layer) else {
-            return wrong(format!("from: expected a layer before this one (below {}), got {layer}", flows.len()));
+            return wrong(format!("from: expected a layer before this one, got layer {}", self.place(layer)));
         };
         match (pin, &self.layers[layer].kind) {
             (Pin::Output, _) => Ok(flow),
             (Pin::FinalHidden, LayerKind::Recurrent(stack)) => Ok(Flow::Rows(stack.hidden())),
             (Pin::LastOutput, LayerKind::Recurrent(stack)) => Ok(Flow::Rows(stack.output())),
             (Pin::Hidden | Pin::Cell, LayerKind::Recurrent(_)) => {
-                wrong(format!("from: expected features, got the final states of layer {layer}"))
+                wrong(format!("from: expected features, got final states, {}", self.called(value, inputs)))
             }
-            (_, kind) => wrong(format!("from: expected a recurrent stack, got layer {layer} {}", kind.name())),
+            _ => wrong(format!("from: expected a recurrent stack, got layer {}", self.place(layer))),
+        }
+    }
+
+    /// Whether the values that a join takes element by element have features of one size.
+    pub(super) fn check_join(&self, layer: &Layer, taken: &[Flow], inputs: &[ModelInput]) -> Result<()> {
+        let (LayerKind::Join(join), Some(first)) = (&layer.kind, taken.first()) else { return Ok(()) };
+        let called = |index: usize| self.called(layer.from[index], inputs);
+        let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
+        if let Some(tokens) = taken.iter().position(|flow| flow.tokens().is_some()) {
+            return wrong(format!("from: expected features, got {} ({})", called(tokens), taken[tokens]));
+        }
+        let other = taken.iter().position(|flow| flow.features().len() != first.features().len());
+        match other.filter(|_| *join != Join::Concat) {
+            None => Ok(()),
+            Some(other) => wrong(format!(
+                "from: expected values of equal features, got {} {} and {} {}",
+                called(0),
+                first.shape(),
+                called(other),
+                taken[other].shape()
+            )),
         }
     }
 
@@ -265,15 +302,16 @@ impl Model {
                         self.layers.get(layer).filter(|_| layer < flows.len()).map(|l| &l.kind)
                     else {
                         return wrong(format!(
-                            "{key}: expected states of a stack before this one, got those of layer {layer}"
+                            "{key}: expected states of a stack before this one, got those of layer {}",
+                            self.place(layer)
                         ));
                     };
                     let which = if pin == Pin::Hidden { State::Hidden } else { State::Cell };
                     let got_rows = from.num_layers.saturating_mul(from.directions());
                     if !which.is_of(from) || (got_rows, which.size(from)) != (rows, size) {
                         return wrong(format!(
-                            "{key}: expected [{rows}, B, {size}] (layers · directions, B, size), got [{got_rows}, B, {}] of \
-                             layer {layer}",
+                            "{key}: expected [{rows}, B, {size}] (layers · directions, B, size), got {} [{got_rows}, B, {}]",
+                            self.called(value, inputs),
                             which.size(from)
                         ));
                     }
@@ -285,8 +323,9 @@ impl Model {
                         let wants =
                             if stack.num_layers == 1 { "" } else { " of each layer (the final states of a stack)" };
                         return wrong(format!(
-                            "{key}: expected {} features without a time axis{wants}, got {flow}",
-                            stack.directions() * size
+                            "{key}: expected {} features without a time axis{wants}, got {} ({flow})",
+                            stack.directions() * size,
+                            self.called(value, inputs)
                         ));
                     }
                 },
@@ -300,6 +339,9 @@ impl Model {
         let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
         let mut names = HashSet::new();
         for input in &self.inputs {
+            if input.name.is_empty() {
+                return wrong("inputs: expected a name of each, got an empty one".into());
+            }
             if !names.insert(input.name.as_str()) {
                 return wrong(format!("inputs: expected each name once, got {} twice", input.name));
             }
@@ -314,6 +356,10 @@ impl Model {
             return wrong("inputs: expected a sequence or tokens among them, got none".into());
         }
         for layer in self.layers.iter().filter_map(|layer| layer.name.as_deref()) {
+            // An empty name, and one that begins as a layer's number does, could not be told from none.
+            if layer.is_empty() || layer.starts_with('#') {
+                return wrong(format!("layers: expected a name that does not begin with #, got {layer:?}"));
+            }
             if !names.insert(layer) {
                 return wrong(format!("layers: expected each name once, got {layer} twice"));
             }
@@ -339,8 +385,9 @@ impl Model {
                     Some(LayerKind::Recurrent(stack)) if pin == Pin::Hidden || State::Cell.is_of(stack) => continue,
                     _ => {
                         return wrong(format!(
-                            "outputs: {}: expected a state of a stack, got none of layer {layer}",
-                            output.name
+                            "outputs: {}: expected a state of a stack, got {}",
+                            output.name,
+                            self.called(output.from, &inputs)
                         ));
                     }
                 },
@@ -392,6 +439,20 @@ impl Model {
             }
         }
         (0..self.layers.len()).filter(|index| !needed.contains(index)).collect()
+    }
+
+    /// `value` in messages, as a description names it; a layer without a name goes by its number.
+    pub(crate) fn called(&self, value: Value, inputs: &[ModelInput]) -> String {
+        let (layer, pin) = match value {
+            Value::Input(index) => return inputs.get(index).map_or(format!("input {index}"), |i| i.name.clone()),
+            Value::Layer(layer, pin) => (layer, pin),
+        };
+        let name = self.layers.get(layer).and_then(|of| of.name.clone());
+        let name = name.unwrap_or_else(|| format!("layer {}", self.place(layer)));
+        match Pin::WORDS.iter().find(|(_, other)| *other == pin) {
+            Some((word, _)) => format!("{name}.{word}"),
+            None => name,
+        }
     }
 
     /// Layer `layer` in messages: its index, and its name where it has one.

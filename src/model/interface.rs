@@ -3,11 +3,13 @@
 //!
 //! Plain data; `named` turns tensors by these names into a call and its results into tensors.
 
+mod standard;
+
 use std::collections::{HashMap, HashSet};
 
+use super::Model;
 use super::flow::Flow;
 use super::layer::{Bias, LayerKind, Recurrent};
-use super::{Axes, Model};
 use crate::cell::Peepholes;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -141,45 +143,6 @@ pub enum OutputValue {
 }
 
 impl Interface {
-    /// The names and axes of a model that brings none of its own: PyTorch's.
-    ///
-    /// In: `x` or `ids` `[B, T, I]` or `[B, T]` (`[T, B, …]` where the model is time-major), `lengths` `[B]`, `mask`
-    /// `[B, T]`, and for each recurrent stack `h_0` and an LSTM's `c_0` `[L·D, B, …]`. Out: `output`, `h_n`, `c_n`. The
-    /// second stack's states end in `.1`, the third's in `.2`, and so on. A stack that begins where one of the encoder ended
-    /// takes none. The inputs of an encoder begin with `encoder_`: `encoder_x`, `encoder_lengths`.
-    pub fn standard(model: &Model) -> Self {
-        Self::standard_under(model, "")
-    }
-
-    /// The same with inputs whose names begin with `prefix`.
-    pub(crate) fn standard_under(model: &Model, prefix: &str) -> Self {
-        let states = || vec![Dim::Layers, Dim::Batch, Dim::Features];
-        let port = |name: &str, value, axes| InputPort { name: format!("{prefix}{name}"), value, axes };
-        let tokens = matches!(model.input(), Ok(Flow::Tokens(_)));
-        let output = model.output_flows().ok().and_then(|flows| flows.first().copied());
-        let mut inputs: Vec<_> =
-            ["x", "ids"].map(|name| port(name, InputValue::Sequence, model.axes_of(tokens))).into();
-        inputs.push(port("lengths", InputValue::Lengths, vec![Dim::Batch]));
-        inputs.push(port("mask", InputValue::Mask, vec![Dim::Batch, Dim::Time]));
-        let axes =
-            if matches!(output, Some(Flow::Rows(_))) { vec![Dim::Batch, Dim::Features] } else { model.axes_of(false) };
-        let mut outputs = vec![OutputPort { name: "output".into(), value: OutputValue::Output, axes }];
-        for (index, stack) in model.stacks().enumerate() {
-            for (state, before, after) in [(State::Hidden, "h_0", "h_n"), (State::Cell, "c_0", "c_n")] {
-                if !state.is_of(stack) {
-                    continue;
-                }
-                let name = |name: &str| if index == 0 { name.to_owned() } else { format!("{name}.{index}") };
-                if !model.is_linked(index) {
-                    inputs.push(port(&name(before), InputValue::State { stack: index, state, first: 0 }, states()));
-                }
-                let value = OutputValue::States { state, stacks: vec![index] };
-                outputs.push(OutputPort { name: name(after), value, axes: states() });
-            }
-        }
-        Self { inputs, outputs, required: Required::Sequence }
-    }
-
     /// Whether the caller supplies weights.
     pub fn takes_weights(&self) -> bool {
         self.inputs.iter().any(|port| matches!(port.value, InputValue::Weights { .. }))
@@ -202,7 +165,9 @@ impl Interface {
             if names.insert(&port.name, part).is_some_and(|other| !(part && other)) {
                 return Err(wrong(format!("{}: expected a name of its own, got another input's", port.name)));
             }
-            if !values.insert(port.value) && port.value != InputValue::Sequence {
+            // What tells the call's sequence may come under either of several names.
+            let aliased = matches!(port.value, InputValue::Sequence | InputValue::Lengths | InputValue::Mask);
+            if !values.insert(port.value) && !aliased {
                 return Err(wrong(format!("{}: expected what no other input is, got {:?}", port.name, port.value)));
             }
             port.check(model, &stacks).map_err(|e| e.at(&port.name))?;
@@ -379,23 +344,6 @@ impl OutputPort {
                 fit(&self.axes, [long(Dim::Layers, rows), (Dim::Batch, false), long(Dim::Features, size)])
             }
         }
-    }
-}
-
-impl Model {
-    /// Whether its inputs are the standard ones, by names and axes.
-    pub(crate) fn has_standard_inputs(&self) -> bool {
-        self.interface.as_ref().is_none_or(|own| own.inputs == Interface::standard(self).inputs)
-    }
-
-    /// The axes of its sequences: of tokens, or of features.
-    pub(crate) fn axes_of(&self, tokens: bool) -> Vec<Dim> {
-        let mut axes = match self.axes {
-            Axes::BatchFirst => vec![Dim::Batch, Dim::Time],
-            Axes::TimeMajor => vec![Dim::Time, Dim::Batch],
-        };
-        axes.extend((!tokens).then_some(Dim::Features));
-        axes
     }
 }
 

@@ -1,16 +1,21 @@
 //! The first noun of the road: what the user asks for. Layers one after the other, and whether they fit.
 //!
 //! A `Model` is a description: it holds no weights and knows no device. `layer` has a file for each layer, `flow` what
-//! one layer hands to the next, `interface` the names that callers use, `encoder` the model that runs before another.
+//! one layer hands to the next, `interface` the names that callers use, `graph` the values that layers hand to
+//! each other, `builder` how one writes them down, `encoder` the model that runs before another.
 
+mod builder;
 mod encoder;
 mod flow;
 mod graph;
 mod interface;
 mod layer;
 
+use std::collections::{HashMap, HashSet};
+
 use crate::error::{Error, ErrorKind, Result};
 
+pub use builder::{Graph, Node, Sources};
 pub use encoder::{Encoder, Link};
 pub use flow::{Features, Flow};
 pub use graph::{InputKind, ModelInput, ModelOutput, Pin, Value};
@@ -160,7 +165,17 @@ impl Model {
     /// What flows out of `layer`, where `flows` flow out of those before it.
     fn flow_at(&self, layer: &Layer, inputs: &[ModelInput], flows: &[Flow]) -> Result<Flow> {
         let taken = layer.from.iter().map(|&value| self.flow_of(value, inputs, flows)).collect::<Result<Vec<_>>>()?;
-        let flow = layer.kind.flow(&taken)?;
+        self.check_join(layer, &taken, inputs)?;
+        let index = flows.len();
+        let named = |e: Error| match layer.from[..] {
+            // A join counts its values first; of a chain it is plain which one is taken.
+            _ if matches!(layer.kind, LayerKind::Join(_)) => e,
+            [value] if value != self.usual_source_at(index, &layer.kind) => {
+                e.at(format!("from {}", self.called(value, inputs)))
+            }
+            _ => e,
+        };
+        let flow = layer.kind.flow(&taken).map_err(named)?;
         match &layer.kind {
             LayerKind::Recurrent(stack) => self.check_initial(stack, layer.initial, inputs, flows)?,
             LayerKind::Masking(_) if !matches!(layer.from[..], [Value::Input(_)]) => {
@@ -218,8 +233,34 @@ impl Model {
         Ok(())
     }
 
-    /// The number of trainable parameters, those of the encoder among them.
+    /// The number of trainable parameters, those of the encoder among them. What layers share counts once.
     pub fn parameters(&self) -> usize {
-        self.every_layer().into_iter().map(|layer| layer.kind.parameters()).fold(0, usize::saturating_add)
+        self.own_parameters().into_iter().fold(0, usize::saturating_add)
+    }
+
+    /// The number of parameters of each of [`every_layer`](Self::every_layer) that no layer before it has.
+    pub(crate) fn own_parameters(&self) -> Vec<usize> {
+        // A description may claim more tensors than memory could list.
+        const MOST: usize = 1 << 16;
+        let mut earlier: HashMap<&str, Vec<&LayerKind>> = HashMap::new();
+        let own = |layer: &Layer, kinds: &[&LayerKind]| {
+            let twins = kinds.iter().any(|kind| **kind == layer.kind);
+            if twins || kinds.is_empty() {
+                return if twins { 0 } else { layer.kind.parameters() };
+            }
+            let names = kinds.iter().flat_map(|kind| kind.tensors().take(MOST)).map(|param| param.name);
+            let names: HashSet<_> = names.collect();
+            let shared = layer.kind.tensors().take(MOST).filter(|param| names.contains(&param.name));
+            let shared = shared.map(|param| param.shape.into_iter().fold(1, usize::saturating_mul));
+            layer.kind.parameters().saturating_sub(shared.fold(0, usize::saturating_add))
+        };
+        let mut counts = Vec::new();
+        for layer in self.every_layer() {
+            let kinds = earlier.entry(layer.weights.as_str()).or_default();
+            let has_tensors = layer.kind.tensors().next().is_some();
+            counts.push(if has_tensors { own(layer, kinds) } else { 0 });
+            kinds.extend(has_tensors.then_some(&layer.kind));
+        }
+        counts
     }
 }

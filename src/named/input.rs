@@ -9,7 +9,7 @@ use ndarray::{ArrayD, Axis, Slice};
 use super::{ENCODER, NamedTensors, Values, arrange, joined, letter, not_real, shape};
 use crate::call::{Input, States};
 use crate::error::Result;
-use crate::model::{Dim, Flow, InputPort, InputValue, Model, Required, State};
+use crate::model::{Dim, Flow, InputPort, InputValue, Model, ModelInput, Required, State};
 
 /// The input that `tensors` make of `model`, as far as axes tell.
 pub(crate) fn read_input(model: &Model, tensors: &NamedTensors) -> Result<Input> {
@@ -27,7 +27,7 @@ fn read(model: &Model, tensors: &NamedTensors, prefix: &str) -> Result<Input> {
     if ports.required == Required::All {
         reader.all_there()?;
     }
-    let input = reader.states(reader.steps(input, sizes)?, sizes)?;
+    let input = reader.states(reader.steps(reader.others(input, sizes)?, sizes)?, sizes)?;
     Ok(match &model.encoder {
         Some(encoder) => input.encoder(read(&encoder.model, tensors, &format!("{prefix}{ENCODER}"))?),
         None => input,
@@ -83,19 +83,30 @@ impl Sizes {
 impl Reader<'_> {
     /// The tensor of the first port that is `value` and is given.
     fn given(&self, value: InputValue) -> Option<(&InputPort, &Values)> {
-        let ports = self.ports.iter().filter(|port| port.value == value);
-        ports.filter_map(|port| Some((port, self.tensors.get(&port.name)?))).next()
+        self.all_given(value).next()
+    }
+
+    fn all_given(&self, value: InputValue) -> impl Iterator<Item = (&InputPort, &Values)> {
+        let ports = self.ports.iter().filter(move |port| port.value == value);
+        ports.filter_map(|port| Some((port, self.tensors.get(&port.name)?)))
+    }
+
+    /// The same, of which there may be one.
+    fn one_given(&self, value: InputValue) -> Result<Option<(&InputPort, &Values)>> {
+        let mut given = self.all_given(value);
+        match (given.next(), given.next()) {
+            (Some((first, _)), Some((second, _))) => {
+                Err(shape(format!("{} and {}: expected one of them, got both", first.name, second.name)))
+            }
+            (first, _) => Ok(first),
+        }
     }
 
     /// The features or tokens, under whichever of their names they came.
     fn sequence(&self) -> Result<(Input, Sizes)> {
         let names: Vec<_> =
             self.ports.iter().filter(|port| port.value == InputValue::Sequence).map(|port| &port.name).collect();
-        let given: Vec<_> = names.iter().filter(|name| self.tensors.contains_key(**name)).collect();
-        if let [first, second, ..] = given[..] {
-            return Err(shape(format!("{first} and {second}: expected one of them, got both")));
-        }
-        let Some((port, values)) = self.given(InputValue::Sequence) else {
+        let Some((port, values)) = self.one_given(InputValue::Sequence)? else {
             let aliases: String = names[1..].iter().map(|name| format!(" (or {name})")).collect();
             let got = joined(self.tensors.keys());
             let got = if got.is_empty() { "nothing" } else { &got };
@@ -112,15 +123,50 @@ impl Reader<'_> {
         match self.model.input()? {
             Flow::Tokens(_) => {
                 let tokens = whole(&port.name, values)?;
-                let (tokens, sizes) = self.arranged(port, &tokens, true, 1)?;
+                let (tokens, sizes) = self.arranged(port, &tokens, &self.model.axes_of(true), 1)?;
                 Ok((Input::tokens(tokens), sizes))
             }
             Flow::Steps(features) | Flow::Rows(features) => {
                 let Values::Real(array) = values else { return Err(not_real(&port.name, values.shape())) };
-                let (array, sizes) = self.arranged(port, array, false, features.len())?;
+                let (array, sizes) = self.arranged(port, array, &self.model.axes_of(false), features.len())?;
                 Ok((Input::features(array), sizes))
             }
         }
+    }
+
+    /// `input` with what the model's other inputs are given.
+    fn others(&self, mut input: Input, sizes: Sizes) -> Result<Input> {
+        for port in self.ports {
+            let InputValue::Input(index) = port.value else { continue };
+            let Some(ModelInput { name, kind }) = self.model.inputs.get(index) else { continue };
+            let Some(flow) = kind.flow() else { continue };
+            let Some(values) = self.tensors.get(&port.name) else {
+                let got = joined(self.tensors.keys());
+                return Err(shape(format!("{}: expected {flow} under this name, got {got}", port.name)));
+            };
+            let check = |features| check_axes(port, values.shape(), "I", |dim| sizes.length(dim, features, 1));
+            let axes = self.model.axes_of_flow(flow);
+            input = match flow {
+                Flow::Tokens(_) => {
+                    let mut tokens = whole(&port.name, values)?.into_owned();
+                    if !self.as_they_stand {
+                        check(1)?;
+                        tokens = arrange(tokens, &port.axes, &axes);
+                    }
+                    input.with_tokens(name, tokens)
+                }
+                Flow::Steps(features) | Flow::Rows(features) => {
+                    let Values::Real(array) = values else { return Err(not_real(&port.name, values.shape())) };
+                    let mut array = array.clone();
+                    if !self.as_they_stand {
+                        check(features.len())?;
+                        array = arrange(array, &port.axes, &axes);
+                    }
+                    input.with_features(name, array)
+                }
+            };
+        }
+        Ok(input)
     }
 
     /// Every input is there, but for weights, which are read apart.
@@ -145,18 +191,18 @@ impl Reader<'_> {
         &self,
         port: &InputPort,
         array: &ArrayD<A>,
-        tokens: bool,
+        axes: &[Dim],
         features: usize,
     ) -> Result<(ArrayD<A>, Sizes)> {
         check_axes(port, array.shape(), "I", |dim| Sizes::default().length(dim, features, 1))?;
         let length = |dim| port.axes.iter().position(|d| *d == dim).map_or(1, |place| array.shape()[place]);
         let sizes = Sizes { time: Some(length(Dim::Time)), batch: Some(length(Dim::Batch)) };
-        Ok((arrange(array.clone(), &port.axes, &self.model.axes_of(tokens)), sizes))
+        Ok((arrange(array.clone(), &port.axes, axes), sizes))
     }
 
     /// `input` with lengths or mask.
     fn steps(&self, mut input: Input, sizes: Sizes) -> Result<Input> {
-        if let Some((port, values)) = self.given(InputValue::Lengths) {
+        if let Some((port, values)) = self.one_given(InputValue::Lengths)? {
             let Values::Whole(array) = values else {
                 let got = values.shape();
                 return Err(shape(format!("{}: expected [B] integers, got floats {got:?}", port.name)));
@@ -169,7 +215,7 @@ impl Reader<'_> {
             }
             input = input.lengths(array.iter().copied());
         }
-        if let Some((port, values)) = self.given(InputValue::Mask) {
+        if let Some((port, values)) = self.one_given(InputValue::Mask)? {
             let mut mask = values.real().mapv(|live| live != 0.0);
             if !self.as_they_stand {
                 check_axes(port, mask.shape(), "1", |dim| sizes.length(dim, 1, 1))?;

@@ -164,7 +164,8 @@ fn a_wrong_description_is_refused() {
         (r#"{"gatewave": 1, "batch_first": 1, "layers": []}"#, "batch_first: expected true or false, got 1"),
         (
             r#"{"gatewave": 1, "layer": [], "layers": []}"#,
-            "layer: unknown key; the known ones are gatewave, batch_first, vocabulary, layers, interface, encoder",
+            "layer: unknown key; the known ones are gatewave, batch_first, vocabulary, inputs, layers, outputs, \
+             interface, encoder",
         ),
         (
             r#"{"gatewave": 1, "vocabulary": "ab", "layers": [{"type": "one_hot", "num_classes": 3}]}"#,
@@ -183,23 +184,25 @@ fn a_wrong_layer_is_refused() {
         (
             json!({}),
             "layer 0: type: expected one of \"embedding\", \"one_hot\", \"masking\", \"rnn\", \"lstm\", \"gru\", \
-             \"select\", \"linear\", \"activation\", \"dropout\", got nothing",
+             \"select\", \"linear\", \"activation\", \"dropout\", \"concat\", \"add\", \"subtract\", \"multiply\", \
+             \"average\", \"maximum\", got nothing",
         ),
         (
             json!({"type": "lstmm"}),
             "layer 0 lstmm: type: expected one of \"embedding\", \"one_hot\", \"masking\", \"rnn\", \"lstm\", \"gru\", \
-             \"select\", \"linear\", \"activation\", \"dropout\", got \"lstmm\"",
+             \"select\", \"linear\", \"activation\", \"dropout\", \"concat\", \"add\", \"subtract\", \"multiply\", \
+             \"average\", \"maximum\", got \"lstmm\"",
         ),
         (
             json!({"type": "lstm", "weights": "lstm.", "hiden_size": 4}),
-            "layer 0 lstm: hiden_size: unknown key; the known ones are type, weights, input_size, hidden_size, \
-             num_layers, proj_size, bidirectional, direction, bias, activations, reverse_activations, peepholes, \
+            "layer 0 lstm: hiden_size: unknown key; the known ones are type, weights, name, from, h_0, c_0, \
+             input_size, hidden_size, num_layers, proj_size, bidirectional, direction, bias, activations, reverse_activations, peepholes, \
              merge_mode, initial_states, input_forget, clip, padding, stateful, dropout",
         ),
         (
             json!({"type": "lstm", "weights": "lstm.", "nonlinearity": "tanh"}),
-            "layer 0 lstm: nonlinearity: unknown key; the known ones are type, weights, input_size, hidden_size, \
-             num_layers, proj_size, bidirectional, direction, bias, activations, reverse_activations, peepholes, \
+            "layer 0 lstm: nonlinearity: unknown key; the known ones are type, weights, name, from, h_0, c_0, \
+             input_size, hidden_size, num_layers, proj_size, bidirectional, direction, bias, activations, reverse_activations, peepholes, \
              merge_mode, initial_states, input_forget, clip, padding, stateful, dropout",
         ),
         (json!({"type": "lstm", "hidden_size": "4"}), "layer 0 lstm: hidden_size: expected a whole number, got \"4\""),
@@ -354,7 +357,7 @@ fn an_interface_that_does_not_fit_its_model_is_refused() {
         (refused_interface(json!([]), json!([])), "inputs: expected a sequence among them, got none"),
         (
             input(json!({"name": "L", "value": "length", "axes": []})),
-            "input 1: value: expected one of \"sequence\", \"lengths\", \"mask\", \"hidden\", \"cell\", \"weights\", got \"length\"",
+            "input 1: value: expected one of \"sequence\", \"input\", \"lengths\", \"mask\", \"hidden\", \"cell\", \"weights\", got \"length\"",
         ),
         (input(json!({"name": "L", "value": "lengths"})), "input 1: axes: expected a list, got nothing"),
         (

@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use gatewave::weights::onnx::read_bytes;
+use gatewave::formats::onnx::read_bytes;
 
 use crate::build::{Graph, Message, both, int, ints, reals, wholes};
 

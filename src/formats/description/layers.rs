@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::edges::Edges;
 use super::ordered::Json;
 use super::words::{function_json, function_of, word};
 use super::{UNTOLD, recurrent};
@@ -9,19 +10,24 @@ use crate::cell::{Activation, Constant};
 use crate::error::Result;
 use crate::formats::infer::{Under, agree};
 use crate::formats::keys::{Keys, wrong};
-use crate::model::{ACTIVATION, Bias, Dropout, Drops, Embedding, Layer, LayerKind, Linear, Masking, OneHot, Select};
+use crate::model::{
+    ACTIVATION, Bias, Dropout, Drops, Embedding, Join, Layer, LayerKind, Linear, Masking, OneHot, Select,
+};
 use crate::weights::Tensors;
 use crate::weights::dialect::WEIGHT;
 
 /// What PyTorch's `nn.Dropout` drops where nothing is said.
 const USUAL_DROPOUT: f32 = 0.5;
 
-/// The layer that `value` describes and the prefix of its tensors; sizes that it leaves out are those of `tensors`.
-pub(super) fn read(value: Value, tensors: &Tensors) -> Result<(LayerKind, String)> {
+/// The layer that `value` describes, the prefix of its tensors and its edges; sizes that it leaves out are those of
+/// `tensors`.
+pub(super) fn read(value: Value, tensors: &Tensors) -> Result<(LayerKind, String, Edges)> {
     let mut keys = Keys::of(value)?;
     let name = keys.needed_word("type", &LayerKind::NAMES.iter().map(|&name| (name, name)).collect::<Vec<_>>())?;
     let weights = keys.text("weights")?.unwrap_or_default();
+    let edges = Edges::take(&mut keys, ["rnn", "lstm", "gru"].contains(&name))?;
     let under = Under { tensors, prefix: &weights };
+    let join = Join::WORDS.into_iter().find(|(word, _)| *word == name);
     let kind = match name {
         "embedding" => embedding(keys, &under)?,
         "one_hot" => one_hot(keys)?,
@@ -30,9 +36,12 @@ pub(super) fn read(value: Value, tensors: &Tensors) -> Result<(LayerKind, String
         "linear" => linear(keys, &under)?,
         "activation" => activation(keys)?,
         "dropout" => dropout(keys)?,
-        cell => recurrent::read(cell, keys, &under)?.into(),
+        cell => match join {
+            Some((_, join)) => keys.finish().map(|()| join.into())?,
+            None => recurrent::read(cell, keys, &under)?.into(),
+        },
     };
-    Ok((kind, weights))
+    Ok((kind, weights, edges))
 }
 
 fn embedding(mut keys: Keys, under: &Under<'_>) -> Result<LayerKind> {
@@ -66,7 +75,7 @@ fn masking(mut keys: Keys) -> Result<LayerKind> {
 }
 
 /// A size that may be left out, but not be zero, which stands for one that is.
-fn told(size: Option<usize>, key: &str) -> Result<usize> {
+pub(super) fn told(size: Option<usize>, key: &str) -> Result<usize> {
     match size {
         Some(UNTOLD) => Err(wrong(format!("{key}: expected at least 1, got 0"))),
         size => Ok(size.unwrap_or(UNTOLD)),
@@ -123,9 +132,10 @@ fn linear(mut keys: Keys, under: &Under<'_>) -> Result<LayerKind> {
     }))
 }
 
-/// What [`read`] reads.
-pub(super) fn json(layer: &Layer) -> Json {
+/// What [`read`] reads; of the keys of its edges, `first` stand first, and `last` before the tensors' prefix.
+pub(super) fn json(layer: &Layer, [first, last]: [Vec<(&'static str, Json)>; 2]) -> Json {
     let mut keys = vec![("type", Json::from(layer.kind.name()))];
+    keys.extend(first);
     match &layer.kind {
         LayerKind::Embedding(e) => {
             let [num_embeddings, embedding_dim, padding_idx, mask_token] = Embedding::KEYS;
@@ -155,6 +165,7 @@ pub(super) fn json(layer: &Layer) -> Json {
             keys.extend((dropout.drops != Drops::Elements).then(|| (drops, word(&Drops::WORDS, &dropout.drops))));
         }
     }
+    keys.extend(last);
     keys.push(("weights", Json::from(layer.weights.as_str())));
     Json::Object(keys)
 }

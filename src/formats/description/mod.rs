@@ -1,8 +1,9 @@
 //! The description of a model as JSON, in PyTorch's words: JSON and the tensors' shapes → `Model`, and back.
 //!
-//! Sizes may be left out where the tensors tell them. `layers` has the plain layers, `recurrent` the stacks,
-//! `interface` the names of what goes in and out, `words` what each word means. Knows no element of a tensor.
+//! Sizes may be left out where the tensors tell them. `layers` has the plain layers, `recurrent` the stacks, `edges` what
+//! they call each other, `interface` the names of what goes in and out, `words` what each word means. Knows no element of a tensor.
 
+mod edges;
 mod interface;
 mod layers;
 mod ordered;
@@ -13,9 +14,10 @@ use serde_json::Value;
 
 use super::keys::{Keys, parse, wrong};
 use crate::error::Result;
-use crate::model::{Axes, Encoder, Interface, LayerKind, Link, Model};
+use crate::model::{Axes, Encoder, InputKind, Interface, LayerKind, Link, Model, Pin, Value as Source};
 use crate::weights::Tensors;
 
+use edges::Names;
 use ordered::Json;
 
 /// The version of the format.
@@ -48,25 +50,36 @@ pub fn from_json(json: &str, tensors: &Tensors) -> Result<Model> {
 fn model(mut keys: Keys, tensors: &Tensors) -> Result<Model> {
     let axes = if keys.flag("batch_first")?.unwrap_or(false) { Axes::BatchFirst } else { Axes::TimeMajor };
     let vocabulary: Option<Vec<char>> = keys.text("vocabulary")?.map(|text| text.chars().collect());
+    let inputs = edges::read_inputs(keys.list("inputs")?.unwrap_or_default())?;
     let layers = keys.needed_list("layers")?;
+    let outputs = keys.list("outputs")?.unwrap_or_default();
     let interface = keys.take("interface").map(|value| interface::read(value).map_err(|e| e.at("interface")));
     let encoder = keys.take("encoder").map(|value| encoder(value, tensors).map_err(|e| e.at("encoder")));
     keys.finish()?;
     let (interface, encoder) = (interface.transpose()?, encoder.transpose()?.map(Box::new));
-    let mut model = Model { axes, vocabulary, interface, encoder, ..Model::new() };
+    let names = Names::of_json(&inputs, &layers);
+    let (inputs, begun) = inputs.into_iter().unzip();
+    let mut model = Model { axes, vocabulary, inputs, interface, encoder, ..Model::new() };
     let none = Tensors::new();
     for (index, value) in layers.into_iter().enumerate() {
         let place = match value.get("type").and_then(Value::as_str) {
-            Some(name) => format!("layer {index} {name}"),
+            Some(kind) => match value.get("name").and_then(Value::as_str) {
+                Some(name) => format!("layer {index} {name} ({kind})"),
+                None => format!("layer {index} {kind}"),
+            },
             None => format!("layer {index}"),
         };
         // Tensors that the caller brings are missing here, which says nothing of the layer.
         let supplied = model.interface.as_ref().is_some_and(|interface| interface.supplies(index));
         let told_by = if supplied { &none } else { tensors };
-        let (kind, weights) = layers::read(value, told_by).map_err(|e| e.at(place))?;
-        model.push(kind, weights);
+        let layer = layers::read(value, told_by);
+        let layer = layer.and_then(|(kind, weights, edges)| edges.layer(&model, &names, kind, weights));
+        model.layers.push(layer.map_err(|e| e.at(place))?);
     }
+    edges::begin(&mut model, &names, begun)?;
+    model.outputs = edges::read_outputs(outputs, &names)?;
     tell_sizes(&mut model)?;
+    edges::tell_inputs(&mut model)?;
     Ok(model)
 }
 
@@ -90,12 +103,16 @@ fn encoder(value: Value, tensors: &Tensors) -> Result<Encoder> {
 /// Fills in the sizes that are [`UNTOLD`].
 fn tell_sizes(model: &mut Model) -> Result<()> {
     for index in 0..model.layers.len() {
-        let next = model.layers.get(index + 1).and_then(|layer| match &layer.kind {
-            LayerKind::Recurrent(stack) => Some(stack.input_size),
-            LayerKind::Linear(linear) => Some(linear.in_features),
+        let next = edges::taken_size(model, Source::Layer(index, Pin::Output));
+        let given = match model.layers[index].from[..] {
+            [Source::Input(input)] => model.inputs.get(input).and_then(|input| match input.kind {
+                InputKind::Sequence(size) | InputKind::Tokens(size) | InputKind::Row(size) => Some(size),
+                _ => None,
+            }),
             _ => None,
-        });
-        let vocabulary = model.vocabulary.as_ref().map(Vec::len);
+        };
+        let given = given.filter(|&size| size != UNTOLD);
+        let vocabulary = given.or(model.vocabulary.as_ref().map(Vec::len));
         let untold = |key, tellers| wrong(format!("layer {index} {key}: left out, and {tellers} tells it"));
         match &mut model.layers[index].kind {
             LayerKind::OneHot(one_hot) if one_hot.num_classes == UNTOLD => {
@@ -103,7 +120,7 @@ fn tell_sizes(model: &mut Model) -> Result<()> {
                 one_hot.num_classes = vocabulary.or(next).ok_or_else(|| untold("one_hot: num_classes", tellers))?;
             }
             LayerKind::Masking(masking) if masking.features == UNTOLD => {
-                masking.features = next.ok_or_else(|| untold("masking: features", "no next layer"))?;
+                masking.features = given.or(next).ok_or_else(|| untold("masking: features", "no next layer"))?;
             }
             _ => {}
         }
@@ -126,7 +143,15 @@ fn model_keys(model: &Model) -> Vec<(&'static str, Json)> {
     if let Some(vocabulary) = &model.vocabulary {
         keys.push(("vocabulary", Json::from(vocabulary.iter().collect::<String>())));
     }
-    keys.push(("layers", Json::list(&model.layers, layers::json)));
+    let names = Names::of_model(model);
+    if !model.inputs.is_empty() {
+        keys.push(("inputs", edges::inputs_json(model, &names)));
+    }
+    let layer = |(index, layer)| layers::json(layer, edges::layer_json(model, &names, index));
+    keys.push(("layers", Json::list(model.layers.iter().enumerate(), layer)));
+    if !model.outputs.is_empty() {
+        keys.push(("outputs", edges::outputs_json(model, &names)));
+    }
     keys.extend(model.interface.as_ref().map(|interface: &Interface| ("interface", interface::json(interface))));
     keys.extend(model.encoder.as_ref().map(|encoder| {
         let mut keys = model_keys(&encoder.model);

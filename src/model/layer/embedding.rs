@@ -53,7 +53,7 @@ impl Kind for Embedding {
             let text = format!("mask_token: expected less than {} (num_embeddings), got {token}", self.num_embeddings);
             return Err(Error::new(ErrorKind::Model, text));
         }
-        vectors(input, Features::one(self.embedding_dim))
+        vectors(input, self.num_embeddings, Features::one(self.embedding_dim))
     }
 
     fn tensors(&self) -> Box<dyn Iterator<Item = Param> + '_> {

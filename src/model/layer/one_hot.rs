@@ -34,7 +34,7 @@ impl Kind for OneHot {
 
     fn flow(&self, input: Flow) -> Result<Flow> {
         positive("num_classes", self.num_classes)?;
-        vectors(input, Features::one(self.num_classes))
+        vectors(input, self.num_classes, Features::one(self.num_classes))
     }
 
     fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

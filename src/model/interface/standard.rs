@@ -1,0 +1,166 @@
+//! The names and axes of a model that brings no interface of its own: its inputs' and outputs' names, or PyTorch's.
+
+use super::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, Required, State};
+use crate::model::flow::Flow;
+use crate::model::graph::{InputKind, ModelInput, Pin, Value};
+use crate::model::layer::{Layer, LayerKind};
+use crate::model::{Axes, Model};
+
+/// Both states, with the names of what goes in and comes out.
+const STATES: [(State, &str, &str); 2] = [(State::Hidden, "h_0", "h_n"), (State::Cell, "c_0", "c_n")];
+
+impl Interface {
+    /// The names and axes of a model that brings none of its own.
+    ///
+    /// A model that names its inputs takes them by their names, and of its first sequence NAME also `lengths` or
+    /// `NAME_lengths`, `mask` or `NAME_mask`. One that names its outputs gives them, in its order. All else is PyTorch's.
+    ///
+    /// In: `x` or `ids` `[B, T, I]` or `[B, T]` (`[T, B, …]` where the model is time-major), `lengths` `[B]`, `mask`
+    /// `[B, T]`, and for each recurrent stack `h_0` and an LSTM's `c_0` `[L·D, B, …]`. Out: `output`, `h_n`, `c_n`. The
+    /// second stack's states end in `.1`, the third's in `.2`, and so on. A stack that begins where another one ended takes
+    /// none. The inputs of an encoder begin with `encoder_`: `encoder_x`, `encoder_lengths`.
+    pub fn standard(model: &Model) -> Self {
+        Self::standard_under(model, "")
+    }
+
+    /// The same with inputs whose names begin with `prefix`.
+    pub(crate) fn standard_under(model: &Model, prefix: &str) -> Self {
+        let mut inputs = if model.inputs.is_empty() { usual_inputs(model) } else { named_inputs(model) };
+        for port in &mut inputs {
+            port.name.insert_str(0, prefix);
+        }
+        let outputs = if model.outputs.is_empty() { usual_outputs(model) } else { named_outputs(model) };
+        Self { inputs, outputs, required: Required::Sequence }
+    }
+}
+
+impl Model {
+    /// Whether its inputs are the standard ones, by names and axes.
+    pub(crate) fn has_standard_inputs(&self) -> bool {
+        self.interface.as_ref().is_none_or(|own| own.inputs == Interface::standard(self).inputs)
+    }
+
+    /// The axes of its sequences: of tokens, or of features.
+    pub(crate) fn axes_of(&self, tokens: bool) -> Vec<Dim> {
+        let mut axes = match self.axes {
+            Axes::BatchFirst => vec![Dim::Batch, Dim::Time],
+            Axes::TimeMajor => vec![Dim::Time, Dim::Batch],
+        };
+        axes.extend((!tokens).then_some(Dim::Features));
+        axes
+    }
+
+    /// The axes of what flows as `flow`.
+    pub(crate) fn axes_of_flow(&self, flow: Flow) -> Vec<Dim> {
+        match flow {
+            Flow::Tokens(_) => self.axes_of(true),
+            Flow::Steps(_) => self.axes_of(false),
+            Flow::Rows(_) => vec![Dim::Batch, Dim::Features],
+        }
+    }
+
+    /// The axes of what the model gives: its output of that place among those that are no final states.
+    fn output_axes(&self, index: usize) -> Vec<Dim> {
+        let flow = self.output_flows().ok().and_then(|flows| flows.get(index).copied());
+        flow.map_or_else(|| self.axes_of(false), |flow| self.axes_of_flow(flow))
+    }
+
+    /// Its layers that are recurrent stacks.
+    fn stack_layers(&self) -> impl Iterator<Item = &Layer> {
+        self.layers.iter().filter(|layer| matches!(layer.kind, LayerKind::Recurrent(_)))
+    }
+}
+
+fn port(name: impl Into<String>, value: InputValue, axes: Vec<Dim>) -> InputPort {
+    InputPort { name: name.into(), value, axes }
+}
+
+fn state_axes() -> Vec<Dim> {
+    vec![Dim::Layers, Dim::Batch, Dim::Features]
+}
+
+/// Those of a model that names none.
+fn usual_inputs(model: &Model) -> Vec<InputPort> {
+    let tokens = matches!(model.input(), Ok(Flow::Tokens(_)));
+    let mut inputs: Vec<_> = ["x", "ids"].map(|name| port(name, InputValue::Sequence, model.axes_of(tokens))).into();
+    inputs.push(port("lengths", InputValue::Lengths, vec![Dim::Batch]));
+    inputs.push(port("mask", InputValue::Mask, vec![Dim::Batch, Dim::Time]));
+    for ((index, stack), layer) in model.stacks().enumerate().zip(model.stack_layers()) {
+        if model.is_linked(index) || layer.initial != [None, None] {
+            continue;
+        }
+        for (state, name, _) in STATES.into_iter().filter(|(state, ..)| state.is_of(stack)) {
+            inputs.push(port(of_stack(name, index), InputValue::State { stack: index, state, first: 0 }, state_axes()));
+        }
+    }
+    inputs
+}
+
+/// Those of a model that names them.
+fn named_inputs(model: &Model) -> Vec<InputPort> {
+    let main = model.main_input();
+    let mut inputs = Vec::new();
+    for (index, ModelInput { name, kind }) in model.inputs.iter().enumerate() {
+        if let InputKind::State(state) = *kind {
+            for (stack, layer) in model.stack_layers().enumerate() {
+                let slot = usize::from(state == State::Cell);
+                if layer.initial[slot] == Some(Value::Input(index)) {
+                    inputs.push(port(name, InputValue::State { stack, state, first: 0 }, state_axes()));
+                }
+            }
+        } else if let Some(flow) = kind.flow() {
+            let value = if index == main { InputValue::Sequence } else { InputValue::Input(index) };
+            inputs.push(port(name, value, model.axes_of_flow(flow)));
+        }
+    }
+    let sequence = model.inputs.get(main).map_or("x", |input| input.name.as_str());
+    for (word, value, axes) in
+        [("lengths", InputValue::Lengths, vec![Dim::Batch]), ("mask", InputValue::Mask, vec![Dim::Batch, Dim::Time])]
+    {
+        for name in [word.to_owned(), format!("{sequence}_{word}")] {
+            // An input of the model may be called so itself.
+            if model.inputs.iter().all(|input| input.name != name) {
+                inputs.push(port(name, value, axes.clone()));
+            }
+        }
+    }
+    inputs
+}
+
+/// Those of a model that names none.
+fn usual_outputs(model: &Model) -> Vec<OutputPort> {
+    let output = OutputPort { name: "output".into(), value: OutputValue::Output, axes: model.output_axes(0) };
+    let mut outputs = vec![output];
+    for (index, stack) in model.stacks().enumerate() {
+        for (state, _, name) in STATES.into_iter().filter(|(state, ..)| state.is_of(stack)) {
+            let value = OutputValue::States { state, stacks: vec![index] };
+            outputs.push(OutputPort { name: of_stack(name, index), value, axes: state_axes() });
+        }
+    }
+    outputs
+}
+
+/// Those of a model that names them.
+fn named_outputs(model: &Model) -> Vec<OutputPort> {
+    let mut features = 0;
+    let one = |output: &crate::model::ModelOutput| {
+        let states = |layer, state| OutputValue::States { state, stacks: vec![model.stack_of(layer)] };
+        let (value, axes) = match output.from {
+            Value::Layer(layer, Pin::Hidden) => (states(layer, State::Hidden), state_axes()),
+            Value::Layer(layer, Pin::Cell) => (states(layer, State::Cell), state_axes()),
+            _ => {
+                let index = features;
+                features += 1;
+                let value = if index == 0 { OutputValue::Output } else { OutputValue::Another(index) };
+                (value, model.output_axes(index))
+            }
+        };
+        OutputPort { name: output.name.clone(), value, axes }
+    };
+    model.outputs.iter().map(one).collect()
+}
+
+/// The name of a state of stack `index`.
+fn of_stack(name: &str, index: usize) -> String {
+    if index == 0 { name.to_owned() } else { format!("{name}.{index}") }
+}

@@ -1,0 +1,496 @@
+//! Models that are no chain: the roads by Rust and by a description give equal models, descriptions say what is wrong, and
+//! named tensors go by the model's own names.
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+use gatewave::formats::description::{from_json, to_json};
+use gatewave::weights::{Tensor, Tensors};
+use gatewave::{
+    Activation, Axes, Dim, Dropout, Embedding, ErrorKind, Gru, InputKind, InputValue, Interface, Join, Layer,
+    LayerKind, Linear, Lstm, Model, ModelInput, ModelOutput, NamedTensors, Output, OutputValue, Pin, Rnn, Select,
+    State, States, Value, Values,
+};
+use ndarray::{ArrayD, array};
+use serde_json::{Value as Json, json};
+
+/// Two inputs, a residual sum, a concatenation, two outputs.
+fn eight_layers() -> Model {
+    let mut g = Model::graph();
+    let words = g.tokens("words", 20);
+    let facts = g.row("facts", 3);
+    let embedding = g.add("embedding", Embedding::new(20, 8), words);
+    let lower = g.add("lower", Lstm::new(8, 8), embedding);
+    let sum = g.add("sum", Join::Add, [embedding, lower]);
+    let upper = g.add("upper", Lstm::new(8, 6), sum);
+    let hidden = g.add("hidden", Linear::new(3, 4).activation(Activation::Relu), facts);
+    let joined = g.add("joined", Join::Concat, [upper.final_hidden(), hidden.y()]);
+    let tags = g.add("tags", Linear::new(6, 5).activation(Activation::Softmax), upper);
+    let score = g.add("score", Linear::new(10, 1).activation(Activation::Sigmoid), joined);
+    g.output("score", score);
+    g.output("tags", tags);
+    g.output("last", upper.cell());
+    g.finish().unwrap()
+}
+
+fn eight_layers_json() -> Json {
+    json!({"gatewave": 1, "batch_first": true,
+        "inputs": [
+            {"name": "words", "type": "tokens", "size": 20},
+            {"name": "facts", "type": "row", "size": 3}],
+        "layers": [
+            {"type": "embedding", "name": "embedding", "num_embeddings": 20, "embedding_dim": 8, "weights": "embedding."},
+            {"type": "lstm", "name": "lower", "input_size": 8, "hidden_size": 8, "weights": "lower."},
+            {"type": "add", "name": "sum", "from": ["embedding", "lower"], "weights": "sum."},
+            {"type": "lstm", "name": "upper", "input_size": 8, "hidden_size": 6, "weights": "upper."},
+            {"type": "linear", "name": "hidden", "from": "facts", "in_features": 3, "out_features": 4, "activation": "relu",
+             "weights": "hidden."},
+            {"type": "concat", "name": "joined", "from": ["upper.final_hidden", "hidden"], "weights": "joined."},
+            {"type": "linear", "name": "tags", "from": "upper", "in_features": 6, "out_features": 5, "activation": "softmax",
+             "weights": "tags."},
+            {"type": "linear", "name": "score", "from": "joined", "in_features": 10, "out_features": 1,
+             "activation": "sigmoid", "weights": "score."}],
+        "outputs": [
+            {"name": "score", "from": "score"}, {"name": "tags", "from": "tags"}, {"name": "last", "from": "upper.cell"}]})
+}
+
+fn read(json: &Json) -> gatewave::Result<Model> {
+    from_json(&json.to_string(), &Tensors::new())
+}
+
+fn refusal(json: &Json) -> String {
+    let error = read(json).expect_err("this must be refused");
+    assert_eq!(error.kind(), ErrorKind::Model);
+    error.to_string()
+}
+
+/// The description with what `change` makes of it.
+fn changed(change: impl Fn(&mut Json)) -> Json {
+    let mut json = eight_layers_json();
+    change(&mut json);
+    json
+}
+
+fn layer(kind: impl Into<LayerKind>, weights: &str, from: &[Value]) -> Layer {
+    Layer { kind: kind.into(), weights: weights.into(), name: None, from: from.into(), initial: [None; 2] }
+}
+
+fn assert_round_trip(model: &Model) {
+    model.check().unwrap();
+    let json = to_json(model);
+    assert_eq!(from_json(&json, &Tensors::new()).unwrap(), *model, "{json}");
+}
+
+#[test]
+fn rust_and_json_give_equal_models() {
+    let model = eight_layers();
+    assert_eq!(read(&eight_layers_json()).unwrap(), model);
+    assert!(!model.is_chain());
+    assert_round_trip(&model);
+}
+
+#[test]
+fn the_order_of_keys_is_that_of_a_reader() {
+    let mut g = Model::graph();
+    let x = g.sequence("x", 3);
+    let start = g.state("start", State::Hidden);
+    let rnn = g.add("rnn", Rnn::new(3, 3), x);
+    g.begin(rnn, State::Hidden, start);
+    let other = g.add("other", Rnn::new(3, 3), x);
+    g.begin(other, State::Hidden, start);
+    g.output("y", g.clone().add("rnn", Join::Add, [rnn, other]));
+    let sum = g.add("sum", Join::Add, [rnn, other]);
+    assert_eq!(sum.y(), Value::Layer(2, Pin::Output));
+    let json = to_json(&g.finish().unwrap());
+    let rnn =
+        r#""nonlinearity":"tanh","input_size":3,"hidden_size":3,"num_layers":1,"bidirectional":false,"bias":true,"#;
+    let expected = [
+        r#"{"gatewave":1,"batch_first":true,"inputs":[{"name":"x","type":"sequence","size":3},"#,
+        r#"{"name":"start","type":"hidden","stack":"rnn"}],"layers":[{"type":"rnn","name":"rnn","#,
+        rnn,
+        r#""weights":"rnn."},{"type":"rnn","name":"other","from":"x","#,
+        rnn,
+        r#""h_0":"start","weights":"other."},{"type":"add","name":"sum","from":["rnn","other"],"weights":"sum."}],"#,
+        r#""outputs":[{"name":"y","from":"sum"}]}"#,
+    ];
+    assert_eq!(json, expected.concat());
+}
+
+#[test]
+fn a_chain_writes_no_key_of_a_graph() {
+    let model = Model::new()
+        .layer(Embedding::new(9, 4))
+        .layer(Lstm::new(4, 5))
+        .layer(Dropout::new(0.5))
+        .layer(Select::FinalHidden)
+        .layer(Linear::new(5, 1));
+    let json = to_json(&model);
+    for key in ["name", "from", "inputs", "outputs", "h_0", "c_0"] {
+        assert!(!json.contains(&format!("\"{key}\"")), "{json}");
+    }
+    assert_round_trip(&model);
+}
+
+#[test]
+fn layers_without_a_name_go_by_their_numbers() {
+    let y = |layer| Value::Layer(layer, Pin::Output);
+    let mut model = Model { axes: Axes::TimeMajor, ..Model::new() };
+    model.layers = vec![
+        layer(Gru::new(4, 4), "a.", &[Value::Input(0)]),
+        layer(Join::Add, "", &[Value::Input(0), y(0)]),
+        layer(Gru::new(4, 4), "b.", &[y(1)]),
+        layer(Join::Concat, "", &[y(0), y(2)]),
+        layer(Select::FinalHidden, "", &[Value::Layer(0, Pin::FinalHidden)]),
+        layer(Join::Multiply, "", &[y(3), y(3)]),
+    ];
+    model.layers[2].initial[0] = Some(Value::Layer(0, Pin::Hidden));
+    model.outputs = vec![
+        ModelOutput { name: "y".into(), from: y(5) },
+        ModelOutput { name: "state".into(), from: Value::Layer(2, Pin::Hidden) },
+        ModelOutput { name: "last".into(), from: Value::Layer(2, Pin::LastOutput) },
+    ];
+    assert_round_trip(&model);
+    // A name that reads as another's result does not hide it.
+    model.layers[0].name = Some("a".into());
+    model.layers[1].name = Some("a.hidden".into());
+    model.layers[3].name = Some("x".into());
+    assert_round_trip(&model);
+    model.layers[1].name = Some("#2".into());
+    let error = model.check().unwrap_err().to_string();
+    assert_eq!(error, "layers: expected a name that does not begin with #, got \"#2\"");
+}
+
+#[test]
+fn an_input_of_states_begins_every_stack_that_names_it() {
+    let mut g = Model::graph();
+    let x = g.sequence("x", 3);
+    let row = g.row("row", 4);
+    let (h, c) = (g.state("h", State::Hidden), g.state("c", State::Cell));
+    let first = g.add("first", Lstm::new(3, 4), x);
+    let second = g.add("second", Lstm::new(3, 4), x);
+    let third = g.add("third", Lstm::new(3, 4), x);
+    for stack in [first, third] {
+        g.begin(stack, State::Hidden, h);
+        g.begin(stack, State::Cell, c);
+    }
+    g.begin(second, State::Hidden, row);
+    g.begin(second, State::Cell, first.cell());
+    g.add("all", Join::Maximum, vec![first, second, third]);
+    let model = g.finish().unwrap();
+    assert_round_trip(&model);
+    let ports: Vec<_> = model.ports().inputs.iter().map(|port| (port.name.clone(), port.value)).collect();
+    let state = |stack, state| InputValue::State { stack, state, first: 0 };
+    let expected = [
+        ("x", InputValue::Sequence),
+        ("row", InputValue::Input(1)),
+        ("h", state(0, State::Hidden)),
+        ("h", state(2, State::Hidden)),
+        ("c", state(0, State::Cell)),
+        ("c", state(2, State::Cell)),
+        ("lengths", InputValue::Lengths),
+        ("x_lengths", InputValue::Lengths),
+        ("mask", InputValue::Mask),
+        ("x_mask", InputValue::Mask),
+    ];
+    assert_eq!(ports, expected.map(|(name, value)| (name.to_owned(), value)));
+    // The outputs are not said: they are the usual ones.
+    let outputs: Vec<_> = model.ports().outputs.iter().map(|port| port.name.clone()).collect();
+    assert_eq!(outputs, ["output", "h_n", "c_n", "h_n.1", "c_n.1", "h_n.2", "c_n.2"]);
+    // What an interface may be, the usual one is.
+    Model { interface: Some(Interface::standard(&model)), ..model }.check().unwrap();
+}
+
+#[test]
+fn sizes_may_be_left_out_in_a_graph() {
+    let zeros = |shape: &[usize]| Tensor::new(shape, vec![0.0; shape.iter().product()]);
+    let tensors: Tensors = [
+        ("lstm.weight_ih_l0", zeros(&[16, 6])),
+        ("lstm.weight_hh_l0", zeros(&[16, 4])),
+        ("lstm.bias_ih_l0", zeros(&[16])),
+        ("lstm.bias_hh_l0", zeros(&[16])),
+        ("head.weight", zeros(&[2, 7])),
+        ("head.bias", zeros(&[2])),
+    ]
+    .into_iter()
+    .map(|(name, tensor)| (name.to_owned(), tensor))
+    .collect();
+    let json = json!({"gatewave": 1,
+        "inputs": [
+            {"name": "facts", "type": "row", "size": 3},
+            {"name": "letters", "type": "tokens"},
+            {"name": "sound", "type": "sequence"}],
+        "layers": [
+            {"type": "one_hot", "name": "one_hot", "from": "letters"},
+            {"type": "masking", "name": "masking", "from": "sound"},
+            {"type": "lstm", "name": "a", "from": "one_hot", "weights": "lstm."},
+            {"type": "lstm", "name": "b", "from": "masking", "weights": "lstm."},
+            {"type": "average", "name": "both", "from": ["a.last_output", "b.last_output"]},
+            {"type": "concat", "from": ["both", "facts"]},
+            {"type": "linear", "weights": "head."}]});
+    let model = from_json(&json.to_string(), &tensors).unwrap();
+    let sizes: Vec<_> = model.inputs.iter().map(|input| input.kind).collect();
+    assert_eq!(sizes, [InputKind::Row(3), InputKind::Tokens(6), InputKind::Sequence(6)]);
+    // The two stacks share their tensors.
+    assert_eq!(model.parameters(), 16 * 6 + 16 * 4 + 32 + 16);
+    assert_round_trip(&model);
+    let mut untold = json;
+    untold["layers"][0] = json!({"type": "add", "name": "one_hot", "from": ["letters", "letters"]});
+    let error = from_json(&untold.to_string(), &tensors).unwrap_err().to_string();
+    assert_eq!(error, "inputs: letters: size: left out, and no layer that takes it tells it");
+}
+
+#[test]
+fn a_selection_takes_the_result_of_the_stack_that_it_names() {
+    for (what, pin) in [("final_hidden", Pin::FinalHidden), ("last_output", Pin::LastOutput)] {
+        let model = read(&json!({"gatewave": 1, "layers": [
+            {"type": "rnn", "name": "a", "input_size": 2, "hidden_size": 2},
+            {"type": "rnn", "name": "b", "input_size": 2, "hidden_size": 2, "weights": "b."},
+            {"type": "select", "what": what, "from": "a"}]}))
+        .unwrap();
+        assert_eq!(model.layers[2].from, [Value::Layer(0, pin)]);
+        assert_round_trip(&model);
+    }
+}
+
+#[test]
+fn wrong_edges_are_refused_by_name() {
+    let from = |layer: usize, from: Json| changed(move |json| json["layers"][layer]["from"] = from.clone());
+    let names = "words, facts, embedding, lower, sum, upper, hidden, joined, tags, score";
+    let before = "expected a value of a layer before this one, got";
+    let cases = [
+        (from(3, json!("summ")), format!("layer 3 upper (lstm): from: expected one of {names}, got summ")),
+        (from(3, json!("sum.hiden")), format!("layer 3 upper (lstm): from: expected one of {names}, got sum.hiden")),
+        (from(3, json!(2)), "layer 3 upper (lstm): from: expected a name or a list of names, got 2".into()),
+        (from(3, json!([2])), "layer 3 upper (lstm): from: expected names, got 2".into()),
+        (from(3, json!("upper")), format!("layer 3 upper (lstm): from: {before} its own, upper")),
+        (
+            from(2, json!(["lower", "hidden"])),
+            format!("layer 2 sum (add): from: {before} hidden, which is defined after (layer 4); list it before"),
+        ),
+        (
+            from(2, json!(["embedding", "upper.last_output"])),
+            format!("layer 2 sum (add): from: {before} upper.last_output, which itself needs this one: a cycle"),
+        ),
+        (from(2, json!(["embedding"])), "layer 2 sum (add): from: expected two values or more, got 1".into()),
+        (from(3, json!(["sum", "lower"])), "layer 3 upper (lstm): from: expected one value, got 2".into()),
+        (from(3, json!([])), "layer 3 upper (lstm): from: expected one value, got 0".into()),
+        (
+            from(2, json!(["embedding", "words"])),
+            "layer 2 sum (add): from: expected features, got words (tokens below 20)".into(),
+        ),
+        (
+            from(7, json!("upper.final_hidden")),
+            "layer 7 score (linear): from upper.final_hidden: expected 10 features (in_features), got 6 features without a \
+             time axis"
+                .into(),
+        ),
+        (
+            from(7, json!("upper.hidden")),
+            "layer 7 score (linear): from: expected features, got final states, upper.hidden".into(),
+        ),
+        (
+            from(7, json!("sum.last_output")),
+            "layer 7 score (linear): from: expected a recurrent stack, got layer 2 sum (add)".into(),
+        ),
+        (
+            changed(|json| json["layers"][5]["type"] = "multiply".into()),
+            "layer 5 joined (multiply): from: expected values of equal features, got upper.final_hidden [B, 6] and hidden \
+             [B, 4]"
+                .into(),
+        ),
+        (
+            changed(|json| json["layers"][5]["name"] = "sum".into()),
+            "layer 7 score (linear): from: expected one of words, facts, embedding, lower, sum, upper, hidden, sum, tags, \
+             score, got joined"
+                .into(),
+        ),
+        (
+            changed(|json| json["layers"][6]["name"] = "sum".into()),
+            "outputs: tags: from: expected one of words, facts, embedding, lower, sum, upper, hidden, joined, sum, score, got \
+             tags"
+                .into(),
+        ),
+        (
+            changed(|json| json["layers"][0]["name"] = "words".into()),
+            "layer 2 sum (add): from: expected one of words, facts, words, lower, sum, upper, hidden, joined, tags, score, got \
+             embedding"
+                .into(),
+        ),
+        (
+            changed(|json| json["layers"][7]["name"] = "tags".into()),
+            "outputs: score: from: expected one of words, facts, embedding, lower, sum, upper, hidden, joined, tags, tags, got \
+             score"
+                .into(),
+        ),
+        (
+            changed(|json| {
+                json["layers"][7]["name"] = "tags".into();
+                json["outputs"][0]["from"] = "joined".into();
+            }),
+            "layers: expected each name once, got tags twice".into(),
+        ),
+        (
+            changed(|json| json["inputs"][1]["name"] = "words".into()),
+            format!("layer 4 hidden (linear): from: expected one of {}, got facts", names.replace("facts", "words")),
+        ),
+        (
+            changed(|json| json["inputs"].as_array_mut().unwrap().push(json!({"name": "z", "type": "row", "size": 2}))),
+            "inputs: expected a layer that takes z, got none".into(),
+        ),
+        (
+            changed(|json| json["inputs"].as_array_mut().unwrap().push(json!({"name": "z", "type": "cell", "stack": "sum"}))),
+            "inputs: z: stack: expected a recurrent layer, got sum (add)".into(),
+        ),
+        (
+            changed(|json| json["inputs"][1]["type"] = "rows".into()),
+            "inputs: facts: type: expected one of \"sequence\", \"tokens\", \"row\", \"hidden\", \"cell\", got \"rows\"".into(),
+        ),
+        (
+            changed(|json| json["layers"][3]["h_0"] = "lower.hidden".into()),
+            "layer 3 upper (lstm): h_0: expected [1, B, 6] (layers · directions, B, size), got lower.hidden [1, B, 8]".into(),
+        ),
+        (
+            changed(|json| json["layers"][3]["h_0"] = "lower".into()),
+            "layer 3 upper (lstm): h_0: expected 6 features without a time axis, got lower (a sequence of 8 features)".into(),
+        ),
+        (
+            changed(|json| json["outputs"][0]["from"] = "facts".into()),
+            "outputs: score: expected what a layer gives, got an input".into(),
+        ),
+        (
+            changed(|json| json["outputs"][1]["name"] = "score".into()),
+            "outputs: expected each name once, got score twice".into(),
+        ),
+        (
+            changed(|json| json["outputs"][2]["from"] = "sum.cell".into()),
+            "outputs: last: expected a state of a stack, got sum.cell".into(),
+        ),
+        (
+            changed(|json| json["layers"][0]["num_embeddings"] = 10.into()),
+            "layer 0 embedding (embedding): expected tokens below 10, got tokens below 20".into(),
+        ),
+    ];
+    for (json, message) in cases {
+        assert_eq!(refusal(&json), message);
+    }
+}
+
+#[test]
+fn what_the_builder_cannot_join_is_told_when_it_finishes() {
+    let mut g = Model::graph();
+    let x = g.sequence("x", 3);
+    let head = g.add("head", Linear::new(3, 2), x);
+    g.begin(head, State::Hidden, x);
+    let error = g.finish().unwrap_err().to_string();
+    assert_eq!(error, "layer 0 head (linear): h_0: expected a recurrent layer of this model");
+    let mut other = Model::graph();
+    other.sequence("x", 3);
+    other.add("sum", Join::Add, [head, head]);
+    let error = other.finish().unwrap_err().to_string();
+    assert_eq!(error, "layer 0 sum (add): from: expected a layer before this one, got layer 0 sum (add)");
+}
+
+#[test]
+fn a_model_goes_by_its_own_names() {
+    let model = eight_layers();
+    let ports = model.ports();
+    let outputs: Vec<_> = ports.outputs.iter().map(|port| (port.name.as_str(), port.value.clone())).collect();
+    let states = OutputValue::States { state: State::Cell, stacks: vec![1] };
+    assert_eq!(outputs, [("score", OutputValue::Output), ("tags", OutputValue::Another(1)), ("last", states)]);
+    assert_eq!(ports.outputs[0].axes, [Dim::Batch, Dim::Features]);
+    assert_eq!(ports.outputs[1].axes, [Dim::Batch, Dim::Time, Dim::Features]);
+
+    let words: Values = array![[1_i64, 2, 3], [4, 0, 0]].into();
+    let facts: Values = array![[1.0_f32, 2.0, 3.0], [4.0, 5.0, 6.0]].into();
+    let lengths: Values = array![3_i64, 1].into();
+    let tensors = |names: &[(&str, &Values)]| -> NamedTensors {
+        names.iter().map(|&(name, values)| (name.to_owned(), values.clone())).collect()
+    };
+    for name in ["lengths", "words_lengths"] {
+        model.named_input(&tensors(&[("words", &words), ("facts", &facts), (name, &lengths)])).unwrap();
+    }
+    let refused = |names: &[(&str, &Values)]| model.named_input(&tensors(names)).unwrap_err().to_string();
+    assert_eq!(
+        refused(&[("words", &words)]),
+        "facts: expected 3 features without a time axis under this name, got words"
+    );
+    assert_eq!(
+        refused(&[("words", &words), ("facts", &facts), ("lengths", &lengths), ("words_lengths", &lengths)]),
+        "lengths and words_lengths: expected one of them, got both"
+    );
+    assert_eq!(
+        refused(&[("words", &words), ("facts", &facts), ("x", &words)]),
+        "x: unknown tensor; this model takes words, facts, lengths, words_lengths, mask, words_mask"
+    );
+
+    let ramp =
+        |shape: &[usize]| ArrayD::from_shape_vec(shape, (0_u8..).map(f32::from).take(shape.iter().product()).collect());
+    let stack = |h: &[usize]| States { h: ramp(h).unwrap(), c: Some(ramp(h).unwrap() + 100.0) };
+    let output = Output {
+        output: ramp(&[2, 1]).unwrap(),
+        states: vec![stack(&[1, 2, 8]), stack(&[1, 2, 6])],
+        others: vec![ramp(&[2, 3, 5]).unwrap()],
+    };
+    let named = model.named_output(&output).unwrap();
+    let expected = [
+        ("score", output.output.clone()),
+        ("tags", output.others[0].clone()),
+        ("last", output.states[1].c.clone().unwrap()),
+    ];
+    assert_eq!(named, expected.map(|(name, array)| (name.to_owned(), array)));
+    // One sequence without a batch.
+    let single = Output {
+        output: ramp(&[1]).unwrap(),
+        states: vec![stack(&[1, 8]), stack(&[1, 6])],
+        others: vec![ramp(&[3, 5]).unwrap()],
+    };
+    let shapes: Vec<_> = model.named_output(&single).unwrap().iter().map(|(_, array)| array.shape().to_vec()).collect();
+    assert_eq!(shapes, [vec![1], vec![3, 5], vec![1, 6]]);
+}
+
+#[test]
+fn the_summary_tells_what_each_layer_takes() {
+    let expected = "\
+┏━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━┳━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━━━━━━┓
+┃ Layer (type)          ┃ Output Shape    ┃ Param # ┃ Connected to               ┃
+┡━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━╇━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━━━━━━┩
+│ words (InputLayer)    │ (None, None)    │       0 │ -                          │
+├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
+│ facts (InputLayer)    │ (None, 3)       │       0 │ -                          │
+├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
+│ embedding (Embedding) │ (None, None, 8) │     160 │ words                      │
+├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
+│ lower (LSTM)          │ (None, None, 8) │     576 │ embedding                  │
+├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
+│ sum (Add)             │ (None, None, 8) │       0 │ embedding, lower           │
+├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
+│ upper (LSTM)          │ (None, None, 6) │     384 │ sum                        │
+├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
+│ hidden (Linear)       │ (None, 4)       │      16 │ facts                      │
+├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
+│ joined (Concatenate)  │ (None, 10)      │       0 │ upper.final_hidden, hidden │
+├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
+│ tags (Linear)         │ (None, None, 5) │      35 │ upper                      │
+├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
+│ score (Linear)        │ (None, 1)       │      11 │ joined                     │
+└───────────────────────┴─────────────────┴─────────┴────────────────────────────┘
+ Total params: 1,182 (4.62 KB)
+ Trainable params: 1,182 (4.62 KB)
+ Non-trainable params: 0 (0.00 B)";
+    assert_eq!(eight_layers().summary().to_string(), expected);
+}
+
+#[test]
+fn what_layers_share_is_counted_once() {
+    let y = |layer| Value::Layer(layer, Pin::Output);
+    let mut model = Model::new();
+    model.inputs = ["a", "b"].map(|name| ModelInput { name: name.into(), kind: InputKind::Sequence(4) }).into();
+    model.layers = vec![
+        layer(Rnn::new(4, 4), "rnn.", &[Value::Input(0)]),
+        layer(Rnn::new(4, 4), "rnn.", &[Value::Input(1)]),
+        layer(Join::Subtract, "", &[y(0), y(1)]),
+    ];
+    assert_round_trip(&model);
+    assert_eq!(model.parameters(), 40);
+    let table = model.summary().to_string();
+    assert!(table.contains("│ rnn, rnn_1"), "{table}");
+    assert!(table.contains(" Total params: 40 "), "{table}");
+}
