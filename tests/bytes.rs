@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use gatewave::weights::{self, Format};
+use gatewave::formats::{self, Format};
 use gatewave::{Device, Engine, ErrorKind, Input, Options};
 use ndarray::Array2;
 use support::fixtures;
@@ -22,9 +22,9 @@ fn golden(folder: &str, endings: &[&str]) -> Vec<std::path::PathBuf> {
 /// Whether `path` is read from memory as from disk; what is said where it is refused in memory alone.
 #[cfg(any(feature = "keras", feature = "onnx"))]
 fn same(path: &Path) -> Result<(), String> {
-    let from_file = weights::read(path, None).expect("a fixture is read");
+    let from_file = formats::read(path, None).expect("a fixture is read");
     let bytes = fs::read(path).expect("a fixture");
-    let from_bytes = weights::read_bytes(bytes, Format::of(path).expect("a known ending"), None);
+    let from_bytes = formats::read_bytes(bytes, Format::of(path).expect("a known ending"), None);
     let from_bytes = from_bytes.map_err(|error| error.to_string())?;
     assert_eq!(from_bytes.0, from_file.0, "{}: another model", path.display());
     assert!(from_bytes.1.names().eq(from_file.1.names()), "{}: other tensors", path.display());
@@ -48,8 +48,8 @@ fn every_golden_safetensors_file_is_the_same_in_memory() {
     for fixture in &all {
         fs::write(&file, &fixture.description_json).expect("a scratch file");
         let bytes: Arc<[u8]> = fs::read(&fixture.weights).expect("a fixture").into();
-        let from_bytes = weights::read_bytes(bytes, Format::Safetensors, Some(&fixture.description_json));
-        let from_file = weights::read(&fixture.weights, Some(&file)).expect("a file is read");
+        let from_bytes = formats::read_bytes(bytes, Format::Safetensors, Some(&fixture.description_json));
+        let from_file = formats::read(&fixture.weights, Some(&file)).expect("a file is read");
         assert!(from_bytes.expect("bytes are read") == from_file, "{}", fixture.id);
     }
     assert_eq!(all.len(), fixtures::COUNT);
@@ -84,8 +84,8 @@ fn a_model_in_memory_gives_the_numbers_of_its_file() {
     let json = fs::read_to_string(&description).expect("a description");
     let bytes = fs::read(&name).expect("a model");
     let read = [
-        weights::read(&name, Some(&description)).expect("a file is read"),
-        weights::read_bytes(bytes, Format::of(&name).expect("safetensors"), Some(&json)).expect("bytes are read"),
+        formats::read(&name, Some(&description)).expect("a file is read"),
+        formats::read_bytes(bytes, Format::of(&name).expect("safetensors"), Some(&json)).expect("bytes are read"),
     ];
     let input = Input::tokens(Array2::from_shape_fn((2, 9), |(b, t)| (7 * t + b) as i64));
     let [from_file, from_bytes] = read.map(|(model, tensors)| {
@@ -98,7 +98,7 @@ fn a_model_in_memory_gives_the_numbers_of_its_file() {
 #[test]
 fn what_is_wrong_in_memory_says_where() {
     let refused = |bytes: &[u8], format, description: Option<&str>| {
-        weights::read_bytes(bytes, format, description).expect_err("this must be refused")
+        formats::read_bytes(bytes, format, description).expect_err("this must be refused")
     };
     let error = refused(b"short", Format::Safetensors, None);
     assert_eq!(error.kind(), ErrorKind::Weights);

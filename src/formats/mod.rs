@@ -83,14 +83,14 @@ pub fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)>
 /// ```
 /// use std::path::Path;
 ///
-/// use gatewave::weights::{self, Format};
+/// use gatewave::formats::{self, Format};
 /// use gatewave::{Device, Engine, Options};
 ///
 /// # fn main() -> gatewave::Result<()> {
 /// let name = Path::new("models/shakespeare/shakespeare.safetensors");
 /// let bytes = std::fs::read(name).expect("it is there"); // in a browser: what `fetch` gave
 /// let json = std::fs::read_to_string("models/shakespeare/model.json").expect("it is there");
-/// let (model, tensors) = weights::read_bytes(bytes, Format::of(name)?, Some(&json))?;
+/// let (model, tensors) = formats::read_bytes(bytes, Format::of(name)?, Some(&json))?;
 /// let engine = Engine::from_tensors(model, &tensors, Options::default().device(Device::Cpu))?;
 /// # drop(engine);
 /// # Ok(())

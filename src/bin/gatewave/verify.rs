@@ -257,6 +257,7 @@ pub(crate) fn as_truth(output: &Output) -> Truth {
             .iter()
             .map(|states| TrueStates { h: states.h.mapv(f64::from), c: states.c.as_ref().map(|c| c.mapv(f64::from)) })
             .collect(),
+        others: output.others.iter().map(|y| y.mapv(f64::from)).collect(),
     }
 }
 
