@@ -178,7 +178,7 @@ const DOCUMENTED: &str = include_str!("../../docs/model-format.md");
 fn the_documentations_examples_are_read_and_written_back() {
     let examples: Vec<_> =
         DOCUMENTED.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(examples.len(), 4);
+    assert_eq!(examples.len(), 5);
     for example in examples {
         let model = description::from_json(example, &Tensors::new()).unwrap_or_else(|e| panic!("{e}\n{example}"));
         assert_eq!(description::from_json(&description::to_json(&model), &Tensors::new()).unwrap(), model);
