@@ -215,8 +215,8 @@ fn sizes_may_be_left_out_in_a_graph() {
     let json = json!({"gatewave": 1,
         "inputs": [
             {"name": "facts", "type": "row", "size": 3},
-            {"name": "letters", "type": "tokens"},
-            {"name": "sound", "type": "sequence"}],
+            {"name": "sound", "type": "sequence"},
+            {"name": "letters", "type": "tokens"}],
         "layers": [
             {"type": "one_hot", "name": "one_hot", "from": "letters"},
             {"type": "masking", "name": "masking", "from": "sound"},
@@ -227,7 +227,7 @@ fn sizes_may_be_left_out_in_a_graph() {
             {"type": "linear", "weights": "head."}]});
     let model = from_json(&json.to_string(), &tensors).unwrap();
     let sizes: Vec<_> = model.inputs.iter().map(|input| input.kind).collect();
-    assert_eq!(sizes, [InputKind::Row(3), InputKind::Tokens(6), InputKind::Sequence(6)]);
+    assert_eq!(sizes, [InputKind::Row(3), InputKind::Sequence(6), InputKind::Tokens(6)]);
     // The two stacks share their tensors.
     assert_eq!(model.parameters(), 16 * 6 + 16 * 4 + 32 + 16);
     assert_round_trip(&model);

@@ -5,6 +5,7 @@
 //! meets every H that straddles a tile's edge over several steps from states that are not zero, and **every two
 //! levels of any two axes meet in some case**. A full product would have a million rows; this has about a hundred.
 
+mod graphs;
 mod options;
 
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(options::options());
     cases.extend(rows_of_layers());
     cases.extend(edges());
+    cases.extend(graphs::graphs());
     for (seed, case) in (1..).zip(&mut cases) {
         case.seed = seed;
     }

@@ -8,7 +8,7 @@ use super::{Case, InitialStates, MaskKind, weights_map};
 use crate::call::{Input, States};
 use crate::cell::{Activation, Cell, Functions, Peepholes};
 use crate::kernel::Storage;
-use crate::model::{Axes, Bias, Embedding, Flow, Layer, LayerKind, Model, Recurrent};
+use crate::model::{Axes, Bias, Embedding, Flow, InputKind, Layer, LayerKind, Model, Recurrent};
 use crate::weights::{CellWeights, LayerWeights, Weights};
 
 /// The source of all random numbers of a case.
@@ -133,6 +133,7 @@ pub(super) fn input(case: &Case) -> Input {
     draw.0.set_stream(1);
     let live = live(&mut draw, case.mask, case.time, case.batch);
     let mut input = sequence(&mut draw, case, &live);
+    input = others(&mut draw, case, &live, input);
     match case.mask {
         MaskKind::All | MaskKind::Own => {}
         MaskKind::Lengths => {
@@ -142,7 +143,8 @@ pub(super) fn input(case: &Case) -> Input {
         MaskKind::Holes => input = input.mask(live.reversed_axes()),
     }
     if case.states == InitialStates::Given {
-        let linked = |(index, _): &(usize, &Recurrent)| case.model.is_linked(*index);
+        let begun = |index: usize| case.model.is_linked(index) || case.model.is_begun(index);
+        let linked = |(index, _): &(usize, &Recurrent)| begun(*index);
         for (index, stack) in case.model.stacks().enumerate().filter(|stack| !linked(stack)) {
             input = input.stack_states(index, states(&mut draw, stack, case.batch));
         }
@@ -219,6 +221,32 @@ fn sequence(draw: &mut Draw, case: &Case, live: &Array2<bool>) -> Input {
             Input::features(in_axes(&case.model, x))
         }
     }
+}
+
+/// `input` with the model's other inputs: rubbish at dead steps, and none in a row.
+fn others(draw: &mut Draw, case: &Case, live: &Array2<bool>, mut input: Input) -> Input {
+    let (time, batch, model) = (case.time, case.batch, &case.model);
+    for (_, other) in model.inputs.iter().enumerate().filter(|(index, _)| *index != model.main_input()) {
+        input = match other.kind {
+            InputKind::Sequence(size) => {
+                let mut x = draw.array((time, batch, size), 0.1, 1.0);
+                for (at, _) in live.indexed_iter().filter(|(_, live)| !**live) {
+                    x.slice_mut(s![at.0, at.1, ..]).fill(f32::NAN);
+                }
+                input.with_features(&other.name, in_axes(model, x))
+            }
+            InputKind::Tokens(bound) => {
+                let drawn = Array2::from_shape_simple_fn((time, batch), || draw.below(bound));
+                let token =
+                    |at| if live[at] { i64::try_from(drawn[at]).expect("below the vocabulary") } else { i64::MIN };
+                input.with_tokens(&other.name, in_axes(model, Array2::from_shape_fn((time, batch), token)))
+            }
+            InputKind::Row(size) => input.with_features(&other.name, draw.array((batch, size), 0.1, 1.0)),
+            // Those are given by stack.
+            InputKind::State(_) => input,
+        };
+    }
+    input
 }
 
 /// `[T, B]`: the steps that the model is not to take out, where it takes out any.

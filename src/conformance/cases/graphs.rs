@@ -1,0 +1,189 @@
+//! The table's cases of models that are no chain: joins, several inputs and outputs, states that values begin.
+//!
+//! Five steps of three rows; parts of unequal sizes straddle a tile's edge, masks have holes.
+
+use super::whole;
+use crate::cell::{Activation, Cell, Reset};
+use crate::conformance::{Case, InitialStates, MaskKind};
+use crate::kernel::Storage;
+use crate::model::{Embedding, Graph, Gru, Join, Linear, Lstm, Merge, Model, Padding, Rnn, Select, State};
+
+/// Every case of a graph, in a stable order.
+pub(super) fn graphs() -> Vec<Case> {
+    let mut cases = joins();
+    cases.extend(branches());
+    cases.extend(states());
+    cases
+}
+
+/// The case of what `build` adds to a graph, with holes and given states.
+fn graph(name: &str, build: impl FnOnce(&mut Graph)) -> Case {
+    let mut graph = Model::graph();
+    build(&mut graph);
+    let model = graph.finish().expect("the model of a case is right");
+    whole(name, model, 5, 3).mask(MaskKind::Holes).states(InitialStates::Given)
+}
+
+/// Each join, of steps alone, of three values, and with a row that meets every step; of unequal parts.
+fn joins() -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    for (word, join) in Join::WORDS {
+        cases.push(graph(&format!("{word} of an input and a product"), |g| {
+            let x = g.sequence("x", 17);
+            let mix = g.add("mix", Linear::new(17, 17).activation(Activation::Tanh), x);
+            let joined = g.add("joined", join, [mix.y(), x]);
+            let size = if join == Join::Concat { 34 } else { 17 };
+            let lstm = g.add("lstm", Lstm::new(size, 18), joined);
+            g.add("head", Linear::new(18, 3), lstm);
+        }));
+        cases.push(graph(&format!("{word} of steps and a row"), |g| {
+            let x = g.sequence("x", 5);
+            let facts = g.row("facts", 18);
+            let gru = g.add("gru", Gru::new(5, 18), x);
+            g.add("joined", join, [gru.y(), facts]);
+        }));
+        if join != Join::Subtract {
+            cases.push(graph(&format!("{word} of three branches both ways"), |g| {
+                let x = g.sequence("x", 9);
+                let rnn = g.add("rnn", Rnn::new(9, 17).bidirectional().merge(Merge::Sum), x);
+                let gru = g.add("gru", Gru::new(9, 17).bidirectional().merge(Merge::Average), x);
+                let lstm = g.add("lstm", Lstm::new(9, 17), x);
+                let joined = g.add("joined", join, [rnn.y(), gru.y(), lstm.y()]);
+                let size = if join == Join::Concat { 51 } else { 17 };
+                g.add("head", Linear::new(size, 5).activation(Activation::Softmax), joined);
+            }));
+        }
+    }
+    cases.push(graph("concat of unequal parts, rows of final states", |g| {
+        let x = g.sequence("x", 6);
+        let facts = g.row("facts", 3);
+        let lstm = g.add("lstm", Lstm::new(6, 17).bidirectional(), x);
+        let hidden = g.add("hidden", Linear::new(3, 5).activation(Activation::Relu), facts);
+        let joined = g.add("joined", Join::Concat, [lstm.final_hidden(), hidden.y(), lstm.last_output()]);
+        g.add("head", Linear::new(34 + 5 + 34, 4).activation(Activation::Sigmoid), joined);
+    }));
+    cases.push(graph("a sum of both ways, parts side by side", |g| {
+        let x = g.sequence("x", 6);
+        let a = g.add("a", Lstm::new(6, 17).bidirectional(), x);
+        let b = g.add("b", Gru::new(6, 17).bidirectional(), x);
+        let sum = g.add("sum", Join::Add, [a, b]);
+        let concat = g.add("concat", Join::Concat, [sum.y(), x]);
+        g.add("head", Rnn::new(40, 16), concat);
+    }));
+    cases
+}
+
+/// Several inputs, outputs and takers.
+fn branches() -> Vec<Case> {
+    let residual = |padding: Padding| {
+        move |g: &mut Graph| {
+            let x = g.sequence("x", 16);
+            let gru = g.add("gru", Gru::new(16, 16).num_layers(2).padding(padding), x);
+            let mix = g.add("mix", Linear::new(16, 16), gru);
+            let sum = g.add("sum", Join::Add, [x, mix.y()]);
+            let lstm = g.add("lstm", Lstm::new(16, 33), sum);
+            g.add("head", Linear::new(33, 3), lstm);
+        }
+    };
+    vec![
+        graph("a residual sum", residual(Padding::Zero)),
+        graph("a residual sum of held outputs", residual(Padding::Held)),
+        graph("a residual sum, f16", residual(Padding::Zero)).storage(Storage::F16),
+        graph("a residual sum, all steps", residual(Padding::Zero)).mask(MaskKind::All),
+        graph("two heads and final states", |g| {
+            let x = g.sequence("x", 5);
+            let lstm = g.add("lstm", Lstm::new(5, 18).num_layers(2), x);
+            let policy = g.add("policy", Linear::new(18, 4).activation(Activation::Softmax), lstm);
+            let value = g.add("value", Linear::new(18, 1), lstm);
+            g.output("policy", policy);
+            g.output("value", value);
+            g.output("h", lstm.hidden());
+            g.output("last", lstm.final_hidden());
+        }),
+        graph("words and facts", |g| {
+            let words = g.tokens("words", 20);
+            let facts = g.row("facts", 3);
+            let embedding = g.add("embedding", Embedding::new(20, 6), words);
+            let lstm = g.add("lstm", Lstm::new(6, 10), embedding);
+            let hidden = g.add("hidden", Linear::new(3, 5).activation(Activation::Relu), facts);
+            let joined = g.add("joined", Join::Concat, [lstm.final_hidden(), hidden.y()]);
+            g.add("head", Linear::new(15, 1).activation(Activation::Sigmoid), joined);
+        }),
+        graph("two embeddings, one of them taken twice", |g| {
+            let words = g.tokens("words", 20);
+            let shapes = g.tokens("shapes", 7);
+            let a = g.add("a", Embedding::new(20, 6), words);
+            let b = g.add("b", Embedding::new(7, 5), shapes);
+            let joined = g.add("joined", Join::Concat, [a, b]);
+            let lstm = g.add("lstm", Lstm::new(11, 17), joined);
+            let gru = g.add("gru", Gru::new(6, 17), a);
+            g.add("sum", Join::Add, [lstm, gru]);
+        }),
+        graph("a stack with a taker between its layers and the next stack", |g| {
+            let x = g.sequence("x", 16);
+            let first = g.add("first", Lstm::new(16, 16).num_layers(2), x);
+            let second = g.add("second", Lstm::new(16, 16), first);
+            let sum = g.add("sum", Join::Add, [first, second]);
+            g.output("y", sum);
+            g.output("first", first.final_hidden());
+            g.output("second", second.last_output());
+        })
+        .mask(MaskKind::Lengths),
+        graph("a layer and its last step meet again", |g| {
+            let x = g.sequence("x", 7);
+            let gru = g.add("gru", Gru::new(7, 19), x);
+            let last = g.add("last", Select::LastStep, gru);
+            let scaled = g.add("scaled", Join::Multiply, [gru.y(), last.y()]);
+            g.add("head", Gru::new(19, 16).cell(Cell::Gru(Reset::Before)), scaled);
+        }),
+    ]
+}
+
+/// Stacks that values begin.
+fn states() -> Vec<Case> {
+    vec![
+        graph("final states begin another stack both ways", |g| {
+            let x = g.sequence("x", 5);
+            let first = g.add("first", Lstm::new(5, 17).num_layers(2).bidirectional(), x);
+            let second = g.add("second", Lstm::new(34, 17).num_layers(2).bidirectional(), first);
+            g.begin(second, State::Hidden, first.hidden());
+            g.begin(second, State::Cell, first.cell());
+        }),
+        graph("final states begin another stack", |g| {
+            let x = g.sequence("x", 16);
+            let first = g.add("first", Lstm::new(16, 16).num_layers(2), x);
+            let second = g.add("second", Lstm::new(16, 16).num_layers(2), x);
+            g.begin(second, State::Hidden, first.hidden());
+            g.begin(second, State::Cell, first.cell());
+            g.add("sum", Join::Add, [first, second]);
+        })
+        .mask(MaskKind::All),
+        graph("a row begins a stack", |g| {
+            let x = g.sequence("x", 5);
+            let facts = g.row("facts", 3);
+            let hidden = g.add("hidden", Linear::new(3, 18).activation(Activation::Tanh), facts);
+            let cell = g.add("cell", Linear::new(3, 18), facts);
+            let lstm = g.add("lstm", Lstm::new(5, 18), x);
+            g.begin(lstm, State::Hidden, hidden);
+            g.begin(lstm, State::Cell, cell);
+        }),
+        graph("rows begin a stack both ways", |g| {
+            let x = g.sequence("x", 5);
+            let facts = g.row("facts", 34);
+            let gru = g.add("gru", Gru::new(5, 17).bidirectional(), x);
+            g.begin(gru, State::Hidden, facts);
+            let last = g.add("last", Linear::new(34, 17), gru.final_hidden());
+            let next = g.add("next", Gru::new(34, 17).cell(Cell::Gru(Reset::Before)), gru);
+            g.begin(next, State::Hidden, last);
+        }),
+        graph("given states begin two stacks", |g| {
+            let x = g.sequence("x", 5);
+            let h = g.state("h", State::Hidden);
+            let a = g.add("a", Gru::new(5, 17), x);
+            let b = g.add("b", Rnn::new(5, 17), x);
+            g.begin(a, State::Hidden, h);
+            g.begin(b, State::Hidden, h);
+            g.add("sum", Join::Subtract, [a, b]);
+        }),
+    ]
+}
