@@ -40,7 +40,11 @@ fn nearest(x: &ArrayD<f64>) -> ArrayD<f32> {
 
 fn as_output(truth: &Truth) -> Output {
     let states = |states: &TrueStates| States { h: nearest(&states.h), c: states.c.as_ref().map(nearest) };
-    Output { output: nearest(&truth.output), states: truth.states.iter().map(states).collect(), others: Vec::new() }
+    Output {
+        output: nearest(&truth.output),
+        states: truth.states.iter().map(states).collect(),
+        others: truth.others.iter().map(nearest).collect(),
+    }
 }
 
 #[test]
