@@ -11,6 +11,8 @@ mod by_hand;
 mod controls;
 #[path = "meaning/functions.rs"]
 mod functions;
+#[path = "meaning/graphs.rs"]
+mod graphs;
 #[path = "meaning/options.rs"]
 mod options;
 #[path = "meaning/properties.rs"]
