@@ -20,6 +20,9 @@ use crate::plan::{Caller, Limits, Plan, Read, Results, SlotId, Spent};
 /// Why `Choice::Auto` finds nothing.
 pub(crate) const NONE_HERE: &str = "built without the feature `gpu`";
 
+/// Workgroups that are looked for on a device, of which there is none.
+pub(crate) const MOST_RESIDENT: u32 = 1;
+
 /// An open GPU, of which there is none.
 pub(crate) enum Gpu {}
 

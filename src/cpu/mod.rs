@@ -35,7 +35,6 @@ use pulp::Arch;
 
 use crate::error::Result;
 use crate::kernel::Program;
-#[cfg(any(test, feature = "gpu"))]
 use crate::pack::Packed;
 use crate::pack::PackedBuffer;
 use crate::plan::{Caller, Dispatch, Feed, Idle, Plan, Results, SlotId, SlotKind, Spent};

@@ -29,21 +29,21 @@ const BEFORE: Cell = Cell::Gru(Reset::Before);
 
 /// What a recurrent kernel computes.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Timestep {
+pub(super) enum Timestep<'a> {
     /// A whole step, but for a projection.
-    Whole(Step),
+    Whole(&'a Step),
     /// The first half of a GRU with the reset before the product.
-    Reset(Half),
+    Reset(&'a Half),
     /// Its second half.
-    New(Half),
+    New(&'a Half),
     /// The projection of a hidden state.
     Project,
 }
 
-impl Timestep {
+impl<'a> Timestep<'a> {
     /// What `program` computes, if it is one of a recurrent kernel.
-    pub(super) fn of(program: &Program) -> Option<Self> {
-        match *program {
+    pub(super) fn of(program: &'a Program) -> Option<Self> {
+        match program {
             Program::Step(step) => Some(Self::Whole(step)),
             Program::StepReset(half) => Some(Self::Reset(half)),
             Program::StepNew(half, _) => Some(Self::New(half)),
@@ -69,7 +69,7 @@ impl Timestep {
 /// A dispatch of a recurrent kernel, but for the states.
 #[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
-    timestep: Timestep,
+    timestep: Timestep<'a>,
     pub(super) params: &'a Params,
     /// How many directions the dispatch computes.
     pub(super) sides: usize,
@@ -237,7 +237,7 @@ impl<'a> Job<'a> {
 }
 
 /// The state rows that each direction reads, and those that it leaves as the newest.
-pub(super) fn rows(timestep: Timestep, p: &Params) -> [[u32; 2]; 2] {
+pub(super) fn rows(timestep: Timestep<'_>, p: &Params) -> [[u32; 2]; 2] {
     let source = [p.source_0, p.source_1];
     let writes_hidden = match timestep {
         Timestep::Reset(_) => false,
@@ -294,7 +294,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// A part of a step of an LSTM or a GRU.
-    fn run_gated(self, step: Step, functions: impl Functions) {
+    fn run_gated(self, step: &Step, functions: impl Functions) {
         match step.states {
             StateKind::Projected => self.run(LstmProjected(functions)),
             StateKind::Memory => self.run(Lstm(functions)),

@@ -168,12 +168,12 @@ fn a_join_sets_features_and_then_combines_others_with_them() {
                 let e = feature.checked_sub(offset).filter(|&e| e < count)? + source_offset;
                 Some(x[[row % BATCH, row / BATCH, e / SOURCE_FEATURES * UNITS + e % SOURCE_FEATURES]])
             };
-            for c in 0..2 * UNITS {
+            for (c, &got) in rows[1 + m].iter().enumerate().take(2 * UNITS) {
                 let feature = Some(c % UNITS).filter(|&i| i < FEATURES).map(|i| c / UNITS * FEATURES + i);
                 let old = feature.and_then(|f| taken(set, BATCH + m, f)).unwrap_or(0.0);
                 let other = feature.and_then(|f| taken(combined, BATCH + (1 + m) % BATCH, f));
                 let want = other.map_or(old, |other| want(old, other) * 0.5);
-                assert_eq!(rows[1 + m][c], want, "{combine:?}: row {m}, column {c}");
+                assert_eq!(got, want, "{combine:?}: row {m}, column {c}");
             }
         }
     }

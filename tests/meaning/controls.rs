@@ -123,7 +123,7 @@ fn the_tables_tolerance_finds_every_option_left_out() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(left_out, [42, 33, 8, 5, 11, 22, 10, 19]);
+    assert_eq!(left_out, [42, 33, 8, 5, 11, 22, 15, 20]);
 }
 
 #[test]

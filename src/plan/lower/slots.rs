@@ -309,7 +309,7 @@ impl Lowering<'_> {
             }
             stage.memory = Some(memory);
             let size = r.hidden_size;
-            stage.last_cell = (r.cell.states() == 2).then(|| Sequence {
+            stage.last_cell = (r.cell.states() == 2).then_some(Sequence {
                 slot: memory,
                 first: self.shape.time % 2,
                 features: Features { parts: r.directions, size },
