@@ -142,7 +142,9 @@ pub(crate) struct Decoder<'a> {
     form: Form,
     /// What each output of the model is.
     flows: &'a [Flow],
-    outputs: Vec<Vec<f32>>,
+    output: Vec<f32>,
+    /// Those after the first: none of most models, which take no memory for a list of them.
+    others: Vec<Vec<f32>>,
     /// With a batch, until it is finished.
     states: Vec<States>,
 }
@@ -154,17 +156,18 @@ impl<'a> Decoder<'a> {
     ///
     /// Kind `Limits`, where there is no memory for them.
     pub(crate) fn new(model: &'a Model, flows: &'a [Flow], form: Form) -> Result<Self> {
-        let mut outputs = Vec::with_capacity(flows.len());
-        for flow in flows {
+        let of = |flow: &Flow| {
             let time = if matches!(flow, Flow::Rows(_)) { 1 } else { form.time };
-            outputs.push(zeros("the output", &[time, form.batch, flow.features().len()], SMALLER_CALL)?);
-        }
+            zeros("the output", &[time, form.batch, flow.features().len()], SMALLER_CALL)
+        };
+        let (first, rest) = flows.split_first().expect("a model has an output");
+        let (output, others) = (of(first)?, rest.iter().map(of).collect::<Result<Vec<_>>>()?);
         let mut states = Vec::with_capacity(model.stacks().count());
         for stack in model.stacks() {
             let (h, c) = initial(stack, form)?;
             states.push(States { h: h.into_dyn(), c: c.map(Array3::into_dyn) });
         }
-        Ok(Self { model, form, flows, outputs, states })
+        Ok(Self { model, form, flows, output, others, states })
     }
 
     /// Takes in what a plan, run on rows `rows` of the call, gave for `read`.
@@ -204,7 +207,11 @@ impl<'a> Decoder<'a> {
         let (first, tile, features) = (rows.start, rows.len(), flow.features());
         let width = padded(features.size);
         let gone = matches!(flow, Flow::Rows(_));
-        for_rows(&mut self.outputs[index], features.len(), |row, target| {
+        let output = match index.checked_sub(1) {
+            None => &mut self.output,
+            Some(other) => &mut self.others[other],
+        };
+        for_rows(output, features.len(), |row, target| {
             let (t, b) = match axes {
                 _ if gone => (0, row),
                 Axes::BatchFirst => (row % time, row / time),
@@ -231,9 +238,9 @@ impl<'a> Decoder<'a> {
             };
             ArrayD::from_shape_vec(IxDyn(dims), output).expect("as many elements as the dims say")
         };
-        let mut outputs = self.flows.iter().zip(mem::take(&mut self.outputs)).map(in_axes);
-        let output = outputs.next().expect("a model has an output");
-        let others = outputs.collect();
+        let (first, rest) = self.flows.split_first().expect("a model has an output");
+        let output = in_axes((first, mem::take(&mut self.output)));
+        let others = rest.iter().zip(mem::take(&mut self.others)).map(in_axes).collect();
         if batching == Batching::Single {
             for state in self.states.iter_mut().flat_map(|states| [Some(&mut states.h), states.c.as_mut()]).flatten() {
                 *state = mem::take(state).index_axis_move(Axis(1), 0);
