@@ -168,8 +168,11 @@ fn the_tables_tolerance_finds_one_peephole_lost() {
     assert_eq!(lost, 33);
 }
 
+/// A mistake made in a join.
+type Mistake = fn(&mut Layer);
+
 /// What an executor could mistake in a join.
-const MISTAKEN: [(&str, fn(&mut Layer)); 4] = [
+const MISTAKEN: [(&str, Mistake); 4] = [
     ("the first two values have changed places", |layer| {
         if let LayerKind::Join(Join::Subtract | Join::Concat) = layer.kind {
             layer.from.swap(0, 1);
