@@ -39,7 +39,7 @@ enum Given<'a> {
     Mask(ArrayView2<'a, bool>),
 }
 
-/// Which steps a model's first layer takes out.
+/// Which steps a model takes out by what its main input holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Own {
     None,
@@ -149,14 +149,13 @@ impl Own {
     /// Those of `model`.
     pub(crate) fn of(model: &Model) -> Self {
         let main = [Value::Input(model.main_input())];
-        let masks = |layer: &&Layer| {
-            layer.from == main && matches!(layer.kind, LayerKind::Masking(_) | LayerKind::Embedding(_))
+        let own = |layer: &Layer| match layer.kind {
+            LayerKind::Masking(masking) => Some(Self::Value(masking.value.get())),
+            LayerKind::Embedding(Embedding { mask_token: Some(token), .. }) => Some(Self::Token(token)),
+            _ => None,
         };
-        match model.layers.iter().find(masks).map(|layer| &layer.kind) {
-            Some(LayerKind::Masking(masking)) => Self::Value(masking.value.get()),
-            Some(LayerKind::Embedding(Embedding { mask_token: Some(token), .. })) => Self::Token(*token),
-            _ => Self::None,
-        }
+        // Other layers may take the input before the one that masks it.
+        model.layers.iter().filter(|layer| layer.from == main).find_map(own).unwrap_or(Self::None)
     }
 
     /// Whether a step of these features stays.

@@ -6,7 +6,7 @@ use ndarray::{ArrayView, Axis, Dimension, IxDyn};
 
 use super::{Input, Sequence, shape};
 use crate::error::{Error, Result};
-use crate::model::{Axes, Flow, Model};
+use crate::model::{Axes, Flow, Layer, Model, Value};
 
 /// The axes the user wrote, so that the output comes back in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,20 +37,21 @@ impl Form {
     ///
     /// Kind `Shape`, where they are not those that `model` takes.
     pub(super) fn of(input: &Input, model: &Model) -> Result<Self> {
+        let name = model.inputs.get(model.main_input()).map_or("input", |input| input.name.as_str());
         let (got, size) = match (&input.sequence, model.input()?) {
             (Sequence::Features(x), Flow::Steps(features)) => (x.shape(), Some(features.len())),
             (Sequence::Tokens(x), Flow::Tokens(_)) => (x.shape(), None),
             (Sequence::Features(x), _) => {
                 return Err(shape(format!(
-                    "input: expected integer tokens {} (the model begins with {}), got features {:?}",
+                    "{name}: expected integer tokens {} (the model begins with {}), got features {:?}",
                     axes_text(model.axes, None),
-                    model.layers[0].kind.name(),
+                    first_taker(model),
                     x.shape()
                 )));
             }
             (Sequence::Tokens(x), input) => {
                 return Err(shape(format!(
-                    "input: expected {input}, got tokens {:?}; to feed tokens, begin the model with an embedding or one_hot",
+                    "{name}: expected {input}, got tokens {:?}; to feed tokens, begin the model with an embedding or one_hot",
                     x.shape()
                 )));
             }
@@ -60,7 +61,7 @@ impl Form {
         if !fits || !(1..=2).contains(&rank) {
             let single = size.map_or("[T]".into(), |size| format!("[T, {size}]"));
             let or = if fits || rank != 2 { format!(" or {single} for one sequence") } else { String::new() };
-            return Err(shape(format!("input: expected {}{or}, got {got:?}", axes_text(model.axes, size))));
+            return Err(shape(format!("{name}: expected {}{or}, got {got:?}", axes_text(model.axes, size))));
         }
         let (batching, time, batch) = match (rank, model.axes) {
             (1, _) => (Batching::Single, got[0], 1),
@@ -69,7 +70,7 @@ impl Form {
         };
         if time == 0 || batch == 0 {
             return Err(shape(format!(
-                "input: expected at least one step and one row, got {got:?} (T = {time}, B = {batch})"
+                "{name}: expected at least one step and one row, got {got:?} (T = {time}, B = {batch})"
             )));
         }
         Ok(Self { axes: model.axes, batching, time, batch })
@@ -112,6 +113,13 @@ impl Form {
             Err(shape(format!("lengths: expected 0 to {} (T) for row {row}, got {length}", self.time)))
         })
     }
+}
+
+/// The kind of the first layer that takes the main input.
+fn first_taker(model: &Model) -> &'static str {
+    let main = Value::Input(model.main_input());
+    let takes = |layer: &&Layer| layer.from.contains(&main);
+    model.layers.iter().find(takes).map_or("none", |layer| layer.kind.name())
 }
 
 fn axes_text(axes: Axes, size: Option<usize>) -> String {

@@ -42,18 +42,27 @@ impl Input {
             return Err(shape(format!("{unknown}: expected an input of the model ({names}), got another name")));
         }
         let main = model.inputs.get(main).map_or("input", |input| input.name.as_str());
+        let main_shape = match &self.sequence {
+            Sequence::Features(x) => x.shape(),
+            Sequence::Tokens(x) => x.shape(),
+        };
         let one = |(index, input): (usize, &ModelInput)| {
             let Some(given) = self.others.get(&input.name) else {
                 return Err(shape(format!("{}: expected an input of this name beside {main}, got none", input.name)));
             };
-            Ok((index, checked(input, given, form, main)?))
+            Ok((index, checked(input, given, form, (main, main_shape))?))
         };
         wanted.into_iter().map(one).collect()
     }
 }
 
-/// `given` as what `input` takes.
-fn checked<'a>(input: &ModelInput, given: &'a Given, form: Form, main: &str) -> Result<Other<'a>> {
+/// `given` as what `input` takes; the main input's name and shape tell why.
+fn checked<'a>(
+    input: &ModelInput,
+    given: &'a Given,
+    form: Form,
+    (main, main_shape): (&str, &[usize]),
+) -> Result<Other<'a>> {
     let steps = match (form.batching, form.axes) {
         (Batching::Single, _) => vec![form.time],
         (Batching::Batch, Axes::BatchFirst) => vec![form.batch, form.time],
@@ -61,16 +70,16 @@ fn checked<'a>(input: &ModelInput, given: &'a Given, form: Form, main: &str) -> 
     };
     let rows = if form.batching == Batching::Single { Vec::new() } else { vec![form.batch] };
     let expected: Vec<usize> = match input.kind {
-        InputKind::Sequence(size) => steps.iter().copied().chain([size]).collect(),
-        InputKind::Tokens(_) => steps.clone(),
-        InputKind::Row(size) => rows.iter().copied().chain([size]).collect(),
+        InputKind::Sequence(size) => steps.into_iter().chain([size]).collect(),
+        InputKind::Tokens(_) => steps,
+        InputKind::Row(size) => rows.into_iter().chain([size]).collect(),
         InputKind::State(_) => unreachable!("states are no other inputs"),
     };
     let fits = |got: &[usize]| {
         if got == expected {
             return Ok(());
         }
-        Err(shape(format!("{}: expected {expected:?}, as {main} is {steps:?}, got {got:?}", input.name)))
+        Err(shape(format!("{}: expected {expected:?}, as {main} is {main_shape:?}, got {got:?}", input.name)))
     };
     match (input.kind, given) {
         (InputKind::Tokens(_), Sequence::Tokens(tokens)) => {

@@ -55,9 +55,16 @@ pub(super) fn weights(case: &Case) -> Weights {
         let fan_in = (begins_with_one_hot && index == 1).then_some(4);
         layer_weights(&mut draw, &layer.kind, fan_in)
     };
-    let layers = layers.iter().enumerate().map(&mut layer).collect();
+    let mut drawn: Vec<_> = layers.iter().enumerate().map(&mut layer).collect();
+    for later in 1..layers.len() {
+        // Layers of one prefix share their tensors.
+        let is_twin = |other: &usize| layers[*other].weights == layers[later].weights;
+        if let Some(twin) = (0..later).find(is_twin) {
+            drawn[later] = drawn[twin].clone();
+        }
+    }
     let encoder = encoder(case).map(|case| Box::new(weights(&case)));
-    let weights = Weights { encoder, ..Weights::new(layers) };
+    let weights = Weights { encoder, ..Weights::new(drawn) };
     // The table of what tokens give a cell is summed before it is rounded to half, the oracle's weights are rounded before
     // they are summed. On these grids both are exact, so that they must agree.
     let grid = |steps: f32| move |w: f32| (w * steps).round() / steps;
@@ -195,7 +202,7 @@ fn sequence(draw: &mut Draw, case: &Case, live: &Array2<bool>) -> Input {
             let bound = i64::try_from(vocabulary).expect("the vocabulary of a case is small");
             let rubbish = [-1, bound, i64::MAX, i64::MIN];
             let mut drawn = Array2::from_shape_simple_fn((time, batch), || draw.below(vocabulary));
-            if let LayerKind::Embedding(Embedding { mask_token: Some(mask), .. }) = case.model.layers[0].kind {
+            if let Some(&LayerKind::Embedding(Embedding { mask_token: Some(mask), .. })) = masking(&case.model) {
                 let own = own(draw, case);
                 let told = |token: usize| if token == mask { (token + 1) % vocabulary } else { token };
                 drawn.zip_mut_with(&own, |token, &own| *token = if own { told(*token) } else { mask });
@@ -208,7 +215,7 @@ fn sequence(draw: &mut Draw, case: &Case, live: &Array2<bool>) -> Input {
         }
         Flow::Steps(features) | Flow::Rows(features) => {
             let mut x = draw.array((time, batch, features.len()), 0.1, 1.0);
-            if let LayerKind::Masking(masking) = case.model.layers[0].kind {
+            if let Some(LayerKind::Masking(masking)) = masking(&case.model) {
                 for (at, &own) in own(draw, case).indexed_iter() {
                     // One feature of the value does not take a step out: all of them do.
                     let features = if own { 1.min(features.len() - 1) } else { features.len() };
@@ -247,6 +254,14 @@ fn others(draw: &mut Draw, case: &Case, live: &Array2<bool>, mut input: Input) -
         };
     }
     input
+}
+
+/// The layer that takes steps out by what the input holds.
+fn masking(model: &Model) -> Option<&LayerKind> {
+    let masks = |kind: &&LayerKind| {
+        matches!(kind, LayerKind::Masking(_) | LayerKind::Embedding(Embedding { mask_token: Some(_), .. }))
+    };
+    model.layers.iter().map(|layer| &layer.kind).find(masks)
 }
 
 /// `[T, B]`: the steps that the model is not to take out, where it takes out any.

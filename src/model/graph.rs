@@ -273,6 +273,13 @@ impl Model {
         flows: &[Flow],
     ) -> Result<()> {
         let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
+        let brought = initial.map(|value| value.map(|value| is_state(value, inputs)));
+        // A call brings both states of a stack or none.
+        if let [Some(hidden), Some(cell)] = brought
+            && hidden != cell
+        {
+            return wrong("h_0 and c_0: expected two inputs of states or two other values, got one of each".into());
+        }
         for (state, value) in [State::Hidden, State::Cell].into_iter().zip(initial) {
             let (Some(value), key) = (value, state.key()) else { continue };
             if !state.is_of(stack) {
@@ -286,9 +293,7 @@ impl Model {
             let rows = stack.num_layers.saturating_mul(stack.directions());
             let size = state.size(stack);
             match value {
-                Value::Input(index)
-                    if matches!(inputs.get(index), Some(ModelInput { kind: InputKind::State(_), .. })) =>
-                {
+                Value::Input(index) if is_state(value, inputs) => {
                     if inputs[index].kind != InputKind::State(state) {
                         return wrong(format!(
                             "{key}: expected a {} state, got another in {}",
@@ -463,4 +468,10 @@ impl Model {
             None => format!("{layer} {}", of.kind.name()),
         }
     }
+}
+
+/// Whether `value` is an input of initial states.
+fn is_state(value: Value, inputs: &[ModelInput]) -> bool {
+    let Value::Input(index) = value else { return false };
+    inputs.get(index).is_some_and(|input| matches!(input.kind, InputKind::State(_)))
 }

@@ -6,13 +6,16 @@ use super::whole;
 use crate::cell::{Activation, Cell, Reset};
 use crate::conformance::{Case, InitialStates, MaskKind};
 use crate::kernel::Storage;
-use crate::model::{Embedding, Graph, Gru, Join, Linear, Lstm, Merge, Model, Padding, Rnn, Select, State};
+use crate::model::{
+    Axes, Embedding, Graph, Gru, Join, Linear, Lstm, Masking, Merge, Model, Padding, Rnn, Select, State,
+};
 
 /// Every case of a graph, in a stable order.
 pub(super) fn graphs() -> Vec<Case> {
     let mut cases = joins();
     cases.extend(branches());
     cases.extend(states());
+    cases.extend(inputs());
     cases
 }
 
@@ -187,6 +190,77 @@ fn states() -> Vec<Case> {
             g.begin(a, State::Hidden, h);
             g.begin(b, State::Hidden, h);
             g.add("sum", Join::Subtract, [a, b]);
+        }),
+    ]
+}
+
+/// Inputs in other axes, through one layer, and that tell themselves where there is no step; all that a stack gives.
+fn inputs() -> Vec<Case> {
+    let mut time_major = graph("two sequences after a row, time-major", |g| {
+        let facts = g.row("facts", 18);
+        let x = g.sequence("x", 5);
+        let other = g.sequence("other", 18);
+        let lstm = g.add("lstm", Lstm::new(5, 18), x);
+        let joined = g.add("joined", Join::Multiply, [other, lstm.y(), facts]);
+        let gru = g.add("gru", Gru::new(18, 17), joined);
+        g.output("y", joined);
+        g.output("z", gru);
+    });
+    time_major.model.axes = Axes::TimeMajor;
+    vec![
+        time_major,
+        graph("one stack for two inputs", |g| {
+            let a = g.sequence("a", 6);
+            let b = g.sequence("b", 6);
+            let tower = || Gru::new(6, 17).bidirectional();
+            let a = g.add_with_weights("tower_a", "tower.", tower(), a);
+            let b = g.add_with_weights("tower_b", "tower.", tower(), b);
+            let difference = g.add("difference", Join::Subtract, [a, b]);
+            g.add("head", Rnn::new(34, 16), difference);
+        }),
+        graph("mask_token behind another embedding", |g| {
+            let words = g.tokens("words", 20);
+            let tags = g.tokens("tags", 7);
+            let plain = g.add("plain", Embedding::new(20, 9), words);
+            let masking = g.add("masking", Embedding::new(20, 9).mask_token(3), words);
+            let tags = g.add("tagged", Embedding::new(7, 9), tags);
+            let sum = g.add("sum", Join::Add, [plain, masking, tags]);
+            let lstm = g.add("lstm", Lstm::new(9, 17).padding(Padding::Held), sum);
+            g.add("joined", Join::Concat, [sum, lstm]);
+        })
+        .mask(MaskKind::Own)
+        .batch(6),
+        graph("masking into two branches, lengths as well", |g| {
+            let x = g.sequence("x", 5);
+            let masking = g.add("masking", Masking::new(5, -1.0), x);
+            let lstm = g.add("lstm", Lstm::new(5, 17), masking);
+            let gru = g.add("gru", Gru::new(5, 17).bidirectional().merge(Merge::Sum).padding(Padding::Held), masking);
+            let joined = g.add("joined", Join::Average, [lstm, gru]);
+            g.output("y", joined);
+            g.output("last", gru.last_output());
+        })
+        .mask(MaskKind::Lengths),
+        graph("both ways with lengths into a sum, int8", |g| {
+            let x = g.sequence("x", 9);
+            let a = g.add("a", Lstm::new(9, 17).bidirectional(), x);
+            let b = g.add("b", Gru::new(9, 17).bidirectional().padding(Padding::Held), x);
+            let sum = g.add("sum", Join::Add, [a, b]);
+            let head = g.add("head", Gru::new(34, 16), sum);
+            g.output("sum", sum);
+            g.output("head", head);
+        })
+        .mask(MaskKind::Lengths)
+        .storage(Storage::I8),
+        graph("all that a stack gives meets again", |g| {
+            let x = g.sequence("x", 5);
+            let lstm = g.add("lstm", Lstm::new(5, 17).num_layers(2).bidirectional(), x);
+            let all = g.add("all", Join::Average, [lstm.y(), lstm.final_hidden(), lstm.last_output()]);
+            let second = g.add("second", Lstm::new(34, 17).num_layers(2).bidirectional(), all);
+            g.begin(second, State::Hidden, lstm.hidden());
+            g.begin(second, State::Cell, lstm.cell());
+            g.output("all", all);
+            g.output("second", second);
+            g.output("last", lstm.last_output());
         }),
     ]
 }

@@ -1,0 +1,372 @@
+//! Models that are no chain against examples worked by hand: joins, several inputs and outputs, states that values begin,
+//! and what a call of several inputs is refused for.
+
+use gatewave::oracle::{self, Truth};
+use gatewave::weights::{CellWeights, LayerWeights};
+use gatewave::{
+    Axes, Embedding, ErrorKind, Graph, Gru, Input, Join, Linear, Lstm, Masking, Model, Padding, Rnn, State, States,
+    Weights,
+};
+use ndarray::{Array2, Array3, arr1, array};
+
+use crate::assert_near;
+use crate::support::noise::noise;
+
+/// The model of what `build` adds.
+fn model(build: impl FnOnce(&mut Graph)) -> Model {
+    let mut graph = Model::graph();
+    build(&mut graph);
+    graph.finish().unwrap()
+}
+
+fn run(model: &Model, layers: Vec<LayerWeights>, input: &Input) -> Truth {
+    oracle::run(model, &Weights::new(layers), input).unwrap()
+}
+
+/// `y = w·x` of one feature.
+fn times(w: f32) -> LayerWeights {
+    LayerWeights::Linear { w: array![[w]], b: None }
+}
+
+/// Cells `tanh(w_x·x + w_h·h)` of one unit.
+fn units(cells: &[[f32; 2]]) -> LayerWeights {
+    let cell = |&[w_x, w_h]: &[f32; 2]| CellWeights {
+        w_x: array![[w_x]],
+        w_h: array![[w_h]],
+        b_x: Some(arr1(&[0.0])),
+        b_h: Some(arr1(&[0.0])),
+        w_r: None,
+        peepholes: None,
+    };
+    LayerWeights::Recurrent(cells.iter().map(cell).collect())
+}
+
+/// What a join of a sequence and a row gives for two rows of two steps.
+fn meeting(join: Join, axes: Axes, swapped: bool) -> Vec<f64> {
+    let mut graph = Model::graph().axes(axes);
+    // The first input with a time axis is the main one, wherever it stands.
+    let row = graph.row("row", 1);
+    let x = graph.sequence("x", 1);
+    graph.add("joined", join, if swapped { [row, x] } else { [x, row] });
+    let mut steps = array![[[1.0_f32], [-2.0]], [[3.0], [4.0]]];
+    if axes == Axes::TimeMajor {
+        steps.swap_axes(0, 1);
+    }
+    let input = Input::features(steps).with_features("row", array![[10.0_f32], [-1.0]]);
+    let mut truth = run(&graph.finish().unwrap(), vec![LayerWeights::None], &input);
+    assert_eq!(truth.output.shape()[..2], [2, 2]);
+    if axes == Axes::TimeMajor {
+        truth.output.swap_axes(0, 1);
+    }
+    truth.output.iter().copied().collect()
+}
+
+#[test]
+fn a_row_meets_every_step_of_its_own_sequence() {
+    for axes in [Axes::BatchFirst, Axes::TimeMajor] {
+        assert_eq!(meeting(Join::Add, axes, false), [11.0, 8.0, 2.0, 3.0]);
+        assert_eq!(meeting(Join::Subtract, axes, false), [-9.0, -12.0, 4.0, 5.0]);
+        assert_eq!(meeting(Join::Subtract, axes, true), [9.0, 12.0, -4.0, -5.0]);
+        assert_eq!(meeting(Join::Multiply, axes, false), [10.0, -20.0, -3.0, -4.0]);
+        assert_eq!(meeting(Join::Average, axes, true), [5.5, 4.0, 1.0, 1.5]);
+        assert_eq!(meeting(Join::Maximum, axes, true), [10.0, 10.0, 3.0, 4.0]);
+        assert_eq!(meeting(Join::Concat, axes, false), [1.0, 10.0, -2.0, 10.0, 3.0, -1.0, 4.0, -1.0]);
+        assert_eq!(meeting(Join::Concat, axes, true), [10.0, 1.0, 10.0, -2.0, -1.0, 3.0, -1.0, 4.0]);
+    }
+}
+
+#[test]
+fn three_values_become_one() {
+    let three = |join| {
+        let model = model(|g| {
+            let x = g.sequence("x", 1);
+            let [double, minus] = ["double", "minus"].map(|name| g.add(name, Linear::new(1, 1).no_bias(), x));
+            g.add("joined", join, [x, double.y(), minus.y()]);
+        });
+        let layers = vec![times(2.0), times(-1.0), LayerWeights::None];
+        // One sequence without a batch.
+        let truth = run(&model, layers, &Input::features(array![[3.0_f32], [-5.0]]));
+        truth.output.iter().copied().collect::<Vec<_>>()
+    };
+    // 3, 6, −3 and −5, −10, 5
+    assert_eq!(three(Join::Add), [6.0, -10.0]);
+    assert_eq!(three(Join::Multiply), [-54.0, 250.0]);
+    assert_eq!(three(Join::Maximum), [6.0, 5.0]);
+    assert_eq!(three(Join::Concat), [3.0, 6.0, -3.0, -5.0, -10.0, 5.0]);
+    let third = 10.0 / 3.0;
+    assert_near(ndarray::aview1(&three(Join::Average)), &[2.0, -third], "average");
+}
+
+#[test]
+fn rows_alone_join_without_a_time_axis() {
+    let model = model(|g| {
+        let x = g.sequence("x", 1);
+        let row = g.row("row", 2);
+        let rnn = g.add("rnn", Rnn::new(1, 1), x);
+        g.add("joined", Join::Concat, [row, rnn.final_hidden()]);
+    });
+    let input = Input::features(array![[[0.5_f32]], [[-0.5]]]).with_features("row", array![[1.0_f32, 2.0], [3.0, 4.0]]);
+    let truth = run(&model, vec![units(&[[1.0, 0.0]]), LayerWeights::None], &input);
+    assert_eq!(truth.output.shape(), [2, 3]);
+    assert_near(truth.output.view(), &[1.0, 2.0, 0.5_f64.tanh(), 3.0, 4.0, -0.5_f64.tanh()], "output");
+}
+
+#[test]
+fn a_join_takes_of_a_dead_step_what_its_values_give_there() {
+    let sum = |padding| {
+        let model = model(|g| {
+            let x = g.sequence("x", 1);
+            let other = g.sequence("other", 1);
+            let rnn = g.add("rnn", Rnn::new(1, 1).padding(padding), x);
+            g.add("sum", Join::Add, [x, other, rnn.y()]);
+        });
+        let nan = f32::NAN;
+        let input = Input::features(array![[[0.5_f32], [nan], [nan]]])
+            .with_features("other", array![[[2.0_f32], [nan], [nan]]])
+            .lengths([1]);
+        run(&model, vec![units(&[[1.0, 0.0]]), LayerWeights::None], &input)
+    };
+    let y = 0.5_f64.tanh();
+    assert_near(sum(Padding::Zero).output.view(), &[2.5 + y, 0.0, 0.0], "zero");
+    assert_near(sum(Padding::Held).output.view(), &[2.5 + y, y, y], "held");
+}
+
+#[test]
+fn outputs_come_in_the_order_of_their_names_without_final_states() {
+    let model = model(|g| {
+        let x = g.sequence("x", 1);
+        let rnn = g.add("rnn", Rnn::new(1, 1), x);
+        let [a, b] = ["a", "b"].map(|name| g.add(name, Linear::new(1, 1).no_bias(), rnn));
+        g.output("h", rnn.hidden());
+        g.output("b", b);
+        g.output("last", rnn.final_hidden());
+        g.output("a", a);
+    });
+    let layers = vec![units(&[[1.0, 0.0]]), times(2.0), times(3.0)];
+    let truth = run(&model, layers, &Input::features(array![[[0.5_f32], [0.25]]]));
+    let [first, second] = [0.5_f64.tanh(), 0.25_f64.tanh()];
+    assert_near(truth.output.view(), &[3.0 * first, 3.0 * second], "b");
+    assert_eq!(truth.others.len(), 2);
+    assert_near(truth.others[0].view(), &[second], "last");
+    assert_near(truth.others[1].view(), &[2.0 * first, 2.0 * second], "a");
+    assert_near(truth.states[0].h.view(), &[second], "h");
+}
+
+#[test]
+fn final_states_of_one_stack_begin_another() {
+    let model = model(|g| {
+        let x = g.sequence("x", 1);
+        let first = g.add("first", Rnn::new(1, 1).bidirectional(), x);
+        let second = g.add("second", Rnn::new(1, 1).bidirectional(), x);
+        g.begin(second, State::Hidden, first.hidden());
+    });
+    let layers = vec![units(&[[1.0, 0.5], [-1.0, 0.5]]), units(&[[0.0, 2.0], [0.0, 3.0]])];
+    let truth = run(&model, layers, &Input::features(array![[0.5_f32], [0.25]]));
+    let forward = (0.25 + 0.5 * 0.5_f64.tanh()).tanh();
+    let reverse = (-0.5 + 0.5 * (-0.25_f64).tanh()).tanh();
+    let (up, down) = ((2.0 * forward).tanh(), (3.0 * reverse).tanh());
+    let [up_again, down_again] = [(2.0 * up).tanh(), (3.0 * down).tanh()];
+    assert_near(truth.states[0].h.view(), &[forward, reverse], "first");
+    assert_near(truth.output.view(), &[up, down_again, up_again, down], "second");
+}
+
+#[test]
+fn a_row_begins_each_direction_with_its_own_part() {
+    let model = model(|g| {
+        let x = g.sequence("x", 1);
+        let row = g.row("row", 2);
+        let rnn = g.add("rnn", Rnn::new(1, 1).bidirectional(), x);
+        g.begin(rnn, State::Hidden, row);
+    });
+    let input =
+        Input::features(array![[[0.0_f32]], [[0.0]]]).with_features("row", array![[0.5_f32, -0.25], [1.0, 2.0]]);
+    let truth = run(&model, vec![units(&[[1.0, 1.0], [1.0, 1.0]])], &input);
+    assert_near(truth.output.view(), &[0.5, -0.25, 1.0, 2.0].map(f64::tanh), "output");
+}
+
+#[test]
+fn a_final_state_and_the_last_output_differ_where_the_last_step_is_dead() {
+    let model = model(|g| {
+        let x = g.sequence("x", 1);
+        let rnn = g.add("rnn", Rnn::new(1, 1).bidirectional(), x);
+        let ends = g.add("ends", Join::Concat, [rnn.final_hidden(), rnn.last_output()]);
+        g.output("ends", ends);
+        g.output("steps", rnn);
+    });
+    let layers = vec![units(&[[1.0, 0.0], [2.0, 0.0]]), LayerWeights::None];
+    let truth = run(&model, layers, &Input::features(array![[[0.5_f32], [f32::NAN]]]).lengths([1]));
+    let (up, down) = (0.5_f64.tanh(), 1.0_f64.tanh());
+    assert_near(truth.output.view(), &[up, down, 0.0, down], "ends");
+    assert_near(truth.others[0].view(), &[up, down, 0.0, 0.0], "steps");
+}
+
+#[test]
+fn each_input_of_tokens_goes_through_its_own_table() {
+    let model = model(|g| {
+        let words = g.tokens("words", 3);
+        let tags = g.tokens("tags", 2);
+        let [words, tags] =
+            [("w", 3, words), ("t", 2, tags)].map(|(name, tokens, from)| g.add(name, Embedding::new(tokens, 1), from));
+        g.add("both", Join::Concat, [tags, words]);
+    });
+    let layers = vec![
+        LayerWeights::Embedding(array![[1.0], [2.0], [3.0]]),
+        LayerWeights::Embedding(array![[10.0], [20.0]]),
+        LayerWeights::None,
+    ];
+    // What the caller masks is not read: it may be no token at all.
+    let input = Input::tokens(array![[2_i64, 0, 99]]).with_tokens("tags", array![[0_i64, 1, -7]]).lengths([2]);
+    assert_near(run(&model, layers, &input).output.view(), &[10.0, 3.0, 20.0, 1.0, 10.0, 1.0], "both");
+}
+
+#[test]
+fn a_masking_layer_is_found_behind_others_that_take_the_same_input() {
+    let masked = model(|g| {
+        let words = g.tokens("words", 3);
+        let plain = g.add("plain", Embedding::new(3, 1), words);
+        let masking = g.add("masking", Embedding::new(3, 1).mask_token(1), words);
+        let sum = g.add("sum", Join::Add, [plain, masking]);
+        g.add("rnn", Rnn::new(1, 1), sum);
+    });
+    let table = || LayerWeights::Embedding(array![[0.5], [0.25], [-0.5]]);
+    let layers = vec![table(), table(), LayerWeights::None, units(&[[1.0, 1.0]])];
+    let truth = run(&masked, layers, &Input::tokens(array![[0_i64, 1, 2]]));
+    let first = 1.0_f64.tanh();
+    assert_near(truth.output.view(), &[first, 0.0, (first - 1.0).tanh()], "output");
+}
+
+#[test]
+fn layers_of_one_prefix_are_one_layer() {
+    let model = model(|g| {
+        let x = g.sequence("x", 3);
+        let y = g.sequence("y", 3);
+        let [a, b] = [("a", x), ("b", y)].map(|(name, from)| g.add_with_weights(name, "w.", Gru::new(3, 4), from));
+        g.add("difference", Join::Subtract, [a, b]);
+    });
+    let weights = Weights::random(&model, 7).unwrap();
+    assert_eq!(weights.layers[0], weights.layers[1]);
+    assert_eq!(model.parameters(), Model::new().layer(Gru::new(3, 4)).parameters());
+    let back = Weights::from_tensors(&model, weights.to_tensors(&model).unwrap()).unwrap();
+    assert_eq!(back, weights);
+    let x = noise(&[2, 4, 3], 5);
+    let truth = oracle::run(&model, &weights, &Input::features(x.clone()).with_features("y", x)).unwrap();
+    assert!(truth.output.iter().all(|&difference| difference == 0.0));
+}
+
+/// A model of every kind of input.
+fn four_inputs() -> Model {
+    model(|g| {
+        let x = g.sequence("x", 3);
+        let other = g.sequence("other", 2);
+        let words = g.tokens("words", 5);
+        let facts = g.row("facts", 4);
+        let words = g.add("embedding", Embedding::new(5, 2), words);
+        let all = g.add("all", Join::Concat, [x, other, words.y(), facts]);
+        let gru = g.add("gru", Gru::new(11, 4), all);
+        g.begin(gru, State::Hidden, facts);
+    })
+}
+
+#[track_caller]
+fn assert_refused(model: &Model, input: &Input, message: &str) {
+    let error = oracle::run(model, &Weights::random(model, 1).unwrap(), input).unwrap_err();
+    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Shape, message));
+}
+
+#[test]
+fn inputs_that_do_not_fit_the_main_one_are_refused() {
+    let model = four_inputs();
+    let input = || {
+        Input::features(Array3::zeros((2, 6, 3)))
+            .with_features("other", Array3::<f32>::zeros((2, 6, 2)))
+            .with_tokens("words", Array2::<i64>::zeros((2, 6)))
+            .with_features("facts", Array2::<f32>::zeros((2, 4)))
+    };
+    let weights = Weights::random(&model, 1).unwrap();
+    assert_eq!(oracle::run(&model, &weights, &input()).unwrap().output.shape(), [2, 6, 4]);
+    let longer = Array3::<f32>::zeros((2, 7, 2));
+    let expected = "other: expected [2, 6, 2], as x is [2, 6, 3], got [2, 7, 2]";
+    assert_refused(&model, &input().with_features("other", longer), expected);
+    let more_rows = Array2::<f32>::zeros((3, 4));
+    let expected = "facts: expected [2, 4], as x is [2, 6, 3], got [3, 4]";
+    assert_refused(&model, &input().with_features("facts", more_rows), expected);
+    let one = Array2::<i64>::zeros((6, 2));
+    let expected = "words: expected [2, 6], as x is [2, 6, 3], got [6, 2]";
+    assert_refused(&model, &input().with_tokens("words", one), expected);
+    let features = Array3::<f32>::zeros((2, 6, 5));
+    let expected = "words: expected integer tokens [2, 6], got features [2, 6, 5]";
+    assert_refused(&model, &input().with_features("words", features), expected);
+    let tokens = Array2::<i64>::zeros((2, 6));
+    let expected = "other: expected features [2, 6, 2], got tokens [2, 6]";
+    assert_refused(&model, &input().with_tokens("other", tokens), expected);
+    let mut tokens = Array2::<i64>::zeros((2, 6));
+    tokens[[1, 4]] = 5;
+    let expected = "words: expected tokens from 0 to 4, got 5 at [1, 4]";
+    assert_refused(&model, &input().with_tokens("words", tokens.clone()), expected);
+    oracle::run(&model, &weights, &input().with_tokens("words", tokens).lengths([6, 4])).unwrap();
+    let unknown = input().with_features("fact", Array2::<f32>::zeros((2, 4)));
+    let expected = "fact: expected an input of the model (other, words, facts), got another name";
+    assert_refused(&model, &unknown, expected);
+    let missing = Input::features(Array3::zeros((2, 6, 3)));
+    assert_refused(&model, &missing, "other: expected an input of this name beside x, got none");
+    let wide = Input::features(Array3::zeros((2, 6, 4)));
+    assert_refused(&model, &wide, "x: expected [B, T, 3], got [2, 6, 4]");
+    let states = input().states(States::hidden(Array3::<f32>::zeros((1, 2, 4))));
+    let expected = "states of stack 0: expected none, since a value of the model begins it";
+    assert_refused(&model, &states, expected);
+    let single = Input::features(Array2::zeros((6, 3)))
+        .with_features("other", Array2::<f32>::zeros((6, 2)))
+        .with_tokens("words", arr1(&[0_i64; 6]))
+        .with_features("facts", arr1(&[0.0_f32; 4]));
+    assert_eq!(oracle::run(&model, &weights, &single).unwrap().output.shape(), [6, 4]);
+    // A chain takes no input but its sequence.
+    let chain = Model::new().layer(Gru::new(3, 4));
+    let expected = "facts: expected an input of the model (none beside its sequence), got another name";
+    let input = Input::features(Array3::zeros((2, 6, 3))).with_features("facts", Array2::<f32>::zeros((2, 4)));
+    assert_refused(&chain, &input, expected);
+}
+
+#[track_caller]
+fn assert_unsound(build: impl FnOnce(&mut Graph), message: &str) {
+    let mut graph = Model::graph();
+    build(&mut graph);
+    let error = graph.finish().unwrap_err();
+    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Model, message));
+}
+
+#[test]
+fn a_second_mask_and_one_of_another_input_are_refused() {
+    assert_unsound(
+        |g| {
+            let x = g.sequence("x", 2);
+            let other = g.sequence("other", 2);
+            let masking = g.add("masking", Masking::new(2, 0.0), other);
+            g.add("sum", Join::Add, [x, masking.y()]);
+        },
+        "layer 0 masking (masking): expected one layer that takes steps out, on the first sequence, got another",
+    );
+    assert_unsound(
+        |g| {
+            let words = g.tokens("words", 5);
+            let a = g.add("a", Embedding::new(5, 2).mask_token(0), words);
+            let b = g.add("b", Embedding::new(5, 2).mask_token(1), words);
+            g.add("sum", Join::Add, [a, b]);
+        },
+        "layer 1 b (embedding): expected one layer that takes steps out, on the first sequence, got another",
+    );
+}
+
+#[test]
+fn a_stack_begins_at_states_of_the_call_or_at_values_of_the_model() {
+    assert_unsound(
+        |g| {
+            let x = g.sequence("x", 2);
+            let h = g.row("h", 3);
+            let c = g.state("c", State::Cell);
+            let lstm = g.add("lstm", Lstm::new(2, 3), x);
+            g.begin(lstm, State::Hidden, h);
+            g.begin(lstm, State::Cell, c);
+        },
+        "layer 0 lstm (lstm): h_0 and c_0: expected two inputs of states or two other values, got one of each",
+    );
+}
