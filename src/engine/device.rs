@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Strategy;
-#[cfg(not(target_arch = "wasm32"))]
 use crate::platform::parallel;
 
 /// Where to compute.
