@@ -361,7 +361,7 @@ fn runs(model: &Model) -> Vec<Run> {
 
 /// Whether recurrent layer `taker` takes what `layer` gives at every step, and nothing else takes any of its results.
 fn is_only_taker(model: &Model, layer: usize, taker: usize) -> bool {
-    let results = |value: &Value| matches!(value, Value::Layer(of, Pin::FinalHidden | Pin::LastOutput) if *of == layer);
+    let results = |value: &Value| matches!(value, Value::Layer(of, Pin::FinalHidden | Pin::LastOutput | Pin::FinalCell) if *of == layer);
     let taken = model.layers.iter().flat_map(|layer| &layer.from);
     let given = model.outputs.iter().map(|output| &output.from);
     model.takers(layer) == [Some(taker)] && !taken.chain(given).any(results) && !begins_another(model, layer)

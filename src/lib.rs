@@ -273,7 +273,7 @@ pub use model::{
     Axes, Bias, Dim, Direction, Dropout, Drops, Embedding, Encoder, Features, Flow, Graph, Gru, Initial, InputKind,
     InputPort, InputValue, Interface, Join, Layer, LayerKind, Linear, Link, Lstm, Masking, Memory, Merge, Model,
     ModelInput, ModelOutput, Node, OneHot, OutputPort, OutputValue, Padding, Pin, Recurrent, Required, Rnn, Select,
-    Sources, State, Value, WeightPart,
+    Slice, Sources, State, Value, WeightPart,
 };
 pub use named::{NamedTensors, Values};
 pub use plan::{Results, Strategy};

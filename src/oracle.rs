@@ -134,6 +134,9 @@ fn run_layers(model: &Model, weights: &Weights, input: &Input) -> Result<(HashMa
                 let given = stack(r, cells, x, live.as_ref(), initial);
                 values.insert(own(Pin::FinalHidden), Values::Rows(last_layer(&given.states.h, r.directions())));
                 values.insert(own(Pin::LastOutput), Values::Rows(given.last));
+                if let Some(c) = &given.states.c {
+                    values.insert(own(Pin::FinalCell), Values::Rows(last_layer(c, r.directions())));
+                }
                 states.push(given.states);
                 Values::Steps(given.steps)
             }
@@ -157,6 +160,12 @@ fn run_layers(model: &Model, weights: &Weights, input: &Input) -> Result<(HashMa
             (LayerKind::Masking(_), _, values @ Values::Steps(_)) => values,
             (LayerKind::Dropout(_), _, values @ (Values::Steps(_) | Values::Rows(_))) => values,
             (LayerKind::Join(join), _, Values::Steps(_) | Values::Rows(_)) => joined(*join, &taken, time),
+            (LayerKind::Slice(slice), _, Values::Steps(x)) => {
+                Values::Steps(x.slice_move(s![.., .., slice.first..slice.first + slice.count]))
+            }
+            (LayerKind::Slice(slice), _, Values::Rows(x)) => {
+                Values::Rows(x.slice_move(s![.., slice.first..slice.first + slice.count]))
+            }
             (kind, ..) => {
                 let message = format!("layer {index} {}: expected its weights, got another layer's", kind.name());
                 return Err(Error::new(ErrorKind::Weights, message));

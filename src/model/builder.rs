@@ -69,6 +69,12 @@ impl Node {
         Value::Layer(self.layer, Pin::LastOutput)
     }
 
+    /// Of an LSTM, the last layer's final cell state as features, forward then reverse.
+    #[must_use]
+    pub fn final_cell(self) -> Value {
+        Value::Layer(self.layer, Pin::FinalCell)
+    }
+
     /// Of a stack, the final hidden states of all layers and directions, `[L·D, B, state_size]`: for outputs, and to
     /// begin another stack.
     #[must_use]

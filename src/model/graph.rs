@@ -29,6 +29,8 @@ pub enum Pin {
     FinalHidden,
     /// The output that the last layer computes last, as features (see [`Select::LastOutput`]).
     LastOutput,
+    /// The last layer's final cell state as features, forward then reverse; of an LSTM.
+    FinalCell,
     /// The final hidden states of all layers and directions, `[L·D, B, state_size]`.
     Hidden,
     /// The final cell states of all layers and directions, `[L·D, B, H]`.
@@ -69,9 +71,10 @@ pub struct ModelOutput {
 
 impl Pin {
     /// The word of each in a description, after the layer's name and a dot.
-    pub(crate) const WORDS: [(&str, Self); 4] = [
+    pub(crate) const WORDS: [(&str, Self); 5] = [
         ("final_hidden", Self::FinalHidden),
         ("last_output", Self::LastOutput),
+        ("final_cell", Self::FinalCell),
         ("hidden", Self::Hidden),
         ("cell", Self::Cell),
     ];
@@ -236,6 +239,16 @@ impl Model {
             (Pin::Output, _) => Ok(flow),
             (Pin::FinalHidden, LayerKind::Recurrent(stack)) => Ok(Flow::Rows(stack.hidden())),
             (Pin::LastOutput, LayerKind::Recurrent(stack)) => Ok(Flow::Rows(stack.output())),
+            (Pin::FinalCell, LayerKind::Recurrent(stack)) if State::Cell.is_of(stack) => {
+                Ok(Flow::Rows(Features { parts: stack.directions(), size: stack.hidden_size }))
+            }
+            (Pin::FinalCell, LayerKind::Recurrent(stack)) => {
+                let cell = stack.cell.name();
+                wrong(format!(
+                    "from: expected features, got the cell state of layer {}, a {cell}, which has none",
+                    self.place(layer)
+                ))
+            }
             (Pin::Hidden | Pin::Cell, LayerKind::Recurrent(_)) => {
                 wrong(format!("from: expected features, got final states, {}", self.called(value, inputs)))
             }

@@ -345,8 +345,8 @@ fn groups(ops: &[Op]) -> Vec<Range<usize>> {
 enum User {
     /// An operation takes what it gives.
     Op(usize),
-    /// An operation takes its final hidden state.
-    Final(usize),
+    /// An operation takes a final state of it.
+    Final(State),
     /// The host.
     Host,
 }
@@ -357,15 +357,17 @@ fn users(all: &Ops) -> Vec<Vec<User>> {
     for (index, op) in all.ops.iter().enumerate() {
         for source in &op.from {
             if let Source::Op(source) = *source {
-                let is_final = matches!(op.kind, OpKind::FinalHidden);
-                users[source].push(if is_final { User::Final(index) } else { User::Op(index) });
+                users[source].push(match op.kind {
+                    OpKind::Final(state) => User::Final(state),
+                    _ => User::Op(index),
+                });
             }
         }
         for begin in op.begins() {
             match begin {
                 Begin::Row(Source::Op(source)) => users[source].push(User::Op(index)),
-                Begin::Final(source, State::Hidden) => users[source].push(User::Final(index)),
-                Begin::Row(Source::Input(_)) | Begin::Final(_, State::Cell) => {}
+                Begin::Final(source, state) => users[source].push(User::Final(state)),
+                Begin::Row(Source::Input(_)) => {}
             }
         }
     }
@@ -400,7 +402,7 @@ impl Use {
         Self {
             by_chunk: !users.is_empty() && users.iter().all(by_chunk),
             in_group: users.iter().any(|user| matches!(user, User::Op(op) if in_group(op))),
-            finals: users.iter().any(|user| matches!(user, User::Final(_))),
+            finals: users.iter().any(|user| matches!(user, User::Final(State::Hidden))),
         }
     }
 }

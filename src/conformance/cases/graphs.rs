@@ -7,12 +7,13 @@ use crate::cell::{Activation, Cell, Reset};
 use crate::conformance::{Case, InitialStates, MaskKind};
 use crate::kernel::Storage;
 use crate::model::{
-    Axes, Embedding, Graph, Gru, Join, Linear, Lstm, Masking, Merge, Model, Padding, Rnn, Select, State,
+    Axes, Embedding, Graph, Gru, Join, Linear, Lstm, Masking, Merge, Model, Padding, Rnn, Select, Slice, State,
 };
 
 /// Every case of a graph, in a stable order.
 pub(super) fn graphs() -> Vec<Case> {
     let mut cases = joins();
+    cases.extend(slices());
     cases.extend(branches());
     cases.extend(states());
     cases.extend(inputs());
@@ -74,6 +75,48 @@ fn joins() -> Vec<Case> {
         g.add("head", Rnn::new(40, 16), concat);
     }));
     cases
+}
+
+/// Parts of the features: of an input, across the parts of both directions, of a row; what is cut and joined again.
+fn slices() -> Vec<Case> {
+    vec![
+        graph("parts of an input into two stacks, and back together", |g| {
+            let x = g.sequence("x", 23);
+            let left = g.add("left", Slice::features(0, 6), x);
+            let right = g.add("right", Slice::features(6, 17), x);
+            let a = g.add("a", Lstm::new(6, 18), left);
+            let b = g.add("b", Gru::new(17, 18).bidirectional(), right);
+            let middle = g.add("middle", Slice::features(11, 20), b);
+            g.add("joined", Join::Concat, [a.y(), middle.y(), x]);
+        }),
+        graph("a packed state, cut and joined again", |g| {
+            let x = g.sequence("x", 5);
+            let memory = g.row("memory", 36);
+            let hidden = g.add("hidden", Slice::features(0, 18), memory);
+            let cell = g.add("cell", Slice::features(18, 18), memory);
+            let lstm = g.add("lstm", Lstm::new(5, 18), x);
+            g.begin(lstm, State::Hidden, hidden);
+            g.begin(lstm, State::Cell, cell);
+            let next = g.add("next", Join::Concat, [lstm.final_hidden(), lstm.final_cell()]);
+            g.output("y", lstm);
+            g.output("next", next);
+        }),
+        graph("cell states of both ways", |g| {
+            let x = g.sequence("x", 5);
+            let lstm = g.add("lstm", Lstm::new(5, 17).num_layers(2).bidirectional(), x);
+            let part = g.add("part", Slice::features(9, 16), lstm.final_cell());
+            let sum = g.add("sum", Join::Multiply, [lstm.final_cell(), lstm.final_hidden()]);
+            g.output("y", sum);
+            g.output("part", part);
+            g.output("cell", lstm.final_cell());
+        }),
+        graph("a final cell state through a product", |g| {
+            let x = g.sequence("x", 16);
+            let a = g.add("a", Lstm::new(16, 16).num_layers(2), x);
+            let b = g.add("b", Lstm::new(16, 16), a);
+            g.add("head", Linear::new(16, 3), b.final_cell());
+        }),
+    ]
 }
 
 /// Several inputs, outputs and takers.

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::formats::infer::{Under, agree};
 use crate::formats::keys::{Keys, wrong};
 use crate::model::{
-    ACTIVATION, Bias, Dropout, Drops, Embedding, Join, Layer, LayerKind, Linear, Masking, OneHot, Select,
+    ACTIVATION, Bias, Dropout, Drops, Embedding, Join, Layer, LayerKind, Linear, Masking, OneHot, Select, Slice,
 };
 use crate::weights::Tensors;
 use crate::weights::dialect::WEIGHT;
@@ -36,6 +36,7 @@ pub(super) fn read(value: Value, tensors: &Tensors) -> Result<(LayerKind, String
         "linear" => linear(keys, &under)?,
         "activation" => activation(keys)?,
         "dropout" => dropout(keys)?,
+        "slice" => slice(keys)?,
         cell => match join {
             Some((_, join)) => keys.finish().map(|()| join.into())?,
             None => recurrent::read(cell, keys, &under)?.into(),
@@ -87,6 +88,14 @@ fn select(mut keys: Keys) -> Result<LayerKind> {
     let select = keys.needed_word(what, &Select::WORDS)?;
     keys.finish()?;
     Ok(LayerKind::Select(select))
+}
+
+fn slice(mut keys: Keys) -> Result<LayerKind> {
+    let [first, count] = Slice::KEYS;
+    let needed = |size: Option<usize>, key| size.ok_or_else(|| wrong(format!("{key}: expected a number, got nothing")));
+    let slice = Slice { first: needed(keys.size(first)?, first)?, count: needed(keys.size(count)?, count)? };
+    keys.finish()?;
+    Ok(slice.into())
 }
 
 fn activation(mut keys: Keys) -> Result<LayerKind> {
@@ -159,6 +168,7 @@ pub(super) fn json(layer: &Layer, [first, last]: [Vec<(&'static str, Json)>; 2])
         }
         LayerKind::Activation(activation) => keys.push((ACTIVATION, function_json(*activation))),
         LayerKind::Join(_) => {}
+        LayerKind::Slice(slice) => keys.extend(Slice::KEYS.into_iter().zip([slice.first, slice.count].map(Json::from))),
         LayerKind::Dropout(dropout) => {
             let [rate, drops] = Dropout::KEYS;
             keys.push((rate, Json::number(dropout.rate)));

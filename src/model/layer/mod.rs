@@ -13,6 +13,7 @@ mod one_hot;
 mod param;
 mod recurrent;
 mod select;
+mod slice;
 
 use std::{fmt, iter};
 
@@ -32,6 +33,7 @@ pub(crate) use param::{BIAS, Init, Param, Role, WEIGHT};
 pub use recurrent::{Bias, Direction, Gru, Initial, Lstm, Memory, Merge, Padding, Recurrent, Rnn};
 pub(crate) use recurrent::{INITIAL_CELL, INITIAL_HIDDEN, Part, Way, cell_tensor};
 pub use select::Select;
+pub use slice::Slice;
 
 use param::count;
 
@@ -135,6 +137,8 @@ layer_kinds! {
     Dropout: "dropout",
     /// Two values or more as one.
     Join: "concat" "add" "subtract" "multiply" "average" "maximum",
+    /// Some of the features.
+    Slice: "slice",
 }
 
 impl LayerKind {

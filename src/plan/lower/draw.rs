@@ -32,7 +32,7 @@ pub(super) fn drawing(model: &Model, all: Ops) -> Result<Ops> {
     for op in all.ops {
         match op.kind {
             OpKind::Blank(_) | OpKind::LastStep => {}
-            OpKind::FinalHidden => {
+            OpKind::Final(_) => {
                 // What lies between a layer and the selection of its state gives nothing.
                 let kept = each.iter().rposition(|op| op.layers() > 0).map_or(0, |last| last + 1);
                 each.truncate(kept);
@@ -45,6 +45,7 @@ pub(super) fn drawing(model: &Model, all: Ops) -> Result<Ops> {
             | OpKind::Linear { .. }
             | OpKind::Rowwise { .. }
             | OpKind::Join(_)
+            | OpKind::Slice(_)
             | OpKind::Sample => each.push(Op { axis: Axis::Steps, ..op }),
         }
     }

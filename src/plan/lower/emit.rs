@@ -63,9 +63,10 @@ impl Lowering<'_> {
                 self.rowwise(program, [x, 1], source()?, result, chunk)
             }
             OpKind::Join(join) => self.join(*join, &stage.sources, result, chunk),
+            OpKind::Slice(slice) => self.slice(*slice, source()?, result, chunk),
             OpKind::Sample => self.sample(source()?, result, chunk),
             // A view of a slot that is there already.
-            OpKind::LastStep | OpKind::FinalHidden => Ok(()),
+            OpKind::LastStep | OpKind::Final(_) => Ok(()),
         }
     }
 
@@ -114,8 +115,9 @@ impl Lowering<'_> {
             | OpKind::Linear { .. }
             | OpKind::Rowwise { .. }
             | OpKind::LastStep
-            | OpKind::FinalHidden
+            | OpKind::Final(_)
             | OpKind::Join(_)
+            | OpKind::Slice(_)
             | OpKind::Sample => Ok(()),
         }
     }

@@ -9,11 +9,13 @@ use super::{Chunk, Lowering, needed};
 use crate::error::Result;
 use crate::kernel::{self, JoinOp, Params, Program, Role, padded};
 use crate::layout::depth;
-use crate::model::{Features, Join};
+use crate::model::{Features, Join, Slice};
 
-/// One value of a join.
+/// Features of one value that go into another.
 struct Part {
     combine: JoinOp,
+    /// The first feature that is taken, and how many.
+    taken: [usize; 2],
     /// The first feature of the result that it goes to.
     offset: usize,
     /// What the result is multiplied with afterwards.
@@ -36,11 +38,17 @@ impl Lowering<'_> {
             let is_last = index + 1 == sources.len();
             #[expect(clippy::cast_precision_loss, reason = "a model joins few values")]
             let scale = if join == Join::Average && is_last { 1.0 / sources.len() as f32 } else { 1.0 };
-            let part = Part { combine, offset, scale };
+            let part = Part { combine, taken: [0, source.features.len()], offset, scale };
             self.join_part(&part, index == 0, source, result, chunk)?;
             offset += if join == Join::Concat { source.features.len() } else { 0 };
         }
         Ok(())
+    }
+
+    /// The dispatches of a slice for `chunk`.
+    pub(super) fn slice(&mut self, slice: Slice, source: Sequence, result: Sequence, chunk: Chunk) -> Result<()> {
+        let part = Part { combine: JoinOp::Set, taken: [slice.first, slice.count], offset: 0, scale: 1.0 };
+        self.join_part(&part, true, source, result, chunk)
     }
 
     fn join_part(&mut self, part: &Part, first: bool, source: Sequence, result: Sequence, chunk: Chunk) -> Result<()> {
@@ -61,6 +69,8 @@ impl Lowering<'_> {
                 source_0: word((read - source_base) * batch + own),
                 target_0: word((written - target_base) * batch + row),
                 offset: word(part.offset),
+                source_offset: word(part.taken[0]),
+                count: word(part.taken[1]),
                 scale: part.scale.to_bits(),
                 ..params_of(features, result.features)
             };
@@ -93,7 +103,7 @@ impl Lowering<'_> {
     /// One row of the batch from a value to another of as many features.
     fn copy_row(&mut self, source: Sequence, target: Sequence) -> Result<()> {
         let chunk = Chunk { index: 0, at: 0, start: 0, len: 1 };
-        let part = Part { combine: JoinOp::Set, offset: 0, scale: 1.0 };
+        let part = Part { combine: JoinOp::Set, taken: [0, source.features.len()], offset: 0, scale: 1.0 };
         self.join_part(&part, true, source, target, chunk)
     }
 }
@@ -107,7 +117,6 @@ fn params_of(source: Features, result: Features) -> Params {
         source_directions: word(source.parts),
         source_units: word(padded(source.size)),
         source_features: word(source.size),
-        count: word(source.len()),
         ..Params::default()
     }
 }

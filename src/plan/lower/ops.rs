@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Combine, Kernel, Mask, padded};
 use crate::layout::{Layout, Place, Role, depth, is_folded, vectors};
 use crate::model::{
-    Direction, Features, Flow, Join, LayerKind, Merge, Model, Padding, Pin, Recurrent, Select, State, Value,
+    Direction, Features, Flow, Join, LayerKind, Merge, Model, Padding, Pin, Recurrent, Select, Slice, State, Value,
 };
 use crate::plan::{Feed, Shape, SlotId};
 
@@ -100,10 +100,12 @@ pub(super) enum OpKind {
     Rowwise { kernel: Kernel, activation: Activation },
     /// The output at the last time index.
     LastStep,
-    /// The final hidden state of a recurrent layer.
-    FinalHidden,
+    /// A final state of a recurrent layer.
+    Final(State),
     /// Several values as one.
     Join(Join),
+    /// Some of the features.
+    Slice(Slice),
     /// A token drawn from logits.
     Sample,
 }
@@ -213,7 +215,7 @@ impl Op {
         match &self.kind {
             OpKind::Recurrent(r) => r.walks == [Walk::Forward; 2],
             OpKind::Diagonal(_) => true,
-            OpKind::LastStep | OpKind::FinalHidden => false,
+            OpKind::LastStep | OpKind::Final(_) => false,
             OpKind::Gather { .. }
             | OpKind::OneHot
             | OpKind::Blank(_)
@@ -221,6 +223,7 @@ impl Op {
             | OpKind::Linear { .. }
             | OpKind::Rowwise { .. }
             | OpKind::Join(_)
+            | OpKind::Slice(_)
             | OpKind::Sample => true,
         }
     }
@@ -256,8 +259,9 @@ impl Op {
             | OpKind::Linear { .. }
             | OpKind::Rowwise { .. }
             | OpKind::LastStep
-            | OpKind::FinalHidden
+            | OpKind::Final(_)
             | OpKind::Join(_)
+            | OpKind::Slice(_)
             | OpKind::Sample => 0,
         }
     }
@@ -274,8 +278,9 @@ impl Op {
             | OpKind::Linear { .. }
             | OpKind::Rowwise { .. }
             | OpKind::LastStep
-            | OpKind::FinalHidden
+            | OpKind::Final(_)
             | OpKind::Join(_)
+            | OpKind::Slice(_)
             | OpKind::Sample => 0,
         }
     }
@@ -356,6 +361,7 @@ impl Flattening<'_> {
             }
             LayerKind::Activation(activation) => vec![rowwise(*activation)],
             LayerKind::Join(join) => vec![OpKind::Join(*join)],
+            LayerKind::Slice(slice) => vec![OpKind::Slice(*slice)],
         };
         for kind in kinds {
             from = vec![self.add(Op { layer, stacked: None, kind, from, axis, features })];
@@ -392,9 +398,13 @@ impl Flattening<'_> {
             axis: Axis::Rows,
             features,
         };
-        let mut source = self.add(op(OpKind::FinalHidden, Source::Op(stack), r.hidden()));
+        let (state, features) = match pin {
+            Pin::FinalCell => (State::Cell, Features { parts: r.directions(), size: r.hidden_size }),
+            Pin::Output | Pin::FinalHidden | Pin::LastOutput | Pin::Hidden | Pin::Cell => (State::Hidden, r.hidden()),
+        };
+        let mut source = self.add(op(OpKind::Final(state), Source::Op(stack), features));
         match pin {
-            Pin::FinalHidden => {}
+            Pin::FinalHidden | Pin::FinalCell => {}
             // The output that each direction computes last, as its padding has it, merged.
             Pin::LastOutput => {
                 if self.shape.mask == Mask::Live {

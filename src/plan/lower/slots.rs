@@ -257,7 +257,7 @@ impl Lowering<'_> {
                 self.diagonal_slots(&mut stage, layers, span, rows);
                 return Ok(stage);
             }
-            OpKind::LastStep | OpKind::FinalHidden => {
+            OpKind::LastStep | OpKind::Final(_) => {
                 stage.result = Some(self.selected(&stage, stages)?);
                 return Ok(stage);
             }
@@ -271,6 +271,7 @@ impl Lowering<'_> {
             OpKind::Linear { .. } => "product",
             OpKind::Rowwise { .. } => "activated",
             OpKind::Join(_) => "joined",
+            OpKind::Slice(_) => "slice",
         };
         let name = match op.stacked {
             Some(stacked) => format!("{}.{name}.{stacked}", op.layer),
@@ -358,9 +359,10 @@ impl Lowering<'_> {
             let first = source.first + self.last_row(source);
             return Ok(Sequence { first, axis: Axis::Rows, span: Span::Whole, ..source });
         }
-        match stage.op.from[..] {
-            [Source::Op(op)] => needed(stages[op].last, "a final hidden state"),
-            _ => Err(Error::internal("final_hidden: expected a recurrent layer that it is of, got none")),
+        match (&stage.op.kind, &stage.op.from[..]) {
+            (OpKind::Final(State::Hidden), &[Source::Op(op)]) => needed(stages[op].last, "a final hidden state"),
+            (OpKind::Final(State::Cell), &[Source::Op(op)]) => needed(stages[op].last_cell, "a final cell state"),
+            _ => Err(Error::internal("a final state: expected a recurrent layer that it is of, got none")),
         }
     }
 
