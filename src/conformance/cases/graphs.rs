@@ -262,7 +262,7 @@ fn clocks() -> Vec<Case> {
             let c = g.add("c", Gru::new(5, 17).bidirectional().merge(Merge::Sum), other);
             let sum = g.add("sum", Join::Add, [a, b]);
             let masked = g.add("masked_mix", Linear::new(5, 17), masked);
-            let all = g.add("all", Join::Multiply, [sum.y(), masked.y(), c.final_hidden()]);
+            let all = g.add("all", Join::Multiply, [sum.y(), masked.y(), c.last_output()]);
             g.output("all", all);
             g.output("c", c);
         })
