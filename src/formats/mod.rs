@@ -146,6 +146,7 @@ pub fn write(path: &Path, model: &Model, mut tensors: Tensors, precision: Precis
     let supplied = supplied(model);
     tensors.extend([supplied.clone()]);
     named::check(model, &tensors)?;
+    named::add_usual_names(model, &mut tensors);
     let needed = named::names(model);
     tensors.retain(|name| needed.contains(name) && !supplied.contains(name));
     let text = description::to_json(model);

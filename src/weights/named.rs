@@ -8,6 +8,7 @@ use std::iter;
 use ndarray::{Array1, Array2};
 
 use super::dialect::from_onnx;
+use super::spelling::spelled;
 use super::tensors::{Entry, Tensor, Tensors, non_finite_warning};
 use super::{CellWeights, LayerWeights, LearnedStates, Weights};
 use crate::cell::Cell;
@@ -37,17 +38,15 @@ impl Weights {
     fn taken(model: &Model, tensors: &mut Tensors) -> Result<Self> {
         let encoder = model.encoder.as_ref().map(|encoder| Self::taken(&encoder.model, tensors));
         let encoder = encoder.transpose().map_err(|e| e.at("encoder"))?.map(Box::new);
+        let tables: Vec<Vec<_>> = model.layers.iter().map(|layer| table(layer, tensors).collect()).collect();
         let mut uses: HashMap<String, usize> = HashMap::new();
-        for layer in &model.layers {
-            for Param { name, .. } in layer.kind.tensors() {
-                *uses.entry(layer.weights.clone() + &name).or_default() += 1;
-            }
+        for (_, name) in tables.iter().flatten() {
+            *uses.entry(name.clone()).or_default() += 1;
         }
         let (mut layers, mut initial) = (Vec::with_capacity(model.layers.len()), BTreeMap::new());
         let mut stacks = 0;
-        for (index, layer) in model.layers.iter().enumerate() {
-            let own = layer.kind.tensors().map(|Param { name: local, .. }| {
-                let name = layer.weights.clone() + &local;
+        for ((index, layer), table) in model.layers.iter().enumerate().zip(tables) {
+            let own = table.into_iter().map(|(Param { name: local, .. }, name)| {
                 let uses = uses.get_mut(&name).expect("every needed name was counted");
                 *uses -= 1;
                 let tensor = if *uses > 0 { tensors.get(&name).cloned() } else { take(tensors, &name) };
@@ -155,7 +154,25 @@ pub(crate) fn check(model: &Model, tensors: &Tensors) -> Result<()> {
     check_all(model, tensors)
 }
 
-/// The names of the tensors that the layers of `model` need.
+/// The table of `layer`, and the name of each of its tensors among `tensors`, which have been checked.
+fn table(layer: &Layer, tensors: &Tensors) -> impl Iterator<Item = (Param, String)> {
+    spelled(layer, tensors).expect("checked: one spelling")
+}
+
+/// Adds the usual names of the tensors that `model` needs where `tensors`, which have been checked, have others.
+pub(crate) fn add_usual_names(model: &Model, tensors: &mut Tensors) {
+    for layer in model.every_layer() {
+        let others: Vec<_> = table(layer, tensors).collect();
+        for (Param { name: local, .. }, name) in others {
+            let usual = layer.weights.clone() + &local;
+            if let Some(tensor) = tensors.get(&name).filter(|_| name != usual).cloned() {
+                tensors.insert(usual, tensor);
+            }
+        }
+    }
+}
+
+/// The usual names of the tensors that the layers of `model` need.
 pub(crate) fn names(model: &Model) -> HashSet<String> {
     names_of(model, |_| true)
 }
@@ -184,8 +201,9 @@ pub(super) fn warn_of_unused(model: &Model, tensors: &Tensors) {
 /// The tensors that no layer of `model` takes, in words: most often those of a layer that the description forgot.
 fn unused(model: &Model, tensors: &Tensors) -> Option<String> {
     const FEW: usize = 4;
-    let used = names(model);
-    let names: Vec<_> = tensors.names().filter(|&name| !used.contains(name)).collect();
+    let used = model.every_layer().into_iter().flat_map(|layer| table(layer, tensors));
+    let used: HashSet<_> = used.map(|(_, name)| tensors.kept(&name).to_owned()).collect();
+    let names: Vec<_> = tensors.names().filter(|&name| !used.contains(tensors.kept(name))).collect();
     let few = names.iter().take(FEW).copied().collect::<Vec<_>>().join(", ");
     let more = if names.len() > FEW { ", …" } else { "" };
     (!names.is_empty()).then(|| format!("tensors that no layer of the model uses: {} ({few}{more})", names.len()))
@@ -255,25 +273,27 @@ fn check_all(model: &Model, tensors: &Tensors) -> Result<()> {
         check_all(&encoder.model, tensors).map_err(|e| e.at("encoder"))?;
     }
     for (index, layer) in model.layers.iter().enumerate() {
-        for Param { name, shape, .. } in layer.kind.tensors() {
-            check_one(layer, &name, &shape, tensors).map_err(|e| e.at(place(index, layer)))?;
-        }
+        let check = || spelled(layer, tensors)?.try_for_each(|(param, name)| check_one(layer, &param, &name, tensors));
+        check().map_err(|e| e.at(place(index, layer)))?;
     }
     Ok(())
 }
 
-fn check_one(layer: &Layer, local: &str, shape: &[usize], tensors: &Tensors) -> Result<()> {
-    let name = layer.weights.clone() + local;
+fn check_one(layer: &Layer, Param { shape, .. }: &Param, name: &str, tensors: &Tensors) -> Result<()> {
     let wrong = |message| Err(Error::new(ErrorKind::Weights, message));
-    match tensors.entry(&name) {
+    match tensors.entry(name) {
         None => {
-            let hint = tensors.hint(&layer.weights, local);
+            let hint = tensors.hint(&layer.weights, &name[layer.weights.len()..], |other| other == shape);
             wrong(format!("{name}: expected a tensor of that name, got none; {hint}"))
         }
         Some(Entry::Unread { dtype, .. }) => wrong(format!(
             "{name}: expected elements of type F32, F16, BF16, F64 or I8 with scales, got {dtype}; save it as one of them"
         )),
-        Some(Entry::Read(tensor)) if tensor.shape() != shape => {
+        Some(Entry::Read(tensor)) if tensor.shape() != shape.as_slice() => {
+            let name = match tensors.kept(name) {
+                kept if kept == name => name.to_owned(),
+                kept => format!("{name} (tied to {kept})"),
+            };
             Err(misshapen(&layer.kind, &name, shape, tensor.shape()))
         }
         Some(Entry::Read(_)) => Ok(()),
