@@ -159,36 +159,47 @@ fn table(layer: &Layer, tensors: &Tensors) -> impl Iterator<Item = (Param, Strin
     spelled(layer, tensors).expect("checked: one spelling")
 }
 
-/// Adds the usual names of the tensors that `model` needs where `tensors`, which have been checked, have others.
-pub(crate) fn add_usual_names(model: &Model, tensors: &mut Tensors) {
+/// Gives the tensors that `model` needs their usual names where `tensors`, which have been checked, have a cell's. The names
+/// of a cell that goes both ways stay: the usual ones would be those of a bidirectional stack.
+pub(crate) fn rename(model: &Model, tensors: &mut Tensors) {
+    let mut renamed: HashMap<String, (&str, String)> = HashMap::new();
+    let mut both_ways = HashSet::new();
     for layer in model.every_layer() {
-        let others: Vec<_> = table(layer, tensors).collect();
-        for (Param { name: local, .. }, name) in others {
-            let usual = layer.weights.clone() + &local;
-            if let Some(tensor) = tensors.get(&name).filter(|_| name != usual).cloned() {
-                tensors.insert(usual, tensor);
+        let prefix = layer.weights.as_str();
+        for (Param { name: local, .. }, name) in table(layer, tensors) {
+            let usual = format!("{prefix}{local}");
+            if usual != name
+                && let Some((_, other)) = renamed.insert(name, (prefix, usual.clone()))
+                && other != usual
+            {
+                both_ways.insert(prefix);
             }
+        }
+    }
+    for (name, (prefix, usual)) in renamed {
+        if !both_ways.contains(prefix)
+            && let Some(tensor) = take(tensors, &name)
+        {
+            tensors.insert(usual, tensor);
         }
     }
 }
 
-/// The usual names of the tensors that the layers of `model` need.
-pub(crate) fn names(model: &Model) -> HashSet<String> {
-    names_of(model, |_| true)
+/// The names of the tensors that the layers of `model` need, among `tensors`, which have been checked.
+pub(crate) fn names(model: &Model, tensors: &Tensors) -> HashSet<String> {
+    names_of(model, tensors, |_| true)
 }
 
 /// Those of them that are the matrices of products, and nothing else.
-pub(crate) fn products(model: &Model) -> HashSet<String> {
-    let others = names_of(model, |param| param.role != Role::Matrix);
-    names_of(model, |param| param.role == Role::Matrix).into_iter().filter(|name| !others.contains(name)).collect()
+pub(crate) fn products(model: &Model, tensors: &Tensors) -> HashSet<String> {
+    let others = names_of(model, tensors, |param| param.role != Role::Matrix);
+    let products = names_of(model, tensors, |param| param.role == Role::Matrix);
+    products.into_iter().filter(|name| !others.contains(name)).collect()
 }
 
-fn names_of(model: &Model, wanted: impl Fn(&Param) -> bool) -> HashSet<String> {
-    let names = |layer: &Layer| {
-        let names = layer.kind.tensors().filter(&wanted).map(|param| layer.weights.clone() + &param.name);
-        names.collect::<Vec<_>>()
-    };
-    model.every_layer().into_iter().flat_map(names).collect()
+fn names_of(model: &Model, tensors: &Tensors, wanted: impl Fn(&Param) -> bool) -> HashSet<String> {
+    let tables = model.every_layer().into_iter().flat_map(|layer| table(layer, tensors));
+    tables.filter(|(param, _)| wanted(param)).map(|(_, name)| name).collect()
 }
 
 /// Warns of tensors that no layer of `model` uses.
@@ -201,8 +212,8 @@ pub(super) fn warn_of_unused(model: &Model, tensors: &Tensors) {
 /// The tensors that no layer of `model` takes, in words: most often those of a layer that the description forgot.
 fn unused(model: &Model, tensors: &Tensors) -> Option<String> {
     const FEW: usize = 4;
-    let used = model.every_layer().into_iter().flat_map(|layer| table(layer, tensors));
-    let used: HashSet<_> = used.map(|(_, name)| tensors.kept(&name).to_owned()).collect();
+    let used = names(model, tensors);
+    let used: HashSet<_> = used.iter().map(|name| tensors.kept(name)).collect();
     let names: Vec<_> = tensors.names().filter(|&name| !used.contains(tensors.kept(name))).collect();
     let few = names.iter().take(FEW).copied().collect::<Vec<_>>().join(", ");
     let more = if names.len() > FEW { ", …" } else { "" };
@@ -367,6 +378,11 @@ mod tests {
         assert_eq!(unused(&[]), None);
         let two = unused(&["head.bias", "head.weight"]).unwrap();
         assert_eq!(two, "tensors that no layer of the model uses: 2 (head.bias, head.weight)");
+        let mut tied: Tensors = [("fc.weight", Tensor::new([1, 1], vec![0.0]))].into_iter().collect();
+        tied.tie(&[("a.weight", "fc.weight"), ("b.weight", "fc.weight")].map(|(a, b)| (a.into(), b.into())).into());
+        assert_eq!(super::unused(&model, &tied), None);
+        tied.insert("b.weight", Tensor::new([1], vec![0.0]));
+        assert_eq!(super::unused(&model, &tied).unwrap(), "tensors that no layer of the model uses: 1 (b.weight)");
         let five = unused(&["a", "b", "c", "d", "e"]).unwrap();
         assert_eq!(five, "tensors that no layer of the model uses: 5 (a, b, c, d, …)");
     }

@@ -350,8 +350,7 @@ impl Tensors {
     }
 
     fn other_prefix(&self, prefix: &str, local: &str) -> Option<String> {
-        let mut others: Vec<&str> =
-            self.of_other_layers(local).map(|name| &name[..name.len() - local.len()]).collect();
+        let mut others: Vec<&str> = self.of_other_layers(local).map(|name| &name[..name.len() - local.len()]).collect();
         if !prefix.is_empty() && others.iter().any(|other| other.ends_with(prefix)) {
             others.retain(|other| other.ends_with(prefix));
         }
