@@ -30,11 +30,8 @@ impl Spelling {
         else {
             return Ok(Self::Stack);
         };
-        let stacked = |stem: &str| {
-            let stem = format!("{prefix}{stem}_l");
-            let numbered = |name: &&str| name[stem.len()..].starts_with(|c: char| c.is_ascii_digit());
-            tensors.names_that_begin(&stem).find(numbered)
-        };
+        let stacked =
+            |stem| (0..10).find_map(|digit| tensors.names_that_begin(&format!("{prefix}{stem}_l{digit}")).next());
         match OF_CELLS.into_iter().find_map(stacked) {
             None => Ok(Self::Cell),
             Some(stacked) => Err(Error::new(

@@ -28,7 +28,7 @@ fn with_metadata(shapes: &[(&str, &[usize])], metadata: Value) -> Vec<u8> {
 
 /// The tensors of that file.
 fn tied(shapes: &[(&str, &[usize])], metadata: Value) -> Tensors {
-    safetensors::read_bytes(&with_metadata(shapes, metadata)).unwrap().tensors
+    safetensors::read_bytes(&with_metadata(shapes, metadata)).expect("a file is read").tensors
 }
 
 /// The text of the error that loading `layers` gives.
@@ -38,22 +38,22 @@ fn refused(layers: Value, given: Tensors) -> String {
 
 /// What the model `layers` on `given` is, and gives, from tensors as they are and from the file that `convert` writes.
 fn given_twice(name: &str, layers: &Value, given: &Tensors) -> Model {
-    let (model, weights) = load(layers.clone(), given.clone()).unwrap();
+    let (model, weights) = load(layers.clone(), given.clone()).expect("the tensors are those of the layers");
     let path = scratch(name);
-    formats::write(&path, &model, given.clone(), Precision::F32).unwrap();
-    let (again, stored) = formats::read(&path, None).unwrap();
+    formats::write(&path, &model, given.clone(), Precision::F32).expect("a scratch file");
+    let (again, stored) = formats::read(&path, None).expect("what was written is read");
     assert_eq!(again, model);
     let options = || Options::default().device(Device::Cpu);
     let engines = [
-        Engine::new(model.clone(), &weights, Device::Cpu).unwrap(),
-        Engine::from_tensors(model.clone(), given, options()).unwrap(),
-        Engine::from_tensors(again, &stored, options()).unwrap(),
+        Engine::new(model.clone(), &weights, Device::Cpu).expect("a CPU"),
+        Engine::from_tensors(model.clone(), given, options()).expect("a CPU"),
+        Engine::from_tensors(again, &stored, options()).expect("a CPU"),
     ];
     let input = match model.layers[0].kind {
         LayerKind::Embedding(_) => Input::tokens(ndarray::array![[0, 2, 1]]),
         _ => Input::features(Array3::from_shape_fn((2, 1, 3), |(t, _, i)| t as f32 - i as f32 / 4.0)),
     };
-    let [first, second, third] = engines.map(|engine| engine.run(&input).unwrap().output);
+    let [first, second, third] = engines.map(|engine| engine.run(&input).expect("an input of the model").output);
     assert!(first == second && first == third);
     let is_usual = |name: &str| !name.ends_with("_ih") && !name.ends_with("_hh");
     let both_ways = model.layers[0].weights == model.layers[1 % model.layers.len()].weights && model.layers.len() > 1;
