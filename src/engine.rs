@@ -116,7 +116,7 @@ pub struct Options {
 fn warn_of_debug_build() {
     static ONCE: Once = Once::new();
     if cfg!(debug_assertions) {
-        ONCE.call_once(|| log::warn!("this is a debug build, some hundred times slower; use --release"));
+        ONCE.call_once(|| log::warn!("this is a debug build, several hundred times slower; use --release"));
     }
 }
 
