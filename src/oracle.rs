@@ -161,6 +161,10 @@ fn run_layers(model: &Model, weights: &Weights, input: &Input) -> Result<(HashMa
             }
             (LayerKind::Dropout(_), _, values @ (Values::Steps(_) | Values::Rows(_))) => values,
             (LayerKind::Join(join), _, Values::Steps(_) | Values::Rows(_)) => joined(*join, &taken),
+            (LayerKind::SliceSteps(slice), _, Values::Steps(x)) => {
+                let (first, count) = slice.range(x.len_of(Axis(0)));
+                Values::Steps(x.slice_move(s![first..first + count, .., ..]))
+            }
             (LayerKind::Slice(slice), _, Values::Steps(x)) => {
                 Values::Steps(x.slice_move(s![.., .., slice.first..slice.first + slice.count]))
             }
@@ -226,7 +230,7 @@ fn begun(
 fn joined(join: Join, values: &[Values]) -> Values {
     let time =
         values.iter().find_map(|value| if let Values::Steps(x) = value { Some(x.len_of(Axis(0))) } else { None });
-    let has_time = time.is_some();
+    let has_time = time.is_some() || join == Join::ConcatSteps;
     let steps = |value: &Values| match value {
         Values::Steps(x) => x.clone(),
         Values::Rows(x) => Array3::from_shape_fn((time.unwrap_or(1), x.nrows(), x.ncols()), |(_, b, n)| x[[b, n]]),
@@ -235,10 +239,11 @@ fn joined(join: Join, values: &[Values]) -> Values {
     let mut parts = values.iter().map(steps);
     let first = parts.next().expect("a checked join has values");
     let joined = match join {
-        Join::Concat => {
+        Join::Concat | Join::ConcatSteps => {
             let all: Vec<_> = iter::once(first).chain(parts).collect();
             let views: Vec<_> = all.iter().map(|part| part.view()).collect();
-            concatenate(Axis(2), &views).expect("values of one time and batch")
+            let axis = if join == Join::Concat { Axis(2) } else { Axis(0) };
+            concatenate(axis, &views).expect("values of one batch, and of one time or one size")
         }
         Join::Add => parts.fold(first, |sum, part| sum + part),
         Join::Subtract => parts.fold(first, |rest, part| rest - part),

@@ -101,7 +101,7 @@ impl<'a> Call<'a> {
 
     /// Whether row b has a step at t by clock `clock`: by the caller and by the model.
     pub(crate) fn is_live(&self, clock: usize, t: usize, b: usize) -> bool {
-        self.steps.get(clock).is_none_or(|steps| steps.is_live(&self.inputs, t, b))
+        self.steps.get(clock).is_none_or(|steps| steps.is_live(&self.steps, &self.inputs, t, b))
     }
 
     /// The features of row b at t of input `input` of the model, where there is a step; a dead one may hold anything, and is

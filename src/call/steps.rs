@@ -10,7 +10,7 @@ use super::form::{Batching, Form};
 use super::inputs::Values;
 use super::{Input, shape};
 use crate::error::Result;
-use crate::model::{Axes, Clock, Clocks, Embedding, LayerKind, Model, Value};
+use crate::model::{Axes, Clocks, Embedding, LayerKind, Model, Pin, TimeAxis, Value};
 
 /// The steps by one clock.
 #[derive(Clone, Debug)]
@@ -20,8 +20,19 @@ pub(super) struct Steps<'a> {
     given: Given<'a>,
     /// Which input tells more, and how.
     own: Vec<(usize, Own)>,
+    /// The pieces of which the steps are, for each layer that slices or joins them.
+    pieces: Vec<Vec<Piece>>,
     /// Whether there is a step that some row has not.
     pub(super) masked: bool,
+}
+
+/// Steps of another clock, one after the other.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    /// None of a row, which is one step.
+    clock: Option<usize>,
+    first: usize,
+    count: usize,
 }
 
 /// Which steps there are by the caller.
@@ -100,15 +111,19 @@ impl<'a> Steps<'a> {
         clocks: &Clocks,
         values: &[Option<Values<'a>>],
     ) -> Result<Vec<Self>> {
-        let by_axis = input.given(model, form, clocks, values)?;
-        let one = |(index, clock): (usize, &Clock)| {
-            let time = values.get(clock.input).and_then(|values| values.as_ref()?.time()).unwrap_or(form.time);
-            let given = by_axis.get(&clock.input).cloned().unwrap_or(Given::All);
-            let mut steps = Self { time, given, own: Own::of_clock(model, clocks, index), masked: false };
-            steps.masked = steps.misses(form.batch, values);
-            steps
-        };
-        Ok(clocks.all().iter().enumerate().map(one).collect())
+        let axes = TimeAxes::of(model, form, clocks, values)?;
+        let by_axis = input.given(model, form, clocks, &axes)?;
+        let mut all: Vec<Self> = Vec::with_capacity(clocks.all().len());
+        for (index, clock) in clocks.all().iter().enumerate() {
+            let time = axes.time(clock.axis);
+            let given = by_axis.get(&clock.axis).cloned().unwrap_or(Given::All);
+            let pieces = clock.masking.iter().filter_map(|layer| axes.pieces.get(layer).cloned()).collect();
+            all.push(Self { time, given, own: Own::of_clock(model, clocks, index), pieces, masked: true });
+        }
+        // A clock may look at others, which count as masked until it is known.
+        let masked: Vec<bool> = (0..all.len()).map(|clock| all[clock].misses(form.batch, &all, values)).collect();
+        all.iter_mut().zip(masked).for_each(|(steps, masked)| steps.masked = masked);
+        Ok(all)
     }
 
     /// Whether row b has a step at t by the caller.
@@ -121,8 +136,23 @@ impl<'a> Steps<'a> {
     }
 
     /// Whether row b has a step at t, by the caller and by the model.
-    pub(super) fn is_live(&self, values: &[Option<Values<'_>>], t: usize, b: usize) -> bool {
-        !self.masked || self.is_given(t, b) && self.is_own(values, t, b)
+    pub(super) fn is_live(&self, all: &[Self], values: &[Option<Values<'_>>], t: usize, b: usize) -> bool {
+        !self.masked || self.is_given(t, b) && self.is_own(values, t, b) && self.is_in_pieces(all, values, t, b)
+    }
+
+    /// Whether the pieces have the step.
+    fn is_in_pieces(&self, all: &[Self], values: &[Option<Values<'_>>], t: usize, b: usize) -> bool {
+        self.pieces.iter().all(|pieces| {
+            let mut t = t;
+            for piece in pieces {
+                if t < piece.count {
+                    let clock = piece.clock.and_then(|clock| all.get(clock));
+                    return clock.is_none_or(|clock| clock.is_live(all, values, piece.first + t, b));
+                }
+                t -= piece.count;
+            }
+            true
+        })
     }
 
     fn is_own(&self, values: &[Option<Values<'_>>], t: usize, b: usize) -> bool {
@@ -134,13 +164,12 @@ impl<'a> Steps<'a> {
     }
 
     /// Whether any step of any row is dead.
-    fn misses(&self, batch: usize, values: &[Option<Values<'_>>]) -> bool {
+    fn misses(&self, batch: usize, all: &[Self], values: &[Option<Values<'_>>]) -> bool {
+        let plain = self.own.is_empty() && self.pieces.is_empty();
         match &self.given {
-            Given::All if self.own.is_empty() => false,
-            Given::Lengths(lengths) if self.own.is_empty() => {
-                lengths.iter().any(|&length| usize::try_from(length) != Ok(self.time))
-            }
-            _ => (0..self.time).any(|t| (0..batch).any(|b| !(self.is_given(t, b) && self.is_own(values, t, b)))),
+            Given::All if plain => false,
+            Given::Lengths(lengths) if plain => lengths.iter().any(|&length| usize::try_from(length) != Ok(self.time)),
+            _ => (0..self.time).any(|t| (0..batch).any(|b| !self.is_live(all, values, t, b))),
         }
     }
 }
@@ -152,11 +181,11 @@ impl Input {
         model: &Model,
         form: Form,
         clocks: &Clocks,
-        values: &[Option<Values<'a>>],
-    ) -> Result<BTreeMap<usize, Given<'a>>> {
+        axes: &TimeAxes,
+    ) -> Result<BTreeMap<TimeAxis, Given<'a>>> {
         let main = model.main_input();
         let own = |name: &str| model.inputs.iter().position(|input| input.name == name);
-        let mut all: BTreeMap<usize, (&str, Given<'a>)> = BTreeMap::new();
+        let mut all: BTreeMap<TimeAxis, (&str, Given<'a>)> = BTreeMap::new();
         let lengths_of = self.lengths_of.iter().map(|(name, lengths)| (name.as_str(), lengths));
         let lengths = self.lengths.iter().map(|lengths| ("", lengths)).chain(lengths_of);
         let masks_of = self.masks_of.iter().map(|(name, mask)| (name.as_str(), mask));
@@ -164,11 +193,10 @@ impl Input {
         let told = lengths.map(|(name, lengths)| (name, Told::Lengths(lengths)));
         for (name, told) in told.chain(masks.map(|(name, mask)| (name, Told::Mask(mask)))) {
             let input = if name.is_empty() { Some(main) } else { own(name) };
-            let Some(leader) = input.and_then(|input| clocks.leader(input)) else {
+            let Some(leader) = input.and_then(|input| clocks.leader(input)).map(TimeAxis::Input) else {
                 return Err(shape(format!("{name}: expected an input of steps, to give lengths or a mask for")));
             };
-            let time = values.get(leader).and_then(|values| values.as_ref()?.time()).unwrap_or(form.time);
-            let form = Form { time, ..form };
+            let form = Form { time: axes.time(leader), ..form };
             let given = match told {
                 Told::Lengths(lengths) => form.check_lengths(lengths).map(|()| Given::Lengths(lengths)),
                 Told::Mask(mask) => checked_mask(form, mask).map(Given::Mask),
@@ -190,6 +218,57 @@ impl Input {
             }
         }
         Ok(all.into_iter().map(|(leader, (_, given))| (leader, given)).collect())
+    }
+}
+
+/// The number of steps of each time axis of a call, and what layers slice and join.
+struct TimeAxes {
+    times: BTreeMap<TimeAxis, usize>,
+    /// By layer.
+    pieces: BTreeMap<usize, Vec<Piece>>,
+    main: usize,
+}
+
+impl TimeAxes {
+    /// Those of a call whose main sequence has `form` and whose inputs are `values`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where a slice leaves no step, or two values that meet have different numbers of steps.
+    fn of(model: &Model, form: Form, clocks: &Clocks, values: &[Option<Values<'_>>]) -> Result<Self> {
+        let times = values
+            .iter()
+            .enumerate()
+            .filter_map(|(input, values)| Some((TimeAxis::Input(input), values.as_ref()?.time()?)));
+        let mut axes = Self { times: times.collect(), pieces: BTreeMap::new(), main: form.time };
+        for layer in 0..model.layers.len() {
+            let Some(sources) = clocks.of_pieces(model, layer) else { continue };
+            let time = |clock: &Option<usize>| clock.map(|clock| axes.time(clocks.all()[clock].axis));
+            let times: Vec<_> = sources.iter().map(time).collect();
+            let pieces = model.layers[layer].kind.pieces(&times).unwrap_or_default();
+            let own = pieces.iter().fold(0, |time: usize, (_, count)| time.saturating_add(*count));
+            let place = || format!("layer {}", model.place(layer));
+            if own == 0 {
+                return Err(shape(format!(
+                    "{}: expected at least one step to be left of {times:?}, got none",
+                    place()
+                )));
+            }
+            let piece = |(&clock, &(first, count)): (&Option<usize>, &(usize, usize))| Piece { clock, first, count };
+            axes.pieces.insert(layer, sources.iter().zip(&pieces).map(piece).collect());
+            axes.times.insert(TimeAxis::Layer(layer), own);
+            let shared = clocks.of_value(Value::Layer(layer, Pin::Output)).map(|clock| clocks.all()[clock].axis);
+            let wanted = shared.and_then(|axis| axes.times.get(&axis).copied()).unwrap_or(own);
+            if wanted != own {
+                let text = format!("{}: expected {wanted} steps, as what it meets in a join has, got {own}", place());
+                return Err(shape(text));
+            }
+        }
+        Ok(axes)
+    }
+
+    fn time(&self, axis: TimeAxis) -> usize {
+        self.times.get(&axis).copied().unwrap_or(self.main)
     }
 }
 

@@ -9,9 +9,9 @@ use crate::call::Call;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Mask;
 use crate::layout::Layout;
-use crate::model::{Clock, Clocks, Flow, Model};
+use crate::model::{Clocks, Flow, Model};
 use crate::plan::tune::Tuning;
-use crate::plan::{Goal, Limits, Plan, Shape, Steps, Strategy, lower};
+use crate::plan::{Goal, Limits, Plan, Shape, Strategy, lower};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 
@@ -124,12 +124,11 @@ impl Planner {
                 return Err(Error::new(ErrorKind::Shape, text));
             }
         }
-        let steps = |clock: &Clock| {
-            let name = self.model.inputs.get(clock.input).map(|input| &input.name);
-            let own = times.iter().find(|(other, _)| Some(other) == name);
-            Steps { time: own.map_or(time, |(_, time)| *time), mask: Mask::All }
+        let of = |input: usize| {
+            let name = self.model.inputs.get(input).map(|input| &input.name);
+            times.iter().find(|(other, _)| Some(other) == name).map_or(time, |(_, time)| *time)
         };
-        Ok(Shape::of_clocks(batch, clocks.all().iter().map(steps)))
+        Ok(Shape::of_model(&self.model, of, batch, Mask::All))
     }
 
     /// What its first output is.

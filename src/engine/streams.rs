@@ -413,6 +413,13 @@ fn check(model: &Model) -> Result<()> {
     }
     graph_goes_forward(model)?;
     let clocks = Clocks::of(model);
+    if let Some(layer) = (0..model.layers.len()).find(|&layer| clocks.of_pieces(model, layer).is_some()) {
+        let text = format!(
+            "layer {}: expected what each frame gives, got steps that are sliced or joined",
+            model.place(layer)
+        );
+        return Err(Error::new(ErrorKind::Model, text));
+    }
     match clocks.of_stacks(model).position(|clock| clock > 0) {
         None => Ok(()),
         Some(stack) => {

@@ -125,6 +125,11 @@ impl Keys {
         .map(|number| number.map(Constant::new))
     }
 
+    /// A whole number, which may be negative.
+    pub(super) fn whole(&mut self, key: &'static str) -> Result<Option<i64>> {
+        self.convert(key, "a whole number", Value::as_i64)
+    }
+
     pub(super) fn flag(&mut self, key: &'static str) -> Result<Option<bool>> {
         self.convert(key, "true or false", Value::as_bool)
     }

@@ -1,7 +1,10 @@
 //! Clocks: the time axis of each value of a model, and what takes steps out of it.
 //!
-//! Each input of steps has a time axis of its own. Values that meet in a join share one. A layer that masks takes steps out
-//! of what comes from it, and of nothing else. Knows edges; knows no call and no sizes.
+//! Each input of steps has a time axis of its own, and so has what slices or joins steps. Values that meet in a join of
+//! features share one. A layer that masks takes steps out of what comes from it, and of nothing else. Knows edges; knows no
+//! call and no sizes.
+
+use std::collections::HashMap;
 
 use super::Model;
 use super::graph::{Pin, Value};
@@ -14,12 +17,21 @@ pub(crate) const MOST_CLOCKS: usize = 1 + OTHER_CLOCKS;
 /// The most beside the first.
 pub(crate) const OTHER_CLOCKS: usize = 7;
 
+/// What tells the number of steps of a time axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum TimeAxis {
+    /// An input of the model.
+    Input(usize),
+    /// A layer that slices or joins steps.
+    Layer(usize),
+}
+
 /// A time axis, and the layers that take steps out of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Clock {
-    /// The input of the model that tells the number of steps.
-    pub(crate) input: usize,
-    /// The layers that take steps out by what their input holds, ascending.
+    /// What tells the number of steps.
+    pub(crate) axis: TimeAxis,
+    /// The layers that take steps out by what their input holds, and those whose pieces lack steps; ascending.
     pub(crate) masking: Vec<usize>,
 }
 
@@ -45,11 +57,9 @@ impl Clocks {
         for index in 0..model.layers.len() {
             given.push(axes.given(model, index, &given));
         }
-        let mut named = |clock: &mut Clock| clock.input = axes.leader(clock.input);
-        given.iter_mut().flatten().for_each(&mut named);
-        let own: Vec<Option<Clock>> = (0..axes.parents.len())
-            .map(|input| axes.has_time(input).then(|| Clock { input: axes.leader(input), masking: Vec::new() }))
-            .collect();
+        given.iter_mut().flatten().for_each(|clock| clock.axis = axes.leader(clock.axis));
+        let own = |input| axes.has_time(input).then(|| Clock::of(axes.leader(TimeAxis::Input(input))));
+        let own: Vec<Option<Clock>> = (0..axes.inputs).map(own).collect();
         let of = |value: Value| match value {
             Value::Input(input) => own.get(input).cloned().flatten(),
             Value::Layer(layer, Pin::Output) => given.get(layer).cloned().flatten(),
@@ -58,7 +68,8 @@ impl Clocks {
         let main = model.main_input();
         let first_stack = model.layers.iter().filter(|layer| matches!(layer.kind, LayerKind::Recurrent(_)));
         let mut stacks = first_stack.filter_map(|layer| of(*layer.from.first()?));
-        let first = stacks.find(|clock| clock.input == main).or_else(|| own.get(main).cloned().flatten());
+        let first =
+            stacks.find(|clock| clock.axis == TimeAxis::Input(main)).or_else(|| own.get(main).cloned().flatten());
         let mut all: Vec<Clock> = first.into_iter().collect();
         let mut place = |clock: &Option<Clock>| {
             let clock = clock.as_ref()?;
@@ -114,7 +125,17 @@ impl Clocks {
 
     /// The input that tells the number of steps of `input`, where it has a time axis.
     pub(crate) fn leader(&self, input: usize) -> Option<usize> {
-        self.of_value(Value::Input(input)).map(|clock| self.all[clock].input)
+        match self.all[self.of_value(Value::Input(input))?].axis {
+            TimeAxis::Input(leader) => Some(leader),
+            TimeAxis::Layer(_) => None,
+        }
+    }
+
+    /// The clocks of the values that a layer slices or joins, none of a row; of another layer nothing.
+    pub(crate) fn of_pieces(&self, model: &Model, layer: usize) -> Option<Vec<Option<usize>>> {
+        let of = model.layers.get(layer)?;
+        of.kind.pieces(&[])?;
+        Some(of.from.iter().map(|&value| self.of_value(value)).collect())
     }
 
     /// The clocks that the stacks of `model` go by, in order.
@@ -124,53 +145,72 @@ impl Clocks {
     }
 }
 
-/// Which inputs share a time axis.
+impl Clock {
+    /// That of all steps of an axis.
+    fn of(axis: TimeAxis) -> Self {
+        Self { axis, masking: Vec::new() }
+    }
+}
+
+/// Which time axes are one.
 struct Axes {
-    /// Of each input another one of its axis, the leader itself; none of one without a time axis.
-    parents: Vec<Option<usize>>,
     main: usize,
+    inputs: usize,
+    /// Those of the inputs that have one.
+    has_time: Vec<bool>,
+    /// Of each axis that is another's, the other.
+    parents: HashMap<TimeAxis, TimeAxis>,
 }
 
 impl Axes {
     fn of(model: &Model) -> Self {
+        let inputs = model.inputs.len().max(1);
         let has_time = |index: usize| model.inputs.get(index).is_none_or(|input| input.kind.has_time());
-        let parents = (0..model.inputs.len().max(1)).map(|index| has_time(index).then_some(index)).collect();
-        Self { parents, main: model.main_input() }
+        let has_time = (0..inputs).map(has_time).collect();
+        Self { main: model.main_input(), inputs, has_time, parents: HashMap::new() }
     }
 
     fn has_time(&self, input: usize) -> bool {
-        self.parents.get(input).is_some_and(Option::is_some)
+        self.has_time.get(input).copied().unwrap_or(false)
     }
 
-    fn leader(&self, mut input: usize) -> usize {
-        while let Some(parent) = self.parents[input].filter(|&parent| parent != input) {
-            input = parent;
+    fn leader(&self, mut axis: TimeAxis) -> TimeAxis {
+        while let Some(&parent) = self.parents.get(&axis) {
+            axis = parent;
         }
-        input
+        axis
     }
 
-    /// Makes two axes one: the main input leads its own, else the earlier one.
-    fn unite(&mut self, a: usize, b: usize) {
+    /// Makes two axes one: the main input leads its own, else the earlier input, else the earlier layer.
+    fn unite(&mut self, a: TimeAxis, b: TimeAxis) {
         let (a, b) = (self.leader(a), self.leader(b));
-        let (leader, other) = if b == self.main || b < a && a != self.main { (b, a) } else { (a, b) };
-        self.parents[other] = Some(leader);
+        if a == b {
+            return;
+        }
+        let main = TimeAxis::Input(self.main);
+        let (leader, other) = if b == main || b < a && a != main { (b, a) } else { (a, b) };
+        self.parents.insert(other, leader);
     }
 
-    /// The clock of what layer `index` gives; `given` are those of the layers before it. The input may be any of its axis.
+    /// The clock of what layer `index` gives; `given` are those of the layers before it. The axis may be any of those that
+    /// are one.
     fn given(&mut self, model: &Model, index: usize, given: &[Option<Clock>]) -> Option<Clock> {
         let layer = &model.layers[index];
+        if let LayerKind::Select(Select::LastStep | Select::FinalHidden | Select::LastOutput) = layer.kind {
+            return None;
+        }
+        if layer.kind.pieces(&[]).is_some() {
+            return Some(Clock { axis: TimeAxis::Layer(index), masking: vec![index] });
+        }
         let of = |value: &Value| match *value {
-            Value::Input(input) => self.has_time(input).then(|| Clock { input, masking: Vec::new() }),
+            Value::Input(input) => self.has_time(input).then(|| Clock::of(TimeAxis::Input(input))),
             Value::Layer(layer, Pin::Output) => given.get(layer).cloned().flatten(),
             Value::Layer(..) => None,
         };
         let mut taken = layer.from.iter().filter_map(of).collect::<Vec<_>>().into_iter();
-        if let LayerKind::Select(Select::LastStep | Select::FinalHidden | Select::LastOutput) = layer.kind {
-            return None;
-        }
         let mut clock = taken.next()?;
         for other in taken {
-            self.unite(clock.input, other.input);
+            self.unite(clock.axis, other.axis);
             clock.masking.extend(other.masking);
         }
         clock.masking.extend(masks(&layer.kind).then_some(index));
@@ -198,7 +238,7 @@ mod tests {
     use crate::model::{Gru, Join, Linear, Lstm, Masking, State};
 
     fn clock(input: usize, masking: &[usize]) -> Clock {
-        Clock { input, masking: masking.to_vec() }
+        Clock { axis: TimeAxis::Input(input), masking: masking.to_vec() }
     }
 
     #[test]

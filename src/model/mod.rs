@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use crate::error::{Error, ErrorKind, Result};
 
 pub use builder::{Graph, Node, Sources};
-pub(crate) use clocks::{Clock, Clocks, OTHER_CLOCKS};
+pub(crate) use clocks::{Clocks, OTHER_CLOCKS, TimeAxis};
 pub use flow::{Features, Flow};
 pub use graph::{InputKind, ModelInput, ModelOutput, Pin, Value};
 pub use interface::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, Required, State, WeightPart};

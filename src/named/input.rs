@@ -9,7 +9,7 @@ use ndarray::{ArrayD, Axis, Slice};
 use super::{NamedTensors, Values, arrange, joined, letter, not_real, shape};
 use crate::call::{Input, States};
 use crate::error::Result;
-use crate::model::{Clocks, Dim, Flow, InputPort, InputValue, Model, ModelInput, Required, State};
+use crate::model::{Clocks, Dim, Flow, InputPort, InputValue, Model, ModelInput, Required, State, TimeAxis};
 
 /// The input that `tensors` make of `model`, as far as axes tell.
 pub(crate) fn read_input(model: &Model, tensors: &NamedTensors) -> Result<Input> {
@@ -309,7 +309,7 @@ impl Reader<'_> {
     /// Rows of no step have no state either, and end with zeros: so does ONNX Runtime.
     fn without_steps(&self, stack: usize, states: &mut ArrayD<f32>) {
         let clock = self.clocks.of_stacks(self.model).nth(stack).and_then(|clock| self.clocks.all().get(clock));
-        let Some(leader) = clock.map(|clock| clock.input) else { return };
+        let Some(&TimeAxis::Input(leader)) = clock.map(|clock| &clock.axis) else { return };
         let Some((_, Values::Whole(lengths))) = self.given(InputValue::Lengths(leader)) else { return };
         for (mut row, _) in states.axis_iter_mut(Axis(1)).zip(lengths).filter(|(_, length)| **length == 0) {
             row.fill(0.0);

@@ -7,7 +7,8 @@ use crate::cell::{Activation, Cell, Reset};
 use crate::conformance::{Case, InitialStates, MaskKind};
 use crate::kernel::Storage;
 use crate::model::{
-    Axes, Embedding, Graph, Gru, Join, Linear, Lstm, Masking, Merge, Model, Padding, Rnn, Select, Slice, State,
+    Axes, Embedding, Graph, Gru, Join, Linear, Lstm, Masking, Merge, Model, Padding, Rnn, Select, Slice, SliceSteps,
+    State,
 };
 
 /// Every case of a graph, in a stable order.
@@ -16,6 +17,7 @@ pub(super) fn graphs() -> Vec<Case> {
     cases.extend(slices());
     cases.extend(branches());
     cases.extend(clocks());
+    cases.extend(pieces());
     cases.extend(states());
     cases.extend(inputs());
     cases
@@ -268,6 +270,46 @@ fn clocks() -> Vec<Case> {
         })
         .mask(MaskKind::Own)
         .batch(6),
+    ]
+}
+
+/// Slices of steps, and steps of several values one after the other.
+fn pieces() -> Vec<Case> {
+    vec![
+        graph("an image, then words, and what follows of it", |g| {
+            let words = g.tokens("words", 12);
+            let image = g.row("image", 9);
+            let first = g.add("first", Linear::new(9, 6), image);
+            let vectors = g.add("vectors", Embedding::new(12, 6).mask_token(2), words);
+            let all = g.add("all", Join::ConcatSteps, [first, vectors]);
+            let lstm = g.add("lstm", Lstm::new(6, 17).bidirectional(), all);
+            let rest = g.add("rest", SliceSteps::from(1), lstm);
+            g.add("head", Linear::new(34, 12).activation(Activation::Softmax), rest);
+        }),
+        graph("differences of neighbours meet another sequence", |g| {
+            let x = g.sequence("x", 5);
+            let later = g.add("later", SliceSteps::from(1), x);
+            let before = g.add("before", SliceSteps::from(0).to(-1), x);
+            let change = g.add("change", Join::Subtract, [later, before]);
+            let a = g.add("a", Gru::new(5, 17).padding(Padding::Held), change);
+            let b = g.add("b", Rnn::new(5, 17), x);
+            g.output("a", a);
+            g.output("last", a.last_output());
+            g.output("b", b);
+        }),
+        graph("two sequences, one behind the other", |g| {
+            let x = g.sequence("x", 16);
+            let other = g.sequence("other", 16);
+            let low = g.add("low", Lstm::new(16, 16), x);
+            let both = g.add("both", Join::ConcatSteps, [other, low.y(), low.final_hidden()]);
+            let high = g.add("high", Lstm::new(16, 16).num_layers(2), both);
+            let tail = g.add("tail", SliceSteps::from(-4).to(-1), high);
+            let middle = g.add("middle", SliceSteps::from(1).to(4), x);
+            let sum = g.add("sum", Join::Add, [tail, middle]);
+            g.output("high", high);
+            g.output("sum", sum);
+        })
+        .mask(MaskKind::Lengths),
     ]
 }
 

@@ -12,6 +12,7 @@ use crate::formats::infer::{Under, agree};
 use crate::formats::keys::{Keys, wrong};
 use crate::model::{
     ACTIVATION, Bias, Dropout, Drops, Embedding, Join, Layer, LayerKind, Linear, Masking, OneHot, Select, Slice,
+    SliceSteps,
 };
 use crate::weights::Tensors;
 use crate::weights::dialect::WEIGHT;
@@ -37,6 +38,7 @@ pub(super) fn read(value: Value, tensors: &Tensors) -> Result<(LayerKind, String
         "activation" => activation(keys)?,
         "dropout" => dropout(keys)?,
         "slice" => slice(keys)?,
+        "slice_steps" => slice_steps(keys)?,
         cell => match join {
             Some((_, join)) => keys.finish().map(|()| join.into())?,
             None => recurrent::read(cell, keys, &under)?.into(),
@@ -94,6 +96,13 @@ fn slice(mut keys: Keys) -> Result<LayerKind> {
     let [first, count] = Slice::KEYS;
     let needed = |size: Option<usize>, key| size.ok_or_else(|| wrong(format!("{key}: expected a number, got nothing")));
     let slice = Slice { first: needed(keys.size(first)?, first)?, count: needed(keys.size(count)?, count)? };
+    keys.finish()?;
+    Ok(slice.into())
+}
+
+fn slice_steps(mut keys: Keys) -> Result<LayerKind> {
+    let [start, end] = SliceSteps::KEYS;
+    let slice = SliceSteps { start: keys.whole(start)?.unwrap_or(0), end: keys.whole(end)? };
     keys.finish()?;
     Ok(slice.into())
 }
@@ -169,6 +178,11 @@ pub(super) fn json(layer: &Layer, [first, last]: [Vec<(&'static str, Json)>; 2])
         LayerKind::Activation(activation) => keys.push((ACTIVATION, function_json(*activation))),
         LayerKind::Join(_) => {}
         LayerKind::Slice(slice) => keys.extend(Slice::KEYS.into_iter().zip([slice.first, slice.count].map(Json::from))),
+        LayerKind::SliceSteps(slice) => {
+            let [start, end] = SliceSteps::KEYS;
+            keys.push((start, Json::from(slice.start)));
+            keys.extend(slice.end.map(|at| (end, Json::from(at))));
+        }
         LayerKind::Dropout(dropout) => {
             let [rate, drops] = Dropout::KEYS;
             keys.push((rate, Json::number(dropout.rate)));

@@ -22,17 +22,20 @@ pub enum Join {
     Average,
     /// The largest of each element.
     Maximum,
+    /// Their steps, one value after the other. A row is one step.
+    ConcatSteps,
 }
 
 impl Join {
     /// The word of each in a description.
-    pub(crate) const WORDS: [(&str, Self); 6] = [
+    pub(crate) const WORDS: [(&str, Self); 7] = [
         ("concat", Self::Concat),
         ("add", Self::Add),
         ("subtract", Self::Subtract),
         ("multiply", Self::Multiply),
         ("average", Self::Average),
         ("maximum", Self::Maximum),
+        ("concat_steps", Self::ConcatSteps),
     ];
 }
 
@@ -70,7 +73,7 @@ impl Kind for Join {
             // Features that stand in equal parts stay where they are.
             if inputs.iter().all(|flow| flow.features() == first) { first } else { Features::one(first.len()) }
         };
-        let has_time = inputs.iter().any(|flow| matches!(flow, Flow::Steps(_)));
+        let has_time = *self == Self::ConcatSteps || inputs.iter().any(|flow| matches!(flow, Flow::Steps(_)));
         Ok(if has_time { Flow::Steps(features) } else { Flow::Rows(features) })
     }
 
@@ -86,6 +89,7 @@ impl Kind for Join {
             Self::Multiply => "Multiply".into(),
             Self::Average => "Average".into(),
             Self::Maximum => "Maximum".into(),
+            Self::ConcatSteps => "Concatenate, steps".into(),
         }
     }
 }

@@ -14,6 +14,7 @@ mod param;
 mod recurrent;
 mod select;
 mod slice;
+mod slice_steps;
 
 use std::{fmt, iter};
 
@@ -34,6 +35,7 @@ pub use recurrent::{Bias, Direction, Gru, Initial, Lstm, Memory, Merge, Padding,
 pub(crate) use recurrent::{INITIAL_CELL, INITIAL_HIDDEN, Part, Way, cell_tensor};
 pub use select::Select;
 pub use slice::Slice;
+pub use slice_steps::SliceSteps;
 
 use param::count;
 
@@ -136,9 +138,11 @@ layer_kinds! {
     /// What training drops at random. The identity at inference.
     Dropout: "dropout",
     /// Two values or more as one.
-    Join: "concat" "add" "subtract" "multiply" "average" "maximum",
+    Join: "concat" "add" "subtract" "multiply" "average" "maximum" "concat_steps",
     /// Some of the features.
     Slice: "slice",
+    /// Some of the steps.
+    SliceSteps: "slice_steps",
 }
 
 impl LayerKind {
@@ -170,6 +174,17 @@ impl LayerKind {
     /// Whether the layer gives what it takes, as far as numbers go.
     pub(crate) fn passes_on(&self) -> bool {
         matches!(self, Self::Select(Select::AllSteps) | Self::Dropout(_))
+    }
+
+    /// The steps that the layer takes of each of its values, which have so many as `times` say, and none of a row: the first
+    /// one and how many. None of a layer that keeps the time axis of what it takes.
+    pub(crate) fn pieces(&self, times: &[Option<usize>]) -> Option<Vec<(usize, usize)>> {
+        match self {
+            Self::SliceSteps(slice) => Some(times.iter().map(|time| slice.range(time.unwrap_or(1))).collect()),
+            // A row is a step.
+            Self::Join(Join::ConcatSteps) => Some(times.iter().map(|time| (0, time.unwrap_or(1))).collect()),
+            _ => None,
+        }
     }
 
     /// Its type in a summary, and what tells it from its siblings: `LSTM, 2 layers, bidirectional`.

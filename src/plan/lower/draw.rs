@@ -46,6 +46,7 @@ pub(super) fn drawing(model: &Model, all: Ops) -> Result<Ops> {
             | OpKind::Rowwise { .. }
             | OpKind::Join(_)
             | OpKind::Slice(_)
+            | OpKind::Pieces(_)
             | OpKind::Sample => each.push(Op { axis: Axis::Steps(0), ..op }),
         }
     }

@@ -65,6 +65,7 @@ impl Lowering<'_> {
             }
             Work::Join { join, sources } => self.join(*join, sources, result, chunk),
             Work::Slice { slice, source } => self.slice(*slice, *source, result, chunk),
+            Work::Pieces(pieces) => self.pieces_of_time(pieces, result, chunk),
             Work::Sample { source } => self.sample(*source, result, chunk),
             Work::View => Ok(()),
         }
@@ -113,6 +114,7 @@ impl Lowering<'_> {
             | Work::Rowwise { .. }
             | Work::Join { .. }
             | Work::Slice { .. }
+            | Work::Pieces(_)
             | Work::Sample { .. }
             | Work::View => Ok(()),
         }

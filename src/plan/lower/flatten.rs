@@ -14,7 +14,9 @@ use crate::cell::{Activation, Cell, Reset};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Combine, Kernel, Mask};
 use crate::layout::{Layout, Place, Role, is_folded, vectors};
-use crate::model::{Clocks, Direction, Features, Flow, LayerKind, Merge, Model, Pin, Recurrent, Select, State, Value};
+use crate::model::{
+    Clocks, Direction, Features, Flow, Join, LayerKind, Merge, Model, Pin, Recurrent, Select, State, Value,
+};
 use crate::plan::{Feed, Shape, Steps};
 
 /// What takes the outputs of a recurrent layer.
@@ -93,6 +95,18 @@ impl Flattening<'_> {
                 }
             }
             LayerKind::Activation(activation) => vec![rowwise(*activation)],
+            LayerKind::Join(Join::ConcatSteps) | LayerKind::SliceSteps(_) => {
+                let time = |&value: &Value| Some(self.shape.steps(self.clocks.of_value(value)?).time);
+                let times: Vec<_> = of.from.iter().map(time).collect();
+                let pieces = of.kind.pieces(&times).unwrap_or_default();
+                let own = pieces.iter().fold(0, |time: usize, (_, count)| time.saturating_add(*count));
+                if own != axis.time(self.shape) {
+                    let (place, time) = (model.place(layer), axis.time(self.shape));
+                    let text = format!("layer {place}: expected {time} steps, as the call says, got {own}");
+                    return Err(Error::new(ErrorKind::Shape, text));
+                }
+                vec![OpKind::Pieces(pieces)]
+            }
             LayerKind::Join(join) => vec![OpKind::Join(*join)],
             LayerKind::Slice(slice) => vec![OpKind::Slice(*slice)],
         };

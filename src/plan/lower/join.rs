@@ -22,6 +22,15 @@ struct Part {
     scale: f32,
 }
 
+/// The rows of a source that are read, and those of a result that are written: the first, and how many.
+#[derive(Clone, Copy)]
+struct Rows {
+    read: usize,
+    steps: usize,
+    written: usize,
+    len: usize,
+}
+
 impl Lowering<'_> {
     /// The dispatches of a join for `chunk`.
     pub(super) fn join(&mut self, join: Join, sources: &[Sequence], result: Sequence, chunk: Chunk) -> Result<()> {
@@ -29,7 +38,7 @@ impl Lowering<'_> {
         for (index, &source) in sources.iter().enumerate() {
             let combine = match join {
                 _ if index == 0 => JoinOp::Set,
-                Join::Concat => JoinOp::Set,
+                Join::Concat | Join::ConcatSteps => JoinOp::Set,
                 Join::Add | Join::Average => JoinOp::Add,
                 Join::Subtract => JoinOp::Subtract,
                 Join::Multiply => JoinOp::Multiply,
@@ -51,16 +60,53 @@ impl Lowering<'_> {
         self.join_part(&part, true, source, result, chunk)
     }
 
+    /// The dispatches of steps of several values, one after the other, for `chunk`.
+    pub(super) fn pieces_of_time(
+        &mut self,
+        pieces: &[(Sequence, usize, usize)],
+        result: Sequence,
+        chunk: Chunk,
+    ) -> Result<()> {
+        let mut begin = 0;
+        for &(source, first, count) in pieces {
+            let (from, to) = (begin.max(chunk.start), (begin + count).min(chunk.start + chunk.len));
+            if from < to {
+                // The rows of whole sequences: nothing that is cut runs chunk by chunk with what is cut of it.
+                let rows = Rows {
+                    read: source.first + first + from - begin,
+                    steps: to - from,
+                    written: self.row_of(result, chunk, from - chunk.start),
+                    len: to - from,
+                };
+                let part = Part { combine: JoinOp::Set, taken: [0, source.features.len()], offset: 0, scale: 1.0 };
+                self.join_rows(&part, true, (source, result), rows, false)?;
+            }
+            begin += count;
+        }
+        Ok(())
+    }
+
     fn join_part(&mut self, part: &Part, first: bool, source: Sequence, result: Sequence, chunk: Chunk) -> Result<()> {
         let broadcast = source.axis == Axis::Rows && result.axis != Axis::Rows;
-        let batch = self.shape.batch;
         let (read, steps) = if broadcast { (source.first, 1) } else { (self.row_of(source, chunk, 0), chunk.len) };
-        let written = self.row_of(result, chunk, 0);
+        let rows = Rows { read, steps, written: self.row_of(result, chunk, 0), len: chunk.len };
+        self.join_rows(part, first, (source, result), rows, broadcast)
+    }
+
+    fn join_rows(
+        &mut self,
+        part: &Part,
+        first: bool,
+        (source, result): (Sequence, Sequence),
+        Rows { read, steps, written, len }: Rows,
+        broadcast: bool,
+    ) -> Result<()> {
+        let batch = self.shape.batch;
         let features = source.features;
         let (source, source_base) = self.rows(source, read, steps);
-        let (target, target_base) = self.rows(result, written, chunk.len);
+        let (target, target_base) = self.rows(result, written, len);
         let program = Program::Join(kernel::Join { combine: part.combine, first, broadcast });
-        for (row, rows) in self.pieces(chunk.len * batch, 1) {
+        for (row, rows) in self.pieces(len * batch, 1) {
             // The kernel finds a row that meets every step by itself.
             let own = if broadcast { 0 } else { row };
             let params = Params {

@@ -96,6 +96,8 @@ pub(super) enum OpKind {
     Join(Join),
     /// Some of the features.
     Slice(Slice),
+    /// Steps of several values, one after the other: of each the first, and how many.
+    Pieces(Vec<(usize, usize)>),
     /// A token drawn from logits.
     Sample,
 }
@@ -196,7 +198,7 @@ impl Op {
         match &self.kind {
             OpKind::Recurrent(r) => r.walks == [Walk::Forward; 2],
             OpKind::Diagonal(_) => true,
-            OpKind::LastStep | OpKind::Final(_) => false,
+            OpKind::LastStep | OpKind::Final(_) | OpKind::Pieces(_) => false,
             OpKind::Gather { .. }
             | OpKind::OneHot
             | OpKind::Blank(_)
@@ -243,6 +245,7 @@ impl Op {
             | OpKind::Final(_)
             | OpKind::Join(_)
             | OpKind::Slice(_)
+            | OpKind::Pieces(_)
             | OpKind::Sample => 0,
         }
     }
@@ -262,6 +265,7 @@ impl Op {
             | OpKind::Final(_)
             | OpKind::Join(_)
             | OpKind::Slice(_)
+            | OpKind::Pieces(_)
             | OpKind::Sample => 0,
         }
     }

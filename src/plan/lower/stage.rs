@@ -68,6 +68,8 @@ pub(super) enum Work<'a> {
         slice: Slice,
         source: Sequence,
     },
+    /// Of each value the first step, and how many.
+    Pieces(Vec<(Sequence, usize, usize)>),
     Sample {
         source: Sequence,
     },
@@ -126,6 +128,7 @@ impl Stage<'_> {
             | Work::Rowwise { .. }
             | Work::Join { .. }
             | Work::Slice { .. }
+            | Work::Pieces(_)
             | Work::Sample { .. }
             | Work::View => None,
         }
@@ -186,6 +189,12 @@ impl Lowering<'_> {
             OpKind::Join(join) => {
                 let sources = op.from.iter().map(|&source| self.features(source, stages));
                 (Work::Join { join: *join, sources: sources.collect::<Result<_>>()? }, "joined")
+            }
+            OpKind::Pieces(pieces) => {
+                let sources =
+                    op.from.iter().map(|&source| self.features(source, stages)).collect::<Result<Vec<_>>>()?;
+                let piece = |(source, &(first, count)): (Sequence, &(usize, usize))| (source, first, count);
+                (Work::Pieces(sources.into_iter().zip(pieces).map(piece).collect()), "pieces")
             }
             OpKind::Slice(slice) => (Work::Slice { slice: *slice, source: source()? }, "slice"),
         };

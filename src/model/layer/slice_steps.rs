@@ -1,0 +1,89 @@
+//! The layer `slice_steps`: some of a sequence's steps.
+
+use std::fmt;
+
+use super::Kind;
+use crate::error::Result;
+use crate::model::flow::{Flow, unfit};
+
+/// The steps `start .. end` of a sequence, as Python's slices count them: a negative number from the end on.
+///
+/// The slice is of the time axis, whatever steps a mask takes out. It must leave a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SliceSteps {
+    /// The first step that goes on.
+    pub start: i64,
+    /// The first step behind those that go on; none of all that follow.
+    pub end: Option<i64>,
+}
+
+impl SliceSteps {
+    /// The keys of its description, beside `type`, `weights` and those of its edges.
+    pub(crate) const KEYS: [&'static str; 2] = ["start", "end"];
+
+    /// The steps from `start` on.
+    pub fn from(start: i64) -> Self {
+        Self { start, end: None }
+    }
+
+    /// The same up to step `end`, which is none of them.
+    #[must_use]
+    pub fn to(self, end: i64) -> Self {
+        Self { end: Some(end), ..self }
+    }
+
+    /// The first step of `time` that goes on, and how many do.
+    pub(crate) fn range(self, time: usize) -> (usize, usize) {
+        let at = |bound: i64| {
+            let behind = usize::try_from(bound.unsigned_abs()).unwrap_or(usize::MAX);
+            if bound < 0 { time.saturating_sub(behind) } else { behind.min(time) }
+        };
+        let start = at(self.start);
+        (start, self.end.map_or(time, at).saturating_sub(start))
+    }
+}
+
+impl Kind for SliceSteps {
+    fn name(&self) -> &'static str {
+        "slice_steps"
+    }
+
+    fn takes(&self) -> Option<Flow> {
+        None
+    }
+
+    fn flow(&self, input: Flow) -> Result<Flow> {
+        match input {
+            Flow::Steps(features) => Ok(Flow::Steps(features)),
+            Flow::Tokens(_) | Flow::Rows(_) => unfit("a sequence".into(), input),
+        }
+    }
+
+    fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = self.end.map_or_else(String::new, |end| end.to_string());
+        write!(f, "slice_steps({}..{end})", self.start)
+    }
+
+    fn summary(&self) -> String {
+        let end = self.end.map_or_else(|| "the last".to_owned(), |end| end.to_string());
+        format!("Slice, steps {} to {end}", self.start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_those_of_python() {
+        for (slice, of_seven, of_two) in [
+            (SliceSteps::from(0), (0, 7), (0, 2)),
+            (SliceSteps::from(1).to(-1), (1, 5), (1, 0)),
+            (SliceSteps::from(-3), (4, 3), (0, 2)),
+            (SliceSteps::from(2).to(5), (2, 3), (2, 0)),
+            (SliceSteps::from(i64::MIN).to(i64::MAX), (0, 7), (0, 2)),
+        ] {
+            assert_eq!((slice.range(7), slice.range(2)), (of_seven, of_two), "{slice:?}");
+        }
+    }
+}
