@@ -1,0 +1,247 @@
+//! Operations that Keras 3 writes as layers: sums and products of tensors and numbers, functions, and what computes masks.
+//!
+//! Knows what each operation means; knows no configuration of a layer.
+
+use serde_json::{Map, Value};
+
+use super::builder::Builder;
+use super::config::{short, wrong};
+use super::masks::Mask;
+use super::values::{Flow, Known, Source};
+use crate::cell::Activation;
+use crate::error::Result;
+use crate::model::{Join, Select};
+
+/// The operations that are read.
+const CLASSES: &[&str] = &[
+    "Add", "All", "Any", "Cast", "Concatenate", "Copy", "Divide", "Exp", "ExpandDims", "GetItem", "Identity", "LogSigmoid",
+    "LogicalAnd", "LogicalOr", "Maximum", "Multiply", "Negative", "NotEqual", "OnesLike", "Relu", "Sigmoid", "Silu", "Softplus",
+    "Softsign", "Subtract", "Tanh", "TrueDivide", "ZerosLike",
+];
+
+/// An operation, and what it was made with.
+#[derive(Clone, Debug)]
+pub(super) struct Operation {
+    class: String,
+    keys: Map<String, Value>,
+}
+
+/// What an operation takes.
+#[derive(Debug)]
+pub(super) enum Operand {
+    Tensor(Known),
+    Constant(Value),
+}
+
+impl Operation {
+    /// Whether a layer with `keys` is one. `.h5` files have no modules; then only a layer says whether it is trained.
+    pub(super) fn is(keys: &Map<String, Value>) -> bool {
+        let class = keys.get("class_name").and_then(Value::as_str).unwrap_or_default();
+        match keys.get("module").and_then(Value::as_str) {
+            Some(module) => module.starts_with("keras.") && module.contains(".ops."),
+            None => {
+                let layer = keys.get("config").is_some_and(|config| config.get("trainable").is_some());
+                CLASSES.contains(&class) && !layer
+            }
+        }
+    }
+
+    pub(super) fn of(keys: &Map<String, Value>) -> Self {
+        let text = keys.get("class_name").and_then(Value::as_str).unwrap_or_default();
+        let keys = keys.get("config").and_then(Value::as_object).cloned().unwrap_or_default();
+        Self { class: text.to_owned(), keys }
+    }
+
+    fn is_last_axis(&self) -> bool {
+        let axis = self.keys.get("axis");
+        axis.is_some_and(|axis| *axis == -1 || *axis == serde_json::json!([-1]))
+    }
+}
+
+impl Builder {
+    /// What `operation` gives.
+    pub(super) fn operation(&mut self, operation: &Operation, operands: &[Operand]) -> Result<Known> {
+        let tensors: Vec<&Known> = operands.iter().filter_map(Operand::tensor).collect();
+        let from = self.place.clone();
+        let only = |mask: Mask| Ok(Known::steps(mask, &from));
+        let masks = !tensors.is_empty() && tensors.iter().all(|tensor| tensor.flow == Flow::Mask);
+        match (operation.class.as_str(), operands) {
+            ("NotEqual", [Operand::Tensor(tensor), Operand::Constant(value)]) => {
+                let mask = tensor.is_input().zip(number(value)).map(|(input, value)| Mask::of(input, value));
+                only(mask.unwrap_or(Mask::Other))
+            }
+            // Of which all steps are there, or none.
+            ("OnesLike", [Operand::Tensor(_)]) => only(Mask::None),
+            ("ZerosLike", [Operand::Tensor(_)]) => only(Mask::Never),
+            (class, _) if masks => only(mask(operation, class, &tensors)),
+            ("GetItem", [Operand::Tensor(tensor), Operand::Constant(index)]) => self.last_step(tensor, index),
+            ("Concatenate", _) if tensors.len() == operands.len() && operation.is_last_axis() => {
+                let tensors: Vec<_> = tensors.into_iter().cloned().collect();
+                self.unmasked(|builder| builder.join(Join::Concat, tensors))
+            }
+            (class, [Operand::Tensor(one), Operand::Tensor(other)]) => {
+                let Some(join) = join(class) else { return Err(unread()) };
+                let rows = [one, other].map(|tensor| matches!(self.settled(tensor), Ok(Known { flow: Flow::Rows(_), .. })));
+                if rows[0] != rows[1] {
+                    return Err(wrong(format!(
+                        "expected two sequences or two tensors without time, got {} of {} and {} of {}; join them with a layer \
+                         ({class}())",
+                        one.shape(), one.from, other.shape(), other.from
+                    )));
+                }
+                let both = vec![one.clone(), other.clone()];
+                self.unmasked(|builder| builder.join(join, both))
+            }
+            (class, [Operand::Tensor(tensor)]) => {
+                let Some(function) = function(class) else { return Err(unread()) };
+                self.apply_function(tensor, function)
+            }
+            (class, [Operand::Tensor(tensor), Operand::Constant(value)]) => {
+                let function = number(value).and_then(|value| scaled(class, value, Side::Right));
+                self.apply_function(tensor, function.ok_or_else(unread)?)
+            }
+            (class, [Operand::Constant(value), Operand::Tensor(tensor)]) => {
+                let function = number(value).and_then(|value| scaled(class, value, Side::Left));
+                self.apply_function(tensor, function.ok_or_else(unread)?)
+            }
+            _ => Err(unread()),
+        }
+    }
+
+    fn apply_function(&mut self, tensor: &Known, function: Activation) -> Result<Known> {
+        self.now = self.settled(tensor)?;
+        self.push("", function)?;
+        self.unmasked(|builder| Ok(builder.now.clone()))
+    }
+
+    /// What `make` gives, without the mask: no operation hands one on.
+    fn unmasked(&mut self, make: impl FnOnce(&mut Self) -> Result<Known>) -> Result<Known> {
+        let mut known = make(self)?;
+        known.mask = Mask::None;
+        Ok(known)
+    }
+
+    /// `x[:, -1]`.
+    fn last_step(&mut self, tensor: &Known, index: &Value) -> Result<Known> {
+        let whole = |axis: &Value| {
+            let config = axis.get("config").and_then(Value::as_object);
+            config.is_some_and(|keys| keys.values().all(Value::is_null))
+        };
+        let axes = index.as_array().map_or(&[][..], |axes| &axes[..]);
+        let tensor = self.settled(tensor)?;
+        match (axes, &tensor.flow) {
+            ([batch, last, rest @ ..], Flow::Steps { features: Some(features), bare: false, .. })
+                if whole(batch) && *last == -1 && rest.iter().all(whole) && rest.len() < 2 =>
+            {
+                let features = *features;
+                self.now = tensor;
+                self.push("", Select::LastStep)?;
+                let Source::Whole(_) = self.now.source else { return Err(unread()) };
+                Ok(Known::rows(self.now.source, features, &self.place))
+            }
+            _ => Err(wrong(format!("expected the last step of a sequence (x[:, -1]), got {} of {}", short(index), tensor.shape()))),
+        }
+    }
+}
+
+impl Operand {
+    pub(super) fn into_tensor(self) -> Option<Known> {
+        match self {
+            Self::Tensor(known) => Some(known),
+            Self::Constant(_) => None,
+        }
+    }
+
+    fn tensor(&self) -> Option<&Known> {
+        match self {
+            Self::Tensor(known) => Some(known),
+            Self::Constant(_) => None,
+        }
+    }
+}
+
+/// Which operand a number is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Left,
+    Right,
+}
+
+/// An operation on masks.
+fn mask(operation: &Operation, class: &str, tensors: &[&Known]) -> Mask {
+    let all = tensors.iter().map(|tensor| tensor.mask.clone());
+    match (class, tensors) {
+        ("Any", [one]) if operation.is_last_axis() => match &one.mask {
+            Mask::Several(masks) => masks.iter().cloned().fold(Mask::Never, Mask::or),
+            mask => mask.clone(),
+        },
+        ("All", [Known { mask: Mask::Several(masks), .. }]) if operation.is_last_axis() => {
+            masks.iter().cloned().fold(Mask::None, Mask::and)
+        }
+        ("ExpandDims" | "Cast" | "Copy" | "Identity", [one]) => one.mask.clone(),
+        ("Concatenate", _) if operation.is_last_axis() => Mask::Several(all.collect()),
+        ("LogicalOr", _) => all.fold(Mask::Never, Mask::or),
+        ("LogicalAnd", _) => all.fold(Mask::None, Mask::and),
+        _ => Mask::Other,
+    }
+}
+
+fn join(class: &str) -> Option<Join> {
+    Some(match class {
+        "Add" => Join::Add,
+        "Subtract" => Join::Subtract,
+        "Multiply" => Join::Multiply,
+        "Maximum" => Join::Maximum,
+        _ => return None,
+    })
+}
+
+/// A function without constants of its own.
+fn function(class: &str) -> Option<Activation> {
+    Some(match class {
+        "Relu" => Activation::Relu,
+        "Sigmoid" => Activation::Sigmoid,
+        "Tanh" => Activation::Tanh,
+        "Softplus" => Activation::Softplus,
+        "Softsign" => Activation::Softsign,
+        "Silu" => Activation::Silu,
+        "LogSigmoid" => Activation::LogSigmoid,
+        "Exp" => Activation::Exponential,
+        "Negative" => affine(-1.0, 0.0),
+        _ => return None,
+    })
+}
+
+/// What `class` makes of a tensor and the number `value`, which stands at `side` of it.
+fn scaled(class: &str, value: f32, side: Side) -> Option<Activation> {
+    let function = match (class, side) {
+        ("Multiply", _) => affine(value, 0.0),
+        ("Add", _) => affine(1.0, value),
+        ("Subtract", Side::Right) => affine(1.0, -value),
+        ("Subtract", Side::Left) => affine(-1.0, value),
+        ("TrueDivide" | "Divide", Side::Right) if value != 0.0 => affine(1.0 / value, 0.0),
+        ("Maximum", _) if value == 0.0 => Activation::Relu,
+        _ => return None,
+    };
+    Some(function)
+}
+
+fn affine(alpha: f32, beta: f32) -> Activation {
+    Activation::Affine { alpha: alpha.into(), beta: beta.into() }
+}
+
+/// The number that `value` is, alone or as an array of one.
+fn number(value: &Value) -> Option<f32> {
+    let value = match value.get("config").and_then(|config| config.get("value")) {
+        Some(inner) => inner,
+        None => value,
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "Keras computes in float32 too")]
+    value.as_f64().map(|x| x as f32).filter(|x| x.is_finite())
+}
+
+fn unread() -> crate::error::Error {
+    let text = "this operation is not read: sums, differences, products and maxima of two tensors are, a tensor times or plus a \
+                number, the last step x[:, -1], relu, sigmoid, tanh, softplus, softsign, silu, log_sigmoid, exp; try a layer for it";
+    wrong(text.into())
+}
