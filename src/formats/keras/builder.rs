@@ -3,7 +3,7 @@
 //! Each call of a layer becomes layers here, and what is known of its tensors goes to those that take them. A model inside
 //! the model is run in its place, so that it leaves no trace but in names. Knows graphs; what each layer means, `layers` says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use serde_json::Value;
@@ -149,6 +149,12 @@ impl Builder {
             results.insert(call, gives);
             last = Some(call);
         }
+        let used: HashSet<usize> = results.keys().map(|(node, _)| *node).collect();
+        let layers =
+            graph.nodes.iter().enumerate().filter(|(_, node)| matches!(node.kind, Kind::Layer(_) | Kind::Model(_)));
+        for (_, node) in layers.filter(|(index, _)| !used.contains(index)) {
+            log::warn!("{}: no output needs it", node.place());
+        }
         match (graph.outputs(), last) {
             (None, None) => Err(wrong("expected layers, got none".into())),
             (None, Some(last)) => Ok(results.remove(&last).unwrap_or_default()),
@@ -191,7 +197,7 @@ impl Builder {
         let place = scope.inner(&node.name, &node.path);
         self.label = place.names.join("/");
         if let Kind::Operation(operation) = &node.kind {
-            return Ok(vec![self.operation(operation, &operands)?]);
+            return self.operation(operation, &operands);
         }
         let mut tensors: Vec<Known> = operands.into_iter().filter_map(Operand::into_tensor).collect();
         if tensors.iter().any(|tensor| tensor.flow == Flow::Mask) {
@@ -264,7 +270,7 @@ impl Builder {
                 drop(config.take("dtype"));
                 config.only("sparse", &Value::Bool(false))?;
                 config.only("ragged", &Value::Bool(false))?;
-                return config.finish().map(|()| vec![self.now.clone()]);
+                return config.finish().map(|()| vec![Known { from: self.place.clone(), ..self.now.clone() }]);
             }
             "Embedding" => self.embedding(&mut config, place)?,
             "Masking" => self.masking(&mut config)?,
@@ -355,8 +361,8 @@ impl Builder {
             (Some(InputKind::Tokens(one)), InputKind::Tokens(other)) => InputKind::Tokens(one.min(other)),
             (Some(one), other) if one == other => one,
             (Some(one), other) => {
-                let text = format!("expected {} as {one:?}, as a layer before takes it, got {other:?}", input.name);
-                return Err(wrong(text));
+                let (one, other) = (words(one), words(other));
+                return Err(wrong(format!("expected {} as {one}, as another layer takes it, got {other}", input.name)));
             }
         };
         input.kind = Some(kind);
@@ -385,8 +391,12 @@ impl Builder {
         let flow = match self.inputs[index].shape.as_deref() {
             Some([Some(features)]) => Flow::Rows(*features),
             Some([time, features]) => Flow::Steps { time: *time, features: *features, bare: false },
-            Some([None]) => return Err(wrong("expected an input whose features are told, got one of any length".into())),
-            Some(axes) => return Err(wrong(format!("expected an input of time and features, got {} axes", axes.len()))),
+            Some([None]) => {
+                return Err(wrong("expected an input whose features are told, got one of any length".into()));
+            }
+            Some(axes) => {
+                return Err(wrong(format!("expected an input of time and features, got {} axes", axes.len())));
+            }
             None => return Err(wrong("expected an input whose shape is told".into())),
         };
         Ok(Known { flow, ..known.clone() })
@@ -426,5 +436,15 @@ fn only(mut tensors: Vec<Known>) -> Result<Known> {
     match (tensors.len(), tensors.pop()) {
         (1, Some(one)) => Ok(one),
         (got, _) => Err(wrong(format!("expected one input, got {got}; join them with a layer (Concatenate, Add, …)"))),
+    }
+}
+
+/// What an input is, in messages.
+fn words(kind: InputKind) -> String {
+    match kind {
+        InputKind::Tokens(_) => "tokens".into(),
+        InputKind::Sequence(size) => format!("a sequence of {size} features"),
+        InputKind::Row(size) => format!("{size} features without time"),
+        _ => "states".into(),
     }
 }

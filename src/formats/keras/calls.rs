@@ -88,9 +88,12 @@ fn call(node: &Value, takes: Takes) -> Result<Call> {
             // One tensor may stand without a list around it.
             let parts = if tensor(node).is_some() { std::slice::from_ref(node) } else { &parts[..] };
             for part in parts {
-                match tensor(part) {
-                    Some(tensor) => call.inputs.push(Argument::Tensor(tensor)),
-                    None => return Err(unread(part)),
+                match (tensor(part), part.get(0).and_then(Value::as_str), part.get(2)) {
+                    (Some(tensor), ..) => call.inputs.push(Argument::Tensor(tensor)),
+                    (None, Some("_CONSTANT_VALUE"), Some(value)) if takes == Takes::Constants => {
+                        call.inputs.push(Argument::Constant(value.clone()));
+                    }
+                    _ => return Err(unread(part)),
                 }
                 call.named(part.get(3).and_then(Value::as_object), takes)?;
             }
@@ -117,13 +120,17 @@ impl Call {
         match (tensor(argument), argument) {
             (Some(tensor), _) => self.inputs.push(Argument::Tensor(tensor)),
             (None, Value::Null) if takes != Takes::Constants => {}
-            (None, Value::Array(list)) if takes != Takes::Constants || list.iter().any(|item| tensor(item).is_some()) => {
+            (None, Value::Array(list))
+                if takes != Takes::Constants || list.iter().any(|item| tensor(item).is_some()) =>
+            {
                 for argument in list {
                     self.add(argument, takes)?;
                 }
             }
             // Inputs by name, in the order in which Keras flattens them.
-            (None, Value::Object(named)) if named.values().all(|value| tensor(value).is_some()) && !named.is_empty() => {
+            (None, Value::Object(named))
+                if named.values().all(|value| tensor(value).is_some()) && !named.is_empty() =>
+            {
                 for argument in named.values() {
                     self.add(argument, takes)?;
                 }
@@ -138,6 +145,10 @@ impl Call {
         for (key, value) in keys.into_iter().flatten() {
             match (key.as_str(), value) {
                 (_, Value::Null) | ("training", Value::Bool(false)) => {}
+                ("y" | "slice_spec", operand) if takes == Takes::Constants => self.inputs.push(match tensor(operand) {
+                    Some(tensor) => Argument::Tensor(tensor),
+                    None => Argument::Constant(operand.clone()),
+                }),
                 ("mask", mask) => self.mask = Some(optional(mask).map_err(|e| e.at("mask"))?),
                 ("initial_state", states) if takes == Takes::States => {
                     if !self.initial.is_empty() {

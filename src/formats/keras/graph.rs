@@ -229,7 +229,11 @@ impl Graph {
     /// The calls that `call` takes tensors of.
     fn needs(&self, (node, call): (usize, usize)) -> Result<Vec<(usize, usize)>> {
         let node = &self.nodes[node];
-        node.calls[call].tensors().map(|tensor| self.call(tensor)).collect::<Result<_>>().map_err(|e| e.at(node.place()))
+        node.calls[call]
+            .tensors()
+            .map(|tensor| self.call(tensor))
+            .collect::<Result<_>>()
+            .map_err(|e| e.at(node.place()))
     }
 
     /// The call that gives `tensor`.

@@ -59,7 +59,8 @@ impl Builder {
         let (first, mut widths, mut time) = (&tensors[0], Vec::new(), None);
         let (mut held, mut timed) = (Makers::new(), None::<&Known>);
         for tensor in &tensors {
-            let (Some(features), Flow::Steps { bare: false, .. } | Flow::Rows(_)) = (tensor.features(), &tensor.flow) else {
+            let (Some(features), Flow::Steps { bare: false, .. } | Flow::Rows(_)) = (tensor.features(), &tensor.flow)
+            else {
                 return Err(wrong(format!("expected features, got {} of {}", tensor.shape(), tensor.from)));
             };
             if join != Join::Concat && tensor.features() != first.features() {
@@ -71,7 +72,8 @@ impl Builder {
             }
             if let Flow::Steps { time: steps, .. } = tensor.flow {
                 // One step would meet every step of the other.
-                let broadcast = timed.filter(|_| steps != time && (steps == Some(1) || time == Some(1) || steps.and(time).is_some()));
+                let broadcast = timed
+                    .filter(|_| steps != time && (steps == Some(1) || time == Some(1) || steps.and(time).is_some()));
                 if let Some(other) = broadcast {
                     return unfit("equal steps", other, tensor);
                 }

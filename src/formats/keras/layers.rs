@@ -137,7 +137,11 @@ impl Builder {
                 let source = Source::part(Edge::Layer(layer, pin), direction * hidden, hidden, directions * hidden);
                 Known::rows(source, hidden, &self.place)
             };
-            gives.extend((0..directions).flat_map(|direction| pins.clone().map(move |pin| (direction, pin))).map(|(d, pin)| state(d, pin)));
+            gives.extend(
+                (0..directions)
+                    .flat_map(|direction| pins.clone().map(move |pin| (direction, pin)))
+                    .map(|(d, pin)| state(d, pin)),
+            );
         }
         Ok(gives)
     }
@@ -188,7 +192,8 @@ impl Builder {
         let biased = config.flag("use_bias", true)?;
         config.only("quantization_config", &Value::Null)?;
         // An input of one axis is a row of features.
-        let one_axis = self.now.is_input().and_then(|index| self.inputs[index].shape.as_ref()).is_some_and(|s| s.len() == 1);
+        let one_axis =
+            self.now.is_input().and_then(|index| self.inputs[index].shape.as_ref()).is_some_and(|s| s.len() == 1);
         if self.now.flow == Flow::Input && one_axis {
             self.now = self.settled(&self.now)?;
         }

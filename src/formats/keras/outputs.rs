@@ -58,7 +58,9 @@ impl Builder {
             return Ok(whole(Edge::Layer(layer, pin)));
         }
         match known.source {
-            Source::Part { of: of @ Edge::Layer(_, Pin::Output | Pin::LastOutput), first, count, all } if 2 * count == all => {
+            Source::Part { of: of @ Edge::Layer(_, Pin::Output | Pin::LastOutput), first, count, all }
+                if 2 * count == all =>
+            {
                 let from = self.cut(Source::Whole(of));
                 Ok(End { from, direction: Some(first / count), bare })
             }
@@ -101,7 +103,8 @@ impl Builder {
         let mut names: HashSet<String> = self.model.inputs.iter().map(|input| input.name.clone()).collect();
         for (layer, label) in self.model.layers.iter_mut().zip(&self.labels) {
             let shown = !label.is_empty() && !label.starts_with('#') && !label.contains('.');
-            if shown && !matches!(layer.kind, LayerKind::Select(_) | LayerKind::Slice(_)) && names.insert(label.clone()) {
+            if shown && !matches!(layer.kind, LayerKind::Select(_) | LayerKind::Slice(_)) && names.insert(label.clone())
+            {
                 layer.name = Some(label.clone());
             }
         }

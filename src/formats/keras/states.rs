@@ -21,11 +21,14 @@ impl Builder {
             return Ok([None; 2]);
         }
         if settings.memory == Memory::Engine {
-            return Err(wrong("expected none in a stateful layer, which begins where the last call ended, got some".into()));
+            return Err(wrong(
+                "expected none in a stateful layer, which begins where the last call ended, got some".into(),
+            ));
         }
         let (states, units) = (settings.cell.states(), settings.units);
         if initial.len() != directions * states {
-            let text = format!("expected {} tensors (states of each direction), got {}", directions * states, initial.len());
+            let text =
+                format!("expected {} tensors (states of each direction), got {}", directions * states, initial.len());
             return Err(wrong(text));
         }
         let initial = initial.iter().map(|known| self.settled(known)).collect::<Result<Vec<_>>>()?;

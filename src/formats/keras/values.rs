@@ -107,7 +107,8 @@ impl Source {
             Self::Whole(of) => (of, 0, *features, *features),
             Self::Part { of, first, count, all } => (of, first, count, all),
         };
-        let (of, first, mut end, all) = parts.first().map(span).map(|(of, first, n, all)| (of, first, first + n, all))?;
+        let (of, first, mut end, all) =
+            parts.first().map(span).map(|(of, first, n, all)| (of, first, first + n, all))?;
         for part in &parts[1..] {
             let (other, next, count, _) = span(part);
             if other != of || next != end {

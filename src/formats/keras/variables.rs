@@ -155,30 +155,27 @@ fn listed(hdf5: &Hdf5, group: &str, place: &Place, within: Within, variable: Var
         Variable::Bias => "bias",
     };
     let before = if let Within::Backward { before } = within { before } else { 0 };
-    let fits: Vec<&String> = names.iter().filter(|name| leaf(name) == wanted && is_in(name, inner)).collect();
-    // Beside the layer's own variables there may be none of another layer that is called alike.
-    let most = if matches!(within, Within::Forward | Within::Backward { .. }) { 2 } else { 1 };
-    if !inner.is_empty() && fits.len() > most {
-        let text = format!("{layer}: weight_names: expected {most} named {wanted} in {}, got {fits:?}; save a .keras file", inner.join("/"));
-        return Err(wrong(text));
+    let mut fits: Vec<&String> = names.iter().filter(|name| leaf(name) == wanted).collect();
+    if let Some((own, around)) = inner.split_last() {
+        // The layer's own name is on the way to its variables, after those of models around it as far as Keras writes them.
+        let is_on_the_way = |name: &str, part: &String| name.split('/').any(|of| of == part);
+        fits.retain(|name| is_on_the_way(name, own));
+        let most = if matches!(within, Within::Forward | Within::Backward { .. }) { 2 } else { 1 };
+        if fits.len() > most {
+            fits.retain(|name| around.iter().all(|part| is_on_the_way(name, part)) && !around.is_empty());
+        }
+        if fits.len() > most {
+            let of = inner.join("/");
+            return Err(wrong(format!(
+                "{layer}: weight_names: expected {most} named {wanted} in {of}, got {fits:?}; save a .keras file"
+            )));
+        }
     }
     let name = fits.get(before).ok_or_else(|| {
-        let of = inner.iter().map(|name| format!(" in {name}")).collect::<String>();
+        let of = if inner.is_empty() { String::new() } else { format!(" in {}", inner.join("/")) };
         wrong(format!("{layer}: weight_names: expected {} named {wanted}{of}, got {names:?}", before + 1))
     })?;
     Ok(format!("{layer}/{name}"))
-}
-
-/// Whether variable `name` is of the layer at `inner`: the layer's own name is on its way, after those of the models
-/// around it as far as Keras writes them.
-fn is_in(name: &str, inner: &[String]) -> bool {
-    let Some((own, around)) = inner.split_last() else { return true };
-    let mut way: Vec<&str> = name.split('/').collect();
-    way.pop();
-    let Some(at) = way.iter().position(|part| part == own) else { return false };
-    // Another model's layer of the same name has that model's name before it.
-    let before = &way[..at];
-    around.is_empty() || before.is_empty() || around.iter().any(|model| before.contains(&model.as_str())) || before.len() == 1
 }
 
 /// The names of a layer's variables: in one attribute, or in several where one would be too long.
