@@ -85,8 +85,9 @@ fn call(node: &Value, takes: Takes) -> Result<Call> {
             call.named(node.get("kwargs").and_then(Value::as_object), takes)?;
         }
         Value::Array(parts) => {
-            // One tensor may stand without a list around it.
-            let parts = if tensor(node).is_some() { std::slice::from_ref(node) } else { &parts[..] };
+            // One argument may stand without a list around it.
+            let parts =
+                if parts.first().is_some_and(Value::is_string) { std::slice::from_ref(node) } else { &parts[..] };
             for part in parts {
                 match (tensor(part), part.get(0).and_then(Value::as_str), part.get(2)) {
                     (Some(tensor), ..) => call.inputs.push(Argument::Tensor(tensor)),

@@ -37,6 +37,8 @@ pub(super) struct Node {
     pub(super) path: String,
     pub(super) kind: Kind,
     pub(super) calls: Vec<Call>,
+    /// The number by which tensors name the first call.
+    first_call: usize,
 }
 
 /// The layers of a model.
@@ -109,6 +111,7 @@ pub(super) fn graph(description: &Value) -> Result<Graph> {
         let (inputs, outputs) = (listed("input_layers")?.unwrap_or_default(), listed("output_layers")?);
         graph.begin(inputs)?;
         graph.outputs = Some(outputs.unwrap_or_default());
+        graph.count_calls();
     }
     config.finish()?;
     Ok(graph)
@@ -143,7 +146,7 @@ fn node(layer: &Value, counter: &mut Counter) -> Result<Node> {
     let named = |e: crate::error::Error| if e.to_string().starts_with(&at) { e } else { e.at(&at) };
     let (kind, calls) = read().map_err(named)?;
     let counted = if class == "Model" { "Functional" } else { &class };
-    Ok(Node { path: counter.path(counted), name, class, kind, calls })
+    Ok(Node { path: counter.path(counted), name, class, kind, calls, first_call: 0 })
 }
 
 /// Whether `layer` is a model.
@@ -180,6 +183,24 @@ impl Graph {
             self.inputs.push(input.layer);
         }
         Ok(())
+    }
+
+    /// Of a model in the model, its own making may count as the first call; then those of the file count from 1.
+    fn count_calls(&mut self) {
+        let mut named: HashMap<usize, (usize, usize)> = HashMap::new();
+        let tensors = self.nodes.iter().flat_map(|node| &node.calls).flat_map(Call::tensors);
+        for tensor in tensors.chain(self.outputs.iter().flatten()) {
+            if let Some(&node) = self.index.get(&tensor.layer) {
+                let (least, most) = named.entry(node).or_insert((tensor.call, tensor.call));
+                (*least, *most) = ((*least).min(tensor.call), (*most).max(tensor.call));
+            }
+        }
+        for (node, (least, most)) in named {
+            let node = &mut self.nodes[node];
+            if matches!(node.kind, Kind::Model(_)) && least > 0 && most == node.calls.len() {
+                node.first_call = 1;
+            }
+        }
     }
 
     /// The node that is called `name`.
@@ -239,11 +260,15 @@ impl Graph {
     /// The call that gives `tensor`.
     pub(super) fn call(&self, tensor: &Tensor) -> Result<(usize, usize)> {
         let node = self.find(&tensor.layer)?;
-        match self.nodes[node].calls.len() {
-            0 => Err(wrong(format!("expected a layer that is called, got {}", self.nodes[node].place()))),
-            calls if tensor.call < calls => Ok((node, tensor.call)),
-            calls => {
-                let text = format!("expected one of {calls} calls of {}, got call {}", tensor.layer, tensor.call);
+        let Node { calls, first_call, .. } = &self.nodes[node];
+        match tensor.call.checked_sub(*first_call) {
+            _ if calls.is_empty() => {
+                Err(wrong(format!("expected a layer that is called, got {}", self.nodes[node].place())))
+            }
+            Some(call) if call < calls.len() => Ok((node, call)),
+            _ => {
+                let text =
+                    format!("expected one of {} calls of {}, got call {}", calls.len(), tensor.layer, tensor.call);
                 Err(wrong(text))
             }
         }

@@ -10,8 +10,8 @@ use super::config::wrong;
 use super::values::{Flow, Known, Source};
 use crate::error::Result;
 use crate::model::{
-    Dim, Direction, InputValue, Interface, LayerKind, Model, ModelInput, ModelOutput, OutputPort, OutputValue, Pin,
-    State, Value as Edge,
+    Clocks, Dim, Direction, InputPort, InputValue, Interface, LayerKind, Model, ModelInput, ModelOutput, OutputPort,
+    OutputValue, Pin, State, Value as Edge,
 };
 
 /// Gives the model its outputs `gives`, and names what it takes and gives.
@@ -33,6 +33,7 @@ pub(super) fn name(builder: &mut Builder, gives: &[Known]) -> Result<()> {
             *end = End { from: builder.cut(part), direction: None, bare: end.bare };
         }
         builder.name_graph(&ends);
+        builder.lead(&ends)?;
     }
     let interface = builder.interface(&ends, chain)?;
     builder.model.interface = Some(interface);
@@ -110,6 +111,29 @@ impl Builder {
         }
     }
 
+    /// Puts the input first whose steps the first output has: that of a decoder, and not of its encoder.
+    fn lead(&mut self, ends: &[End]) -> Result<()> {
+        self.model.check()?;
+        let clocks = Clocks::of(&self.model);
+        let leader = clocks.of_value(ends[0].from).map(|clock| clocks.all()[clock].input);
+        let Some(leader) = leader.filter(|leader| *leader != self.model.main_input()) else { return Ok(()) };
+        self.model.inputs[..=leader].rotate_right(1);
+        self.inputs[..=leader].rotate_right(1);
+        for edge in self
+            .model
+            .layers
+            .iter_mut()
+            .flat_map(|layer| layer.from.iter_mut().chain(layer.initial.iter_mut().flatten()))
+        {
+            match edge {
+                Edge::Input(input) if *input == leader => *input = 0,
+                Edge::Input(input) if *input < leader => *input += 1,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     fn interface(&self, ends: &[End], chain: bool) -> Result<Interface> {
         let mut interface = Interface::standard(&self.model);
         self.name_inputs(&mut interface, chain);
@@ -155,10 +179,11 @@ impl Builder {
         if !chain && self.inputs.len() == 1 {
             let first = interface.inputs.iter().position(|port| port.value == InputValue::Sequence);
             if let Some(first) = first {
-                let ids = crate::model::InputPort { name: "ids".into(), ..interface.inputs[first].clone() };
+                let ids = InputPort { name: "ids".into(), ..interface.inputs[first].clone() };
                 interface.inputs.insert(first + 1, ids);
             }
         }
+        self.name_encoder(interface);
         for port in &mut interface.inputs {
             let input = match port.value {
                 InputValue::Sequence => main,
@@ -173,6 +198,25 @@ impl Builder {
         }
     }
 
+    /// Of two time axes, the one that no output has is an encoder's: its lengths and its mask go by these names too.
+    fn name_encoder(&self, interface: &mut Interface) {
+        let clocks = Clocks::of(&self.model);
+        let leads = |&input: &usize| clocks.leader(input) == Some(input);
+        let leaders: Vec<usize> = (0..self.model.inputs.len()).filter(leads).collect();
+        let out = self.model.outputs.iter().filter_map(|output| clocks.of_value(output.from));
+        let out: HashSet<usize> = out.map(|clock| clocks.all()[clock].input).collect();
+        let others: Vec<usize> = leaders.iter().copied().filter(|leader| !out.contains(leader)).collect();
+        let ([_, _], [encoder]) = (&leaders[..], &others[..]) else { return };
+        for (name, value, axes) in [
+            ("encoder_lengths", InputValue::Lengths(*encoder), vec![Dim::Batch]),
+            ("encoder_mask", InputValue::Mask(*encoder), vec![Dim::Batch, Dim::Time]),
+        ] {
+            if interface.inputs.iter().all(|port| port.name != name) {
+                interface.inputs.push(InputPort { name: name.into(), value, axes });
+            }
+        }
+    }
+
     /// Takes out layers that no output needs.
     fn prune(&mut self, ends: &mut [End]) {
         let layers = &self.model.layers;
@@ -182,7 +226,7 @@ impl Builder {
         };
         let mut needed = vec![false; layers.len()];
         ends.iter().filter_map(|end| layer_of(&end.from)).for_each(|layer| needed[layer] = true);
-        for (index, layer) in layers.iter().enumerate().rev().filter(|_| true) {
+        for (index, layer) in layers.iter().enumerate().rev() {
             if needed[index] {
                 let takes = layer.from.iter().chain(layer.initial.iter().flatten());
                 takes.filter_map(layer_of).for_each(|layer| needed[layer] = true);

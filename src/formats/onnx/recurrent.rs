@@ -360,12 +360,12 @@ fn lengths(graph: &mut Graph, node: &Node<'_>, time: &Axis, batch: &Axis) -> Res
     if *graph.lengths.get_or_insert(own) != own {
         return Err(misfit("sequence_lens: expected those of the recurrent node before it".into()));
     }
-    let batch_of = |draft: &Draft| draft.value == InputValue::Lengths;
+    let batch_of = |draft: &Draft| matches!(draft.value, InputValue::Lengths(_));
     if let Some(input) = own
         && !graph.drafts.iter().any(batch_of)
     {
         debug_assert!(batch.role == Role::Batch, "settled before");
-        graph.drafts.push(Draft { input, value: InputValue::Lengths, axes: vec![Dim::Batch], serial: None });
+        graph.drafts.push(Draft { input, value: InputValue::Lengths(0), axes: vec![Dim::Batch], serial: None });
     }
     Ok(())
 }

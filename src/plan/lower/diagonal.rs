@@ -6,8 +6,9 @@
 
 use super::emit::word;
 use super::ops::{Recurrence, Sequence, Span};
-use super::slots::{Stage, product};
-use super::walk::{Layer, Side};
+use super::stage::States;
+use super::walk::Side;
+use super::windows::product;
 use super::{Chunk, Lowering, needed};
 use crate::error::Result;
 use crate::kernel::{LANES, Mask, Params, Program, Role, StateKind, Step};
@@ -15,8 +16,10 @@ use crate::layout::{self, Layout, Place};
 use crate::plan::tune::{Product, Tuning, Wave};
 use crate::plan::{Limits, Shape, SlotId, Strategy};
 
-/// The sizes of run `run` of `layout` in a call of a shape; its matrices are in packed buffer `buffer`.
-fn wave(layout: &Layout, run: usize, buffer: usize, Shape { time, batch, .. }: Shape) -> Result<Wave> {
+/// The sizes of run `run` of `layout`, whose layers are like `r`, in a call of a shape; its matrices are in packed buffer
+/// `buffer`.
+fn wave(layout: &Layout, run: usize, r: &Recurrence, buffer: usize, shape: Shape) -> Result<Wave> {
+    let (time, batch) = (shape.steps(r.clock).time, shape.batch);
     Ok(Wave { layers: layout.runs[run].layers.len(), time, product: product(layout, buffer, batch)? })
 }
 
@@ -30,7 +33,7 @@ pub(super) fn pays(
     tuning: &Tuning,
 ) -> Result<bool> {
     let buffer = needed(layout.find(layout::Role::Run { run }), format_args!("the matrices of run {run}"))?;
-    let wave = wave(layout, run, buffer, shape)?;
+    let wave = wave(layout, run, r, buffer, shape)?;
     let states =
         [2 * wave.layers, shape.batch, r.units()].iter().fold(4, |bytes: u64, &n| bytes.saturating_mul(n as u64));
     let bound = layout.bytes_of(&layout.buffers[buffer]).max(states);
@@ -44,26 +47,22 @@ impl Lowering<'_> {
     /// and end with the last chunk.
     pub(super) fn diagonal(
         &mut self,
-        stage: &Stage<'_>,
         layers: &[Recurrence],
+        states: &States,
         output: Sequence,
+        by_chunk: bool,
         chunk: Chunk,
     ) -> Result<()> {
-        let gates = needed(self.gates, "a slot of gates")?;
-        let hidden = needed(stage.last, format_args!("states of layer {}", stage.op.layer))?;
         let (r, behind) = (&layers[0], layers.len() - 1);
-        let layer = Layer { stage, r, hidden, gates };
-        self.hoisted(stage, r, gates, chunk, Side { first: 0, count: 1 })?;
+        self.hoisted(r, states, chunk, Side { first: 0, count: 1 })?;
         let end = chunk.start + chunk.len;
-        // What something takes chunk by chunk is whole at the end of each.
-        let by_chunk = output.span == Span::Chunk || stage.in_group;
-        let ends = by_chunk || end == self.shape.time;
+        let ends = by_chunk || end == self.shape.steps(r.clock).time;
         let start = if by_chunk { chunk.start } else { 0 };
         for diagonal in chunk.start..end + if ends { behind } else { 0 } {
             // The layers that have a step here: layer l that of time `diagonal − l`.
             let lowest = (diagonal + 1).saturating_sub(end);
             let highest = behind.min(diagonal - start);
-            self.wavefront(layer, output, chunk, (diagonal, lowest, highest))?;
+            self.wavefront((r, states), output, chunk, (diagonal, lowest, highest))?;
         }
         Ok(())
     }
@@ -71,14 +70,14 @@ impl Lowering<'_> {
     /// One dispatch: a step of each layer from `lowest` to `highest`.
     fn wavefront(
         &mut self,
-        Layer { stage, r, hidden, gates }: Layer<'_>,
+        (r, states): (&Recurrence, &States),
         output: Sequence,
         chunk: Chunk,
         (diagonal, lowest, highest): (usize, usize, usize),
     ) -> Result<()> {
-        let (run, _) = needed(r.run, format_args!("a run of layer {}", stage.op.layer))?;
+        let (run, _) = needed(r.run, format_args!("a run of stack {}", r.stack))?;
         let Place { buffer, .. } = r.hidden[0];
-        let wave = wave(self.layout, run, buffer, self.shape)?;
+        let wave = wave(self.layout, run, r, buffer, self.shape)?;
         let Product { rows: batch, depth, panels, .. } = wave.product;
         let behind = wave.layers - 1;
         let first = chunk.start.saturating_sub(behind);
@@ -100,7 +99,7 @@ impl Lowering<'_> {
             weight_panels: word(2 * panels),
             target_0: if highest == behind { word(written) } else { 0 },
             gates_0: if lowest == 0 { word(diagonal - chunk.start) } else { 0 },
-            live_0: if self.shape.mask == Mask::Live { word(diagonal - lowest) } else { 0 },
+            live_0: if self.shape.steps(r.clock).mask == Mask::Live { word(diagonal - lowest) } else { 0 },
             memory_in: word(diagonal % 2),
             memory_out: word((diagonal + 1) % 2),
             ..Params::default()
@@ -109,7 +108,7 @@ impl Lowering<'_> {
             cell: r.cell,
             variant: r.variants[0],
             states: if r.cell.states() == 2 { StateKind::Memory } else { StateKind::Hidden },
-            mask: self.shape.mask,
+            mask: self.shape.steps(r.clock).mask,
             matrix: self.matrix(buffer),
             tile,
         });
@@ -118,10 +117,10 @@ impl Lowering<'_> {
         let whole = |slot: Option<SlotId>| slot.map(|slot| self.whole(slot));
         let windows = [
             (Role::Weights, whole(Some(weights))),
-            (Role::Gates, whole(Some(gates))),
-            (Role::Live, whole(self.live)),
-            (Role::Hidden, whole(Some(hidden.slot))),
-            (Role::Memory, whole(stage.memory)),
+            (Role::Gates, whole(Some(states.gates))),
+            (Role::Live, whole(self.live(r.clock))),
+            (Role::Hidden, whole(Some(states.last.slot))),
+            (Role::Memory, whole(states.memory)),
             (Role::Output, Some(window)),
         ];
         self.dispatch(program, params, grid, &windows)

@@ -7,8 +7,8 @@
 
 use super::emit::{lanes, word};
 use super::ops::{Op, OpKind, Recurrence};
-use super::slots::product;
 use super::walk::{Layer, Side, Walk};
+use super::windows::product;
 use super::{Chunk, Lowering, needed};
 use crate::cell::{Cell, Reset};
 use crate::error::Result;
@@ -60,7 +60,7 @@ impl Lowering<'_> {
             return Ok(None);
         }
         let product = product(self.layout, r.hidden[0].buffer, self.shape.batch)?;
-        Ok(match self.tuning.strategy(Wave { layers: 1, time: self.shape.time, product }, self.limits) {
+        Ok(match self.tuning.strategy(Wave { layers: 1, time: self.shape.steps(r.clock).time, product }, self.limits) {
             Strategy::Scan => {
                 let tile = self.tuning.scan(product, self.limits);
                 tile.map(|tile| AtOnce { shared: false, tile, together: true })
@@ -97,13 +97,13 @@ impl Lowering<'_> {
 
     /// The dispatches of a chunk of a layer's walk.
     pub(super) fn walk_at_once(&mut self, layer: Layer<'_>, chunk: Chunk, side: Side, how: AtOnce) -> Result<()> {
-        let Layer { stage, r, hidden, gates } = layer;
+        let Layer { r, states, hidden } = layer;
         let tile = how.tile;
         let step = Step {
             cell: r.cell,
             variant: r.variants[side.first],
             states: if r.cell.states() == 2 { StateKind::Memory } else { StateKind::Hidden },
-            mask: self.shape.mask,
+            mask: self.shape.steps(r.clock).mask,
             matrix: self.matrix(r.hidden[0].buffer),
             tile,
         };
@@ -116,10 +116,10 @@ impl Lowering<'_> {
         let whole = |slot: Option<SlotId>| slot.map(|slot| self.whole(slot));
         let windows = [
             (Role::Weights, Some(panels.window)),
-            (Role::Gates, whole(Some(gates))),
-            (Role::Live, whole(self.live)),
+            (Role::Gates, whole(Some(states.gates))),
+            (Role::Live, whole(self.live(r.clock))),
             (Role::Hidden, Some(window)),
-            (Role::Memory, whole(stage.memory)),
+            (Role::Memory, whole(states.memory)),
             (Role::Exchange, whole(exchange)),
         ];
         let Params { direction, panel, panels: count, weight_panel, weight_panels, .. } = panels.params();

@@ -4,9 +4,10 @@
 //! rows of gates and mask are its own. No kernel knows which way it goes.
 
 use super::emit::{Gather, HoistedProduct, pair, word};
-use super::ops::{Input, Recurrence, Sequence, Span};
-use super::slots::{Stage, product};
-use super::{Chunk, Lowering, needed};
+use super::ops::{Recurrence, Sequence, Span};
+use super::stage::{States, Taken};
+use super::windows::product;
+use super::{Chunk, Lowering};
 use crate::cell::{Activation, Cell, Reset};
 use crate::error::{Error, Result};
 use crate::kernel::{Half, LANES, Mask, Matrix, Params, Program, Role, StateKind, Step, StepProject, Tile};
@@ -89,32 +90,28 @@ impl Side {
     }
 }
 
-/// A recurrent layer with its buffers.
+/// A recurrent layer with its slots.
 #[derive(Clone, Copy)]
 pub(super) struct Layer<'a> {
-    pub(super) stage: &'a Stage<'a>,
     pub(super) r: &'a Recurrence,
+    pub(super) states: &'a States,
     pub(super) hidden: Sequence,
-    pub(super) gates: SlotId,
 }
 
 impl Lowering<'_> {
     /// The dispatches of a recurrent layer for `chunk` of its walk.
-    pub(super) fn recurrent(
-        &mut self,
-        stage: &Stage<'_>,
-        r: &Recurrence,
-        hidden: Sequence,
-        chunk: Chunk,
-    ) -> Result<()> {
-        let gates = needed(self.gates, "a slot of gates")?;
-        let layer = Layer { stage, r, hidden, gates };
+    pub(super) fn recurrent(&mut self, layer: Layer<'_>, chunk: Chunk) -> Result<()> {
+        let Layer { r, states, hidden } = layer;
         // Both directions go in one dispatch where one binding reaches the rows of both, and a step also where one
         // program computes both: the hoisted product knows no function.
-        let bound: Vec<SlotId> = stage.source.map(|source| source.slot).into_iter().chain([hidden.slot]).collect();
+        let source = match states.taken {
+            Taken::Tokens { .. } => None,
+            Taken::Features { source, .. } => Some(source.slot),
+        };
+        let bound: Vec<SlotId> = source.into_iter().chain([hidden.slot]).collect();
         let reach = self.fit_whole(&bound);
         for &side in Side::of(r.directions, reach) {
-            self.hoisted(stage, r, gates, chunk, side)?;
+            self.hoisted(r, states, chunk, side)?;
         }
         let at_once = self.at_once(r)?;
         let together = reach && r.variants[0] == r.variants[1] && at_once.is_none_or(|at_once| at_once.together);
@@ -134,27 +131,18 @@ impl Lowering<'_> {
     }
 
     /// The input product of a chunk, into the gates: ascending in time whichever way the walk goes.
-    pub(super) fn hoisted(
-        &mut self,
-        stage: &Stage<'_>,
-        r: &Recurrence,
-        gates: SlotId,
-        chunk: Chunk,
-        side: Side,
-    ) -> Result<()> {
-        let (time, batch) = (self.shape.time, self.shape.batch);
-        let gates = self.whole(gates);
+    pub(super) fn hoisted(&mut self, r: &Recurrence, states: &States, chunk: Chunk, side: Side) -> Result<()> {
+        let (time, batch) = (self.shape.steps(r.clock).time, self.shape.batch);
+        let gates = self.whole(states.gates);
         let targets = [0, chunk.len * batch];
         let starts = r.walks.map(|walk| walk.first_step(chunk.start, chunk.len, time));
-        match r.input {
-            Input::Table(buffer) => {
+        match states.taken {
+            Taken::Tokens { buffer, tokens } => {
                 let sources = starts.map(|start| start * batch);
-                let tokens = needed(stage.tokens, format_args!("tokens of layer {}", stage.op.layer))?;
                 let gather = Gather { buffer, tokens, rows: chunk.len * batch, sources, result: gates, targets };
                 self.gather(&gather, side.first, side.count)
             }
-            Input::Matrix(matrix) => {
-                let source = needed(stage.source, format_args!("a source of layer {}", stage.op.layer))?;
+            Taken::Features { matrix, source } => {
                 let row = |d: usize| match source.span {
                     Span::Whole => source.first + starts[d],
                     Span::Chunk => source.first + chunk.at,
@@ -181,14 +169,14 @@ impl Lowering<'_> {
 
     /// The dispatches of step `step` of `chunk`.
     fn timestep(&mut self, layer: Layer<'_>, chunk: Chunk, step: usize, side: Side) -> Result<()> {
-        let Layer { stage, r, hidden, gates } = layer;
+        let Layer { r, states, hidden } = layer;
         let (hidden, base) = self.hidden_window(r, hidden, chunk, side);
         let params = self.step_params(layer, chunk, step, side, base);
-        let (cell, variant, mask) = (r.cell, r.variants[side.first], self.shape.mask);
-        let gates = (Role::Gates, Some(self.whole(gates)));
-        let live = (Role::Live, self.live.map(|slot| self.whole(slot)));
+        let (cell, variant, mask) = (r.cell, r.variants[side.first], self.shape.steps(r.clock).mask);
+        let gates = (Role::Gates, Some(self.whole(states.gates)));
+        let live = (Role::Live, self.live(r.clock).map(|slot| self.whole(slot)));
         let hidden = (Role::Hidden, Some(hidden));
-        let memory = (Role::Memory, stage.memory.map(|slot| self.whole(slot)));
+        let memory = (Role::Memory, states.memory.map(|slot| self.whole(slot)));
         let of = |states| move |matrix, tile| Program::Step(Step { cell, variant, states, mask, matrix, tile });
         let mut part = |place: Place, program: &dyn Fn(Matrix, Tile) -> Program, windows: &[_]| {
             self.step_part(place, program, params, side, windows)
@@ -215,7 +203,7 @@ impl Lowering<'_> {
     /// Which rows a step reads and writes: the params that all its dispatches share.
     pub(super) fn step_params(&self, layer: Layer<'_>, chunk: Chunk, step: usize, side: Side, base: usize) -> Params {
         let Layer { r, hidden, .. } = layer;
-        let (time, batch) = (self.shape.time, self.shape.batch);
+        let (time, batch) = (self.shape.steps(r.clock).time, self.shape.batch);
         let index = chunk.start + step;
         let of_each = |of: &dyn Fn(usize) -> usize| pair(side.first, side.count, of);
         let rows = |d: usize| match hidden.span {
@@ -232,7 +220,7 @@ impl Lowering<'_> {
         let (source_0, source_1) = of_each(&|d| rows(d).0);
         let (target_0, target_1) = of_each(&|d| rows(d).1);
         let (gates_0, gates_1) = of_each(&|d| d * chunk.len + r.walks[d].first_step(step, 1, chunk.len));
-        let (live_0, live_1) = match self.shape.mask {
+        let (live_0, live_1) = match self.shape.steps(r.clock).mask {
             Mask::All => (0, 0),
             Mask::Live => of_each(&|d| r.walks[d].first_step(index, 1, time)),
         };
@@ -300,7 +288,8 @@ impl Lowering<'_> {
         if side.count == 2 {
             return (self.whole(hidden.slot), 0);
         }
-        let lowest = r.walks[side.first].lowest_row(chunk.start, chunk.len, hidden.first, self.shape.time);
+        let lowest =
+            r.walks[side.first].lowest_row(chunk.start, chunk.len, hidden.first, self.shape.steps(r.clock).time);
         self.rows(hidden, lowest, chunk.len + 1)
     }
 }
