@@ -74,6 +74,8 @@ pub(super) struct Builder {
     prefixes: HashMap<String, Place>,
     /// The selections and slices that there are.
     pub(super) cut: HashMap<Source, Edge>,
+    /// What values are without masks, where that was asked.
+    pub(super) bare: HashMap<Edge, Option<Edge>>,
     applied: usize,
 }
 
@@ -133,6 +135,7 @@ impl Builder {
             label: String::new(),
             prefixes: HashMap::new(),
             cut: HashMap::new(),
+            bare: HashMap::new(),
             applied: 0,
         }
     }

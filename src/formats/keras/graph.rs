@@ -71,24 +71,25 @@ pub(super) fn graph(description: &Value) -> Result<Graph> {
     let Value::Object(model) = description else {
         return Err(wrong(format!("expected a model, got {}", short(description))));
     };
-    let mut config = match model.get("config") {
-        Some(Value::Object(config)) => config.clone(),
+    let none = Map::new();
+    let (keys, layers) = match model.get("config") {
+        Some(Value::Object(config)) => (config, config.get("layers")),
         // The first Keras 2 wrote the layers alone.
-        Some(Value::Array(layers)) => Map::from_iter([("layers".to_owned(), Value::Array(layers.clone()))]),
+        layers @ Some(Value::Array(_)) => (&none, layers),
         _ => return Err(wrong("config: expected an object, got something else".into())),
     };
-    config.entry("name").or_insert_with(|| "model".into());
-    let Some(Value::Array(layers)) = config.insert("layers".into(), Value::Null) else {
-        return Err(wrong("layers: expected a list".into()));
-    };
+    let Some(Value::Array(layers)) = layers else { return Err(wrong("layers: expected a list".into())) };
     if layers.len() > MOST_LAYERS {
         return Err(wrong(format!("layers: expected at most {MOST_LAYERS}, got {}", layers.len())));
     }
-    let mut named: Map<String, Value> =
-        model.iter().filter(|(key, _)| *key != "config").map(|(key, value)| (key.clone(), value.clone())).collect();
-    named.insert("config".into(), Value::Object(config));
+    let without = |keys: &Map<String, Value>, left_out: &str| -> Map<String, Value> {
+        keys.iter().filter(|(key, _)| *key != left_out).map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    let mut own = without(keys, "layers");
+    own.entry("name").or_insert_with(|| "model".into());
+    let mut named = without(model, "config");
+    named.insert("config".into(), Value::Object(own));
     let mut config = Config::of(&Value::Object(named))?;
-    drop(config.take("layers"));
     let sequential = match config.class() {
         "Sequential" => true,
         "Functional" => false,

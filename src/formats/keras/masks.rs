@@ -11,7 +11,7 @@ use super::builder::Builder;
 use super::config::wrong;
 use super::values::{Known, Source};
 use crate::error::Result;
-use crate::model::{LayerKind, Pin, Value as Edge};
+use crate::model::{LayerKind, Value as Edge};
 
 /// What makes a mask: an input of the model, and the bits of the value that stands where there is no step.
 pub(super) type Maker = (usize, u32);
@@ -109,7 +109,16 @@ impl Builder {
     /// `value` as it would be without masks: copies of the layers back to those that make them, which share their weights.
     /// None, where a mask has changed numbers on the way.
     fn bare(&mut self, value: Edge) -> Option<Edge> {
-        let Edge::Layer(index, pin) = value else { return Some(value) };
+        if let Some(&known) = self.bare.get(&value) {
+            return known;
+        }
+        let bare = self.copied_bare(value);
+        self.bare.insert(value, bare);
+        bare
+    }
+
+    fn copied_bare(&mut self, value: Edge) -> Option<Edge> {
+        let Edge::Layer(index, _) = value else { return Some(value) };
         let mut layer = self.model.layers[index].clone();
         match &mut layer.kind {
             LayerKind::Masking(masking) if masking.value.get() == 0.0 => return Some(layer.from[0]),
@@ -123,7 +132,6 @@ impl Builder {
                 layer.from = from;
             }
         }
-        debug_assert_eq!(pin, Pin::Output, "only stacks have other results");
         Some(self.copy(index, layer))
     }
 

@@ -329,7 +329,9 @@ fn mask(operation: &Operation, class: &str, tensors: &[&Known]) -> Mask {
             masks.iter().cloned().fold(Mask::None, Mask::and)
         }
         ("ExpandDims" | "Cast" | "Copy" | "Identity", [one]) => one.mask.clone(),
-        ("Concatenate", _) if operation.is_last_axis() => Mask::Several(all.collect()),
+        ("Concatenate", _) if operation.is_last_axis() && all.clone().all(|mask| !matches!(mask, Mask::Several(_))) => {
+            Mask::Several(all.collect())
+        }
         ("LogicalOr", _) => all.fold(Mask::Never, Mask::or),
         ("LogicalAnd", _) => all.fold(Mask::None, Mask::and),
         _ => Mask::Other,

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::builder::{Builder, Stands};
+use super::builder::{Builder, Given, Stands};
 use super::config::wrong;
 use super::values::{Flow, Known, Source};
 use crate::error::Result;
@@ -32,7 +32,7 @@ pub(super) fn name(builder: &mut Builder, gives: &[Known]) -> Result<()> {
             let part = Source::part(end.from, end.direction.unwrap_or_default() * count, count, 2 * count);
             *end = End { from: builder.cut(part), direction: None, bare: end.bare };
         }
-        builder.name_graph(&ends);
+        builder.name_graph(&ends)?;
         builder.lead(&ends)?;
     }
     let interface = builder.interface(&ends, chain)?;
@@ -60,7 +60,7 @@ impl Builder {
         }
         match known.source {
             Source::Part { of: of @ Edge::Layer(_, Pin::Output | Pin::LastOutput), first, count, all }
-                if 2 * count == all =>
+                if 2 * count == all && first % count == 0 =>
             {
                 let from = self.cut(Source::Whole(of));
                 Ok(End { from, direction: Some(first / count), bare })
@@ -86,19 +86,21 @@ impl Builder {
 
     /// Whether the last layer gives the directions of a stack.
     fn is_apart(&self) -> bool {
-        let last = self.model.layers.iter().rposition(|layer| !matches!(layer.kind, LayerKind::Select(_)));
-        last.is_some_and(|last| matches!(self.model.layers[last].kind, LayerKind::Recurrent(_)))
+        let last = self.model.layers.iter().rfind(|layer| !matches!(layer.kind, LayerKind::Select(_)));
+        matches!(last.map(|layer| &layer.kind), Some(LayerKind::Recurrent(stack)) if stack.output().parts == 2)
     }
 
     /// Names the inputs, layers and outputs of a model that is no chain.
-    fn name_graph(&mut self, ends: &[End]) {
+    fn name_graph(&mut self, ends: &[End]) -> Result<()> {
         let only = self.inputs.len() == 1;
-        let input = |(index, input): (usize, &super::builder::Given)| {
+        let input = |input: &Given| {
             let name = if only { "x".into() } else { input.name.clone() };
-            (index, input.kind.map(|kind| ModelInput { name, kind }))
+            let text =
+                || format!("input_layers: expected a layer that takes {name}, got none; leave it out of the model");
+            let kind = input.kind.ok_or_else(|| wrong(text()))?;
+            Ok(ModelInput { name, kind })
         };
-        let inputs: Vec<_> = self.inputs.iter().enumerate().map(input).collect();
-        self.model.inputs = inputs.into_iter().filter_map(|(_, input)| input).collect();
+        self.model.inputs = self.inputs.iter().map(input).collect::<Result<_>>()?;
         let output = |(place, end): (usize, &End)| ModelOutput { name: output_name(place, ends.len()), from: end.from };
         self.model.outputs = ends.iter().enumerate().map(output).collect();
         let mut names: HashSet<String> = self.model.inputs.iter().map(|input| input.name.clone()).collect();
@@ -109,6 +111,7 @@ impl Builder {
                 layer.name = Some(label.clone());
             }
         }
+        Ok(())
     }
 
     /// Puts the input first whose steps the first output has: that of a decoder, and not of its encoder.
