@@ -148,7 +148,10 @@ fn tensors_that_do_not_fit_are_errors_that_name_both() {
     axis.refused(ErrorKind::Model, &["layer k (Concatenate): axis: expected -1 (the features), got 0"]);
     let mut kinds = graph("words-and-facts-3");
     connect(&mut kinds, "embedding", 0, "facts");
-    kinds.refused(ErrorKind::Model, &["facts"]);
+    layer(&mut kinds, "embedding")["config"]["mask_zero"] = json!(false);
+    layer(&mut kinds, "lstm")["inbound_nodes"][0]["kwargs"] = json!({});
+    let words = ["expected facts as tokens, as another layer takes it, got 3 features without time"];
+    kinds.refused(ErrorKind::Model, &words);
 }
 
 #[test]
