@@ -1,7 +1,8 @@
 //! A model that grows call by call: from the graph of a file to layers and their edges.
 //!
 //! Each call of a layer becomes layers here, and what is known of its tensors goes to those that take them. A model inside
-//! the model is run in its place, so that it leaves no trace but in names. Knows graphs; what each layer means, `layers` says.
+//! the model is run in its place, so that it leaves no trace but in names. Knows graphs; what each layer means, `layers`
+//! says.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;

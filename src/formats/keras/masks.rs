@@ -29,7 +29,7 @@ pub(super) enum Mask {
     /// No step is there: a neutral part of a mask.
     Never,
     /// Masks side by side, of which an operation makes one.
-    Several(Vec<Mask>),
+    Several(Vec<Self>),
     /// What cannot be said here.
     Other,
 }
@@ -86,21 +86,22 @@ impl Builder {
                     }
                 };
                 self.now.source = source.ok_or_else(|| {
-                    let text = "expected no mask, which Keras lays not over this layer, got a sequence of which a layer before it \
-                                has taken steps out; leave mask_zero or Masking out, or give this layer the mask";
+                    let text = "expected no mask, which Keras lays not over this layer, got a sequence of which a recurrent \
+                                layer under one has taken steps out; leave mask_zero or Masking out, or give this layer \
+                                the mask (mask=…)";
                     wrong(text.into())
                 })?;
                 self.now.held.clear();
                 Ok(())
             }
             Mask::Of(_) if self.now.held.is_empty() => Err(wrong(format!(
-                "mask: expected that of its own input, got another, which {} does not have here; take the layer without a mask \
-                 out of the way, or save the model without it",
+                "mask: expected that of its own input, got another, which {} does not have here; give no mask, or that \
+                 of the Embedding or the Masking that this input comes from",
                 self.now.from
             ))),
             Mask::Of(_) | Mask::Never | Mask::Several(_) | Mask::Other => Err(wrong(
-                "mask: expected the steps that all of its inputs have, got other ones, as Keras joins masks; give the layer the \
-                 mask of one input (mask=…)"
+                "mask: expected the steps that all inputs have from which its own comes, got other ones, as Keras joins \
+                 masks; mask them alike, or leave mask_zero or Masking out"
                     .into(),
             )),
         }

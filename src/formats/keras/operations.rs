@@ -140,8 +140,8 @@ impl Builder {
                     [one, other].map(|tensor| matches!(self.settled(tensor), Ok(Known { flow: Flow::Rows(_), .. })));
                 if rows[0] != rows[1] {
                     return Err(wrong(format!(
-                        "expected two sequences or two tensors without time, got {} of {} and {} of {}; join them with a layer \
-                         ({class}())",
+                        "expected two sequences or two tensors without time, got {} of {} and {} of {}; join them with \
+                         a layer ({class}())",
                         one.shape(),
                         one.from,
                         other.shape(),
@@ -393,7 +393,8 @@ fn number(value: &Value) -> Option<f32> {
 }
 
 fn unread() -> crate::error::Error {
-    let text = "this operation is not read: sums, differences, products and maxima of two tensors are, a tensor times or plus a \
-                number, the last step x[:, -1], relu, sigmoid, tanh, softplus, softsign, silu, log_sigmoid, exp; try a layer for it";
+    let text = "this operation is not read: sums, differences, products and maxima of two tensors are, a tensor times or \
+                plus a number, x[:, -1], x[..., a:b], split, relu, sigmoid, tanh, softplus, softsign, silu, log_sigmoid \
+                and exp; try a layer for it";
     wrong(text.into())
 }
