@@ -114,11 +114,12 @@ impl Builder {
         Ok(())
     }
 
-    /// Puts the input first whose steps the first output has: that of a decoder, and not of its encoder.
+    /// Puts the input first whose steps the first output with steps has: that of a decoder, and not of its encoder.
     fn lead(&mut self, ends: &[End]) -> Result<()> {
         self.model.check()?;
         let clocks = Clocks::of(&self.model);
-        let leader = clocks.of_value(ends[0].from).map(|clock| clocks.all()[clock].input);
+        let out = ends.iter().find_map(|end| clocks.of_value(end.from));
+        let leader = out.map(|clock| clocks.all()[clock].input);
         let Some(leader) = leader.filter(|leader| *leader != self.model.main_input()) else { return Ok(()) };
         self.model.inputs[..=leader].rotate_right(1);
         self.inputs[..=leader].rotate_right(1);
