@@ -199,7 +199,7 @@ impl Builder {
         let mask = call.mask.as_ref().map(|all| all.iter().map(mask).collect::<Result<Vec<_>>>()).transpose()?;
         self.place = node.place().into();
         let place = scope.inner(&node.name, &node.path);
-        self.label = place.names.join("/");
+        self.label = place.names.join(".");
         if let Kind::Operation(operation) = &node.kind {
             return self.operation(operation, &operands);
         }

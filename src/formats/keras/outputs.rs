@@ -105,7 +105,7 @@ impl Builder {
         self.model.outputs = ends.iter().enumerate().map(output).collect();
         let mut names: HashSet<String> = self.model.inputs.iter().map(|input| input.name.clone()).collect();
         for (layer, label) in self.model.layers.iter_mut().zip(&self.labels) {
-            let shown = !label.is_empty() && !label.starts_with('#') && !label.contains('.');
+            let shown = !label.is_empty() && !label.starts_with('#');
             if shown && !matches!(layer.kind, LayerKind::Select(_) | LayerKind::Slice(_)) && names.insert(label.clone())
             {
                 layer.name = Some(label.clone());
