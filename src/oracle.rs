@@ -231,9 +231,11 @@ fn joined(join: Join, values: &[Values]) -> Values {
     let time =
         values.iter().find_map(|value| if let Values::Steps(x) = value { Some(x.len_of(Axis(0))) } else { None });
     let has_time = time.is_some() || join == Join::ConcatSteps;
+    // Of steps one after the other a row is one.
+    let meets = time.filter(|_| join != Join::ConcatSteps).unwrap_or(1);
     let steps = |value: &Values| match value {
         Values::Steps(x) => x.clone(),
-        Values::Rows(x) => Array3::from_shape_fn((time.unwrap_or(1), x.nrows(), x.ncols()), |(_, b, n)| x[[b, n]]),
+        Values::Rows(x) => Array3::from_shape_fn((meets, x.nrows(), x.ncols()), |(_, b, n)| x[[b, n]]),
         Values::Tokens(_) => unreachable!("a checked model joins features"),
     };
     let mut parts = values.iter().map(steps);

@@ -125,8 +125,13 @@ impl Clocks {
 
     /// The input that tells the number of steps of `input`, where it has a time axis.
     pub(crate) fn leader(&self, input: usize) -> Option<usize> {
-        match self.all[self.of_value(Value::Input(input))?].axis {
-            TimeAxis::Input(leader) => Some(leader),
+        self.input_of(Value::Input(input))
+    }
+
+    /// The input that tells the number of steps of `value`, where one does.
+    pub(crate) fn input_of(&self, value: Value) -> Option<usize> {
+        match self.all[self.of_value(value)?].axis {
+            TimeAxis::Input(input) => Some(input),
             TimeAxis::Layer(_) => None,
         }
     }

@@ -118,8 +118,7 @@ impl Builder {
     fn lead(&mut self, ends: &[End]) -> Result<()> {
         self.model.check()?;
         let clocks = Clocks::of(&self.model);
-        let out = ends.iter().find_map(|end| clocks.of_value(end.from));
-        let leader = out.map(|clock| clocks.all()[clock].input);
+        let leader = ends.iter().find_map(|end| clocks.input_of(end.from));
         let Some(leader) = leader.filter(|leader| *leader != self.model.main_input()) else { return Ok(()) };
         self.model.inputs[..=leader].rotate_right(1);
         self.inputs[..=leader].rotate_right(1);
@@ -207,8 +206,7 @@ impl Builder {
         let clocks = Clocks::of(&self.model);
         let leads = |&input: &usize| clocks.leader(input) == Some(input);
         let leaders: Vec<usize> = (0..self.model.inputs.len()).filter(leads).collect();
-        let out = self.model.outputs.iter().filter_map(|output| clocks.of_value(output.from));
-        let out: HashSet<usize> = out.map(|clock| clocks.all()[clock].input).collect();
+        let out: HashSet<usize> = self.model.outputs.iter().filter_map(|output| clocks.input_of(output.from)).collect();
         let others: Vec<usize> = leaders.iter().copied().filter(|leader| !out.contains(leader)).collect();
         let ([_, _], [encoder]) = (&leaders[..], &others[..]) else { return };
         for (name, value, axes) in [

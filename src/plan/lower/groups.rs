@@ -40,10 +40,8 @@ pub(super) fn users(all: &Ops) -> Vec<Vec<User>> {
     for (index, op) in all.ops.iter().enumerate() {
         for source in &op.from {
             if let Source::Op(source) = *source {
-                users[source].push(match op.kind {
-                    OpKind::Final(state) => User::Final(state),
-                    _ => User::Op(index),
-                });
+                let state = if let OpKind::Final(state) = op.kind { Some(state) } else { None };
+                users[source].push(state.map_or(User::Op(index), User::Final));
             }
         }
         for begin in op.begins() {

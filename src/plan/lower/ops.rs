@@ -211,6 +211,26 @@ impl Op {
         }
     }
 
+    /// The recurrent layer that it is, or the first one of its run.
+    pub(super) fn recurrence(&self) -> Option<&Recurrence> {
+        match &self.kind {
+            OpKind::Recurrent(r) => Some(r),
+            OpKind::Diagonal(layers) => layers.first(),
+            OpKind::Gather { .. }
+            | OpKind::OneHot
+            | OpKind::Blank(_)
+            | OpKind::Merge(_)
+            | OpKind::Linear { .. }
+            | OpKind::Rowwise { .. }
+            | OpKind::LastStep
+            | OpKind::Final(_)
+            | OpKind::Join(_)
+            | OpKind::Slice(_)
+            | OpKind::Pieces(_)
+            | OpKind::Sample => None,
+        }
+    }
+
     /// What the recurrent layer of the operation begins with, where the host does not write it.
     pub(super) fn begins(&self) -> impl Iterator<Item = Begin> + '_ {
         let recurrence = if let OpKind::Recurrent(r) = &self.kind { Some(r) } else { None };

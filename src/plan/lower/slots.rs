@@ -1,6 +1,6 @@
 //! Slots: which buffers a plan has, those that the host writes among them.
 
-use super::ops::{Axis, Op, OpKind, Ops, Recurrence, Sequence, Span};
+use super::ops::{Axis, Op, OpKind, Ops, Sequence, Span};
 use super::{HostInput, Lowering};
 use crate::error::{Error, Result};
 use crate::kernel::{Draw, LANES, Mask};
@@ -66,11 +66,13 @@ impl Lowering<'_> {
             self.mask(Feed::Live(0));
         }
         for op in ops {
-            match &op.kind {
-                OpKind::Blank(shows) => drop(self.mask(shows.feed)),
-                OpKind::Recurrent(r) => self.mask_of(r),
-                OpKind::Diagonal(layers) => self.mask_of(&layers[0]),
-                _ => {}
+            if let OpKind::Blank(shows) = op.kind {
+                self.mask(shows.feed);
+            }
+            if let Some(r) = op.recurrence()
+                && self.shape.steps(r.clock).mask == Mask::Live
+            {
+                self.mask(Feed::Live(r.clock));
             }
         }
         let widest = ops.iter().map(Op::gates_width).filter(|&width| width > 0);
@@ -115,21 +117,12 @@ impl Lowering<'_> {
             return slot;
         }
         let (time, batch) = (self.shape.steps(feed.clock()).time, self.shape.batch);
-        let (dims, rows): (&[usize], usize) = match feed {
-            Feed::Seen(_) => (&[2, time, batch], 2),
-            _ => (&[time, batch], time),
-        };
+        let seen = matches!(feed, Feed::Seen(_));
+        let (dims, rows): (&[usize], usize) = if seen { (&[2, time, batch], 2) } else { (&[time, batch], time) };
         let slot = self.slot(feed.to_string().replace(' ', "."), SlotKind::Index, dims);
         self.write(feed, slot, 0, rows);
         self.masks.insert(feed, slot);
         slot
-    }
-
-    /// The slot of the mask that a recurrent layer goes by, where it goes by one.
-    fn mask_of(&mut self, r: &Recurrence) {
-        if self.shape.steps(r.clock).mask == Mask::Live {
-            self.mask(Feed::Live(r.clock));
-        }
     }
 
     /// The slot of the mask by `clock`, where rows differ in their steps.
