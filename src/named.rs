@@ -139,13 +139,14 @@ impl Model {
         Ok(weights)
     }
 
-    /// The results of a call of this model under their names, in the order of [`ports`](Self::ports).
+    /// The results of a call of this model under their names, in the order of [`ports`](Self::ports): reals, and whole numbers
+    /// where a port gives places.
     ///
     /// # Errors
     ///
     /// Kind `Shape`, where an output has no axis for the steps or rows of which there are several; `Model`, where the
     /// layers do not fit each other.
-    pub fn named_output(&self, output: &Output) -> Result<Vec<(String, ArrayD<f32>)>> {
+    pub fn named_output(&self, output: &Output) -> Result<Vec<(String, Values)>> {
         let results = Results::of(self, output)?;
         let ports = self.ports();
         let one = |port: &OutputPort| Ok((port.name.clone(), results.under(port).map_err(|e| e.at(&port.name))?));

@@ -7,28 +7,36 @@
 //! `interface` makes a model of the path that the outputs need. What does not fit is an error that names the node. Knows no
 //! engine.
 
+mod assemble;
 mod axes;
-mod chain;
+mod branch;
 mod change;
 mod constant;
 mod cut;
+mod data;
 mod dense;
+mod flow;
 mod functions;
 mod graph;
 mod interface;
+mod join;
+mod links;
 mod moves;
 mod node;
 mod numbers;
 mod operators;
+mod order;
 mod proto;
 mod recurrent;
 mod reshape;
 mod rewrite;
+mod roles;
 mod size;
 mod skim;
 mod source;
 mod states;
 mod table;
+mod times;
 mod tokens;
 mod value;
 

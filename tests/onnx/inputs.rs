@@ -22,7 +22,7 @@ fn run(graph: &Graph, x: ArrayD<f32>) -> ArrayD<f32> {
     let input = model.named_input(&named).unwrap_or_else(|e| panic!("{e}"));
     let engine = Engine::from_tensors(model.clone(), &tensors, Options::default().device(Device::Cpu));
     let output = engine.expect("an engine").run(&input).expect("a result");
-    model.named_output(&output).expect("outputs").remove(0).1
+    model.named_output(&output).expect("outputs").remove(0).1.real().into_owned()
 }
 
 /// `(X − [0, 0.5, 1]) / [1, 1.5, 2] · 3` as `S`.
