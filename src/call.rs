@@ -6,8 +6,9 @@
 
 mod check;
 mod form;
-mod others;
+mod inputs;
 mod states;
+mod steps;
 
 mod learned;
 
@@ -16,9 +17,10 @@ use std::fmt;
 
 use ndarray::{ArcArray, Array, ArrayD, Dimension, IxDyn};
 
-pub(crate) use check::{Call, Own};
+pub(crate) use check::Call;
 pub(crate) use form::{Batching, Form};
 pub(crate) use states::{Batched, batched, initial};
+pub(crate) use steps::Own;
 
 use crate::error::{Error, ErrorKind};
 
@@ -46,9 +48,11 @@ pub struct Input {
     pub(crate) mask: Option<ArrayD<bool>>,
     /// By stack, each once.
     pub(crate) states: BTreeMap<usize, States>,
-    pub(crate) encoder: Option<Box<Self>>,
     /// What the model's other inputs are given, by their names.
     pub(crate) others: BTreeMap<String, Sequence<ArcArray<f32, IxDyn>, ArrayD<i64>>>,
+    /// Lengths and masks of inputs, by their names.
+    pub(crate) lengths_of: BTreeMap<String, Vec<i64>>,
+    pub(crate) masks_of: BTreeMap<String, ArrayD<bool>>,
 }
 
 /// Features or tokens.
@@ -105,7 +109,15 @@ impl Input {
     }
 
     fn new(sequence: Sequence<ArcArray<f32, IxDyn>, ArrayD<i64>>) -> Self {
-        Self { sequence, lengths: None, mask: None, states: BTreeMap::new(), encoder: None, others: BTreeMap::new() }
+        Self {
+            sequence,
+            lengths: None,
+            mask: None,
+            states: BTreeMap::new(),
+            others: BTreeMap::new(),
+            lengths_of: BTreeMap::new(),
+            masks_of: BTreeMap::new(),
+        }
     }
 
     /// The same with the number of steps of each row, in any order; what comes after them is not read. A model that
@@ -148,25 +160,41 @@ impl Input {
         self
     }
 
-    /// Gives another input of the model, by its name, features: `[B, T, F]` with the steps of the sequence (`[T, B, F]`
-    /// where the model is time-major), or `[B, F]` of an input without a time axis; without a batch `[T, F]` or `[F]`.
+    /// Sets another input of the model, by its name, to features. It has the steps of the inputs that it meets in a join, and
+    /// else any number of its own: `[B, T, F]` (`[T, B, F]` where the model is
+    /// time-major), or `[B, F]` of an input without a time axis; without a batch `[T, F]` or `[F]`.
     #[must_use]
     pub fn with_features<D: Dimension>(mut self, name: impl Into<String>, features: Array<f32, D>) -> Self {
         self.others.insert(name.into(), Sequence::Features(features.into_dyn().into_shared()));
         self
     }
 
-    /// Gives another input of the model, by its name, tokens: `[B, T]` (`[T, B]`), or `[T]`.
+    /// Sets another input of the model, by its name, to tokens: `[B, T]` (`[T, B]`), or `[T]`.
     #[must_use]
     pub fn with_tokens<D: Dimension>(mut self, name: impl Into<String>, tokens: Array<i64, D>) -> Self {
         self.others.insert(name.into(), Sequence::Tokens(tokens.into_dyn()));
         self
     }
 
-    /// The same with the input of the model's encoder: a sequence of as many rows, of any number of steps.
+    /// Sets the number of steps of each row of the input `name`, and of those that share its time axis.
+    ///
+    /// # Shapes
+    ///
+    /// B numbers from 0 to the T of that axis.
     #[must_use]
-    pub fn encoder(mut self, input: Self) -> Self {
-        self.encoder = Some(Box::new(input));
+    pub fn lengths_of(mut self, name: impl Into<String>, lengths: impl IntoIterator<Item = i64>) -> Self {
+        self.lengths_of.insert(name.into(), lengths.into_iter().collect());
+        self
+    }
+
+    /// Sets the mask of the input `name`, and of those that share its time axis.
+    ///
+    /// # Shapes
+    ///
+    /// `[B, T]` whatever the model's axes, or `[T]` without a batch.
+    #[must_use]
+    pub fn mask_of<D: Dimension>(mut self, name: impl Into<String>, mask: Array<bool, D>) -> Self {
+        self.masks_of.insert(name.into(), mask.into_dyn());
         self
     }
 }

@@ -37,7 +37,7 @@ use crate::layout::Layout;
 use crate::model::Model;
 use crate::pack::Packing;
 use crate::plan::tune::Target;
-use crate::plan::{Goal, Plan, Shape, Strategy};
+use crate::plan::{Goal, Plan, Shape, Steps, Strategy};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 use crate::weights::{LearnedStates, Precision, Source, Tensors, Weights};
@@ -89,8 +89,6 @@ pub struct Engine {
     initial: BTreeMap<usize, LearnedStates>,
     /// Where the model has stacks whose states last.
     memory: Option<Memory>,
-    /// Where the model has an encoder: it runs first.
-    encoder: Option<Box<Self>>,
 }
 
 /// How an engine is made.
@@ -229,21 +227,14 @@ impl Engine {
         Self::load(planner, &machine, source, &options.progress, &mut loaded).await
     }
 
-    /// The planner's engine with its weights, the encoder's first.
+    /// The planner's engine with its weights.
     async fn load(
-        mut planner: Planner,
+        planner: Planner,
         machine: &Machine,
         source: Source<'_>,
         progress: &Progress,
         loaded: &mut Loading,
     ) -> Result<Self> {
-        let encoder = match planner.encoder.take() {
-            Some(encoder) => {
-                let engine = Box::pin(Self::load(*encoder, machine, source.of_encoder(), progress, loaded)).await;
-                Some(Box::new(engine.map_err(|e| e.at("encoder"))?))
-            }
-            None => None,
-        };
         let initial = source.initial(&planner.model, planner.layout.storage.into())?;
         let mut executor = machine.clone().executor();
         let packing = Packing::new(source, &planner.model, &planner.layout);
@@ -253,7 +244,7 @@ impl Engine {
             progress.tell(*loaded);
         }
         let memory = Memory::of(&planner.model);
-        Ok(Self { planner, executor, initial, memory, encoder })
+        Ok(Self { planner, executor, initial, memory })
     }
 
     /// What the model gives for `input`, and its final states.
@@ -292,13 +283,10 @@ impl Engine {
         if let Some(memory) = &self.memory {
             memory.reset();
         }
-        if let Some(encoder) = &self.encoder {
-            encoder.reset_states();
-        }
     }
 
     /// The plan of a call of `shape`. Where the whole batch does not fit the device, the plan of the tile that does:
-    /// its `shape.batch` is smaller, and the call is run tile by tile. What the model's encoder does is not in it.
+    /// its `shape.batch` is smaller, and the call is run tile by tile.
     ///
     /// # Errors
     ///
@@ -317,7 +305,7 @@ impl Engine {
         &self.planner.device
     }
 
-    /// Checks the input and computes, the encoder first.
+    /// Checks the input and computes.
     async fn walk(&self, input: &Input, wait: Wait) -> Result<(Output, Timings)> {
         let Planner { model, flows, device, .. } = &self.planner;
         let call = input.check(model)?;
@@ -328,23 +316,15 @@ impl Engine {
             None => None,
         };
         let mut timings = Timings::default();
-        let encoded = match (&self.encoder, call.encoder()) {
-            (Some(encoder), Some(input)) => {
-                let (encoded, took) = Box::pin(encoder.walk(input, wait)).await.map_err(|e| e.at("encoder"))?;
-                timings.add(took);
-                encoded.states
-            }
-            _ => Vec::new(),
-        };
         let kept = turn.as_ref().map_or(&[][..], |turn| turn.states());
-        let call = call.keeping(kept).learning(&learned).begin(model, &encoded)?;
+        let call = call.keeping(kept).learning(&learned);
         let mut decoder = None;
         for tile in self.tiles(&call) {
             let Tile { rows, plan } = tile?;
             // After the first plan, and before anything runs: what no device takes needs no memory for its output.
             let decoder = match &mut decoder {
                 Some(decoder) => decoder,
-                none => none.insert(Decoder::new(model, flows, form)?),
+                none => none.insert(Decoder::new(model, flows, self.planner.times(&call), form)?),
             };
             let mut exchange = Exchange { call: &call, model, rows, decoder: Some(decoder) };
             timings.add(self.run_plan(&plan, &mut exchange, wait).await.map_err(|e| device.explain(e))?);
@@ -367,8 +347,7 @@ impl Engine {
 
     /// The call, cut into tiles of the batch: all of one size, and a smaller one for what remains.
     fn tiles(&self, call: &Call<'_>) -> impl Iterator<Item = Result<Tile>> + use<'_> {
-        let mask = if call.masked() { Mask::Live } else { Mask::All };
-        self.tiles_of(Goal::Outputs, Shape { time: call.form.time, batch: call.form.batch, mask })
+        self.tiles_of(Goal::Outputs, shape_of(call))
     }
 
     /// The same of a call of `shape` that is to give `goal`.
@@ -387,6 +366,13 @@ impl Engine {
             }))
         })
     }
+}
+
+/// The sizes of a call, as plans are made for them.
+fn shape_of(call: &Call<'_>) -> Shape {
+    let mask = |clock| if call.masked(clock) { Mask::Live } else { Mask::All };
+    let steps = |clock| Steps { time: call.time(clock), mask: mask(clock) };
+    Shape::of_clocks(call.form.batch, (0..call.clocks().all().len()).map(steps))
 }
 
 /// The checked model's layout.

@@ -22,26 +22,26 @@ use crate::platform::parallel::*;
 ///
 /// As [`Feed`] says, B being the length of `rows`.
 pub(crate) fn encode(call: &Call<'_>, model: &Model, rows: Range<usize>, feed: Feed, words: &mut [u32]) {
-    let (first, time, batch) = (rows.start, call.form.time, rows.len());
-    let live = |t: usize, b: usize| u32::from(call.is_live(t, first + b));
+    let (first, batch, clock) = (rows.start, rows.len(), feed.clock());
+    let time = call.time(clock);
+    let live = |t: usize, b: usize| u32::from(call.is_live(clock, t, first + b));
     let state = |given: Option<View<'_>>, stack: usize, layer: usize, words| {
         let directions = model.stacks().nth(stack).expect("a plan of this model").directions();
         let part = s![layer * directions..(layer + 1) * directions, rows.clone(), ..];
         pad_state(given.as_ref().map(|state| state.slice(part)), directions, batch, words);
     };
     match feed {
-        Feed::Features => pad_features(call, &rows, bytemuck::cast_slice_mut(words)),
-        Feed::Tokens => each_step(words, batch, |t, b| call.token(t, first + b)),
-        Feed::Other(input) => other_input(call, &model.inputs[input].kind, input, &rows, words),
-        Feed::Live => each_step(words, batch, live),
-        Feed::LiveBackwards => each_step(words, batch, |t, b| live(time - 1 - t, b)),
-        Feed::Seen => {
+        Feed::Features | Feed::Tokens => input(call, model, model.main_input(), &rows, words),
+        Feed::Other(other) => input(call, model, other, &rows, words),
+        Feed::Live(_) => each_step(words, batch, live),
+        Feed::LiveBackwards(_) => each_step(words, batch, |t, b| live(time - 1 - t, b)),
+        Feed::Seen(_) => {
             let (up, down) = words.split_at_mut(time * batch);
             seen(up, batch, Order::Kept, |_| false, |t, b| live(t, b) != 0);
             seen(down, batch, Order::Turned, |_| false, |t, b| live(t, b) != 0);
         }
         // Its first row is of the last step, where the walk begins.
-        Feed::SeenBackwards => seen(words, batch, Order::Kept, |_| false, |t, b| live(time - 1 - t, b) != 0),
+        Feed::SeenBackwards(_) => seen(words, batch, Order::Kept, |_| false, |t, b| live(time - 1 - t, b) != 0),
         Feed::Draws => unreachable!("a call draws no tokens"),
         Feed::Hidden { stack, layer } => state(call.initial(stack).map(|(h, _)| h), stack, layer, words),
         Feed::Memory { stack, layer } => state(call.initial(stack).and_then(|(_, c)| c), stack, layer, words),
@@ -88,28 +88,24 @@ pub(crate) fn seen(
     }
 }
 
-/// Input `input` of the model, as [`Feed::Other`] says.
-fn other_input(call: &Call<'_>, kind: &InputKind, input: usize, rows: &Range<usize>, words: &mut [u32]) {
+/// Input `index` of the model, as [`Feed::Other`] says: features at dead steps are 0.
+fn input(call: &Call<'_>, model: &Model, index: usize, rows: &Range<usize>, words: &mut [u32]) {
     let (first, batch) = (rows.start, rows.len());
-    match kind {
-        InputKind::Tokens(_) => each_step(words, batch, |t, b| call.token_of(input, t, first + b)),
-        InputKind::Sequence(_) => {
-            let steps = call.form.time * batch;
+    // A model that names no inputs has one sequence.
+    match model.inputs.get(index).map(|input| input.kind) {
+        Some(InputKind::Row(_)) => {
+            pad_rows(bytemuck::cast_slice_mut(words), batch, |row| Some(call.row(index, first + row)));
+        }
+        Some(InputKind::State(_)) => unreachable!("initial states have feeds of their own"),
+        Some(InputKind::Tokens(_)) => each_step(words, batch, |t, b| call.token(index, t, first + b)),
+        None if call.has_tokens() => each_step(words, batch, |t, b| call.token(index, t, first + b)),
+        Some(InputKind::Sequence(_)) | None => {
+            let steps = call.clocks().of_read(index).map_or(1, |clock| call.time(clock)) * batch;
             pad_rows(bytemuck::cast_slice_mut(words), steps, |row| {
-                call.features_of(input, row / batch, first + row % batch)
+                call.features(index, row / batch, first + row % batch)
             });
         }
-        InputKind::Row(_) => {
-            pad_rows(bytemuck::cast_slice_mut(words), batch, |row| Some(call.row_of(input, first + row)));
-        }
-        InputKind::State(_) => unreachable!("initial states have feeds of their own"),
     }
-}
-
-/// `[T, B, I]` → `[T][B][padded I]`, 0 at dead steps.
-fn pad_features(call: &Call<'_>, rows: &Range<usize>, data: &mut [f32]) {
-    let (first, batch) = (rows.start, rows.len());
-    pad_rows(data, call.form.time * batch, |row| call.features(row / batch, first + row % batch));
 }
 
 /// `count` rows, each `of` it and zeros behind it; zeros where there is none.
@@ -140,8 +136,9 @@ fn pad_state(state: Option<View<'_>>, directions: usize, batch: usize, words: &m
 pub(crate) struct Decoder<'a> {
     model: &'a Model,
     form: Form,
-    /// What each output of the model is.
+    /// What each output of the model is, and its number of steps.
     flows: &'a [Flow],
+    times: Vec<usize>,
     output: Vec<f32>,
     /// Those after the first: none of most models, which take no memory for a list of them.
     others: Vec<Vec<f32>>,
@@ -150,24 +147,25 @@ pub(crate) struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// The outputs of `model`, which gives `flows`, for a call of `form`, all zero.
+    /// The outputs of `model`, which gives `flows`, for a call of `form`, all zero. Each has so many steps as `times` say; of
+    /// one without a time axis it is 1.
     ///
     /// # Errors
     ///
     /// Kind `Limits`, where there is no memory for them.
-    pub(crate) fn new(model: &'a Model, flows: &'a [Flow], form: Form) -> Result<Self> {
-        let of = |flow: &Flow| {
-            let time = if matches!(flow, Flow::Rows(_)) { 1 } else { form.time };
+    pub(crate) fn new(model: &'a Model, flows: &'a [Flow], times: Vec<usize>, form: Form) -> Result<Self> {
+        let of = |(flow, &time): (&Flow, &usize)| {
             zeros("the output", &[time, form.batch, flow.features().len()], SMALLER_CALL)
         };
-        let (first, rest) = flows.split_first().expect("a model has an output");
-        let (output, others) = (of(first)?, rest.iter().map(of).collect::<Result<Vec<_>>>()?);
+        let mut all = flows.iter().zip(&times).map(of);
+        let output = all.next().expect("a model has an output")?;
+        let others = all.collect::<Result<Vec<_>>>()?;
         let mut states = Vec::with_capacity(model.stacks().count());
         for stack in model.stacks() {
             let (h, c) = initial(stack, form)?;
             states.push(States { h: h.into_dyn(), c: c.map(Array3::into_dyn) });
         }
-        Ok(Self { model, form, flows, output, others, states })
+        Ok(Self { model, form, flows, times, output, others, states })
     }
 
     /// Takes in what a plan, run on rows `rows` of the call, gave for `read`.
@@ -203,7 +201,7 @@ impl<'a> Decoder<'a> {
 
     /// `[T][B][padded]` or `[B][padded]` of the tile → its rows of output `index`, in the user's axes.
     fn output(&mut self, index: usize, rows: &Range<usize>, data: &[f32]) {
-        let (flow, Form { axes, time, batch, .. }) = (self.flows[index], self.form);
+        let (flow, time, Form { axes, batch, .. }) = (self.flows[index], self.times[index], self.form);
         let (first, tile, features) = (rows.start, rows.len(), flow.features());
         let width = padded(features.size);
         let gone = matches!(flow, Flow::Rows(_));
@@ -226,8 +224,8 @@ impl<'a> Decoder<'a> {
 
     /// The outputs, in the user's axes.
     pub(crate) fn finish(mut self) -> Output {
-        let Form { axes, batching, time, batch } = self.form;
-        let in_axes = |(flow, output): (&Flow, Vec<f32>)| {
+        let Form { axes, batching, batch, .. } = self.form;
+        let in_axes = |((flow, &time), output): ((&Flow, &usize), Vec<f32>)| {
             let features = flow.features().len();
             let dims: &[usize] = match (flow, batching, axes) {
                 (Flow::Rows(_), Batching::Batch, _) => &[batch, features],
@@ -238,9 +236,9 @@ impl<'a> Decoder<'a> {
             };
             ArrayD::from_shape_vec(IxDyn(dims), output).expect("as many elements as the dims say")
         };
-        let (first, rest) = self.flows.split_first().expect("a model has an output");
-        let output = in_axes((first, mem::take(&mut self.output)));
-        let others = rest.iter().zip(mem::take(&mut self.others)).map(in_axes).collect();
+        let mut kinds = self.flows.iter().zip(&self.times);
+        let output = in_axes((kinds.next().expect("a model has an output"), mem::take(&mut self.output)));
+        let others = kinds.zip(mem::take(&mut self.others)).map(in_axes).collect();
         if batching == Batching::Single {
             for state in self.states.iter_mut().flat_map(|states| [Some(&mut states.h), states.c.as_mut()]).flatten() {
                 *state = mem::take(state).index_axis_move(Axis(1), 0);
@@ -304,7 +302,7 @@ mod tests {
         let state = |size| rows.len() * stack.directions() * padded(size);
         let len = match feed {
             Feed::Features => steps * padded(model.input().unwrap().features().len()),
-            Feed::Seen => 2 * steps,
+            Feed::Seen(0) => 2 * steps,
             Feed::Hidden { .. } => state(stack.state_size()),
             Feed::Memory { .. } => state(stack.hidden_size),
             _ => steps,
@@ -325,7 +323,8 @@ mod tests {
     fn decoder<'a>(model: &'a Model, form: Form) -> Decoder<'a> {
         // Tests make few decoders.
         let flows = Vec::leak(model.output_flows().unwrap());
-        Decoder::new(model, flows, form).unwrap()
+        let times = flows.iter().map(|flow| if matches!(flow, Flow::Rows(_)) { 1 } else { form.time }).collect();
+        Decoder::new(model, flows, times, form).unwrap()
     }
 
     #[test]
@@ -348,7 +347,7 @@ mod tests {
         let data = floats(&call, &model, 0..40, Feed::Features);
         assert!(data.len() > PARALLEL_ELEMS);
         for (t, b) in (0..101).flat_map(|t| (0..40).map(move |b| (t, b))) {
-            let x = call.features(t, b).unwrap();
+            let x = call.features(0, t, b).unwrap();
             assert_eq!(data[(t * 40 + b) * 32..][..20], x.to_vec());
             assert!(x.iter().all(|&x| x != 0.0));
         }
@@ -362,8 +361,8 @@ mod tests {
         let input = Input::tokens(tokens).lengths([2, 1, 2]);
         let call = input.check(&model).unwrap();
         assert_eq!(indices(&call, &model, 0..3, Feed::Tokens), [1, 3, 5, 2, 0, 6]);
-        assert_eq!(indices(&call, &model, 0..3, Feed::Live), [1, 1, 1, 1, 0, 1]);
-        assert_eq!(indices(&call, &model, 1..2, Feed::Live), [1, 0]);
+        assert_eq!(indices(&call, &model, 0..3, Feed::Live(0)), [1, 1, 1, 1, 0, 1]);
+        assert_eq!(indices(&call, &model, 1..2, Feed::Live(0)), [1, 0]);
     }
 
     #[test]
@@ -373,15 +372,15 @@ mod tests {
         let input = Input::features(counted((3, 3, 1))).mask(mask);
         let call = input.check(&model).unwrap();
         let of = |rows, feed| indices(&call, &model, rows, feed);
-        assert_eq!(of(0..3, Feed::Live), [1, 0, 0, 1, 1, 0, 1, 0, 0]);
-        assert_eq!(of(0..2, Feed::Live), [1, 0, 1, 1, 1, 0]);
-        assert_eq!(of(0..2, Feed::Seen), [1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0], "forward, then reverse");
-        assert_eq!(of(0..2, Feed::SeenBackwards), [1, 0, 1, 1, 1, 1], "the last step first");
-        assert_eq!(of(2..3, Feed::Seen), [0; 6], "a row without steps");
+        assert_eq!(of(0..3, Feed::Live(0)), [1, 0, 0, 1, 1, 0, 1, 0, 0]);
+        assert_eq!(of(0..2, Feed::Live(0)), [1, 0, 1, 1, 1, 0]);
+        assert_eq!(of(0..2, Feed::Seen(0)), [1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0], "forward, then reverse");
+        assert_eq!(of(0..2, Feed::SeenBackwards(0)), [1, 0, 1, 1, 1, 1], "the last step first");
+        assert_eq!(of(2..3, Feed::Seen(0)), [0; 6], "a row without steps");
         let mask = ndarray::array![[true, false, false], [true, true, false]];
         let input = Input::features(counted((2, 3, 1))).mask(mask);
         let call = input.check(&model).unwrap();
-        assert_eq!(indices(&call, &model, 0..2, Feed::LiveBackwards), [0, 0, 0, 1, 1, 1]);
+        assert_eq!(indices(&call, &model, 0..2, Feed::LiveBackwards(0)), [0, 0, 0, 1, 1, 1]);
     }
 
     #[test]
@@ -389,7 +388,9 @@ mod tests {
         let model = Model::new().layer(Gru::new(1, 4));
         let input = Input::features(counted((3, 2, 1)));
         let call = input.check(&model).unwrap();
-        for (feed, len) in [(Feed::Live, 6), (Feed::LiveBackwards, 6), (Feed::Seen, 12), (Feed::SeenBackwards, 6)] {
+        for (feed, len) in
+            [(Feed::Live(0), 6), (Feed::LiveBackwards(0), 6), (Feed::Seen(0), 12), (Feed::SeenBackwards(0), 6)]
+        {
             assert_eq!(indices(&call, &model, 0..3, feed), vec![1; len], "{feed}");
         }
     }

@@ -270,10 +270,10 @@ pub use gpu::adapters;
 pub use gpu::{AdapterInfo, AdapterKind};
 pub use kernel::{Mask, Storage};
 pub use model::{
-    Axes, Bias, Dim, Direction, Dropout, Drops, Embedding, Encoder, Features, Flow, Graph, Gru, Initial, InputKind,
-    InputPort, InputValue, Interface, Join, Layer, LayerKind, Linear, Link, Lstm, Masking, Memory, Merge, Model,
-    ModelInput, ModelOutput, Node, OneHot, OutputPort, OutputValue, Padding, Pin, Recurrent, Required, Rnn, Select,
-    Slice, Sources, State, Value, WeightPart,
+    Axes, Bias, Dim, Direction, Dropout, Drops, Embedding, Features, Flow, Graph, Gru, Initial, InputKind, InputPort,
+    InputValue, Interface, Join, Layer, LayerKind, Linear, Lstm, Masking, Memory, Merge, Model, ModelInput,
+    ModelOutput, Node, OneHot, OutputPort, OutputValue, Padding, Pin, Recurrent, Required, Rnn, Select, Slice, Sources,
+    State, Value, WeightPart,
 };
 pub use named::{NamedTensors, Values};
 pub use plan::{Results, Strategy};

@@ -30,9 +30,6 @@ pub enum Values {
     Whole(ArrayD<i64>),
 }
 
-/// What the standard names of an encoder's inputs begin with.
-const ENCODER: &str = "encoder_";
-
 /// Tensors of a call, by name.
 pub type NamedTensors = BTreeMap<String, Values>;
 
@@ -73,28 +70,7 @@ impl Model {
         self.interface.as_ref().map_or_else(|| Cow::Owned(Interface::standard(self)), Cow::Borrowed)
     }
 
-    /// The same for a model whose inputs have the names of an encoder's, which begin with `prefix` where it has none of
-    /// its own.
-    fn ports_under(&self, prefix: &str) -> Cow<'_, Interface> {
-        self.interface.as_ref().map_or_else(|| Cow::Owned(Interface::standard_under(self, prefix)), Cow::Borrowed)
-    }
-
-    /// What the encoder takes, and encoders before it: by its interface, or by the standard names after `encoder_`. None,
-    /// where there is no encoder.
-    pub fn encoder_ports(&self) -> Vec<InputPort> {
-        self.encoder_ports_under(ENCODER)
-    }
-
-    fn encoder_ports_under(&self, prefix: &str) -> Vec<InputPort> {
-        let Some(encoder) = &self.encoder else { return Vec::new() };
-        let mut ports = encoder.model.ports_under(prefix).inputs.clone();
-        ports.extend(encoder.model.encoder_ports_under(&format!("{prefix}{ENCODER}")));
-        ports
-    }
-
     /// The input that `tensors` make by the names of [`ports`](Self::ports), which has been checked to fit the model.
-    ///
-    /// The encoder's are those of [`encoder_ports`](Self::encoder_ports).
     ///
     /// Lengths, mask and states may be left out, where the interface does not require all. Weights that the model takes with a call are passed over: see
     /// [`named_weights`](Self::named_weights).

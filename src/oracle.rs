@@ -18,7 +18,7 @@ use ndarray::{Array, Array1, Array2, Array3, ArrayD, ArrayView2, Axis, concatena
 
 use self::activation::activate;
 use self::stack::{States, stack};
-use crate::call::{Batching, Call, Form, Input};
+use crate::call::{Batching, Call, Input};
 use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Axes, InputKind, Join, LayerKind, Model, Pin, Recurrent, Select, Value};
@@ -88,16 +88,15 @@ enum Values {
     Rows(Array2<f64>),
 }
 
-/// Every layer in its order, those of the encoder first: every value of features, and the final states of each stack.
+/// Every layer in its order: every value of features, and the final states of each stack.
 fn run_layers(model: &Model, weights: &Weights, input: &Input) -> Result<(HashMap<Value, Values>, Vec<States>)> {
     let call = input.check(model)?;
     let learned = call.learned(model, weights.initial.iter().map(|(&i, states)| (i, &states.h, states.c.as_ref())))?;
     let call = call.learning(&learned);
-    let Form { time, batch, .. } = call.form;
-    let live = call.masked().then(|| Array2::from_shape_fn((time, batch), |(t, b)| call.is_live(t, b)));
-    let encoder = match (&model.encoder, &weights.encoder, call.encoder()) {
-        (Some(encoder), Some(weights), Some(input)) => Some((encoder, run_layers(&encoder.model, weights, input)?.1)),
-        _ => None,
+    let batch = call.form.batch;
+    let live = |value: Value| {
+        let clock = call.clocks().of_value(value).filter(|&clock| call.masked(clock))?;
+        Some(Array2::from_shape_fn((call.time(clock), batch), |(t, b)| call.is_live(clock, t, b)))
     };
     let mut values: HashMap<Value, Values> = HashMap::new();
     for (index, of) in model.all_inputs()?.iter().enumerate() {
@@ -115,14 +114,9 @@ fn run_layers(model: &Model, weights: &Weights, input: &Input) -> Result<(HashMa
                 Values::Steps(unit_vectors(&tokens, one_hot.num_classes))
             }
             (LayerKind::Recurrent(r), LayerWeights::Recurrent(cells), Values::Steps(x)) => {
-                let linked = encoder.as_ref().and_then(|(encoder, ended)| {
-                    let link = encoder.states.iter().find(|link| link.to == states.len())?;
-                    Some(ended[link.from].clone())
-                });
-                let mut initial = match (linked, call.initial(states.len())) {
-                    (Some(linked), _) => linked,
-                    (None, Some((h, c))) => States { h: h.mapv(f64::from), c: c.map(|c| c.mapv(f64::from)) },
-                    (None, None) => States::zero(r, batch),
+                let mut initial = match call.initial(states.len()) {
+                    Some((h, c)) => States { h: h.mapv(f64::from), c: c.map(|c| c.mapv(f64::from)) },
+                    None => States::zero(r, batch),
                 };
                 let [hidden, cell] = layer.initial;
                 if let Some(begun) = hidden.and_then(|value| begun(model, value, r, &values, &states)) {
@@ -131,7 +125,7 @@ fn run_layers(model: &Model, weights: &Weights, input: &Input) -> Result<(HashMa
                 if let Some(begun) = cell.and_then(|value| begun(model, value, r, &values, &states)) {
                     initial.c = Some(begun);
                 }
-                let given = stack(r, cells, x, live.as_ref(), initial);
+                let given = stack(r, cells, x, live(layer.from[0]).as_ref(), initial);
                 values.insert(own(Pin::FinalHidden), Values::Rows(last_layer(&given.states.h, r.directions())));
                 values.insert(own(Pin::LastOutput), Values::Rows(given.last));
                 if let Some(c) = &given.states.c {
@@ -156,10 +150,17 @@ fn run_layers(model: &Model, weights: &Weights, input: &Input) -> Result<(HashMa
             }
             (LayerKind::Activation(f), _, Values::Steps(x)) => Values::Steps(activate(*f, x)),
             (LayerKind::Activation(f), _, Values::Rows(x)) => Values::Rows(activate(*f, x)),
-            // Keras' `Masking` also zeroes the steps that it takes out, as the call has done with every dead step.
-            (LayerKind::Masking(_), _, values @ Values::Steps(_)) => values,
+            // Keras' `Masking` also zeroes the steps that it takes out.
+            (LayerKind::Masking(_), _, Values::Steps(mut x)) => {
+                if let Some(live) = live(own(Pin::Output)) {
+                    for ((t, b), _) in live.indexed_iter().filter(|(_, live)| !**live) {
+                        x.slice_mut(s![t, b, ..]).fill(0.0);
+                    }
+                }
+                Values::Steps(x)
+            }
             (LayerKind::Dropout(_), _, values @ (Values::Steps(_) | Values::Rows(_))) => values,
-            (LayerKind::Join(join), _, Values::Steps(_) | Values::Rows(_)) => joined(*join, &taken, time),
+            (LayerKind::Join(join), _, Values::Steps(_) | Values::Rows(_)) => joined(*join, &taken),
             (LayerKind::Slice(slice), _, Values::Steps(x)) => {
                 Values::Steps(x.slice_move(s![.., .., slice.first..slice.first + slice.count]))
             }
@@ -178,23 +179,22 @@ fn run_layers(model: &Model, weights: &Weights, input: &Input) -> Result<(HashMa
 
 /// What input `index` of the model is given: 0 at dead steps. None of initial states.
 fn host_values(call: &Call<'_>, index: usize, kind: InputKind) -> Option<Values> {
-    let Form { time, batch, .. } = call.form;
+    let (clock, batch) = (call.clocks().of_value(Value::Input(index)), call.form.batch);
+    let time = clock.map_or(1, |clock| call.time(clock));
     let steps = || (0..time).flat_map(|t| (0..batch).map(move |b| (t, b)));
     Some(match kind {
-        InputKind::Tokens(_) => {
-            Values::Tokens(Array2::from_shape_fn((time, batch), |(t, b)| call.token_of(index, t, b)))
-        }
+        InputKind::Tokens(_) => Values::Tokens(Array2::from_shape_fn((time, batch), |(t, b)| call.token(index, t, b))),
         InputKind::Sequence(size) => {
             let mut x = Array3::zeros((time, batch, size));
             for (t, b) in steps() {
-                if let Some(features) = call.features_of(index, t, b) {
+                if let Some(features) = call.features(index, t, b) {
                     x.slice_mut(s![t, b, ..]).assign(&features.mapv(f64::from));
                 }
             }
             Values::Steps(x)
         }
         InputKind::Row(size) => {
-            Values::Rows(Array2::from_shape_fn((batch, size), |(b, n)| f64::from(call.row_of(index, b)[n])))
+            Values::Rows(Array2::from_shape_fn((batch, size), |(b, n)| f64::from(call.row(index, b)[n])))
         }
         InputKind::State(_) => return None,
     })
@@ -222,15 +222,14 @@ fn begun(
     }
 }
 
-/// The values of a join; rows meet each of `time` steps.
-fn joined(join: Join, values: &[Values], time: usize) -> Values {
-    let has_time = values.iter().any(|value| matches!(value, Values::Steps(_)));
+/// The values of a join; rows meet each step.
+fn joined(join: Join, values: &[Values]) -> Values {
+    let time =
+        values.iter().find_map(|value| if let Values::Steps(x) = value { Some(x.len_of(Axis(0))) } else { None });
+    let has_time = time.is_some();
     let steps = |value: &Values| match value {
         Values::Steps(x) => x.clone(),
-        Values::Rows(x) => {
-            let repeated = if has_time { time } else { 1 };
-            Array3::from_shape_fn((repeated, x.nrows(), x.ncols()), |(_, b, n)| x[[b, n]])
-        }
+        Values::Rows(x) => Array3::from_shape_fn((time.unwrap_or(1), x.nrows(), x.ncols()), |(_, b, n)| x[[b, n]]),
         Values::Tokens(_) => unreachable!("a checked model joins features"),
     };
     let mut parts = values.iter().map(steps);

@@ -14,7 +14,7 @@ use crate::model::{Flow, InputKind, Layer, Model, Pin, Value};
 pub struct Summary {
     rows: Vec<Row>,
     parameters: usize,
-    /// Whether the model, and its encoder, are chains: then what a layer takes need not be told.
+    /// Whether the model is a chain: then what a layer takes need not be told.
     is_chain: bool,
 }
 
@@ -30,7 +30,7 @@ struct Row {
 impl Model {
     /// The layers, their output shapes and parameter counts, to be printed.
     ///
-    /// The encoder's layers come first. A layer goes by the prefix of its tensors, or by its kind. A recurrent layer is one
+    /// A layer goes by the prefix of its tensors, or by its kind. A recurrent layer is one
     /// row, however many layers are stacked in it. The sizes that a call decides, batch and time, are `None`; shapes that
     /// cannot be told, because the layers do not fit each other, are `?`.
     ///
@@ -53,18 +53,11 @@ impl Model {
         let mut rows = Vec::new();
         let mut parameters = self.own_parameters().into_iter();
         self.add_rows(&mut Names::default(), &mut parameters, &mut rows);
-        Summary { rows, parameters: self.parameters(), is_chain: self.is_all_chain() }
+        Summary { rows, parameters: self.parameters(), is_chain: self.is_chain() }
     }
 
-    fn is_all_chain(&self) -> bool {
-        self.is_chain() && self.encoder.as_ref().is_none_or(|encoder| encoder.model.is_all_chain())
-    }
-
-    /// The rows of the encoder and of the model itself.
+    /// The rows of the inputs, where they are named, and of the layers.
     fn add_rows(&self, names: &mut Names, parameters: &mut impl Iterator<Item = usize>, rows: &mut Vec<Row>) {
-        if let Some(encoder) = &self.encoder {
-            encoder.model.add_rows(names, parameters, rows);
-        }
         let is_chain = self.is_chain();
         let inputs = if is_chain { Vec::new() } else { self.all_inputs().unwrap_or_default() };
         for input in &inputs {

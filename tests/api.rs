@@ -284,7 +284,7 @@ fn half_precision_is_close_and_not_the_same() {
 #[test]
 fn plans_are_made_once_for_a_shape() {
     let engine = cpu(&Model::new().layer(Rnn::new(5, 6)));
-    let shape = Shape { time: 3, batch: 2, mask: Mask::All };
+    let shape = Shape::new(3, 2, Mask::All);
     let plan = engine.plan(shape).unwrap();
     assert_eq!(plan.shape, shape);
     assert!(Arc::ptr_eq(&plan, &engine.plan(shape).unwrap()));
@@ -343,12 +343,12 @@ fn there_is_no_falling_back_from_a_device_that_was_named() {
 #[test]
 fn a_planner_needs_no_weights_and_plans_as_an_engine_does() {
     let model = Model::new().layer(Lstm::new(5, 18).bidirectional()).layer(Linear::new(36, 3));
-    let shape = Shape { time: 7, batch: 3, mask: Mask::All };
+    let shape = Shape::new(7, 3, Mask::All);
     let options = Options::default().device(Device::Cpu);
     let planner = Planner::new(model.clone(), &options).unwrap();
     assert_eq!(planner.plan(shape).unwrap(), cpu(&model).plan(shape).unwrap());
 
     let vast = Planner::new(Model::new().layer(Lstm::new(4, 2_147_483_647)), &options).unwrap();
-    let error = vast.plan(Shape { time: usize::MAX, batch: usize::MAX, mask: Mask::All }).unwrap_err();
+    let error = vast.plan(Shape::new(usize::MAX, usize::MAX, Mask::All)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Limits, "{error}");
 }

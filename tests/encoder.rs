@@ -1,22 +1,33 @@
-//! Encoders and decoders: against the oracle, through a native file and back, and what is refused.
+//! Encoders and decoders: sequences of different lengths in one graph. Against the oracle, through a native file and back,
+//! from descriptions that say `encoder`, and what is refused.
 
 use gatewave::conformance::{Case, InitialStates, MaskKind, Tolerance, compare};
 use gatewave::formats::{description, safetensors};
+use gatewave::weights::Tensors;
 use gatewave::{
-    Cell, Device, Embedding, Engine, ErrorKind, Input, Linear, Model, Precision, Recurrent, Storage, Weights,
+    Cell, Device, Embedding, Engine, ErrorKind, Input, Linear, Lstm, Model, NamedTensors, Precision, Recurrent, State,
+    Storage, Values, Weights,
 };
-use ndarray::Array3;
+use ndarray::{Array2, Array3};
 
 fn model(cell: Cell) -> Model {
-    let encoder = Model::new()
-        .named_layer("table.", Embedding::new(19, 6).mask_token(0))
-        .named_layer("first.", Recurrent::new(cell, 6, 17).num_layers(2))
-        .named_layer("second.", Recurrent::new(cell, 17, 9));
-    Model::new()
-        .named_layer("low.", Recurrent::new(cell, 5, 9))
-        .named_layer("high.", Recurrent::new(cell, 9, 17).num_layers(2))
-        .named_layer("head.", Linear::new(17, 4))
-        .encoded_by(encoder, [(0, 1), (1, 0)])
+    let mut g = Model::graph();
+    let x = g.sequence("x", 5);
+    let words = g.tokens("words", 19);
+    let table = g.add("table", Embedding::new(19, 6).mask_token(0), words);
+    let first = g.add("first", Recurrent::new(cell, 6, 17).num_layers(2), table);
+    let second = g.add("second", Recurrent::new(cell, 17, 9), first);
+    let low = g.add("low", Recurrent::new(cell, 5, 9), x);
+    let high = g.add("high", Recurrent::new(cell, 9, 17).num_layers(2), low);
+    for (from, to) in [(second, low), (first, high)] {
+        g.begin(to, State::Hidden, from.hidden());
+        if cell == Cell::Lstm {
+            g.begin(to, State::Cell, from.cell());
+        }
+    }
+    let head = g.add("head", Linear::new(17, 4), high);
+    g.output("y", head);
+    g.finish().unwrap()
 }
 
 fn case(cell: Cell, mask: MaskKind) -> Case {
@@ -55,28 +66,89 @@ fn inputs_that_fit_no_encoder_are_errors() {
     let case = case(Cell::Rnn, MaskKind::All);
     let engine = Engine::new(case.model.clone(), &case.weights(), Device::Cpu).unwrap();
     let x = |batch| Input::features(Array3::zeros((batch, 4, 5)));
-    let tokens = |batch| Input::tokens(ndarray::Array2::ones((batch, 3)));
+    let tokens = |batch| Array2::<i64>::ones((batch, 3));
     let refused = |input: Input| {
         let error = engine.run(&input).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Shape);
         error.to_string()
     };
-    assert!(refused(x(2)).starts_with("encoder: expected an input of its own"));
-    assert!(refused(x(2).encoder(tokens(3))).contains("expected 2 rows"));
+    assert_eq!(refused(x(2)), "words: expected an input of this name beside x, got none");
+    assert_eq!(
+        refused(x(2).with_tokens("words", tokens(3))),
+        "words: expected [2, 3] of any number of steps, as x is [2, 4, 5], got [3, 3]"
+    );
+    let lengths = x(2).with_tokens("words", tokens(2)).lengths_of("words", [3, 4]);
+    assert_eq!(refused(lengths), "words: lengths: expected 0 to 3 (T) for row 1, got 4");
+    assert_eq!(
+        refused(x(2).with_tokens("words", tokens(2)).lengths_of("facts", [3, 4])),
+        "facts: expected an input of steps, to give lengths or a mask for"
+    );
     let states = gatewave::States::hidden(Array3::zeros((1, 2, 9)));
-    assert!(refused(x(2).encoder(tokens(2)).states(states)).starts_with("states of stack 0: expected none"));
+    let states = x(2).with_tokens("words", tokens(2)).stack_states(2, states);
+    assert_eq!(refused(states), "states of stack 2: expected none, since a value of the model begins it");
+}
+
+/// A description of before there were graphs.
+fn described(encoder: &str, states: &str) -> gatewave::Result<Model> {
+    let json = format!(
+        r#"{{"gatewave": 1, "batch_first": true,
+            "layers": [{{"type": "lstm", "input_size": 4, "hidden_size": 8, "weights": "decoder."}}],
+            "encoder": {{"batch_first": true, "layers": [{encoder}], "states": {states}}}}}"#
+    );
+    description::from_json(&json, &Tensors::new())
+}
+
+const ENCODER: &str = r#"{"type": "lstm", "input_size": 5, "hidden_size": 8, "weights": "encoder."}"#;
+
+#[test]
+fn descriptions_that_say_encoder_are_graphs() {
+    let model = described(ENCODER, "[[0, 0]]").unwrap();
+    let names: Vec<_> = model.ports().inputs.iter().map(|port| port.name.clone()).collect();
+    let usual = ["x", "ids", "lengths", "mask"].map(str::to_owned);
+    let of_encoder = ["x", "ids", "lengths", "mask", "h_0", "c_0"].map(|name| format!("encoder_{name}"));
+    assert_eq!(names, [&usual[..], &of_encoder[..]].concat());
+    let names: Vec<_> = model.ports().outputs.iter().map(|port| port.name.clone()).collect();
+    assert_eq!(names, ["output", "h_n", "c_n"]);
+    let weights = Weights::random(&model, 5).unwrap();
+    let engine = Engine::new(model.clone(), &weights, Device::Cpu).unwrap();
+    let (x, source) = (Array3::from_elem((2, 4, 4), 0.5_f32), Array3::from_elem((2, 6, 5), -0.25_f32));
+    let tensors: NamedTensors = [("x", x.clone().into()), ("encoder_x", Values::from(source.clone()))]
+        .map(|(name, values): (&str, Values)| (name.to_owned(), values))
+        .into();
+    let got = engine.run_named(&tensors).unwrap();
+
+    // The same, one model after the other.
+    let alone = |weights: &Weights, layer: usize, inner: Recurrent, input: &Input| {
+        let model = Model::new().layer(inner);
+        let weights = Weights { layers: vec![weights.layers[layer].clone()], ..weights.clone() };
+        Engine::new(model, &weights, Device::Cpu).unwrap().run(input).unwrap()
+    };
+    let encoded = alone(&weights, 0, Lstm::new(5, 8), &Input::features(source));
+    let decoded = alone(&weights, 1, Lstm::new(4, 8), &Input::features(x).states(encoded.states[0].clone()));
+    assert_eq!(got[0].1, decoded.output);
+    assert_eq!((&got[1].1, Some(&got[2].1)), (&decoded.states[0].h, decoded.states[0].c.as_ref()));
+    // And without a batch.
+    let single: NamedTensors = [("x", Array2::<f32>::zeros((4, 4))), ("encoder_x", Array2::<f32>::zeros((6, 5)))]
+        .map(|(name, values)| (name.to_owned(), values.into()))
+        .into();
+    assert_eq!(engine.run_named(&single).unwrap()[0].1.shape(), [4, 8]);
+    // What is written is a graph, and read as it was.
+    let json = description::to_json(&model);
+    assert!(!json.contains(r#""encoder":"#), "{json}");
+    assert_eq!(description::from_json(&json, &Tensors::new()).unwrap(), model);
 }
 
 #[test]
-fn states_of_another_shape_begin_no_stack() {
-    let refused = |model: Model| model.check().unwrap_err().to_string();
-    let decoder = || Model::new().named_layer("d.", Recurrent::new(Cell::Lstm, 5, 9));
-    let encoder = |cell, hidden| Model::new().named_layer("e.", Recurrent::new(cell, 5, hidden));
-    assert!(
-        refused(decoder().encoded_by(encoder(Cell::Lstm, 8), [(0, 0)]))
-            .starts_with("encoder: states 0: expected states")
+fn states_that_begin_no_stack_are_refused() {
+    let refused = |encoder: &str, states: &str| described(encoder, states).unwrap_err().to_string();
+    let smaller = ENCODER.replace('8', "7");
+    assert!(refused(&smaller, "[[0, 0]]").contains("h_0: expected [1, B, 8] (layers · directions, B, size), got"));
+    let rnn = ENCODER.replace("lstm", "rnn");
+    assert!(refused(&rnn, "[[0, 0]]").contains("c_0: expected"), "{}", refused(&rnn, "[[0, 0]]"));
+    assert_eq!(refused(ENCODER, "[[0, 1]]"), "encoder: states 0: expected a stack of the decoder below 1, got 1");
+    assert_eq!(refused(ENCODER, "[]"), "encoder: states: expected at least one stack that begins another, got none");
+    assert_eq!(
+        refused(ENCODER, "[[0, 0], [0, 0]]"),
+        "encoder: states 1: expected a stack of its own, got stack 0 of the decoder again"
     );
-    assert!(refused(decoder().encoded_by(encoder(Cell::Rnn, 9), [(0, 0)])).contains("expected states"));
-    assert!(refused(decoder().encoded_by(encoder(Cell::Lstm, 9), [(0, 1)])).contains("decoder below 1, got 1"));
-    assert!(refused(decoder().encoded_by(decoder(), [(0, 0)])).contains("expected a prefix"));
 }

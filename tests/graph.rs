@@ -185,10 +185,10 @@ fn an_input_of_states_begins_every_stack_that_names_it() {
         ("h", state(2, State::Hidden)),
         ("c", state(0, State::Cell)),
         ("c", state(2, State::Cell)),
-        ("lengths", InputValue::Lengths),
-        ("x_lengths", InputValue::Lengths),
-        ("mask", InputValue::Mask),
-        ("x_mask", InputValue::Mask),
+        ("lengths", InputValue::Lengths(0)),
+        ("x_lengths", InputValue::Lengths(0)),
+        ("mask", InputValue::Mask(0)),
+        ("x_mask", InputValue::Mask(0)),
     ];
     assert_eq!(ports, expected.map(|(name, value)| (name.to_owned(), value)));
     // The outputs are not said: they are the usual ones.

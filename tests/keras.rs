@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use files::{Case, all, prefix};
 use gatewave::conformance::{Tolerance, compare};
 use gatewave::formats::keras;
-use gatewave::{Device, Engine, LayerKind, Memory, Weights, oracle};
+use gatewave::{Device, Engine, Memory, Weights, oracle};
 
 #[test]
 fn every_fixture_has_the_parameters_of_its_manifest() {
@@ -26,8 +26,7 @@ fn every_fixture_has_the_parameters_of_its_manifest() {
             assert_eq!(weights.layers.len(), model.layers.len());
             assert_eq!(model.parameters(), case.parameters, "{}", path.display());
             let mut got: BTreeMap<String, usize> = BTreeMap::new();
-            let encoder = model.encoder.iter().flat_map(|encoder| &encoder.model.layers);
-            for layer in encoder.chain(&model.layers).filter(|layer| layer.kind.parameters() > 0) {
+            for layer in model.layers.iter().filter(|layer| layer.kind.parameters() > 0) {
                 got.insert(layer.weights.clone(), layer.kind.parameters());
             }
             let mut want = case.layers.clone();
@@ -93,9 +92,8 @@ fn run(case: &Case, path: &std::path::Path) -> Result<(), String> {
     let (model, tensors) = keras::read(path).map_err(|e| e.to_string())?;
     let weights = Weights::from_tensors(&model, tensors).map_err(|e| e.to_string())?;
     let tolerance = Tolerance { abs: case.atol, rel: case.rtol };
-    let tokens = matches!(model.layers[0].kind, LayerKind::Embedding(_));
     if model.stacks().all(|stack| stack.memory == Memory::Call) {
-        let got = oracle::run(&model, &weights, &case.calls[0].input(tokens)).map_err(|e| e.to_string())?;
+        let got = oracle::run(&model, &weights, &case.calls[0].input(&model)).map_err(|e| e.to_string())?;
         #[expect(clippy::cast_possible_truncation, reason = "far nearer than the tolerance")]
         let got = got.output.mapv(|x| x as f32);
         let compared = compare(got.view(), case.calls[0].wanted.view(), tolerance).map_err(|e| e.to_string())?;
@@ -103,9 +101,9 @@ fn run(case: &Case, path: &std::path::Path) -> Result<(), String> {
             return Err(format!("the oracle: {compared}"));
         }
     }
-    let engine = Engine::new(model, &weights, Device::Cpu).map_err(|e| e.to_string())?;
+    let engine = Engine::new(model.clone(), &weights, Device::Cpu).map_err(|e| e.to_string())?;
     for call in &case.calls {
-        let got = engine.run(&call.input(tokens)).map_err(|e| e.to_string())?;
+        let got = engine.run(&call.input(&model)).map_err(|e| e.to_string())?;
         let compared = compare(got.output.view(), call.wanted.view(), tolerance).map_err(|e| e.to_string())?;
         if !compared.passed() {
             return Err(compared.to_string());

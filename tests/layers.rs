@@ -35,7 +35,7 @@ const PLACES: [(&str, Knows); 6] = [
 const CASES: usize = 3;
 
 fn has(case: &Case, name: &str) -> bool {
-    case.model.every_layer().iter().any(|layer| layer.kind.name() == name)
+    case.model.layers.iter().any(|layer| layer.kind.name() == name)
 }
 
 /// The places that do not know layer `name`.
@@ -66,9 +66,7 @@ fn is_documented(name: &str, case: &Case) -> Result<(), String> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/model-format.md");
     let page = fs::read_to_string(page).map_err(|error| error.to_string())?;
     let mut json: Value = serde_json::from_str(&to_json(&case.model)).expect("a description is JSON");
-    let layers = |model: &Value| model["layers"].as_array().is_some_and(|all| all.iter().any(|l| l["type"] == name));
-    let model = if layers(&json) { &mut json } else { &mut json["encoder"] };
-    let own = model["layers"].as_array_mut().and_then(|all| all.iter_mut().find(|layer| layer["type"] == name));
+    let own = json["layers"].as_array_mut().and_then(|all| all.iter_mut().find(|layer| layer["type"] == name));
     own.ok_or("the layer is not in the description")?[UNKNOWN] = true.into();
     let error = from_json(&json.to_string(), &Tensors::new()).err().ok_or("an unknown key is no error")?.to_string();
     let (_, keys) = error.split_once("the known ones are ").ok_or(error.clone())?;
@@ -84,7 +82,7 @@ fn is_summarized(name: &str, case: &Case) -> Result<(), String> {
     let table = case.model.summary().to_string();
     let row = format!("({}", name.replace('_', ""));
     let short = |kind: &LayerKind| kind.to_string();
-    if case.model.every_layer().iter().any(|layer| short(&layer.kind).is_empty()) {
+    if case.model.layers.iter().any(|layer| short(&layer.kind).is_empty()) {
         return Err("expected a few words of each layer, got none".into());
     }
     if table.to_lowercase().contains(&row) { Ok(()) } else { Err(format!("expected {row:?} in it, got\n{table}")) }
@@ -116,7 +114,7 @@ fn every_layer_has_all_its_places() {
 #[test]
 fn every_layer_of_the_table_is_in_the_list_of_names() {
     for case in &cases() {
-        for layer in case.model.every_layer() {
+        for layer in &case.model.layers {
             let name = layer.kind.name();
             assert!(LayerKind::NAMES.contains(&name), "src/model/layer/mod.rs: {name} has no row of that name");
         }

@@ -106,7 +106,7 @@ fn axes_are_permuted_split_and_joined_as_the_ports_say() {
         plain.clone(),
         vec![
             input("X", InputValue::Sequence, &[Features, One, Time, Batch]),
-            input("live", InputValue::Mask, &[Time, Batch]),
+            input("live", InputValue::Mask(0), &[Time, Batch]),
             input("h", state(0, State::Hidden, 0), &[Batch, Layers, Features]),
             input("c", state(0, State::Cell, 0), &[One, Layers, Features, Batch]),
         ],
@@ -283,8 +283,8 @@ fn every_mismatch_names_the_tensor_the_axes_and_what_came() {
         Model::new().axes(Axes::TimeMajor).layer(Lstm::new(3, 4).bidirectional()),
         vec![
             input("X", InputValue::Sequence, &[Time, Batch, Features]),
-            input("lens", InputValue::Lengths, &[Batch, One]),
-            input("live", InputValue::Mask, &[Batch, Time]),
+            input("lens", InputValue::Lengths(0), &[Batch, One]),
+            input("live", InputValue::Mask(0), &[Batch, Time]),
             input("h0", state(0, State::Hidden, 0), &[Layers, Batch, Features]),
             input("c0", state(0, State::Cell, 0), &[Layers, Batch, Features]),
         ],

@@ -75,7 +75,7 @@ fn the_validator_takes_long_sequences_in_chunks() {
     for (model, input, time, batch, limits) in
         [(tagger, tokens, 600, 2, NARROW), (last, features, 20_000, 1, Limits::WEBGPU)]
     {
-        let shape = Shape { time, batch, mask: Mask::All };
+        let shape = Shape::new(time, batch, Mask::All);
         let plan = plan(&model, Storage::F32, shape, Target::Gpu, &limits).expect("the plan fits");
         let products = plan.steps.iter().filter(|step| plan.programs[step.program].kernel() == Kernel::Project);
         assert!(products.count() > 4, "{}: not in chunks", plan.title);
@@ -105,7 +105,7 @@ type Fault = fn(&mut Plan);
 #[test]
 fn the_validator_refuses_planted_faults() {
     let model = Model::new().layer(Lstm::new(8, 32).bidirectional());
-    let shape = Shape { time: 4, batch: 3, mask: Mask::All };
+    let shape = Shape::new(4, 3, Mask::All);
     let right = plan(&model, Storage::F32, shape, Target::Gpu, &Limits::WEBGPU).expect("the plan fits");
     let (engine, input) = (engine(&model, Precision::F32, Target::Gpu), Input::features(ArrayD::zeros(vec![3, 4, 8])));
     engine.trace_plan(&right, &input).expect("it is right");

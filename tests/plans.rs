@@ -39,7 +39,7 @@ fn plan_on(
 ) -> Result<Plan, Error> {
     let tuning = tuning.into();
     let layout = Layout::of(model, Storage::F32).expect("the model is right").with_medium(tuning.medium());
-    lower(model, &layout, Shape { time, batch, mask }, limits, &tuning)
+    lower(model, &layout, Shape::new(time, batch, mask), limits, &tuning)
 }
 
 /// The choices for `target` but for the strategy.

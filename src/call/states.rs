@@ -1,5 +1,4 @@
-//! What the stacks of a call begin with: what the user gave, what an engine kept, what they have learned, where an encoder
-//! ended, or zero.
+//! What the stacks of a call begin with: what the user gave, what an engine kept, what they have learned, or zero.
 //!
 //! Views of those, checked against the model. Knows stacks and sizes; knows no sequence.
 
@@ -10,7 +9,7 @@ use ndarray::{Array3, ArrayD, ArrayView3, Axis, Ix2, Ix3};
 use super::form::{Batching, Form};
 use super::{States, shape};
 use crate::error::{Result, SMALLER_CALL, zeros};
-use crate::model::{Link, Recurrent};
+use crate::model::Recurrent;
 
 /// The states of a stack, with a batch: `h` `[L · D, B, state_size]` and `c` `[L · D, B, H]`.
 pub(crate) type Batched = (Array3<f32>, Option<Array3<f32>>);
@@ -25,8 +24,6 @@ pub(super) struct Initial<'a> {
     pub(super) kept: &'a [Option<Batched>],
     /// What the stacks have learned, for each or for none.
     pub(super) learned: &'a [Option<Batched>],
-    /// Where the encoder ended, and which stacks that begins.
-    pub(super) encoded: (&'a [Link], &'a [States]),
 }
 
 impl<'a> Initial<'a> {
@@ -34,10 +31,6 @@ impl<'a> Initial<'a> {
     pub(super) fn of(&self, stack: usize) -> Option<(ArrayView3<'a, f32>, Option<ArrayView3<'a, f32>>)> {
         let view = |state: &'a ArrayD<f32>| batched(state, self.batching);
         let states = |states: &'a States| (view(&states.h), states.c.as_ref().map(view));
-        let (links, encoded) = self.encoded;
-        if let Some(link) = links.iter().find(|link| link.to == stack) {
-            return encoded.get(link.from).map(states);
-        }
         self.given.get(&stack).map(states).or_else(|| {
             let of = |states: &'a [Option<Batched>]| states.get(stack)?.as_ref();
             let (h, c) = of(self.kept).or_else(|| of(self.learned))?;

@@ -1,6 +1,8 @@
 //! Random weights and inputs of a case, from its seed alone: never zero, and rubbish wherever nobody may look.
 
-use ndarray::{Array, Array2, ArrayView1, Dimension, ShapeBuilder, s};
+use std::collections::BTreeMap;
+
+use ndarray::{Array, Array2, Array3, ArrayView1, Axis, Dimension, ShapeBuilder, s};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -8,7 +10,7 @@ use super::{Case, InitialStates, MaskKind, weights_map};
 use crate::call::{Input, States};
 use crate::cell::{Activation, Cell, Functions, Peepholes};
 use crate::kernel::Storage;
-use crate::model::{Axes, Bias, Embedding, Flow, InputKind, Layer, LayerKind, Model, Recurrent};
+use crate::model::{Axes, Bias, Clocks, Embedding, Flow, InputKind, Layer, LayerKind, Model, Recurrent, Value};
 use crate::weights::{CellWeights, LayerWeights, Weights};
 
 /// The source of all random numbers of a case.
@@ -63,8 +65,7 @@ pub(super) fn weights(case: &Case) -> Weights {
             drawn[later] = drawn[twin].clone();
         }
     }
-    let encoder = encoder(case).map(|case| Box::new(weights(&case)));
-    let weights = Weights { encoder, ..Weights::new(drawn) };
+    let weights = Weights::new(drawn);
     // The table of what tokens give a cell is summed before it is rounded to half, the oracle's weights are rounded before
     // they are summed. On these grids both are exact, so that they must agree.
     let grid = |steps: f32| move |w: f32| (w * steps).round() / steps;
@@ -138,34 +139,35 @@ fn feedback(r: &Recurrent) -> f32 {
 pub(super) fn input(case: &Case) -> Input {
     let mut draw = Draw::new(case.seed);
     draw.0.set_stream(1);
+    let (clocks, main) = (Clocks::of(&case.model), case.model.main_input());
     let live = live(&mut draw, case.mask, case.time, case.batch);
     let mut input = sequence(&mut draw, case, &live);
-    input = others(&mut draw, case, &live, input);
-    match case.mask {
-        MaskKind::All | MaskKind::Own => {}
-        MaskKind::Lengths => {
-            let steps = |row: ArrayView1<'_, bool>| row.iter().map(|&live| i64::from(live)).sum::<i64>();
-            input = input.lengths(live.columns().into_iter().map(steps));
-        }
-        MaskKind::Holes => input = input.mask(live.reversed_axes()),
+    let mut axes = BTreeMap::from([(main, live)]);
+    let named = case.model.inputs.iter().enumerate().filter(|(index, _)| *index != main);
+    for (index, other) in named {
+        let leader = clocks.leader(index).unwrap_or(main);
+        // Each time axis has steps and a mask of its own.
+        let time = if leader == main { case.time } else { case.time + 1 + leader };
+        let steps = axes.entry(leader).or_insert_with(|| self::live(&mut draw, case.mask, time, case.batch));
+        input = self::other(&mut draw, case, index, &*steps, input);
+        input = match case.mask {
+            MaskKind::Lengths if leader == index => input.lengths_of(&other.name, lengths(steps)),
+            MaskKind::Holes if leader == index => input.mask_of(&other.name, steps.t().to_owned()),
+            MaskKind::All | MaskKind::Own | MaskKind::Lengths | MaskKind::Holes => input,
+        };
     }
+    input = match case.mask {
+        MaskKind::All | MaskKind::Own => input,
+        MaskKind::Lengths => input.lengths(lengths(&axes[&main])),
+        MaskKind::Holes => input.mask(axes[&main].t().to_owned()),
+    };
     if case.states == InitialStates::Given {
-        let begun = |index: usize| case.model.is_linked(index) || case.model.is_begun(index);
-        let linked = |(index, _): &(usize, &Recurrent)| begun(*index);
-        for (index, stack) in case.model.stacks().enumerate().filter(|stack| !linked(stack)) {
+        let begun = |(index, _): &(usize, &Recurrent)| case.model.is_begun(*index);
+        for (index, stack) in case.model.stacks().enumerate().filter(|stack| !begun(stack)) {
             input = input.stack_states(index, states(&mut draw, stack, case.batch));
         }
     }
-    match encoder(case) {
-        Some(case) => input.encoder(self::input(&case)),
-        None => input,
-    }
-}
-
-/// The same case of the model's encoder, with other steps.
-fn encoder(case: &Case) -> Option<Case> {
-    let model = case.model.encoder.as_ref()?.model.clone();
-    Some(Case { model, time: case.time + 2, seed: case.seed.wrapping_add(1), ..case.clone() })
+    input
 }
 
 /// `[T, B]`. Row 0 has a dead step and a live one, where it has two; of three rows or more, one has no step at all.
@@ -202,10 +204,10 @@ fn sequence(draw: &mut Draw, case: &Case, live: &Array2<bool>) -> Input {
             let bound = i64::try_from(vocabulary).expect("the vocabulary of a case is small");
             let rubbish = [-1, bound, i64::MAX, i64::MIN];
             let mut drawn = Array2::from_shape_simple_fn((time, batch), || draw.below(vocabulary));
-            if let Some(&LayerKind::Embedding(Embedding { mask_token: Some(mask), .. })) = masking(&case.model) {
-                let own = own(draw, case);
-                let told = |token: usize| if token == mask { (token + 1) % vocabulary } else { token };
-                drawn.zip_mut_with(&own, |token, &own| *token = if own { told(*token) } else { mask });
+            if let Some(&LayerKind::Embedding(Embedding { mask_token: Some(mask), .. })) =
+                masking(&case.model, case.model.main_input())
+            {
+                put_token(&mut drawn, mask, vocabulary, &own(draw, case));
             }
             let tokens = Array2::from_shape_fn((time, batch), |at| {
                 let token = drawn[at];
@@ -215,12 +217,8 @@ fn sequence(draw: &mut Draw, case: &Case, live: &Array2<bool>) -> Input {
         }
         Flow::Steps(features) | Flow::Rows(features) => {
             let mut x = draw.array((time, batch, features.len()), 0.1, 1.0);
-            if let Some(LayerKind::Masking(masking)) = masking(&case.model) {
-                for (at, &own) in own(draw, case).indexed_iter() {
-                    // One feature of the value does not take a step out: all of them do.
-                    let features = if own { 1.min(features.len() - 1) } else { features.len() };
-                    x.slice_mut(s![at.0, at.1, ..features]).fill(masking.value.get());
-                }
+            if let Some(LayerKind::Masking(masking)) = masking(&case.model, case.model.main_input()) {
+                take_out(&mut x, masking.value.get(), &own(draw, case));
             }
             for (at, _) in live.indexed_iter().filter(|(_, live)| !**live) {
                 x.slice_mut(s![at.0, at.1, ..]).fill(f32::NAN);
@@ -230,38 +228,70 @@ fn sequence(draw: &mut Draw, case: &Case, live: &Array2<bool>) -> Input {
     }
 }
 
-/// `input` with the model's other inputs: rubbish at dead steps, and none in a row.
-fn others(draw: &mut Draw, case: &Case, live: &Array2<bool>, mut input: Input) -> Input {
-    let (time, batch, model) = (case.time, case.batch, &case.model);
-    for (_, other) in model.inputs.iter().enumerate().filter(|(index, _)| *index != model.main_input()) {
-        input = match other.kind {
-            InputKind::Sequence(size) => {
-                let mut x = draw.array((time, batch, size), 0.1, 1.0);
-                for (at, _) in live.indexed_iter().filter(|(_, live)| !**live) {
-                    x.slice_mut(s![at.0, at.1, ..]).fill(f32::NAN);
-                }
-                input.with_features(&other.name, in_axes(model, x))
-            }
-            InputKind::Tokens(bound) => {
-                let drawn = Array2::from_shape_simple_fn((time, batch), || draw.below(bound));
-                let token =
-                    |at| if live[at] { i64::try_from(drawn[at]).expect("below the vocabulary") } else { i64::MIN };
-                input.with_tokens(&other.name, in_axes(model, Array2::from_shape_fn((time, batch), token)))
-            }
-            InputKind::Row(size) => input.with_features(&other.name, draw.array((batch, size), 0.1, 1.0)),
-            // Those are given by stack.
-            InputKind::State(_) => input,
-        };
-    }
-    input
+/// The number of steps of each row of `live`.
+fn lengths(live: &Array2<bool>) -> Vec<i64> {
+    let steps = |row: ArrayView1<'_, bool>| row.iter().map(|&live| i64::from(live)).sum::<i64>();
+    live.columns().into_iter().map(steps).collect()
 }
 
-/// The layer that takes steps out by what the input holds.
-fn masking(model: &Model) -> Option<&LayerKind> {
-    let masks = |kind: &&LayerKind| {
-        matches!(kind, LayerKind::Masking(_) | LayerKind::Embedding(Embedding { mask_token: Some(_), .. }))
+/// `input` with input `index` of the model: rubbish at dead steps, and none in a row.
+fn other(draw: &mut Draw, case: &Case, index: usize, live: &Array2<bool>, input: Input) -> Input {
+    let (model, other) = (&case.model, &case.model.inputs[index]);
+    let (time, batch) = live.dim();
+    let masking = masking(model, index);
+    let own = |draw: &mut Draw| {
+        let kind = if case.mask == MaskKind::All { MaskKind::All } else { MaskKind::Holes };
+        self::live(draw, kind, time, batch)
     };
-    model.layers.iter().map(|layer| &layer.kind).find(masks)
+    match other.kind {
+        InputKind::Sequence(size) => {
+            let mut x = draw.array((time, batch, size), 0.1, 1.0);
+            if let Some(LayerKind::Masking(masking)) = masking {
+                take_out(&mut x, masking.value.get(), &own(draw));
+            }
+            for (at, _) in live.indexed_iter().filter(|(_, live)| !**live) {
+                x.slice_mut(s![at.0, at.1, ..]).fill(f32::NAN);
+            }
+            input.with_features(&other.name, in_axes(model, x))
+        }
+        InputKind::Tokens(bound) => {
+            let mut drawn = Array2::from_shape_simple_fn((time, batch), || draw.below(bound));
+            if let Some(&LayerKind::Embedding(Embedding { mask_token: Some(mask), .. })) = masking {
+                put_token(&mut drawn, mask, bound, &own(draw));
+            }
+            let token = |at| if live[at] { i64::try_from(drawn[at]).expect("below the vocabulary") } else { i64::MIN };
+            input.with_tokens(&other.name, in_axes(model, Array2::from_shape_fn((time, batch), token)))
+        }
+        InputKind::Row(size) => input.with_features(&other.name, draw.array((batch, size), 0.1, 1.0)),
+        // Those are given by stack.
+        InputKind::State(_) => input,
+    }
+}
+
+/// Puts `mask` where `own` has no step, and no such token elsewhere.
+fn put_token(tokens: &mut Array2<usize>, mask: usize, bound: usize, own: &Array2<bool>) {
+    let told = |token: usize| if token == mask { (token + 1) % bound } else { token };
+    tokens.zip_mut_with(own, |token, &own| *token = if own { told(*token) } else { mask });
+}
+
+/// Fills with `value` what takes steps out, and one feature of the others.
+fn take_out(x: &mut Array3<f32>, value: f32, own: &Array2<bool>) {
+    let all = x.len_of(Axis(2));
+    for (at, &own) in own.indexed_iter() {
+        // One feature of the value does not take a step out: all of them do.
+        let features = if own { 1.min(all - 1) } else { all };
+        x.slice_mut(s![at.0, at.1, ..features]).fill(value);
+    }
+}
+
+/// The layer that takes steps out by what input `input` holds.
+fn masking(model: &Model, input: usize) -> Option<&LayerKind> {
+    let masks = |layer: &&Layer| {
+        let kind =
+            matches!(layer.kind, LayerKind::Masking(_) | LayerKind::Embedding(Embedding { mask_token: Some(_), .. }));
+        kind && layer.from == [Value::Input(input)]
+    };
+    model.layers.iter().find(masks).map(|layer| &layer.kind)
 }
 
 /// `[T, B]`: the steps that the model is not to take out, where it takes out any.

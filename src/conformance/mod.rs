@@ -251,9 +251,6 @@ fn rounded_to_integers(weights: &Weights) -> Result<Weights> {
             LayerWeights::Embedding(_) | LayerWeights::None => {}
         }
     }
-    if let Some(encoder) = &mut weights.encoder {
-        **encoder = rounded_to_integers(encoder)?;
-    }
     Ok(weights)
 }
 
@@ -278,9 +275,8 @@ fn weights_map(weights: &Weights, f: impl Fn(f32) -> f32 + Copy) -> Weights {
         LayerWeights::Recurrent(cells) => LayerWeights::Recurrent(cells.iter().map(cell).collect()),
         LayerWeights::Linear { w, b } => LayerWeights::Linear { w: w.mapv(f), b: b.as_ref().map(|b| b.mapv(f)) },
     };
-    let encoder = weights.encoder.as_ref().map(|weights| Box::new(weights_map(weights, f)));
     let states =
         |states: &LearnedStates| LearnedStates { h: states.h.mapv(f), c: states.c.as_ref().map(|c| c.mapv(f)) };
     let initial = weights.initial.iter().map(|(stack, given)| (*stack, states(given))).collect();
-    Weights { layers: weights.layers.iter().map(layer).collect(), encoder, initial }
+    Weights { layers: weights.layers.iter().map(layer).collect(), initial }
 }

@@ -170,7 +170,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         }
         let batch = self.slots.len();
         let mask = if streams.len() == batch { Mask::All } else { Mask::Live };
-        let shape = Shape { time: steps, batch, mask };
+        let shape = Shape::new(steps, batch, mask);
         // What no device takes needs no memory for its tokens, nor states.
         self.engine.planner.plan_to(Goal::Tokens, shape)?;
         self.settle(Goal::Tokens, steps).await?;
@@ -260,7 +260,7 @@ impl Caller for Generation<'_> {
                     let draws: &mut [Draw] = bytemuck::cast_slice_mut(words);
                     draws[b] = sampling.draw(self.slots[self.places[index].row].position);
                 }
-                Feed::Live => words.chunks_exact_mut(batch).for_each(|live| live[b] = 1),
+                Feed::Live(_) => words.chunks_exact_mut(batch).for_each(|live| live[b] = 1),
                 _ => unreachable!("a plan that draws takes tokens, and states stay where they are"),
             }
         }

@@ -33,8 +33,7 @@ pub struct KernelTime {
 const COPIED: u32 = 4096;
 
 impl Engine {
-    /// Runs `input`: what the programs of its plans took, in the order of the plan. What the model's encoder does is not in
-    /// it. Each run of dispatches of one program is a pass of its own, so that a whole call takes longer than otherwise.
+    /// Runs `input`: what the programs of its plans took, in the order of the plan. Each run of dispatches of one program is a pass of its own, so that a whole call takes longer than otherwise.
     ///
     /// # Errors
     ///
@@ -97,7 +96,7 @@ fn copy(bytes: u64) -> Plan {
     let windows = [0, 1].map(|slot| Window { slot, offset: 0, bytes }).to_vec();
     Plan {
         title: "copy".to_owned(),
-        shape: Shape { time: 1, batch: rows as usize, mask: Mask::All },
+        shape: Shape::new(1, rows as usize, Mask::All),
         slots: vec![slot("input", SlotKind::Input), slot("output", SlotKind::Output)],
         programs: vec![Program::Activate(Activation::Relu)],
         params: vec![Params { rows, directions: 1, units: COPIED, ..Params::default() }],

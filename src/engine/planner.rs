@@ -5,11 +5,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::call::Call;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::Mask;
 use crate::layout::Layout;
-use crate::model::{Flow, Model};
+use crate::model::{Clock, Clocks, Flow, Model};
 use crate::plan::tune::Tuning;
-use crate::plan::{Goal, Limits, Plan, Shape, Strategy, lower};
+use crate::plan::{Goal, Limits, Plan, Shape, Steps, Strategy, lower};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 
@@ -30,6 +32,8 @@ pub struct Planner {
     pub(super) model: Model,
     /// What its outputs are, the first one first.
     pub(super) flows: Vec<Flow>,
+    /// The clocks that they go by; none of one without a time axis.
+    clocks: Vec<Option<usize>>,
     pub(super) layout: Layout,
     pub(super) limits: Limits,
     pub(super) tuning: Tuning,
@@ -37,8 +41,6 @@ pub struct Planner {
     /// Whether workgroups of the device have waited for each other in vain.
     stalled: Arc<AtomicBool>,
     plans: Mutex<Cache<Key, Arc<Plan>>>,
-    /// Where the model has an encoder.
-    pub(super) encoder: Option<Box<Self>>,
 }
 
 impl Planner {
@@ -58,8 +60,7 @@ impl Planner {
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where the layers do not fit each other; `Limits`, where there is no layout of the encoder; `Device`,
-    /// where the device failed the self-check of the strategy asked for.
+    /// Kind `Model`, where the layers do not fit each other; `Device`, where the device failed the self-check of the strategy asked for.
     pub(super) fn on(
         model: Model,
         layout: Layout,
@@ -68,16 +69,13 @@ impl Planner {
         options: &Options,
     ) -> Result<Self> {
         log::info!("device {device}: {}", device.reason());
-        let encoder = model.encoder.as_ref().map(|encoder| {
-            let layout = Layout::of(&encoder.model, layout.storage)?;
-            Self::on(encoder.model.clone(), layout, machine, device.clone(), options)
-        });
-        let encoder = encoder.transpose().map_err(|e| e.at("encoder"))?.map(Box::new);
         let (limits, tuning) = (machine.limits(options), machine.tuning(options)?);
         let layout = layout.with_medium(tuning.medium());
         let flows = model.output_flows()?;
+        let clocks = Clocks::of(&model);
+        let clocks = model.feature_outputs().into_iter().map(|value| clocks.of_value(value)).collect();
         let (stalled, plans) = (machine.stalled(), Mutex::new(Cache::new(PLANS)));
-        Ok(Self { model, flows, layout, limits, tuning, device, stalled, plans, encoder })
+        Ok(Self { model, flows, clocks, layout, limits, tuning, device, stalled, plans })
     }
 
     /// The plan of a call of `shape`, or of the tile of it that fits.
@@ -95,7 +93,7 @@ impl Planner {
     ///
     /// As [`plan`](Self::plan); kind `Model`, where `goal` is to draw tokens and the model gives no number for each.
     pub fn plan_to(&self, goal: Goal, shape: Shape) -> Result<Arc<Plan>> {
-        if shape.time == 0 || shape.batch == 0 {
+        if shape.all_steps().any(|steps| steps.time == 0) || shape.batch == 0 {
             return Err(Error::new(
                 ErrorKind::Shape,
                 format!("plan: expected at least one step and one row, got T = {}, B = {}", shape.time, shape.batch),
@@ -110,19 +108,43 @@ impl Planner {
         Ok(plan)
     }
 
+    /// The sizes of a call of `batch` rows without a mask: `time` steps, and so many of the inputs that `times` name, where
+    /// they have their own.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where the model has no such input, or it shares its steps with an earlier one.
+    pub fn shape(&self, time: usize, batch: usize, times: &[(String, usize)]) -> Result<Shape> {
+        let clocks = Clocks::of(&self.model);
+        for (name, _) in times {
+            let input = self.model.inputs.iter().position(|input| input.name == *name);
+            let leads = input.is_some_and(|input| clocks.leader(input) == Some(input));
+            if !leads || input == Some(self.model.main_input()) {
+                let text = format!("{name}: expected an input with steps of its own beside the main one, got none");
+                return Err(Error::new(ErrorKind::Shape, text));
+            }
+        }
+        let steps = |clock: &Clock| {
+            let name = self.model.inputs.get(clock.input).map(|input| &input.name);
+            let own = times.iter().find(|(other, _)| Some(other) == name);
+            Steps { time: own.map_or(time, |(_, time)| *time), mask: Mask::All }
+        };
+        Ok(Shape::of_clocks(batch, clocks.all().iter().map(steps)))
+    }
+
     /// What its first output is.
     pub(super) fn flow(&self) -> Flow {
         self.flows[0]
     }
 
-    /// That of the model's encoder.
-    pub fn encoder(&self) -> Option<&Self> {
-        self.encoder.as_deref()
+    /// The number of steps of each output in `call`; 1 of one without a time axis.
+    pub(super) fn times(&self, call: &Call<'_>) -> Vec<usize> {
+        self.clocks.iter().map(|clock| clock.map_or(1, |clock| call.time(clock))).collect()
     }
 
-    /// The bytes of the weights, those of the encoder among them.
+    /// The bytes of the weights.
     pub(super) fn bytes(&self) -> u64 {
-        self.layout.bytes() + self.encoder.as_ref().map_or(0, |encoder| encoder.bytes())
+        self.layout.bytes()
     }
 
     /// Where is planned for, and why there.

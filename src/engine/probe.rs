@@ -70,13 +70,10 @@ impl Engine {
     }
 
     fn trace_rows(&self, plan: &Arc<Plan>, call: &Call<'_>, rows: Range<usize>) -> Result<Slots> {
-        if rows.len() != plan.shape.batch || call.form.time != plan.shape.time {
+        if rows.len() != plan.shape.batch || call.time(0) != plan.shape.time {
             let Shape { time, batch, .. } = plan.shape;
-            let text = format!(
-                "plan: expected one of T = {}, B = {}, got T = {time}, B = {batch}",
-                call.form.time,
-                rows.len()
-            );
+            let text =
+                format!("plan: expected one of T = {}, B = {}, got T = {time}, B = {batch}", call.time(0), rows.len());
             return Err(Error::new(ErrorKind::Shape, text));
         }
         let mut exchange = Exchange { call, model: self.model(), rows, decoder: None };

@@ -48,7 +48,9 @@ pub(super) struct Push<'a, 'f> {
     /// The frames, those of a part side by side.
     pub(super) order: &'a [usize],
     pub(super) slots: &'a [Slot],
-    pub(super) own: Own,
+    /// Which frames are no steps to the stacks, and of which the features are not read.
+    pub(super) own: &'a [Own],
+    pub(super) unread: &'a [Own],
     pub(super) part: Part,
     /// Of the output, and `[frames][features]` of it.
     pub(super) features: Features,
@@ -81,11 +83,11 @@ impl Part {
 
 impl Frames<'_> {
     /// Whether frame `frame` is a step to the model.
-    pub(super) fn is_live(&self, own: Own, frame: usize) -> bool {
-        match self {
+    pub(super) fn is_live(&self, own: &[Own], frame: usize) -> bool {
+        own.iter().all(|own| match self {
             Self::Features(features) => own.keeps(features(frame)),
             Self::Tokens(token) => own.keeps_token(token(frame)),
-        }
+        })
     }
 }
 
@@ -128,7 +130,7 @@ impl Caller for Push<'_, '_> {
                 let width = data.len() / (self.part.time * self.part.rows.len());
                 for (frame, at) in self.here() {
                     // As at every dead step, features are 0 where the model itself takes the step out.
-                    if self.frames.is_live(self.own, frame) {
+                    if self.frames.is_live(self.unread, frame) {
                         let features = features(frame);
                         data[at * width..][..features.len()].copy_from_slice(features);
                     }
@@ -138,12 +140,12 @@ impl Caller for Push<'_, '_> {
                 words.fill(0);
                 self.here().for_each(|(frame, at)| words[at] = u32::try_from(token(frame)).expect("a checked token"));
             }
-            (Feed::Live, _) => self.live(words),
-            (Feed::Seen, _) => self.seen(words),
+            (Feed::Live(_), _) => self.live(words),
+            (Feed::Seen(_), _) => self.seen(words),
             (Feed::Features | Feed::Tokens, _) => unreachable!("frames are what the model begins with"),
             (Feed::Other(_), _) => unreachable!("streams have one input"),
             (Feed::Draws, _) => unreachable!("a push draws no tokens"),
-            (Feed::LiveBackwards | Feed::SeenBackwards, _) => unreachable!("streams go forward"),
+            (Feed::LiveBackwards(_) | Feed::SeenBackwards(_), _) => unreachable!("streams go forward"),
             (Feed::Hidden { .. } | Feed::Memory { .. }, _) => unreachable!("states stay where they are"),
         }
         Ok(())

@@ -78,7 +78,7 @@ impl KnownAnswer {
         let tuning = Tuning::of(target).with_strategy(Some(strategy));
         let layout = Layout::of(model, Storage::F32)?.with_medium(tuning.medium());
         let packed = pack(&Weights::random(model, 0)?, model, &layout)?;
-        let shape = Shape { time: TIME, batch: BATCH, mask: Mask::Live };
+        let shape = Shape::new(TIME, BATCH, Mask::Live);
         let plan = lower::lower(model, &layout, shape, limits, &tuning)?;
         let input = input(model);
         let call = input.check(model)?;

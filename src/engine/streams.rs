@@ -12,7 +12,7 @@ use ndarray::ArrayView2;
 use crate::call::Own;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Mask;
-use crate::model::{Direction, Flow, Initial, LayerKind, Model, Pin, Value};
+use crate::model::{Clocks, Direction, Flow, Initial, LayerKind, Model, Pin, Value};
 use crate::plan::{Goal, Results, Shape};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
@@ -54,7 +54,10 @@ use super::resident::Resident;
 /// ```
 pub struct Streams<E> {
     pub(super) engine: E,
-    own: Own,
+    /// Which frames are no steps to the stacks.
+    own: Vec<Own>,
+    /// Of which frames the features are not read.
+    unread: Vec<Own>,
     /// By row of the batch.
     pub(super) slots: Vec<Slot>,
     /// Rows that no stream has, the next to be given last.
@@ -102,13 +105,14 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     /// # Errors
     ///
     /// Kind `Model`, where a stack looks at later steps too (it is bidirectional, or goes from the last step to the
-    /// first), or where the model has an encoder.
+    /// first), or where the model takes several inputs.
     pub fn new(engine: E, capacity: usize) -> Result<Self> {
         check(engine.model())?;
-        let (own, capacity) = (Own::of(engine.model()), capacity.max(1));
+        let ([own, unread], capacity) = (own(engine.model()), capacity.max(1));
         let mut streams = Self {
             engine,
             own,
+            unread,
             slots: Vec::new(),
             free: Vec::new(),
             states: None,
@@ -325,7 +329,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         let explain = |e| engine.device().explain(e);
         match &mut self.states {
             None => {
-                let plan = engine.planner.plan_to(goal, Shape { time, batch: rows, mask: Mask::Live })?;
+                let plan = engine.planner.plan_to(goal, Shape::new(time, rows, Mask::Live))?;
                 self.states = Some(engine.executor.resident(&plan, rows).await.map_err(explain)?);
             }
             Some(states) if self.rows < rows => engine.executor.grow(states, rows).await.map_err(explain)?,
@@ -348,13 +352,14 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             places: &self.places,
             order: &self.order,
             slots: &self.slots,
-            own: self.own,
+            own: &self.own,
+            unread: &self.unread,
             part,
             features: engine.planner.flow().features(),
             outputs: &mut self.outputs,
         };
         let mask = if push.live_frames() == time * batch { Mask::All } else { Mask::Live };
-        for tile in engine.tiles_of(Goal::Frames, Shape { time, batch, mask }) {
+        for tile in engine.tiles_of(Goal::Frames, Shape::new(time, batch, mask)) {
             let tile = tile?;
             push.part.rows = tile.rows.clone();
             let run = engine.executor.run_on(&tile.plan, &mut push, (&mut *states, tile.rows.start), results, wait);
@@ -364,7 +369,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         }
         for &frame in here {
             let slot = &mut self.slots[self.places[frame].row];
-            slot.has_lived |= frames.is_live(self.own, frame);
+            slot.has_lived |= frames.is_live(&self.own, frame);
             slot.position = slot.position.wrapping_add(1);
         }
         Ok(())
@@ -407,10 +412,22 @@ fn check(model: &Model) -> Result<()> {
         return Err(Error::new(ErrorKind::Model, text));
     }
     graph_goes_forward(model)?;
-    match model.encoder {
+    let clocks = Clocks::of(model);
+    match clocks.of_stacks(model).position(|clock| clock > 0) {
         None => Ok(()),
-        Some(_) => Err(Error::new(ErrorKind::Model, "encoder: expected a model of one sequence, got one with two")),
+        Some(stack) => {
+            let text =
+                format!("stack {stack}: expected the mask of the first one, by which a frame is a step, got another");
+            Err(Error::new(ErrorKind::Model, text))
+        }
     }
+}
+
+/// Which frames are no steps to the stacks of `model`, and of which the features are not read.
+fn own(model: &Model) -> [Vec<Own>; 2] {
+    let clocks = Clocks::of(model);
+    let of = |clock| Own::of_clock(model, &clocks, clock).into_iter().map(|(_, own)| own).collect();
+    [of(0), clocks.of_read(model.main_input()).map_or_else(Vec::new, of)]
 }
 
 /// Whether a model that is no chain gives each frame's output from that frame and those before it alone.

@@ -90,7 +90,7 @@ fn states_that_last_go_through_tiles_and_stay_where_a_call_fails_half_way() {
     let (whole, tiled) = (small(&model, 1 << 30), small(&model, 64 << 10));
     let run = |engine: &Engine| engine.run(&Input::features(features((19, 50, 16)))).unwrap();
     let first = run(&whole);
-    assert!(tiled.plan(Shape { time: 50, batch: 19, mask: Mask::All }).unwrap().shape.batch < 19);
+    assert!(tiled.plan(Shape::new(50, 19, Mask::All)).unwrap().shape.batch < 19);
     assert!(run(&tiled) == first);
     let refused = tiled.run(&Input::features(features((19, 5_000, 16)))).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Limits);
@@ -121,7 +121,7 @@ fn a_call_whose_workgroups_wait_in_vain_runs_by_steps_and_streams_never_wait() {
     let model = Model::new().layer(Lstm::new(3, 40));
     let options = Options { resident_workgroups: Some(8), ..Options::default().strategy(Strategy::Persistent) };
     let engine = Engine::on_validator(model.clone(), &Weights::random(&model, 1).unwrap(), options).unwrap();
-    let shape = Shape { time: 5, batch: 2, mask: Mask::All };
+    let shape = Shape::new(5, 2, Mask::All);
     let is_shared = |goal| engine.planner.plan_to(goal, shape).unwrap().exchange().is_some();
     assert!(is_shared(Goal::Outputs) && !is_shared(Goal::Frames));
     engine.run(&Input::features(Array3::zeros((2, 5, 3)))).expect("steps take its place");

@@ -5,6 +5,7 @@
 //! knows no layout and no device.
 
 pub mod description;
+mod encoder;
 mod infer;
 #[cfg(feature = "keras")]
 pub mod keras;

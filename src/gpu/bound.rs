@@ -393,7 +393,7 @@ mod tests {
         let windows = [0, 1].map(|slot| Window { slot, offset: 0, bytes: BYTES });
         Arc::new(Plan {
             title: "copy".to_owned(),
-            shape: Shape { time: 1, batch: 1, mask: Mask::All },
+            shape: Shape::new(1, 1, Mask::All),
             slots: vec![slot("input", SlotKind::Input), slot("output", SlotKind::Output)],
             programs: vec![Program::Activate(Activation::Linear)],
             params: vec![Params { rows: 1, directions: 1, units: 16, ..Params::default() }],

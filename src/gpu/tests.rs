@@ -28,7 +28,7 @@ fn chain(count: usize) -> Plan {
     };
     Plan {
         title: format!("chain of {count}"),
-        shape: Shape { time: 1, batch: ROWS as usize, mask: Mask::All },
+        shape: Shape::new(1, ROWS as usize, Mask::All),
         slots: vec![
             slot("input", SlotKind::Input),
             slot("scratch.0", SlotKind::Scratch),

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use super::clocks::Clocks;
 use super::flow::{Features, Flow, positive};
 use super::interface::State;
 use super::layer::{Join, Layer, LayerKind, Recurrent, Select};
@@ -91,7 +92,7 @@ impl InputKind {
         }
     }
 
-    fn has_time(self) -> bool {
+    pub(crate) fn has_time(self) -> bool {
         matches!(self, Self::Sequence(_) | Self::Tokens(_))
     }
 }
@@ -391,7 +392,7 @@ impl Model {
         if let Some(unread) = (0..self.inputs.len()).find(|&index| !taken.contains(&Value::Input(index))) {
             return wrong(format!("inputs: expected a layer that takes {}, got none", self.inputs[unread].name));
         }
-        self.check_masks()?;
+        Clocks::of(self).check()?;
         let mut names = HashSet::new();
         let (inputs, flows) = (self.all_inputs()?, self.flows()?);
         for output in &self.outputs {
@@ -417,25 +418,6 @@ impl Model {
         }
         for unused in self.unused() {
             log::warn!("layer {}: no output needs it", self.place(unused));
-        }
-        Ok(())
-    }
-
-    /// Whether at most one layer takes steps out, and sees the main input.
-    fn check_masks(&self) -> Result<()> {
-        let masks = |layer: &Layer| match &layer.kind {
-            LayerKind::Masking(_) => true,
-            LayerKind::Embedding(embedding) => embedding.mask_token.is_some(),
-            _ => false,
-        };
-        let all: Vec<usize> = (0..self.layers.len()).filter(|&layer| masks(&self.layers[layer])).collect();
-        let elsewhere = |&&layer: &&usize| self.layers[layer].from != [Value::Input(self.main_input())];
-        if let Some(&layer) = all.iter().find(elsewhere).or(all.get(1)) {
-            let text = format!(
-                "layer {}: expected one layer that takes steps out, on the first sequence, got another",
-                self.place(layer)
-            );
-            return Err(Error::new(ErrorKind::Model, text));
         }
         Ok(())
     }

@@ -41,7 +41,7 @@ pub struct InputPort {
     pub name: String,
     /// What it is.
     pub value: InputValue,
-    /// Its axes, slowest first. [`InputValue::Lengths`] has batch alone; weights have those that ONNX gives them.
+    /// Its axes, slowest first. [`InputValue::Lengths`] have batch alone; weights have those that ONNX gives them.
     pub axes: Vec<Dim>,
 }
 
@@ -53,10 +53,10 @@ pub enum InputValue {
     /// Another input of the model, counted from 0 among [`Model::inputs`]: features or tokens with its steps, or a row, whose
     /// features may stand group after group along [`Dim::Layers`].
     Input(usize),
-    /// The number of steps of each row.
-    Lengths,
-    /// Where there are steps: batch, time.
-    Mask,
+    /// The number of steps of each row, of the time axis of an input of [`Model::inputs`]; 0 of a model that names none.
+    Lengths(usize),
+    /// Where there are steps of the time axis of an input: batch, time.
+    Mask(usize),
     /// Initial states of a stack: `L · D` rows of [`Dim::Layers`] from `first` on.
     State {
         /// The stack, counted from 0 among the model's recurrent layers.
@@ -165,12 +165,17 @@ impl Interface {
         }
         let (mut names, mut values) = (HashMap::new(), HashSet::new());
         for port in &self.inputs {
-            let part = matches!(port.value, InputValue::State { .. });
-            if names.insert(&port.name, part).is_some_and(|other| !(part && other)) {
+            // Several states are parts of one tensor, and several time axes may have the same lengths.
+            let kind = std::mem::discriminant(&port.value);
+            let shared = matches!(port.value, InputValue::State { .. } | InputValue::Lengths(_));
+            if names.insert(&port.name, kind).is_some_and(|other| !shared || other != kind) {
                 return Err(wrong(format!("{}: expected a name of its own, got another input's", port.name)));
             }
             // What tells the call's sequence may come under either of several names.
-            let aliased = matches!(port.value, InputValue::Sequence | InputValue::Lengths | InputValue::Mask);
+            let aliased = matches!(
+                port.value,
+                InputValue::Sequence | InputValue::Input(_) | InputValue::Lengths(_) | InputValue::Mask(_)
+            );
             if !values.insert(port.value) && !aliased {
                 return Err(wrong(format!("{}: expected what no other input is, got {:?}", port.name, port.value)));
             }
@@ -252,13 +257,18 @@ impl InputPort {
                 let features = flow.tokens().is_none().then(|| long(Dim::Features, flow.features().len()));
                 fit(axes, [(Dim::Batch, false)].into_iter().chain(time).chain(layers).chain(features))
             }
-            InputValue::Lengths => fit(axes, [(Dim::Batch, false)]),
-            InputValue::Mask => fit(axes, [(Dim::Batch, false), (Dim::Time, false)]),
+            InputValue::Lengths(input) | InputValue::Mask(input) => {
+                if model.all_inputs()?.get(input).is_none_or(|input| !input.kind.has_time()) {
+                    return Err(wrong(format!("input: expected one with a time axis, got {input}")));
+                }
+                let time = matches!(self.value, InputValue::Mask(_)).then_some((Dim::Time, false));
+                fit(axes, [(Dim::Batch, false)].into_iter().chain(time))
+            }
             InputValue::State { stack, state, first } => {
                 state.check(stacks, stack)?;
-                if model.is_linked(stack) {
+                if model.is_begun(stack) {
                     return Err(wrong(format!(
-                        "stack: expected one that begins where the caller says, got {stack}, which the encoder begins"
+                        "stack: expected one that begins where the caller says, got {stack}, which a value of the model begins"
                     )));
                 }
                 let rows = stacks[stack].num_layers.saturating_mul(stacks[stack].directions());

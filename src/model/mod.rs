@@ -2,10 +2,10 @@
 //!
 //! A `Model` is a description: it holds no weights and knows no device. `layer` has a file for each layer, `flow` what
 //! one layer hands to the next, `interface` the names that callers use, `graph` the values that layers hand to
-//! each other, `builder` how one writes them down, `encoder` the model that runs before another.
+//! each other, `clocks` the time axes of values, `builder` how one writes them down.
 
 mod builder;
-mod encoder;
+mod clocks;
 mod flow;
 mod graph;
 mod interface;
@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use crate::error::{Error, ErrorKind, Result};
 
 pub use builder::{Graph, Node, Sources};
-pub use encoder::{Encoder, Link};
+pub(crate) use clocks::{Clock, Clocks, OTHER_CLOCKS};
 pub use flow::{Features, Flow};
 pub use graph::{InputKind, ModelInput, ModelOutput, Pin, Value};
 pub use interface::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, Required, State, WeightPart};
@@ -52,8 +52,6 @@ pub struct Model {
     pub outputs: Vec<ModelOutput>,
     /// The names and axes of what goes in and what comes out, where they are not the usual ones.
     pub interface: Option<Interface>,
-    /// What runs before the layers, over a sequence of its own, and begins their states.
-    pub encoder: Option<Box<Encoder>>,
 }
 
 /// The order of the axes of sequences, in and out.
@@ -81,7 +79,6 @@ impl Model {
             inputs: Vec::new(),
             outputs: Vec::new(),
             interface: None,
-            encoder: None,
         }
     }
 
@@ -211,14 +208,10 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// As [`flows`](Self::flows), and where the vocabulary's length is not the number of tokens, or the encoder's states
-    /// do not fit the stacks that they begin.
+    /// As [`flows`](Self::flows), and where the vocabulary's length is not the number of tokens.
     pub fn check(&self) -> Result<()> {
         self.flows()?;
         self.check_graph()?;
-        if let Some(encoder) = &self.encoder {
-            encoder.check(self).map_err(|e| e.at("encoder"))?;
-        }
         if let Some(interface) = &self.interface {
             interface.check(self).map_err(|e| e.at("interface"))?;
         }
@@ -233,12 +226,12 @@ impl Model {
         Ok(())
     }
 
-    /// The number of trainable parameters, those of the encoder among them. What layers share counts once.
+    /// The number of trainable parameters. What layers share counts once.
     pub fn parameters(&self) -> usize {
         self.own_parameters().into_iter().fold(0, usize::saturating_add)
     }
 
-    /// The number of parameters of each of [`every_layer`](Self::every_layer) that no layer before it has.
+    /// The number of parameters of each of [`layers`](Self::layers) that no layer before it has.
     pub(crate) fn own_parameters(&self) -> Vec<usize> {
         // A description may claim more tensors than memory could list.
         const MOST: usize = 1 << 16;
@@ -255,7 +248,7 @@ impl Model {
             layer.kind.parameters().saturating_sub(shared.fold(0, usize::saturating_add))
         };
         let mut counts = Vec::new();
-        for layer in self.every_layer() {
+        for layer in &self.layers {
             let kinds = earlier.entry(layer.weights.as_str()).or_default();
             let has_tensors = layer.kind.tensors().next().is_some();
             counts.push(if has_tensors { own(layer, kinds) } else { 0 });

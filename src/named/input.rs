@@ -6,38 +6,35 @@ use std::borrow::Cow;
 
 use ndarray::{ArrayD, Axis, IxDyn, Slice};
 
-use super::{ENCODER, NamedTensors, Values, arrange, joined, letter, not_real, shape};
+use super::{NamedTensors, Values, arrange, joined, letter, not_real, shape};
 use crate::call::{Input, States};
 use crate::error::Result;
-use crate::model::{Dim, Flow, InputPort, InputValue, Model, ModelInput, Required, State};
+use crate::model::{Clocks, Dim, Flow, InputPort, InputValue, Model, ModelInput, Required, State};
 
 /// The input that `tensors` make of `model`, as far as axes tell.
 pub(crate) fn read_input(model: &Model, tensors: &NamedTensors) -> Result<Input> {
     model.check()?;
-    let input = read(model, tensors, "")?;
-    finish(model, tensors)?;
-    Ok(input)
-}
-
-/// The input of a model, whose standard names begin with `prefix`, and that of its encoder.
-fn read(model: &Model, tensors: &NamedTensors, prefix: &str) -> Result<Input> {
-    let ports = model.ports_under(prefix);
-    let reader = Reader { model, ports: &ports.inputs, tensors, as_they_stand: model.has_standard_inputs() };
+    let ports = model.ports();
+    let reader = Reader {
+        model,
+        clocks: Clocks::of(model),
+        ports: &ports.inputs,
+        tensors,
+        as_they_stand: model.has_standard_axes(),
+    };
     let (input, sizes) = reader.sequence()?;
     if ports.required == Required::All {
         reader.all_there()?;
     }
     let input = reader.states(reader.steps(reader.others(input, sizes)?, sizes)?, sizes)?;
-    Ok(match &model.encoder {
-        Some(encoder) => input.encoder(read(&encoder.model, tensors, &format!("{prefix}{ENCODER}"))?),
-        None => input,
-    })
+    finish(&ports.inputs, tensors)?;
+    Ok(input)
 }
 
 /// Every tensor has a name that the model knows.
-fn finish(model: &Model, tensors: &NamedTensors) -> Result<()> {
+fn finish(ports: &[InputPort], tensors: &NamedTensors) -> Result<()> {
     let mut known: Vec<String> = Vec::new();
-    for port in model.ports().inputs.iter().chain(&model.encoder_ports()) {
+    for port in ports {
         if !known.contains(&port.name) {
             known.push(port.name.clone());
         }
@@ -51,6 +48,7 @@ fn finish(model: &Model, tensors: &NamedTensors) -> Result<()> {
 /// Reads the tensors of a call.
 struct Reader<'a> {
     model: &'a Model,
+    clocks: Clocks,
     ports: &'a [InputPort],
     tensors: &'a NamedTensors,
     /// Whether the axes are those of a call: `call` checks them, with a batch or without.
@@ -136,14 +134,16 @@ impl Reader<'_> {
 
     /// `input` with what the model's other inputs are given.
     fn others(&self, mut input: Input, sizes: Sizes) -> Result<Input> {
-        for port in self.ports {
-            let InputValue::Input(index) = port.value else { continue };
-            let Some(ModelInput { name, kind }) = self.model.inputs.get(index) else { continue };
-            let Some(flow) = kind.flow() else { continue };
-            let Some(values) = self.tensors.get(&port.name) else {
+        for (index, ModelInput { name, kind }) in self.model.inputs.iter().enumerate() {
+            let Some(flow) = kind.flow().filter(|_| index != self.model.main_input()) else { continue };
+            let value = InputValue::Input(index);
+            let Some((port, values)) = self.one_given(value)? else {
                 let got = joined(self.tensors.keys());
-                return Err(shape(format!("{}: expected {flow} under this name, got {got}", port.name)));
+                let names = self.ports.iter().filter(|port| port.value == value).map(|port| &port.name);
+                let names = names.map(String::as_str).collect::<Vec<_>>().join(" or ");
+                return Err(shape(format!("{names}: expected {flow} under this name, got {got}")));
             };
+            let sizes = Sizes { time: self.time(index, sizes), ..sizes };
             let check = |features| check_axes(port, values.shape(), "I", |dim| sizes.length(dim, features, 1));
             let axes = self.model.axes_of_flow(flow);
             input = match flow {
@@ -184,6 +184,17 @@ impl Reader<'_> {
         Ok(array.as_standard_layout().into_owned().into_shape_with_order(IxDyn(&[rows, features])).expect("checked"))
     }
 
+    /// The number of steps of the time axis of input `index`, where it is known before the input is read.
+    fn time(&self, index: usize, main: Sizes) -> Option<usize> {
+        let leader = self.clocks.leader(index)?;
+        if leader == self.model.main_input() {
+            return main.time;
+        }
+        let (port, values) = self.given(InputValue::Input(leader))?;
+        let place = port.axes.iter().position(|dim| *dim == Dim::Time)?;
+        values.shape().get(place).copied()
+    }
+
     /// Every input is there, but for weights, which are read apart.
     fn all_there(&self) -> Result<()> {
         let missing = |port: &&InputPort| {
@@ -191,8 +202,8 @@ impl Reader<'_> {
         };
         let Some(InputPort { name, value, .. }) = self.ports.iter().find(missing) else { return Ok(()) };
         let what = match value {
-            InputValue::Lengths => "the lengths of the rows",
-            InputValue::Mask => "a mask",
+            InputValue::Lengths(_) => "the lengths of the rows",
+            InputValue::Mask(_) => "a mask",
             InputValue::State { state: State::Hidden, .. } => "initial hidden states",
             InputValue::State { state: State::Cell, .. } => "initial cell states",
             InputValue::Sequence | InputValue::Input(_) | InputValue::Weights { .. } => "an input",
@@ -215,30 +226,47 @@ impl Reader<'_> {
         Ok((arrange(array.clone(), &port.axes, axes), sizes))
     }
 
-    /// `input` with lengths or mask.
+    /// `input` with lengths or a mask of each time axis.
     fn steps(&self, mut input: Input, sizes: Sizes) -> Result<Input> {
-        if let Some((port, values)) = self.one_given(InputValue::Lengths)? {
-            let Values::Whole(array) = values else {
-                let got = values.shape();
-                return Err(shape(format!("{}: expected [B] integers, got floats {got:?}", port.name)));
-            };
-            if !self.as_they_stand {
-                check_axes(port, array.shape(), "1", |dim| sizes.length(dim, 1, 1))?;
-                check_lengths(port, array, sizes)?;
-            } else if array.ndim() > 1 {
-                return Err(shape(format!("{}: expected [B] integers, got {:?}", port.name, array.shape())));
+        for index in 0..self.model.inputs.len().max(1) {
+            let sizes = Sizes { time: self.time(index, sizes), ..sizes };
+            let name = self.model.inputs.get(index).filter(|_| index != self.model.main_input());
+            let name = name.map(|input| input.name.as_str());
+            if let Some((port, values)) = self.one_given(InputValue::Lengths(index))? {
+                let lengths = self.lengths(port, values, sizes)?;
+                input = match name {
+                    None => input.lengths(lengths),
+                    Some(name) => input.lengths_of(name, lengths),
+                };
             }
-            input = input.lengths(array.iter().copied());
-        }
-        if let Some((port, values)) = self.one_given(InputValue::Mask)? {
-            let mut mask = values.real().mapv(|live| live != 0.0);
-            if !self.as_they_stand {
-                check_axes(port, mask.shape(), "1", |dim| sizes.length(dim, 1, 1))?;
-                mask = arrange(mask, &port.axes, &[Dim::Batch, Dim::Time]);
+            if let Some((port, values)) = self.one_given(InputValue::Mask(index))? {
+                let mut mask = values.real().mapv(|live| live != 0.0);
+                if !self.as_they_stand {
+                    check_axes(port, mask.shape(), "1", |dim| sizes.length(dim, 1, 1))?;
+                    mask = arrange(mask, &port.axes, &[Dim::Batch, Dim::Time]);
+                }
+                input = match name {
+                    None => input.mask(mask),
+                    Some(name) => input.mask_of(name, mask),
+                };
             }
-            input = input.mask(mask);
         }
         Ok(input)
+    }
+
+    /// The number of steps of each row.
+    fn lengths(&self, port: &InputPort, values: &Values, sizes: Sizes) -> Result<Vec<i64>> {
+        let Values::Whole(array) = values else {
+            let got = values.shape();
+            return Err(shape(format!("{}: expected [B] integers, got floats {got:?}", port.name)));
+        };
+        if !self.as_they_stand {
+            check_axes(port, array.shape(), "1", |dim| sizes.length(dim, 1, 1))?;
+            check_lengths(port, array, sizes)?;
+        } else if array.ndim() > 1 {
+            return Err(shape(format!("{}: expected [B] integers, got {:?}", port.name, array.shape())));
+        }
+        Ok(array.iter().copied().collect())
     }
 
     /// `input` with the initial states that are given.
@@ -289,13 +317,15 @@ impl Reader<'_> {
         check_axes(port, array.shape(), letter, |dim| sizes.length(dim, size, all.unwrap_or(0)))?;
         let mut array = arrange(array, &port.axes, &[Dim::Layers, Dim::Batch, Dim::Features]);
         array.slice_axis_inplace(Axis(0), Slice::from(rows(port)));
-        self.without_steps(&mut array);
+        self.without_steps(index, &mut array);
         Ok(Some((&port.name, Some(array))))
     }
 
     /// Rows of no step have no state either, and end with zeros: so does ONNX Runtime.
-    fn without_steps(&self, states: &mut ArrayD<f32>) {
-        let Some((_, Values::Whole(lengths))) = self.given(InputValue::Lengths) else { return };
+    fn without_steps(&self, stack: usize, states: &mut ArrayD<f32>) {
+        let clock = self.clocks.of_stacks(self.model).nth(stack).and_then(|clock| self.clocks.all().get(clock));
+        let Some(leader) = clock.map(|clock| clock.input) else { return };
+        let Some((_, Values::Whole(lengths))) = self.given(InputValue::Lengths(leader)) else { return };
         for (mut row, _) in states.axis_iter_mut(Axis(1)).zip(lengths).filter(|(_, length)| **length == 0) {
             row.fill(0.0);
         }

@@ -94,7 +94,6 @@ fn plan(
         weights: HashMap::new(),
         inputs: Vec::new(),
         draws: None,
-        live: None,
         masks: HashMap::new(),
         gates: None,
         exchange: None,
@@ -131,8 +130,7 @@ struct Lowering<'a> {
     inputs: Vec<Option<HostInput>>,
     /// How tokens are drawn, where they are.
     draws: Option<SlotId>,
-    live: Option<SlotId>,
-    /// The slots of what a blank goes by, `live` among them.
+    /// The slots of masks.
     masks: HashMap<Feed, SlotId>,
     gates: Option<SlotId>,
     /// What workgroups hand each other, where they do.
@@ -150,7 +148,7 @@ enum HostInput {
 
 impl Lowering<'_> {
     fn run(&mut self, all: &Ops) -> Result<()> {
-        let groups = groups(&all.ops);
+        let groups = groups(&all.ops, self.shape);
         let stages = self.stages(all, &groups)?;
         self.fits(&stages)?;
         for group in &groups {
@@ -182,7 +180,7 @@ impl Lowering<'_> {
 
     /// The operations with their slots.
     fn stages<'a>(&mut self, all: &'a Ops, groups: &[Range<usize>]) -> Result<Vec<Stage<'a>>> {
-        self.inputs(&all.ops)?;
+        self.inputs(all)?;
         let users = users(all);
         let mut stages: Vec<Stage<'a>> = Vec::with_capacity(all.ops.len());
         for (index, op) in all.ops.iter().enumerate() {
@@ -229,10 +227,7 @@ impl Lowering<'_> {
     }
 
     fn read_output(&mut self, index: usize, output: Sequence) {
-        let time = match output.axis {
-            ops::Axis::Steps => self.shape.time,
-            ops::Axis::Rows => 1,
-        };
+        let time = output.axis.time(self.shape);
         let fetch = match self.goal {
             Goal::Outputs | Goal::Frames if index > 0 => Fetch::Other(index),
             Goal::Outputs | Goal::Frames => Fetch::Output,
@@ -324,14 +319,15 @@ fn needed<T>(value: Option<T>, what: impl fmt::Display) -> Result<T> {
     value.ok_or_else(|| Error::internal(format!("a plan: expected {what}, got none")))
 }
 
-/// The operations that run together, chunk by chunk: neighbours of one time axis that go forward. Any other runs alone, and
+/// The operations that run together, chunk by chunk: neighbours of as many steps that go forward. Any other runs alone, and
 /// what begins with a final state runs after the group that ends in it.
-fn groups(ops: &[Op]) -> Vec<Range<usize>> {
+fn groups(ops: &[Op], shape: Shape) -> Vec<Range<usize>> {
+    let steps = |op: &Op| (op.axis != ops::Axis::Rows, op.axis.time(shape));
     let mut groups = Vec::new();
     let mut first = 0;
     while first < ops.len() {
         let joins = |(index, op): &(usize, &Op)| {
-            op.streams() && op.axis == ops[first].axis && (*index == first || !op.begins_in(first..*index))
+            op.streams() && steps(op) == steps(&ops[first]) && (*index == first || !op.begins_in(first..*index))
         };
         let count = ops.iter().enumerate().skip(first).take_while(joins).count().max(1);
         groups.push(first..first + count);
@@ -430,19 +426,18 @@ fn chunk_length(ops: &[Op], input: usize, shape: Shape, limits: &Limits, tuning:
     let aligned = wanted / CHUNK_ALIGN as u64 * CHUNK_ALIGN as u64;
     // Where even this is too much, `check` refuses the plan.
     let steps = usize::try_from(aligned).unwrap_or(usize::MAX).max(CHUNK_ALIGN);
-    steps.min(shape.time)
+    steps.min(shape.all_steps().map(|steps| steps.time).max().unwrap_or(1))
 }
 
 fn title(model: &Model, layout: &Layout, shape: Shape, goal: Goal) -> String {
     let layers: Vec<String> = model.layers.iter().map(|layer| layer.kind.to_string()).collect();
     let storage = layout.storage.name();
-    let mask = match shape.mask {
-        Mask::All => "",
-        Mask::Live => " masked",
-    };
+    let mask = if shape.all_steps().any(|steps| steps.mask == Mask::Live) { " masked" } else { "" };
+    let mut times: Vec<String> = shape.all_steps().map(|steps| steps.time.to_string()).collect();
+    times.dedup();
     let drawn = match goal {
         Goal::Outputs | Goal::Frames => "",
         Goal::Tokens => " drawn",
     };
-    format!("{}  T={} B={} {storage}{mask}{drawn}", layers.join(" → "), shape.time, shape.batch)
+    format!("{}  T={} B={} {storage}{mask}{drawn}", layers.join(" → "), times.join(","), shape.batch)
 }

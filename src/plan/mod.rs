@@ -23,16 +23,59 @@ pub(crate) use work::Spent;
 pub use work::Work;
 
 use crate::kernel::{Mask, Params, Program};
+use crate::model::OTHER_CLOCKS;
 
 /// The sizes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
-    /// T, the timesteps.
+    /// T, the timesteps of the main input.
     pub time: usize,
     /// B, the batch.
     pub batch: usize,
-    /// Whether rows differ in which steps they have.
+    /// Whether rows differ in which steps of the main input they have.
     pub mask: Mask,
+    /// The steps by the other clocks of the model, in their order; none are as those of the main input.
+    pub others: OtherSteps,
+}
+
+/// The steps of a call by the clocks of its model but the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct OtherSteps([Option<Steps>; OTHER_CLOCKS]);
+
+/// The steps of a call by one clock of its model: a time axis, and what takes steps out of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Steps {
+    /// T.
+    pub time: usize,
+    /// Whether rows differ in which of them they have.
+    pub mask: Mask,
+}
+
+impl Shape {
+    /// That of a call whose values all have `time` steps.
+    pub fn new(time: usize, batch: usize, mask: Mask) -> Self {
+        Self { time, batch, mask, others: OtherSteps::default() }
+    }
+
+    /// That of a call with these steps by the clocks of its model, in their order.
+    pub(crate) fn of_clocks(batch: usize, clocks: impl IntoIterator<Item = Steps>) -> Self {
+        let mut clocks = clocks.into_iter();
+        let Steps { time, mask } = clocks.next().unwrap_or(Steps { time: 1, mask: Mask::All });
+        let mut shape = Self::new(time, batch, mask);
+        shape.others.0.iter_mut().zip(clocks).for_each(|(other, steps)| *other = Some(steps));
+        shape
+    }
+
+    /// The steps by clock `clock`.
+    pub(crate) fn steps(&self, clock: usize) -> Steps {
+        let other = clock.checked_sub(1).and_then(|other| self.others.0.get(other).copied().flatten());
+        other.unwrap_or(Steps { time: self.time, mask: self.mask })
+    }
+
+    /// The steps by every clock that has its own.
+    pub(crate) fn all_steps(&self) -> impl Iterator<Item = Steps> + '_ {
+        [self.steps(0)].into_iter().chain(self.others.0.iter().copied().flatten())
+    }
 }
 
 /// What a plan is to give.
@@ -113,14 +156,14 @@ pub enum Feed {
     Tokens,
     /// How tokens are drawn, `[B]` [`Draw`](crate::kernel::Draw).
     Draws,
-    /// The mask, `[T][B]` u32.
-    Live,
-    /// The mask from the last step to the first, `[T][B]` u32.
-    LiveBackwards,
-    /// Whether a row has had a step yet, `[2][T][B]` u32: at t or before it, and at t or after it.
-    Seen,
+    /// The mask by a clock of the model, `[T][B]` u32.
+    Live(usize),
+    /// The mask by a clock from the last step to the first, `[T][B]` u32.
+    LiveBackwards(usize),
+    /// Whether a row has had a step by a clock yet, `[2][T][B]` u32: at t or before it, and at t or after it.
+    Seen(usize),
     /// The second half of [`Seen`](Self::Seen) from the last step to the first, `[T][B]` u32.
-    SeenBackwards,
+    SeenBackwards(usize),
     /// The initial hidden state of a layer of a stack, `[B][D · padded]` f32.
     Hidden {
         /// Which recurrent stack of the model.
@@ -138,6 +181,19 @@ pub enum Feed {
 }
 
 impl Feed {
+    /// The clock of a mask.
+    pub(crate) fn clock(self) -> usize {
+        match self {
+            Self::Live(clock) | Self::LiveBackwards(clock) | Self::Seen(clock) | Self::SeenBackwards(clock) => clock,
+            Self::Features
+            | Self::Other(_)
+            | Self::Tokens
+            | Self::Draws
+            | Self::Hidden { .. }
+            | Self::Memory { .. } => 0,
+        }
+    }
+
     /// Whether it is a state.
     pub(crate) fn is_state(self) -> bool {
         matches!(self, Self::Hidden { .. } | Self::Memory { .. })

@@ -194,14 +194,19 @@ impl fmt::Display for Feed {
             Self::Other(input) => write!(f, "input {input}"),
             Self::Tokens => f.write_str("tokens"),
             Self::Draws => f.write_str("draws"),
-            Self::Live => f.write_str("live"),
-            Self::LiveBackwards => f.write_str("live backwards"),
-            Self::Seen => f.write_str("seen"),
-            Self::SeenBackwards => f.write_str("seen backwards"),
+            Self::Live(clock) => by_clock(f, "live", *clock),
+            Self::LiveBackwards(clock) => by_clock(f, "live backwards", *clock),
+            Self::Seen(clock) => by_clock(f, "seen", *clock),
+            Self::SeenBackwards(clock) => by_clock(f, "seen backwards", *clock),
             Self::Hidden { stack, layer } => write!(f, "h_0 of stack {stack} layer {layer}"),
             Self::Memory { stack, layer } => write!(f, "c_0 of stack {stack} layer {layer}"),
         }
     }
+}
+
+/// A mask by its clock, which is not said of the first.
+fn by_clock(f: &mut fmt::Formatter<'_>, mask: &str, clock: usize) -> fmt::Result {
+    if clock == 0 { f.write_str(mask) } else { write!(f, "{mask} {clock}") }
 }
 
 impl fmt::Display for Fetch {

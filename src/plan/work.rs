@@ -144,7 +144,7 @@ mod tests {
 
     fn plan(model: &Model, (time, batch): (usize, usize), strategy: Strategy) -> Plan {
         let (layout, tuning) = (Layout::of(model, Storage::F32).unwrap(), Tuning::of(Target::Gpu));
-        let shape = Shape { time, batch, mask: Mask::All };
+        let shape = Shape::new(time, batch, Mask::All);
         let limits = Limits { resident_workgroups: 8, ..Limits::WEBGPU };
         lower::lower(model, &layout, shape, &limits, &tuning.with_strategy(Some(strategy))).unwrap()
     }

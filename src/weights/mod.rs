@@ -32,17 +32,15 @@ pub use tensors::{Tensor, Tensors, non_finite};
 pub struct Weights {
     /// One for each layer of the model.
     pub layers: Vec<LayerWeights>,
-    /// Those of the model's encoder.
-    pub encoder: Option<Box<Self>>,
     /// Where stacks of [`Initial::Learned`](crate::Initial::Learned) begin, by stack, counted from 0 among the model's
     /// recurrent layers.
     pub initial: BTreeMap<usize, LearnedStates>,
 }
 
 impl Weights {
-    /// The weights of a model of these layers, which has no encoder and begins at zero.
+    /// The weights of a model of these layers, which begins at zero.
     pub fn new(layers: Vec<LayerWeights>) -> Self {
-        Self { layers, encoder: None, initial: BTreeMap::new() }
+        Self { layers, initial: BTreeMap::new() }
     }
 }
 

@@ -33,10 +33,8 @@ impl Weights {
         Self::taken(model, &mut tensors)
     }
 
-    /// The same of tensors that have been checked: the encoder's have names of their own.
+    /// The same of tensors that have been checked.
     fn taken(model: &Model, tensors: &mut Tensors) -> Result<Self> {
-        let encoder = model.encoder.as_ref().map(|encoder| Self::taken(&encoder.model, tensors));
-        let encoder = encoder.transpose().map_err(|e| e.at("encoder"))?.map(Box::new);
         let mut uses: HashMap<String, usize> = HashMap::new();
         for layer in &model.layers {
             for Param { name, .. } in layer.kind.tensors() {
@@ -67,7 +65,7 @@ impl Weights {
                 stacks += 1;
             }
         }
-        Ok(Self { layers, encoder, initial })
+        Ok(Self { layers, initial })
     }
 
     /// The tensors of these weights, with PyTorch's names.
@@ -81,11 +79,7 @@ impl Weights {
             let (wanted, got) = (model.layers.len(), self.layers.len());
             return Err(Error::new(ErrorKind::Weights, format!("expected weights of {wanted} layers, got {got}")));
         }
-        let mut tensors = match (&self.encoder, &model.encoder) {
-            (Some(weights), Some(encoder)) => weights.to_tensors(&encoder.model).map_err(|e| e.at("encoder"))?,
-            (None, None) => Tensors::new(),
-            (weights, _) => return Err(unpaired(weights.is_some())),
-        };
+        let mut tensors = Tensors::new();
         let mut stacks = 0;
         for (index, (layer, weights)) in model.layers.iter().zip(&self.layers).enumerate() {
             let place = || place(index, layer);
@@ -171,7 +165,7 @@ fn names_of(model: &Model, wanted: impl Fn(&Param) -> bool) -> HashSet<String> {
         let names = layer.kind.tensors().filter(&wanted).map(|param| layer.weights.clone() + &param.name);
         names.collect::<Vec<_>>()
     };
-    model.every_layer().into_iter().flat_map(names).collect()
+    model.layers.iter().flat_map(names).collect()
 }
 
 /// Warns of tensors that no layer of `model` uses.
@@ -189,12 +183,6 @@ fn unused(model: &Model, tensors: &Tensors) -> Option<String> {
     let few = names.iter().take(FEW).copied().collect::<Vec<_>>().join(", ");
     let more = if names.len() > FEW { ", …" } else { "" };
     (!names.is_empty()).then(|| format!("tensors that no layer of the model uses: {} ({few}{more})", names.len()))
-}
-
-/// The error for weights of an encoder without a model of one, or the other way round.
-pub(super) fn unpaired(weights: bool) -> Error {
-    let (wanted, got) = if weights { ("none", "some") } else { ("those of the model's encoder", "none") };
-    Error::new(ErrorKind::Weights, format!("weights of the encoder: expected {wanted}, got {got}"))
 }
 
 /// The tensors of a layer by their names in its table: shape and elements.
@@ -251,9 +239,6 @@ fn take(tensors: &mut Tensors, name: &str) -> Option<Tensor> {
 
 /// Every tensor that `model` needs is there, was read, and has its shape.
 fn check_all(model: &Model, tensors: &Tensors) -> Result<()> {
-    if let Some(encoder) = &model.encoder {
-        check_all(&encoder.model, tensors).map_err(|e| e.at("encoder"))?;
-    }
     for (index, layer) in model.layers.iter().enumerate() {
         for Param { name, shape, .. } in layer.kind.tensors() {
             check_one(layer, &name, &shape, tensors).map_err(|e| e.at(place(index, layer)))?;

@@ -25,7 +25,7 @@ impl Weights {
         affordable("weights", (model.parameters() as u64).saturating_mul(4), SMALLER_MODEL)?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut tensors = Tensors::new();
-        for layer in model.every_layer() {
+        for layer in &model.layers {
             for Param { name, shape, init: Init::Uniform(bound), .. } in layer.kind.tensors() {
                 let name = layer.weights.clone() + &name;
                 let mut data = zeros(format_args!("weights {name}"), &shape, SMALLER_MODEL)?;

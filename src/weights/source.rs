@@ -78,14 +78,6 @@ impl<'a> Source<'a> {
         Ok(Self(Arrays::Named { tensors, seen: HashMap::new() }))
     }
 
-    /// Those of the encoder of the model, which has one.
-    pub(crate) fn of_encoder(&self) -> Self {
-        Self(match &self.0 {
-            Arrays::Held(weights) => Arrays::Held(weights.encoder.as_deref().expect("checked: the encoder's weights")),
-            Arrays::Named { tensors, .. } => Arrays::Named { tensors, seen: HashMap::new() },
-        })
-    }
-
     /// The states that stacks of `model` begin at, by stack, where they are learned: as weights of `precision` are.
     ///
     /// # Errors
@@ -237,11 +229,6 @@ fn check(weights: &Weights, model: &Model) -> Result<()> {
             ErrorKind::Weights,
             format!("weights: expected {} layers, got {}", model.layers.len(), weights.layers.len()),
         ));
-    }
-    match (&weights.encoder, &model.encoder) {
-        (Some(weights), Some(encoder)) => check(weights, &encoder.model).map_err(|e| e.at("encoder"))?,
-        (None, None) => {}
-        (weights, _) => return Err(named::unpaired(weights.is_some())),
     }
     check_initial(weights, model)?;
     for (index, (layer, weights)) in model.layers.iter().zip(&weights.layers).enumerate() {

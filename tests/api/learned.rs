@@ -5,8 +5,8 @@ use gatewave::formats::description;
 use gatewave::oracle;
 use gatewave::weights::Tensors;
 use gatewave::{
-    Cell, Device, Engine, ErrorKind, Gru, Initial, Input, Linear, Lstm, Model, Options, Precision, Recurrent, States,
-    Weights,
+    Cell, Device, Engine, ErrorKind, Gru, Initial, Input, Linear, Lstm, Model, Options, Precision, Recurrent, State,
+    States, Weights,
 };
 use ndarray::{Array2, ArrayD, Axis, array};
 
@@ -114,21 +114,25 @@ fn a_stateful_stack_begins_its_first_call_at_them() {
 
 #[test]
 fn an_encoder_may_have_them_and_a_stack_that_it_begins_may_not() {
-    let encoder = |stack: Recurrent| Model::new().named_layer("encoder.", stack);
-    let decoder = |stack: Recurrent| Model::new().named_layer("decoder.", stack);
-    let model = decoder(Gru::new(4, 6)).encoded_by(encoder(Gru::new(5, 6).learned_states()), [(0, 0)]);
-    let weights = Weights::random(&model, 1).unwrap();
-    let inner = weights.encoder.as_deref().unwrap().clone();
-    let engine = Engine::new(model.clone(), &weights, Device::Cpu).unwrap();
-    let x = || Input::features(random((2, 3, 4), 1));
-    let source = || Input::features(random((2, 4, 5), 2));
-    let got = engine.run(&x().encoder(source())).unwrap();
-    assert_eq!(got, engine.run(&x().encoder(brought(source(), &inner, 2))).unwrap());
-    let truth = oracle::run(&model, &weights, &x().encoder(source())).unwrap();
+    let model = |encoder: Recurrent, decoder: Recurrent| {
+        let mut g = Model::graph();
+        let (x, source) = (g.sequence("x", 4), g.sequence("source", 5));
+        let encoder = g.add("encoder", encoder, source);
+        let decoder = g.add("decoder", decoder, x);
+        g.begin(decoder, State::Hidden, encoder.hidden());
+        g.finish()
+    };
+    let learned = model(Gru::new(5, 6).learned_states(), Gru::new(4, 6)).unwrap();
+    let weights = Weights::random(&learned, 1).unwrap();
+    let engine = Engine::new(learned.clone(), &weights, Device::Cpu).unwrap();
+    let x = || Input::features(random((2, 3, 4), 1)).with_features("source", random((2, 4, 5), 2));
+    let got = engine.run(&x()).unwrap();
+    assert_eq!(got, engine.run(&brought(x(), &weights, 2)).unwrap());
+    let truth = oracle::run(&learned, &weights, &x()).unwrap();
     assert_true(&got.output, &truth.output);
-    let refused = decoder(Gru::new(4, 6).learned_states()).encoded_by(encoder(Gru::new(5, 6)), [(0, 0)]);
-    let text = "encoder: states 0: expected a stack of the decoder without initial states of its own, got learned ones";
-    assert_eq!(refused.check().unwrap_err().to_string(), text);
+    let refused = model(Gru::new(5, 6), Gru::new(4, 6).learned_states()).unwrap_err();
+    let text = "layer 1 decoder (gru): h_0: expected a stack without initial states of its own, got one that has them";
+    assert_eq!(refused.to_string(), text);
 }
 
 #[test]

@@ -63,8 +63,8 @@ pub(crate) fn with_interface() -> Model {
     let interface = Interface {
         inputs: vec![
             port("X", InputValue::Sequence, &[Dim::Batch, Dim::One, Dim::Time, Dim::Features]),
-            port("lens", InputValue::Lengths, &[Dim::Batch]),
-            port("mask", InputValue::Mask, &[Dim::Time, Dim::Batch]),
+            port("lens", InputValue::Lengths(0), &[Dim::Batch]),
+            port("mask", InputValue::Mask(0), &[Dim::Time, Dim::Batch]),
             port("h", state(0, State::Hidden, 0), &axes),
             port("h", state(1, State::Hidden, 2), &axes),
             port("c", state(0, State::Cell, 0), &axes),

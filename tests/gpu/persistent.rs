@@ -55,7 +55,7 @@ fn cases_of_the_table_give_the_truth_by_workgroups_that_share_layers() {
 fn where_workgroups_wait_in_vain_the_call_runs_by_steps_and_so_do_all_others() {
     let model = Model::new().layer(Rnn::new(5, 1024));
     let weights = Weights::random(&model, 3).unwrap();
-    let shape = Shape { time: 4, batch: 1, mask: Mask::All };
+    let shape = Shape::new(4, 1, Mask::All);
     let input = Input::features(noise(&[1, 4, 5], 1));
     let want = engine(&Device::Cpu, Precision::F32, &model, &weights).unwrap().run(&input).unwrap();
     let open = || engine_for(&taken(64), &apart(1), Precision::F32, &model, &weights).unwrap();
@@ -74,7 +74,7 @@ fn a_workgroup_that_never_comes_is_an_error_and_no_numbers() {
     let model = Model::new().layer(Lstm::new(5, 40));
     let weights = Weights::random(&model, 3).unwrap();
     let engine = alone(taken(2), &model, &weights);
-    let mut plan = Arc::unwrap_or_clone(engine.plan(Shape { time: 4, batch: 1, mask: Mask::All }).unwrap());
+    let mut plan = Arc::unwrap_or_clone(engine.plan(Shape::new(4, 1, Mask::All)).unwrap());
     let shared = plan.steps.iter_mut().find(|step| step.grid[0] == 2).expect("two share the layer");
     shared.grid[0] = 1;
     let error = engine.trace_plan(&Arc::new(plan), &Input::features(noise(&[1, 4, 5], 1))).expect_err("one waits");
@@ -107,7 +107,7 @@ fn any_device_goes_by_persistent_workgroups() {
     let weights = Weights::random(&model, 3).unwrap();
     let options = Options::default().device(adapter()).strategy(Strategy::Persistent);
     let engine = Engine::with_options(model.clone(), &weights, options).unwrap();
-    let plan = engine.plan(Shape { time: 4, batch: 3, mask: Mask::All }).unwrap();
+    let plan = engine.plan(Shape::new(4, 3, Mask::All)).unwrap();
     let goes = |kernel| plan.programs.iter().any(|program| program.kernel() == kernel);
     assert!(goes(Kernel::Persistent) || goes(Kernel::Scan), "{plan}");
     let input = Input::features(noise(&[3, 4, 5], 1));

@@ -45,11 +45,11 @@ fn plan(program: Program, directions: usize, params: Params) -> Arc<Plan> {
     let write = |feed, slot: usize| Write { feed, slot, offset: 0, bytes: slots[slot].bytes };
     let masked = program.kernel() == Kernel::Blank;
     let bound: &[usize] = if masked { &[0, 1, 2] } else { &[0, 2] };
-    let feeds = [(Feed::Features, 0), (Feed::Live, 1)];
+    let feeds = [(Feed::Features, 0), (Feed::Live(0), 1)];
     let grid = [2, word(INNER), word(directions)];
     Arc::new(Plan {
         title: program.kernel().name().to_owned(),
-        shape: Shape { time: TIME, batch: BATCH, mask: if masked { Mask::Live } else { Mask::All } },
+        shape: Shape::new(TIME, BATCH, if masked { Mask::Live } else { Mask::All }),
         writes: feeds.into_iter().take(bound.len() - 1).map(|(feed, slot)| write(feed, slot)).collect(),
         steps: vec![Dispatch { program: 0, params: 0, grid, windows: windows(&slots, bound) }],
         slots,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gatewave::Input;
+use gatewave::{Input, Model};
 use ndarray::ArrayD;
 use serde_json::Value;
 
@@ -37,11 +37,14 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn input(&self, tokens: bool) -> Input {
+    /// The input that it is of `model`, whose encoder's input is not its main one.
+    pub(crate) fn input(&self, model: &Model) -> Input {
+        let tokens = model.input().is_ok_and(|flow| flow.tokens().is_some());
         let input = if tokens { Input::tokens(self.x.i64()) } else { Input::features(self.x.f32().clone()) };
-        match &self.encoder {
-            None => input,
-            Some(encoder) => input.encoder(Input::features(encoder.f32().clone())),
+        match (&self.encoder, &model.inputs[..]) {
+            (None, _) => input,
+            (Some(encoder), [_, other]) => input.with_features(&other.name, encoder.f32().clone()),
+            (Some(_), inputs) => panic!("expected two inputs, got {inputs:?}"),
         }
     }
 }

@@ -30,7 +30,7 @@ fn try_plan(
     let tuning = tuning.into();
     let layout = Layout::of(model, Storage::F32).expect("the model is right").with_medium(tuning.medium());
     let (time, batch, mask) = shape;
-    lower(model, &layout, Shape { time, batch, mask }, limits, &tuning)
+    lower(model, &layout, Shape::new(time, batch, mask), limits, &tuning)
 }
 
 /// What a software GPU chooses but for the strategy.
@@ -231,14 +231,14 @@ fn a_last_output_is_a_final_state_where_nothing_is_masked() {
 fn a_last_output_is_blanked_by_the_last_step_of_each_walk() {
     let (time, batch) = (5, 3);
     for (padding, direction, feed, rows) in [
-        (Padding::Zero, Direction::Forward, Feed::Live, [4, 0]),
-        (Padding::Zero, Direction::Reverse, Feed::Live, [0, 0]),
-        (Padding::Zero, Direction::Backwards, Feed::Live, [0, 0]),
-        (Padding::Zero, Direction::Both, Feed::Live, [4, 0]),
-        (Padding::Held, Direction::Forward, Feed::Seen, [4, 0]),
-        (Padding::Held, Direction::Reverse, Feed::Seen, [5, 0]),
-        (Padding::Held, Direction::Backwards, Feed::Seen, [5, 0]),
-        (Padding::Held, Direction::Both, Feed::Seen, [4, 5]),
+        (Padding::Zero, Direction::Forward, Feed::Live(0), [4, 0]),
+        (Padding::Zero, Direction::Reverse, Feed::Live(0), [0, 0]),
+        (Padding::Zero, Direction::Backwards, Feed::Live(0), [0, 0]),
+        (Padding::Zero, Direction::Both, Feed::Live(0), [4, 0]),
+        (Padding::Held, Direction::Forward, Feed::Seen(0), [4, 0]),
+        (Padding::Held, Direction::Reverse, Feed::Seen(0), [5, 0]),
+        (Padding::Held, Direction::Backwards, Feed::Seen(0), [5, 0]),
+        (Padding::Held, Direction::Both, Feed::Seen(0), [4, 5]),
     ] {
         let stack = Rnn::new(8, 16).direction(direction).padding(padding);
         let plan = plan(&Model::new().layer(stack).layer(Select::LastOutput), (time, batch, Mask::Live));
@@ -255,14 +255,14 @@ fn a_last_output_is_blanked_by_the_last_step_of_each_walk() {
 fn outputs_are_blanked_by_what_their_padding_and_their_order_say() {
     let (time, batch) = (5, 3);
     for (padding, direction, feed, rows) in [
-        (Padding::Zero, Direction::Forward, Feed::Live, [0, 0]),
-        (Padding::Zero, Direction::Reverse, Feed::Live, [0, 0]),
-        (Padding::Zero, Direction::Backwards, Feed::LiveBackwards, [0, 0]),
-        (Padding::Zero, Direction::Both, Feed::Live, [0, 0]),
-        (Padding::Held, Direction::Forward, Feed::Seen, [0, 0]),
-        (Padding::Held, Direction::Reverse, Feed::Seen, [5, 0]),
-        (Padding::Held, Direction::Backwards, Feed::SeenBackwards, [0, 0]),
-        (Padding::Held, Direction::Both, Feed::Seen, [0, 5]),
+        (Padding::Zero, Direction::Forward, Feed::Live(0), [0, 0]),
+        (Padding::Zero, Direction::Reverse, Feed::Live(0), [0, 0]),
+        (Padding::Zero, Direction::Backwards, Feed::LiveBackwards(0), [0, 0]),
+        (Padding::Zero, Direction::Both, Feed::Live(0), [0, 0]),
+        (Padding::Held, Direction::Forward, Feed::Seen(0), [0, 0]),
+        (Padding::Held, Direction::Reverse, Feed::Seen(0), [5, 0]),
+        (Padding::Held, Direction::Backwards, Feed::SeenBackwards(0), [0, 0]),
+        (Padding::Held, Direction::Both, Feed::Seen(0), [0, 5]),
     ] {
         let stack = Rnn::new(8, 16).direction(direction).padding(padding);
         let plan = plan(&Model::new().layer(stack), (time, batch, Mask::Live));

@@ -5,7 +5,7 @@ use super::*;
 fn plan_of(model: &Model, storage: Storage, target: Target) -> Plan {
     let tuning = held_to(Strategy::Step, target);
     let layout = Layout::of(model, storage).expect("the model is right").with_medium(tuning.medium());
-    lower(model, &layout, Shape { time: 3, batch: 2, mask: Mask::All }, &Limits::WEBGPU, &tuning).expect("it fits")
+    lower(model, &layout, Shape::new(3, 2, Mask::All), &Limits::WEBGPU, &tuning).expect("it fits")
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn both_directions_take_no_more_dispatches_than_one() {
 #[test]
 fn no_forward_stack_of_the_work_list_takes_more_than_its_diagonals_on_a_gpu() {
     let mut seen = 0;
-    for (id, model, Shape { time, batch, mask }) in work_list() {
+    for (id, model, Shape { time, batch, mask, .. }) in work_list() {
         let stack = model.stacks().next().expect("a shape is a stack");
         if stack.direction != Direction::Forward {
             continue;
@@ -102,7 +102,7 @@ fn a_stack_on_a_gpu_takes_a_dispatch_a_diagonal() {
                 let on = |strategy, target| {
                     let layout = Layout::of(&model, Storage::F32).expect("the model is right");
                     let tuning = Tuning::of(target).with_strategy(strategy);
-                    let shape = Shape { time, batch: 3, mask: Mask::All };
+                    let shape = Shape::new(time, 3, Mask::All);
                     lower(&model, &layout, shape, &Limits::WEBGPU, &tuning).expect("the plan fits")
                 };
                 let diagonals = |plan: &Plan| steps(plan, Kernel::Diagonal);

@@ -29,7 +29,7 @@ pub fn plan(
 /// The plan of a case.
 pub fn plan_of(case: &Case, tuning: impl Into<Tuning>, limits: &Limits) -> Result<Arc<Plan>> {
     let mask = if case.mask == MaskKind::All { Mask::All } else { Mask::Live };
-    plan(&case.model, case.storage, Shape { time: case.time, batch: case.batch, mask }, tuning, limits)
+    plan(&case.model, case.storage, Shape::new(case.time, case.batch, mask), tuning, limits)
 }
 
 /// Plans that there are, and those that each limit refuses.

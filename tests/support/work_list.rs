@@ -21,7 +21,7 @@ pub(crate) fn work_list() -> Vec<(String, Model, Shape)> {
         };
         let stack = Recurrent::new(cell, size("I"), size("H")).num_layers(size("L"));
         let stack = if size("D") == 2 { stack.bidirectional() } else { stack };
-        let call = Shape { time: size("T"), batch: size("B"), mask: Mask::All };
+        let call = Shape::new(size("T"), size("B"), Mask::All);
         (shape["id"].as_str().expect("an id").to_owned(), Model::new().axes(Axes::TimeMajor).layer(stack), call)
     });
     shapes.collect()

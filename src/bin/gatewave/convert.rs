@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let (model, tensors) = args.model.read()?;
     formats::write(path, &model, tensors, args.precision.into())?;
     let bytes = fs::metadata(path).map_err(|e| io_error(path, &e.to_string()))?.len();
-    let (layers, parameters, precision) = (model.every_layer().len(), model.parameters(), args.precision.name());
+    let (layers, parameters, precision) = (model.layers.len(), model.parameters(), args.precision.name());
     writeln!(out, "{}: {layers} layers, {parameters} parameters, {precision}, {bytes} bytes", path.display())?;
     Ok(Verdict::Done)
 }

@@ -92,8 +92,8 @@ fn vocabulary(model: &Model) -> Result<Vec<char>> {
     if model.input()?.tokens().is_none() {
         return unfit("layer 0: expected an embedding or one_hot first, to take characters");
     }
-    if model.encoder.is_some() {
-        return unfit("encoder: expected a model of one text, got one with another input beside it");
+    if model.inputs.len() > 1 {
+        return unfit("inputs: expected a model of one text, got one with another input beside it");
     }
     if let Some(stack) = model.stacks().find(|stack| stack.direction != Direction::Forward) {
         let direction = match stack.direction {

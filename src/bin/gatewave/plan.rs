@@ -4,16 +4,14 @@ use std::io::Write;
 use std::sync::Arc;
 
 use gatewave::kernel::link;
-use gatewave::plan::{Goal, Plan, Shape, SlotKind};
-use gatewave::{Error, ErrorKind, Mask, Options, Planner, Result};
+use gatewave::plan::{Goal, Plan, SlotKind};
+use gatewave::{Error, ErrorKind, Options, Planner, Result};
 
 use crate::args::{DeviceArgs, MaybeModelArgs, Precision, Walk, note_device};
 use crate::shapes::StackArgs;
 use crate::{Outcome, Verdict, note};
 
 /// Prints the dispatches, sizes and memory of a call, before anything runs
-///
-/// Of a model with an encoder both plans are printed, the encoder's first.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -31,11 +29,10 @@ pub(crate) struct Args {
     /// Each step draws a token for the next, as `generate` does
     #[arg(long, conflicts_with = "strategy")]
     draw: bool,
-    /// Timesteps of the encoder's input [default: those of the call]
-    #[arg(long, value_name = "T", allow_negative_numbers = true)]
-    encoder_steps: Option<usize>,
-    /// Prints the WGSL of the program of dispatch N instead, with its override constants; of a model with an encoder, of
-    /// the decoder's
+    /// Timesteps of another input, where it has its own; may be given several times [default: those of the call]
+    #[arg(long, value_name = "INPUT=T", value_parser = steps_of)]
+    steps_of: Vec<(String, usize)>,
+    /// Prints the WGSL of the program of dispatch N instead, with its override constants
     #[arg(long, value_name = "N")]
     wgsl: Option<usize>,
     /// How weights are stored
@@ -58,29 +55,23 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let options = Options::default().device(device).precision(args.precision.into()).strategy(args.strategy);
     let planner = Planner::new(model, &options)?;
     note_device(planner.device());
-    if args.encoder_steps.is_some() && planner.encoder().is_none() {
-        return Err(Error::new(ErrorKind::Model, "--encoder-steps: expected a model with an encoder, got none").into());
-    }
-    if args.draw && planner.encoder().is_some() {
-        return Err(
-            Error::new(ErrorKind::Model, "--draw: expected a model of one sequence, got one with an encoder").into()
-        );
-    }
     match args.wgsl {
         Some(index) => print_program(&planner, args, index, out)?,
-        None => print(&planner, args, args.steps, out)?,
+        None => print(&planner, args, out)?,
     }
     Ok(Verdict::Done)
 }
 
-/// The plan of a call of `steps` steps; before it that of the encoder, if there is one.
-fn print(planner: &Planner, args: &Args, steps: usize, out: &mut impl Write) -> Outcome<()> {
-    if let Some(encoder) = planner.encoder() {
-        writeln!(out, "encoder:")?;
-        print(encoder, args, args.encoder_steps.unwrap_or(steps), out)?;
-        writeln!(out, "\ndecoder:")?;
-    }
-    let plan = plan(planner, args, steps)?;
+/// `INPUT=T`.
+fn steps_of(text: &str) -> std::result::Result<(String, usize), String> {
+    let expected = || format!("expected INPUT=T, an input of the model and a number of steps, got {text:?}");
+    let (name, steps) = text.rsplit_once('=').ok_or_else(expected)?;
+    Ok((name.to_owned(), steps.parse().map_err(|_| expected())?))
+}
+
+/// The plan of the call.
+fn print(planner: &Planner, args: &Args, out: &mut impl Write) -> Outcome<()> {
+    let plan = plan(planner, args)?;
     if plan.shape.batch < args.batch {
         note(format_args!("the batch runs in tiles of {} rows; this is the plan of one", plan.shape.batch));
     }
@@ -101,14 +92,15 @@ fn print(planner: &Planner, args: &Args, steps: usize, out: &mut impl Write) -> 
     Ok(())
 }
 
-fn plan(planner: &Planner, args: &Args, time: usize) -> Result<Arc<Plan>> {
+fn plan(planner: &Planner, args: &Args) -> Result<Arc<Plan>> {
     let goal = if args.draw { Goal::Tokens } else { Goal::Outputs };
-    planner.plan_to(goal, Shape { time, batch: args.batch, mask: Mask::All })
+    let shape = planner.shape(args.steps, args.batch, &args.steps_of).map_err(|e| e.at("--steps-of"))?;
+    planner.plan_to(goal, shape)
 }
 
 /// The linked WGSL of the program of dispatch `index`, under lines that say which it is and what its overrides are.
 fn print_program(planner: &Planner, args: &Args, index: usize, out: &mut impl Write) -> Outcome<()> {
-    let plan = plan(planner, args, args.steps)?;
+    let plan = plan(planner, args)?;
     let Some(dispatch) = plan.steps.get(index) else {
         let got = format!("--wgsl: expected a dispatch from 0 to {}, got {index}", plan.steps.len().saturating_sub(1));
         return Err(Error::new(ErrorKind::Shape, got).into());

@@ -17,7 +17,7 @@ use crate::{Outcome, Verdict};
 ///
 /// Reads x (features, or integer tokens), and optionally lengths, mask (`[B, T]` whatever the model's axes), `h_0` and
 /// `c_0`; gives output, `h_n` and `c_n`. The second recurrent stack's states are named `h_0.1`, `c_0.1`, `h_n.1`, `c_n.1`,
-/// and so on; the inputs of an encoder begin with `encoder_`. A model that names its inputs and outputs has those names: it
+/// and so on. A model that names its inputs and outputs has those names: it
 /// takes `NAME_lengths` or `NAME_mask` of its sequence NAME as well. An ONNX model has its graph's own names and axes, a Keras model `y` beside output,
 /// and an encoder and a decoder the names of their input layers.
 #[derive(clap::Args)]

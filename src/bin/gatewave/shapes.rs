@@ -106,7 +106,7 @@ struct List {
 impl Work {
     /// What a call of it is planned for.
     pub(crate) fn shape(&self) -> Shape {
-        Shape { time: self.steps, batch: self.batch, mask: Mask::All }
+        Shape::new(self.steps, self.batch, Mask::All)
     }
 
     /// The stack alone, time-major as the peers run it.

@@ -200,7 +200,7 @@ impl Subject {
         let engine = self.engine(weights, &executor.device, executor.strategy)?;
         let mask = if self.case.mask == MaskKind::All { Mask::All } else { Mask::Live };
         let output = engine.run(&self.case.input())?;
-        let kernels = kernels(&engine, Shape { time: self.case.time, batch: self.case.batch, mask })?;
+        let kernels = kernels(&engine, Shape::new(self.case.time, self.case.batch, mask))?;
         Ok((output, kernels.into_iter().map(|kernel| format!("kernel {kernel}")).collect()))
     }
 

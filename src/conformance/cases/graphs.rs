@@ -15,6 +15,7 @@ pub(super) fn graphs() -> Vec<Case> {
     let mut cases = joins();
     cases.extend(slices());
     cases.extend(branches());
+    cases.extend(clocks());
     cases.extend(states());
     cases.extend(inputs());
     cases
@@ -185,6 +186,88 @@ fn branches() -> Vec<Case> {
             let scaled = g.add("scaled", Join::Multiply, [gru.y(), last.y()]);
             g.add("head", Gru::new(19, 16).cell(Cell::Gru(Reset::Before)), scaled);
         }),
+    ]
+}
+
+/// Sequences of their own lengths, with masks of their own, and what they begin and join.
+fn clocks() -> Vec<Case> {
+    let mut time_major = graph("an encoder both ways begins a decoder, time-major", |g| {
+        let facts = g.row("facts", 4);
+        let target = g.tokens("target", 12);
+        let source = g.tokens("source", 15);
+        let letters = g.add("letters", Embedding::new(15, 5).mask_token(2), source);
+        let encoder = g.add("encoder", Lstm::new(5, 17).bidirectional(), letters);
+        let words = g.add("words", Embedding::new(12, 5).mask_token(1), target);
+        let with_facts = g.add("with_facts", Join::Concat, [words.y(), facts]);
+        let decoder = g.add("decoder", Lstm::new(9, 34), with_facts);
+        g.begin(decoder, State::Hidden, encoder.final_hidden());
+        g.begin(decoder, State::Cell, encoder.final_cell());
+        let head = g.add("head", Linear::new(34, 12).activation(Activation::Softmax), decoder);
+        g.output("y", head);
+        g.output("letters", encoder);
+    });
+    time_major.model.axes = Axes::TimeMajor;
+    vec![
+        time_major,
+        graph("two towers of different lengths meet in their final states", |g| {
+            let query = g.sequence("query", 6);
+            let text = g.sequence("text", 6);
+            let tower = || Gru::new(6, 17).num_layers(2).bidirectional();
+            let a = g.add_with_weights("tower_a", "tower.", tower(), query);
+            let b = g.add_with_weights("tower_b", "tower.", tower(), text);
+            let product = g.add("product", Join::Multiply, [a.final_hidden(), b.last_output()]);
+            let head = g.add("head", Linear::new(34, 1).activation(Activation::Sigmoid), product);
+            g.output("match", head);
+            g.output("query_steps", a);
+            g.output("text_steps", b);
+        })
+        .mask(MaskKind::Lengths),
+        graph("the stack of the second sequence begins that of the first", |g| {
+            let x = g.sequence("x", 16);
+            let source = g.sequence("source", 16);
+            let low = g.add("low", Gru::new(16, 16).num_layers(2), source);
+            let mix = g.add("mix", Linear::new(16, 16), low);
+            let high = g.add("high", Rnn::new(16, 16).padding(Padding::Held), mix);
+            let decoder = g.add("decoder", Gru::new(16, 16).num_layers(2), x);
+            g.begin(decoder, State::Hidden, low.hidden());
+            let sum = g.add("sum", Join::Add, [decoder.y(), high.final_hidden()]);
+            g.output("y", sum);
+            g.output("high", high.last_output());
+        })
+        .storage(Storage::F16),
+        graph("two masks on one time axis", |g| {
+            let words = g.tokens("words", 20);
+            let tags = g.tokens("tags", 7);
+            let a = g.add("a", Embedding::new(20, 6).mask_token(3), words);
+            let b = g.add("b", Embedding::new(7, 5).mask_token(2), tags);
+            let raw = g.add("raw", Embedding::new(7, 6), tags);
+            let words = g.add("of_words", Lstm::new(6, 17).bidirectional(), a);
+            let tags = g.add("of_tags", Gru::new(5, 17).padding(Padding::Held), b);
+            let plain = g.add("plain", Rnn::new(6, 17), raw);
+            let joined = g.add("joined", Join::Concat, [words.y(), tags.y(), plain.y()]);
+            let both = g.add("both", Gru::new(68, 16), joined);
+            g.output("joined", joined);
+            g.output("both", both);
+            g.output("last", tags.last_output());
+        })
+        .mask(MaskKind::Own)
+        .batch(6),
+        graph("masked and as it comes", |g| {
+            let x = g.sequence("x", 5);
+            let other = g.sequence("other", 5);
+            let masked = g.add("masked", Masking::new(5, -1.0), x);
+            let other = g.add("other_masked", Masking::new(5, 0.0), other);
+            let a = g.add("a", Lstm::new(5, 17), masked);
+            let b = g.add("b", Gru::new(5, 17), x);
+            let c = g.add("c", Gru::new(5, 17).bidirectional().merge(Merge::Sum), other);
+            let sum = g.add("sum", Join::Add, [a, b]);
+            let masked = g.add("masked_mix", Linear::new(5, 17), masked);
+            let all = g.add("all", Join::Multiply, [sum.y(), masked.y(), c.final_hidden()]);
+            g.output("all", all);
+            g.output("c", c);
+        })
+        .mask(MaskKind::Own)
+        .batch(6),
     ]
 }
 

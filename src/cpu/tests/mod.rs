@@ -123,7 +123,7 @@ impl Case {
         }
         let plan = Plan {
             title: self.program.kernel().name().into(),
-            shape: Shape { time: 1, batch: self.params.batch as usize, mask: self.program.mask() },
+            shape: Shape::new(1, self.params.batch as usize, self.program.mask()),
             slots,
             programs: vec![self.program],
             params: vec![self.params],

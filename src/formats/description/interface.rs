@@ -11,13 +11,17 @@ use crate::model::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValu
 const INPUTS: [&str; 7] = ["sequence", "input", "lengths", "mask", "hidden", "cell", "weights"];
 const OUTPUTS: [&str; 6] = ["output", "another", "direction", "largest", "hidden", "cell"];
 
-/// The interface that `value` describes.
-pub(super) fn read(value: Value) -> Result<Interface> {
+/// The interface that `value` describes; `main` is the main input of its model.
+pub(super) fn read(value: Value, main: usize) -> Result<Interface> {
     let mut keys = Keys::of(value)?;
     let (inputs, outputs) = (keys.needed_list("inputs")?, keys.needed_list("outputs")?);
     let required = keys.word("required", &REQUIRED)?.unwrap_or_default();
     keys.finish()?;
-    Ok(Interface { inputs: ports("input", inputs, input)?, outputs: ports("output", outputs, output)?, required })
+    Ok(Interface {
+        inputs: ports("input", inputs, |keys| input(keys, main))?,
+        outputs: ports("output", outputs, output)?,
+        required,
+    })
 }
 
 fn ports<T>(place: &str, list: Vec<Value>, port: impl Fn(Keys) -> Result<T>) -> Result<Vec<T>> {
@@ -25,13 +29,13 @@ fn ports<T>(place: &str, list: Vec<Value>, port: impl Fn(Keys) -> Result<T>) -> 
     list.into_iter().enumerate().map(one).collect()
 }
 
-fn input(mut keys: Keys) -> Result<InputPort> {
+fn input(mut keys: Keys, main: usize) -> Result<InputPort> {
     let name = keys.needed_text("name")?;
     let value = match keys.needed_word("value", &INPUTS.map(|word| (word, word)))? {
         "sequence" => InputValue::Sequence,
         "input" => InputValue::Input(keys.needed_size("input")?),
-        "lengths" => InputValue::Lengths,
-        "mask" => InputValue::Mask,
+        "lengths" => InputValue::Lengths(keys.size("input")?.unwrap_or(main)),
+        "mask" => InputValue::Mask(keys.size("input")?.unwrap_or(main)),
         "hidden" => state(State::Hidden, &mut keys)?,
         "cell" => state(State::Cell, &mut keys)?,
         _ => InputValue::Weights { layer: keys.needed_size("layer")?, part: keys.needed_word("part", &PARTS)? },
@@ -74,9 +78,9 @@ fn axes(keys: &mut Keys) -> Result<Vec<Dim>> {
 }
 
 /// What [`read`] reads.
-pub(super) fn json(interface: &Interface) -> Json {
+pub(super) fn json(interface: &Interface, main: usize) -> Json {
     let mut keys = vec![
-        ("inputs", Json::list(&interface.inputs, input_json)),
+        ("inputs", Json::list(&interface.inputs, |port| input_json(port, main))),
         ("outputs", Json::list(&interface.outputs, output_json)),
     ];
     if interface.required != Required::Sequence {
@@ -85,14 +89,20 @@ pub(super) fn json(interface: &Interface) -> Json {
     Json::Object(keys)
 }
 
-fn input_json(port: &InputPort) -> Json {
+fn input_json(port: &InputPort, main: usize) -> Json {
     let value = |word: &str| ("value", Json::from(word));
     let mut keys = vec![("name", Json::from(port.name.as_str()))];
     match port.value {
         InputValue::Sequence => keys.push(value("sequence")),
         InputValue::Input(index) => keys.extend([value("input"), ("input", Json::from(index))]),
-        InputValue::Lengths => keys.push(value("lengths")),
-        InputValue::Mask => keys.push(value("mask")),
+        InputValue::Lengths(input) => {
+            keys.push(value("lengths"));
+            keys.extend((input != main).then(|| ("input", Json::from(input))));
+        }
+        InputValue::Mask(input) => {
+            keys.push(value("mask"));
+            keys.extend((input != main).then(|| ("input", Json::from(input))));
+        }
         InputValue::State { stack, state, first } => {
             keys.extend([value(state_word(state)), ("stack", Json::from(stack)), ("first", Json::from(first))]);
         }

@@ -12,9 +12,10 @@ mod words;
 
 use serde_json::Value;
 
+use super::encoder;
 use super::keys::{Keys, parse, wrong};
 use crate::error::Result;
-use crate::model::{Axes, Encoder, InputKind, Interface, LayerKind, Link, Model, Pin, Value as Source};
+use crate::model::{Axes, InputKind, Interface, LayerKind, Model, Pin, Value as Source};
 use crate::weights::Tensors;
 
 use edges::Names;
@@ -41,25 +42,26 @@ pub fn from_json(json: &str, tensors: &Tensors) -> Result<Model> {
             return Err(wrong(format!("gatewave: expected {VERSION} (the format's version), got {got}")));
         }
     }
-    let model = model(keys, tensors)?;
+    let model = model(keys, tensors, "")?;
     model.check()?;
     Ok(model)
 }
 
-/// The model of a description, or of the encoder in one.
-fn model(mut keys: Keys, tensors: &Tensors) -> Result<Model> {
+/// The model of a description, or of the encoder in one, the standard names of whose inputs begin with `prefix`.
+fn model(mut keys: Keys, tensors: &Tensors, prefix: &str) -> Result<Model> {
     let axes = if keys.flag("batch_first")?.unwrap_or(false) { Axes::BatchFirst } else { Axes::TimeMajor };
     let vocabulary: Option<Vec<char>> = keys.text("vocabulary")?.map(|text| text.chars().collect());
     let inputs = edges::read_inputs(keys.list("inputs")?.unwrap_or_default())?;
     let layers = keys.needed_list("layers")?;
     let outputs = keys.list("outputs")?.unwrap_or_default();
-    let interface = keys.take("interface").map(|value| interface::read(value).map_err(|e| e.at("interface")));
-    let encoder = keys.take("encoder").map(|value| encoder(value, tensors).map_err(|e| e.at("encoder")));
-    keys.finish()?;
-    let (interface, encoder) = (interface.transpose()?, encoder.transpose()?.map(Box::new));
     let names = Names::of_json(&inputs, &layers);
     let (inputs, begun) = inputs.into_iter().unzip();
-    let mut model = Model { axes, vocabulary, inputs, interface, encoder, ..Model::new() };
+    let mut model = Model { axes, vocabulary, inputs, ..Model::new() };
+    let main = model.main_input();
+    let interface = keys.take("interface").map(|value| interface::read(value, main).map_err(|e| e.at("interface")));
+    model.interface = interface.transpose()?;
+    let encoder = keys.take("encoder");
+    keys.finish()?;
     let none = Tensors::new();
     for (index, value) in layers.into_iter().enumerate() {
         let place = match value.get("type").and_then(Value::as_str) {
@@ -80,24 +82,35 @@ fn model(mut keys: Keys, tensors: &Tensors) -> Result<Model> {
     model.outputs = edges::read_outputs(outputs, &names)?;
     tell_sizes(&mut model)?;
     edges::tell_inputs(&mut model)?;
-    Ok(model)
+    match encoder {
+        None => Ok(model),
+        Some(encoder) => begun_by(model, encoder, tensors, prefix),
+    }
 }
 
-/// The encoder that `value` describes: a model, and pairs of stacks, the encoder's and the decoder's.
-fn encoder(value: Value, tensors: &Tensors) -> Result<Encoder> {
-    let mut keys = Keys::of(value)?;
-    let link = |value: Value| {
-        let pair = value.as_array().and_then(|pair| match &pair[..] {
-            [from, to] => Some((from.as_u64()?, to.as_u64()?)),
-            _ => None,
-        });
-        match pair.map(|(from, to)| (usize::try_from(from), usize::try_from(to))) {
-            Some((Ok(from), Ok(to))) => Ok(Link { from, to }),
-            _ => Err(wrong(format!("states: expected [stack of the encoder, stack of the decoder], got {value}"))),
-        }
+/// `decoder` and the encoder that `value` describes, as one model: what descriptions had before there were graphs. Its
+/// `states` are pairs of stacks, the encoder's and the decoder's.
+fn begun_by(decoder: Model, value: Value, tensors: &Tensors, prefix: &str) -> Result<Model> {
+    let read = || {
+        let mut keys = Keys::of(value)?;
+        let pair = |value: Value| {
+            let pair = value.as_array().and_then(|pair| match &pair[..] {
+                [from, to] => Some((from.as_u64()?, to.as_u64()?)),
+                _ => None,
+            });
+            match pair.map(|(from, to)| (usize::try_from(from), usize::try_from(to))) {
+                Some((Ok(from), Ok(to))) => Ok((from, to)),
+                _ => Err(wrong(format!("states: expected [stack of the encoder, stack of the decoder], got {value}"))),
+            }
+        };
+        let states = keys.needed_list("states")?.into_iter().map(pair).collect::<Result<Vec<_>>>()?;
+        let under = format!("{prefix}{}", encoder::PREFIX);
+        let encoder = model(keys, tensors, &under)?;
+        encoder.check()?;
+        let ports = [encoder::ports(&decoder, prefix), encoder::ports(&encoder, &under)];
+        encoder::begin(decoder, encoder, &states, ports)
     };
-    let states = keys.needed_list("states")?.into_iter().map(link).collect::<Result<_>>()?;
-    Ok(Encoder { model: model(keys, tensors)?, states })
+    read().map_err(|e| e.at("encoder"))
 }
 
 /// Fills in the sizes that are [`UNTOLD`].
@@ -152,12 +165,11 @@ fn model_keys(model: &Model) -> Vec<(&'static str, Json)> {
     if !model.outputs.is_empty() {
         keys.push(("outputs", edges::outputs_json(model, &names)));
     }
-    keys.extend(model.interface.as_ref().map(|interface: &Interface| ("interface", interface::json(interface))));
-    keys.extend(model.encoder.as_ref().map(|encoder| {
-        let mut keys = model_keys(&encoder.model);
-        let link = |link: &Link| Json::List(vec![Json::from(link.from), Json::from(link.to)]);
-        keys.push(("states", Json::list(&encoder.states, link)));
-        ("encoder", Json::Object(keys))
-    }));
+    keys.extend(
+        model
+            .interface
+            .as_ref()
+            .map(|interface: &Interface| ("interface", interface::json(interface, model.main_input()))),
+    );
     keys
 }

@@ -16,7 +16,8 @@ use super::outputs::{self, Given};
 use super::recurrent::{Order, Settings};
 use super::variables::{Variables, Within};
 use crate::error::Result;
-use crate::model::{Axes, Direction, Encoder, LayerKind, Model, Select};
+use crate::formats::encoder as pair;
+use crate::model::{Axes, Direction, LayerKind, Model, Select};
 use crate::weights::Tensors;
 
 /// What flows between two layers, without the batch.
@@ -88,12 +89,16 @@ pub(super) fn build(mut chain: Chain, version: Version, variables: Variables) ->
     let last = builder.grow(chain)?;
     if let Some((model, stacks)) = encoder {
         let states = links(&stacks, &builder.stacks, &builder.begun)?;
-        builder.model.encoder = Some(Box::new(Encoder { model, states }));
+        builder.model.check()?;
+        outputs::name(&mut builder, &last, outputs.as_deref())?;
+        let decoder = std::mem::take(&mut builder.model);
+        let ports = [pair::ports(&decoder, ""), pair::ports(&model, pair::PREFIX)];
+        builder.model = pair::begin(decoder, model, &states, ports)?;
     } else {
         builder.begins_alone()?;
+        builder.model.check()?;
+        outputs::name(&mut builder, &last, outputs.as_deref())?;
     }
-    builder.model.check()?;
-    outputs::name(&mut builder, &last, outputs.as_deref())?;
     builder.model.check()?;
     Ok((builder.model, builder.tensors))
 }

@@ -7,18 +7,18 @@ use super::calls::Tensor;
 use super::config::wrong;
 use super::recurrent::Sequences;
 use crate::error::Result;
-use crate::model::{Direction, Link, Memory, Padding};
+use crate::model::{Direction, Memory, Padding};
 
 /// A layer that begins with states, and the tensors that they are.
 pub(super) type Begun = (String, Vec<Tensor>);
 
 /// The links from the stacks of the encoder to those of the decoder, of which some begin with states.
-pub(super) fn links(from: &[Stack], to: &[Stack], begun: &[Begun]) -> Result<Vec<Link>> {
+pub(super) fn links(from: &[Stack], to: &[Stack], begun: &[Begun]) -> Result<Vec<(usize, usize)>> {
     let one = |(layer, states): &Begun| link(from, to, layer, states).map_err(|e| e.at(format!("layer {layer}")));
     begun.iter().map(one).collect()
 }
 
-fn link(from: &[Stack], to: &[Stack], layer: &str, states: &[Tensor]) -> Result<Link> {
+fn link(from: &[Stack], to: &[Stack], layer: &str, states: &[Tensor]) -> Result<(usize, usize)> {
     let place = |stacks: &[Stack], name: &str| stacks.iter().position(|stack| stack.name == name);
     let to = place(to, layer).ok_or_else(|| wrong("initial_state: expected a recurrent layer to take it".into()))?;
     let name = states.first().map_or("", |(name, _)| name);
@@ -41,7 +41,7 @@ fn link(from: &[Stack], to: &[Stack], layer: &str, states: &[Tensor]) -> Result<
             got.join(", ")
         )));
     }
-    Ok(Link { from: index, to })
+    Ok((index, to))
 }
 
 /// The places of a layer's final states among its tensors: behind its outputs, all of a direction before the other's.

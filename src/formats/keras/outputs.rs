@@ -7,6 +7,7 @@ use super::builder::{Builder, Flow, Stack};
 use super::config::wrong;
 use crate::cell::Cell;
 use crate::error::Result;
+use crate::formats::encoder;
 use crate::model::{Dim, Direction, InputPort, InputValue, Interface, OutputPort, OutputValue, State};
 
 /// How the axes of the input stand.
@@ -57,7 +58,7 @@ pub(super) fn name(builder: &mut Builder, last: &str, listed: Option<&[(String, 
 
 /// Names what an encoder takes. It gives nothing but states.
 pub(super) fn name_encoder(builder: &mut Builder) {
-    let mut interface = Interface::standard_under(&builder.model, "encoder_");
+    let mut interface = encoder::ports(&builder.model, encoder::PREFIX);
     interface.outputs.clear();
     name_sequence(builder, &mut interface);
     builder.model.interface = Some(interface);

@@ -3,7 +3,10 @@
 //! Knows links and layers; knows no port.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem::{Discriminant, discriminant};
+use std::sync::Arc;
 
+use super::constant::Origin;
 use super::graph::{ELSEWHERE, Graph};
 use super::links::{Link, What};
 use super::misfit;
@@ -131,6 +134,8 @@ struct Work<'a> {
     /// The links that have no steps.
     rows: HashSet<usize>,
     stacks: usize,
+    /// The prefix of each layer with tensors of the file: its kind, their names and what they are.
+    prefixes: HashMap<(Discriminant<LayerKind>, Vec<(String, Arc<Origin>)>), String>,
     done: Assembled,
 }
 
@@ -151,7 +156,7 @@ impl<'a> Work<'a> {
             values: HashMap::new(),
             inputs: Vec::new(),
         };
-        Self { graph, takers, rows: HashSet::new(), stacks: 0, done }
+        Self { graph, takers, rows: HashSet::new(), stacks: 0, prefixes: HashMap::new(), done }
     }
 
     fn finish(self) -> Result<Assembled> {
@@ -233,14 +238,29 @@ impl<'a> Work<'a> {
     fn push(&mut self, index: usize, kind: LayerKind, from: Vec<Value>) -> Value {
         let link = self.graph.links.link(index);
         let layer = self.done.model.layers.len();
-        let weights = format!("{layer}.");
+        let weights = self.prefix(link, &kind);
         self.done.places.entry(link.serial).or_default().push(Place { layer, stack: self.stacks });
         self.stacks += usize::from(matches!(kind, LayerKind::Recurrent(_)));
-        for (name, constant) in &link.tensors {
-            self.done.tensors.insert(format!("{weights}{name}"), constant.tensor.clone());
-        }
         let initial = link.initial.map(|state| state.map(|link| self.done.values[&link]));
         self.done.model.layers.push(Layer { kind, weights, name: None, from, initial });
         Value::Layer(layer, Pin::Output)
+    }
+
+    /// The prefix of the tensors of `link`: that of a layer before it, where both have the same tensors of the file.
+    fn prefix(&mut self, link: &Link, kind: &LayerKind) -> String {
+        let own = format!("{}.", self.done.model.layers.len());
+        let origins = link.tensors.iter().map(|(name, constant)| Some((name.clone(), constant.origin.clone()?)));
+        let origins = origins.collect::<Option<Vec<_>>>().filter(|origins| !origins.is_empty());
+        if let Some(origins) = origins {
+            let key = (discriminant(kind), origins);
+            if let Some(prefix) = self.prefixes.get(&key) {
+                return prefix.clone();
+            }
+            self.prefixes.insert(key, own.clone());
+        }
+        for (name, constant) in &link.tensors {
+            self.done.tensors.insert(format!("{own}{name}"), constant.tensor.clone());
+        }
+        own
     }
 }

@@ -4,8 +4,9 @@
 //! `operators` has the table of them.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use super::constant::{MAX_RANK, decode};
+use super::constant::{MAX_RANK, Origin, decode};
 use super::links::Links;
 use super::misfit;
 use super::node::Node;
@@ -72,6 +73,8 @@ pub(super) struct Graph {
     pub(super) known: Known,
     pub(super) drafts: Vec<Draft>,
     operator: fn(&str) -> Option<Operator>,
+    /// How many tensors of the file there are so far.
+    tensors: usize,
     /// How many nodes there are, those of graphs inside of it among them.
     nodes: usize,
     values: HashMap<String, Value>,
@@ -97,6 +100,7 @@ impl Graph {
             known: Known::default(),
             drafts: Vec::new(),
             operator,
+            tensors: 0,
             nodes: 0,
             values: HashMap::new(),
             variables: HashMap::new(),
@@ -241,7 +245,12 @@ impl Graph {
 
     /// The tensor of an attribute, as a value.
     pub(super) fn decode(&mut self, tensor: &proto::Tensor) -> Result<Value> {
-        Ok(decode(tensor.clone(), &mut self.sources)?.into())
+        self.tensors += 1;
+        let origin = Arc::new(Origin { tensor: self.tensors, changes: Vec::new() });
+        Ok(match decode(tensor.clone(), &mut self.sources)?.into() {
+            Value::Constant(constant) => Value::Constant(constant.from(Some(origin))),
+            other => other,
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use super::misfit;
 use super::value::{At, Axis, Data, Role, Segment, Value};
 use crate::error::Result;
 use crate::model::{
-    self, Axes, Dim, InputPort, InputValue, Interface, Join, LayerKind, Model, ModelOutput, OutputPort, OutputValue, Pin,
+    self, Axes, Dim, InputKind, InputPort, InputValue, Interface, Join, LayerKind, Model, ModelOutput, OutputPort, OutputValue, Pin,
     Required, State,
 };
 use crate::weights::Tensors;
@@ -365,23 +365,27 @@ impl Ports<'_> {
             ports.push(InputPort { name: self.graph.inputs[input].name.clone(), value, axes: self.axes(input)? });
         }
         for draft in &self.graph.drafts {
-            self.drafted(draft, flowing[main], &mut ports)?;
+            self.drafted(draft, &mut ports);
         }
         Ok(ports)
     }
 
-    fn drafted(&self, draft: &Draft, main: usize, ports: &mut Vec<InputPort>) -> Result<()> {
+    fn drafted(&self, draft: &Draft, ports: &mut Vec<InputPort>) {
+        let model = &self.assembled.model;
         let name = &self.graph.inputs[draft.input].name;
         let port = |value| InputPort { name: name.clone(), value, axes: draft.axes.clone() };
         match draft.of {
             Of::Steps(input) => {
                 let times = &self.graph.links.times;
-                if times.first(input) != times.first(main) {
-                    return Err(misfit(format!("input {name:?}: lengths of another sequence than the first")));
-                }
+                let of_these = |&place: &usize| {
+                    let same = times.first(self.assembled.inputs[place]) == times.first(input);
+                    same && model.inputs.get(place).is_none_or(|input| !matches!(input.kind, InputKind::Row(_)))
+                };
+                // Steps of what no output needs have no place.
+                let Some(place) = (0..self.assembled.inputs.len()).find(of_these) else { return };
                 // Inputs may have met after their lengths were told.
-                if !ports.iter().any(|port| port.value == InputValue::Lengths) {
-                    ports.push(port(InputValue::Lengths));
+                if !ports.iter().any(|port| port.value == InputValue::Lengths(place)) {
+                    ports.push(port(InputValue::Lengths(place)));
                 }
             }
             // A layer that no output needs has no place.
@@ -395,7 +399,6 @@ impl Ports<'_> {
                 }
             }
         }
-        Ok(())
     }
 
     /// The axes of input `input`.

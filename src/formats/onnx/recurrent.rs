@@ -334,7 +334,9 @@ fn tensors(stack: &Recurrent, weights: &Weights) -> Result<Vec<(String, Constant
     for (weight, part) in weights.each() {
         if let Weight::Given(constant) = weight {
             let cut = from_onnx(stack, part, &constant.tensor)?;
-            tensors.extend(cut.into_iter().map(|(name, tensor)| (name, Constant::new(tensor))));
+            let origin = &constant.origin;
+            let part = |tensor| Constant::new(tensor).from(origin.clone());
+            tensors.extend(cut.into_iter().map(|(name, tensor)| (name, part(tensor))));
         }
     }
     Ok(tensors)
@@ -377,7 +379,7 @@ fn lengths(
     {
         debug_assert!(batch.role == Role::Batch, "settled before");
         let of = Of::Steps(steps_of);
-        graph.drafts.push(Draft { input, value: InputValue::Lengths, axes: vec![Dim::Batch], of });
+        graph.drafts.push(Draft { input, value: InputValue::Lengths(0), axes: vec![Dim::Batch], of });
     }
     Ok(own)
 }

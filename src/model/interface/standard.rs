@@ -4,7 +4,7 @@ use super::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, Requ
 use crate::model::flow::Flow;
 use crate::model::graph::{InputKind, ModelInput, Pin, Value};
 use crate::model::layer::{Layer, LayerKind};
-use crate::model::{Axes, Model};
+use crate::model::{Axes, Clocks, Model};
 
 /// Both states, with the names of what goes in and comes out.
 const STATES: [(State, &str, &str); 2] = [(State::Hidden, "h_0", "h_n"), (State::Cell, "c_0", "c_n")];
@@ -12,23 +12,15 @@ const STATES: [(State, &str, &str); 2] = [(State::Hidden, "h_0", "h_n"), (State:
 impl Interface {
     /// The names and axes of a model that brings none of its own.
     ///
-    /// A model that names its inputs takes them by their names, and of its first sequence NAME also `lengths` or
-    /// `NAME_lengths`, `mask` or `NAME_mask`. One that names its outputs gives them, in its order. All else is PyTorch's.
+    /// A model that names its inputs takes them by their names, and of a sequence NAME that brings a time axis also
+    /// `NAME_lengths` and `NAME_mask`; those of the first one are `lengths` and `mask` too. One that names its outputs gives them, in its order. All else is PyTorch's.
     ///
     /// In: `x` or `ids` `[B, T, I]` or `[B, T]` (`[T, B, …]` where the model is time-major), `lengths` `[B]`, `mask`
     /// `[B, T]`, and for each recurrent stack `h_0` and an LSTM's `c_0` `[L·D, B, …]`. Out: `output`, `h_n`, `c_n`. The
     /// second stack's states end in `.1`, the third's in `.2`, and so on. A stack that begins where another one ended takes
-    /// none. The inputs of an encoder begin with `encoder_`: `encoder_x`, `encoder_lengths`.
+    /// none.
     pub fn standard(model: &Model) -> Self {
-        Self::standard_under(model, "")
-    }
-
-    /// The same with inputs whose names begin with `prefix`.
-    pub(crate) fn standard_under(model: &Model, prefix: &str) -> Self {
-        let mut inputs = if model.inputs.is_empty() { usual_inputs(model) } else { named_inputs(model) };
-        for port in &mut inputs {
-            port.name.insert_str(0, prefix);
-        }
+        let inputs = if model.inputs.is_empty() { usual_inputs(model) } else { named_inputs(model) };
         let outputs = if model.outputs.is_empty() { usual_outputs(model) } else { named_outputs(model) };
         Self { inputs, outputs, required: Required::Sequence }
     }
@@ -38,6 +30,28 @@ impl Model {
     /// Whether its inputs are the standard ones, by names and axes.
     pub(crate) fn has_standard_inputs(&self) -> bool {
         self.interface.as_ref().is_none_or(|own| own.inputs == Interface::standard(self).inputs)
+    }
+
+    /// Whether each of its inputs, whatever its name, has the axes of a standard one of its value, and none must be there
+    /// but those that a call cannot do without.
+    pub(crate) fn has_standard_axes(&self) -> bool {
+        let Some(own) = &self.interface else { return true };
+        if own.inputs == Interface::standard(self).inputs {
+            return true;
+        }
+        let is_standard = |port: &InputPort| match port.value {
+            InputValue::Sequence | InputValue::Input(_) => {
+                let index = if let InputValue::Input(index) = port.value { index } else { self.main_input() };
+                let inputs = self.all_inputs().unwrap_or_default();
+                let flow = inputs.get(index).and_then(|input| input.kind.flow());
+                flow.is_some_and(|flow| port.axes == self.axes_of_flow(flow))
+            }
+            InputValue::Lengths(_) => port.axes == [Dim::Batch],
+            InputValue::Mask(_) => port.axes == [Dim::Batch, Dim::Time],
+            InputValue::State { first, .. } => first == 0 && port.axes == state_axes(),
+            InputValue::Weights { .. } => false,
+        };
+        own.required == Required::Sequence && own.inputs.iter().all(is_standard)
     }
 
     /// The axes of its sequences: of tokens, or of features.
@@ -83,10 +97,10 @@ fn state_axes() -> Vec<Dim> {
 fn usual_inputs(model: &Model) -> Vec<InputPort> {
     let tokens = matches!(model.input(), Ok(Flow::Tokens(_)));
     let mut inputs: Vec<_> = ["x", "ids"].map(|name| port(name, InputValue::Sequence, model.axes_of(tokens))).into();
-    inputs.push(port("lengths", InputValue::Lengths, vec![Dim::Batch]));
-    inputs.push(port("mask", InputValue::Mask, vec![Dim::Batch, Dim::Time]));
+    inputs.push(port("lengths", InputValue::Lengths(0), vec![Dim::Batch]));
+    inputs.push(port("mask", InputValue::Mask(0), vec![Dim::Batch, Dim::Time]));
     for ((index, stack), layer) in model.stacks().enumerate().zip(model.stack_layers()) {
-        if model.is_linked(index) || layer.initial != [None, None] {
+        if layer.initial != [None, None] {
             continue;
         }
         for (state, name, _) in STATES.into_iter().filter(|(state, ..)| state.is_of(stack)) {
@@ -113,14 +127,21 @@ fn named_inputs(model: &Model) -> Vec<InputPort> {
             inputs.push(port(name, value, model.axes_of_flow(flow)));
         }
     }
-    let sequence = model.inputs.get(main).map_or("x", |input| input.name.as_str());
-    for (word, value, axes) in
-        [("lengths", InputValue::Lengths, vec![Dim::Batch]), ("mask", InputValue::Mask, vec![Dim::Batch, Dim::Time])]
-    {
-        for name in [word.to_owned(), format!("{sequence}_{word}")] {
-            // An input of the model may be called so itself.
-            if model.inputs.iter().all(|input| input.name != name) {
-                inputs.push(port(name, value, axes.clone()));
+    let clocks = Clocks::of(model);
+    let leads = |index: &usize| clocks.leader(*index) == Some(*index);
+    let leaders = [main].into_iter().chain((0..model.inputs.len()).filter(|index| *index != main)).filter(leads);
+    for index in leaders {
+        let sequence = &model.inputs[index].name;
+        for (word, value, axes) in [
+            ("lengths", InputValue::Lengths(index), vec![Dim::Batch]),
+            ("mask", InputValue::Mask(index), vec![Dim::Batch, Dim::Time]),
+        ] {
+            let short = (index == main).then(|| word.to_owned());
+            for name in short.into_iter().chain([format!("{sequence}_{word}")]) {
+                // An input of the model may be called so itself.
+                if model.inputs.iter().all(|input| input.name != name) {
+                    inputs.push(port(name, value, axes.clone()));
+                }
             }
         }
     }

@@ -15,8 +15,10 @@ use crate::layout::{self, Layout, Place};
 use crate::plan::tune::{Product, Tuning, Wave};
 use crate::plan::{Limits, Shape, SlotId, Strategy};
 
-/// The sizes of run `run` of `layout` in a call of a shape; its matrices are in packed buffer `buffer`.
-fn wave(layout: &Layout, run: usize, buffer: usize, Shape { time, batch, .. }: Shape) -> Result<Wave> {
+/// The sizes of run `run` of `layout`, whose layers are like `r`, in a call of a shape; its matrices are in packed buffer
+/// `buffer`.
+fn wave(layout: &Layout, run: usize, r: &Recurrence, buffer: usize, shape: Shape) -> Result<Wave> {
+    let (time, batch) = (shape.steps(r.clock).time, shape.batch);
     Ok(Wave { layers: layout.runs[run].layers.len(), time, product: product(layout, buffer, batch)? })
 }
 
@@ -30,7 +32,7 @@ pub(super) fn pays(
     tuning: &Tuning,
 ) -> Result<bool> {
     let buffer = needed(layout.find(layout::Role::Run { run }), format_args!("the matrices of run {run}"))?;
-    let wave = wave(layout, run, buffer, shape)?;
+    let wave = wave(layout, run, r, buffer, shape)?;
     let states =
         [2 * wave.layers, shape.batch, r.units()].iter().fold(4, |bytes: u64, &n| bytes.saturating_mul(n as u64));
     let bound = layout.bytes_of(&layout.buffers[buffer]).max(states);
@@ -57,7 +59,7 @@ impl Lowering<'_> {
         let end = chunk.start + chunk.len;
         // What something takes chunk by chunk is whole at the end of each.
         let by_chunk = output.span == Span::Chunk || stage.in_group;
-        let ends = by_chunk || end == self.shape.time;
+        let ends = by_chunk || end == self.shape.steps(r.clock).time;
         let start = if by_chunk { chunk.start } else { 0 };
         for diagonal in chunk.start..end + if ends { behind } else { 0 } {
             // The layers that have a step here: layer l that of time `diagonal − l`.
@@ -78,7 +80,7 @@ impl Lowering<'_> {
     ) -> Result<()> {
         let (run, _) = needed(r.run, format_args!("a run of layer {}", stage.op.layer))?;
         let Place { buffer, .. } = r.hidden[0];
-        let wave = wave(self.layout, run, buffer, self.shape)?;
+        let wave = wave(self.layout, run, r, buffer, self.shape)?;
         let Product { rows: batch, depth, panels, .. } = wave.product;
         let behind = wave.layers - 1;
         let first = chunk.start.saturating_sub(behind);
@@ -100,7 +102,7 @@ impl Lowering<'_> {
             weight_panels: word(2 * panels),
             target_0: if highest == behind { word(written) } else { 0 },
             gates_0: if lowest == 0 { word(diagonal - chunk.start) } else { 0 },
-            live_0: if self.shape.mask == Mask::Live { word(diagonal - lowest) } else { 0 },
+            live_0: if self.shape.steps(r.clock).mask == Mask::Live { word(diagonal - lowest) } else { 0 },
             memory_in: word(diagonal % 2),
             memory_out: word((diagonal + 1) % 2),
             ..Params::default()
@@ -109,7 +111,7 @@ impl Lowering<'_> {
             cell: r.cell,
             variant: r.variants[0],
             states: if r.cell.states() == 2 { StateKind::Memory } else { StateKind::Hidden },
-            mask: self.shape.mask,
+            mask: self.shape.steps(r.clock).mask,
             matrix: self.matrix(buffer),
             tile,
         });
@@ -119,7 +121,7 @@ impl Lowering<'_> {
         let windows = [
             (Role::Weights, whole(Some(weights))),
             (Role::Gates, whole(Some(gates))),
-            (Role::Live, whole(self.live)),
+            (Role::Live, whole(self.live(r.clock))),
             (Role::Hidden, whole(Some(hidden.slot))),
             (Role::Memory, whole(stage.memory)),
             (Role::Output, Some(window)),

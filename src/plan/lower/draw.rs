@@ -46,7 +46,7 @@ pub(super) fn drawing(model: &Model, all: Ops) -> Result<Ops> {
             | OpKind::Rowwise { .. }
             | OpKind::Join(_)
             | OpKind::Slice(_)
-            | OpKind::Sample => each.push(Op { axis: Axis::Steps, ..op }),
+            | OpKind::Sample => each.push(Op { axis: Axis::Steps(0), ..op }),
         }
     }
     if matches!(each.last(), Some(Op { kind: OpKind::Rowwise { kernel: Kernel::Softmax, .. }, .. })) {
@@ -54,13 +54,13 @@ pub(super) fn drawing(model: &Model, all: Ops) -> Result<Ops> {
     }
     let features = logits(model, &each)?;
     let layer = model.layers.len();
-    each.push(Op { layer, stacked: None, kind: OpKind::Sample, from: Vec::new(), axis: Axis::Steps, features });
+    each.push(Op { layer, stacked: None, kind: OpKind::Sample, from: Vec::new(), axis: Axis::Steps(0), features });
     // Each takes what the one before it gives.
     for (index, op) in each.iter_mut().enumerate() {
         op.from = vec![index.checked_sub(1).map_or(Source::Input(0), Source::Op)];
     }
     let outputs = vec![Source::Op(each.len() - 1)];
-    Ok(Ops { ops: each, outputs })
+    Ok(Ops { ops: each, outputs, inputs: all.inputs })
 }
 
 /// The features that tokens can be drawn from by.
@@ -93,7 +93,7 @@ fn logits(model: &Model, ops: &[Op]) -> Result<Features> {
 impl Lowering<'_> {
     /// Where the tokens are that are drawn: behind the first ones, which the host wrote.
     pub(super) fn drawn(&self, tokens: SlotId) -> Sequence {
-        Sequence { slot: tokens, first: 1, features: Features::one(1), axis: Axis::Steps, span: Span::Whole }
+        Sequence { slot: tokens, first: 1, features: Features::one(1), axis: Axis::Steps(0), span: Span::Whole }
     }
 
     /// Draws the token that follows the one step of `chunk`.

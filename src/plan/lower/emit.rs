@@ -73,8 +73,8 @@ impl Lowering<'_> {
     /// The row of step `chunk.start + step` of a sequence in its slot.
     pub(super) fn row_of(&self, sequence: Sequence, chunk: Chunk, step: usize) -> usize {
         match (sequence.axis, sequence.span) {
-            (Axis::Steps, Span::Whole) => sequence.first + chunk.start + step,
-            (Axis::Steps, Span::Chunk) => sequence.first + chunk.at + step,
+            (Axis::Steps(_), Span::Whole) => sequence.first + chunk.start + step,
+            (Axis::Steps(_), Span::Chunk) => sequence.first + chunk.at + step,
             (Axis::Rows, _) => sequence.first + step,
         }
     }
@@ -96,7 +96,7 @@ impl Lowering<'_> {
             OpKind::Diagonal(layers) => {
                 let last = last()?;
                 for (index, r) in layers.iter().enumerate() {
-                    let (stack, layer, row) = (r.stack, r.stacked, 2 * index + self.shape.time % 2);
+                    let (stack, layer, row) = (r.stack, r.stacked, 2 * index + self.shape.steps(r.clock).time % 2);
                     self.read(Fetch::Hidden { stack, layer }, last.slot, row, 1);
                     if let Some(memory) = stage.memory {
                         self.read(Fetch::Memory { stack, layer }, memory, row, 1);
@@ -123,6 +123,7 @@ impl Lowering<'_> {
     }
 
     fn finals_of_layer(&mut self, stage: &Stage<'_>, r: &Recurrence, hidden: Sequence, last: Sequence) -> Result<()> {
+        let time = self.shape.steps(r.clock).time;
         if let Some(meeting) = stage.meeting {
             // Forward ends in the row of the last step, reverse in that of the first.
             let units = depth(stage.op.features) / r.directions;
@@ -131,20 +132,20 @@ impl Lowering<'_> {
                 batch: word(self.shape.batch),
                 directions: 2,
                 units: word(units),
-                source_0: word(self.shape.time),
+                source_0: word(time),
                 source_1: 1,
                 ..Params::default()
             };
             if self.fit_whole(&[hidden.slot]) {
                 self.pick(params, self.whole(hidden.slot), meeting, 2)?;
             } else {
-                self.pick_apart(params, hidden, meeting)?;
+                self.pick_apart(params, time, hidden, meeting)?;
             }
         }
         let (stack, layer) = (r.stack, r.stacked);
         if r.directions == 2 && stage.meeting.is_none() {
             // Forward ends in the row of the last step, reverse in that of the first.
-            for (direction, row) in [self.shape.time, 1].into_iter().enumerate() {
+            for (direction, row) in [time, 1].into_iter().enumerate() {
                 self.read(Fetch::HiddenPart { stack, layer, direction }, hidden.slot, row, 1);
             }
         } else {
@@ -152,7 +153,7 @@ impl Lowering<'_> {
         }
         if r.cell.states() == 2 {
             let memory = needed(stage.memory, format_args!("a memory of layer {}", stage.op.layer))?;
-            self.read(Fetch::Memory { stack, layer }, memory, self.shape.time % 2, 1);
+            self.read(Fetch::Memory { stack, layer }, memory, time % 2, 1);
         }
         Ok(())
     }
@@ -164,8 +165,8 @@ impl Lowering<'_> {
     }
 
     /// The final hidden state of both directions where the sequence does not fit one binding.
-    fn pick_apart(&mut self, params: Params, hidden: Sequence, meeting: SlotId) -> Result<()> {
-        for (direction, row) in [self.shape.time, 1].into_iter().enumerate() {
+    fn pick_apart(&mut self, params: Params, time: usize, hidden: Sequence, meeting: SlotId) -> Result<()> {
+        for (direction, row) in [time, 1].into_iter().enumerate() {
             let (window, base) = self.rows(hidden, row, 1);
             let params = Params { direction: word(direction), source_0: word(row - base), source_1: 0, ..params };
             self.pick(params, window, meeting, 1)?;

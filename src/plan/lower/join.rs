@@ -52,7 +52,7 @@ impl Lowering<'_> {
     }
 
     fn join_part(&mut self, part: &Part, first: bool, source: Sequence, result: Sequence, chunk: Chunk) -> Result<()> {
-        let broadcast = source.axis == Axis::Rows && result.axis == Axis::Steps;
+        let broadcast = source.axis == Axis::Rows && result.axis != Axis::Rows;
         let batch = self.shape.batch;
         let (read, steps) = if broadcast { (source.first, 1) } else { (self.row_of(source, chunk, 0), chunk.len) };
         let written = self.row_of(result, chunk, 0);

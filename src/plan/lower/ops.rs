@@ -15,15 +15,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Combine, Kernel, Mask, padded};
 use crate::layout::{Layout, Place, Role, depth, is_folded, vectors};
 use crate::model::{
-    Direction, Features, Flow, Join, LayerKind, Merge, Model, Padding, Pin, Recurrent, Select, Slice, State, Value,
+    Clocks, Direction, Features, Flow, Join, LayerKind, Merge, Model, Padding, Pin, Recurrent, Select, Slice, State,
+    Value,
 };
-use crate::plan::{Feed, Shape, SlotId};
+use crate::plan::{Feed, Shape, SlotId, Steps};
 
 /// Whether a sequence has a time axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Axis {
-    /// T rows of the batch.
-    Steps,
+    /// T rows of the batch, by a clock of the model.
+    Steps(usize),
     /// One row of the batch.
     Rows,
 }
@@ -118,26 +119,26 @@ pub(super) struct Shows {
 }
 
 impl Shows {
-    /// Of all outputs of a layer of `r`.
-    fn all(r: &Recurrent, time: usize) -> Self {
+    /// Of all outputs of a layer of `r`, which goes by `clock`.
+    fn all(r: &Recurrent, clock: usize, time: usize) -> Self {
         let (feed, rows) = match (r.padding, r.direction) {
-            (Padding::Zero, Direction::Backwards) => (Feed::LiveBackwards, [0, 0]),
-            (Padding::Zero, _) => (Feed::Live, [0, 0]),
-            (Padding::Held, Direction::Backwards) => (Feed::SeenBackwards, [0, 0]),
-            (Padding::Held, Direction::Reverse) => (Feed::Seen, [time, time]),
-            (Padding::Held, Direction::Forward | Direction::Both) => (Feed::Seen, [0, time]),
+            (Padding::Zero, Direction::Backwards) => (Feed::LiveBackwards(clock), [0, 0]),
+            (Padding::Zero, _) => (Feed::Live(clock), [0, 0]),
+            (Padding::Held, Direction::Backwards) => (Feed::SeenBackwards(clock), [0, 0]),
+            (Padding::Held, Direction::Reverse) => (Feed::Seen(clock), [time, time]),
+            (Padding::Held, Direction::Forward | Direction::Both) => (Feed::Seen(clock), [0, time]),
         };
         Self { feed, rows }
     }
 
     /// Of the output that each direction of a layer of `r` computes last: at the last step, or down at the first.
-    fn last(r: &Recurrent, time: usize) -> Self {
+    fn last(r: &Recurrent, clock: usize, time: usize) -> Self {
         let last = time - 1;
         let (feed, rows) = match (r.padding, r.direction) {
-            (Padding::Zero, Direction::Forward | Direction::Both) => (Feed::Live, [last, 0]),
-            (Padding::Zero, _) => (Feed::Live, [0, 0]),
-            (Padding::Held, Direction::Forward | Direction::Both) => (Feed::Seen, [last, time]),
-            (Padding::Held, _) => (Feed::Seen, [time, time]),
+            (Padding::Zero, Direction::Forward | Direction::Both) => (Feed::Live(clock), [last, 0]),
+            (Padding::Zero, _) => (Feed::Live(clock), [0, 0]),
+            (Padding::Held, Direction::Forward | Direction::Both) => (Feed::Seen(clock), [last, time]),
+            (Padding::Held, _) => (Feed::Seen(clock), [time, time]),
         };
         Self { feed, rows }
     }
@@ -160,6 +161,8 @@ pub(super) struct Recurrence {
     /// Which stack of the model, and which of its layers.
     pub(super) stack: usize,
     pub(super) stacked: usize,
+    /// The clock of the model that it goes by.
+    pub(super) clock: usize,
     pub(super) cell: Cell,
     pub(super) directions: usize,
     /// How each direction goes through time.
@@ -296,17 +299,21 @@ pub(super) struct Ops {
     pub(super) ops: Vec<Op>,
     /// The outputs of the model that are no final states.
     pub(super) outputs: Vec<Source>,
+    /// The clock of each input of the model that has a time axis.
+    pub(super) inputs: Vec<Option<usize>>,
 }
 
 /// The operations of `model`.
 pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape) -> Result<Ops> {
-    let mut flat = Flattening { model, layout, shape, ops: Vec::new(), values: HashMap::new(), stacks: HashMap::new() };
+    let (clocks, values, stacks) = (Clocks::of(model), HashMap::new(), HashMap::new());
+    let inputs = (0..model.inputs.len().max(1)).map(|input| clocks.of_value(Value::Input(input))).collect();
+    let mut flat = Flattening { model, layout, shape, clocks, ops: Vec::new(), values, stacks };
     for (layer, flow) in model.flows()?.into_iter().enumerate() {
         flat.layer(layer, flow)?;
     }
     let of = |value: Value| flat.value(value, model.layers.len());
     let outputs = model.feature_outputs().into_iter().map(of).collect::<Result<Vec<_>>>()?;
-    Ok(Ops { ops: flat.ops, outputs })
+    Ok(Ops { ops: flat.ops, outputs, inputs })
 }
 
 /// Opens the layers of a model into operations.
@@ -314,6 +321,7 @@ struct Flattening<'a> {
     model: &'a Model,
     layout: &'a Layout,
     shape: Shape,
+    clocks: Clocks,
     ops: Vec<Op>,
     /// Where each value that something took is.
     values: HashMap<Value, Source>,
@@ -325,7 +333,7 @@ impl Flattening<'_> {
     /// The operations of layer `layer`, which gives `flow`.
     fn layer(&mut self, layer: usize, flow: Flow) -> Result<()> {
         let (axis, features) = match flow {
-            Flow::Steps(features) => (Axis::Steps, features),
+            Flow::Steps(features) => (Axis::Steps(self.clock(Value::Layer(layer, Pin::Output))?), features),
             Flow::Rows(features) => (Axis::Rows, features),
             Flow::Tokens(_) => return Ok(()),
         };
@@ -347,8 +355,8 @@ impl Flattening<'_> {
             LayerKind::Embedding(_) => vec![OpKind::Gather { buffer: buffer(layout, Role::Table { layer })? }],
             LayerKind::OneHot(_) => vec![OpKind::OneHot],
             // Final states and last outputs are values of the stack that they are taken from.
+            LayerKind::Masking(_) => self.masking(layer)?.into_iter().collect(),
             LayerKind::Select(Select::AllSteps | Select::FinalHidden | Select::LastOutput)
-            | LayerKind::Masking(_)
             | LayerKind::Dropout(_)
             | LayerKind::Recurrent(_) => Vec::new(),
             LayerKind::Select(Select::LastStep) => vec![OpKind::LastStep],
@@ -368,6 +376,23 @@ impl Flattening<'_> {
         }
         self.values.insert(Value::Layer(layer, Pin::Output), from[0]);
         Ok(())
+    }
+
+    /// The clock of `value`, which has a time axis.
+    fn clock(&self, value: Value) -> Result<usize> {
+        let clock = self.clocks.of_value(value);
+        clock.ok_or_else(|| Error::internal(format!("{value:?}: expected a value with a time axis")))
+    }
+
+    /// What zeroes the steps that layer `layer` takes out, where the host has not.
+    fn masking(&self, layer: usize) -> Result<Option<OpKind>> {
+        let clock = self.clock(Value::Layer(layer, Pin::Output))?;
+        let by_host = match self.model.layers[layer].from[..] {
+            [Value::Input(input)] => self.clocks.of_read(input) == Some(clock),
+            _ => false,
+        };
+        let blanked = !by_host && self.shape.steps(clock).mask == Mask::Live;
+        Ok(blanked.then_some(OpKind::Blank(Shows { feed: Feed::Live(clock), rows: [0, 0] })))
     }
 
     fn add(&mut self, op: Op) -> Source {
@@ -407,8 +432,10 @@ impl Flattening<'_> {
             Pin::FinalHidden | Pin::FinalCell => {}
             // The output that each direction computes last, as its padding has it, merged.
             Pin::LastOutput => {
-                if self.shape.mask == Mask::Live {
-                    source = self.add(op(OpKind::Blank(Shows::last(r, self.shape.time)), source, r.hidden()));
+                let clock = self.clock(self.model.layers[layer].from[0])?;
+                let Steps { time, mask } = self.shape.steps(clock);
+                if mask == Mask::Live {
+                    source = self.add(op(OpKind::Blank(Shows::last(r, clock, time)), source, r.hidden()));
                 }
                 if let Some(combine) = combine(r) {
                     source = self.add(op(OpKind::Merge(combine), source, r.output()));
@@ -426,6 +453,8 @@ impl Flattening<'_> {
     fn stack(&mut self, layer: usize, r: &Recurrent) -> Result<()> {
         let (model, stack) = (self.model, self.model.stack_of(layer));
         let taken = model.layers[layer].from[0];
+        let clock = self.clock(taken)?;
+        let Steps { time, mask } = self.shape.steps(clock);
         let mut source = match vectors(model, layer) {
             // Tokens go straight into a table that the layer before is folded into.
             Some(_) => match model.origin(taken) {
@@ -442,11 +471,11 @@ impl Flattening<'_> {
                 stacked: between,
                 kind,
                 from: vec![from],
-                axis: Axis::Steps,
+                axis: Axis::Steps(clock),
                 features,
             };
             let begin = self.begin(layer, r, stacked)?;
-            let recurrence = Recurrence { begin, ..recurrence(model, self.layout, r, layer, stack, stacked)? };
+            let recurrence = Recurrence { begin, clock, ..recurrence(model, self.layout, r, layer, stack, stacked)? };
             source = self.add(op(OpKind::Recurrent(Box::new(recurrence)), source, r.hidden()));
             self.stacks.entry(layer).or_default().push(self.ops.len() - 1);
             let taker = if is_last { taker(model, layer) } else { Taker::Cell };
@@ -455,8 +484,8 @@ impl Flattening<'_> {
                 Taker::Final => false,
                 Taker::All => true,
             };
-            if self.shape.mask == Mask::Live && padding_shows {
-                source = self.add(op(OpKind::Blank(Shows::all(r, self.shape.time)), source, r.hidden()));
+            if mask == Mask::Live && padding_shows {
+                source = self.add(op(OpKind::Blank(Shows::all(r, clock, time)), source, r.hidden()));
             }
             if let (Some(combine), Taker::Cell | Taker::All) = (combine(r), taker) {
                 source = self.add(op(OpKind::Merge(combine), source, r.output()));
@@ -529,6 +558,7 @@ fn recurrence(
     Ok(Recurrence {
         stack,
         stacked,
+        clock: 0,
         cell: r.cell,
         directions: r.directions(),
         walks: Walk::of(r.direction),
@@ -562,7 +592,7 @@ fn missing(role: Role) -> Error {
 
 /// `all` with the layers of each run in one operation, where `diagonal` says so.
 pub(super) fn together(all: Ops, diagonal: impl Fn(usize, &Recurrence) -> Result<bool>) -> Result<Ops> {
-    let Ops { ops: apart, outputs } = all;
+    let Ops { ops: apart, outputs, inputs } = all;
     let mut ops: Vec<Op> = Vec::with_capacity(apart.len());
     // Where each operation went.
     let mut places = Vec::with_capacity(apart.len());
@@ -581,7 +611,7 @@ pub(super) fn together(all: Ops, diagonal: impl Fn(usize, &Recurrence) -> Result
         places.push(ops.len() - 1);
     }
     let outputs = outputs.into_iter().map(|output| there(output, &places)).collect();
-    Ok(Ops { ops, outputs })
+    Ok(Ops { ops, outputs, inputs })
 }
 
 /// `op` with its sources where `places` say.

@@ -60,7 +60,7 @@ impl Lowering<'_> {
             return Ok(None);
         }
         let product = product(self.layout, r.hidden[0].buffer, self.shape.batch)?;
-        Ok(match self.tuning.strategy(Wave { layers: 1, time: self.shape.time, product }, self.limits) {
+        Ok(match self.tuning.strategy(Wave { layers: 1, time: self.shape.steps(r.clock).time, product }, self.limits) {
             Strategy::Scan => {
                 let tile = self.tuning.scan(product, self.limits);
                 tile.map(|tile| AtOnce { shared: false, tile, together: true })
@@ -103,7 +103,7 @@ impl Lowering<'_> {
             cell: r.cell,
             variant: r.variants[side.first],
             states: if r.cell.states() == 2 { StateKind::Memory } else { StateKind::Hidden },
-            mask: self.shape.mask,
+            mask: self.shape.steps(r.clock).mask,
             matrix: self.matrix(r.hidden[0].buffer),
             tile,
         };
@@ -117,7 +117,7 @@ impl Lowering<'_> {
         let windows = [
             (Role::Weights, Some(panels.window)),
             (Role::Gates, whole(Some(gates))),
-            (Role::Live, whole(self.live)),
+            (Role::Live, whole(self.live(r.clock))),
             (Role::Hidden, Some(window)),
             (Role::Memory, whole(stage.memory)),
             (Role::Exchange, whole(exchange)),

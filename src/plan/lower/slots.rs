@@ -1,6 +1,6 @@
 //! Slots: which buffers a plan has, and the windows of them that a dispatch binds.
 
-use super::ops::{Axis, Begin, Op, OpKind, Recurrence, Sequence, Source, Span};
+use super::ops::{Axis, Begin, Op, OpKind, Ops, Recurrence, Sequence, Source, Span};
 use super::walk::Walk;
 use super::{CHUNK_ALIGN, HostInput, Lowering, Use, needed};
 use crate::error::{Error, Result};
@@ -34,13 +34,20 @@ pub(super) struct Stage<'a> {
     pub(super) last_cell: Option<Sequence>,
 }
 
+impl Axis {
+    /// The number of its rows of the batch.
+    pub(super) fn time(self, shape: Shape) -> usize {
+        match self {
+            Self::Steps(clock) => shape.steps(clock).time,
+            Self::Rows => 1,
+        }
+    }
+}
+
 impl Stage<'_> {
     /// The length of the time axis that the stage runs over.
     pub(super) fn time(&self, shape: Shape) -> usize {
-        match self.op.axis {
-            Axis::Steps => shape.time,
-            Axis::Rows => 1,
-        }
+        self.op.axis.time(shape)
     }
 }
 
@@ -134,11 +141,13 @@ impl Lowering<'_> {
     }
 
     /// The host's slots, and the hoisted gates that all layers share.
-    pub(super) fn inputs(&mut self, ops: &[Op]) -> Result<()> {
-        let Shape { batch, mask, .. } = self.shape;
+    pub(super) fn inputs(&mut self, all: &Ops) -> Result<()> {
+        let (ops, batch) = (&all.ops, self.shape.batch);
         let main = self.model.main_input();
         for (index, input) in self.model.all_inputs()?.into_iter().enumerate() {
-            let input = input.kind.flow().map(|flow| self.host_input(index, index == main, flow));
+            let clock = all.inputs.get(index).copied().flatten();
+            let axis = clock.map_or(Axis::Rows, Axis::Steps);
+            let input = input.kind.flow().map(|flow| self.host_input(index, index == main, flow, axis));
             self.inputs.push(input);
         }
         if self.goal == Goal::Tokens {
@@ -146,12 +155,15 @@ impl Lowering<'_> {
             self.write(Feed::Draws, slot, 0, batch);
             self.draws = Some(slot);
         }
-        if mask == Mask::Live {
-            self.live = Some(self.mask(Feed::Live));
+        if self.shape.mask == Mask::Live {
+            self.mask(Feed::Live(0));
         }
         for op in ops {
-            if let OpKind::Blank(shows) = op.kind {
-                self.mask(shows.feed);
+            match &op.kind {
+                OpKind::Blank(shows) => drop(self.mask(shows.feed)),
+                OpKind::Recurrent(r) => self.mask_of(r),
+                OpKind::Diagonal(layers) => self.mask_of(&layers[0]),
+                _ => {}
             }
         }
         let widest = ops.iter().map(Op::gates_width).filter(|&width| width > 0);
@@ -172,8 +184,8 @@ impl Lowering<'_> {
     }
 
     /// The slot of input `index` of the model.
-    fn host_input(&mut self, index: usize, is_main: bool, flow: Flow) -> HostInput {
-        let Shape { time, batch, .. } = self.shape;
+    fn host_input(&mut self, index: usize, is_main: bool, flow: Flow, axis: Axis) -> HostInput {
+        let (time, batch) = (axis.time(self.shape), self.shape.batch);
         let named = |name: &str| if is_main { name.to_owned() } else { format!("{name}.{index}") };
         let (Flow::Steps(features) | Flow::Rows(features)) = flow else {
             // Those that are drawn come behind the first.
@@ -185,9 +197,8 @@ impl Lowering<'_> {
             self.write(if is_main { Feed::Tokens } else { Feed::Other(index) }, slot, 0, written);
             return HostInput::Tokens(slot);
         };
-        let (rows, axis) = if matches!(flow, Flow::Rows(_)) { (1, Axis::Rows) } else { (time, Axis::Steps) };
-        let slot = self.slot(named("input"), SlotKind::Input, &[rows, batch, depth(features)]);
-        self.write(if is_main { Feed::Features } else { Feed::Other(index) }, slot, 0, rows);
+        let slot = self.slot(named("input"), SlotKind::Input, &[time, batch, depth(features)]);
+        self.write(if is_main { Feed::Features } else { Feed::Other(index) }, slot, 0, time);
         HostInput::Features(Sequence { slot, first: 0, features, axis, span: Span::Whole })
     }
 
@@ -207,18 +218,34 @@ impl Lowering<'_> {
         if let Some(&slot) = self.masks.get(&feed) {
             return slot;
         }
-        let Shape { time, batch, .. } = self.shape;
-        let (dims, rows): (&[usize], usize) =
-            if feed == Feed::Seen { (&[2, time, batch], 2) } else { (&[time, batch], time) };
+        let (time, batch) = (self.shape.steps(feed.clock()).time, self.shape.batch);
+        let (dims, rows): (&[usize], usize) = match feed {
+            Feed::Seen(_) => (&[2, time, batch], 2),
+            _ => (&[time, batch], time),
+        };
         let slot = self.slot(feed.to_string().replace(' ', "."), SlotKind::Index, dims);
         self.write(feed, slot, 0, rows);
         self.masks.insert(feed, slot);
         slot
     }
 
+    /// The slot of the mask that a recurrent layer goes by, where it goes by one.
+    fn mask_of(&mut self, r: &Recurrence) {
+        if self.shape.steps(r.clock).mask == Mask::Live {
+            self.mask(Feed::Live(r.clock));
+        }
+    }
+
+    /// The slot of the mask by `clock`, where rows differ in their steps.
+    pub(super) fn live(&self, clock: usize) -> Option<SlotId> {
+        let masked = self.shape.steps(clock).mask == Mask::Live;
+        self.masks.get(&Feed::Live(clock)).copied().filter(|_| masked)
+    }
+
     /// `op` with the slots it needs; `stages` are those before it.
     pub(super) fn stage<'a>(&mut self, op: &'a Op, used: Use, stages: &[Stage<'_>]) -> Result<Stage<'a>> {
-        let by_chunk = used.by_chunk && op.streams() && op.axis == Axis::Steps && self.shape.time > self.chunk;
+        let time = op.axis.time(self.shape);
+        let by_chunk = used.by_chunk && op.streams() && op.axis != Axis::Rows && time > self.chunk;
         let span = if by_chunk { Span::Chunk } else { Span::Whole };
         let sources: Vec<Sequence> = op.from.iter().filter_map(|&source| self.sequence(source, stages)).collect();
         let tokens = op.from.first().and_then(|source| match source {
@@ -238,11 +265,10 @@ impl Lowering<'_> {
             last: None,
             last_cell: None,
         };
-        let Shape { time, batch, .. } = self.shape;
-        let rows = match (op.axis, span) {
-            (Axis::Rows, _) => 1,
-            (Axis::Steps, Span::Whole) => time,
-            (Axis::Steps, Span::Chunk) => self.chunk,
+        let batch = self.shape.batch;
+        let rows = match span {
+            Span::Whole => time,
+            Span::Chunk => self.chunk,
         };
         let width = depth(op.features);
         let name = match &op.kind {
@@ -312,13 +338,13 @@ impl Lowering<'_> {
             let size = r.hidden_size;
             stage.last_cell = (r.cell.states() == 2).then_some(Sequence {
                 slot: memory,
-                first: self.shape.time % 2,
+                first: stage.time(self.shape) % 2,
                 features: Features { parts: r.directions, size },
                 axis: Axis::Rows,
                 span: Span::Whole,
             });
         }
-        let sequence = Sequence { slot: hidden, first, features, axis: Axis::Steps, span };
+        let sequence = Sequence { slot: hidden, first, features, axis: stage.op.axis, span };
         let last = match (stage.meeting, r.walks[0]) {
             (Some(slot), _) => Sequence { slot, first: 0, ..sequence },
             (None, Walk::Reverse) => sequence,
@@ -345,11 +371,12 @@ impl Lowering<'_> {
             stage.memory = Some(memory);
         }
         let output = self.slot(format!("{layer}.output.{stacked}"), SlotKind::Scratch, &[rows, batch, width]);
-        let sequence = Sequence { slot: output, first: 0, features, axis: Axis::Steps, span };
-        let first = 2 * (layers.len() - 1) + self.shape.time % 2;
+        let sequence = Sequence { slot: output, first: 0, features, axis: stage.op.axis, span };
+        let first = 2 * (layers.len() - 1) + stage.time(self.shape) % 2;
         let last = Sequence { slot: hidden, first, features, axis: Axis::Rows, span: Span::Whole };
         stage.result = Some(sequence);
         stage.last = Some(last);
+        stage.last_cell = stage.memory.map(|slot| Sequence { slot, ..last });
     }
 
     /// The one row of the batch that a selection gives: a view of a slot that is there already.
@@ -386,9 +413,10 @@ impl Lowering<'_> {
 
     /// The row of the last step, counted from the first.
     pub(super) fn last_row(&self, sequence: Sequence) -> usize {
+        let last = sequence.axis.time(self.shape) - 1;
         match sequence.span {
-            Span::Whole => self.shape.time - 1,
-            Span::Chunk => (self.shape.time - 1) % self.chunk,
+            Span::Whole => last,
+            Span::Chunk => last % self.chunk,
         }
     }
 
@@ -407,7 +435,7 @@ impl Lowering<'_> {
     /// A call in one chunk binds whole slots, and so does a slot that holds one chunk: one bind group serves all
     /// dispatches. Otherwise each chunk binds its own rows: the params of all chunks are then the same.
     pub(super) fn rows(&self, sequence: Sequence, first: usize, rows: usize) -> (Window, usize) {
-        let in_one = sequence.axis == Axis::Steps && self.shape.time == self.chunk;
+        let in_one = sequence.axis != Axis::Rows && sequence.axis.time(self.shape) <= self.chunk;
         if in_one || sequence.span == Span::Chunk {
             return (self.whole(sequence.slot), 0);
         }

@@ -142,7 +142,7 @@ impl Lowering<'_> {
         chunk: Chunk,
         side: Side,
     ) -> Result<()> {
-        let (time, batch) = (self.shape.time, self.shape.batch);
+        let (time, batch) = (self.shape.steps(r.clock).time, self.shape.batch);
         let gates = self.whole(gates);
         let targets = [0, chunk.len * batch];
         let starts = r.walks.map(|walk| walk.first_step(chunk.start, chunk.len, time));
@@ -184,9 +184,9 @@ impl Lowering<'_> {
         let Layer { stage, r, hidden, gates } = layer;
         let (hidden, base) = self.hidden_window(r, hidden, chunk, side);
         let params = self.step_params(layer, chunk, step, side, base);
-        let (cell, variant, mask) = (r.cell, r.variants[side.first], self.shape.mask);
+        let (cell, variant, mask) = (r.cell, r.variants[side.first], self.shape.steps(r.clock).mask);
         let gates = (Role::Gates, Some(self.whole(gates)));
-        let live = (Role::Live, self.live.map(|slot| self.whole(slot)));
+        let live = (Role::Live, self.live(r.clock).map(|slot| self.whole(slot)));
         let hidden = (Role::Hidden, Some(hidden));
         let memory = (Role::Memory, stage.memory.map(|slot| self.whole(slot)));
         let of = |states| move |matrix, tile| Program::Step(Step { cell, variant, states, mask, matrix, tile });
@@ -215,7 +215,7 @@ impl Lowering<'_> {
     /// Which rows a step reads and writes: the params that all its dispatches share.
     pub(super) fn step_params(&self, layer: Layer<'_>, chunk: Chunk, step: usize, side: Side, base: usize) -> Params {
         let Layer { r, hidden, .. } = layer;
-        let (time, batch) = (self.shape.time, self.shape.batch);
+        let (time, batch) = (self.shape.steps(r.clock).time, self.shape.batch);
         let index = chunk.start + step;
         let of_each = |of: &dyn Fn(usize) -> usize| pair(side.first, side.count, of);
         let rows = |d: usize| match hidden.span {
@@ -232,7 +232,7 @@ impl Lowering<'_> {
         let (source_0, source_1) = of_each(&|d| rows(d).0);
         let (target_0, target_1) = of_each(&|d| rows(d).1);
         let (gates_0, gates_1) = of_each(&|d| d * chunk.len + r.walks[d].first_step(step, 1, chunk.len));
-        let (live_0, live_1) = match self.shape.mask {
+        let (live_0, live_1) = match self.shape.steps(r.clock).mask {
             Mask::All => (0, 0),
             Mask::Live => of_each(&|d| r.walks[d].first_step(index, 1, time)),
         };
@@ -300,7 +300,8 @@ impl Lowering<'_> {
         if side.count == 2 {
             return (self.whole(hidden.slot), 0);
         }
-        let lowest = r.walks[side.first].lowest_row(chunk.start, chunk.len, hidden.first, self.shape.time);
+        let lowest =
+            r.walks[side.first].lowest_row(chunk.start, chunk.len, hidden.first, self.shape.steps(r.clock).time);
         self.rows(hidden, lowest, chunk.len + 1)
     }
 }

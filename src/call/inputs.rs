@@ -1,19 +1,17 @@
-//! The inputs of a model beside its main one: whether they fit, and what they are at each step and row.
+//! The inputs of a call: whether they fit the model's, and what they are at each step and row.
 //!
-//! They have the batch and the steps of the main input, and its mask. Views of what the user wrote.
-
-use std::collections::BTreeMap;
+//! They have one batch, and as many steps as their time axis has. Views of what the user wrote.
 
 use ndarray::{ArcArray, ArrayD, ArrayView, ArrayView1, ArrayView2, ArrayView3, Axis, Ix1, Ix2, IxDyn};
 
 use super::form::{Batching, Form};
 use super::{Input, Sequence, shape};
 use crate::error::Result;
-use crate::model::{Axes, InputKind, Model, ModelInput};
+use crate::model::{Axes, Clocks, InputKind, Model, ModelInput};
 
-/// Another input of a call, checked.
+/// An input of a call, checked.
 #[derive(Clone, Debug)]
-pub(super) enum Other<'a> {
+pub(super) enum Values<'a> {
     /// `[T, B, F]`.
     Features(ArrayView3<'a, f32>),
     /// `[T, B]`.
@@ -26,13 +24,19 @@ pub(super) enum Other<'a> {
 type Given = Sequence<ArcArray<f32, IxDyn>, ArrayD<i64>>;
 
 impl Input {
-    /// The other inputs of `model`, by their place among its inputs.
+    /// The inputs of `model`, each at its place; none of initial states.
     ///
     /// # Errors
     ///
     /// Kind `Shape`, where one is missing, unknown, or does not fit.
-    pub(super) fn check_others(&self, model: &Model, form: Form) -> Result<BTreeMap<usize, Other<'_>>> {
+    pub(super) fn values(&self, model: &Model, form: Form, clocks: &Clocks) -> Result<Vec<Option<Values<'_>>>> {
         let main = model.main_input();
+        let main_values = match &self.sequence {
+            Sequence::Features(x) => Values::Features(form.time_major(x.view())),
+            Sequence::Tokens(x) => Values::Tokens(form.time_major(x.view())),
+        };
+        let mut values = vec![None; model.inputs.len().max(1)];
+        values[main] = Some(main_values);
         let wanted = |(index, input): &(usize, &ModelInput)| *index != main && input.kind.flow().is_some();
         let wanted: Vec<_> = model.inputs.iter().enumerate().filter(wanted).collect();
         let known = |name: &String| wanted.iter().any(|(_, input)| input.name == *name);
@@ -41,28 +45,64 @@ impl Input {
             let names = if names.is_empty() { "none beside its sequence".to_owned() } else { names.join(", ") };
             return Err(shape(format!("{unknown}: expected an input of the model ({names}), got another name")));
         }
-        let main = model.inputs.get(main).map_or("input", |input| input.name.as_str());
-        let main_shape = match &self.sequence {
-            Sequence::Features(x) => x.shape(),
-            Sequence::Tokens(x) => x.shape(),
+        let shapes = |index: usize| {
+            let name = model.inputs.get(index).map_or("input", |input| input.name.as_str());
+            let given = if index == main { Some(&self.sequence) } else { self.others.get(name) };
+            given.map(|given| (name, given.shape()))
         };
-        let one = |(index, input): (usize, &ModelInput)| {
+        for (index, input) in wanted {
             let Some(given) = self.others.get(&input.name) else {
+                let main = model.main_name();
                 return Err(shape(format!("{}: expected an input of this name beside {main}, got none", input.name)));
             };
-            Ok((index, checked(input, given, form, (main, main_shape))?))
-        };
-        wanted.into_iter().map(one).collect()
+            // One that leads a time axis has its own number of steps; any other has those of its leader.
+            let leader = clocks.leader(index).unwrap_or(main);
+            let own = leader == index;
+            let time = match values[leader].as_ref().and_then(Values::time) {
+                Some(time) if !own => time,
+                _ if own => own_time(given, form).unwrap_or(form.time),
+                _ => form.time,
+            };
+            let beside = if own { main } else { leader };
+            values[index] = Some(checked(input, given, (Form { time, ..form }, own), shapes(beside))?);
+        }
+        Ok(values)
     }
 }
 
-/// `given` as what `input` takes; the main input's name and shape tell why.
+impl Model {
+    /// The name of its main input, in messages.
+    pub(super) fn main_name(&self) -> &str {
+        self.inputs.get(self.main_input()).map_or("input", |input| input.name.as_str())
+    }
+}
+
+impl Given {
+    fn shape(&self) -> &[usize] {
+        match self {
+            Self::Features(x) => x.shape(),
+            Self::Tokens(x) => x.shape(),
+        }
+    }
+}
+
+/// The number of steps of what leads a time axis, where it has the axis.
+fn own_time(given: &Given, form: Form) -> Option<usize> {
+    let axis = match (form.batching, form.axes) {
+        (Batching::Single, _) | (Batching::Batch, Axes::TimeMajor) => 0,
+        (Batching::Batch, Axes::BatchFirst) => 1,
+    };
+    given.shape().get(axis).copied().filter(|&time| time > 0)
+}
+
+/// `given` as what `input` takes. The number of steps of `form` is the input's own or, else, that of the input `beside` it,
+/// whose name and shape tell why.
 fn checked<'a>(
     input: &ModelInput,
     given: &'a Given,
-    form: Form,
-    (main, main_shape): (&str, &[usize]),
-) -> Result<Other<'a>> {
+    (form, own): (Form, bool),
+    beside: Option<(&str, &[usize])>,
+) -> Result<Values<'a>> {
     let steps = match (form.batching, form.axes) {
         (Batching::Single, _) => vec![form.time],
         (Batching::Batch, Axes::BatchFirst) => vec![form.batch, form.time],
@@ -75,16 +115,18 @@ fn checked<'a>(
         InputKind::Row(size) => rows.into_iter().chain([size]).collect(),
         InputKind::State(_) => unreachable!("states are no other inputs"),
     };
+    let any_steps = if own && !matches!(input.kind, InputKind::Row(_)) { " of any number of steps" } else { "" };
+    let as_beside = beside.map_or_else(String::new, |(name, shape)| format!(", as {name} is {shape:?}"));
     let fits = |got: &[usize]| {
         if got == expected {
             return Ok(());
         }
-        Err(shape(format!("{}: expected {expected:?}, as {main} is {main_shape:?}, got {got:?}", input.name)))
+        Err(shape(format!("{}: expected {expected:?}{any_steps}{as_beside}, got {got:?}", input.name)))
     };
     match (input.kind, given) {
         (InputKind::Tokens(_), Sequence::Tokens(tokens)) => {
             fits(tokens.shape())?;
-            Ok(Other::Tokens(form.time_major(tokens.view())))
+            Ok(Values::Tokens(form.time_major(tokens.view())))
         }
         (InputKind::Tokens(_), Sequence::Features(x)) => {
             Err(shape(format!("{}: expected integer tokens {expected:?}, got features {:?}", input.name, x.shape())))
@@ -100,16 +142,25 @@ fn checked<'a>(
                 }
                 Batching::Batch => x.view().into_dimensionality().expect("the rank has been checked"),
             };
-            Ok(Other::Row(rows))
+            Ok(Values::Row(rows))
         }
         (_, Sequence::Features(x)) => {
             fits(x.shape())?;
-            Ok(Other::Features(form.time_major(x.view())))
+            Ok(Values::Features(form.time_major(x.view())))
         }
     }
 }
 
-impl Other<'_> {
+impl Values<'_> {
+    /// The number of steps, where it has a time axis.
+    pub(super) fn time(&self) -> Option<usize> {
+        match self {
+            Self::Features(x) => Some(x.len_of(Axis(0))),
+            Self::Tokens(x) => Some(x.len_of(Axis(0))),
+            Self::Row(_) => None,
+        }
+    }
+
     /// The features of row b at t.
     pub(super) fn features(&self, t: usize, b: usize) -> Option<ArrayView1<'_, f32>> {
         match self {
