@@ -52,6 +52,13 @@ impl Values {
     }
 }
 
+/// Reals are equal to an array of them; whole numbers are not.
+impl PartialEq<ArrayD<f32>> for Values {
+    fn eq(&self, other: &ArrayD<f32>) -> bool {
+        matches!(self, Self::Real(array) if array == other)
+    }
+}
+
 impl<D: Dimension> From<Array<f32, D>> for Values {
     fn from(array: Array<f32, D>) -> Self {
         Self::Real(array.into_dyn())

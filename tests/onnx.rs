@@ -12,6 +12,8 @@ mod graphs;
 mod hostile;
 #[path = "onnx/inputs.rs"]
 mod inputs;
+#[path = "onnx/networks.rs"]
+mod networks;
 #[path = "onnx/ranks.rs"]
 mod ranks;
 #[path = "onnx/refused.rs"]

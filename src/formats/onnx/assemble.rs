@@ -176,7 +176,7 @@ impl<'a> Work<'a> {
         let from: Vec<Value> = link.parents.iter().map(|parent| self.done.values[parent]).collect();
         let rows = match &link.what {
             What::Source(input) => {
-                let place = self.done.inputs.iter().position(|other| other == input).expect("every source is an input");
+                let place = self.place(*input);
                 matches!(self.done.model.inputs.get(place).map(|input| input.kind), Some(InputKind::Row(_)))
             }
             What::FinalCell | What::Row => true,
@@ -184,10 +184,7 @@ impl<'a> Work<'a> {
             _ => link.parents.iter().all(|parent| self.rows.contains(parent)),
         };
         let value = match (&link.what, &from[..]) {
-            (What::Source(input), _) => {
-                let place = self.done.inputs.iter().position(|other| other == input).expect("every source is an input");
-                Value::Input(place)
-            }
+            (What::Source(input), _) => Value::Input(self.place(*input)),
             (What::FinalCell, [Value::Layer(layer, _)]) => Value::Layer(*layer, Pin::FinalCell),
             (What::Row, [value]) if self.rows.contains(&link.parents[0]) => *value,
             (What::Row, _) => self.push(index, Select::LastStep.into(), from),
@@ -215,6 +212,11 @@ impl<'a> Work<'a> {
             self.rows.insert(index);
         }
         Ok(())
+    }
+
+    /// The place of input `input` of the graph among those of the model.
+    fn place(&self, input: usize) -> usize {
+        self.done.inputs.binary_search(&input).expect("every source is an input, in order")
     }
 
     /// A product goes through its activation at once, where nothing else takes it.

@@ -177,8 +177,11 @@ impl Graph {
             Err(misfit(format!("values that do not fit: {} meets {}", axes[0], axes[1])))
         };
         for (one, other) in [(a, b), (b, a)] {
-            let stretched = one.role == Role::Stretched || one.role == Role::One && !other.size.is(1);
-            if one.role == Role::One && !stretched {
+            if one.role == Role::One && matches!(other.role, Role::One | Role::Stretched) {
+                return Ok(other.clone());
+            }
+            let stretched = matches!(one.role, Role::One | Role::Stretched);
+            if one.role == Role::One && other.size.is(1) && matches!(other.role, Role::Time | Role::Batch | Role::Open(_)) {
                 return Ok(other.clone());
             }
             if stretched && matches!(other.role, Role::Time | Role::Open(_)) {

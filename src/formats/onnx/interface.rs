@@ -2,7 +2,7 @@
 //!
 //! What is a chain of layers stays one; anything else names its inputs and outputs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::assemble::{Assembled, Place, chain, needed, network};
 use super::graph::{Draft, ELSEWHERE, Graph, Of};
@@ -267,16 +267,16 @@ fn as_network(graph: &mut Graph, outputs: &[Output]) -> Result<(Assembled, Vec<O
         }
     }
     let mut assembled = network(graph, &links, &of_features)?;
-    let (mut values, mut given) = (Vec::new(), Vec::with_capacity(outputs.len()));
+    let (mut values, mut given) = (HashMap::new(), Vec::with_capacity(outputs.len()));
     let mut names: HashSet<String> = outputs.iter().map(|output| output.name.clone()).collect();
     for (Output { name, found, .. }, root) in outputs.iter().zip(roots) {
         match (found, root) {
             (Found::Features { largest, .. }, Some(root)) => {
                 let from = assembled.values[&root];
-                let index = values.iter().position(|value| *value == from).unwrap_or_else(|| {
-                    values.push(from);
+                let next = values.len();
+                let index = *values.entry(from).or_insert_with(|| {
                     assembled.model.outputs.push(ModelOutput { name: name.clone(), from });
-                    values.len() - 1
+                    next
                 });
                 given.push(match (largest, index) {
                     (true, index) => OutputValue::Largest(index),
@@ -323,10 +323,15 @@ fn sees_dead_steps(graph: &Graph, links: &[usize], root: usize) -> bool {
 /// The link that gives `cells`: where they are of several links, each cell is a part.
 fn root(graph: &mut Graph, cells: &[Vec<Segment>]) -> Result<usize> {
     let all = cells.concat();
-    if cells.len() == 1 || all.iter().all(|segment| segment.link == all[0].link && segment.at == all[0].at) {
+    if cells.len() < 2 || all.iter().all(|segment| segment.link == all[0].link && segment.at == all[0].at) {
         return graph.links.exact(&all);
     }
-    let parts = cells.iter().map(|cell| graph.links.exact(cell)).collect::<Result<_>>()?;
+    // A part that is a join itself is one part alone.
+    let mut part = |cell: &Vec<Segment>| {
+        let link = graph.links.exact(cell)?;
+        Ok(graph.links.as_one_part(link))
+    };
+    let parts = cells.iter().map(&mut part).collect::<Result<_>>()?;
     graph.links.joined(Join::Concat, parts)
 }
 

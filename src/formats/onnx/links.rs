@@ -3,6 +3,7 @@
 //! A graph may go two ways from one link (`x · sigmoid(x)`, two heads); in the end the links that its outputs need are the
 //! model. Knows layers; knows no operator, and not what several links are together: `rewrite` does.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ndarray::{ArrayD, IxDyn};
@@ -19,8 +20,10 @@ use crate::weights::dialect::{BIAS, WEIGHT};
 /// All links, each after those that it takes.
 pub(super) struct Links {
     links: Vec<Link>,
-    /// Of each link, those that take it first.
-    takers: Vec<Vec<usize>>,
+    /// The links without weights, by what they are and what they take.
+    made: HashMap<(Made, Vec<usize>), usize>,
+    /// The links of each serial number.
+    variants: HashMap<usize, Vec<usize>>,
     /// Which inputs have their steps in common.
     pub(super) times: Times,
     /// The node that is read: what its links are called in errors.
@@ -69,7 +72,39 @@ pub(super) enum What {
     Largest,
 }
 
+/// What a link without weights is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Made {
+    Activation(Activation),
+    Select(Select),
+    Slice(Slice),
+    Join(Join),
+    FinalCell,
+    Row,
+    Reversed,
+    Erf,
+    TwiceGelu,
+    Largest,
+}
+
 impl What {
+    /// What it is as a link without weights, if it can be that.
+    fn made(&self) -> Option<Made> {
+        Some(match self {
+            Self::Layer(LayerKind::Activation(activation)) => Made::Activation(*activation),
+            Self::Layer(LayerKind::Select(select)) => Made::Select(*select),
+            Self::Layer(LayerKind::Slice(slice)) => Made::Slice(*slice),
+            Self::Layer(LayerKind::Join(join)) => Made::Join(*join),
+            Self::FinalCell => Made::FinalCell,
+            Self::Row => Made::Row,
+            Self::Reversed => Made::Reversed,
+            Self::Erf => Made::Erf,
+            Self::TwiceGelu => Made::TwiceGelu,
+            Self::Largest => Made::Largest,
+            Self::Source(_) | Self::Layer(_) | Self::Scaled => return None,
+        })
+    }
+
     pub(super) fn activation(activation: Activation) -> Self {
         Self::Layer(LayerKind::Activation(activation))
     }
@@ -107,7 +142,13 @@ pub(super) type Runs = Vec<(usize, usize)>;
 
 impl Links {
     pub(super) fn new() -> Self {
-        Self { links: Vec::new(), takers: Vec::new(), times: Times::default(), node: "".into() }
+        Self {
+            links: Vec::new(),
+            made: HashMap::new(),
+            variants: HashMap::new(),
+            times: Times::default(),
+            node: "".into(),
+        }
     }
 
     pub(super) fn link(&self, index: usize) -> &Link {
@@ -135,11 +176,8 @@ impl Links {
 
     fn push(&mut self, link: Link) -> usize {
         let index = self.links.len();
-        if let Some(&first) = link.parents.first() {
-            self.takers[first].push(index);
-        }
+        self.variants.entry(link.serial).or_default().push(index);
         self.links.push(link);
-        self.takers.push(Vec::new());
         index
     }
 
@@ -182,10 +220,14 @@ impl Links {
     }
 
     fn child_of(&mut self, parents: Vec<usize>, what: What, features: usize) -> usize {
-        let same = |&&link: &&usize| self.links[link].parents == parents && self.links[link].what == what;
-        match self.takers[parents[0]].iter().find(same) {
+        let Some(made) = what.made() else { return self.add(parents, what, features, Vec::new()) };
+        let key = (made, parents);
+        match self.made.get(&key) {
             Some(&link) => link,
-            None => self.add(parents, what, features, Vec::new()),
+            None => {
+                let link = self.add(key.1.clone(), what, features, Vec::new());
+                *self.made.entry(key).or_insert(link)
+            }
         }
     }
 
@@ -206,11 +248,8 @@ impl Links {
     pub(super) fn instead(&mut self, of: usize, kind: LayerKind, features: usize) -> usize {
         let what = What::Layer(kind);
         let link = self.links[of].clone();
-        let same = |&&other: &&usize| {
-            let other = &self.links[other];
-            other.serial == link.serial && other.parents == link.parents && other.what == what
-        };
-        match link.parents.first().and_then(|&parent| self.takers[parent].iter().find(same)) {
+        let same = |&&other: &&usize| self.links[other].parents == link.parents && self.links[other].what == what;
+        match self.variants.get(&link.serial).and_then(|all| all.iter().find(same)) {
             Some(&link) => link,
             None => self.push(Link { what, features, ..link }),
         }
@@ -264,6 +303,9 @@ impl Links {
 
     /// A link that gives `segments`, all of them and nothing else.
     pub(super) fn exact(&mut self, segments: &[Segment]) -> Result<usize> {
+        if segments.is_empty() {
+            return Err(misfit("no features".into()));
+        }
         let mut parts = Vec::new();
         for of_one in segments.chunk_by(|a, b| a.link == b.link) {
             let (link, runs) = match self.resolve_one(of_one)? {
@@ -282,6 +324,17 @@ impl Links {
         match parts[..] {
             [one] => Ok(one),
             _ => self.joined(Join::Concat, parts),
+        }
+    }
+
+    /// `link`, whose features do not stand in parts.
+    pub(super) fn as_one_part(&mut self, link: usize) -> usize {
+        let features = self.links[link].features;
+        match &self.links[link].what {
+            What::Layer(LayerKind::Join(_)) => {
+                self.child(link, What::Layer(Slice::features(0, features).into()), features)
+            }
+            _ => link,
         }
     }
 

@@ -124,6 +124,15 @@ pub(super) fn reshape(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> 
             *size = old.get(i).cloned().ok_or_else(|| misfit(format!("a 0 in axis {i}, which there is not")))?;
         }
     }
+    in_shape(graph, value, wanted)
+}
+
+/// `value` in the shape `wanted`: an input of which axes are joined or split is what flows.
+fn in_shape(graph: &mut Graph, value: Value, wanted: Vec<Size>) -> Result<Vec<Value>> {
+    let value = match &value {
+        Value::Input(feed) if graph.flows(&value) && !feed.keeps_axes(&wanted) => Value::Data(graph.data(value, None)?),
+        _ => value,
+    };
     Ok(vec![value.reshaped(wanted)?])
 }
 
@@ -136,7 +145,7 @@ pub(super) fn flatten(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> 
     };
     let product = |sizes: &[Size]| Size::product(sizes).ok_or_else(|| misfit("a product of unknown lengths".into()));
     let wanted = vec![product(&sizes[..axis])?, product(&sizes[axis..])?];
-    Ok(vec![value.reshaped(wanted)?])
+    in_shape(graph, value, wanted)
 }
 
 pub(super) fn concat(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {

@@ -179,7 +179,7 @@ fn state_port(
     if feed.axes.len() != 3 {
         return Err(misfit(format!("expected an input of three axes, got {}", feed.axes.len())));
     }
-    let sizes = &graph.inputs[feed.input].sizes;
+    let sizes: Vec<Size> = graph.inputs[feed.input].sizes.iter().map(|size| size.clone().with(&graph.known)).collect();
     let (mut axes, mut first) = (vec![Dim::One; sizes.len()], 0);
     for (axis, dim) in feed.axes.iter().zip(dims) {
         let size = match dim {
@@ -209,7 +209,7 @@ fn state_port(
             _ => return Err(misfit(format!("a part of an input along {dim:?}"))),
         }
     }
-    if let Some((_, size)) = axes.iter().zip(sizes).find(|(dim, size)| **dim == Dim::One && !size.is(1)) {
+    if let Some((_, size)) = axes.iter().zip(&sizes).find(|(dim, size)| **dim == Dim::One && !size.is(1)) {
         return Err(misfit(format!("an input with an axis of {size} that the node does not see")));
     }
     Ok(Draft { input: feed.input, value: InputValue::State { stack: 0, state, first }, axes, of: Of::Link(0) })

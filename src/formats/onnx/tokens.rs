@@ -132,7 +132,14 @@ pub(super) fn wrapped(condition: &Value, yes: &Value, no: &Value) -> Option<Valu
 fn taken(graph: &mut Graph, from: Value, axis: usize, indices: &ArrayD<Size>) -> Result<Value> {
     let size = from.size(axis)?;
     match (indices.ndim(), indices.first()) {
-        (0, Some(index)) => graph.cut(from, axis, one_of(&size, index)?)?.dropped(axis),
+        (0, Some(index)) => {
+            let mut one = graph.cut(from, axis, one_of(&size, index)?)?;
+            // A part of an input whose axis goes.
+            if !size.is(1) && graph.flows(&one) {
+                one = Value::Data(graph.data(one, None)?);
+            }
+            one.dropped(axis)
+        }
         (1, Some(first)) => {
             let mut pairs = indices.iter().zip(indices.iter().skip(1));
             let run = pairs.all(|(a, b)| b.minus(a).is_some_and(|difference| difference.is(1)));
