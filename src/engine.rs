@@ -116,7 +116,14 @@ pub struct Options {
 fn warn_of_debug_build() {
     static ONCE: Once = Once::new();
     if cfg!(debug_assertions) {
-        ONCE.call_once(|| log::warn!("this is a debug build, some hundred times slower; use --release"));
+        ONCE.call_once(|| log::warn!("this is a debug build, several hundred times slower; use --release"));
+    }
+}
+
+/// Warns of layers that no output of `model` needs: once for an engine, and at no call.
+fn warn_of_unused_layers(model: &Model) {
+    for unused in model.unused() {
+        log::warn!("layer {}: no output needs it", model.place(unused));
     }
 }
 
@@ -221,6 +228,7 @@ impl Engine {
         options: &Options,
     ) -> Result<Self> {
         warn_of_debug_build();
+        warn_of_unused_layers(&model);
         let planner = Planner::on(model, layout, &machine, device, options)?;
         let mut loaded = Loading { done_bytes: 0, total_bytes: planner.bytes() };
         options.progress.tell(loaded);

@@ -193,7 +193,7 @@
 //!
 //! # Debug builds
 //!
-//! A debug build of this crate computes some hundred times slower than a release build, and the first engine logs a
+//! A debug build of this crate computes several hundred times slower than a release build, and the first engine logs a
 //! warning. Build with `--release`. To debug a program of your own with fast dependencies, add to its `Cargo.toml`:
 //!
 //! ```toml

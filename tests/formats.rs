@@ -8,6 +8,8 @@ mod elements;
 mod files;
 #[path = "formats/integers.rs"]
 mod integers;
+#[path = "formats/names.rs"]
+mod names;
 #[path = "formats/options.rs"]
 mod options;
 #[path = "formats/refused.rs"]

@@ -2,12 +2,14 @@
 //! named tensors go by the model's own names.
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
+use std::sync::Mutex;
+
 use gatewave::formats::description::{from_json, to_json};
 use gatewave::weights::{Tensor, Tensors};
 use gatewave::{
-    Activation, Axes, Dim, Dropout, Embedding, ErrorKind, Gru, InputKind, InputValue, Interface, Join, Layer,
-    LayerKind, Linear, Lstm, Model, ModelInput, ModelOutput, NamedTensors, Output, OutputValue, Pin, Rnn, Select,
-    State, States, Value, Values,
+    Activation, Axes, Device, Dim, Dropout, Embedding, Engine, ErrorKind, Gru, InputKind, InputValue, Interface, Join,
+    Layer, LayerKind, Linear, Lstm, Model, ModelInput, ModelOutput, NamedTensors, Output, OutputValue, Pin, Rnn,
+    Select, State, States, Value, Values, Weights,
 };
 use ndarray::{ArrayD, array};
 use serde_json::{Value as Json, json};
@@ -493,4 +495,43 @@ fn what_layers_share_is_counted_once() {
     let table = model.summary().to_string();
     assert!(table.contains("│ rnn, rnn_1"), "{table}");
     assert!(table.contains(" Total params: 40 "), "{table}");
+}
+
+static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        LOGGED.lock().unwrap().push(record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn a_layer_that_no_output_needs_is_warned_of_where_an_engine_is_made_and_at_no_call() {
+    log::set_logger(&Logger).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let warnings = || LOGGED.lock().unwrap().iter().filter(|text| text.contains("idle")).cloned().collect::<Vec<_>>();
+    let mut g = Model::graph();
+    let x = g.sequence("x", 3);
+    let used = g.add("used", Rnn::new(3, 2), x);
+    g.add("idle", Linear::new(2, 4), used);
+    g.output("y", used);
+    let model = g.finish().unwrap();
+    model.check().unwrap();
+    let weights = Weights::random(&model, 0).unwrap();
+    assert!(warnings().is_empty());
+    let engine = Engine::new(model, &weights, Device::Cpu).unwrap();
+    let mut tensors = NamedTensors::new();
+    tensors.insert("x".into(), Values::Real(ArrayD::zeros(vec![1, 4, 3])));
+    for _ in 0..2 {
+        engine.run_named(&tensors).unwrap();
+    }
+    assert_eq!(warnings(), ["layer 1 idle (linear): no output needs it"]);
 }

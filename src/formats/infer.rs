@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Bias, Direction, Initial};
 use crate::weights::Tensors;
 use crate::weights::dialect::{BIAS, INITIAL_HIDDEN, Part, WEIGHT, Way, cell_tensor};
+use crate::weights::spelling::Spelling;
 
 /// A size, and the tensor that tells it.
 #[derive(Clone, Debug)]
@@ -47,7 +48,7 @@ impl Under<'_> {
     pub(super) fn matrix(&self, local: &str) -> Result<Option<[Seen<usize>; 2]>> {
         let name = format!("{}{local}", self.prefix);
         match self.tensors.shape(&name) {
-            None => Ok(None),
+            None => self.has(local).map(|_| None),
             Some(&[rows, columns]) => {
                 let told_by = format!("{name} [{rows}, {columns}]");
                 Ok(Some([rows, columns].map(|n| Seen::new(n, told_by.clone()))))
@@ -64,7 +65,8 @@ impl Under<'_> {
             Some(Direction::Forward | Direction::Both) | None => (Way::Forward, Way::Reverse),
         };
         let one_way = said.filter(|&said| said != Direction::Both).unwrap_or(Direction::Forward);
-        let name = |part| cell_tensor(part, 0, way);
+        let spelling = Spelling::under(self.prefix, self.tensors)?;
+        let name = |part| spelling.of(&cell_tensor(part, 0, way)).to_owned();
         let (Some([_, input_size]), Some([_, state_size])) =
             (self.matrix(&name(Part::WX))?, self.matrix(&name(Part::WH))?)
         else {
@@ -74,10 +76,18 @@ impl Under<'_> {
             Some([rows, columns]) => (columns, rows),
             None => (state_size, Seen::new(0, self.absent(&name(Part::WR)))),
         };
-        let layers = (1..).take_while(|&l| self.has(&cell_tensor(Part::WX, l, way))).count() + 1;
+        let mut layers = 1;
+        while self.has(&cell_tensor(Part::WX, layers, way))? {
+            layers += 1;
+        }
         self.no_layer_past(layers)?;
         let last = cell_tensor(Part::WX, layers - 1, way);
-        let bias = match (self.has(&name(Part::BX)), self.has(&name(Part::BH))) {
+        let last = spelling.of(&last);
+        let direction = match spelling {
+            Spelling::Stack => self.either(&cell_tensor(Part::WX, 0, other), Direction::Both, one_way)?,
+            Spelling::Cell => Seen::new(one_way, format!("{}{last} is a cell's", self.prefix)),
+        };
+        let bias = match (self.has(&name(Part::BX))?, self.has(&name(Part::BH))?) {
             (false, _) => Seen::new(Bias::None, self.absent(&name(Part::BX))),
             (true, false) => Seen::new(Bias::One, self.absent(&name(Part::BH))),
             (true, true) => Seen::new(Bias::Two, format!("{}{}", self.prefix, name(Part::BH))),
@@ -86,11 +96,11 @@ impl Under<'_> {
             input_size,
             hidden_size,
             num_layers: Seen::new(layers, format!("the last is {}{last}", self.prefix)),
-            direction: self.either(&cell_tensor(Part::WX, 0, other), Direction::Both, one_way),
+            direction,
             bias,
             proj_size,
-            peepholes: self.either(&name(Part::Peepholes), Peepholes::Diagonal, Peepholes::None),
-            initial: self.either(INITIAL_HIDDEN, Initial::Learned, Initial::Zero),
+            peepholes: self.either(&name(Part::Peepholes), Peepholes::Diagonal, Peepholes::None)?,
+            initial: self.either(INITIAL_HIDDEN, Initial::Learned, Initial::Zero)?,
         }))
     }
 
@@ -107,20 +117,25 @@ impl Under<'_> {
         }
     }
 
-    /// Whether the first layer's input product is there and its recurrent product is not.
-    pub(super) fn lacks_only_hidden(&self, way: Way) -> bool {
-        let there = |part| self.has(&cell_tensor(part, 0, way));
-        there(Part::WX) && !there(Part::WH)
+    /// Which of the first layer's products is not there, by its name: the recurrent one, where the other is.
+    pub(super) fn lacking(&self, way: Way) -> Result<(Part, String)> {
+        let spelling = Spelling::under(self.prefix, self.tensors)?;
+        let name = |part| spelling.of(&cell_tensor(part, 0, way)).to_owned();
+        let part = if self.has(&name(Part::WX))? { Part::WH } else { Part::WX };
+        Ok((part, name(part)))
     }
 
     /// The bias of a linear layer.
-    pub(super) fn linear_bias(&self) -> Seen<Bias> {
+    pub(super) fn linear_bias(&self) -> Result<Seen<Bias>> {
         self.either(BIAS, Bias::One, Bias::None)
     }
 
     /// The error for a size that is left out where no tensor tells it.
     pub(super) fn untold(&self, key: &str, local: &str) -> Error {
-        let hint = self.tensors.hint(self.prefix, local);
+        // The bias beside it tells how many rows it has.
+        let bias = self.tensors.shape(&format!("{}{}", self.prefix, local.replacen("weight", "bias", 1)));
+        let fits = |shape: &[usize]| shape.len() == 2 && bias.is_none_or(|bias| bias == &shape[..1]);
+        let hint = self.tensors.hint(self.prefix, local, fits);
         let message = format!("{key}: left out, and there is no {}{local} to tell it; {hint}", self.prefix);
         Error::new(ErrorKind::Weights, message)
     }
@@ -130,20 +145,27 @@ impl Under<'_> {
         self.untold(key, WEIGHT)
     }
 
-    fn has(&self, local: &str) -> bool {
-        self.tensors.contains(&format!("{}{local}", self.prefix))
+    /// Whether the tensor is there. A file that says of which tensor it is the name, and lacks that one, is damaged.
+    fn has(&self, local: &str) -> Result<bool> {
+        let name = format!("{}{local}", self.prefix);
+        match self.tensors.trouble(&name) {
+            None => Ok(self.tensors.contains(&name)),
+            Some(trouble) => Err(Error::new(
+                ErrorKind::Weights,
+                format!("{name}: expected a tensor of that name, got none; {trouble}"),
+            )),
+        }
     }
 
     fn absent(&self, local: &str) -> String {
         format!("there is no {}{local}", self.prefix)
     }
 
-    fn either<T>(&self, local: &str, there: T, absent: T) -> Seen<T> {
-        if self.has(local) {
-            Seen::new(there, format!("{}{local}", self.prefix))
-        } else {
-            Seen::new(absent, self.absent(local))
-        }
+    fn either<T>(&self, local: &str, there: T, absent: T) -> Result<Seen<T>> {
+        Ok(match self.has(local)? {
+            true => Seen::new(there, format!("{}{local}", self.prefix)),
+            false => Seen::new(absent, self.absent(local)),
+        })
     }
 }
 

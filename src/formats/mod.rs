@@ -147,7 +147,8 @@ pub fn write(path: &Path, model: &Model, mut tensors: Tensors, precision: Precis
     let supplied = supplied(model);
     tensors.extend([supplied.clone()]);
     named::check(model, &tensors)?;
-    let needed = named::names(model);
+    named::rename(model, &mut tensors);
+    let needed = named::names(model, &tensors);
     tensors.retain(|name| needed.contains(name) && !supplied.contains(name));
     let text = description::to_json(model);
     // A file that nobody could read is not written.
@@ -156,7 +157,7 @@ pub fn write(path: &Path, model: &Model, mut tensors: Tensors, precision: Precis
         Ok(_) => return Err(Error::new(ErrorKind::Model, "the description would be read as another model")),
         Err(e) => return Err(e.at("the description that would be written")),
     }
-    let products = named::products(model);
+    let products = named::products(model, &tensors);
     let stored = |name: &str, _: &Tensor| match precision {
         Precision::I8 if !products.contains(name) => Precision::F32,
         precision => precision,

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use half::{bf16, f16};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::weights::Scale;
@@ -55,15 +55,14 @@ pub fn read(path: &Path) -> Result<Contents> {
     let open = || -> Result<Contents> {
         let file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
-        let Header { tensors: declared, description, data } = read_header(BufReader::new(&file), length)?;
+        let Header { tensors: declared, metadata, data } = read_header(BufReader::new(&file), length)?;
         let stored = Arc::new(Stored { path: path.to_owned(), file: Mutex::new(file) });
-        let tensors = contents(declared, |elements| {
+        contents(declared, metadata, |elements| {
             let stored = Arc::clone(&stored);
             Ok(Tensor::stored_in_parts(elements.shape.clone(), move |range| {
                 stored.elements(data, &elements, range).map_err(|e| e.at(stored.path.display()))
             }))
-        })?;
-        Ok(Contents { tensors, description })
+        })
     };
     open().map_err(|e| e.at(path.display()))
 }
@@ -84,14 +83,13 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Contents> {
 ///
 /// As [`read_bytes`].
 pub fn read_shared(bytes: Arc<[u8]>) -> Result<Contents> {
-    let Header { tensors: declared, description, data } = read_header(&*bytes, bytes.len() as u64)?;
-    let tensors = contents(declared, |elements| {
+    let Header { tensors: declared, metadata, data } = read_header(&*bytes, bytes.len() as u64)?;
+    contents(declared, metadata, |elements| {
         let bytes = Arc::clone(&bytes);
         Ok(Tensor::stored_in_parts(elements.shape.clone(), move |range| {
             elements.read(&mut io::Cursor::new(&*bytes), data, range)
         }))
-    })?;
-    Ok(Contents { tensors, description })
+    })
 }
 
 /// A tensor as the header declares it.
@@ -105,9 +103,12 @@ struct Declared {
 /// Tensors by name, in the order of their data, which leaves no holes.
 type Declarations = Vec<(String, Declared)>;
 
+/// The texts of the metadata, by key.
+type Texts = BTreeMap<String, String>;
+
 struct Header {
     tensors: Declarations,
-    description: Option<String>,
+    metadata: Texts,
     /// Where the data begins in the file.
     data: u64,
 }
@@ -134,24 +135,30 @@ fn read_header(mut source: impl Read, length: u64) -> Result<Header> {
     }
     let mut header = vec![0; in_memory(header_length)?];
     read_exact(&mut source, &mut header)?;
-    let (tensors, description) = parse_header(&header)?;
+    let (tensors, metadata) = parse_header(&header)?;
     let data = 8 + header_length;
     let (wanted, got) = (tensors.last().map_or(0, |(_, last)| last.data_offsets[1]), length - data);
     if wanted != got {
         let hint = if got < wanted { "the file is cut off" } else { "there are bytes that belong to no tensor" };
         return wrong(format!("data: expected {wanted} bytes, got {got}; {hint}"));
     }
-    Ok(Header { tensors, description, data })
+    Ok(Header { tensors, metadata, data })
 }
 
-/// The tensors that a header declares, and the description.
-fn parse_header(header: &[u8]) -> Result<(Declarations, Option<String>)> {
+/// The tensors that a header declares, and the texts of its metadata.
+fn parse_header(header: &[u8]) -> Result<(Declarations, Texts)> {
     let wrong = |message: String| Error::new(ErrorKind::Weights, message);
     let mut entries: BTreeMap<String, Value> = serde_json::from_slice(header).map_err(|e| {
         wrong(format!("header: expected a JSON object, got {e}; is this a .safetensors file?")).because(e)
     })?;
-    let description =
-        entries.remove("__metadata__").and_then(|m| m.get(MODEL_KEY).and_then(Value::as_str).map(str::to_owned));
+    let metadata = match entries.remove("__metadata__") {
+        Some(Value::Object(texts)) => texts,
+        _ => Map::new(),
+    };
+    let metadata = metadata.into_iter().filter_map(|(key, text)| match text {
+        Value::String(text) => Some((key, text)),
+        _ => None,
+    });
     let mut tensors = Vec::with_capacity(entries.len());
     for (name, entry) in entries {
         let declared: Declared = serde_json::from_value(entry)
@@ -169,11 +176,16 @@ fn parse_header(header: &[u8]) -> Result<(Declarations, Option<String>)> {
         }
         end = stop;
     }
-    Ok((tensors, description))
+    Ok((tensors, metadata.collect()))
 }
 
-/// The tensors that are `declared`, those of a type that is read made by `make`.
-fn contents(declared: Declarations, mut make: impl FnMut(Elements) -> Result<Tensor>) -> Result<Tensors> {
+/// The tensors that are `declared`, those of a type that is read made by `make`, and what `metadata` tells: the description,
+/// and other names of tensors.
+fn contents(
+    declared: Declarations,
+    mut metadata: Texts,
+    mut make: impl FnMut(Elements) -> Result<Tensor>,
+) -> Result<Contents> {
     let mut tensors = Tensors::new();
     let scales = scales(&declared);
     for (name, declared) in declared {
@@ -193,7 +205,9 @@ fn contents(declared: Declarations, mut make: impl FnMut(Elements) -> Result<Ten
             None => tensors.insert_unread(name, declared.dtype, declared.shape),
         }
     }
-    Ok(tensors)
+    let description = metadata.remove(MODEL_KEY);
+    tensors.tie(&metadata);
+    Ok(Contents { tensors, description })
 }
 
 /// The name of the tensor that holds the scales of the rows of `name`.

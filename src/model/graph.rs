@@ -416,14 +416,11 @@ impl Model {
                 return wrong(format!("outputs: {}: expected what a layer gives, got an input", output.name));
             }
         }
-        for unused in self.unused() {
-            log::warn!("layer {}: no output needs it", self.place(unused));
-        }
         Ok(())
     }
 
     /// Layers that no output needs, where outputs are named.
-    fn unused(&self) -> Vec<usize> {
+    pub(crate) fn unused(&self) -> Vec<usize> {
         if self.outputs.is_empty() {
             return Vec::new();
         }

@@ -8,11 +8,15 @@
 mod diagonal;
 mod draw;
 mod emit;
+mod flatten;
+mod groups;
 mod join;
 mod ops;
 mod scan;
 mod slots;
+mod stage;
 mod walk;
+mod windows;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,9 +27,10 @@ use super::{Dispatch, Feed, Fetch, Goal, Limits, Plan, Read, Shape, SlotId, Slot
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Mask, Params, Program, Role};
 use crate::layout::{Layout, depth};
-use crate::model::{Model, State};
-use ops::{Begin, Op, OpKind, Ops, Sequence, Source};
-use slots::Stage;
+use crate::model::Model;
+use groups::{Use, groups, users};
+use ops::{Op, Ops, Sequence, Source};
+use stage::Stage;
 
 /// Timesteps of a chunk are a multiple of this, so that every chunk's window starts at a multiple of
 /// [`WINDOW_ALIGN`](super::WINDOW_ALIGN): a row of a sequence has at least 16 elements of 4 bytes.
@@ -41,8 +46,8 @@ const MOST_DISPATCHES: usize = 1 << 22;
 /// Kind `Limits` where it does not fit `limits`, whatever is tried but a smaller batch: found before anything of the size
 /// of the call is made, so that any size may be asked for. Kind `Internal` where the plan contradicts itself.
 pub fn lower(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuning: &Tuning) -> Result<Plan> {
-    let all = ops::flatten(model, layout, shape)?;
-    let all = ops::together(all, |run, r| diagonal::pays(layout, run, r, shape, limits, tuning))?;
+    let all = flatten::flatten(model, layout, shape)?;
+    let all = flatten::together(all, |run, r| diagonal::pays(layout, run, r, shape, limits, tuning))?;
     let inputs = model.all_inputs()?;
     let features = inputs.iter().filter_map(|input| input.kind.flow()).filter(|flow| flow.tokens().is_none());
     let input = features.map(|flow| depth(flow.features())).max().unwrap_or(1);
@@ -56,7 +61,7 @@ pub fn lower(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuni
 ///
 /// As [`lower`]; kind `Model`, where `model` does not give a number for each token that it takes.
 pub fn lower_drawing(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuning: &Tuning) -> Result<Plan> {
-    let all = draw::drawing(model, ops::flatten(model, layout, shape)?)?;
+    let all = draw::drawing(model, flatten::flatten(model, layout, shape)?)?;
     // No layer can run ahead: it would need a token that is not drawn yet.
     let tuning = tuning.with_strategy(Some(Strategy::Step));
     plan(model, layout, (shape, Goal::Tokens), limits, &tuning, (&all, CHUNK_ALIGN.min(shape.time)))
@@ -167,13 +172,10 @@ impl Lowering<'_> {
             }
         }
         for (index, &output) in all.outputs.iter().enumerate() {
-            let sequence = match output {
-                Source::Op(op) => stages[op].result,
-                Source::Input(_) => None,
+            let Source::Op(op) = output else {
+                return Err(Error::new(ErrorKind::Model, "the model has no layer that gives features"));
             };
-            let text = "the model has no layer that gives features";
-            let sequence = sequence.ok_or_else(|| Error::new(ErrorKind::Model, text))?;
-            self.read_output(index, sequence);
+            self.read_output(index, stages[op].result);
         }
         Ok(())
     }
@@ -317,90 +319,6 @@ fn bound(program: &Program, given: &[(Role, Option<Window>)]) -> Result<Vec<Wind
 /// Kind `Internal`, where it is not there.
 fn needed<T>(value: Option<T>, what: impl fmt::Display) -> Result<T> {
     value.ok_or_else(|| Error::internal(format!("a plan: expected {what}, got none")))
-}
-
-/// The operations that run together, chunk by chunk: neighbours of as many steps that go forward. Any other runs alone, and
-/// what begins with a final state runs after the group that ends in it.
-fn groups(ops: &[Op], shape: Shape) -> Vec<Range<usize>> {
-    let steps = |op: &Op| (op.axis != ops::Axis::Rows, op.axis.time(shape));
-    let mut groups = Vec::new();
-    let mut first = 0;
-    while first < ops.len() {
-        let joins = |(index, op): &(usize, &Op)| {
-            op.streams() && steps(op) == steps(&ops[first]) && (*index == first || !op.begins_in(first..*index))
-        };
-        let count = ops.iter().enumerate().skip(first).take_while(joins).count().max(1);
-        groups.push(first..first + count);
-        first += count;
-    }
-    groups
-}
-
-/// Who takes what an operation gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum User {
-    /// An operation takes what it gives.
-    Op(usize),
-    /// An operation takes a final state of it.
-    Final(State),
-    /// The host.
-    Host,
-}
-
-/// The users of each operation.
-fn users(all: &Ops) -> Vec<Vec<User>> {
-    let mut users = vec![Vec::new(); all.ops.len()];
-    for (index, op) in all.ops.iter().enumerate() {
-        for source in &op.from {
-            if let Source::Op(source) = *source {
-                users[source].push(match op.kind {
-                    OpKind::Final(state) => User::Final(state),
-                    _ => User::Op(index),
-                });
-            }
-        }
-        for begin in op.begins() {
-            match begin {
-                Begin::Row(Source::Op(source)) => users[source].push(User::Op(index)),
-                Begin::Final(source, state) => users[source].push(User::Final(state)),
-                Begin::Row(Source::Input(_)) => {}
-            }
-        }
-    }
-    for output in &all.outputs {
-        if let Source::Op(source) = *output {
-            users[source].push(User::Host);
-        }
-    }
-    users
-}
-
-/// How what an operation gives is used.
-#[derive(Clone, Copy, Debug)]
-struct Use {
-    /// Whether no more than a chunk of it need be there at once.
-    by_chunk: bool,
-    /// Whether something takes it chunk by chunk.
-    in_group: bool,
-    /// Whether something takes the final hidden state.
-    finals: bool,
-}
-
-impl Use {
-    /// That of an operation of `group` by `users`.
-    fn of(users: &[User], ops: &[Op], group: Option<&Range<usize>>) -> Self {
-        let in_group = |op: &usize| group.is_some_and(|group| group.contains(op));
-        let by_chunk = |user: &User| match user {
-            User::Op(op) => in_group(op) || matches!(ops[*op].kind, OpKind::LastStep),
-            User::Final(_) => true,
-            User::Host => false,
-        };
-        Self {
-            by_chunk: !users.is_empty() && users.iter().all(by_chunk),
-            in_group: users.iter().any(|user| matches!(user, User::Op(op) if in_group(op))),
-            finals: users.iter().any(|user| matches!(user, User::Final(State::Hidden))),
-        }
-    }
 }
 
 /// Whether a plan can have so many dispatches.

@@ -9,7 +9,9 @@ pub(crate) mod named;
 mod random;
 mod replace;
 mod source;
+pub(crate) mod spelling;
 mod tensors;
+mod ties;
 
 use std::collections::BTreeMap;
 

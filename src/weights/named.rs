@@ -8,6 +8,7 @@ use std::iter;
 use ndarray::{Array1, Array2};
 
 use super::dialect::from_onnx;
+use super::spelling::spelled;
 use super::tensors::{Entry, Tensor, Tensors, non_finite_warning};
 use super::{CellWeights, LayerWeights, LearnedStates, Weights};
 use crate::cell::Cell;
@@ -35,17 +36,15 @@ impl Weights {
 
     /// The same of tensors that have been checked.
     fn taken(model: &Model, tensors: &mut Tensors) -> Result<Self> {
+        let tables: Vec<Vec<_>> = model.layers.iter().map(|layer| table(layer, tensors).collect()).collect();
         let mut uses: HashMap<String, usize> = HashMap::new();
-        for layer in &model.layers {
-            for Param { name, .. } in layer.kind.tensors() {
-                *uses.entry(layer.weights.clone() + &name).or_default() += 1;
-            }
+        for (_, name) in tables.iter().flatten() {
+            *uses.entry(name.clone()).or_default() += 1;
         }
         let (mut layers, mut initial) = (Vec::with_capacity(model.layers.len()), BTreeMap::new());
         let mut stacks = 0;
-        for (index, layer) in model.layers.iter().enumerate() {
-            let own = layer.kind.tensors().map(|Param { name: local, .. }| {
-                let name = layer.weights.clone() + &local;
+        for ((index, layer), table) in model.layers.iter().enumerate().zip(tables) {
+            let own = table.into_iter().map(|(Param { name: local, .. }, name)| {
                 let uses = uses.get_mut(&name).expect("every needed name was counted");
                 *uses -= 1;
                 let tensor = if *uses > 0 { tensors.get(&name).cloned() } else { take(tensors, &name) };
@@ -149,23 +148,52 @@ pub(crate) fn check(model: &Model, tensors: &Tensors) -> Result<()> {
     check_all(model, tensors)
 }
 
-/// The names of the tensors that the layers of `model` need.
-pub(crate) fn names(model: &Model) -> HashSet<String> {
-    names_of(model, |_| true)
+/// The table of `layer`, and the name of each of its tensors among `tensors`, which have been checked.
+fn table(layer: &Layer, tensors: &Tensors) -> impl Iterator<Item = (Param, String)> {
+    spelled(layer, tensors).expect("checked: one spelling")
+}
+
+/// Gives the tensors that `model` needs their usual names where `tensors`, which have been checked, have a cell's. The names
+/// of a cell that goes both ways stay: the usual ones would be those of a bidirectional stack.
+pub(crate) fn rename(model: &Model, tensors: &mut Tensors) {
+    let mut renamed: HashMap<String, (&str, String)> = HashMap::new();
+    let mut both_ways = HashSet::new();
+    for layer in &model.layers {
+        let prefix = layer.weights.as_str();
+        for (Param { name: local, .. }, name) in table(layer, tensors) {
+            let usual = format!("{prefix}{local}");
+            if usual != name
+                && let Some((_, other)) = renamed.insert(name, (prefix, usual.clone()))
+                && other != usual
+            {
+                both_ways.insert(prefix);
+            }
+        }
+    }
+    for (name, (prefix, usual)) in renamed {
+        if !both_ways.contains(prefix)
+            && let Some(tensor) = take(tensors, &name)
+        {
+            tensors.insert(usual, tensor);
+        }
+    }
+}
+
+/// The names of the tensors that the layers of `model` need, among `tensors`, which have been checked.
+pub(crate) fn names(model: &Model, tensors: &Tensors) -> HashSet<String> {
+    names_of(model, tensors, |_| true)
 }
 
 /// Those of them that are the matrices of products, and nothing else.
-pub(crate) fn products(model: &Model) -> HashSet<String> {
-    let others = names_of(model, |param| param.role != Role::Matrix);
-    names_of(model, |param| param.role == Role::Matrix).into_iter().filter(|name| !others.contains(name)).collect()
+pub(crate) fn products(model: &Model, tensors: &Tensors) -> HashSet<String> {
+    let others = names_of(model, tensors, |param| param.role != Role::Matrix);
+    let products = names_of(model, tensors, |param| param.role == Role::Matrix);
+    products.into_iter().filter(|name| !others.contains(name)).collect()
 }
 
-fn names_of(model: &Model, wanted: impl Fn(&Param) -> bool) -> HashSet<String> {
-    let names = |layer: &Layer| {
-        let names = layer.kind.tensors().filter(&wanted).map(|param| layer.weights.clone() + &param.name);
-        names.collect::<Vec<_>>()
-    };
-    model.layers.iter().flat_map(names).collect()
+fn names_of(model: &Model, tensors: &Tensors, wanted: impl Fn(&Param) -> bool) -> HashSet<String> {
+    let tables = model.layers.iter().flat_map(|layer| table(layer, tensors));
+    tables.filter(|(param, _)| wanted(param)).map(|(_, name)| name).collect()
 }
 
 /// Warns of tensors that no layer of `model` uses.
@@ -178,8 +206,9 @@ pub(super) fn warn_of_unused(model: &Model, tensors: &Tensors) {
 /// The tensors that no layer of `model` takes, in words: most often those of a layer that the description forgot.
 fn unused(model: &Model, tensors: &Tensors) -> Option<String> {
     const FEW: usize = 4;
-    let used = names(model);
-    let names: Vec<_> = tensors.names().filter(|&name| !used.contains(name)).collect();
+    let used = names(model, tensors);
+    let used: HashSet<_> = used.iter().map(|name| tensors.kept(name)).collect();
+    let names: Vec<_> = tensors.names().filter(|&name| !used.contains(tensors.kept(name))).collect();
     let few = names.iter().take(FEW).copied().collect::<Vec<_>>().join(", ");
     let more = if names.len() > FEW { ", …" } else { "" };
     (!names.is_empty()).then(|| format!("tensors that no layer of the model uses: {} ({few}{more})", names.len()))
@@ -240,25 +269,27 @@ fn take(tensors: &mut Tensors, name: &str) -> Option<Tensor> {
 /// Every tensor that `model` needs is there, was read, and has its shape.
 fn check_all(model: &Model, tensors: &Tensors) -> Result<()> {
     for (index, layer) in model.layers.iter().enumerate() {
-        for Param { name, shape, .. } in layer.kind.tensors() {
-            check_one(layer, &name, &shape, tensors).map_err(|e| e.at(place(index, layer)))?;
-        }
+        let check = || spelled(layer, tensors)?.try_for_each(|(param, name)| check_one(layer, &param, &name, tensors));
+        check().map_err(|e| e.at(place(index, layer)))?;
     }
     Ok(())
 }
 
-fn check_one(layer: &Layer, local: &str, shape: &[usize], tensors: &Tensors) -> Result<()> {
-    let name = layer.weights.clone() + local;
+fn check_one(layer: &Layer, Param { shape, .. }: &Param, name: &str, tensors: &Tensors) -> Result<()> {
     let wrong = |message| Err(Error::new(ErrorKind::Weights, message));
-    match tensors.entry(&name) {
+    match tensors.entry(name) {
         None => {
-            let hint = tensors.hint(&layer.weights, local);
+            let hint = tensors.hint(&layer.weights, &name[layer.weights.len()..], |other| other == shape);
             wrong(format!("{name}: expected a tensor of that name, got none; {hint}"))
         }
         Some(Entry::Unread { dtype, .. }) => wrong(format!(
             "{name}: expected elements of type F32, F16, BF16, F64 or I8 with scales, got {dtype}; save it as one of them"
         )),
-        Some(Entry::Read(tensor)) if tensor.shape() != shape => {
+        Some(Entry::Read(tensor)) if tensor.shape() != shape.as_slice() => {
+            let name = match tensors.kept(name) {
+                kept if kept == name => name.to_owned(),
+                kept => format!("{name} (tied to {kept})"),
+            };
             Err(misshapen(&layer.kind, &name, shape, tensor.shape()))
         }
         Some(Entry::Read(_)) => Ok(()),
@@ -332,6 +363,11 @@ mod tests {
         assert_eq!(unused(&[]), None);
         let two = unused(&["head.bias", "head.weight"]).unwrap();
         assert_eq!(two, "tensors that no layer of the model uses: 2 (head.bias, head.weight)");
+        let mut tied: Tensors = [("fc.weight", Tensor::new([1, 1], vec![0.0]))].into_iter().collect();
+        tied.tie(&[("a.weight", "fc.weight"), ("b.weight", "fc.weight")].map(|(a, b)| (a.into(), b.into())).into());
+        assert_eq!(super::unused(&model, &tied), None);
+        tied.insert("b.weight", Tensor::new([1], vec![0.0]));
+        assert_eq!(super::unused(&model, &tied).unwrap(), "tensors that no layer of the model uses: 1 (b.weight)");
         let five = unused(&["a", "b", "c", "d", "e"]).unwrap();
         assert_eq!(five, "tensors that no layer of the model uses: 5 (a, b, c, d, …)");
     }

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use ndarray::{Array1, Array2, ArrayView, CowArray, Dimension};
 
+use super::spelling::Spelling;
 use super::tensors::{Tensors, non_finite_warning};
 use super::{CellWeights, LayerWeights, LearnedStates, Precision, Weights, named, narrowed};
 use crate::error::{Error, ErrorKind, Result};
@@ -113,7 +114,7 @@ impl<'a> Source<'a> {
         match &mut self.0 {
             Arrays::Held(weights) => held(&weights.layers[layer], array, rows, each),
             Arrays::Named { tensors, seen } => {
-                let name = name(model, layer, array);
+                let name = name(model, layer, array, tensors);
                 let tensor = tensors.get(&name).expect("every needed tensor was checked");
                 let seen = seen.entry(name.clone()).or_default();
                 let mut part = |first, elements: &[f32]| {
@@ -174,8 +175,8 @@ impl Seen {
     }
 }
 
-/// The name of `array` of layer `layer`.
-fn name(model: &Model, layer: usize, array: Array) -> String {
+/// The name of `array` of layer `layer` among `tensors`, which have been checked.
+fn name(model: &Model, layer: usize, array: Array, tensors: &Tensors) -> String {
     let layer = &model.layers[layer];
     let local = match (array, &layer.kind) {
         (Array::Weight, _) => WEIGHT.to_owned(),
@@ -186,7 +187,8 @@ fn name(model: &Model, layer: usize, array: Array) -> String {
         }
         (Array::Cell { .. }, _) => unreachable!("only a recurrent layer has cells"),
     };
-    layer.weights.clone() + &local
+    let spelling = Spelling::of_layer(layer, tensors).expect("checked: one spelling");
+    layer.weights.clone() + spelling.of(&local)
 }
 
 fn held(layer: &LayerWeights, array: Array, rows: Range<usize>, each: &mut EachPart<'_>) -> Result<()> {

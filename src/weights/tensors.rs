@@ -8,6 +8,7 @@ use std::fmt;
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 
+use super::ties::Ties;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Elements of a tensor that are read at once, where it can be read in parts: what loading holds beside the model.
@@ -198,9 +199,17 @@ impl PartialEq for Tensor {
 ///
 /// A tensor of a type that is not read (an integer counter in a `state_dict`, say) is kept by name, shape and type:
 /// it is an error only where a model needs it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Tensors {
     entries: BTreeMap<String, Entry>,
+    /// Names among them that are those of other tensors.
+    ties: Ties,
+}
+
+impl PartialEq for Tensors {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -217,12 +226,36 @@ impl Tensors {
 
     /// Adds a tensor, or replaces the one of that name.
     pub fn insert(&mut self, name: impl Into<String>, tensor: Tensor) {
-        self.entries.insert(name.into(), Entry::Read(tensor));
+        self.put(name.into(), Entry::Read(tensor));
     }
 
     /// Adds the name of a tensor whose elements are of a type that is not read.
     pub fn insert_unread(&mut self, name: impl Into<String>, dtype: impl Into<String>, shape: Vec<usize>) {
-        self.entries.insert(name.into(), Entry::Unread { dtype: dtype.into(), shape });
+        self.put(name.into(), Entry::Unread { dtype: dtype.into(), shape });
+    }
+
+    fn put(&mut self, name: String, entry: Entry) {
+        self.ties.remove(&name);
+        self.entries.insert(name, entry);
+    }
+
+    /// Adds the tensors that are there under other names, as `said` tells: which name was kept, by the name that was left out.
+    /// Of two tensors of one name, the one that is there stays.
+    pub(crate) fn tie(&mut self, said: &BTreeMap<String, String>) {
+        self.ties = Ties::of(said, |name| self.entries.contains_key(name));
+        let tied = self.ties.iter().filter_map(|(name, kept)| Some((name.to_owned(), self.entries.get(kept)?.clone())));
+        let tied: Vec<_> = tied.collect();
+        self.entries.extend(tied);
+    }
+
+    /// What the file calls the tensor `name`, which it may have under another name.
+    pub(super) fn kept<'a>(&'a self, name: &'a str) -> &'a str {
+        self.ties.kept(name).unwrap_or(name)
+    }
+
+    /// Why `name` is not there although the file says of which tensor it is the name.
+    pub(crate) fn trouble(&self, name: &str) -> Option<String> {
+        if self.contains(name) { None } else { self.ties.trouble(name) }
     }
 
     /// The tensor named `name`, if it is there and was read.
@@ -278,33 +311,46 @@ impl Tensors {
         self.entries.remove(name)
     }
 
-    /// What to do about the missing tensor `prefix` + `local`: the prefix that the file seems to use, or near names.
-    pub(crate) fn hint(&self, prefix: &str, local: &str) -> String {
+    /// What to do about the missing tensor `prefix` + `local`, of a shape that `fits`: the prefix that the file seems to use,
+    /// near names, or the only tensor that it could be tied to.
+    pub(crate) fn hint(&self, prefix: &str, local: &str, fits: impl Fn(&[usize]) -> bool) -> String {
         if self.entries.is_empty() {
             return "the file holds no tensors".into();
+        }
+        let wanted = format!("{prefix}{local}");
+        if let Some(trouble) = self.ties.trouble(&wanted) {
+            return trouble;
         }
         if !self.names().any(|name| !prefix.is_empty() && name.starts_with(prefix))
             && let Some(hint) = self.other_prefix(prefix, local)
         {
             return hint;
         }
-        let wanted = format!("{prefix}{local}");
         let mut near: Vec<(usize, &str)> =
             self.names().map(|name| (likeness(name, &wanted), name)).filter(|&(l, _)| 2 * l >= wanted.len()).collect();
         near.sort_by_key(|&(likeness, name)| (std::cmp::Reverse(likeness), name));
-        if near.is_empty() {
-            format!("there is {}", some_of(self.names()))
-        } else {
-            format!("near it, there is {}", some_of(near.into_iter().map(|(_, name)| name)))
+        let mut hint = match near.is_empty() {
+            true => format!("there is {}", some_of(self.names())),
+            false => format!("near it, there is {}", some_of(near.into_iter().map(|(_, name)| name))),
+        };
+        let others = self.of_other_layers(local).filter(|name| self.shape(name).is_some_and(&fits));
+        if let [other] = others.collect::<Vec<_>>()[..] {
+            hint += &format!(
+                "; if it is tied to {other}, say so in the metadata, as safetensors.torch.save_model does: \"{wanted}\": \
+                 \"{other}\""
+            );
         }
+        hint
+    }
+
+    /// The tensors that are called `local` after a prefix.
+    fn of_other_layers(&self, local: &str) -> impl Iterator<Item = &str> {
+        let is_prefix = |prefix: &str| prefix.is_empty() || prefix.ends_with('.');
+        self.names().filter(move |name| name.strip_suffix(local).is_some_and(is_prefix))
     }
 
     fn other_prefix(&self, prefix: &str, local: &str) -> Option<String> {
-        let mut others: Vec<&str> = self
-            .names()
-            .filter_map(|name| name.strip_suffix(local))
-            .filter(|other| other.is_empty() || other.ends_with('.'))
-            .collect();
+        let mut others: Vec<&str> = self.of_other_layers(local).map(|name| &name[..name.len() - local.len()]).collect();
         if !prefix.is_empty() && others.iter().any(|other| other.ends_with(prefix)) {
             others.retain(|other| other.ends_with(prefix));
         }
@@ -329,13 +375,16 @@ impl<N: Into<String>> FromIterator<(N, Tensor)> for Tensors {
 
 impl<N: Into<String>> Extend<(N, Tensor)> for Tensors {
     fn extend<I: IntoIterator<Item = (N, Tensor)>>(&mut self, tensors: I) {
-        self.entries.extend(tensors.into_iter().map(|(name, tensor)| (name.into(), Entry::Read(tensor))));
+        tensors.into_iter().for_each(|(name, tensor)| self.insert(name, tensor));
     }
 }
 
 impl Extend<Self> for Tensors {
     fn extend<I: IntoIterator<Item = Self>>(&mut self, all: I) {
-        self.entries.extend(all.into_iter().flat_map(|tensors| tensors.entries));
+        for tensors in all {
+            self.entries.extend(tensors.entries);
+            self.ties.extend(tensors.ties);
+        }
     }
 }
 

@@ -185,13 +185,13 @@ fn a_wrong_layer_is_refused() {
             json!({}),
             "layer 0: type: expected one of \"embedding\", \"one_hot\", \"masking\", \"rnn\", \"lstm\", \"gru\", \
              \"select\", \"linear\", \"activation\", \"dropout\", \"concat\", \"add\", \"subtract\", \"multiply\", \
-             \"average\", \"maximum\", got nothing",
+             \"average\", \"maximum\", \"slice\", got nothing",
         ),
         (
             json!({"type": "lstmm"}),
             "layer 0 lstmm: type: expected one of \"embedding\", \"one_hot\", \"masking\", \"rnn\", \"lstm\", \"gru\", \
              \"select\", \"linear\", \"activation\", \"dropout\", \"concat\", \"add\", \"subtract\", \"multiply\", \
-             \"average\", \"maximum\", got \"lstmm\"",
+             \"average\", \"maximum\", \"slice\", got \"lstmm\"",
         ),
         (
             json!({"type": "lstm", "weights": "lstm.", "hiden_size": 4}),

@@ -44,7 +44,7 @@ fn the_tables_tolerance_finds_every_planted_bug() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(planted, [211, 239, 249, 210, 226, 234]);
+    assert_eq!(planted, [220, 248, 258, 218, 235, 243]);
 }
 
 /// An option taken away from a stack.
@@ -143,7 +143,7 @@ fn the_tables_tolerance_finds_a_mask_of_the_models_own_left_out() {
             left_out += 1;
         }
     }
-    assert_eq!(left_out, 9);
+    assert_eq!(left_out, 12);
 }
 
 #[test]
@@ -222,5 +222,5 @@ fn the_tables_tolerance_finds_every_mistake_in_a_join() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(mistaken, [12, 27, 6, 30]);
+    assert_eq!(mistaken, [16, 33, 7, 35]);
 }

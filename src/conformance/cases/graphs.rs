@@ -232,7 +232,7 @@ fn clocks() -> Vec<Case> {
             g.begin(decoder, State::Hidden, low.hidden());
             let sum = g.add("sum", Join::Add, [decoder.y(), high.final_hidden()]);
             g.output("y", sum);
-            g.output("high", high.last_output());
+            g.output("high", high);
         })
         .storage(Storage::F16),
         graph("two masks on one time axis", |g| {
@@ -262,7 +262,7 @@ fn clocks() -> Vec<Case> {
             let c = g.add("c", Gru::new(5, 17).bidirectional().merge(Merge::Sum), other);
             let sum = g.add("sum", Join::Add, [a, b]);
             let masked = g.add("masked_mix", Linear::new(5, 17), masked);
-            let all = g.add("all", Join::Multiply, [sum.y(), masked.y(), c.final_hidden()]);
+            let all = g.add("all", Join::Multiply, [sum.y(), masked.y(), c.last_output()]);
             g.output("all", all);
             g.output("c", c);
         })

@@ -131,7 +131,7 @@ fn linear(mut keys: Keys, under: &Under<'_>) -> Result<LayerKind> {
     let activation = function_of(&mut keys, activation)?;
     keys.finish()?;
     let (seen_rows, seen_columns) = under.matrix(WEIGHT)?.map(|[rows, columns]| (rows, columns)).unzip();
-    let seen_bias = seen_rows.is_some().then(|| under.linear_bias());
+    let seen_bias = seen_rows.is_some().then(|| under.linear_bias()).transpose()?;
     let size = |key, said, seen| agree(key, said, seen, usize::clone)?.ok_or_else(|| under.untold_by_weight(key));
     Ok(LayerKind::Linear(Linear {
         in_features: size(in_features, columns, seen_columns)?,

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::formats::infer::{Under, agree};
 use crate::formats::keys::{Keys, wrong};
 use crate::model::{Bias, Direction, Initial, Memory, Merge, Padding, Recurrent};
-use crate::weights::dialect::{Part, Way, cell_tensor};
+use crate::weights::dialect::{Part, Way};
 
 /// The keys of the functions of both directions, and of the reverse one where it has its own.
 const NONLINEARITIES: [&str; 2] = ["nonlinearity", "reverse_nonlinearity"];
@@ -78,10 +78,11 @@ fn complete(plain: Recurrent, said: Said, under: &Under<'_>) -> Result<Recurrent
         Some(Direction::Reverse | Direction::Backwards) => Way::Reverse,
         Some(Direction::Forward | Direction::Both) | None => Way::Forward,
     };
-    let untold = |key, part| {
-        move || match under.lacks_only_hidden(way) {
-            true => under.untold("hidden_size", &cell_tensor(Part::WH, 0, way)),
-            false => under.untold(key, &cell_tensor(part, 0, way)),
+    let untold = |key| {
+        move || match under.lacking(way) {
+            Ok((Part::WH, local)) => under.untold("hidden_size", &local),
+            Ok((_, local)) => under.untold(key, &local),
+            Err(e) => e,
         }
     };
     let direction =
@@ -96,9 +97,9 @@ fn complete(plain: Recurrent, said: Said, under: &Under<'_>) -> Result<Recurrent
     let both = both.unwrap_or(plain.functions[0]);
     Ok(Recurrent {
         input_size: size("input_size", said.input_size, seen.map(|s| s.input_size.clone()))?
-            .ok_or_else(untold("input_size", Part::WX))?,
+            .ok_or_else(untold("input_size"))?,
         hidden_size: size("hidden_size", said.hidden_size, seen.map(|s| s.hidden_size.clone()))?
-            .ok_or_else(untold("hidden_size", Part::WH))?,
+            .ok_or_else(untold("hidden_size"))?,
         num_layers: size("num_layers", said.num_layers, seen.map(|s| s.num_layers.clone()))?.unwrap_or(1),
         direction,
         bias: agree("bias", said.bias, seen.map(|s| s.bias.clone()), |&bias| bias_json(bias))?.unwrap_or(Bias::Two),

@@ -6,8 +6,9 @@
 
 use super::emit::word;
 use super::ops::{Recurrence, Sequence, Span};
-use super::slots::{Stage, product};
-use super::walk::{Layer, Side};
+use super::stage::States;
+use super::walk::Side;
+use super::windows::product;
 use super::{Chunk, Lowering, needed};
 use crate::error::Result;
 use crate::kernel::{LANES, Mask, Params, Program, Role, StateKind, Step};
@@ -46,26 +47,22 @@ impl Lowering<'_> {
     /// and end with the last chunk.
     pub(super) fn diagonal(
         &mut self,
-        stage: &Stage<'_>,
         layers: &[Recurrence],
+        states: &States,
         output: Sequence,
+        by_chunk: bool,
         chunk: Chunk,
     ) -> Result<()> {
-        let gates = needed(self.gates, "a slot of gates")?;
-        let hidden = needed(stage.last, format_args!("states of layer {}", stage.op.layer))?;
         let (r, behind) = (&layers[0], layers.len() - 1);
-        let layer = Layer { stage, r, hidden, gates };
-        self.hoisted(stage, r, gates, chunk, Side { first: 0, count: 1 })?;
+        self.hoisted(r, states, chunk, Side { first: 0, count: 1 })?;
         let end = chunk.start + chunk.len;
-        // What something takes chunk by chunk is whole at the end of each.
-        let by_chunk = output.span == Span::Chunk || stage.in_group;
         let ends = by_chunk || end == self.shape.steps(r.clock).time;
         let start = if by_chunk { chunk.start } else { 0 };
         for diagonal in chunk.start..end + if ends { behind } else { 0 } {
             // The layers that have a step here: layer l that of time `diagonal − l`.
             let lowest = (diagonal + 1).saturating_sub(end);
             let highest = behind.min(diagonal - start);
-            self.wavefront(layer, output, chunk, (diagonal, lowest, highest))?;
+            self.wavefront((r, states), output, chunk, (diagonal, lowest, highest))?;
         }
         Ok(())
     }
@@ -73,12 +70,12 @@ impl Lowering<'_> {
     /// One dispatch: a step of each layer from `lowest` to `highest`.
     fn wavefront(
         &mut self,
-        Layer { stage, r, hidden, gates }: Layer<'_>,
+        (r, states): (&Recurrence, &States),
         output: Sequence,
         chunk: Chunk,
         (diagonal, lowest, highest): (usize, usize, usize),
     ) -> Result<()> {
-        let (run, _) = needed(r.run, format_args!("a run of layer {}", stage.op.layer))?;
+        let (run, _) = needed(r.run, format_args!("a run of stack {}", r.stack))?;
         let Place { buffer, .. } = r.hidden[0];
         let wave = wave(self.layout, run, r, buffer, self.shape)?;
         let Product { rows: batch, depth, panels, .. } = wave.product;
@@ -120,10 +117,10 @@ impl Lowering<'_> {
         let whole = |slot: Option<SlotId>| slot.map(|slot| self.whole(slot));
         let windows = [
             (Role::Weights, whole(Some(weights))),
-            (Role::Gates, whole(Some(gates))),
+            (Role::Gates, whole(Some(states.gates))),
             (Role::Live, whole(self.live(r.clock))),
-            (Role::Hidden, whole(Some(hidden.slot))),
-            (Role::Memory, whole(stage.memory)),
+            (Role::Hidden, whole(Some(states.last.slot))),
+            (Role::Memory, whole(states.memory)),
             (Role::Output, Some(window)),
         ];
         self.dispatch(program, params, grid, &windows)

@@ -1,7 +1,9 @@
 //! Dispatches: what each operation does with a chunk of time; a recurrent layer's are in `walk`.
 
-use super::ops::{Axis, OpKind, Recurrence, Sequence, Shows, Span};
-use super::slots::{self, Panels, Stage, table};
+use super::ops::{Axis, Sequence, Shows, Span};
+use super::stage::{Stage, Work};
+use super::walk::Layer;
+use super::windows::{self, Panels, table};
 use super::{Chunk, Lowering, needed};
 use crate::cell::{Activation, Cell};
 use crate::error::Result;
@@ -27,19 +29,21 @@ impl Lowering<'_> {
     ///
     /// Kind `Internal`, where the stage lacks what its operation needs.
     pub(super) fn emit(&mut self, stage: &Stage<'_>, chunk: Chunk) -> Result<()> {
-        let layer = stage.op.layer;
-        let result = needed(stage.result, format_args!("a result of layer {layer}"))?;
-        let source = || needed(stage.source, format_args!("a source of layer {layer}"));
-        match &stage.op.kind {
-            OpKind::Recurrent(r) => self.recurrent(stage, r, result, chunk),
-            OpKind::Diagonal(layers) => self.diagonal(stage, layers, result, chunk),
-            OpKind::Gather { buffer } => {
+        let result = stage.result;
+        match &stage.work {
+            Work::Recurrent { r, states, .. } => self.recurrent(Layer { r, states, hidden: result }, chunk),
+            Work::Diagonal { layers, states, in_group } => {
+                // What something takes chunk by chunk is whole at the end of each.
+                let by_chunk = result.span == Span::Chunk || *in_group;
+                self.diagonal(layers, states, result, by_chunk, chunk)
+            }
+            Work::Gather { buffer, tokens } => {
                 let to = self.row_of(result, chunk, 0);
                 let (window, base) = self.rows(result, to, chunk.len);
                 let batch = self.shape.batch;
                 let gather = Gather {
                     buffer: *buffer,
-                    tokens: needed(stage.tokens, format_args!("tokens of layer {layer}"))?,
+                    tokens: *tokens,
                     rows: chunk.len * batch,
                     sources: [chunk.start * batch; 2],
                     result: window,
@@ -47,26 +51,22 @@ impl Lowering<'_> {
                 };
                 self.gather(&gather, 0, 1)
             }
-            OpKind::OneHot => {
-                let tokens = needed(stage.tokens, format_args!("tokens of layer {layer}"))?;
-                self.one_hot(tokens, result, chunk)
-            }
-            OpKind::Linear { matrix, activation } => self.linear(*matrix, *activation, source()?, result, chunk),
-            OpKind::Blank(shows) => self.blank(*shows, source()?, result, chunk),
-            OpKind::Merge(combine) => {
+            Work::OneHot { tokens } => self.one_hot(*tokens, result, chunk),
+            Work::Linear { matrix, activation, source } => self.linear(*matrix, *activation, *source, result, chunk),
+            Work::Blank { shows, source } => self.blank(*shows, *source, result, chunk),
+            Work::Merge { combine, source } => {
                 let grid = [lanes(depth(result.features)), 1];
-                self.rowwise(Program::Merge(*combine), grid, source()?, result, chunk)
+                self.rowwise(Program::Merge(*combine), grid, *source, result, chunk)
             }
-            OpKind::Rowwise { activation, .. } => {
+            Work::Rowwise { activation, source } => {
                 let program = Program::of_activation(*activation);
                 let x = if activation.is_elementwise() { lanes(depth(result.features)) } else { 1 };
-                self.rowwise(program, [x, 1], source()?, result, chunk)
+                self.rowwise(program, [x, 1], *source, result, chunk)
             }
-            OpKind::Join(join) => self.join(*join, &stage.sources, result, chunk),
-            OpKind::Slice(slice) => self.slice(*slice, source()?, result, chunk),
-            OpKind::Sample => self.sample(source()?, result, chunk),
-            // A view of a slot that is there already.
-            OpKind::LastStep | OpKind::Final(_) => Ok(()),
+            Work::Join { join, sources } => self.join(*join, sources, result, chunk),
+            Work::Slice { slice, source } => self.slice(*slice, *source, result, chunk),
+            Work::Sample { source } => self.sample(*source, result, chunk),
+            Work::View => Ok(()),
         }
     }
 
@@ -91,42 +91,38 @@ impl Lowering<'_> {
     ///
     /// As [`emit`](Self::emit).
     pub(super) fn finals(&mut self, stage: &Stage<'_>) -> Result<()> {
-        let last = || needed(stage.last, format_args!("a final state of layer {}", stage.op.layer));
-        match &stage.op.kind {
-            OpKind::Diagonal(layers) => {
-                let last = last()?;
+        match &stage.work {
+            Work::Diagonal { layers, states, .. } => {
                 for (index, r) in layers.iter().enumerate() {
                     let (stack, layer, row) = (r.stack, r.stacked, 2 * index + self.shape.steps(r.clock).time % 2);
-                    self.read(Fetch::Hidden { stack, layer }, last.slot, row, 1);
-                    if let Some(memory) = stage.memory {
+                    self.read(Fetch::Hidden { stack, layer }, states.last.slot, row, 1);
+                    if let Some(memory) = states.memory {
                         self.read(Fetch::Memory { stack, layer }, memory, row, 1);
                     }
                 }
                 Ok(())
             }
-            OpKind::Recurrent(r) => {
-                let hidden = needed(stage.result, format_args!("a result of layer {}", stage.op.layer))?;
-                self.finals_of_layer(stage, r, hidden, last()?)
+            Work::Recurrent { r, states, meeting, .. } => {
+                self.finals_of_layer(Layer { r, states, hidden: stage.result }, *meeting)
             }
-            OpKind::Gather { .. }
-            | OpKind::OneHot
-            | OpKind::Blank(_)
-            | OpKind::Merge(_)
-            | OpKind::Linear { .. }
-            | OpKind::Rowwise { .. }
-            | OpKind::LastStep
-            | OpKind::Final(_)
-            | OpKind::Join(_)
-            | OpKind::Slice(_)
-            | OpKind::Sample => Ok(()),
+            Work::Gather { .. }
+            | Work::OneHot { .. }
+            | Work::Blank { .. }
+            | Work::Merge { .. }
+            | Work::Linear { .. }
+            | Work::Rowwise { .. }
+            | Work::Join { .. }
+            | Work::Slice { .. }
+            | Work::Sample { .. }
+            | Work::View => Ok(()),
         }
     }
 
-    fn finals_of_layer(&mut self, stage: &Stage<'_>, r: &Recurrence, hidden: Sequence, last: Sequence) -> Result<()> {
+    fn finals_of_layer(&mut self, Layer { r, states, hidden }: Layer<'_>, meeting: Option<SlotId>) -> Result<()> {
         let time = self.shape.steps(r.clock).time;
-        if let Some(meeting) = stage.meeting {
+        if let Some(meeting) = meeting {
             // Forward ends in the row of the last step, reverse in that of the first.
-            let units = depth(stage.op.features) / r.directions;
+            let units = depth(hidden.features) / r.directions;
             let params = Params {
                 rows: word(self.shape.batch),
                 batch: word(self.shape.batch),
@@ -143,16 +139,16 @@ impl Lowering<'_> {
             }
         }
         let (stack, layer) = (r.stack, r.stacked);
-        if r.directions == 2 && stage.meeting.is_none() {
+        if r.directions == 2 && meeting.is_none() {
             // Forward ends in the row of the last step, reverse in that of the first.
             for (direction, row) in [time, 1].into_iter().enumerate() {
                 self.read(Fetch::HiddenPart { stack, layer, direction }, hidden.slot, row, 1);
             }
         } else {
-            self.read(Fetch::Hidden { stack, layer }, last.slot, last.first, 1);
+            self.read(Fetch::Hidden { stack, layer }, states.last.slot, states.last.first, 1);
         }
         if r.cell.states() == 2 {
-            let memory = needed(stage.memory, format_args!("a memory of layer {}", stage.op.layer))?;
+            let memory = needed(states.memory, "a memory of a layer with cell states")?;
             self.read(Fetch::Memory { stack, layer }, memory, time % 2, 1);
         }
         Ok(())
@@ -305,7 +301,7 @@ impl Lowering<'_> {
 
     /// The hoisted product of `directions` directions from `first` on.
     pub(super) fn project(&mut self, product: &HoistedProduct, first: usize, directions: usize) -> Result<()> {
-        let one = slots::product(self.layout, product.matrix.buffer, product.rows)?;
+        let one = windows::product(self.layout, product.matrix.buffer, product.rows)?;
         let Product { depth, panels: all, gates, .. } = one;
         for panels in self.panels(product.matrix, first, directions)? {
             let size = Product { panels: all * directions, ..one };

@@ -3,8 +3,8 @@
 //! Each dispatch adds one value to the result. A value without a time axis meets every step.
 
 use super::emit::{lanes, word};
-use super::ops::{Axis, OpKind, Sequence, Span};
-use super::slots::Stage;
+use super::ops::{Axis, Sequence, Span};
+use super::stage::{Stage, Work};
 use super::{Chunk, Lowering, needed};
 use crate::error::Result;
 use crate::kernel::{self, JoinOp, Params, Program, Role, padded};
@@ -82,20 +82,18 @@ impl Lowering<'_> {
 
     /// The dispatches that write what the states of a recurrent layer begin with, where the host does not.
     pub(super) fn begin(&mut self, stage: &Stage<'_>) -> Result<()> {
-        let OpKind::Recurrent(r) = &stage.op.kind else { return Ok(()) };
-        let [hidden, cell] = stage.begin;
-        if let Some(source) = hidden {
-            let hidden = needed(stage.result, format_args!("a result of layer {}", stage.op.layer))?;
+        let Work::Recurrent { r, states, begin: [hidden, cell], .. } = &stage.work else { return Ok(()) };
+        if let Some(source) = *hidden {
+            let hidden = stage.result;
             let rows = self.plan.slots[hidden.slot].dims[0];
             for walk in &r.walks[..r.directions] {
                 let target = Sequence { first: walk.initial_row(rows), axis: Axis::Rows, span: Span::Whole, ..hidden };
                 self.copy_row(source, target)?;
             }
         }
-        if let Some(source) = cell {
-            let slot = needed(stage.memory, format_args!("a memory of layer {}", stage.op.layer))?;
-            let features = Features { parts: r.directions, size: r.hidden_size };
-            self.copy_row(source, Sequence { slot, first: 0, features, axis: Axis::Rows, span: Span::Whole })?;
+        if let Some(source) = *cell {
+            let last = needed(states.last_cell, "cell states of a layer that begins with some")?;
+            self.copy_row(source, Sequence { first: 0, ..last })?;
         }
         Ok(())
     }

@@ -1,24 +1,13 @@
-//! The flat list of operations of a model: stacks opened into layers, padding blanked where it would be seen, the
-//! outputs of two directions merged.
-//!
-//! A layer's padding shows to everything but two takers of its outputs. A selection of final states reads none of them.
-//! A cell reads them only where it has a step, and there the layer below had one too, so that the same output was
-//! computed; but a backwards layer's outputs stand in the order of its walk, while the mask stays where it is (as in
-//! Keras): the output that the next layer reads at a step of its own may be of a dead one.
+//! Operations: what a model is flattened into, each with the values that it takes.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use super::walk::Walk;
 use crate::cell::{Activation, Cell, Reset, Variant};
-use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::{Combine, Kernel, Mask, padded};
-use crate::layout::{Layout, Place, Role, depth, is_folded, vectors};
-use crate::model::{
-    Clocks, Direction, Features, Flow, Join, LayerKind, Merge, Model, Padding, Pin, Recurrent, Select, Slice, State,
-    Value,
-};
-use crate::plan::{Feed, Shape, SlotId, Steps};
+use crate::kernel::{Combine, Kernel, padded};
+use crate::layout::{Place, depth};
+use crate::model::{Direction, Features, Join, Padding, Recurrent, Slice, State};
+use crate::plan::{Feed, SlotId};
 
 /// Whether a sequence has a time axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +109,7 @@ pub(super) struct Shows {
 
 impl Shows {
     /// Of all outputs of a layer of `r`, which goes by `clock`.
-    fn all(r: &Recurrent, clock: usize, time: usize) -> Self {
+    pub(super) fn all(r: &Recurrent, clock: usize, time: usize) -> Self {
         let (feed, rows) = match (r.padding, r.direction) {
             (Padding::Zero, Direction::Backwards) => (Feed::LiveBackwards(clock), [0, 0]),
             (Padding::Zero, _) => (Feed::Live(clock), [0, 0]),
@@ -132,7 +121,7 @@ impl Shows {
     }
 
     /// Of the output that each direction of a layer of `r` computes last: at the last step, or down at the first.
-    fn last(r: &Recurrent, clock: usize, time: usize) -> Self {
+    pub(super) fn last(r: &Recurrent, clock: usize, time: usize) -> Self {
         let last = time - 1;
         let (feed, rows) = match (r.padding, r.direction) {
             (Padding::Zero, Direction::Forward | Direction::Both) => (Feed::Live(clock), [last, 0]),
@@ -142,17 +131,6 @@ impl Shows {
         };
         Self { feed, rows }
     }
-}
-
-/// What takes the outputs of a recurrent layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Taker {
-    /// A recurrent layer.
-    Cell,
-    /// A selection of final states: nothing takes the outputs.
-    Final,
-    /// Anything that sees them all: another layer, a user.
-    All,
 }
 
 /// One layer of a stack, in all its directions.
@@ -301,336 +279,4 @@ pub(super) struct Ops {
     pub(super) outputs: Vec<Source>,
     /// The clock of each input of the model that has a time axis.
     pub(super) inputs: Vec<Option<usize>>,
-}
-
-/// The operations of `model`.
-pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape) -> Result<Ops> {
-    let (clocks, values, stacks) = (Clocks::of(model), HashMap::new(), HashMap::new());
-    let inputs = (0..model.inputs.len().max(1)).map(|input| clocks.of_value(Value::Input(input))).collect();
-    let mut flat = Flattening { model, layout, shape, clocks, ops: Vec::new(), values, stacks };
-    for (layer, flow) in model.flows()?.into_iter().enumerate() {
-        flat.layer(layer, flow)?;
-    }
-    let of = |value: Value| flat.value(value, model.layers.len());
-    let outputs = model.feature_outputs().into_iter().map(of).collect::<Result<Vec<_>>>()?;
-    Ok(Ops { ops: flat.ops, outputs, inputs })
-}
-
-/// Opens the layers of a model into operations.
-struct Flattening<'a> {
-    model: &'a Model,
-    layout: &'a Layout,
-    shape: Shape,
-    clocks: Clocks,
-    ops: Vec<Op>,
-    /// Where each value that something took is.
-    values: HashMap<Value, Source>,
-    /// The operations of the layers of each stack, first to last.
-    stacks: HashMap<usize, Vec<usize>>,
-}
-
-impl Flattening<'_> {
-    /// The operations of layer `layer`, which gives `flow`.
-    fn layer(&mut self, layer: usize, flow: Flow) -> Result<()> {
-        let (axis, features) = match flow {
-            Flow::Steps(features) => (Axis::Steps(self.clock(Value::Layer(layer, Pin::Output))?), features),
-            Flow::Rows(features) => (Axis::Rows, features),
-            Flow::Tokens(_) => return Ok(()),
-        };
-        let (model, layout) = (self.model, self.layout);
-        let of = &model.layers[layer];
-        if let LayerKind::Recurrent(r) = &of.kind {
-            return self.stack(layer, r);
-        }
-        // Vectors of tokens that are folded into the tables of those that take them.
-        if let Value::Layer(origin, _) = model.origin(Value::Layer(layer, Pin::Output))
-            && is_folded(model, origin)
-        {
-            return Ok(());
-        }
-        let mut from = of.from.iter().map(|&value| self.value(value, layer)).collect::<Result<Vec<_>>>()?;
-        let rowwise =
-            |activation| rowwise(activation).unwrap_or(OpKind::Rowwise { kernel: Kernel::Activate, activation });
-        let kinds = match &of.kind {
-            LayerKind::Embedding(_) => vec![OpKind::Gather { buffer: buffer(layout, Role::Table { layer })? }],
-            LayerKind::OneHot(_) => vec![OpKind::OneHot],
-            // Final states and last outputs are values of the stack that they are taken from.
-            LayerKind::Masking(_) => self.masking(layer)?.into_iter().collect(),
-            LayerKind::Select(Select::AllSteps | Select::FinalHidden | Select::LastOutput)
-            | LayerKind::Dropout(_)
-            | LayerKind::Recurrent(_) => Vec::new(),
-            LayerKind::Select(Select::LastStep) => vec![OpKind::LastStep],
-            LayerKind::Linear(l) => {
-                let matrix = place(layout, Role::Linear { layer })?;
-                match self::rowwise(l.activation) {
-                    Some(softmax) => vec![OpKind::Linear { matrix, activation: Activation::Linear }, softmax],
-                    None => vec![OpKind::Linear { matrix, activation: l.activation }],
-                }
-            }
-            LayerKind::Activation(activation) => vec![rowwise(*activation)],
-            LayerKind::Join(join) => vec![OpKind::Join(*join)],
-            LayerKind::Slice(slice) => vec![OpKind::Slice(*slice)],
-        };
-        for kind in kinds {
-            from = vec![self.add(Op { layer, stacked: None, kind, from, axis, features })];
-        }
-        self.values.insert(Value::Layer(layer, Pin::Output), from[0]);
-        Ok(())
-    }
-
-    /// The clock of `value`, which has a time axis.
-    fn clock(&self, value: Value) -> Result<usize> {
-        let clock = self.clocks.of_value(value);
-        clock.ok_or_else(|| Error::internal(format!("{value:?}: expected a value with a time axis")))
-    }
-
-    /// What zeroes the steps that layer `layer` takes out, where the host has not.
-    fn masking(&self, layer: usize) -> Result<Option<OpKind>> {
-        let clock = self.clock(Value::Layer(layer, Pin::Output))?;
-        let by_host = match self.model.layers[layer].from[..] {
-            [Value::Input(input)] => self.clocks.of_read(input) == Some(clock),
-            _ => false,
-        };
-        let blanked = !by_host && self.shape.steps(clock).mask == Mask::Live;
-        Ok(blanked.then_some(OpKind::Blank(Shows { feed: Feed::Live(clock), rows: [0, 0] })))
-    }
-
-    fn add(&mut self, op: Op) -> Source {
-        self.ops.push(op);
-        Source::Op(self.ops.len() - 1)
-    }
-
-    /// Where `value` is, which layer `taker` takes.
-    fn value(&mut self, value: Value, taker: usize) -> Result<Source> {
-        let (layer, pin) = match value {
-            Value::Input(input) => return Ok(Source::Input(input)),
-            Value::Layer(layer, pin) => (layer, pin),
-        };
-        if let Some(&source) = self.values.get(&value) {
-            return Ok(source);
-        }
-        let LayerKind::Recurrent(r) = &self.model.layers[layer].kind else {
-            return Err(Error::internal(format!("layer {layer}: expected a value that is there, got none")));
-        };
-        let last = self.stacks.get(&layer).and_then(|layers| layers.last().copied());
-        let stack =
-            last.ok_or_else(|| Error::internal(format!("layer {layer}: expected a stack before it is taken")))?;
-        let op = |kind, from, features| Op {
-            layer: taker,
-            stacked: None,
-            kind,
-            from: vec![from],
-            axis: Axis::Rows,
-            features,
-        };
-        let (state, features) = match pin {
-            Pin::FinalCell => (State::Cell, Features { parts: r.directions(), size: r.hidden_size }),
-            Pin::Output | Pin::FinalHidden | Pin::LastOutput | Pin::Hidden | Pin::Cell => (State::Hidden, r.hidden()),
-        };
-        let mut source = self.add(op(OpKind::Final(state), Source::Op(stack), features));
-        match pin {
-            Pin::FinalHidden | Pin::FinalCell => {}
-            // The output that each direction computes last, as its padding has it, merged.
-            Pin::LastOutput => {
-                let clock = self.clock(self.model.layers[layer].from[0])?;
-                let Steps { time, mask } = self.shape.steps(clock);
-                if mask == Mask::Live {
-                    source = self.add(op(OpKind::Blank(Shows::last(r, clock, time)), source, r.hidden()));
-                }
-                if let Some(combine) = combine(r) {
-                    source = self.add(op(OpKind::Merge(combine), source, r.output()));
-                }
-            }
-            Pin::Output | Pin::Hidden | Pin::Cell => {
-                return Err(Error::internal(format!("layer {layer}: expected a value of features, got {pin:?}")));
-            }
-        }
-        self.values.insert(value, source);
-        Ok(source)
-    }
-
-    /// The layers of stack `layer`, and what makes their outputs what the next one takes.
-    fn stack(&mut self, layer: usize, r: &Recurrent) -> Result<()> {
-        let (model, stack) = (self.model, self.model.stack_of(layer));
-        let taken = model.layers[layer].from[0];
-        let clock = self.clock(taken)?;
-        let Steps { time, mask } = self.shape.steps(clock);
-        let mut source = match vectors(model, layer) {
-            // Tokens go straight into a table that the layer before is folded into.
-            Some(_) => match model.origin(taken) {
-                Value::Layer(before, _) => self.value(model.layers[before].from[0], layer)?,
-                Value::Input(input) => Source::Input(input),
-            },
-            None => self.value(taken, layer)?,
-        };
-        for stacked in 0..r.num_layers {
-            let is_last = stacked + 1 == r.num_layers;
-            let between = (!is_last).then_some(stacked);
-            let op = |kind, from, features| Op {
-                layer,
-                stacked: between,
-                kind,
-                from: vec![from],
-                axis: Axis::Steps(clock),
-                features,
-            };
-            let begin = self.begin(layer, r, stacked)?;
-            let recurrence = Recurrence { begin, clock, ..recurrence(model, self.layout, r, layer, stack, stacked)? };
-            source = self.add(op(OpKind::Recurrent(Box::new(recurrence)), source, r.hidden()));
-            self.stacks.entry(layer).or_default().push(self.ops.len() - 1);
-            let taker = if is_last { taker(model, layer) } else { Taker::Cell };
-            let padding_shows = match taker {
-                Taker::Cell => r.direction == Direction::Backwards,
-                Taker::Final => false,
-                Taker::All => true,
-            };
-            if mask == Mask::Live && padding_shows {
-                source = self.add(op(OpKind::Blank(Shows::all(r, clock, time)), source, r.hidden()));
-            }
-            if let (Some(combine), Taker::Cell | Taker::All) = (combine(r), taker) {
-                source = self.add(op(OpKind::Merge(combine), source, r.output()));
-            }
-        }
-        self.values.insert(Value::Layer(layer, Pin::Output), source);
-        Ok(())
-    }
-
-    /// What layer `stacked` of stack `layer` begins with.
-    fn begin(&mut self, layer: usize, r: &Recurrent, stacked: usize) -> Result<[Option<Begin>; 2]> {
-        let [hidden, cell] = self.model.layers[layer].initial;
-        let mut one = |value: Option<Value>| {
-            let begin = match value {
-                None => None,
-                Some(Value::Input(input)) if self.model.inputs[input].kind.flow().is_none() => None,
-                Some(Value::Layer(from, pin @ (Pin::Hidden | Pin::Cell))) => {
-                    let state = if pin == Pin::Hidden { State::Hidden } else { State::Cell };
-                    let own = self.stacks.get(&from).and_then(|layers| layers.get(stacked).copied());
-                    let op = own.ok_or_else(|| {
-                        Error::internal(format!("layer {from}: expected a stack of {} layers", r.num_layers))
-                    })?;
-                    Some(Begin::Final(op, state))
-                }
-                Some(value) => Some(Begin::Row(self.value(value, layer)?)),
-            };
-            Ok::<_, Error>(begin)
-        };
-        Ok([one(hidden)?, one(cell)?])
-    }
-}
-
-fn rowwise(activation: Activation) -> Option<OpKind> {
-    matches!(activation, Activation::Softmax | Activation::LogSoftmax)
-        .then_some(OpKind::Rowwise { kernel: Kernel::Softmax, activation })
-}
-
-/// How the outputs of a layer of `r` are merged, if they are.
-fn combine(r: &Recurrent) -> Option<Combine> {
-    match r.merge {
-        _ if !r.is_merged() => None,
-        Merge::Concat => None,
-        Merge::Sum => Some(Combine::Sum),
-        Merge::Average => Some(Combine::Average),
-        Merge::Product => Some(Combine::Product),
-    }
-}
-
-/// What takes the outputs of stack `layer`.
-fn taker(model: &Model, layer: usize) -> Taker {
-    let takers = model.takers(layer);
-    let is_cell =
-        |taker: &Option<usize>| taker.is_some_and(|taker| matches!(model.layers[taker].kind, LayerKind::Recurrent(_)));
-    match takers[..] {
-        [] => Taker::Final,
-        _ if takers.iter().all(is_cell) => Taker::Cell,
-        _ => Taker::All,
-    }
-}
-
-fn recurrence(
-    model: &Model,
-    layout: &Layout,
-    r: &Recurrent,
-    layer: usize,
-    stack: usize,
-    stacked: usize,
-) -> Result<Recurrence> {
-    let hidden = |gate| place(layout, Role::Hidden { layer, stacked, gate });
-    Ok(Recurrence {
-        stack,
-        stacked,
-        clock: 0,
-        cell: r.cell,
-        directions: r.directions(),
-        walks: Walk::of(r.direction),
-        variants: [0, 1].map(|direction| r.variant(direction)),
-        hidden_size: r.hidden_size,
-        input: match vectors(model, layer).filter(|_| stacked == 0) {
-            Some((vectors, _)) => Input::Table(buffer(layout, Role::InputTable { layer, vectors })?),
-            None => Input::Matrix(place(layout, Role::Input { layer, stacked })?),
-        },
-        hidden: match r.cell {
-            Cell::Gru(Reset::Before) => vec![hidden(0)?, hidden(2)?],
-            Cell::Rnn | Cell::Lstm | Cell::Gru(Reset::After) => vec![hidden(0)?],
-        },
-        projection: r.proj_size.map(|_| place(layout, Role::Projection { layer, stacked })).transpose()?,
-        run: layout.run(layer, stacked),
-        begin: [None; 2],
-    })
-}
-
-fn buffer(layout: &Layout, role: Role) -> Result<usize> {
-    layout.find(role).ok_or_else(|| missing(role))
-}
-
-fn place(layout: &Layout, role: Role) -> Result<Place> {
-    layout.place(role).ok_or_else(|| missing(role))
-}
-
-fn missing(role: Role) -> Error {
-    Error::new(ErrorKind::Model, format!("the layout has no buffer for {role:?}: it is of another model"))
-}
-
-/// `all` with the layers of each run in one operation, where `diagonal` says so.
-pub(super) fn together(all: Ops, diagonal: impl Fn(usize, &Recurrence) -> Result<bool>) -> Result<Ops> {
-    let Ops { ops: apart, outputs, inputs } = all;
-    let mut ops: Vec<Op> = Vec::with_capacity(apart.len());
-    // Where each operation went.
-    let mut places = Vec::with_capacity(apart.len());
-    for op in apart {
-        let op = moved(op, &places);
-        let OpKind::Recurrent(r) = op.kind else {
-            ops.push(op);
-            places.push(ops.len() - 1);
-            continue;
-        };
-        match (r.run, ops.last_mut().map(|op| &mut op.kind)) {
-            (Some((_, 1..)), Some(OpKind::Diagonal(layers))) => layers.push(*r),
-            (Some((run, 0)), _) if diagonal(run, &r)? => ops.push(Op { kind: OpKind::Diagonal(vec![*r]), ..op }),
-            _ => ops.push(Op { kind: OpKind::Recurrent(r), ..op }),
-        }
-        places.push(ops.len() - 1);
-    }
-    let outputs = outputs.into_iter().map(|output| there(output, &places)).collect();
-    Ok(Ops { ops, outputs, inputs })
-}
-
-/// `op` with its sources where `places` say.
-fn moved(mut op: Op, places: &[usize]) -> Op {
-    op.from.iter_mut().for_each(|source| *source = there(*source, places));
-    if let OpKind::Recurrent(r) = &mut op.kind {
-        for begin in r.begin.iter_mut().flatten() {
-            *begin = match *begin {
-                Begin::Row(source) => Begin::Row(there(source, places)),
-                Begin::Final(op, state) => Begin::Final(places[op], state),
-            };
-        }
-    }
-    op
-}
-
-fn there(source: Source, places: &[usize]) -> Source {
-    match source {
-        Source::Input(input) => Source::Input(input),
-        Source::Op(op) => Source::Op(places[op]),
-    }
 }

@@ -7,8 +7,8 @@
 
 use super::emit::{lanes, word};
 use super::ops::{Op, OpKind, Recurrence};
-use super::slots::product;
 use super::walk::{Layer, Side, Walk};
+use super::windows::product;
 use super::{Chunk, Lowering, needed};
 use crate::cell::{Cell, Reset};
 use crate::error::Result;
@@ -97,7 +97,7 @@ impl Lowering<'_> {
 
     /// The dispatches of a chunk of a layer's walk.
     pub(super) fn walk_at_once(&mut self, layer: Layer<'_>, chunk: Chunk, side: Side, how: AtOnce) -> Result<()> {
-        let Layer { stage, r, hidden, gates } = layer;
+        let Layer { r, states, hidden } = layer;
         let tile = how.tile;
         let step = Step {
             cell: r.cell,
@@ -116,10 +116,10 @@ impl Lowering<'_> {
         let whole = |slot: Option<SlotId>| slot.map(|slot| self.whole(slot));
         let windows = [
             (Role::Weights, Some(panels.window)),
-            (Role::Gates, whole(Some(gates))),
+            (Role::Gates, whole(Some(states.gates))),
             (Role::Live, whole(self.live(r.clock))),
             (Role::Hidden, Some(window)),
-            (Role::Memory, whole(stage.memory)),
+            (Role::Memory, whole(states.memory)),
             (Role::Exchange, whole(exchange)),
         ];
         let Params { direction, panel, panels: count, weight_panel, weight_panels, .. } = panels.params();

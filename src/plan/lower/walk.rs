@@ -4,9 +4,10 @@
 //! rows of gates and mask are its own. No kernel knows which way it goes.
 
 use super::emit::{Gather, HoistedProduct, pair, word};
-use super::ops::{Input, Recurrence, Sequence, Span};
-use super::slots::{Stage, product};
-use super::{Chunk, Lowering, needed};
+use super::ops::{Recurrence, Sequence, Span};
+use super::stage::{States, Taken};
+use super::windows::product;
+use super::{Chunk, Lowering};
 use crate::cell::{Activation, Cell, Reset};
 use crate::error::{Error, Result};
 use crate::kernel::{Half, LANES, Mask, Matrix, Params, Program, Role, StateKind, Step, StepProject, Tile};
@@ -89,32 +90,28 @@ impl Side {
     }
 }
 
-/// A recurrent layer with its buffers.
+/// A recurrent layer with its slots.
 #[derive(Clone, Copy)]
 pub(super) struct Layer<'a> {
-    pub(super) stage: &'a Stage<'a>,
     pub(super) r: &'a Recurrence,
+    pub(super) states: &'a States,
     pub(super) hidden: Sequence,
-    pub(super) gates: SlotId,
 }
 
 impl Lowering<'_> {
     /// The dispatches of a recurrent layer for `chunk` of its walk.
-    pub(super) fn recurrent(
-        &mut self,
-        stage: &Stage<'_>,
-        r: &Recurrence,
-        hidden: Sequence,
-        chunk: Chunk,
-    ) -> Result<()> {
-        let gates = needed(self.gates, "a slot of gates")?;
-        let layer = Layer { stage, r, hidden, gates };
+    pub(super) fn recurrent(&mut self, layer: Layer<'_>, chunk: Chunk) -> Result<()> {
+        let Layer { r, states, hidden } = layer;
         // Both directions go in one dispatch where one binding reaches the rows of both, and a step also where one
         // program computes both: the hoisted product knows no function.
-        let bound: Vec<SlotId> = stage.source.map(|source| source.slot).into_iter().chain([hidden.slot]).collect();
+        let source = match states.taken {
+            Taken::Tokens { .. } => None,
+            Taken::Features { source, .. } => Some(source.slot),
+        };
+        let bound: Vec<SlotId> = source.into_iter().chain([hidden.slot]).collect();
         let reach = self.fit_whole(&bound);
         for &side in Side::of(r.directions, reach) {
-            self.hoisted(stage, r, gates, chunk, side)?;
+            self.hoisted(r, states, chunk, side)?;
         }
         let at_once = self.at_once(r)?;
         let together = reach && r.variants[0] == r.variants[1] && at_once.is_none_or(|at_once| at_once.together);
@@ -134,27 +131,18 @@ impl Lowering<'_> {
     }
 
     /// The input product of a chunk, into the gates: ascending in time whichever way the walk goes.
-    pub(super) fn hoisted(
-        &mut self,
-        stage: &Stage<'_>,
-        r: &Recurrence,
-        gates: SlotId,
-        chunk: Chunk,
-        side: Side,
-    ) -> Result<()> {
+    pub(super) fn hoisted(&mut self, r: &Recurrence, states: &States, chunk: Chunk, side: Side) -> Result<()> {
         let (time, batch) = (self.shape.steps(r.clock).time, self.shape.batch);
-        let gates = self.whole(gates);
+        let gates = self.whole(states.gates);
         let targets = [0, chunk.len * batch];
         let starts = r.walks.map(|walk| walk.first_step(chunk.start, chunk.len, time));
-        match r.input {
-            Input::Table(buffer) => {
+        match states.taken {
+            Taken::Tokens { buffer, tokens } => {
                 let sources = starts.map(|start| start * batch);
-                let tokens = needed(stage.tokens, format_args!("tokens of layer {}", stage.op.layer))?;
                 let gather = Gather { buffer, tokens, rows: chunk.len * batch, sources, result: gates, targets };
                 self.gather(&gather, side.first, side.count)
             }
-            Input::Matrix(matrix) => {
-                let source = needed(stage.source, format_args!("a source of layer {}", stage.op.layer))?;
+            Taken::Features { matrix, source } => {
                 let row = |d: usize| match source.span {
                     Span::Whole => source.first + starts[d],
                     Span::Chunk => source.first + chunk.at,
@@ -181,14 +169,14 @@ impl Lowering<'_> {
 
     /// The dispatches of step `step` of `chunk`.
     fn timestep(&mut self, layer: Layer<'_>, chunk: Chunk, step: usize, side: Side) -> Result<()> {
-        let Layer { stage, r, hidden, gates } = layer;
+        let Layer { r, states, hidden } = layer;
         let (hidden, base) = self.hidden_window(r, hidden, chunk, side);
         let params = self.step_params(layer, chunk, step, side, base);
         let (cell, variant, mask) = (r.cell, r.variants[side.first], self.shape.steps(r.clock).mask);
-        let gates = (Role::Gates, Some(self.whole(gates)));
+        let gates = (Role::Gates, Some(self.whole(states.gates)));
         let live = (Role::Live, self.live(r.clock).map(|slot| self.whole(slot)));
         let hidden = (Role::Hidden, Some(hidden));
-        let memory = (Role::Memory, stage.memory.map(|slot| self.whole(slot)));
+        let memory = (Role::Memory, states.memory.map(|slot| self.whole(slot)));
         let of = |states| move |matrix, tile| Program::Step(Step { cell, variant, states, mask, matrix, tile });
         let mut part = |place: Place, program: &dyn Fn(Matrix, Tile) -> Program, windows: &[_]| {
             self.step_part(place, program, params, side, windows)

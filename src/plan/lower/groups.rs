@@ -1,0 +1,91 @@
+//! Which operations run together, chunk by chunk of time, and who takes what each gives.
+
+use std::ops::Range;
+
+use super::ops::{Axis, Begin, Op, OpKind, Ops, Source};
+use crate::model::State;
+use crate::plan::Shape;
+
+/// The operations that run together, chunk by chunk: neighbours of as many steps that go forward. Any other runs alone, and
+/// what begins with a final state runs after the group that ends in it.
+pub(super) fn groups(ops: &[Op], shape: Shape) -> Vec<Range<usize>> {
+    let steps = |op: &Op| (op.axis != Axis::Rows, op.axis.time(shape));
+    let mut groups = Vec::new();
+    let mut first = 0;
+    while first < ops.len() {
+        let joins = |(index, op): &(usize, &Op)| {
+            op.streams() && steps(op) == steps(&ops[first]) && (*index == first || !op.begins_in(first..*index))
+        };
+        let count = ops.iter().enumerate().skip(first).take_while(joins).count().max(1);
+        groups.push(first..first + count);
+        first += count;
+    }
+    groups
+}
+
+/// Who takes what an operation gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum User {
+    /// An operation takes what it gives.
+    Op(usize),
+    /// An operation takes a final state of it.
+    Final(State),
+    /// The host.
+    Host,
+}
+
+/// The users of each operation.
+pub(super) fn users(all: &Ops) -> Vec<Vec<User>> {
+    let mut users = vec![Vec::new(); all.ops.len()];
+    for (index, op) in all.ops.iter().enumerate() {
+        for source in &op.from {
+            if let Source::Op(source) = *source {
+                users[source].push(match op.kind {
+                    OpKind::Final(state) => User::Final(state),
+                    _ => User::Op(index),
+                });
+            }
+        }
+        for begin in op.begins() {
+            match begin {
+                Begin::Row(Source::Op(source)) => users[source].push(User::Op(index)),
+                Begin::Final(source, state) => users[source].push(User::Final(state)),
+                Begin::Row(Source::Input(_)) => {}
+            }
+        }
+    }
+    for output in &all.outputs {
+        if let Source::Op(source) = *output {
+            users[source].push(User::Host);
+        }
+    }
+    users
+}
+
+/// How what an operation gives is used.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Use {
+    /// Whether no more than a chunk of it need be there at once.
+    pub(super) by_chunk: bool,
+    /// Whether something takes it chunk by chunk.
+    pub(super) in_group: bool,
+    /// Whether something takes the final hidden state.
+    pub(super) finals: bool,
+}
+
+impl Use {
+    /// That of an operation of `group` by `users`.
+    pub(super) fn of(users: &[User], ops: &[Op], group: Option<&Range<usize>>) -> Self {
+        let in_group = |op: &usize| group.is_some_and(|group| group.contains(op));
+        let by_chunk = |user: &User| match user {
+            User::Op(op) => in_group(op) || matches!(ops[*op].kind, OpKind::LastStep),
+            User::Final(_) => true,
+            User::Host => false,
+        };
+        Self {
+            by_chunk: !users.is_empty() && users.iter().all(by_chunk),
+            in_group: users.iter().any(|user| matches!(user, User::Op(op) if in_group(op))),
+            finals: users.iter().any(|user| matches!(user, User::Final(State::Hidden))),
+        }
+    }
+}

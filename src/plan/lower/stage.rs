@@ -1,0 +1,337 @@
+//! Stages: operations with the slots that they read and write. Each holds what its work needs, by type.
+
+use super::groups::Use;
+use super::ops::{Axis, Begin, Input, Op, OpKind, Recurrence, Sequence, Shows, Source, Span};
+use super::walk::Walk;
+use super::{HostInput, Lowering, needed};
+use crate::cell::Activation;
+use crate::error::{Error, Result};
+use crate::kernel::Combine;
+use crate::layout::{Place, depth};
+use crate::model::{Features, Join, Slice, State};
+use crate::plan::{Feed, Shape, SlotId, SlotKind};
+
+/// An operation with its slots.
+pub(super) struct Stage<'a> {
+    pub(super) op: &'a Op,
+    /// What it gives.
+    pub(super) result: Sequence,
+    pub(super) work: Work<'a>,
+}
+
+/// What an operation does, and what it takes.
+pub(super) enum Work<'a> {
+    /// See [`OpKind`] for these.
+    Gather {
+        buffer: usize,
+        tokens: SlotId,
+    },
+    OneHot {
+        tokens: SlotId,
+    },
+    Recurrent {
+        r: &'a Recurrence,
+        states: States,
+        /// Where the final hidden states of two directions meet, if something takes them both.
+        meeting: Option<SlotId>,
+        /// What the states begin with, hidden and cell, where the host does not write it.
+        begin: [Option<Sequence>; 2],
+    },
+    Diagonal {
+        layers: &'a [Recurrence],
+        states: States,
+        /// Whether something takes the result chunk by chunk.
+        in_group: bool,
+    },
+    Blank {
+        shows: Shows,
+        source: Sequence,
+    },
+    Merge {
+        combine: Combine,
+        source: Sequence,
+    },
+    Linear {
+        matrix: Place,
+        activation: Activation,
+        source: Sequence,
+    },
+    Rowwise {
+        activation: Activation,
+        source: Sequence,
+    },
+    Join {
+        join: Join,
+        sources: Vec<Sequence>,
+    },
+    Slice {
+        slice: Slice,
+        source: Sequence,
+    },
+    Sample {
+        source: Sequence,
+    },
+    /// A view of a slot that is there already.
+    View,
+}
+
+/// What a recurrent layer, or the first one of a run, takes and keeps.
+#[derive(Clone, Copy)]
+pub(super) struct States {
+    pub(super) taken: Taken,
+    /// The hoisted product.
+    pub(super) gates: SlotId,
+    /// What is kept beside the hidden state.
+    pub(super) memory: Option<SlotId>,
+    /// Where the final hidden state is.
+    pub(super) last: Sequence,
+    /// Where the final cell state is.
+    pub(super) last_cell: Option<Sequence>,
+}
+
+/// What goes into the hoisted product.
+#[derive(Clone, Copy)]
+pub(super) enum Taken {
+    /// Rows of a packed buffer, by tokens.
+    Tokens { buffer: usize, tokens: SlotId },
+    /// Features, times a matrix.
+    Features { matrix: Place, source: Sequence },
+}
+
+impl Axis {
+    /// The number of its rows of the batch.
+    pub(super) fn time(self, shape: Shape) -> usize {
+        match self {
+            Self::Steps(clock) => shape.steps(clock).time,
+            Self::Rows => 1,
+        }
+    }
+}
+
+impl Stage<'_> {
+    /// The length of the time axis that the stage runs over.
+    pub(super) fn time(&self, shape: Shape) -> usize {
+        self.op.axis.time(shape)
+    }
+
+    /// The states of a recurrent layer.
+    fn states(&self) -> Option<&States> {
+        match &self.work {
+            Work::Recurrent { states, .. } | Work::Diagonal { states, .. } => Some(states),
+            Work::Gather { .. }
+            | Work::OneHot { .. }
+            | Work::Blank { .. }
+            | Work::Merge { .. }
+            | Work::Linear { .. }
+            | Work::Rowwise { .. }
+            | Work::Join { .. }
+            | Work::Slice { .. }
+            | Work::Sample { .. }
+            | Work::View => None,
+        }
+    }
+
+    /// Where a final state of the recurrent layer is.
+    fn last(&self, state: State) -> Result<Sequence> {
+        let last = self.states().and_then(|states| match state {
+            State::Hidden => Some(states.last),
+            State::Cell => states.last_cell,
+        });
+        needed(last, format_args!("a final state of layer {}", self.op.layer))
+    }
+}
+
+/// An operation that is to become a stage.
+#[derive(Clone, Copy)]
+struct Draft<'a, 's> {
+    op: &'a Op,
+    /// The stages before it.
+    stages: &'s [Stage<'a>],
+    /// How much of its result a slot holds, and the rows of that.
+    span: Span,
+    rows: usize,
+}
+
+impl Lowering<'_> {
+    /// `op` with the slots it needs; `stages` are those before it.
+    pub(super) fn stage<'a>(&mut self, op: &'a Op, used: Use, stages: &[Stage<'a>]) -> Result<Stage<'a>> {
+        let time = op.axis.time(self.shape);
+        let by_chunk = used.by_chunk && op.streams() && op.axis != Axis::Rows && time > self.chunk;
+        let (span, rows) = if by_chunk { (Span::Chunk, self.chunk) } else { (Span::Whole, time) };
+        let draft = Draft { op, stages, span, rows };
+        let source = || self.source(draft);
+        let (work, name) = match &op.kind {
+            OpKind::Recurrent(r) => return self.recurrent_stage(draft, r, used.finals),
+            OpKind::Diagonal(layers) => return self.diagonal_stage(draft, layers, used.in_group),
+            OpKind::LastStep => {
+                let source = source()?;
+                let first = source.first + self.last_row(source);
+                return Ok(view(op, Sequence { first, axis: Axis::Rows, span: Span::Whole, ..source }));
+            }
+            OpKind::Final(state) => return Ok(view(op, self.last(draft, *state)?)),
+            OpKind::Sample => {
+                let result = self.drawn(self.main_tokens()?);
+                return Ok(Stage { op, result, work: Work::Sample { source: source()? } });
+            }
+            OpKind::Gather { buffer } => (Work::Gather { buffer: *buffer, tokens: self.tokens(draft)? }, "vectors"),
+            OpKind::OneHot => (Work::OneHot { tokens: self.tokens(draft)? }, "vectors"),
+            OpKind::Blank(shows) => (Work::Blank { shows: *shows, source: source()? }, "blanked"),
+            OpKind::Merge(combine) => (Work::Merge { combine: *combine, source: source()? }, "merged"),
+            OpKind::Linear { matrix, activation } => {
+                (Work::Linear { matrix: *matrix, activation: *activation, source: source()? }, "product")
+            }
+            OpKind::Rowwise { activation, .. } => {
+                (Work::Rowwise { activation: *activation, source: source()? }, "activated")
+            }
+            OpKind::Join(join) => {
+                let sources = op.from.iter().map(|&source| self.features(source, stages));
+                (Work::Join { join: *join, sources: sources.collect::<Result<_>>()? }, "joined")
+            }
+            OpKind::Slice(slice) => (Work::Slice { slice: *slice, source: source()? }, "slice"),
+        };
+        let name = match op.stacked {
+            Some(stacked) => format!("{}.{name}.{stacked}", op.layer),
+            None => format!("{}.{name}", op.layer),
+        };
+        let slot = self.slot(name, SlotKind::Scratch, &[rows, self.shape.batch, depth(op.features)]);
+        Ok(Stage { op, result: Sequence { slot, first: 0, features: op.features, axis: op.axis, span }, work })
+    }
+
+    /// The features in `source`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Internal`, where it has none.
+    fn features(&self, source: Source, stages: &[Stage<'_>]) -> Result<Sequence> {
+        match source {
+            Source::Op(op) => Ok(stages[op].result),
+            Source::Input(input) => match self.inputs.get(input).copied().flatten() {
+                Some(HostInput::Features(sequence)) => Ok(sequence),
+                _ => Err(Error::internal(format!("a plan: expected features of input {input}, got none"))),
+            },
+        }
+    }
+
+    /// The features that an operation of one value takes.
+    fn source(&self, draft: Draft<'_, '_>) -> Result<Sequence> {
+        let first = needed(draft.op.from.first(), format_args!("a source of layer {}", draft.op.layer))?;
+        self.features(*first, draft.stages)
+    }
+
+    /// The tokens that an operation takes.
+    fn tokens(&self, draft: Draft<'_, '_>) -> Result<SlotId> {
+        let input = draft.op.from.first().and_then(|source| match source {
+            Source::Input(input) => self.inputs.get(*input).copied().flatten(),
+            Source::Op(_) => None,
+        });
+        match input {
+            Some(HostInput::Tokens(slot)) => Ok(slot),
+            _ => Err(Error::internal(format!("a plan: expected tokens of layer {}, got none", draft.op.layer))),
+        }
+    }
+
+    /// A final state of the recurrent layer that an operation takes.
+    fn last(&self, draft: Draft<'_, '_>, state: State) -> Result<Sequence> {
+        match draft.op.from[..] {
+            [Source::Op(op)] => draft.stages[op].last(state),
+            _ => Err(Error::internal("a final state: expected a recurrent layer that it is of, got none")),
+        }
+    }
+
+    /// The row that a state begins with.
+    fn begin_of(&self, begin: Begin, stages: &[Stage<'_>]) -> Result<Sequence> {
+        match begin {
+            Begin::Row(source) => self.features(source, stages),
+            Begin::Final(op, state) => stages[op].last(state),
+        }
+    }
+
+    /// What layer `r` takes.
+    fn taken(&self, draft: Draft<'_, '_>, r: &Recurrence) -> Result<Taken> {
+        Ok(match r.input {
+            Input::Table(buffer) => Taken::Tokens { buffer, tokens: self.tokens(draft)? },
+            Input::Matrix(matrix) => Taken::Features { matrix, source: self.source(draft)? },
+        })
+    }
+
+    fn recurrent_stage<'a>(&mut self, draft: Draft<'a, '_>, r: &'a Recurrence, met: bool) -> Result<Stage<'a>> {
+        let Draft { op, stages, span, rows } = draft;
+        let (batch, layer, features, width) = (self.shape.batch, op.layer, op.features, depth(op.features));
+        let (taken, gates) = (self.taken(draft, r)?, needed(self.gates, "a slot of gates")?);
+        let mut begin = [None; 2];
+        for (begin, of) in begin.iter_mut().zip(r.begin) {
+            *begin = of.map(|of| self.begin_of(of, stages)).transpose()?;
+        }
+        // The initial state is in the row before the outputs; a reverse direction starts from the row past them.
+        let first = usize::from(r.walks[0] != Walk::Reverse);
+        let all = rows.saturating_add(r.directions);
+        let hidden = self.slot(format!("{layer}.hidden.{}", r.stacked), SlotKind::Scratch, &[all, batch, width]);
+        let (stack, stacked) = (r.stack, r.stacked);
+        if begin[0].is_none() {
+            for walk in &r.walks[..r.directions] {
+                self.write(Feed::Hidden { stack, layer: stacked }, hidden, walk.initial_row(all), 1);
+            }
+        }
+        let met = r.directions == 2 && met;
+        let meeting = met.then(|| self.slot(format!("{layer}.final.{stacked}"), SlotKind::Scratch, &[1, batch, width]));
+        let dims = [r.memory_rows(), batch, r.directions * r.units()];
+        let memory = (dims[0] > 0).then(|| self.slot(format!("{layer}.memory.{stacked}"), SlotKind::Scratch, &dims));
+        let cells = memory.filter(|_| r.cell.states() == 2);
+        if let (Some(memory), None) = (cells, begin[1]) {
+            self.write(Feed::Memory { stack, layer: stacked }, memory, 0, 1);
+        }
+        let last_cell = cells.map(|slot| Sequence {
+            slot,
+            first: op.axis.time(self.shape) % 2,
+            features: Features { parts: r.directions, size: r.hidden_size },
+            axis: Axis::Rows,
+            span: Span::Whole,
+        });
+        let result = Sequence { slot: hidden, first, features, axis: op.axis, span };
+        let last = match (meeting, r.walks[0]) {
+            (Some(slot), _) => Sequence { slot, first: 0, ..result },
+            (None, Walk::Reverse) => result,
+            (None, _) => Sequence { first: first + self.last_row(result), ..result },
+        };
+        let last = Sequence { axis: Axis::Rows, span: Span::Whole, ..last };
+        let states = States { taken, gates, memory, last, last_cell };
+        Ok(Stage { op, result, work: Work::Recurrent { r, states, meeting, begin } })
+    }
+
+    /// Two rows of each layer's states, which take turns; the outputs are the last layer's alone.
+    fn diagonal_stage<'a>(
+        &mut self,
+        draft: Draft<'a, '_>,
+        layers: &'a [Recurrence],
+        in_group: bool,
+    ) -> Result<Stage<'a>> {
+        let Draft { op, span, rows, .. } = draft;
+        let (batch, layer, features) = (self.shape.batch, op.layer, op.features);
+        let (taken, gates) = (self.taken(draft, &layers[0])?, needed(self.gates, "a slot of gates")?);
+        let (width, stacked) = (depth(features), layers[0].stacked);
+        let dims = [2 * layers.len(), batch, width];
+        let hidden = self.slot(format!("{layer}.hidden.{stacked}"), SlotKind::Scratch, &dims);
+        for (index, r) in layers.iter().enumerate() {
+            self.write(Feed::Hidden { stack: r.stack, layer: r.stacked }, hidden, 2 * index, 1);
+        }
+        let has_memory = layers[0].memory_rows() > 0;
+        let memory = has_memory.then(|| self.slot(format!("{layer}.memory.{stacked}"), SlotKind::Scratch, &dims));
+        if let Some(memory) = memory {
+            for (index, r) in layers.iter().enumerate() {
+                self.write(Feed::Memory { stack: r.stack, layer: r.stacked }, memory, 2 * index, 1);
+            }
+        }
+        let output = self.slot(format!("{layer}.output.{stacked}"), SlotKind::Scratch, &[rows, batch, width]);
+        let result = Sequence { slot: output, first: 0, features, axis: op.axis, span };
+        let first = 2 * (layers.len() - 1) + op.axis.time(self.shape) % 2;
+        let last = Sequence { slot: hidden, first, features, axis: Axis::Rows, span: Span::Whole };
+        let last_cell = memory.map(|slot| Sequence { slot, ..last });
+        let states = States { taken, gates, memory, last, last_cell };
+        Ok(Stage { op, result, work: Work::Diagonal { layers, states, in_group } })
+    }
+}
+
+/// An operation that gives a view of a slot that is there already.
+fn view(op: &Op, result: Sequence) -> Stage<'_> {
+    Stage { op, result, work: Work::View }
+}

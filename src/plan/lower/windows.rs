@@ -1,0 +1,179 @@
+//! Windows: which bytes of which slots a dispatch binds, within what the device binds at once.
+
+use super::ops::{Axis, Sequence, Span};
+use super::{CHUNK_ALIGN, Lowering};
+use crate::error::{Error, Result};
+use crate::kernel::Medium;
+use crate::layout::{Form, Layout, Place, depth};
+use crate::plan::tune::Product;
+use crate::plan::{SlotId, WINDOW_ALIGN, Window};
+
+/// Panels of a weight matrix, as they are bound.
+pub(super) struct Panels {
+    pub(super) window: Window,
+    pub(super) direction: usize,
+    pub(super) directions: usize,
+    /// The first panel among the direction's, and how many.
+    pub(super) panel: usize,
+    pub(super) panels: usize,
+    /// Where `panel` of `direction` is in the window, and panels from one direction to the next.
+    pub(super) at: usize,
+    pub(super) stride: usize,
+}
+
+/// Rows of a table by token, as they are bound.
+pub(super) struct Table {
+    pub(super) window: Window,
+    pub(super) direction: usize,
+    pub(super) directions: usize,
+    /// The first token, and how many.
+    pub(super) token: usize,
+    pub(super) tokens: usize,
+    /// Where `token` of `direction` is in the window, and rows from one direction to the next.
+    pub(super) at: usize,
+    pub(super) stride: usize,
+}
+
+/// The product of `rows` rows with a matrix of packed buffer `buffer`.
+///
+/// # Errors
+///
+/// Kind `Internal`, where that holds a table.
+pub(super) fn product(layout: &Layout, buffer: usize, rows: usize) -> Result<Product> {
+    match layout.buffers[buffer].form {
+        Form::Matrix { panels, source, gates, .. } => Ok(Product { rows, depth: depth(source), panels, gates }),
+        Form::Table { .. } => Err(Error::internal(format!("{}: expected a matrix", layout.buffers[buffer].name))),
+    }
+}
+
+/// The rows of a direction of the table in packed buffer `buffer`, and their width.
+///
+/// # Errors
+///
+/// Kind `Internal`, where that holds a matrix.
+pub(super) fn table(layout: &Layout, buffer: usize) -> Result<(usize, usize)> {
+    match layout.buffers[buffer].form {
+        Form::Table { rows, width, .. } => Ok((rows, width)),
+        Form::Matrix { .. } => Err(Error::internal(format!("{}: expected a table", layout.buffers[buffer].name))),
+    }
+}
+
+impl Lowering<'_> {
+    /// Bytes of a row `[B][width]` of a slot.
+    pub(super) fn row_bytes(&self, slot: SlotId) -> u64 {
+        self.plan.slots[slot].dims[1..].iter().fold(4, |bytes: u64, &n| bytes.saturating_mul(n as u64))
+    }
+
+    /// All of a slot.
+    pub(super) fn whole(&self, slot: SlotId) -> Window {
+        Window { slot, offset: 0, bytes: self.plan.slots[slot].bytes }
+    }
+
+    /// Rows `first .. first + rows` of a slot, and the row that the window starts at.
+    ///
+    /// A call in one chunk binds whole slots, and so does a slot that holds one chunk: one bind group serves all
+    /// dispatches. Otherwise each chunk binds its own rows: the params of all chunks are then the same.
+    pub(super) fn rows(&self, sequence: Sequence, first: usize, rows: usize) -> (Window, usize) {
+        let in_one = sequence.axis != Axis::Rows && sequence.axis.time(self.shape) <= self.chunk;
+        if in_one || sequence.span == Span::Chunk {
+            return (self.whole(sequence.slot), 0);
+        }
+        let start = first / CHUNK_ALIGN * CHUNK_ALIGN;
+        let bytes = self.row_bytes(sequence.slot);
+        let window =
+            Window { slot: sequence.slot, offset: start as u64 * bytes, bytes: (first + rows - start) as u64 * bytes };
+        (window, start)
+    }
+
+    /// Whether slots can be bound whole, so that both directions of a layer can be in one dispatch.
+    pub(super) fn fit_whole(&self, slots: &[SlotId]) -> bool {
+        slots.iter().all(|&slot| self.plan.slots[slot].bytes <= self.limits.binding_bytes)
+    }
+
+    /// The panels of a packed matrix, in as few windows as the binding limit allows, for the directions of a side.
+    pub(super) fn panels(&mut self, matrix: Place, first: usize, directions: usize) -> Result<Vec<Panels>> {
+        let slot = self.weights(matrix.buffer);
+        let form = self.layout.buffers[matrix.buffer].form;
+        let Product { panels, .. } = product(self.layout, matrix.buffer, 0)?;
+        let panel_bytes = self.layout.panel_bytes(form);
+        if self.layout.medium_of(matrix.buffer) == Medium::Texture || self.fit_whole(&[slot]) {
+            let window = self.whole(slot);
+            return Ok(vec![Panels {
+                window,
+                direction: first,
+                directions,
+                panel: 0,
+                panels,
+                at: (matrix.first + first) * panels,
+                stride: panels,
+            }]);
+        }
+        let mut windows = Vec::new();
+        let (fit, aligned) = self.cuts(panel_bytes);
+        for direction in first..first + directions {
+            let base = (matrix.first + direction) * panels;
+            let mut panel = 0;
+            while panel < panels {
+                let start = (base + panel) / aligned * aligned;
+                // One panel at least: where even that is too much, `check` refuses the plan.
+                let end = (start + fit).min(base + panels).max(base + panel + 1);
+                windows.push(Panels {
+                    window: Window {
+                        slot,
+                        offset: start as u64 * panel_bytes,
+                        bytes: (end - start) as u64 * panel_bytes,
+                    },
+                    direction,
+                    directions: 1,
+                    panel,
+                    panels: end - base - panel,
+                    at: base + panel - start,
+                    stride: 0,
+                });
+                panel = end - base;
+            }
+        }
+        Ok(windows)
+    }
+
+    /// The rows of a packed table, in as few windows as the binding limit allows, for `directions` directions from `first`
+    /// on.
+    pub(super) fn table(&mut self, buffer: usize, first: usize, directions: usize) -> Result<Vec<Table>> {
+        let slot = self.weights(buffer);
+        let (rows, width) = table(self.layout, buffer)?;
+        if self.fit_whole(&[slot]) {
+            let window = self.whole(slot);
+            let at = first * rows;
+            return Ok(vec![Table { window, direction: first, directions, token: 0, tokens: rows, at, stride: rows }]);
+        }
+        let row_bytes = width as u64 * self.layout.storage.of_tables().bytes();
+        let (fit, aligned) = self.cuts(row_bytes);
+        let mut windows = Vec::new();
+        for direction in first..first + directions {
+            let (base, mut row) = (direction * rows, 0);
+            while row < rows {
+                let start = (base + row) / aligned * aligned;
+                let end = (start + fit).min(base + rows).max(base + row + 1);
+                windows.push(Table {
+                    window: Window { slot, offset: start as u64 * row_bytes, bytes: (end - start) as u64 * row_bytes },
+                    direction,
+                    directions: 1,
+                    token: row,
+                    tokens: end - base - row,
+                    at: base + row - start,
+                    stride: 0,
+                });
+                row = end - base;
+            }
+        }
+        Ok(windows)
+    }
+
+    /// How pieces of `bytes` are cut into windows: how many fit one, and the multiples of how many start one.
+    fn cuts(&self, bytes: u64) -> (usize, usize) {
+        let fit = usize::try_from(self.limits.binding_bytes / bytes).unwrap_or(usize::MAX);
+        // The alignment is a power of two, and so is what of it `bytes` lack.
+        let aligned = WINDOW_ALIGN >> bytes.trailing_zeros().min(WINDOW_ALIGN.trailing_zeros());
+        (fit, usize::try_from(aligned).expect("at most the alignment"))
+    }
+}
