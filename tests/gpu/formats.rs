@@ -57,17 +57,13 @@ fn run(model: &Model, mut tensors: Tensors, calls: &[NamedTensors]) -> Result<Re
     calls.iter().map(|call| model.named_output(&engine.run(&model.named_input(call)?)?)).collect()
 }
 
-fn assert_close(
-    place: &str,
-    given: &[(String, Values)],
-    wanted: &BTreeMap<String, ArrayD<f64>>,
-    tolerance: &Value,
-) {
+fn assert_close(place: &str, given: &[(String, Values)], wanted: &BTreeMap<String, ArrayD<f64>>, tolerance: &Value) {
     let number = |key: &str| tolerance[key].as_f64().expect("a tolerance");
     let tolerance = Tolerance { abs: number("atol"), rel: number("rtol") };
     for (name, wanted) in wanted {
         let (_, got) = given.iter().find(|(given, _)| given == name).unwrap_or_else(|| panic!("{place}: no {name}"));
-        let compared = compare(got.real().view(), wanted.view(), tolerance).unwrap_or_else(|e| panic!("{place}: {name}: {e}"));
+        let compared =
+            compare(got.real().view(), wanted.view(), tolerance).unwrap_or_else(|e| panic!("{place}: {name}: {e}"));
         assert!(compared.passed(), "{place}: {name}: {compared}");
     }
 }

@@ -92,16 +92,19 @@ fn a_number_less_the_input_is_scaled_too() {
 
 #[test]
 fn a_function_of_the_input_is_a_layer() {
-    let behind = |graph: Graph, x: &str| weighted(graph, 3, 1).node("GRU", &[x, "W", "R", "B"], &["Y"], &[]).output("Y");
+    let behind =
+        |graph: Graph, x: &str| weighted(graph, 3, 1).node("GRU", &[x, "W", "R", "B"], &["Y"], &[]).output("Y");
     let tanh = behind(sequence(Graph::new()).node("Tanh", &["X"], &["S"], &[]), "S");
     let wanted = run(&behind(sequence(Graph::new()), "X"), features().mapv(f32::tanh));
     assert_near(&run(&tanh, features()), &wanted);
     // So it is where values beside a recurrent layer need it.
-    let skipped = behind(scaled(), "S").initializer(&wholes("one", &[1], &[1])).node("Squeeze", &["Y", "one"], &["Q"], &[]);
+    let skipped =
+        behind(scaled(), "S").initializer(&wholes("axis", &[1], &[1])).node("Squeeze", &["Y", "axis"], &["Q"], &[]);
     let skipped = skipped.initializer(&reals("V", &[2, 3], 0.0)).node("MatMul", &["Q", "V"], &["P"], &[]);
     let graph = skipped.node("Add", &["P", "S"], &["Z"], &[]);
     let (model, tensors) = read_bytes(&graph.output("Z").bytes()).unwrap_or_else(|e| panic!("{e}"));
-    let engine = Engine::from_tensors(model.clone(), &tensors, Options::default().device(Device::Cpu)).expect("an engine");
+    let engine =
+        Engine::from_tensors(model.clone(), &tensors, Options::default().device(Device::Cpu)).expect("an engine");
     let given: NamedTensors = [("X".to_owned(), Values::from(features()))].into_iter().collect();
     let results = engine.run_named(&given).unwrap_or_else(|e| panic!("{e}"));
     assert_near(&results[1].1.real().into_owned(), &by_hand(&features()));

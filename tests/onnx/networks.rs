@@ -89,15 +89,15 @@ fn a_row_meets_every_step() {
     assert_eq!(layers(&swapped), [GRU, "multiply"]);
     let repeated = row().node("Unsqueeze", &["C", "0"], &["U"], &[]).initializer(&wholes("five", &[3], &[5, 1, 1]));
     let repeated = repeated.node("Expand", &["U", "five"], &["E"], &[]);
-    let text = refused(&repeated.node("GRU", &["E", "W2", "R"], &["Z"], &[]).initializer(&reals("W2", &[1, 6, 2], 0.1)).output("Z"));
+    let text = refused(
+        &repeated.node("GRU", &["E", "W2", "R"], &["Z"], &[]).initializer(&reals("W2", &[1, 6, 2], 0.1)).output("Z"),
+    );
     assert!(text.contains("(GRU): a row that stands 5 times"), "{text}");
 }
 
 #[test]
 fn states_come_from_what_other_nodes_give() {
-    let graph = gru()
-        .node("GRU", &["X", "W", "R", "B", "", "H"], &["Y2"], &[])
-        .output("Y2");
+    let graph = gru().node("GRU", &["X", "W", "R", "B", "", "H"], &["Y2"], &[]).output("Y2");
     let (model, _) = read(&graph);
     assert_eq!(model.layers[1].initial, [Some(Value::Layer(0, Pin::FinalHidden)), None]);
     let both = both()
@@ -186,8 +186,8 @@ fn rows_that_are_sorted_by_length_are_put_back() {
     assert!(refused(&node("small", "S").output("H")).contains("rows in the order of their lengths"));
     assert!(refused(&node("small", "X").output("H")).contains("expected the lengths in the order of the rows of X"));
     assert!(refused(&node("lengths", "S").output("H")).contains("expected the lengths in the order of the rows of X"));
-    let mixed = node("small", "S").node("GRU", &["X", "W", "R", "B"], &["Y2"], &[]);
-    let mixed = refused(&mixed.node("Add", &["Y", "Y2"], &["Z"], &[]).output("Z"));
+    let mixed = graph().node("Add", &["S", "X"], &["M"], &[]).node("GRU", &["M", "W", "R", "B"], &["Y"], &[]);
+    let mixed = refused(&mixed.output("Y"));
     assert!(mixed.contains("(Add): rows in the order of their lengths, and rows as they come in"), "{mixed}");
 }
 
@@ -230,6 +230,21 @@ fn parts_of_an_input_are_slices() {
         .output("Y")
         .output("Y2");
     assert_eq!(layers(&graph), ["slice(0..3)", GRU, "slice(3..5)", "gru reset before(2→2)"]);
-    let wrong = refused(&sequence(Graph::new()).node("Transpose", &["X"], &["Z"], &[ints("perm", &[0, 1])]).output("Z"));
+    let wrong =
+        refused(&sequence(Graph::new()).node("Transpose", &["X"], &["Z"], &[ints("perm", &[0, 1])]).output("Z"));
     assert!(wrong.contains("(Transpose)"), "{wrong}");
+}
+
+#[test]
+fn two_ways_through_time_are_read_where_each_is_turned_back() {
+    let all = |name: &str, n: i64| wholes(name, &[1], &[n]);
+    let turned = |graph: Graph, from: &str, to: &str| graph.node("Slice", &[from, "-1", "far", "0", "-1"], &[to], &[]);
+    let graph = gru().initializer(&all("-1", -1)).initializer(&all("far", i64::MIN)).initializer(&all("0", 0));
+    let graph = turned(graph, "X", "turned").node("GRU", &["turned", "W", "R", "B"], &["back"], &[]);
+    let graph = turned(graph, "back", "own");
+    let (model, _) = read(&graph.clone().node("Concat", &["Y", "own"], &["Z"], &[int("axis", 3)]).output("Z"));
+    let directions: Vec<_> = model.stacks().map(|stack| stack.direction).collect();
+    assert_eq!(directions, [gatewave::Direction::Forward, gatewave::Direction::Reverse]);
+    let text = refused(&graph.node("Tanh", &["turned"], &["T"], &[]).output("T"));
+    assert!(text.contains("steps in reverse, but for an RNN, LSTM or GRU"), "{text}");
 }

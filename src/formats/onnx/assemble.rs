@@ -12,9 +12,7 @@ use super::links::{Link, What};
 use super::misfit;
 use crate::cell::Activation;
 use crate::error::{Error, Result};
-use crate::model::{
-    InputKind, Layer, LayerKind, Linear, Model, ModelInput, Pin, Select, Value,
-};
+use crate::model::{InputKind, Layer, LayerKind, Linear, Model, ModelInput, Pin, Select, Value};
 use crate::weights::Tensors;
 
 /// A model without its names, and where its links went.
@@ -188,7 +186,10 @@ impl<'a> Work<'a> {
             (What::FinalCell, [Value::Layer(layer, _)]) => Value::Layer(*layer, Pin::FinalCell),
             (What::Row, [value]) if self.rows.contains(&link.parents[0]) => *value,
             (What::Row, _) => self.push(index, Select::LastStep.into(), from),
-            (What::Layer(LayerKind::Select(select @ (Select::FinalHidden | Select::LastOutput))), [Value::Layer(layer, _)]) => {
+            (
+                What::Layer(LayerKind::Select(select @ (Select::FinalHidden | Select::LastOutput))),
+                [Value::Layer(layer, _)],
+            ) => {
                 let pin = if *select == Select::FinalHidden { Pin::FinalHidden } else { Pin::LastOutput };
                 let pinned = Value::Layer(*layer, pin);
                 if chain { self.push(index, (*select).into(), vec![pinned]) } else { pinned }

@@ -180,7 +180,7 @@ impl Value {
         let range = match cut {
             Cut::All => return Ok(self),
             Cut::Range { start, step, len } => Some((start, step, len)),
-            Cut::Last => None,
+            Cut::Last | Cut::Reversed => None,
         };
         let change = |(start, step, len)| Change::Slice { axis, start, step, len };
         Ok(match (self, range) {

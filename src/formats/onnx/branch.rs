@@ -14,7 +14,8 @@ use crate::error::Result;
 pub(super) fn branch(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let given = |name: &str| {
         let given = node.graph(name)?;
-        given.ok_or_else(|| misfit(format!("{name}: expected a graph, got none, or one that stands too deep in others")))
+        given
+            .ok_or_else(|| misfit(format!("{name}: expected a graph, got none, or one that stands too deep in others")))
     };
     let (then_branch, else_branch) = (given("then_branch")?, given("else_branch")?);
     let meant = match graph.input(node, 0)? {

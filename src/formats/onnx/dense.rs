@@ -3,11 +3,11 @@
 use ndarray::{ArrayD, IxDyn};
 
 use super::axes::constant_of;
-use super::links::{Link, Runs, SCALE, SHIFT, What};
 use super::change::Change;
 use super::constant::{Constant, MAX_NUMBERS};
 use super::graph::Graph;
 use super::join;
+use super::links::{Link, Runs, SCALE, SHIFT, What};
 use super::misfit;
 use super::node::Node;
 use super::numbers;

@@ -57,7 +57,8 @@ impl Graph {
             return Err(misfit(format!("expected an input of {len} features, got {}", axis.size)));
         }
         let all = if axis.whole { Some(len) } else { number(&self.inputs[feed.input].sizes[source]) };
-        let all = all.ok_or_else(|| misfit(format!("a part of the input {name:?} of an unknown number of features")))?;
+        let all =
+            all.ok_or_else(|| misfit(format!("a part of the input {name:?} of an unknown number of features")))?;
         let start = axis.start;
         let (mut axes, layers) = self.claim(feed)?;
         axes[last] = Axis::new(Role::Features, Size::len(len));
@@ -90,13 +91,16 @@ impl Graph {
         // Of an input the steps of a call, and features that do not stand side by side.
         let as_data = match cut {
             Cut::All => false,
-            Cut::Last => true,
+            Cut::Last | Cut::Reversed => true,
             Cut::Range { step, .. } => step != 1 || size.value().is_none(),
         };
         if as_data && self.flows(&value) {
             let mut data = self.data(value, None)?;
             if matches!(data.axes[axis].role, Role::Open(_)) {
                 data.axes[axis] = self.settle(&data.axes[axis], Dim::Time)?;
+            }
+            if data.axes[axis].role == Role::Time && cut.is_reversed(&size) {
+                return self.links.reversed(data).map(Value::Data);
             }
             value = Value::Data(data);
         }
@@ -181,7 +185,10 @@ impl Graph {
                 return Ok(other.clone());
             }
             let stretched = matches!(one.role, Role::One | Role::Stretched);
-            if one.role == Role::One && other.size.is(1) && matches!(other.role, Role::Time | Role::Batch | Role::Open(_)) {
+            if one.role == Role::One
+                && other.size.is(1)
+                && matches!(other.role, Role::Time | Role::Batch | Role::Open(_))
+            {
                 return Ok(other.clone());
             }
             if stretched && matches!(other.role, Role::Time | Role::Open(_)) {

@@ -1,7 +1,7 @@
 //! Functions of each number, and the softmax family over the features.
 
-use super::links::What;
 use super::graph::Graph;
+use super::links::What;
 use super::misfit;
 use super::node::Node;
 use super::value::{Axis, Role, Value};

@@ -11,8 +11,8 @@ use super::misfit;
 use super::value::{At, Axis, Data, Role, Segment, Value};
 use crate::error::Result;
 use crate::model::{
-    self, Axes, Dim, InputKind, InputPort, InputValue, Interface, Join, LayerKind, Model, ModelOutput, OutputPort, OutputValue, Pin,
-    Required, State,
+    self, Axes, Dim, InputKind, InputPort, InputValue, Interface, Join, LayerKind, Model, ModelOutput, OutputPort,
+    OutputValue, Pin, Required, State,
 };
 use crate::weights::Tensors;
 
@@ -35,12 +35,19 @@ struct Output {
 
 /// The model that `graph` is, and its tensors.
 pub(super) fn finish(mut graph: Graph, names: &[String]) -> Result<(Model, Tensors)> {
+    let missing = if names.is_empty() {
+        Some("an output, got none")
+    } else if graph.links.have_no_stack() {
+        Some("an RNN, LSTM or GRU on the way to the outputs, got none")
+    } else {
+        None
+    };
+    if let Some(missing) = missing {
+        return Err(misfit(format!("expected {missing}; {ELSEWHERE}")));
+    }
     let mut outputs = Vec::with_capacity(names.len());
     for name in names {
         outputs.push(output(&mut graph, name).map_err(|e| e.at(format!("output {name:?}")).hint(ELSEWHERE))?);
-    }
-    if outputs.is_empty() {
-        return Err(misfit(format!("expected an output, got none; {ELSEWHERE}")));
     }
     let (assembled, given) = match as_chain(&mut graph, &outputs) {
         Some((path, given)) => (chain(&graph, &path)?, given),

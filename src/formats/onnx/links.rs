@@ -162,13 +162,7 @@ impl Links {
         link
     }
 
-    fn add(
-        &mut self,
-        parents: Vec<usize>,
-        what: What,
-        features: usize,
-        tensors: Vec<(String, Constant)>,
-    ) -> usize {
+    fn add(&mut self, parents: Vec<usize>, what: What, features: usize, tensors: Vec<(String, Constant)>) -> usize {
         let (serial, node) = (self.links.len(), self.node.clone());
         let time = if what.ends_steps() { None } else { parents.iter().find_map(|&parent| self.links[parent].time) };
         self.push(Link { parents, what, features, tensors, initial: [None; 2], serial, time, node })
@@ -264,6 +258,11 @@ impl Links {
             What::Layer(LayerKind::Recurrent(stack)) => Some(stack),
             _ => None,
         }
+    }
+
+    /// Whether no link is a recurrent layer.
+    pub(super) fn have_no_stack(&self) -> bool {
+        (0..self.links.len()).all(|link| self.stack(link).is_none())
     }
 
     /// The link that gives `segments`, and which of its features they are: where they are of one moment, a select layer
@@ -438,6 +437,21 @@ impl Links {
     /// `data` through `activation`.
     pub(super) fn activate(&mut self, data: Data, activation: Activation) -> Result<Data> {
         self.through(data, What::activation(activation), activation.is_elementwise())
+    }
+
+    /// `data`, last step first: of a stack that goes backwards and gives its steps in that order, each at its own place.
+    pub(super) fn reversed(&mut self, mut data: Data) -> Result<Data> {
+        let first = data.segments().next().map_or(0, |segment| segment.link);
+        let whole = data.segments().all(|segment| (segment.link, segment.at) == (first, At::All));
+        match self.links.get(first).and_then(|_| self.stack(first)) {
+            Some(stack) if whole && stack.direction == Direction::Backwards => {
+                let kind = Recurrent { direction: Direction::Reverse, ..stack.clone() };
+                let link = self.instead(first, kind.into(), self.links[first].features);
+                data.content.iter_mut().flatten().for_each(|segment| segment.link = link);
+                Ok(data)
+            }
+            _ => self.through(data, What::Reversed, true),
+        }
     }
 
     /// `data` through `what`, which has no weights. Elementwise it may be a part of the features, or apart.

@@ -42,7 +42,9 @@ fn cast(graph: &Graph, node: &Node<'_>) -> Result<Value> {
         }
         // Zeros and ones.
         Value::Data(data) if data.segments().all(|s| graph.links.is_one_hot(s.link)) => Ok(Value::Data(data)),
-        Value::Data(data) if data.segments().all(|s| graph.links.link(s.link).what == What::Largest) => Ok(Value::Data(data)),
+        Value::Data(data) if data.segments().all(|s| graph.links.link(s.link).what == What::Largest) => {
+            Ok(Value::Data(data))
+        }
         Value::Data(data) if !real => Err(misfit(format!("{} to whole numbers", data.axes_text()))),
         Value::Numbers(numbers) if real => {
             let all = numbers.iter().map(Size::value).collect::<Option<Vec<_>>>();

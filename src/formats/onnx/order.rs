@@ -79,9 +79,7 @@ pub(super) fn taken(graph: &Graph, mut from: Value, axis: usize, order: &Sorted)
             return Ok(Value::Sorted(Sorted { what: Order::Lengths, ..order.clone() }));
         }
         Value::Input(feed) if feed.axes[axis].whole && feed.axes[axis].source.is_some() => &mut feed.axes[axis].sorted,
-        Value::Data(data) if matches!(data.axes[axis].role, Role::Batch | Role::Open(_)) => {
-            &mut data.axes[axis].sorted
-        }
+        Value::Data(data) if matches!(data.axes[axis].role, Role::Batch | Role::Open(_)) => &mut data.axes[axis].sorted,
         // Zeros and constants for each row are the same in any order.
         Value::Filled(_) => return Ok(from),
         other => return unfit(other.kind()),

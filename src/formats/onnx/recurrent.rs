@@ -5,11 +5,11 @@
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::links::What;
 use super::change::Change;
 use super::constant::{Constant, is_possible};
 use super::dense::{self, spread};
 use super::graph::{Draft, Graph, Of};
+use super::links::What;
 use super::misfit;
 use super::node::Node;
 use super::order;
@@ -112,7 +112,7 @@ pub(super) fn reverse_sequence(graph: &mut Graph, node: &Node<'_>) -> Result<Vec
     if !is_all(&lengths, &data.axes[time].size) {
         return Err(misfit(format!("sequence_lens: expected the number of steps, got {}", lengths.kind())));
     }
-    graph.links.through(data, What::Reversed, true).map(|data| vec![Value::Data(data)])
+    graph.links.reversed(data).map(|data| vec![Value::Data(data)])
 }
 
 /// Where `parent` is a sequence in reverse: the sequence, and the direction in which it is gone through.
@@ -343,13 +343,7 @@ fn tensors(stack: &Recurrent, weights: &Weights) -> Result<Vec<(String, Constant
 }
 
 /// Which input holds the lengths of the rows: the same for all recurrent nodes that have the steps of one input.
-fn lengths(
-    graph: &mut Graph,
-    node: &Node<'_>,
-    steps_of: usize,
-    time: &Axis,
-    batch: &Axis,
-) -> Result<Option<usize>> {
+fn lengths(graph: &mut Graph, node: &Node<'_>, steps_of: usize, time: &Axis, batch: &Axis) -> Result<Option<usize>> {
     let own = match graph.optional(node, 4)? {
         None => None,
         Some(Value::Input(feed)) if batch.sorted.is_none() => match order::lengths(graph, &feed) {

@@ -160,7 +160,10 @@ impl Links {
     pub(super) fn shrunk(&mut self, a: &Data, b: &Data) -> Option<Data> {
         let (x, tanh) = (self.resolve_data(a).ok()?, self.resolve_data(b).ok()?);
         let of = &self.link(tanh.0);
-        if a.axes != b.axes || x.1 != tanh.1 || of.parent() != Some(x.0) || of.what != What::activation(Activation::Tanh)
+        if a.axes != b.axes
+            || x.1 != tanh.1
+            || of.parent() != Some(x.0)
+            || of.what != What::activation(Activation::Tanh)
         {
             return None;
         }
