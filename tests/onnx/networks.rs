@@ -248,3 +248,28 @@ fn two_ways_through_time_are_read_where_each_is_turned_back() {
     let text = refused(&graph.node("Tanh", &["turned"], &["T"], &[]).output("T"));
     assert!(text.contains("steps in reverse, but for an RNN, LSTM or GRU"), "{text}");
 }
+
+#[test]
+fn states_that_flow_elsewhere_are_refused_at_their_node() {
+    let graph = weighted(sequence(Graph::new()), 3, 1)
+        .input("h", 1, &["1", "batch", "2"])
+        .node("GRU", &["X", "W", "R", "B", "", "h"], &["Y"], &[])
+        .node("Mul", &["Y", "h"], &["Z"], &[])
+        .output("Z");
+    let text = refused(&graph);
+    assert!(text.contains("(GRU): the input \"h\" as initial states, which another node takes as features"), "{text}");
+}
+
+#[test]
+fn a_product_of_layers_apart_is_one_of_each() {
+    let graph = both()
+        .initializer(&reals("V", &[2, 2], 0.1))
+        .initializer(&reals("b", &[2], 0.1))
+        .node("MatMul", &["H", "V"], &["P"], &[])
+        .node("Add", &["P", "b"], &["Q"], &[])
+        .node("GRU", &["X", "W", "R", "B", "", "Q"], &["Z"], &[crate::build::text("direction", "bidirectional")])
+        .output("Z");
+    let (model, _) = read(&graph);
+    let products = model.layers.iter().filter(|layer| matches!(layer.kind, LayerKind::Linear(_))).count();
+    assert_eq!(products, 2);
+}

@@ -19,6 +19,9 @@ use crate::error::Result;
 use crate::model::{Bias, Join, LayerKind, Linear, Merge};
 use crate::weights::dialect::{BIAS, WEIGHT};
 
+/// More directions and layers than this come from no model.
+const MAX_PARTS: usize = 64;
+
 /// `alpha · A · B + beta · C`, where A flows and B and C are weights.
 pub(super) fn gemm(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let (alpha, beta) = (node.float("alpha")?.unwrap_or(1.0), node.float("beta")?.unwrap_or(1.0));
@@ -96,8 +99,30 @@ fn times(constant: Constant, factor: f32, limit: usize) -> Result<Constant> {
     Constant::computed(vec![constant], shape, limit, move |of| &of[0] * factor)
 }
 
+/// What `f` makes of each part of `data`: directions or layers that stand apart share what it puts in.
+fn each_part(data: Data, mut f: impl FnMut(Data) -> Result<Data>) -> Result<Data> {
+    let mut whole = data;
+    if whole.content.len() > MAX_PARTS {
+        return Err(misfit(format!("expected at most {MAX_PARTS} parts, got {}", whole.axes_text())));
+    }
+    let axes: Vec<Axis> = whole.axes.iter().filter(|axis| axis.role != Role::Parts).cloned().collect();
+    let mut size = None;
+    for cell in &mut whole.content {
+        let part = f(Data { content: ndarray::arr0(cell.clone()).into_dyn(), axes: axes.clone() })?;
+        size = part.axes.iter().find(|axis| axis.role == Role::Features).map(|axis| axis.size.clone());
+        *cell = part.flat();
+    }
+    if let (Some(size), Some(place)) = (size, whole.position(&Role::Features)) {
+        whole.axes[place].size = size;
+    }
+    Ok(whole)
+}
+
 /// `data` through weights `w` `[out, in]`, its features last.
 fn linear(graph: &mut Graph, mut data: Data, w: Constant, b: Option<Constant>) -> Result<Data> {
+    if data.content.ndim() > 0 {
+        return each_part(data, |part| linear(graph, part, w.clone(), b.clone()));
+    }
     let (rows, columns) = (w.dims()[0], w.dims()[1]);
     let last = data.axes.len().saturating_sub(1);
     match data.axes.get(last) {
@@ -290,6 +315,14 @@ pub(super) fn unscaled(graph: &Graph, link: usize, w: Constant) -> Result<(usize
 
 /// What flows, and a weight.
 fn weighted(graph: &mut Graph, op: &str, data: Data, weight: Constant) -> Result<Data> {
+    let last = data.axes.len().saturating_sub(1);
+    if data.content.ndim() > 0
+        && weight.len() > 1
+        && data.position(&Role::Features) == Some(last)
+        && along(&weight, &data, last)
+    {
+        return each_part(data, |part| weighted(graph, op, part, weight.clone()));
+    }
     if let Some(data) = scaled_input(graph, op, &data, &weight)? {
         return Ok(data);
     }
@@ -330,7 +363,7 @@ fn weighted(graph: &mut Graph, op: &str, data: Data, weight: Constant) -> Result
 fn of_each(graph: &mut Graph, op: &str, mut data: Data, weight: Constant, axis: usize) -> Result<Data> {
     let n = weight.len();
     if data.content.ndim() > 0 {
-        return Err(misfit(format!("{op} of {} and a vector: parts in axes of their own", data.axes_text())));
+        return Err(misfit(format!("{op} of {} and a vector for each part", data.axes_text())));
     }
     let vector = weight.changed(Change::Reshape(vec![n]))?;
     let ones = || Constant::filled(1.0, vec![n], graph.limit.max(n));

@@ -377,6 +377,11 @@ impl Ports<'_> {
             ports.push(InputPort { name: self.graph.inputs[input].name.clone(), value, axes: self.axes(input)? });
         }
         for draft in &self.graph.drafts {
+            if let (Of::Link(serial), Ok(_)) = (draft.of, flowing.binary_search(&draft.input)) {
+                let name = &self.graph.inputs[draft.input].name;
+                let text = format!("the input {name:?} as initial states, which another node takes as features");
+                return Err(misfit(text).at(&*self.graph.links.link(serial).node).hint(ELSEWHERE));
+            }
             self.drafted(draft, &mut ports);
         }
         Ok(ports)
