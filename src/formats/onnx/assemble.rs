@@ -113,9 +113,8 @@ fn inputs(graph: &Graph, links: &[usize]) -> BTreeMap<usize, InputKind> {
                 }
             }
             (None, Some(&(false, first))) => {
-                if let Some(kind @ InputKind::Row(_)) = kinds.get_mut(&first) {
-                    let InputKind::Row(features) = *kind else { unreachable!("just matched") };
-                    *kind = InputKind::Sequence(features);
+                if let Some(&InputKind::Row(features)) = kinds.get(&first) {
+                    kinds.insert(first, InputKind::Sequence(features));
                 }
             }
             (None, _) => {}
@@ -123,6 +122,9 @@ fn inputs(graph: &Graph, links: &[usize]) -> BTreeMap<usize, InputKind> {
     }
     kinds
 }
+
+/// A kind of layer with tensors of the file: their names, and which they are.
+type Weights = (Discriminant<LayerKind>, Vec<(String, Arc<Origin>)>);
 
 /// What is made of links, link after link.
 struct Work<'a> {
@@ -132,8 +134,8 @@ struct Work<'a> {
     /// The links that have no steps.
     rows: HashSet<usize>,
     stacks: usize,
-    /// The prefix of each layer with tensors of the file: its kind, their names and what they are.
-    prefixes: HashMap<(Discriminant<LayerKind>, Vec<(String, Arc<Origin>)>), String>,
+    /// The prefix of the layers that have them.
+    prefixes: HashMap<Weights, String>,
     done: Assembled,
 }
 

@@ -177,7 +177,7 @@ impl Graph {
     fn meet(&mut self, a: &Axis, b: &Axis) -> Result<Axis> {
         let (a, b) = (&self.told(a), &self.told(b));
         let unfit = || {
-            let axes = [a, b].map(|axis| Data::axis_text(axis));
+            let axes = [a, b].map(Data::axis_text);
             Err(misfit(format!("values that do not fit: {} meets {}", axes[0], axes[1])))
         };
         for (one, other) in [(a, b), (b, a)] {

@@ -53,25 +53,24 @@ pub(super) fn finish(mut graph: Graph, names: &[String]) -> Result<(Model, Tenso
         Some((path, given)) => (chain(&graph, &path)?, given),
         None => as_network(&mut graph, &outputs)?,
     };
-    let Assembled { model, tensors, places, inputs, .. } = &assembled;
-    let ports = Ports { graph: &graph, assembled: &assembled };
-    let interface = Interface { inputs: ports.inputs(inputs)?, outputs: Vec::new(), required: Required::All };
-    let mut model = Model { axes: axes(&interface), interface: Some(interface), ..model.clone() };
+    let inputs = Ports { graph: &graph, assembled: &assembled }.inputs()?;
+    let Assembled { model, tensors, places, .. } = assembled;
     let stack = |serial: &usize| places[serial][0].stack;
-    let mut out = Vec::with_capacity(outputs.len());
-    for (Output { name, found, axes, .. }, value) in outputs.iter().zip(given) {
-        let value = match (found, value) {
-            (Found::States { state, stacks, .. }, _) => {
+    let port = |(output, value): (&Output, OutputValue)| {
+        let value = match &output.found {
+            Found::States { state, stacks, .. } => {
                 OutputValue::States { state: *state, stacks: stacks.iter().map(stack).collect() }
             }
-            (Found::Features { .. }, value) => value,
+            Found::Features { .. } => value,
         };
-        out.push(OutputPort { name: name.clone(), value, axes: axes.clone() });
-    }
-    model.interface.as_mut().expect("just given").outputs = out;
+        OutputPort { name: output.name.clone(), value, axes: output.axes.clone() }
+    };
+    let ports = outputs.iter().zip(given).map(port).collect();
+    let interface = Interface { inputs, outputs: ports, required: Required::All };
+    let model = Model { axes: axes(&interface), interface: Some(interface), ..model };
     model.check().map_err(|e| e.hint(ELSEWHERE))?;
     check_parts(&model, &outputs)?;
-    Ok((model, tensors.clone()))
+    Ok((model, tensors))
 }
 
 /// Where the main sequence has time before batch, so have all.
@@ -367,9 +366,9 @@ struct Ports<'a> {
 }
 
 impl Ports<'_> {
-    /// Those of the inputs `flowing`, and those that drafts say.
-    fn inputs(&self, flowing: &[usize]) -> Result<Vec<InputPort>> {
-        let model = &self.assembled.model;
+    /// Those of the inputs that flow, and those that drafts say.
+    fn inputs(&self) -> Result<Vec<InputPort>> {
+        let Assembled { model, inputs: flowing, .. } = self.assembled;
         let main = model.main_input();
         let mut ports = Vec::new();
         for (index, &input) in flowing.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Rows sorted by length, as exporters write `pack_padded_sequence(enforce_sorted=False)`: TopK of the lengths, rows taken
+//! Rows sorted by length, as exporters write `pack_padded_sequence(enforce_sorted=False)`: `TopK` of the lengths, rows taken
 //! in that order, and put back in the end.
 //!
 //! Whatever the order is, it is undone: an axis remembers by which lengths its rows stand, until they are as they came in.

@@ -121,7 +121,7 @@ impl FeedAxis {
     }
 }
 
-/// What TopK makes of the lengths of the rows, and what comes of it.
+/// What `TopK` makes of the lengths of the rows, and what comes of it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Sorted {
     /// The input that holds the lengths.
