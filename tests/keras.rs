@@ -4,6 +4,8 @@
 
 #[path = "keras/files.rs"]
 mod files;
+#[path = "keras/graphs.rs"]
+mod graphs;
 #[path = "keras/refused.rs"]
 mod refused;
 mod support;

@@ -1,9 +1,10 @@
 //! Keras files: `.keras` archives (Keras 3, and 2 from 2.12 on) and `.h5` files (Keras 2 and 3) → a `Model` and named
 //! tensors in canonical order.
 //!
-//! `archive` and `hdf5` read containers where they lie, `graph` finds the chain of layers, `config` takes a layer's keys
-//! one by one as the table in `attributes` allows, `builder` grows the model, `layers` and `recurrent` say what each layer
-//! means, `variables` finds the numbers. Tensors stay in the file until they are asked for. Knows models; knows no layout
+//! `archive` and `hdf5` read containers where they lie, `graph` finds layers and their calls, `config` takes a layer's keys
+//! one by one as the table in `attributes` allows, `builder` grows the model from what is known of tensors (`values`),
+//! `layers`, `joins`, `operations` and `recurrent` say what each layer means, `masks` and `states` what comes with its input,
+//! `outputs` names what the model gives, `variables` finds the numbers. Tensors stay in the file until they are asked for. Knows models; knows no layout
 //! and no device.
 
 mod activations;
@@ -15,12 +16,15 @@ mod calls;
 mod config;
 mod graph;
 mod hdf5;
+mod joins;
 mod layers;
-mod links;
 mod masks;
+mod operations;
 mod outputs;
 mod recurrent;
 mod source;
+mod states;
+mod values;
 mod variables;
 
 use std::io;
@@ -88,9 +92,9 @@ fn open_archive(source: &Source) -> Result<(Model, Tensors)> {
     let metadata = json(&archive.metadata).map_err(|e| e.at("metadata.json"))?;
     let version = version(metadata.get("keras_version").and_then(Value::as_str)).map_err(|e| e.at("metadata.json"))?;
     let description = json(&archive.config).map_err(|e| e.at("config.json"))?;
-    let chain = graph::chain(&description).map_err(|e| e.at("config.json"))?;
+    let graph = graph::graph(&description).map_err(|e| e.at("config.json"))?;
     let variables = Hdf5::open(archive.weights).and_then(Variables::by_path).map_err(|e| e.at("model.weights.h5"))?;
-    builder::build(chain, version, variables)
+    builder::build(&graph, version, variables)
 }
 
 fn open_h5(source: &Source) -> Result<(Model, Tensors)> {
@@ -103,8 +107,8 @@ fn open_h5(source: &Source) -> Result<(Model, Tensors)> {
     };
     let version = version(text("keras_version")?.as_deref())?;
     let description = json(&description).map_err(|e| e.at("model_config"))?;
-    let chain = graph::chain(&description).map_err(|e| e.at("model_config"))?;
-    builder::build(chain, version, Variables::by_name(hdf5)?)
+    let graph = graph::graph(&description).map_err(|e| e.at("model_config"))?;
+    builder::build(&graph, version, Variables::by_name(hdf5)?)
 }
 
 fn json(text: &str) -> Result<Value> {

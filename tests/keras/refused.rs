@@ -12,13 +12,13 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 use crate::files::folder;
 
 /// The members of an archive.
-struct Archive {
-    config: Value,
+pub(crate) struct Archive {
+    pub(crate) config: Value,
     metadata: String,
     weights: Vec<u8>,
 }
 
-fn archive(id: &str) -> Archive {
+pub(crate) fn archive(id: &str) -> Archive {
     let bytes = std::fs::read(folder().join(format!("keras/{id}.keras"))).expect("a fixture");
     let mut zip = ZipArchive::new(Cursor::new(bytes)).expect("an archive");
     let mut member = |name: &str| {
@@ -47,16 +47,16 @@ impl Archive {
         zip.finish().expect("an archive ends").into_inner()
     }
 
-    fn read(&self) -> Result<Model, Error> {
+    pub(crate) fn read(&self) -> Result<Model, Error> {
         keras::read_bytes(&self.bytes(CompressionMethod::Stored)).map(|(model, _)| model)
     }
 
     /// The configuration of layer `index`, counted from the `InputLayer`.
-    fn layer(&mut self, index: usize) -> &mut Value {
+    pub(crate) fn layer(&mut self, index: usize) -> &mut Value {
         &mut self.config["config"]["layers"][index]["config"]
     }
 
-    fn refused(&self, kind: ErrorKind, words: &[&str]) {
+    pub(crate) fn refused(&self, kind: ErrorKind, words: &[&str]) {
         let error = self.read().map(|model| model.summary().to_string()).expect_err("it is refused");
         let text = error.to_string();
         assert_eq!(error.kind(), kind, "{text}");
@@ -104,12 +104,34 @@ fn a_layer_of_another_field_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_decoder_begins_with_all_states_of_a_layer_in_their_order() {
-    let mut swapped = archive("k3_o_enc_dec");
-    let layers = &mut swapped.config["config"]["layers"];
-    layers[3]["inbound_nodes"][0]["kwargs"]["initial_state"].as_array_mut().expect("two states").reverse();
-    let words = ["layer decoder: initial_state: expected all final states of encoder", "2 of encoder, 1 of encoder"];
-    swapped.refused(ErrorKind::Model, &words);
+fn a_layer_begins_with_as_many_states_as_it_has_and_of_their_size() {
+    let begun = |change: &dyn Fn(&mut Vec<Value>), words: &str| {
+        let mut decoder = archive("k3_o_enc_dec");
+        let call = &mut decoder.config["config"]["layers"][3]["inbound_nodes"][0];
+        change(call["kwargs"]["initial_state"].as_array_mut().expect("two states"));
+        let at = "config.json: layer decoder (LSTM): initial_state: ";
+        match words {
+            "" => drop(decoder.read().expect("it is read")),
+            words => {
+                decoder.refused(ErrorKind::Model, &[&format!("{}{words}", at.trim_start_matches("config.json: "))])
+            }
+        }
+    };
+    begun(&|_| (), "");
+    // Either state may begin either.
+    begun(&|states| states.reverse(), "");
+    begun(&|states| drop(states.pop()), "expected 2 tensors (states of each direction), got 1");
+    begun(
+        &|states| states[0]["config"]["keras_history"] = json!(["dec", 0, 0]),
+        "expected [B, 8], got [B, 4, 4] of layer dec (InputLayer)",
+    );
+    begun(
+        &|states| states[0]["config"]["keras_history"] = json!(["encoder", 0, 3]),
+        "expected one of 3 tensors of layer encoder (LSTM), got tensor 3",
+    );
+    let mut stateful = archive("k3_o_enc_dec");
+    stateful.layer(3)["stateful"] = json!(true);
+    stateful.refused(ErrorKind::Model, &["layer decoder (LSTM): initial_state: expected none in a stateful layer"]);
 }
 
 #[test]
@@ -286,11 +308,22 @@ fn an_unrolled_layer_that_goes_backwards_gives_no_zeros_under_a_mask() {
 }
 
 #[test]
-fn a_mask_that_a_layer_does_not_hand_on_is_refused_before_the_next_recurrent_layer() {
+fn a_mask_that_a_layer_does_not_hand_on_is_not_laid_over_the_next_recurrent_layer() {
     let mut gru = archive("k3_o_mask_embed_gru_seq");
     let reshape = json!({"class_name": "Reshape", "config": {"name": "r", "target_shape": [-1, 6]}});
-    gru.config["config"]["layers"].as_array_mut().expect("layers").insert(2, reshape);
-    gru.refused(ErrorKind::Model, &["layer gru (GRU): expected a mask, which layer r (Reshape) does not hand on"]);
+    let layers = gru.config["config"]["layers"].as_array_mut().expect("layers");
+    layers.insert(2, reshape.clone());
+    let mut plain = archive("k3_o_mask_embed_gru_seq");
+    plain.layer(1)["mask_zero"] = json!(false);
+    assert_eq!(gru.read().expect("a chain").layers, plain.read().expect("a chain").layers);
+
+    // Behind a layer that is under the mask, its steps are gone.
+    let layers = gru.config["config"]["layers"].as_array_mut().expect("layers");
+    let mut first = layers[3].clone();
+    first["config"]["name"] = json!("first");
+    layers.insert(2, first);
+    layers[3]["config"]["target_shape"] = json!([-1, 9]);
+    gru.refused(ErrorKind::Model, &["layer gru (GRU): expected no mask, which Keras lays not over this layer"]);
 }
 
 #[test]
@@ -314,8 +347,12 @@ fn a_graph_as_keras_2_writes_it_is_the_sequence_that_it_is() {
     graph.config["config"]["layers"].as_array_mut().expect("layers").reverse();
     assert_eq!(graph.read().expect("a chain"), sequential.read().expect("a sequence"));
 
+    // A layer that no output needs is left out.
     graph.config["config"]["layers"][4]["inbound_nodes"] = json!([[["embedding", 0, 0, {}]]]);
-    graph.refused(ErrorKind::Model, &["layer dropout (Dropout)", "only a plain chain of layers is read"]);
+    let before = graph.config["config"]["layers"][3]["config"]["name"].clone();
+    graph.config["config"]["layers"][5]["inbound_nodes"] = json!([[[before, 0, 0, {}]]]);
+    let with = sequential.read().expect("a sequence").layers.len();
+    assert_eq!(graph.read().expect("a chain").layers.len(), with - 1);
 }
 
 #[test]

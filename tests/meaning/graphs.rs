@@ -7,7 +7,7 @@ use gatewave::{
     Axes, Embedding, ErrorKind, Graph, Gru, Input, Join, Linear, Lstm, Masking, Model, Padding, Rnn, State, States,
     Weights,
 };
-use ndarray::{Array2, Array3, arr1, array};
+use ndarray::{Array2, Array3, arr1, array, s};
 
 use crate::assert_near;
 use crate::support::noise::noise;

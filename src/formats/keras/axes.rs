@@ -5,42 +5,47 @@
 
 use serde_json::Value;
 
-use super::builder::{Builder, Flow, Mask};
+use super::builder::{Builder, Stands};
 use super::config::{Config, short, wrong};
-use super::outputs::Given;
+use super::masks::Mask;
+use super::values::Flow;
 use crate::error::Result;
 
 impl Builder {
     /// Flatten, Reshape and Permute: what they take and give must be one shape but for an axis of one feature.
     pub(super) fn rename_axes(&mut self, config: &mut Config) -> Result<()> {
         // None of the three hands on a mask.
-        if self.mask == Mask::Flows {
-            self.mask = Mask::Lost(config.place());
-        }
+        self.now.mask = Mask::None;
         self.renamed.get_or_insert_with(|| config.place());
-        let from: Vec<Option<usize>> = match &self.flow {
-            Flow::Input(Some(shape)) => shape.clone(),
-            Flow::Input(None) => return Err(wrong("expected an input whose shape is told".into())),
+        let input = self.now.is_input().filter(|_| self.now.flow == Flow::Input);
+        let from: Vec<Option<usize>> = match &self.now.flow {
+            Flow::Input => {
+                let shape = input.and_then(|index| self.inputs[index].shape.clone());
+                shape.ok_or_else(|| wrong("expected an input whose shape is told".into()))?
+            }
+            Flow::Mask => return Err(wrong("expected features, got a mask".into())),
             Flow::Steps { time, bare: true, .. } => vec![*time],
             Flow::Steps { time, features, bare: false } => vec![*time, *features],
             Flow::Rows(features) => vec![Some(*features)],
         };
         let to = target(config, &from)?;
-        let (input, rows) = (matches!(self.flow, Flow::Input(_)), matches!(self.flow, Flow::Rows(_)));
+        let rows = matches!(self.now.flow, Flow::Rows(_));
         match (&from[..], &to[..]) {
             _ if from == to => {}
             ([time], [other, Some(1)]) if !rows && time == other => {
-                if input {
-                    self.input = Given::WithoutFeatures;
+                if let Some(input) = input {
+                    self.inputs[input].axes = Stands::WithoutFeatures;
                 }
-                self.flow = Flow::Steps { time: *time, features: Some(1), bare: false };
+                self.now.flow = Flow::Steps { time: *time, features: Some(1), bare: false };
             }
-            ([time, features, Some(1)], [other, wide]) if input && time == other && features == wide => {
-                self.input = Given::WithOneMore;
-                self.flow = Flow::Steps { time: *time, features: *features, bare: false };
+            ([time, features, Some(1)], [other, wide]) if input.is_some() && time == other && features == wide => {
+                if let Some(input) = input {
+                    self.inputs[input].axes = Stands::WithOneMore;
+                }
+                self.now.flow = Flow::Steps { time: *time, features: *features, bare: false };
             }
-            ([time, Some(1)], [other]) if !input && time == other => {
-                self.flow = Flow::Steps { time: *time, features: Some(1), bare: true };
+            ([time, Some(1)], [other]) if input.is_none() && time == other => {
+                self.now.flow = Flow::Steps { time: *time, features: Some(1), bare: true };
             }
             _ => {
                 let words = |shape: &[Option<usize>]| {

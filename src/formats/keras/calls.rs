@@ -1,186 +1,215 @@
-//! What each layer of a functional model was called with: the nodes of the graph, in Keras 3's words and in Keras 2's.
+//! What the layers of a functional model are called with, in Keras 3's words and in Keras 2's.
 //!
 //! Knows how calls are written; knows nothing of how layers follow each other.
 
 use serde_json::{Map, Value};
 
-use super::config::{Config, short, word, wrong};
-use super::graph::Counter;
-use super::variables::Place;
+use super::config::{short, wrong};
 use crate::error::Result;
 
-/// A tensor of a graph: a layer's output of this number.
-pub(super) type Tensor = (String, usize);
+/// A tensor of a graph: what a layer gives in one of its calls.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Tensor {
+    /// The layer's name.
+    pub(super) layer: String,
+    /// Which of its calls.
+    pub(super) call: usize,
+    /// Which of its outputs.
+    pub(super) place: usize,
+}
 
-/// A layer of a graph.
-pub(super) struct Node {
-    /// None, of an operation.
-    pub(super) config: Option<Config>,
-    pub(super) place: Place,
-    pub(super) class: String,
-    pub(super) inputs: Vec<Tensor>,
-    /// What stands beside the inputs: constants of operations.
-    pub(super) constants: Vec<Value>,
-    /// The states that it begins with.
+/// What stands in a call.
+#[derive(Clone, Debug)]
+pub(super) enum Argument {
+    Tensor(Tensor),
+    /// An input of the model in which the layer stands.
+    Input(usize),
+    /// What only operations take.
+    Constant(Value),
+}
+
+/// A call of a layer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Call {
+    pub(super) inputs: Vec<Argument>,
+    /// The states that a recurrent layer begins with.
     pub(super) initial: Vec<Tensor>,
-    pub(super) mask: Option<Option<Tensor>>,
-    /// An operation's own keys.
-    pub(super) keys: Map<String, Value>,
+    /// The mask of each input, where the file says so.
+    pub(super) mask: Option<Vec<Option<Tensor>>>,
 }
 
-impl Node {
-    /// Whether it is a layer that may be called with states.
-    fn takes_states(&self) -> bool {
-        matches!(self.class.as_str(), "SimpleRNN" | "LSTM" | "GRU" | "Bidirectional")
+/// How what is called takes arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// Tensors.
+    Tensors,
+    /// A sequence, and states behind it.
+    States,
+    /// Tensors and numbers: an operation.
+    Constants,
+}
+
+impl Call {
+    /// A call with one tensor: what `argument` is.
+    pub(super) fn of(argument: Argument) -> Self {
+        Self { inputs: vec![argument], ..Self::default() }
+    }
+
+    /// Every tensor that it needs.
+    pub(super) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        let inputs = self.inputs.iter().filter_map(|argument| match argument {
+            Argument::Tensor(tensor) => Some(tensor),
+            Argument::Input(_) | Argument::Constant(_) => None,
+        });
+        inputs.chain(&self.initial).chain(self.mask.iter().flatten().flatten())
     }
 }
 
-pub(super) fn at(node: &Node) -> String {
-    format!("layer {} ({})", node.place.name, node.class)
+/// The calls that `inbound_nodes` lists.
+pub(super) fn calls(nodes: Option<&Value>, takes: Takes) -> Result<Vec<Call>> {
+    match nodes {
+        None => Ok(Vec::new()),
+        Some(Value::Array(calls)) => calls.iter().map(|node| call(node, takes)).collect(),
+        Some(other) => Err(wrong(format!("inbound_nodes: expected a list of calls, got {}", short(other)))),
+    }
 }
 
-pub(super) fn node(layer: &Value, counter: &mut Counter) -> Result<Node> {
-    let Value::Object(keys) = layer else {
-        return Err(wrong(format!("expected a layer, got {}", short(layer))));
-    };
-    let class = word(keys, "class_name")?.to_owned();
-    let name = keys.get("name").or_else(|| keys.get("config").and_then(|config| config.get("name")));
-    let name = name.and_then(Value::as_str).unwrap_or_default().to_owned();
-    let place = Place { name, path: counter.path(&class) };
-    if class == "Concatenate" {
-        let text = "this layer is not read: the states of a bidirectional encoder can begin a bidirectional decoder, and not \
-                    one of a single direction";
-        return Err(wrong(text.into()).at(format!("layer {} ({class})", place.name)));
-    }
-    let operation = matches!(class.as_str(), "NotEqual" | "Any");
-    let mut node = Node {
-        config: if operation { None } else { Some(Config::of(layer)?) },
-        place,
-        class,
-        inputs: Vec::new(),
-        initial: Vec::new(),
-        constants: Vec::new(),
-        mask: None,
-        keys: if operation {
-            keys.get("config").and_then(Value::as_object).cloned().unwrap_or_default()
-        } else {
-            Map::new()
-        },
-    };
-    match keys.get("inbound_nodes") {
-        None => {}
-        Some(Value::Array(calls)) if calls.is_empty() => {}
-        Some(Value::Array(calls)) if calls.len() == 1 => called(&mut node, &calls[0]).map_err(|e| e.at(at(&node)))?,
-        Some(other) => {
-            let text = format!(
-                "inbound_nodes: expected one call, got {}; a layer that is used twice is not read",
-                short(other)
-            );
-            return Err(wrong(text).at(at(&node)));
-        }
-    }
-    Ok(node)
-}
-
-/// What a layer was called with: Keras 3 writes an object, Keras 2 a list.
-fn called(node: &mut Node, call: &Value) -> Result<()> {
-    let unread = |value: &Value| Err(wrong(format!("inbound_nodes: expected tensors, got {}", short(value))));
-    match call {
-        Value::Object(call) => {
-            let arguments = call.get("args").and_then(Value::as_array).cloned().unwrap_or_default();
-            for argument in &arguments {
-                match keras_tensor(argument) {
-                    Some(tensor) => node.inputs.push(tensor),
-                    None if node.config.is_none() => node.constants.push(argument.clone()),
-                    // States may stand behind the input without their name.
-                    None if node.takes_states() && argument.is_array() => initial_state(node, argument)?,
-                    None => return unread(argument),
-                }
+/// A call: Keras 3 writes an object, Keras 2 a list of tensors, each with what stands beside it.
+fn call(node: &Value, takes: Takes) -> Result<Call> {
+    let mut call = Call::default();
+    match node {
+        Value::Object(node) => {
+            for argument in node.get("args").and_then(Value::as_array).into_iter().flatten() {
+                call.add(argument, takes)?;
             }
-            let none = Map::new();
-            arguments_by_name(node, call.get("kwargs").and_then(Value::as_object).unwrap_or(&none))
+            call.named(node.get("kwargs").and_then(Value::as_object), takes)?;
         }
-        Value::Array(call) => {
-            for argument in call {
-                let Value::Array(parts) = argument else { return unread(argument) };
-                match (tensor(parts), parts.get(3)) {
-                    (Some(tensor), Some(Value::Object(keys))) => {
-                        node.inputs.push(tensor);
-                        arguments_by_name(node, keys)?;
+        Value::Array(parts) => {
+            // One argument may stand without a list around it.
+            let parts =
+                if parts.first().is_some_and(Value::is_string) { std::slice::from_ref(node) } else { &parts[..] };
+            for part in parts {
+                match (tensor(part), part.get(0).and_then(Value::as_str), part.get(2)) {
+                    (Some(tensor), ..) => call.inputs.push(Argument::Tensor(tensor)),
+                    (None, Some("_CONSTANT_VALUE"), Some(value)) if takes == Takes::Constants => {
+                        call.inputs.push(Argument::Constant(value.clone()));
                     }
-                    (Some(tensor), None) => node.inputs.push(tensor),
-                    _ => return unread(argument),
+                    _ => return Err(unread(part)),
+                }
+                call.named(part.get(3).and_then(Value::as_object), takes)?;
+            }
+        }
+        other => return Err(unread(other)),
+    }
+    // States may stand behind the input without their name.
+    if takes == Takes::States && call.inputs.len() > 1 {
+        if !call.initial.is_empty() {
+            return Err(wrong("initial_state: expected it once, got it twice".into()));
+        }
+        let states = call.inputs.split_off(1);
+        let states = states.into_iter().map(|argument| match argument {
+            Argument::Tensor(tensor) => Ok(tensor),
+            other => Err(wrong(format!("initial_state: expected tensors of the graph, got {other:?}"))),
+        });
+        call.initial = states.collect::<Result<_>>()?;
+    }
+    Ok(call)
+}
+
+impl Call {
+    fn add(&mut self, argument: &Value, takes: Takes) -> Result<()> {
+        match (tensor(argument), argument) {
+            (Some(tensor), _) => self.inputs.push(Argument::Tensor(tensor)),
+            (None, Value::Null) if takes != Takes::Constants => {}
+            (None, Value::Array(list))
+                if takes != Takes::Constants || list.iter().any(|item| tensor(item).is_some()) =>
+            {
+                for argument in list {
+                    self.add(argument, takes)?;
                 }
             }
-            // Keras 2 lists the states behind the input.
-            if node.takes_states() && node.inputs.len() > 1 {
-                node.initial = node.inputs.split_off(1);
+            // Inputs by name, in the order in which Keras flattens them.
+            (None, Value::Object(named))
+                if named.values().all(|value| tensor(value).is_some()) && !named.is_empty() =>
+            {
+                for argument in named.values() {
+                    self.add(argument, takes)?;
+                }
             }
-            Ok(())
+            (None, constant) if takes == Takes::Constants => self.inputs.push(Argument::Constant(constant.clone())),
+            (None, other) => return Err(unread(other)),
         }
-        other => unread(other),
+        Ok(())
+    }
+
+    fn named(&mut self, keys: Option<&Map<String, Value>>, takes: Takes) -> Result<()> {
+        for (key, value) in keys.into_iter().flatten() {
+            match (key.as_str(), value) {
+                (_, Value::Null) | ("training", Value::Bool(false)) => {}
+                ("y" | "slice_spec", operand) if takes == Takes::Constants => self.inputs.push(match tensor(operand) {
+                    Some(tensor) => Argument::Tensor(tensor),
+                    None => Argument::Constant(operand.clone()),
+                }),
+                ("mask", mask) => self.mask = Some(optional(mask).map_err(|e| e.at("mask"))?),
+                ("initial_state", states) if takes == Takes::States => {
+                    if !self.initial.is_empty() {
+                        return Err(wrong("initial_state: expected it once, got it twice".into()));
+                    }
+                    self.initial = tensors(states).map_err(|e| e.at("initial_state"))?;
+                }
+                ("training", _) => {
+                    return Err(wrong(format!(
+                        "training: expected false, got {}; what training drops is not dropped here",
+                        short(value)
+                    )));
+                }
+                _ => return Err(wrong(format!("{key}: expected nothing beside the input, got {}", short(value)))),
+            }
+        }
+        Ok(())
     }
 }
 
-fn arguments_by_name(node: &mut Node, keys: &Map<String, Value>) -> Result<()> {
-    for (key, value) in keys {
-        match (key.as_str(), value) {
-            ("mask", Value::Null) => node.mask = Some(None),
-            ("mask", mask) => match keras_tensor(mask) {
-                Some(tensor) => node.mask = Some(Some(tensor)),
-                None => return Err(wrong(format!("mask: expected a tensor, got {}", short(mask)))),
-            },
-            ("training", Value::Null | Value::Bool(false)) | (_, Value::Null) => {}
-            ("initial_state", states) if node.takes_states() => initial_state(node, states)?,
-            _ => return Err(wrong(format!("{key}: expected nothing beside the input, got {}", short(value)))),
+/// A tensor as either Keras writes it: an object with its history, or a list of layer, call and place.
+fn tensor(value: &Value) -> Option<Tensor> {
+    let parts = match value {
+        Value::Object(_) if value.get("class_name").and_then(Value::as_str) == Some("__keras_tensor__") => {
+            value.get("config")?.get("keras_history")?.as_array()?
         }
-    }
-    Ok(())
-}
-
-/// The states that a layer begins with: a tensor or a list of them, as either Keras writes them.
-fn initial_state(node: &mut Node, value: &Value) -> Result<()> {
-    let unread = || wrong(format!("initial_state: expected tensors of the graph, got {}", short(value)));
-    if !node.initial.is_empty() {
-        return Err(wrong("initial_state: expected it once, got it twice".into()));
-    }
-    let one = |value: &Value| keras_tensor(value).or_else(|| tensor(value.as_array()?));
-    node.initial = match (one(value), value) {
-        (Some(tensor), _) => vec![tensor],
-        (None, Value::Array(values)) => {
-            values.iter().map(|value| one(value).ok_or_else(unread)).collect::<Result<_>>()?
-        }
-        (None, _) => return Err(unread()),
+        Value::Array(parts) => parts,
+        _ => return None,
     };
-    Ok(())
-}
-
-/// A tensor as Keras 3 writes it.
-fn keras_tensor(value: &Value) -> Option<Tensor> {
-    let class = value.get("class_name").and_then(Value::as_str);
-    let history = value.get("config").and_then(|config| config.get("keras_history"));
-    match (class, history) {
-        (Some("__keras_tensor__"), Some(Value::Array(parts))) => tensor(parts),
-        _ => None,
-    }
-}
-
-/// A tensor by layer, call and place; of the first call, since a layer is called once.
-fn tensor(parts: &[Value]) -> Option<Tensor> {
-    match parts {
-        [Value::String(name), call, place, ..] if call.as_u64() == Some(0) => {
-            Some((name.clone(), usize::try_from(place.as_u64()?).ok()?))
+    match &parts[..] {
+        [Value::String(layer), call, place, ..] => {
+            let number = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
+            Some(Tensor { layer: layer.clone(), call: number(call)?, place: number(place)? })
         }
         _ => None,
     }
 }
 
-/// A tensor, or a list of them.
+/// A tensor, or a list of them or by name, to any depth.
 pub(super) fn tensors(value: &Value) -> Result<Vec<Tensor>> {
-    let unread = || wrong(format!("expected tensors of the graph, got {}", short(value)));
-    let Value::Array(parts) = value else { return Err(unread()) };
-    if let Some(tensor) = tensor(parts) {
-        return Ok(vec![tensor]);
+    match (tensor(value), value) {
+        (Some(tensor), _) => Ok(vec![tensor]),
+        (None, Value::Array(values)) => Ok(values.iter().map(tensors).collect::<Result<Vec<_>>>()?.concat()),
+        (None, Value::Object(values)) if !values.is_empty() => {
+            Ok(values.values().map(tensors).collect::<Result<Vec<_>>>()?.concat())
+        }
+        _ => Err(unread(value)),
     }
-    parts.iter().map(|part| part.as_array().and_then(|parts| tensor(parts)).ok_or_else(unread)).collect()
+}
+
+/// A tensor or none, or a list of such.
+fn optional(value: &Value) -> Result<Vec<Option<Tensor>>> {
+    match (tensor(value), value) {
+        (Some(tensor), _) => Ok(vec![Some(tensor)]),
+        (None, Value::Array(values)) => Ok(values.iter().map(optional).collect::<Result<Vec<_>>>()?.concat()),
+        (None, Value::Null) => Ok(vec![None]),
+        _ => Err(unread(value)),
+    }
+}
+
+fn unread(value: &Value) -> crate::error::Error {
+    wrong(format!("expected tensors of the graph, got {}", short(value)))
 }

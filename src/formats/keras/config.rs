@@ -60,18 +60,9 @@ impl Config {
         self.class
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Where an error is.
     pub(super) fn place(&self) -> String {
         format!("layer {} ({})", self.name, self.class)
-    }
-
-    /// What stands under `key`, which stays.
-    pub(super) fn peek(&self, key: &str) -> Option<&Value> {
-        self.left.get(key)
     }
 
     /// What stands under `key`; null counts as left out.

@@ -1,91 +1,287 @@
-//! A model's description → its layers in the order in which they are applied, and which of their tensors it gives.
+//! A model's description → its layers, what they are called with, and the order of these calls.
 //!
-//! A functional model is read where its graph is a plain chain, or two of them: an encoder, and a decoder that begins at its
-//! final states. `calls` has what each layer was called with, `masks` the operations that Keras writes for a mask. Knows
-//! graphs; knows no layer but those that take states.
+//! A `Sequential` is the graph in which each layer takes what the one before it gives. A model that stands as a layer is a
+//! graph in its node. `calls` has what each layer was called with. Knows graphs; knows no layer but those that take states
+//! and those that hold models.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::calls::{self, Node, Tensor, at, tensors};
-use super::config::{Config, short, wrong};
-use super::masks;
-use super::variables::Place;
+use super::calls::{Argument, Call, Takes, Tensor, calls, tensors};
+use super::config::{Config, short, word, wrong};
+use super::operations::Operation;
 use crate::error::Result;
 
-/// The most layers that are read: far more than a model has, and few enough to look at every pair of them.
-const MOST_LAYERS: usize = 4096;
+/// The most layers that are read: far more than a model has.
+pub(super) const MOST_LAYERS: usize = 4096;
 
-/// A layer of a chain.
+/// What a node is.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) config: Config,
-    pub(super) place: Place,
-    /// Which tensor of the layer before it takes: 0 is its output, what follows its final states.
-    pub(super) takes: usize,
-    /// Whether it is given a mask, where the file says so.
-    pub(super) masked: Option<bool>,
-    /// The tensors that it begins with, of the encoder.
-    pub(super) initial: Vec<Tensor>,
+pub(super) enum Kind {
+    Layer(Config),
+    /// A function of tensors that Keras writes as a layer.
+    Operation(Operation),
+    /// A model.
+    Model(Graph),
+    /// A model that is applied to each step.
+    EachStep(Graph),
 }
 
-/// What a model is.
+/// A layer of a graph and its calls.
 #[derive(Debug)]
-pub(super) struct Chain {
-    pub(super) entries: Vec<Entry>,
+pub(super) struct Node {
+    pub(super) name: String,
+    pub(super) class: String,
+    /// The layer's class and number, by which `.keras` archives know it: `lstm_1`.
+    pub(super) path: String,
+    pub(super) kind: Kind,
+    pub(super) calls: Vec<Call>,
+    /// The number by which tensors name the first call.
+    first_call: usize,
+}
+
+/// The layers of a model.
+#[derive(Debug)]
+pub(super) struct Graph {
+    pub(super) nodes: Vec<Node>,
+    /// The names of its inputs.
+    pub(super) inputs: Vec<String>,
+    /// What it gives; all that the last layer gives where nothing is said.
+    outputs: Option<Vec<Tensor>>,
     /// The shape of the input, where no layer tells it.
     pub(super) input_shape: Option<Value>,
-    /// The tensors that the model gives, by layer and place; all of the last layer's where nothing is said.
-    pub(super) outputs: Option<Vec<Tensor>>,
-    /// The name of the input layer, where a caller needs it to tell inputs apart.
-    pub(super) input: Option<String>,
-    /// The chain that runs before this one.
-    pub(super) encoder: Option<Box<Self>>,
+    /// The node of each name.
+    index: HashMap<String, usize>,
 }
 
-/// The chain that `description` serializes.
-pub(super) fn chain(description: &Value) -> Result<Chain> {
+impl Node {
+    /// Where an error is.
+    pub(super) fn place(&self) -> String {
+        place(&self.name, &self.class)
+    }
+}
+
+fn place(name: &str, class: &str) -> String {
+    format!("layer {name} ({class})")
+}
+
+/// The graph that `description` serializes.
+pub(super) fn graph(description: &Value) -> Result<Graph> {
     let Value::Object(model) = description else {
         return Err(wrong(format!("expected a model, got {}", short(description))));
     };
-    let config = match model.get("config") {
-        Some(Value::Object(config)) => config.clone(),
+    let none = Map::new();
+    let (keys, layers) = match model.get("config") {
+        Some(Value::Object(config)) => (config, config.get("layers")),
         // The first Keras 2 wrote the layers alone.
-        Some(Value::Array(layers)) => Map::from_iter([("layers".to_owned(), Value::Array(layers.clone()))]),
+        layers @ Some(Value::Array(_)) => (&none, layers),
         _ => return Err(wrong("config: expected an object, got something else".into())),
     };
-    let mut named = model.clone();
-    let mut inner = config;
-    inner.entry("name").or_insert_with(|| "model".into());
-    let layers = match inner.get("layers") {
-        Some(Value::Array(layers)) => layers.clone(),
-        _ => return Err(wrong("layers: expected a list".into())),
-    };
+    let Some(Value::Array(layers)) = layers else { return Err(wrong("layers: expected a list".into())) };
     if layers.len() > MOST_LAYERS {
         return Err(wrong(format!("layers: expected at most {MOST_LAYERS}, got {}", layers.len())));
     }
-    named.insert("config".into(), Value::Object(inner));
+    let without = |keys: &Map<String, Value>, left_out: &str| -> Map<String, Value> {
+        keys.iter().filter(|(key, _)| *key != left_out).map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    let mut own = without(keys, "layers");
+    own.entry("name").or_insert_with(|| "model".into());
+    let mut named = without(model, "config");
+    named.insert("config".into(), Value::Object(own));
     let mut config = Config::of(&Value::Object(named))?;
-    drop(config.take("layers"));
-    let chain = match config.class() {
-        "Sequential" => {
-            let input_shape = config.take("build_input_shape");
-            Chain { entries: sequential(&layers)?, input_shape, outputs: None, input: None, encoder: None }
-        }
-        "Functional" => functional(&layers, &mut config)?,
+    let sequential = match config.class() {
+        "Sequential" => true,
+        "Functional" => false,
         other => return Err(wrong(format!("expected a Sequential or a Functional model, got {other}"))),
     };
+    let mut counter = Counter::default();
+    let nodes = layers.iter().map(|layer| node(layer, &mut counter)).collect::<Result<Vec<_>>>()?;
+    let mut index = HashMap::new();
+    for (place, node) in nodes.iter().enumerate() {
+        if index.insert(node.name.clone(), place).is_some() {
+            return Err(wrong("name: another layer has the same".into()).at(node.place()));
+        }
+    }
+    let mut graph = Graph { nodes, inputs: Vec::new(), outputs: None, input_shape: None, index };
+    if sequential {
+        graph.input_shape = config.take("build_input_shape");
+        graph.chain()?;
+    } else {
+        let mut listed = |key| config.take(key).map(|value| tensors(&value).map_err(|e| e.at(key))).transpose();
+        let (inputs, outputs) = (listed("input_layers")?.unwrap_or_default(), listed("output_layers")?);
+        graph.begin(inputs)?;
+        graph.outputs = Some(outputs.unwrap_or_default());
+        graph.count_calls();
+    }
     config.finish()?;
-    Ok(chain)
+    Ok(graph)
+}
+
+fn node(layer: &Value, counter: &mut Counter) -> Result<Node> {
+    let Value::Object(keys) = layer else {
+        return Err(wrong(format!("expected a layer, got {}", short(layer))));
+    };
+    let class = word(keys, "class_name")?.to_owned();
+    let inner = keys.get("config");
+    let name = inner.and_then(|config| config.get("name")).or_else(|| keys.get("name"));
+    let name = name.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let read = || {
+        let wrapped = inner.and_then(|config| config.get("layer")).filter(|_| class == "TimeDistributed");
+        let (kind, takes) = match wrapped {
+            _ if Operation::is(keys) => (Kind::Operation(Operation::of(keys)), Takes::Constants),
+            _ if is_model(layer) => (Kind::Model(graph(layer)?), Takes::Tensors),
+            Some(wrapped) if is_model(wrapped) => {
+                Config::of(layer)?;
+                (Kind::EachStep(graph(wrapped).map_err(|e| e.at("layer"))?), Takes::Tensors)
+            }
+            _ => {
+                let states = matches!(&class[..], "SimpleRNN" | "LSTM" | "GRU" | "Bidirectional");
+                (Kind::Layer(Config::of(layer)?), if states { Takes::States } else { Takes::Tensors })
+            }
+        };
+        Ok((kind, calls(keys.get("inbound_nodes"), takes)?))
+    };
+    let at = place(&name, &class);
+    // A layer's configuration names the layer itself.
+    let named = |e: crate::error::Error| if e.to_string().starts_with(&at) { e } else { e.at(&at) };
+    let (kind, calls) = read().map_err(named)?;
+    let counted = if class == "Model" { "Functional" } else { &class };
+    Ok(Node { path: counter.path(counted), name, class, kind, calls, first_call: 0 })
+}
+
+/// Whether `layer` is a model.
+fn is_model(layer: &Value) -> bool {
+    matches!(layer.get("class_name").and_then(Value::as_str), Some("Sequential" | "Functional" | "Model"))
+}
+
+impl Graph {
+    /// Each layer takes what the one before it gives.
+    fn chain(&mut self) -> Result<()> {
+        let mut takes = Argument::Input(0);
+        for node in &mut self.nodes {
+            node.calls = vec![Call::of(takes)];
+            takes = Argument::Tensor(Tensor { layer: node.name.clone(), call: 0, place: 0 });
+        }
+        let first = self.nodes.first().ok_or_else(|| wrong("expected layers, got none".into()))?;
+        self.inputs = vec![first.name.clone()];
+        Ok(())
+    }
+
+    /// Its input layers are `inputs`.
+    fn begin(&mut self, inputs: Vec<Tensor>) -> Result<()> {
+        if inputs.is_empty() {
+            return Err(wrong("input_layers: expected one or more, got none".into()));
+        }
+        for (place, input) in inputs.into_iter().enumerate() {
+            let node = self.find(&input.layer).map_err(|e| e.at("input_layers"))?;
+            let node = &mut self.nodes[node];
+            if node.class != "InputLayer" || !node.calls.is_empty() {
+                let text = format!("input_layers: expected input layers, each once, got {}", node.place());
+                return Err(wrong(text));
+            }
+            node.calls = vec![Call::of(Argument::Input(place))];
+            self.inputs.push(input.layer);
+        }
+        Ok(())
+    }
+
+    /// Of a model in the model, its own making may count as the first call; then those of the file count from 1.
+    fn count_calls(&mut self) {
+        let mut named: HashMap<usize, (usize, usize)> = HashMap::new();
+        let tensors = self.nodes.iter().flat_map(|node| &node.calls).flat_map(Call::tensors);
+        for tensor in tensors.chain(self.outputs.iter().flatten()) {
+            if let Some(&node) = self.index.get(&tensor.layer) {
+                let (least, most) = named.entry(node).or_insert((tensor.call, tensor.call));
+                (*least, *most) = ((*least).min(tensor.call), (*most).max(tensor.call));
+            }
+        }
+        for (node, (least, most)) in named {
+            let node = &mut self.nodes[node];
+            if matches!(node.kind, Kind::Model(_)) && least > 0 && most == node.calls.len() {
+                node.first_call = 1;
+            }
+        }
+    }
+
+    /// The node that is called `name`.
+    pub(super) fn find(&self, name: &str) -> Result<usize> {
+        self.index.get(name).copied().ok_or_else(|| wrong(format!("expected a layer named {name}, got none")))
+    }
+
+    /// What it gives: tensors, or all that the last layer gives.
+    pub(super) fn outputs(&self) -> Option<&[Tensor]> {
+        self.outputs.as_deref()
+    }
+
+    /// The calls that its outputs need, each after those that it needs, as near to the order of the file as may be.
+    pub(super) fn order(&self) -> Result<Vec<(usize, usize)>> {
+        let Some(outputs) = &self.outputs else { return Ok((0..self.nodes.len()).map(|node| (node, 0)).collect()) };
+        let mut needed = HashSet::new();
+        let mut left = outputs.iter().map(|tensor| self.call(tensor)).collect::<Result<Vec<_>>>()?;
+        while let Some(call) = left.pop() {
+            if needed.insert(call) {
+                left.extend(self.needs(call)?);
+            }
+        }
+        let mut roots: Vec<_> = needed.into_iter().collect();
+        roots.sort_unstable();
+        let (mut order, mut done, mut open) = (Vec::new(), HashSet::new(), HashSet::new());
+        for root in roots {
+            let mut stack = vec![(root, false)];
+            while let Some((call, after)) = stack.pop() {
+                if after {
+                    open.remove(&call);
+                    done.insert(call);
+                    order.push(call);
+                } else if !done.contains(&call) {
+                    if !open.insert(call) {
+                        let text = "inbound_nodes: expected layers that come before this one, got a cycle";
+                        return Err(wrong(text.into()).at(self.nodes[call.0].place()));
+                    }
+                    stack.push((call, true));
+                    let before = self.needs(call)?.into_iter().rev().filter(|call| !done.contains(call));
+                    stack.extend(before.map(|call| (call, false)));
+                }
+            }
+        }
+        Ok(order)
+    }
+
+    /// The calls that `call` takes tensors of.
+    fn needs(&self, (node, call): (usize, usize)) -> Result<Vec<(usize, usize)>> {
+        let node = &self.nodes[node];
+        node.calls[call]
+            .tensors()
+            .map(|tensor| self.call(tensor))
+            .collect::<Result<_>>()
+            .map_err(|e| e.at(node.place()))
+    }
+
+    /// The call that gives `tensor`.
+    pub(super) fn call(&self, tensor: &Tensor) -> Result<(usize, usize)> {
+        let node = self.find(&tensor.layer)?;
+        let Node { calls, first_call, .. } = &self.nodes[node];
+        match tensor.call.checked_sub(*first_call) {
+            _ if calls.is_empty() => {
+                Err(wrong(format!("expected a layer that is called, got {}", self.nodes[node].place())))
+            }
+            Some(call) if call < calls.len() => Ok((node, call)),
+            _ => {
+                let text =
+                    format!("expected one of {} calls of {}, got call {}", calls.len(), tensor.layer, tensor.call);
+                Err(wrong(text))
+            }
+        }
+    }
 }
 
 /// Counts layers by class, as the paths of archives do.
 #[derive(Default)]
-pub(super) struct Counter(HashMap<String, usize>);
+struct Counter(HashMap<String, usize>);
 
 impl Counter {
-    pub(super) fn path(&mut self, class: &str) -> String {
+    fn path(&mut self, class: &str) -> String {
         let class = snake_case(class);
         let number = self.0.entry(class.clone()).and_modify(|n| *n += 1).or_insert(0);
         if *number == 0 { class } else { format!("{class}_{number}") }
@@ -105,116 +301,6 @@ fn snake_case(class: &str) -> String {
         text.push(c.to_ascii_lowercase());
     }
     text
-}
-
-fn sequential(layers: &[Value]) -> Result<Vec<Entry>> {
-    let mut counter = Counter::default();
-    let one = |layer| {
-        let config = Config::of(layer)?;
-        let place = Place { name: config.name().to_owned(), path: counter.path(config.class()) };
-        Ok(Entry { config, place, takes: 0, masked: None, initial: Vec::new() })
-    };
-    layers.iter().map(one).collect()
-}
-
-fn functional(layers: &[Value], config: &mut Config) -> Result<Chain> {
-    let mut counter = Counter::default();
-    let nodes = layers.iter().map(|layer| calls::node(layer, &mut counter)).collect::<Result<Vec<_>>>()?;
-    let mut listed = |key| config.take(key).map(|value| tensors(&value)).transpose();
-    let inputs = listed("input_layers")?.unwrap_or_default();
-    let outputs = listed("output_layers")?.unwrap_or_default();
-    if !matches!(inputs.len(), 1 | 2) {
-        let text = "input_layers: expected one, or those of an encoder and a decoder, got";
-        return Err(wrong(format!("{text} {}; a model of other inputs is not read", inputs.len())));
-    }
-    let paths = inputs.iter().map(|(input, _)| follow(&nodes, input)).collect::<Result<Vec<_>>>()?;
-    let in_order = |i: &usize| paths.iter().any(|path| path.contains(i));
-    if let Some(stray) = (0..nodes.len()).find(|i| nodes[*i].config.is_some() && !in_order(i)) {
-        return Err(wrong("expected it in the chain of layers from the input on".into()).at(at(&nodes[stray])));
-    }
-    masks::check(&nodes, &paths)?;
-    let mut left: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
-    let mut chains = Vec::new();
-    for path in paths {
-        let input = left[path[0]].as_ref().map(|node| node.place.name.clone());
-        let entries = path.into_iter().map(|index| entry(left[index].take()));
-        let entries = entries.collect::<Result<Vec<_>>>()?;
-        chains.push(Chain { entries, input_shape: None, outputs: None, input, encoder: None });
-    }
-    join(chains, outputs)
-}
-
-/// The layers from the input of a graph to where nothing takes what the last gives, but as its first states.
-fn follow(nodes: &[Node], input: &str) -> Result<Vec<usize>> {
-    let mut path = vec![index(nodes, input)?];
-    loop {
-        let last = &nodes[*path.last().expect("the input")];
-        let takes = |node: &Node| node.inputs.iter().any(|(name, _)| *name == last.place.name);
-        let next: Vec<usize> = (0..nodes.len()).filter(|&i| nodes[i].config.is_some() && takes(&nodes[i])).collect();
-        match next[..] {
-            [] => return Ok(path),
-            [next] if nodes[next].inputs.len() == 1 && path.len() < nodes.len() => path.push(next),
-            [next] => {
-                let text = format!(
-                    "expected one input, got {}; only a plain chain of layers is read",
-                    nodes[next].inputs.len()
-                );
-                return Err(wrong(text).at(at(&nodes[next])));
-            }
-            [_, next, ..] => {
-                let text = format!(
-                    "expected {} to go on to one layer alone; only a plain chain of layers is read",
-                    last.place.name
-                );
-                return Err(wrong(text).at(at(&nodes[next])));
-            }
-        }
-    }
-}
-
-fn entry(node: Option<Node>) -> Result<Entry> {
-    let node =
-        node.ok_or_else(|| wrong("expected chains of layers apart from each other, got a layer in both".into()))?;
-    let place = at(&node);
-    let Node { config: Some(config), place: own, inputs, initial, mask, .. } = node else {
-        return Err(wrong("expected a layer, got an operation".into()).at(place));
-    };
-    let takes = inputs.first().map_or(0, |(_, takes)| *takes);
-    Ok(Entry { config, place: own, takes, masked: mask.map(|mask| mask.is_some()), initial })
-}
-
-/// One chain, or that of the decoder with the encoder's in it: the encoder's final states are where the decoder begins.
-fn join(mut chains: Vec<Chain>, outputs: Vec<Tensor>) -> Result<Chain> {
-    let begins = |chain: &Chain, with: &Chain| {
-        let has = |(name, _): &Tensor| with.entries.iter().any(|entry| entry.place.name == *name);
-        chain.entries.iter().flat_map(|entry| &entry.initial).any(has)
-    };
-    let mut chain = match &chains[..] {
-        [one] if begins(one, one) => {
-            return Err(wrong(
-                "initial_state: expected the final states of an encoder with an input of its own".into(),
-            ));
-        }
-        [_] => Chain { input: None, ..chains.remove(0) },
-        [one, other] => {
-            let decoder = usize::from(begins(other, one));
-            if begins(one, other) == begins(other, one) {
-                let text =
-                    "input_layers: expected one, or an encoder whose final states are where a decoder begins, got 2";
-                return Err(wrong(text.into()));
-            }
-            let chain = chains.remove(decoder);
-            Chain { encoder: chains.pop().map(Box::new), ..chain }
-        }
-        _ => return Err(wrong("input_layers: expected one or two".into())),
-    };
-    chain.outputs = Some(outputs);
-    Ok(chain)
-}
-
-fn index(nodes: &[Node], name: &str) -> Result<usize> {
-    let found = nodes.iter().position(|node| node.place.name == name);
-    found.ok_or_else(|| wrong(format!("expected a layer named {name}, got none")))
 }
 
 #[cfg(test)]

@@ -5,33 +5,43 @@
 use serde_json::Value;
 
 use super::activations::{self, Version};
-use super::builder::{Builder, Flow, Mask, Stack};
+use super::builder::{Builder, Stack};
 use super::config::{Config, short, wrong};
+use super::masks::{Makers, Mask};
 use super::recurrent::{CellVariables, Sequences, Settings, States, pair};
+use super::values::{Flow, Known, Source};
 use super::variables::{self, Place, Variable, Within};
 use crate::cell::Activation;
 use crate::error::Result;
-use crate::model::{Bias, Direction, Dropout, Drops, Embedding, Linear, Masking, Merge, Padding, Select};
+use crate::model::{
+    Bias, Direction, Dropout, Drops, Embedding, InputKind, Linear, Masking, Merge, Padding, Pin, Recurrent,
+    Value as Edge,
+};
 use crate::weights::dialect::{BIAS, WEIGHT, Way};
 
 impl Builder {
     pub(super) fn embedding(&mut self, config: &mut Config, place: &Place) -> Result<()> {
-        let time = match &self.flow {
-            Flow::Input(None) => None,
-            Flow::Input(Some(shape)) if shape.len() == 1 => shape[0],
-            _ => return Err(wrong("expected it first, where it takes tokens: one axis of time".into())),
+        let first = || wrong("expected it first, where it takes tokens: one axis of time".into());
+        let input = self.now.is_input().filter(|_| self.now.flow == Flow::Input).ok_or_else(first)?;
+        let time = match self.inputs[input].shape.as_deref() {
+            None => None,
+            Some([time]) => *time,
+            _ => return Err(first()),
         };
         let (rows, columns) = (config.size("input_dim")?, config.size("output_dim")?);
         config.only("quantization_config", &Value::Null)?;
         let mut table = Embedding::new(rows, columns);
+        (self.now.mask, self.now.held) = (Mask::None, Makers::new());
         if config.flag("mask_zero", false)? {
             table = table.mask_token(0);
-            self.mask = Mask::Flows;
+            self.take_out(input, 0.0);
         }
         let stored = self.variables.read(place, Within::Layer, Variable::Embeddings, &[rows, columns])?;
-        self.tensors.insert(format!("{}.{WEIGHT}", place.name), variables::table(stored));
-        self.push(&place.name, table);
-        self.flow = Flow::Steps { time, features: Some(columns), bare: false };
+        let prefix = self.prefix(place)?;
+        self.tensors.insert(format!("{prefix}.{WEIGHT}"), variables::table(stored));
+        self.claim(input, InputKind::Tokens(rows))?;
+        self.now.source = Source::Whole(self.add(&prefix, table, vec![Edge::Input(input)], [None; 2]));
+        self.now.flow = Flow::Steps { time, features: Some(columns), bare: false };
         Ok(())
     }
 
@@ -39,21 +49,23 @@ impl Builder {
         let value = config.number("mask_value")?.unwrap_or(0.0);
         let (_, features) = self.steps()?;
         let features = features.ok_or_else(|| wrong("expected an input whose features are told".into()))?;
-        if !self.model.layers.is_empty() || self.mask != Mask::None {
-            return Err(wrong("expected it first, where it sees the input itself".into()));
-        }
-        self.push("", Masking::new(features, value));
-        self.mask = Mask::Flows;
+        let input = self.now.is_input().filter(|_| self.now.mask == Mask::None);
+        let input = input.ok_or_else(|| wrong("expected it first, where it sees the input itself".into()))?;
+        self.push("", Masking::new(features, value))?;
+        self.take_out(input, value);
         Ok(())
+    }
+
+    /// What flows has no step where input `input` is `value`.
+    fn take_out(&mut self, input: usize, value: f32) {
+        self.now.mask = Mask::of(input, value);
+        if let Mask::Of(makers) = &self.now.mask {
+            self.now.held.clone_from(makers);
+        }
     }
 
     /// What goes for every recurrent layer.
     fn check_recurrent(&mut self, config: &Config, settings: &Settings) -> Result<()> {
-        if let Mask::Lost(at) | Mask::Aside(at) = &self.mask {
-            return Err(wrong(format!(
-                "expected a mask, which {at} does not hand on; here a mask is of the whole model"
-            )));
-        }
         let (order, said_by) = self.order.get_or_insert_with(|| (settings.order, config.place()));
         if *order != settings.order {
             return Err(wrong(format!(
@@ -63,37 +75,85 @@ impl Builder {
         Ok(())
     }
 
-    pub(super) fn recurrent(&mut self, config: &mut Config, place: &Place) -> Result<()> {
+    /// Lays the mask over a recurrent layer; whether there is one.
+    fn lay_over(&mut self, initial: &[Known], told: bool) -> Result<bool> {
+        // Keras 3 lays none over a layer that is called with states, unless it is told to, but hands it on behind it.
+        let aside = !initial.is_empty() && self.version == Version::Three && !told;
+        let mask = if aside { Mask::None } else { self.now.mask.clone() };
+        self.lay(&mask)?;
+        Ok(mask != Mask::None)
+    }
+
+    pub(super) fn recurrent(
+        &mut self,
+        config: &mut Config,
+        place: &Place,
+        initial: &[Known],
+        told: bool,
+    ) -> Result<Vec<Known>> {
         let settings = Settings::of(config, self.version)?;
         self.check_recurrent(config, &settings)?;
-        let masked = self.mask == Mask::Flows;
+        let (_, features) = self.steps()?;
+        let masked = self.lay_over(initial, told)?;
         settings.check_unroll(masked)?;
-        let (time, features) = self.steps()?;
         let cell = CellVariables::of(&settings, features, &mut self.variables, place, [Within::Cell; 2])?;
         let stack = settings.stack(cell.input_size());
         let way = if settings.direction == Direction::Forward { Way::Forward } else { Way::Reverse };
-        cell.insert(&stack, &format!("{}.", place.name), way, &mut self.tensors);
-        let features = stack.output().len();
-        self.push(&place.name, stack);
-        let direction = settings.direction;
-        self.stacks.push(Stack { name: place.name.clone(), settings, direction, apart: false });
-        self.after_recurrent(settings.sequences, time, features);
-        Ok(())
+        cell.insert(&stack, &format!("{}.", self.prefix(place)?), way, &mut self.tensors);
+        self.stack(place, stack, settings, initial, false)
     }
 
-    fn after_recurrent(&mut self, sequences: Sequences, time: Option<usize>, features: usize) {
-        if sequences == Sequences::Last {
-            self.push("", Select::LastOutput);
-            self.mask = Mask::None;
-            self.flow = Flow::Rows(features);
-        } else {
-            self.flow = Flow::Steps { time, features: Some(features), bare: false };
+    /// Adds a stack: its outputs, and its final states where they are asked for, all of a direction before the other's.
+    fn stack(
+        &mut self,
+        place: &Place,
+        stack: Recurrent,
+        settings: Settings,
+        initial: &[Known],
+        apart: bool,
+    ) -> Result<Vec<Known>> {
+        let (hidden, directions, width) = (stack.hidden_size, stack.directions(), stack.output().len());
+        let (time, _) = self.steps()?;
+        self.now.flow = Flow::Steps { time, features: Some(stack.input_size), bare: false };
+        let begins = self.begin(&settings, directions, initial).map_err(|e| e.at("initial_state"))?;
+        let from = vec![self.edge(&self.now.clone())?];
+        let (direction, prefix) = (stack.direction, self.prefix(place)?);
+        let Edge::Layer(layer, _) = self.add(&prefix, stack, from, begins) else { return Ok(Vec::new()) };
+        self.stacks.push(Stack { layer, direction });
+        let parts = if apart { directions } else { 1 };
+        let one = |part: usize| {
+            let features = width / parts;
+            let source = |pin| Source::part(Edge::Layer(layer, pin), part * features, features, width);
+            if settings.sequences == Sequences::Last {
+                return Known::rows(source(Pin::LastOutput), features, &self.place);
+            }
+            let flow = Flow::Steps { time, features: Some(features), bare: false };
+            Known { flow, source: source(Pin::Output), from: self.place.clone(), ..self.now.clone() }
+        };
+        let mut gives: Vec<Known> = (0..parts).map(one).collect();
+        if settings.states == States::Given {
+            let pins = [Pin::FinalHidden, Pin::FinalCell].into_iter().take(settings.cell.states());
+            let state = |direction: usize, pin| {
+                let source = Source::part(Edge::Layer(layer, pin), direction * hidden, hidden, directions * hidden);
+                Known::rows(source, hidden, &self.place)
+            };
+            gives.extend(
+                (0..directions)
+                    .flat_map(|direction| pins.clone().map(move |pin| (direction, pin)))
+                    .map(|(d, pin)| state(d, pin)),
+            );
         }
+        Ok(gives)
     }
 
-    pub(super) fn bidirectional(&mut self, config: &mut Config, place: &Place) -> Result<()> {
+    pub(super) fn bidirectional(
+        &mut self,
+        config: &mut Config,
+        place: &Place,
+        initial: &[Known],
+        told: bool,
+    ) -> Result<Vec<Known>> {
         let layer = config.take("layer").ok_or_else(|| wrong("layer: expected a layer, got nothing".into()))?;
-        let masked = self.mask == Mask::Flows;
         let of = |value: &Value, key: &str| -> Result<Settings> {
             let mut inner = Config::of(value)?;
             let settings = wrapped(&mut inner, self.version);
@@ -105,11 +165,12 @@ impl Builder {
             None => Settings { direction: Direction::Backwards, ..forward },
         };
         pair(&forward, &backward)?;
-        backward.check_unroll(masked)?;
         let merge = config.take_even_null("merge_mode").unwrap_or_else(|| "concat".into());
         let (merge, apart) = merged(&merge)?;
         self.check_recurrent(config, &forward)?;
-        let (time, features) = self.steps()?;
+        let (_, features) = self.steps()?;
+        let masked = self.lay_over(initial, told)?;
+        backward.check_unroll(masked)?;
         let biases = usize::from(forward.bias != Bias::None);
         let within = [Within::Backward { before: 1 }, Within::Backward { before: biases }];
         let one = CellVariables::of(&forward, features, &mut self.variables, place, [Within::Forward; 2])?;
@@ -119,14 +180,10 @@ impl Builder {
         if forward.bias == Bias::None {
             stack.bias = backward.bias;
         }
-        let prefix = format!("{}.", place.name);
+        let prefix = format!("{}.", self.prefix(place)?);
         one.insert(&stack, &prefix, Way::Forward, &mut self.tensors);
         other.insert(&stack, &prefix, Way::Reverse, &mut self.tensors);
-        let features = stack.output().len();
-        self.push(&place.name, stack);
-        self.stacks.push(Stack { name: place.name.clone(), settings: forward, direction: Direction::Both, apart });
-        self.after_recurrent(forward.sequences, time, features);
-        Ok(())
+        self.stack(place, stack, forward, initial, apart)
     }
 
     pub(super) fn dense(&mut self, config: &mut Config, place: &Place, within: Within) -> Result<()> {
@@ -134,21 +191,32 @@ impl Builder {
         let activation = activations::take(config, "activation", Activation::Linear, self.version)?;
         let biased = config.flag("use_bias", true)?;
         config.only("quantization_config", &Value::Null)?;
-        let features = match self.flow {
+        // An input of one axis is a row of features.
+        let one_axis =
+            self.now.is_input().and_then(|index| self.inputs[index].shape.as_ref()).is_some_and(|s| s.len() == 1);
+        if self.now.flow == Flow::Input && one_axis {
+            self.now = self.settled(&self.now)?;
+        }
+        let features = match self.now.flow {
             Flow::Rows(features) => Some(features),
             _ => self.steps()?.1,
         };
         let kernel = self.variables.read(place, within, Variable::Kernel, &[features.unwrap_or(0), units])?;
-        let mut linear = Linear::new(kernel.shape()[0], units).activation(activation);
-        self.tensors.insert(format!("{}.{WEIGHT}", place.name), variables::kernel(kernel));
+        let size = kernel.shape()[0];
+        let mut linear = Linear::new(size, units).activation(activation);
+        let prefix = self.prefix(place)?;
+        self.tensors.insert(format!("{prefix}.{WEIGHT}"), variables::kernel(kernel));
         if biased {
             let bias = self.variables.read(place, within, Variable::Bias, &[units])?;
-            self.tensors.insert(format!("{}.{BIAS}", place.name), variables::table(bias));
+            self.tensors.insert(format!("{prefix}.{BIAS}"), variables::table(bias));
         } else {
             linear = linear.no_bias();
         }
-        self.push(&place.name, linear);
-        self.flow = match self.flow {
+        if let Flow::Steps { features, .. } = &mut self.now.flow {
+            *features = Some(size);
+        }
+        self.push(&prefix, linear)?;
+        self.now.flow = match self.now.flow {
             Flow::Steps { time, .. } => Flow::Steps { time, features: Some(units), bare: false },
             _ => Flow::Rows(units),
         };
@@ -182,14 +250,12 @@ impl Builder {
             self.softmax_axis(config)?;
         }
         if let Some(activation) = activations::layer(config, self.version)? {
-            if self.model.layers.is_empty() {
-                return Err(wrong("expected a layer before it that takes a sequence".into()));
-            }
-            if matches!(self.flow, Flow::Steps { bare: true, .. }) && !activation.is_elementwise() {
+            self.now = self.settled(&self.now)?;
+            if matches!(self.now.flow, Flow::Steps { bare: true, .. }) && !activation.is_elementwise() {
                 return Err(wrong("expected an axis of features, got one of time".into()));
             }
             if activation != Activation::Linear {
-                self.push("", activation);
+                self.push("", activation)?;
             }
             return Ok(());
         }
@@ -200,12 +266,12 @@ impl Builder {
             "GaussianDropout" | "AlphaDropout" | "GaussianNoise" | "ActivityRegularization" | "Identity" => {
                 return Ok(());
             }
-            _ => return Err(wrong("expected a layer, got a model inside the model, which is not read".into())),
+            _ => return Err(wrong("expected a layer of one input that is read here".into())),
         };
         let rate = config.number("rate")?.unwrap_or(0.0);
         // A model begins with a layer that takes a sequence.
-        if !self.model.layers.is_empty() {
-            self.push("", Dropout { rate: rate.into(), drops });
+        if self.now.is_input().is_none() {
+            self.push("", Dropout { rate: rate.into(), drops })?;
         }
         Ok(())
     }
@@ -213,11 +279,11 @@ impl Builder {
     fn softmax_axis(&mut self, config: &mut Config) -> Result<()> {
         let axis = config.take("axis").unwrap_or_else(|| (-1).into());
         let one = axis.as_array().filter(|axes| axes.len() == 1).map_or(&axis, |axes| &axes[0]);
-        let last = if matches!(self.flow, Flow::Rows(_)) { 1 } else { 2 };
+        let last = if matches!(self.settled(&self.now)?.flow, Flow::Rows(_)) { 1 } else { 2 };
         if !matches!(one.as_i64(), Some(n) if n == -1 || n == last) {
             return Err(wrong(format!("axis: expected -1 (the features), got {}", short(&axis))));
         }
-        if matches!(self.mask, Mask::Flows | Mask::Aside(_)) {
+        if self.now.mask != Mask::None {
             return Err(wrong("expected no mask, got one of time, which Keras would lay over the features".into()));
         }
         Ok(())
@@ -257,10 +323,5 @@ impl Settings {
             ));
         }
         Ok(())
-    }
-
-    /// Whether the layer's final states are outputs.
-    pub(super) fn gives_states(&self) -> bool {
-        self.states == States::Given
     }
 }

@@ -1,115 +1,274 @@
-//! What a model takes and gives, by name: `y` beside the usual names, and a number for each of several outputs. An
-//! encoder and a decoder take what their input layers are called.
+//! What a model takes and gives, by name: `y` beside the usual names, and a number for each of several outputs. Several
+//! inputs go by the names of their layers.
 //!
-//! Knows interfaces; knows no configuration.
+//! A chain stays one: it names neither inputs nor outputs. Knows interfaces; knows no configuration.
 
-use super::builder::{Builder, Flow, Stack};
+use std::collections::{HashMap, HashSet};
+
+use super::builder::{Builder, Given, Stands};
 use super::config::wrong;
-use crate::cell::Cell;
+use super::values::{Flow, Known, Source};
 use crate::error::Result;
-use crate::formats::encoder;
-use crate::model::{Dim, Direction, InputPort, InputValue, Interface, OutputPort, OutputValue, State};
+use crate::model::{
+    Clocks, Dim, Direction, InputPort, InputValue, Interface, LayerKind, Model, ModelInput, ModelOutput, OutputPort,
+    OutputValue, Pin, State, Value as Edge,
+};
 
-/// How the axes of the input stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Given {
-    /// Batch, time and, but for tokens, features.
-    WithFeatures,
-    /// Batch and time: one feature has no axis.
-    WithoutFeatures,
-    /// An axis of length 1 behind the features.
-    WithOneMore,
-}
-
-/// Names what the model takes and gives: as usual, and its outputs by numbers where there are several.
-pub(super) fn name(builder: &mut Builder, last: &str, listed: Option<&[(String, usize)]>) -> Result<()> {
-    let all: Vec<usize> = match builder.stacks.last().filter(|stack| stack.name == last) {
-        Some(stack) => (0..1 + usize::from(stack.apart) + states(stack)).collect(),
-        None => vec![0],
-    };
-    let listed = match listed {
-        Some(listed) => listed.to_vec(),
-        None => all.into_iter().map(|place| (last.to_owned(), place)).collect(),
-    };
-    let values = listed.iter().map(|tensor| value(builder, last, tensor)).collect::<Result<Vec<_>>>()?;
-    let bare = matches!(builder.flow, Flow::Steps { bare: true, .. });
-    let mut interface = Interface::standard(&builder.model);
-    name_sequence(builder, &mut interface);
-    let standard = interface.outputs.iter().find(|port| port.value == OutputValue::Output);
-    let mut axes = standard.map(|port| port.axes.clone()).unwrap_or_default();
-    axes.retain(|dim| !bare || *dim != Dim::Features);
-    interface.outputs.retain(|port| port.value != OutputValue::Output);
-    let mut outputs = Vec::new();
-    for (place, value) in values.iter().enumerate() {
-        let axes = match value {
-            // A stack of one direction has one row of states, whose axis is left out.
-            OutputValue::States { .. } => vec![Dim::Batch, Dim::Features],
-            _ => axes.clone(),
-        };
-        let first = ["y", "output"].into_iter().filter(|_| place == 0).map(str::to_owned);
-        let numbered = (values.len() > 1).then(|| format!("y_{place}"));
-        let port = |name| OutputPort { name, value: value.clone(), axes: axes.clone() };
-        outputs.extend(first.chain(numbered).map(port));
+/// Gives the model its outputs `gives`, and names what it takes and gives.
+pub(super) fn name(builder: &mut Builder, gives: &[Known]) -> Result<()> {
+    let gives = gives.iter().map(|known| builder.settled(known)).collect::<Result<Vec<_>>>()?;
+    if let Some(known) = gives.iter().find(|known| known.flow == Flow::Mask || known.is_input().is_some()) {
+        let text = format!("output_layers: expected what layers give, got {} of {}", known.shape(), known.from);
+        return Err(wrong(text));
     }
-    interface.outputs.splice(0..0, outputs);
+    // What a chain gives: its last layer's output, its directions apart, the final states of one direction.
+    let mut ends = gives.iter().map(|known| builder.end(known)).collect::<Result<Vec<_>>>()?;
+    builder.prune(&mut ends);
+    let chain = builder.is_chain(&ends);
+    if !chain {
+        for (end, known) in ends.iter_mut().zip(&gives).filter(|(end, _)| end.direction.is_some()) {
+            // Of a graph, a direction is features like any other.
+            let (Flow::Steps { features: Some(count), .. } | Flow::Rows(count)) = known.flow else { continue };
+            let part = Source::part(end.from, end.direction.unwrap_or_default() * count, count, 2 * count);
+            *end = End { from: builder.cut(part), direction: None, bare: end.bare };
+        }
+        builder.name_graph(&ends)?;
+        builder.lead(&ends)?;
+    }
+    let interface = builder.interface(&ends, chain)?;
     builder.model.interface = Some(interface);
     Ok(())
 }
 
-/// Names what an encoder takes. It gives nothing but states.
-pub(super) fn name_encoder(builder: &mut Builder) {
-    let mut interface = encoder::ports(&builder.model, encoder::PREFIX);
-    interface.outputs.clear();
-    name_sequence(builder, &mut interface);
-    builder.model.interface = Some(interface);
+/// What an output of the model is.
+struct End {
+    from: Edge,
+    /// Which direction of it, of outputs that stay apart.
+    direction: Option<usize>,
+    /// Whether its one feature has no axis.
+    bare: bool,
 }
 
-/// Gives the sequence the axes that the file says, and the name of its input layer where there are two of them.
-fn name_sequence(builder: &Builder, interface: &mut Interface) {
-    let sequence = |port: &InputPort| port.value == InputValue::Sequence;
-    if let Some(called) = &builder.called {
-        let first = interface.inputs.iter().position(sequence);
-        let mut index = 0..;
-        interface.inputs.retain(|port| index.next() == first || !sequence(port));
-        if let Some(first) = first {
-            interface.inputs[first].name.clone_from(called);
+impl Builder {
+    fn end(&mut self, known: &Known) -> Result<End> {
+        let bare = matches!(known.flow, Flow::Steps { bare: true, .. });
+        let whole = |from| End { from, direction: None, bare };
+        if let Some((layer, pin)) = known.source.is_state()
+            && self.stacks.iter().any(|stack| stack.layer == layer && stack.direction != Direction::Both)
+        {
+            return Ok(whole(Edge::Layer(layer, pin)));
+        }
+        match known.source {
+            Source::Part { of: of @ Edge::Layer(_, Pin::Output | Pin::LastOutput), first, count, all }
+                if 2 * count == all && first % count == 0 =>
+            {
+                let from = self.cut(Source::Whole(of));
+                Ok(End { from, direction: Some(first / count), bare })
+            }
+            _ => Ok(whole(self.edge(known)?)),
         }
     }
-    for port in interface.inputs.iter_mut().filter(|port| sequence(port)) {
-        match builder.input {
-            Given::WithFeatures => {}
-            Given::WithoutFeatures => port.axes.retain(|dim| *dim != Dim::Features),
-            Given::WithOneMore => port.axes.push(Dim::One),
-        }
-    }
-}
 
-/// How many final states a layer gives as tensors of their own. Those of two directions are `h_n` and `c_n` alone.
-fn states(stack: &Stack) -> usize {
-    if stack.settings.gives_states() && stack.direction != Direction::Both { stack.settings.cell.states() } else { 0 }
-}
-
-/// What tensor `place` of layer `name` is.
-fn value(builder: &Builder, last: &str, (name, place): &(String, usize)) -> Result<OutputValue> {
-    let of_last = name == last;
-    let Some((index, stack)) = builder.stacks.iter().enumerate().find(|(_, stack)| stack.name == *name) else {
-        return match (of_last, place) {
-            (true, 0) => Ok(OutputValue::Output),
-            _ => Err(wrong(format!("output_layers: expected what the last layer gives, got tensor {place} of {name}"))),
+    /// Whether the model is a chain that gives what one can give.
+    fn is_chain(&self, ends: &[End]) -> bool {
+        let last = self.model.last_value();
+        let given = |end: &End| {
+            let state = matches!(end.from, Edge::Layer(_, Pin::Hidden | Pin::Cell));
+            state || end.from == last && (end.direction.is_none() || self.is_apart())
         };
-    };
-    let outputs = if stack.apart { 2 } else { 1 };
-    if *place < outputs && of_last {
-        return Ok(if stack.apart { OutputValue::Direction(*place) } else { OutputValue::Output });
+        let begins = self.model.layers.first().map(|layer| &layer.kind);
+        let begins = matches!(
+            begins,
+            Some(LayerKind::Embedding(_) | LayerKind::Masking(_) | LayerKind::Recurrent(_) | LayerKind::Linear(_))
+        );
+        begins && self.inputs.len() == 1 && self.model.is_chain() && ends.iter().all(given)
     }
-    let state = match place.checked_sub(outputs) {
-        Some(0) if states(stack) > 0 => State::Hidden,
-        Some(1) if states(stack) > 1 && stack.settings.cell == Cell::Lstm => State::Cell,
-        _ => {
-            return Err(wrong(format!(
-                "output_layers: expected what the last layer gives or the final states of one direction, got tensor {place} of {name}"
-            )));
+
+    /// Whether the last layer gives the directions of a stack.
+    fn is_apart(&self) -> bool {
+        let last = self.model.layers.iter().rfind(|layer| !matches!(layer.kind, LayerKind::Select(_)));
+        matches!(last.map(|layer| &layer.kind), Some(LayerKind::Recurrent(stack)) if stack.output().parts == 2)
+    }
+
+    /// Names the inputs, layers and outputs of a model that is no chain.
+    fn name_graph(&mut self, ends: &[End]) -> Result<()> {
+        let only = self.inputs.len() == 1;
+        let input = |input: &Given| {
+            let name = if only { "x".into() } else { input.name.clone() };
+            let text =
+                || format!("input_layers: expected a layer that takes {name}, got none; leave it out of the model");
+            let kind = input.kind.ok_or_else(|| wrong(text()))?;
+            Ok(ModelInput { name, kind })
+        };
+        self.model.inputs = self.inputs.iter().map(input).collect::<Result<_>>()?;
+        let output = |(place, end): (usize, &End)| ModelOutput { name: output_name(place, ends.len()), from: end.from };
+        self.model.outputs = ends.iter().enumerate().map(output).collect();
+        let mut names: HashSet<String> = self.model.inputs.iter().map(|input| input.name.clone()).collect();
+        for (layer, label) in self.model.layers.iter_mut().zip(&self.labels) {
+            let shown = !label.is_empty() && !label.starts_with('#');
+            if shown && !matches!(layer.kind, LayerKind::Select(_) | LayerKind::Slice(_)) && names.insert(label.clone())
+            {
+                layer.name = Some(label.clone());
+            }
         }
-    };
-    Ok(OutputValue::States { state, stacks: vec![index] })
+        Ok(())
+    }
+
+    /// Puts the input first whose steps the first output with steps has: that of a decoder, and not of its encoder.
+    fn lead(&mut self, ends: &[End]) -> Result<()> {
+        self.model.check()?;
+        let clocks = Clocks::of(&self.model);
+        let out = ends.iter().find_map(|end| clocks.of_value(end.from));
+        let leader = out.map(|clock| clocks.all()[clock].input);
+        let Some(leader) = leader.filter(|leader| *leader != self.model.main_input()) else { return Ok(()) };
+        self.model.inputs[..=leader].rotate_right(1);
+        self.inputs[..=leader].rotate_right(1);
+        for edge in self
+            .model
+            .layers
+            .iter_mut()
+            .flat_map(|layer| layer.from.iter_mut().chain(layer.initial.iter_mut().flatten()))
+        {
+            match edge {
+                Edge::Input(input) if *input == leader => *input = 0,
+                Edge::Input(input) if *input < leader => *input += 1,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn interface(&self, ends: &[End], chain: bool) -> Result<Interface> {
+        let mut interface = Interface::standard(&self.model);
+        self.name_inputs(&mut interface, chain);
+        let axes: HashMap<String, Vec<Dim>> =
+            interface.outputs.iter().map(|port| (port.name.clone(), port.axes.clone())).collect();
+        let mut outputs = Vec::new();
+        let mut features = 0;
+        for (place, end) in ends.iter().enumerate() {
+            let standard = if chain { "output".into() } else { output_name(place, ends.len()) };
+            let mut axes = axes.get(&standard).cloned().unwrap_or_default();
+            axes.retain(|dim| !end.bare || *dim != Dim::Features);
+            let states = |layer, state| OutputValue::States { state, stacks: vec![self.model.stack_of(layer)] };
+            let value = match (end.from, end.direction) {
+                (Edge::Layer(layer, Pin::Hidden), _) => states(layer, State::Hidden),
+                (Edge::Layer(layer, Pin::Cell), _) => states(layer, State::Cell),
+                (_, Some(direction)) => OutputValue::Direction(direction),
+                _ if chain || features == 0 => OutputValue::Output,
+                _ => OutputValue::Another(features),
+            };
+            if matches!(value, OutputValue::States { .. }) {
+                // A stack of one direction has one row of states, whose axis is left out.
+                axes = vec![Dim::Batch, Dim::Features];
+            } else {
+                features += 1;
+            }
+            let first = ["y", "output"].into_iter().filter(|_| place == 0).map(str::to_owned);
+            let numbered = (ends.len() > 1).then(|| format!("y_{place}"));
+            let port = |name| OutputPort { name, value: value.clone(), axes: axes.clone() };
+            outputs.extend(first.chain(numbered).map(port));
+        }
+        if chain {
+            interface.outputs.retain(|port| port.value != OutputValue::Output);
+            interface.outputs.splice(0..0, outputs);
+        } else {
+            interface.outputs = outputs;
+        }
+        Ok(interface)
+    }
+
+    /// Gives the inputs the axes that the file says; the only one goes by `x` and `ids`.
+    fn name_inputs(&self, interface: &mut Interface, chain: bool) {
+        let main = self.model.main_input();
+        if !chain && self.inputs.len() == 1 {
+            let first = interface.inputs.iter().position(|port| port.value == InputValue::Sequence);
+            if let Some(first) = first {
+                let ids = InputPort { name: "ids".into(), ..interface.inputs[first].clone() };
+                interface.inputs.insert(first + 1, ids);
+            }
+        }
+        self.name_encoder(interface);
+        for port in &mut interface.inputs {
+            let input = match port.value {
+                InputValue::Sequence => main,
+                InputValue::Input(index) => index,
+                _ => continue,
+            };
+            match self.inputs[input].axes {
+                Stands::WithFeatures => {}
+                Stands::WithoutFeatures => port.axes.retain(|dim| *dim != Dim::Features),
+                Stands::WithOneMore => port.axes.push(Dim::One),
+            }
+        }
+    }
+
+    /// Of two time axes, the one that no output has is an encoder's: its lengths and its mask go by these names too.
+    fn name_encoder(&self, interface: &mut Interface) {
+        let clocks = Clocks::of(&self.model);
+        let leads = |&input: &usize| clocks.leader(input) == Some(input);
+        let leaders: Vec<usize> = (0..self.model.inputs.len()).filter(leads).collect();
+        let out = self.model.outputs.iter().filter_map(|output| clocks.of_value(output.from));
+        let out: HashSet<usize> = out.map(|clock| clocks.all()[clock].input).collect();
+        let others: Vec<usize> = leaders.iter().copied().filter(|leader| !out.contains(leader)).collect();
+        let ([_, _], [encoder]) = (&leaders[..], &others[..]) else { return };
+        for (name, value, axes) in [
+            ("encoder_lengths", InputValue::Lengths(*encoder), vec![Dim::Batch]),
+            ("encoder_mask", InputValue::Mask(*encoder), vec![Dim::Batch, Dim::Time]),
+        ] {
+            if interface.inputs.iter().all(|port| port.name != name) {
+                interface.inputs.push(InputPort { name: name.into(), value, axes });
+            }
+        }
+    }
+
+    /// Takes out layers that no output needs.
+    fn prune(&mut self, ends: &mut [End]) {
+        let layers = &self.model.layers;
+        let layer_of = |edge: &Edge| match edge {
+            Edge::Layer(layer, _) => Some(*layer),
+            Edge::Input(_) => None,
+        };
+        let mut needed = vec![false; layers.len()];
+        ends.iter().filter_map(|end| layer_of(&end.from)).for_each(|layer| needed[layer] = true);
+        for (index, layer) in layers.iter().enumerate().rev() {
+            if needed[index] {
+                let takes = layer.from.iter().chain(layer.initial.iter().flatten());
+                takes.filter_map(layer_of).for_each(|layer| needed[layer] = true);
+            }
+        }
+        if needed.iter().all(|needed| *needed) {
+            return;
+        }
+        let mut places = Vec::with_capacity(needed.len());
+        let mut next = 0;
+        for &needed in &needed {
+            places.push(next);
+            next += usize::from(needed);
+        }
+        let moved = |edge: &mut Edge| {
+            if let Edge::Layer(layer, _) = edge {
+                *layer = places[*layer];
+            }
+        };
+        keep(&mut self.model, &mut self.labels, &needed);
+        for layer in &mut self.model.layers {
+            layer.from.iter_mut().chain(layer.initial.iter_mut().flatten()).for_each(moved);
+        }
+        ends.iter_mut().for_each(|end| moved(&mut end.from));
+        self.stacks.retain(|stack| needed[stack.layer]);
+        self.stacks.iter_mut().for_each(|stack| stack.layer = places[stack.layer]);
+        self.cut.clear();
+    }
+}
+
+/// Keeps the layers that are needed.
+fn keep(model: &mut Model, labels: &mut Vec<String>, needed: &[bool]) {
+    let (mut one, mut other) = (needed.iter(), needed.iter());
+    model.layers.retain(|_| one.next() == Some(&true));
+    labels.retain(|_| other.next() == Some(&true));
+}
+
+/// The name of output `place` of `all`.
+fn output_name(place: usize, all: usize) -> String {
+    if all == 1 { "y".into() } else { format!("y_{place}") }
 }

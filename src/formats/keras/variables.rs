@@ -8,13 +8,30 @@ use crate::cell::Cell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::weights::Tensor;
 
-/// Where a layer's variables are in each dialect.
-#[derive(Clone, Debug)]
+/// Where a layer's variables are in each dialect: its own name after those of the models that it is in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
-    /// The layer's name, by which `.h5` files know it.
-    pub(super) name: String,
-    /// The layer's class and number, by which `.keras` archives know it: `lstm_1`.
-    pub(super) path: String,
+    /// Names, by which `.h5` files know layers.
+    pub(super) names: Vec<String>,
+    /// Classes and numbers, by which `.keras` archives know them: `lstm_1`.
+    path: Vec<String>,
+}
+
+impl Place {
+    /// The place of a layer in the model that is here.
+    pub(super) fn inner(&self, name: &str, path: &str) -> Self {
+        let mut place = self.clone();
+        place.names.push(name.into());
+        place.path.push(path.into());
+        place
+    }
+
+    /// The place of what a wrapper applies to each step.
+    pub(super) fn wrapped(&mut self) {
+        if let Some(path) = self.path.last_mut() {
+            path.push_str("/layer");
+        }
+    }
 }
 
 /// Which part of a layer holds a variable.
@@ -115,12 +132,16 @@ fn path(group: &str, place: &Place, within: Within, variable: Variable) -> Strin
         Variable::Bias if in_cell => 2,
         Variable::Bias => 1,
     };
-    format!("{group}/{}/{inside}vars/{number}", place.path)
+    // A model in the model has a group of layers of its own.
+    let layer = place.path.join(&format!("/{group}/"));
+    format!("{group}/{layer}/{inside}vars/{number}")
 }
 
-/// The path of a variable in an `.h5` file: the layer's list of names, of which each ends with what it is.
+/// The path of a variable in an `.h5` file: the list of names of a layer of the outermost model, of which each ends with
+/// what it is. Those of a layer in a layer have its name on the way.
 fn listed(hdf5: &Hdf5, group: &str, place: &Place, within: Within, variable: Variable) -> Result<String> {
-    let layer = if group.is_empty() { place.name.clone() } else { format!("{group}/{}", place.name) };
+    let (outer, inner) = place.names.split_first().ok_or_else(|| wrong("expected a layer, got none".into()))?;
+    let layer = if group.is_empty() { outer.clone() } else { format!("{group}/{outer}") };
     let names = names(hdf5, &layer)?;
     let leaf =
         |name: &str| name.rsplit('/').next().unwrap_or_default().split(':').next().unwrap_or_default().to_owned();
@@ -134,9 +155,25 @@ fn listed(hdf5: &Hdf5, group: &str, place: &Place, within: Within, variable: Var
         Variable::Bias => "bias",
     };
     let before = if let Within::Backward { before } = within { before } else { 0 };
-    let name = names.iter().filter(|name| leaf(name) == wanted).nth(before);
-    let name = name.ok_or_else(|| {
-        wrong(format!("{layer}: weight_names: expected {} named {wanted}, got {names:?}", before + 1))
+    let mut fits: Vec<&String> = names.iter().filter(|name| leaf(name) == wanted).collect();
+    if let Some((own, around)) = inner.split_last() {
+        // The layer's own name is on the way to its variables, after those of models around it as far as Keras writes them.
+        let is_on_the_way = |name: &str, part: &String| name.split('/').any(|of| of == part);
+        fits.retain(|name| is_on_the_way(name, own));
+        let most = if matches!(within, Within::Forward | Within::Backward { .. }) { 2 } else { 1 };
+        if fits.len() > most {
+            fits.retain(|name| around.iter().all(|part| is_on_the_way(name, part)) && !around.is_empty());
+        }
+        if fits.len() > most {
+            let of = inner.join("/");
+            return Err(wrong(format!(
+                "{layer}: weight_names: expected {most} named {wanted} in {of}, got {fits:?}; save a .keras file"
+            )));
+        }
+    }
+    let name = fits.get(before).ok_or_else(|| {
+        let of = if inner.is_empty() { String::new() } else { format!(" in {}", inner.join("/")) };
+        wrong(format!("{layer}: weight_names: expected {} named {wanted}{of}, got {names:?}", before + 1))
     })?;
     Ok(format!("{layer}/{name}"))
 }

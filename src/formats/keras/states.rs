@@ -1,0 +1,57 @@
+//! The states that a recurrent layer begins with, from tensors of the graph.
+//!
+//! Knows which states a layer has, in Keras' order: all of a direction before the other's.
+
+use super::builder::Builder;
+use super::config::wrong;
+use super::recurrent::Settings;
+use super::values::{Flow, Known};
+use crate::error::Result;
+use crate::model::{Join, LayerKind, Memory, Value as Edge};
+
+impl Builder {
+    /// The values that begin a layer of `directions`, called with `initial`: of its hidden states, and of an LSTM's cells.
+    pub(super) fn begin(
+        &mut self,
+        settings: &Settings,
+        directions: usize,
+        initial: &[Known],
+    ) -> Result<[Option<Edge>; 2]> {
+        if initial.is_empty() {
+            return Ok([None; 2]);
+        }
+        if settings.memory == Memory::Engine {
+            return Err(wrong(
+                "expected none in a stateful layer, which begins where the last call ended, got some".into(),
+            ));
+        }
+        let (states, units) = (settings.cell.states(), settings.units);
+        if initial.len() != directions * states {
+            let text =
+                format!("expected {} tensors (states of each direction), got {}", directions * states, initial.len());
+            return Err(wrong(text));
+        }
+        let initial = initial.iter().map(|known| self.settled(known)).collect::<Result<Vec<_>>>()?;
+        if let Some(other) = initial.iter().find(|known| known.flow != Flow::Rows(units)) {
+            return Err(wrong(format!("expected [B, {units}], got {} of {}", other.shape(), other.from)));
+        }
+        let mut begins = [None; 2];
+        for (state, begin) in begins.iter_mut().enumerate().take(states) {
+            let parts = initial.iter().skip(state).step_by(states).cloned().collect();
+            let known = self.join(Join::Concat, parts)?;
+            *begin = Some(match known.source.is_state() {
+                // The states of a stack of as many directions, as they are.
+                Some((layer, pin)) if self.directions(layer) == Some(directions) => Edge::Layer(layer, pin),
+                _ => self.edge(&known)?,
+            });
+        }
+        Ok(begins)
+    }
+
+    fn directions(&self, layer: usize) -> Option<usize> {
+        match &self.model.layers[layer].kind {
+            LayerKind::Recurrent(stack) => Some(stack.directions()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What is known of a tensor of the graph: its axes, which features of which value of the model it is, its mask.
+//!
+//! Plain data. Parts of one value that stand side by side again are that value: so the states of two directions, which
+//! Keras gives apart, begin a layer without a copy.
+
+use std::rc::Rc;
+
+use super::masks::{Makers, Mask};
+use crate::model::{Pin, Value as Edge};
+
+/// The axes of a tensor, without the batch.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Flow {
+    /// An input of the model, of which no layer has said yet what it is.
+    Input,
+    /// A sequence; `time` where the model fixes it. `bare`: its one feature has no axis.
+    Steps { time: Option<usize>, features: Option<usize>, bare: bool },
+    /// No time axis.
+    Rows(usize),
+    /// What Keras computes to say where there are steps.
+    Mask,
+}
+
+/// What a tensor is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Source {
+    /// A value of the model.
+    Whole(Edge),
+    /// Some features of it.
+    Part { of: Edge, first: usize, count: usize, all: usize },
+}
+
+/// What is known of a tensor.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) flow: Flow,
+    pub(super) source: Source,
+    /// Keras' mask, which goes with the tensor.
+    pub(super) mask: Mask,
+    /// What takes steps out of the value in the model.
+    pub(super) held: Makers,
+    /// The layer that gives it, in messages.
+    pub(super) from: Rc<str>,
+}
+
+impl Known {
+    pub(super) fn input(index: usize) -> Self {
+        Self {
+            flow: Flow::Input,
+            source: Source::Whole(Edge::Input(index)),
+            mask: Mask::None,
+            held: Makers::new(),
+            from: "the input".into(),
+        }
+    }
+
+    /// Features without a time axis.
+    pub(super) fn rows(source: Source, features: usize, from: &Rc<str>) -> Self {
+        Self { flow: Flow::Rows(features), source, mask: Mask::None, held: Makers::new(), from: from.clone() }
+    }
+
+    /// A mask alone.
+    pub(super) fn steps(mask: Mask, from: &Rc<str>) -> Self {
+        let source = Source::Whole(Edge::Input(0));
+        Self { flow: Flow::Mask, source, mask, held: Makers::new(), from: from.clone() }
+    }
+
+    /// Which input of the model it is, if it is one.
+    pub(super) fn is_input(&self) -> Option<usize> {
+        match self.source {
+            Source::Whole(Edge::Input(index)) if self.flow != Flow::Mask => Some(index),
+            _ => None,
+        }
+    }
+
+    /// Its features, where they are known.
+    pub(super) fn features(&self) -> Option<usize> {
+        match self.flow {
+            Flow::Rows(features) => Some(features),
+            Flow::Steps { features, .. } => features,
+            Flow::Input | Flow::Mask => None,
+        }
+    }
+
+    /// Its axes in messages.
+    pub(super) fn shape(&self) -> String {
+        let any = |n: Option<usize>| n.map_or("any".into(), |n| n.to_string());
+        match &self.flow {
+            Flow::Input => "an input".into(),
+            Flow::Steps { time, bare: true, .. } => format!("[B, {}]", any(*time)),
+            Flow::Steps { time, features, bare: false } => format!("[B, {}, {}]", any(*time), any(*features)),
+            Flow::Rows(features) => format!("[B, {features}]"),
+            Flow::Mask => "a mask".into(),
+        }
+    }
+}
+
+impl Source {
+    /// Features `first ..` of a value of `all`.
+    pub(super) fn part(of: Edge, first: usize, count: usize, all: usize) -> Self {
+        if count == all { Self::Whole(of) } else { Self::Part { of, first, count, all } }
+    }
+
+    /// The one source that `parts` with their features are, side by side, if they are one.
+    pub(super) fn merged(parts: &[(Self, usize)]) -> Option<Self> {
+        let span = |(source, features): &(Self, usize)| match *source {
+            Self::Whole(of) => (of, 0, *features, *features),
+            Self::Part { of, first, count, all } => (of, first, count, all),
+        };
+        let (of, first, mut end, all) =
+            parts.first().map(span).map(|(of, first, n, all)| (of, first, first + n, all))?;
+        for part in &parts[1..] {
+            let (other, next, count, _) = span(part);
+            if other != of || next != end {
+                return None;
+            }
+            end += count;
+        }
+        Some(Self::part(of, first, end - first, all))
+    }
+
+    /// The stack whose final state it is, all of it: hidden, or cell.
+    pub(super) fn is_state(self) -> Option<(usize, Pin)> {
+        match self {
+            Self::Whole(Edge::Layer(layer, Pin::FinalHidden)) => Some((layer, Pin::Hidden)),
+            Self::Whole(Edge::Layer(layer, Pin::FinalCell)) => Some((layer, Pin::Cell)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_side_by_side_are_one() {
+        let value = Edge::Layer(3, Pin::FinalHidden);
+        let part = |first, count| (Source::part(value, first, count, 9), count);
+        assert_eq!(Source::merged(&[part(0, 4), part(4, 5)]), Some(Source::Whole(value)));
+        assert_eq!(Source::merged(&[part(2, 2), part(4, 1)]), Some(part(2, 3).0));
+        assert_eq!(Source::merged(&[part(4, 5), part(0, 4)]), None);
+        let other = (Source::Whole(Edge::Layer(2, Pin::Output)), 4);
+        assert_eq!(Source::merged(&[other, part(4, 5)]), None);
+    }
+}
