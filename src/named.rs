@@ -52,6 +52,13 @@ impl Values {
     }
 }
 
+/// Reals are equal to an array of them; whole numbers are not.
+impl PartialEq<ArrayD<f32>> for Values {
+    fn eq(&self, other: &ArrayD<f32>) -> bool {
+        matches!(self, Self::Real(array) if array == other)
+    }
+}
+
 impl<D: Dimension> From<Array<f32, D>> for Values {
     fn from(array: Array<f32, D>) -> Self {
         Self::Real(array.into_dyn())
@@ -115,13 +122,14 @@ impl Model {
         Ok(weights)
     }
 
-    /// The results of a call of this model under their names, in the order of [`ports`](Self::ports).
+    /// The results of a call of this model under their names, in the order of [`ports`](Self::ports): reals, and whole numbers
+    /// where a port gives places.
     ///
     /// # Errors
     ///
     /// Kind `Shape`, where an output has no axis for the steps or rows of which there are several; `Model`, where the
     /// layers do not fit each other.
-    pub fn named_output(&self, output: &Output) -> Result<Vec<(String, ArrayD<f32>)>> {
+    pub fn named_output(&self, output: &Output) -> Result<Vec<(String, Values)>> {
         let results = Results::of(self, output)?;
         let ports = self.ports();
         let one = |port: &OutputPort| Ok((port.name.clone(), results.under(port).map_err(|e| e.at(&port.name))?));

@@ -437,7 +437,7 @@ fn a_model_goes_by_its_own_names() {
         ("tags", output.others[0].clone()),
         ("last", output.states[1].c.clone().unwrap()),
     ];
-    assert_eq!(named, expected.map(|(name, array)| (name.to_owned(), array)));
+    assert_eq!(named, expected.map(|(name, array)| (name.to_owned(), array.into())));
     // One sequence without a batch.
     let single = Output {
         output: ramp(&[1]).unwrap(),

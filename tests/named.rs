@@ -76,7 +76,7 @@ fn the_standard_names_are_pytorchs() {
             ("c_n", states[0].c.clone().unwrap()),
             ("h_n.1", states[1].h.clone()),
         ];
-        assert_eq!(engine.run_named(&tensors).unwrap(), wanted.map(|(name, array)| (name.to_owned(), array)));
+        assert_eq!(engine.run_named(&tensors).unwrap(), wanted.map(|(name, array)| (name.to_owned(), array.into())));
     }
 }
 

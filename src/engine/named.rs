@@ -1,10 +1,8 @@
 //! Runs by name: tensors as the model's interface names them, in and out.
 
-use ndarray::ArrayD;
-
 use super::Engine;
 use crate::error::Result;
-use crate::named::{NamedTensors, read_input};
+use crate::named::{NamedTensors, Values, read_input};
 
 impl Engine {
     /// What the model gives for `tensors`, by the names and axes of its [`ports`](crate::Model::ports), in their order.
@@ -34,7 +32,7 @@ impl Engine {
     /// # Ok::<(), gatewave::Error>(())
     /// ```
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn run_named(&self, tensors: &NamedTensors) -> Result<Vec<(String, ArrayD<f32>)>> {
+    pub fn run_named(&self, tensors: &NamedTensors) -> Result<Vec<(String, Values)>> {
         let output = self.run(&read_input(self.model(), tensors)?)?;
         self.model().named_output(&output)
     }
@@ -43,7 +41,7 @@ impl Engine {
     /// # Errors
     ///
     /// As [`run_named`](Self::run_named).
-    pub async fn run_named_async(&self, tensors: &NamedTensors) -> Result<Vec<(String, ArrayD<f32>)>> {
+    pub async fn run_named_async(&self, tensors: &NamedTensors) -> Result<Vec<(String, Values)>> {
         let output = self.run_async(&read_input(self.model(), tensors)?).await?;
         self.model().named_output(&output)
     }

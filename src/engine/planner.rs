@@ -210,7 +210,7 @@ impl Planner {
         let mut fits = None;
         let halves = std::iter::successors(Some(shape.time / 2), |time| Some(time / 2)).take_while(|&time| time > 0);
         for time in halves {
-            match self.lower(goal, Shape { time, ..shape }) {
+            match self.lower(goal, Shape::of_model(&self.model, |_| time, shape.batch, shape.mask)) {
                 Ok(_) => {
                     fits = Some(time);
                     break;

@@ -1,34 +1,43 @@
 //! ONNX files: a graph of operators → the layers that it turns out to be, their tensors, and the graph's names.
 //!
 //! The file's messages (`skim`, `proto`) and tensors (`constant`, `source`) become values; `graph` evaluates the nodes
-//! symbolically, so that each value gets a meaning (`value`): a weight, a number of a shape, or what layer k gives, its
-//! axes in some order. The operators (`operators` lists them; `recurrent`, `states`, `dense`, `tokens`, `moves`, `numbers`,
-//! `functions`) add links to the `chain` of layers or change axes; `rewrite` knows what several links are together;
-//! `interface` makes a model of the path that the outputs need. What does not fit is an error that names the node. Knows no
-//! engine.
+//! symbolically, so that each value gets a meaning (`value`): a weight, a number of a shape, or parts of what links give,
+//! its axes in some order. `flow` makes that of inputs, whose axes `roles` and `times` hold together. The operators
+//! (`operators` lists them; `recurrent`, `states`, `dense`, `join`, `tokens`, `moves`, `numbers`, `functions`, `order`,
+//! `branch`) add `links` or change axes; `rewrite` knows what several links are together; `assemble` makes layers of the
+//! links that the outputs need, and `interface` names their inputs and outputs. What does not fit is an error that names
+//! the node. Knows no engine.
 
+mod assemble;
 mod axes;
-mod chain;
+mod branch;
 mod change;
 mod constant;
 mod cut;
+mod data;
 mod dense;
+mod flow;
 mod functions;
 mod graph;
 mod interface;
+mod join;
+mod links;
 mod moves;
 mod node;
 mod numbers;
 mod operators;
+mod order;
 mod proto;
 mod recurrent;
 mod reshape;
 mod rewrite;
+mod roles;
 mod size;
 mod skim;
 mod source;
 mod states;
 mod table;
+mod times;
 mod tokens;
 mod value;
 
@@ -50,8 +59,8 @@ use crate::weights::Tensors;
 ///
 /// # Errors
 ///
-/// Kind `Io` where a file cannot be read; `Model` where it is no ONNX file, or its graph is no chain of recurrent
-/// layers: the error names the first node that does not fit; `Weights` where a tensor is damaged.
+/// Kind `Io` where a file cannot be read; `Model` where it is no ONNX file, or its graph has what no layer here does: the
+/// error names the first node that does not fit; `Weights` where a tensor is damaged.
 pub fn read(path: &Path) -> Result<(Model, Tensors)> {
     let unreadable = |e: io::Error| Error::new(ErrorKind::Io, format!("{e}")).because(e);
     let read = || {

@@ -50,7 +50,8 @@ pub struct InputPort {
 pub enum InputValue {
     /// The sequence: features or tokens. Of several inputs, the first one with a time axis.
     Sequence,
-    /// Another input of the model, counted from 0 among [`Model::inputs`]: features or tokens with its steps, or a row.
+    /// Another input of the model, counted from 0 among [`Model::inputs`]: features or tokens with its steps, or a row, whose
+    /// features may stand group after group along [`Dim::Layers`].
     Input(usize),
     /// The number of steps of each row, of the time axis of an input of [`Model::inputs`]; 0 of a model that names none.
     Lengths(usize),
@@ -133,6 +134,9 @@ pub enum OutputValue {
     Another(usize),
     /// One direction of it: 0 forward, 1 reverse.
     Direction(usize),
+    /// At which place the largest feature of an output stands, counted from 0; of equal ones the first. Counted as
+    /// [`Another`](Self::Another) is, and 0 for [`Output`](Self::Output).
+    Largest(usize),
     /// Final states of these stacks, one after the other along [`Dim::Layers`].
     States {
         /// Which state.
@@ -161,8 +165,10 @@ impl Interface {
         }
         let (mut names, mut values) = (HashMap::new(), HashSet::new());
         for port in &self.inputs {
-            let part = matches!(port.value, InputValue::State { .. });
-            if names.insert(&port.name, part).is_some_and(|other| !(part && other)) {
+            // Several states are parts of one tensor, and several time axes may have the same lengths.
+            let kind = std::mem::discriminant(&port.value);
+            let shared = matches!(port.value, InputValue::State { .. } | InputValue::Lengths(_));
+            if names.insert(&port.name, kind).is_some_and(|other| !shared || other != kind) {
                 return Err(wrong(format!("{}: expected a name of its own, got another input's", port.name)));
             }
             // What tells the call's sequence may come under either of several names.
@@ -246,8 +252,10 @@ impl InputPort {
                     return Err(wrong(format!("input: expected one of {} inputs, got {index}", model.inputs.len())));
                 };
                 let time = (!matches!(flow, Flow::Rows(_))).then_some((Dim::Time, false));
+                // Features of a row may stand one group after the other.
+                let layers = matches!(flow, Flow::Rows(_)).then_some((Dim::Layers, false));
                 let features = flow.tokens().is_none().then(|| long(Dim::Features, flow.features().len()));
-                fit(axes, [(Dim::Batch, false)].into_iter().chain(time).chain(features))
+                fit(axes, [(Dim::Batch, false)].into_iter().chain(time).chain(layers).chain(features))
             }
             InputValue::Lengths(input) | InputValue::Mask(input) => {
                 if model.all_inputs()?.get(input).is_none_or(|input| !input.kind.has_time()) {
@@ -309,10 +317,20 @@ impl WeightPart {
     }
 }
 
+impl OutputValue {
+    /// Which output of features it is of, counted from 0.
+    pub(crate) fn index(&self) -> usize {
+        match self {
+            Self::Another(index) | Self::Largest(index) => *index,
+            Self::Output | Self::Direction(_) | Self::States { .. } => 0,
+        }
+    }
+}
+
 impl OutputPort {
     /// Whether it fits a model that gives `flows`.
     fn check(&self, flows: &[Flow], stacks: &[&Recurrent]) -> Result<()> {
-        let index = if let OutputValue::Another(index) = self.value { index } else { 0 };
+        let index = self.value.index();
         let (time, features) = match flows.get(index) {
             Some(Flow::Steps(features)) => (Some((Dim::Time, false)), *features),
             Some(Flow::Rows(features)) => (None, *features),
@@ -328,6 +346,7 @@ impl OutputPort {
             OutputValue::Output | OutputValue::Another(_) => {
                 fit(&self.axes, steps.chain([long(Dim::Features, features.len())]))
             }
+            OutputValue::Largest(_) => fit(&self.axes, steps),
             OutputValue::Direction(direction) if *direction >= features.parts => {
                 Err(wrong(format!("direction: expected less than {}, got {direction}", features.parts)))
             }

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use ndarray::{ArrayD, Axis, Slice};
+use ndarray::{ArrayD, Axis, IxDyn, Slice};
 
 use super::{NamedTensors, Values, arrange, joined, letter, not_real, shape};
 use crate::call::{Input, States};
@@ -158,7 +158,9 @@ impl Reader<'_> {
                 Flow::Steps(features) | Flow::Rows(features) => {
                     let Values::Real(array) = values else { return Err(not_real(&port.name, values.shape())) };
                     let mut array = array.clone();
-                    if !self.as_they_stand {
+                    if port.axes.contains(&Dim::Layers) {
+                        array = self.grouped(port, array, features.len(), sizes)?;
+                    } else if !self.as_they_stand {
                         check(features.len())?;
                         array = arrange(array, &port.axes, &axes);
                     }
@@ -167,6 +169,19 @@ impl Reader<'_> {
             };
         }
         Ok(input)
+    }
+
+    /// A row of `features`, which stand group after group along the layers.
+    fn grouped(&self, port: &InputPort, array: ArrayD<f32>, features: usize, sizes: Sizes) -> Result<ArrayD<f32>> {
+        let place = port.axes.iter().position(|dim| *dim == Dim::Layers);
+        let groups = place.and_then(|place| array.shape().get(place)).copied().unwrap_or(1).max(1);
+        let Some(one) = features.checked_div(groups).filter(|one| one * groups == features) else {
+            return Err(shape(format!("{}: expected {features} features for each row, in {groups} groups", port.name)));
+        };
+        check_axes(port, array.shape(), "I", |dim| sizes.length(dim, one, groups))?;
+        let array = arrange(array, &port.axes, &[Dim::Batch, Dim::Layers, Dim::Features]);
+        let rows = array.shape()[0];
+        Ok(array.as_standard_layout().into_owned().into_shape_with_order(IxDyn(&[rows, features])).expect("checked"))
     }
 
     /// The number of steps of the time axis of input `index`, where it is known before the input is read.

@@ -4,7 +4,7 @@
 
 use ndarray::{ArrayD, Axis, IxDyn, concatenate};
 
-use super::{arrange, letter, shape};
+use super::{Values, arrange, letter, shape};
 use crate::call::Output;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Dim, Flow, Model, OutputPort, OutputValue, State};
@@ -39,9 +39,13 @@ impl<'a> Results<'a> {
     }
 
     /// What `port` names, in its axes.
-    pub(super) fn under(&self, port: &OutputPort) -> Result<ArrayD<f32>> {
-        let place = if let OutputValue::Another(index) = port.value { index } else { 0 };
+    pub(super) fn under(&self, port: &OutputPort) -> Result<Values> {
+        let place = port.value.index();
         let (array, axes) = match &port.value {
+            OutputValue::Largest(_) => {
+                let (places, axes) = self.given(place)?.largest();
+                return self.arranged(port, places, &axes).map(Values::Whole);
+            }
             OutputValue::Output | OutputValue::Another(_) => {
                 let given = self.given(place)?;
                 if port.axes.contains(&Dim::Directions) { given.parted()? } else { (given.array.clone(), given.axes) }
@@ -58,6 +62,11 @@ impl<'a> Results<'a> {
             }
             OutputValue::States { state, stacks } => self.states(*state, stacks)?,
         };
+        self.arranged(port, array, &axes).map(Values::Real)
+    }
+
+    /// `array`, whose axes are `axes`, with those of `port`.
+    fn arranged<A: Clone>(&self, port: &OutputPort, array: ArrayD<A>, axes: &[Dim]) -> Result<ArrayD<A>> {
         let wanted: Vec<Dim> = port.axes.iter().copied().filter(|dim| Some(*dim) != self.missing).collect();
         for (dim, &length) in axes.iter().zip(array.shape()) {
             if length != 1 && !wanted.contains(dim) {
@@ -66,7 +75,7 @@ impl<'a> Results<'a> {
             }
         }
         let long: Vec<Dim> = wanted.iter().copied().filter(|dim| *dim != Dim::One).collect();
-        let mut array = arrange(array, &axes, &long);
+        let mut array = arrange(array, axes, &long);
         for place in wanted.iter().enumerate().filter(|(_, dim)| **dim == Dim::One).map(|(place, _)| place) {
             array.insert_axis_inplace(Axis(place));
         }
@@ -106,6 +115,20 @@ impl<'a> Results<'a> {
 }
 
 impl Given<'_> {
+    /// At which place the largest feature stands, the first of equal ones; as everywhere, NaN is larger than any number.
+    fn largest(&self) -> (ArrayD<i64>, Vec<Dim>) {
+        let features = Axis(self.array.ndim() - 1);
+        let places = self.array.map_axis(features, |row| {
+            let mut best = 0;
+            for (place, x) in row.iter().enumerate() {
+                let greater = x.is_nan() && !row[best].is_nan() || *x > row[best];
+                best = if greater { place } else { best };
+            }
+            i64::try_from(best).expect("a place among features")
+        });
+        (places, self.axes[..self.axes.len() - 1].to_vec())
+    }
+
     /// The features with their directions apart.
     fn parted(&self) -> Result<(ArrayD<f32>, Vec<Dim>)> {
         let output = self.array.as_standard_layout().into_owned();

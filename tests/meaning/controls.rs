@@ -44,7 +44,7 @@ fn the_tables_tolerance_finds_every_planted_bug() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(planted, [220, 248, 258, 218, 235, 243]);
+    assert_eq!(planted, [225, 254, 264, 224, 241, 249]);
 }
 
 /// An option taken away from a stack.
@@ -123,7 +123,7 @@ fn the_tables_tolerance_finds_every_option_left_out() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(left_out, [42, 33, 8, 5, 11, 22, 17, 25]);
+    assert_eq!(left_out, [42, 33, 8, 5, 11, 22, 18, 26]);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn the_tables_tolerance_finds_a_mask_of_the_models_own_left_out() {
             left_out += 1;
         }
     }
-    assert_eq!(left_out, 12);
+    assert_eq!(left_out, 13);
 }
 
 #[test]
@@ -199,6 +199,12 @@ const MISTAKEN: [(&str, Mistake); 4] = [
     }),
 ];
 
+/// The shapes of what `model` gives for the input of `case`.
+fn shapes(case: &Case, model: &Model) -> Vec<Vec<usize>> {
+    let truth = oracle::run(model, &case.weights(), &case.input()).expect("a model that fits");
+    [&truth.output].into_iter().chain(&truth.others).map(|output| output.shape().to_vec()).collect()
+}
+
 #[test]
 fn the_tables_tolerance_finds_every_mistake_in_a_join() {
     let (mut mistaken, mut missed) = ([0; MISTAKEN.len()], Vec::new());
@@ -210,7 +216,7 @@ fn the_tables_tolerance_finds_every_mistake_in_a_join() {
                 change(&mut model.layers[at]);
                 // A model in which nothing takes an input, or in which sizes differ, is no silent mistake.
                 let fits = model.check().is_ok() && model.flows().ok() == case.model.flows().ok();
-                if model == case.model || !fits {
+                if model == case.model || !fits || shapes(&case, &model) != shapes(&case, &case.model) {
                     continue;
                 }
                 let used = used_by(&case, &model, &case.weights());

@@ -79,6 +79,11 @@ pub(crate) fn texts(name: &str, values: &[&str]) -> Message {
     values.iter().fold(Message::default().text(1, name), |a, value| a.text(9, value)).int(20, 8)
 }
 
+/// An attribute that is a graph.
+pub(crate) fn graph(name: &str, graph: &Graph) -> Message {
+    Message::default().text(1, name).message(6, &graph.fields).int(20, 5)
+}
+
 /// A graph in the making.
 #[derive(Clone, Default)]
 pub(crate) struct Graph {

@@ -1,7 +1,7 @@
 //! What a graph does with its inputs before the first layer, and which of them a call must bring.
 
 use gatewave::formats::onnx::read_bytes;
-use gatewave::{Device, Engine, ErrorKind, NamedTensors, Options, Values};
+use gatewave::{Device, Engine, ErrorKind, NamedTensors, Options, Pin, Value, Values};
 use ndarray::{ArrayD, IxDyn};
 
 use crate::build::{Graph, Message, both, float, int, ints, reals, sequence, text, weighted, wholes};
@@ -22,7 +22,7 @@ fn run(graph: &Graph, x: ArrayD<f32>) -> ArrayD<f32> {
     let input = model.named_input(&named).unwrap_or_else(|e| panic!("{e}"));
     let engine = Engine::from_tensors(model.clone(), &tensors, Options::default().device(Device::Cpu));
     let output = engine.expect("an engine").run(&input).expect("a result");
-    model.named_output(&output).expect("outputs").remove(0).1
+    model.named_output(&output).expect("outputs").remove(0).1.real().into_owned()
 }
 
 /// `(X − [0, 0.5, 1]) / [1, 1.5, 2] · 3` as `S`.
@@ -91,16 +91,32 @@ fn a_number_less_the_input_is_scaled_too() {
 }
 
 #[test]
-fn what_else_is_done_to_an_input_is_refused_at_its_node() {
+fn a_function_of_the_input_is_a_layer() {
     let behind =
         |graph: Graph, x: &str| weighted(graph, 3, 1).node("GRU", &[x, "W", "R", "B"], &["Y"], &[]).output("Y");
-    let tanh = refused(&behind(sequence(Graph::new()).node("Tanh", &["X"], &["S"], &[]), "S"));
-    assert!(tanh.starts_with("node \"the Tanh\" (Tanh): a function of the input, before an RNN, LSTM, GRU"), "{tanh}");
+    let tanh = behind(sequence(Graph::new()).node("Tanh", &["X"], &["S"], &[]), "S");
+    let wanted = run(&behind(sequence(Graph::new()), "X"), features().mapv(f32::tanh));
+    assert_near(&run(&tanh, features()), &wanted);
+    // So it is where values beside a recurrent layer need it.
+    let skipped =
+        behind(scaled(), "S").initializer(&wholes("axis", &[1], &[1])).node("Squeeze", &["Y", "axis"], &["Q"], &[]);
+    let skipped = skipped.initializer(&reals("V", &[2, 3], 0.0)).node("MatMul", &["Q", "V"], &["P"], &[]);
+    let graph = skipped.node("Add", &["P", "S"], &["Z"], &[]);
+    let (model, tensors) = read_bytes(&graph.output("Z").bytes()).unwrap_or_else(|e| panic!("{e}"));
+    let engine =
+        Engine::from_tensors(model.clone(), &tensors, Options::default().device(Device::Cpu)).expect("an engine");
+    let given: NamedTensors = [("X".to_owned(), Values::from(features()))].into_iter().collect();
+    let results = engine.run_named(&given).unwrap_or_else(|e| panic!("{e}"));
+    assert_near(&results[1].1.real().into_owned(), &by_hand(&features()));
+}
+
+#[test]
+fn what_else_is_done_to_an_input_is_refused_at_its_node() {
     let supplied = scaled().input("W", 1, &["1", "6", "3"]).initializer(&reals("R", &[1, 6, 2], 0.1));
     let supplied = refused(&supplied.node("GRU", &["S", "W", "R"], &["Y"], &[]).output("Y"));
     assert!(supplied.contains("(GRU): X: the input times or plus a constant, with weights that a caller supplies"));
     let alone = refused(&scaled().output("S"));
-    assert!(alone.contains("output \"S\""), "{alone}");
+    assert!(alone.contains("expected an RNN, LSTM or GRU on the way to the outputs"), "{alone}");
 }
 
 #[test]
@@ -171,13 +187,13 @@ fn a_sum_or_mean_over_the_directions_merges_them() {
 }
 
 #[test]
-fn final_hidden_and_cell_states_in_one_tensor_are_refused_where_they_meet() {
+fn final_hidden_and_cell_states_in_one_tensor_are_joined() {
     let graph = weighted(sequence(Graph::new()), 4, 1)
         .node("LSTM", &["X", "W", "R", "B"], &["Y", "H", "C"], &[])
         .node("Concat", &["H", "C"], &["Z"], &[int("axis", 2)])
         .output("Z");
-    let text = refused(&graph);
-    assert!(text.starts_with("node \"the Concat\" (Concat): joins final cell states and something else"), "{text}");
+    let (model, _) = read_bytes(&graph.bytes()).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(model.layers[1].from, [Value::Layer(0, Pin::FinalHidden), Value::Layer(0, Pin::FinalCell)]);
 }
 
 #[test]

@@ -7,8 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use gatewave::weights::Tensors;
-use gatewave::{Engine, Error, ErrorKind, Input, InputValue, Model, Result};
-use ndarray::ArrayD;
+use gatewave::{Engine, Error, ErrorKind, Input, InputValue, Model, Result, Values};
 
 use crate::args::{DeviceArgs, ModelArgs, Precision, spare};
 use crate::tensors::{self, Destination};
@@ -100,11 +99,15 @@ fn destinations(inputs: &[PathBuf], outputs: &[PathBuf]) -> Result<Vec<Destinati
 }
 
 /// A line for each result: name, shape, the first few numbers.
-fn preview(arrays: &[(String, ArrayD<f32>)], out: &mut impl Write) -> Outcome<()> {
+fn preview(arrays: &[(String, Values)], out: &mut impl Write) -> Outcome<()> {
     const FEW: usize = 6;
     for (name, array) in arrays {
-        let few = array.iter().take(FEW).map(|value| format!("{value:.6}")).collect::<Vec<_>>().join(" ");
-        let more = if array.len() > FEW { " …" } else { "" };
+        let few: Vec<String> = match array {
+            Values::Real(array) => array.iter().take(FEW).map(|value| format!("{value:.6}")).collect(),
+            Values::Whole(array) => array.iter().take(FEW).map(ToString::to_string).collect(),
+        };
+        let few = few.join(" ");
+        let more = if array.shape().iter().product::<usize>() > FEW { " …" } else { "" };
         writeln!(out, "{name} {:?}: {few}{more}", array.shape())?;
     }
     Ok(())

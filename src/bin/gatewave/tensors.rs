@@ -161,7 +161,7 @@ impl Destination {
     /// # Errors
     ///
     /// Kind `Io`, where the system refuses.
-    pub(crate) fn write(self, arrays: &[(String, ArrayD<f32>)]) -> Result<()> {
+    pub(crate) fn write(self, arrays: &[(String, Values)]) -> Result<()> {
         let Self { path, format, file } = self;
         file.finish(|file| {
             let written = match format {
@@ -174,30 +174,41 @@ impl Destination {
     }
 }
 
-fn write_safetensors(file: &mut File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
-    let bytes: Vec<Vec<u8>> =
-        arrays.iter().map(|(_, array)| array.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
+fn write_safetensors(file: &mut File, arrays: &[(String, Values)]) -> io::Result<()> {
+    let bytes = |array: &Values| match array {
+        Values::Real(array) => (Dtype::F32, array.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        Values::Whole(array) => (Dtype::I64, array.iter().flat_map(|value| value.to_le_bytes()).collect()),
+    };
+    let bytes: Vec<(Dtype, Vec<u8>)> = arrays.iter().map(|(_, array)| bytes(array)).collect();
     let views = arrays
         .iter()
         .zip(&bytes)
-        .map(|((name, array), bytes)| Ok((name, TensorView::new(Dtype::F32, array.shape().to_vec(), bytes)?)))
+        .map(|((name, array), (dtype, bytes))| Ok((name, TensorView::new(*dtype, array.shape().to_vec(), bytes)?)))
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(io::Error::other)?;
     file.write_all(&safetensors::serialize(views, None).map_err(io::Error::other)?)
 }
 
-fn write_npz(file: &mut File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
+fn write_npz(file: &mut File, arrays: &[(String, Values)]) -> io::Result<()> {
     let mut writer = NpzWriter::new(BufWriter::new(file));
     for (name, array) in arrays {
-        writer.add_array(name.as_str(), array).map_err(io::Error::other)?;
+        match array {
+            Values::Real(array) => writer.add_array(name.as_str(), array),
+            Values::Whole(array) => writer.add_array(name.as_str(), array),
+        }
+        .map_err(io::Error::other)?;
     }
     writer.finish().map_err(io::Error::other)?.flush()
 }
 
-fn write_npy(file: &mut File, arrays: &[(String, ArrayD<f32>)]) -> io::Result<()> {
+fn write_npy(file: &mut File, arrays: &[(String, Values)]) -> io::Result<()> {
     let mut writer = BufWriter::new(file);
     let (_, array) = arrays.first().expect("a run gives an output");
-    array.write_npy(&mut writer).map_err(io::Error::other)?;
+    match array {
+        Values::Real(array) => array.write_npy(&mut writer),
+        Values::Whole(array) => array.write_npy(&mut writer),
+    }
+    .map_err(io::Error::other)?;
     writer.flush()
 }
 
@@ -218,7 +229,7 @@ mod tests {
         let array = array![[1.5_f32, -2.0, 3.25], [0.0, 5.0, -6.5]].into_dyn();
         for (file, name) in [("a.safetensors", "output"), ("a.npz", "output"), ("a.npy", "x")] {
             let path = scratch(file);
-            Destination::open(&path).unwrap().write(&[("output".to_owned(), array.clone())]).unwrap();
+            Destination::open(&path).unwrap().write(&[("output".to_owned(), array.clone().into())]).unwrap();
             let read = read(&path, "x").unwrap();
             fs::remove_file(&path).unwrap();
             assert_eq!(read, NamedTensors::from([(name.to_owned(), Values::Real(array.clone()))]), "{file}");

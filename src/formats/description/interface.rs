@@ -9,7 +9,7 @@ use crate::formats::keys::{Keys, word_of, wrong};
 use crate::model::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, Required, State};
 
 const INPUTS: [&str; 7] = ["sequence", "input", "lengths", "mask", "hidden", "cell", "weights"];
-const OUTPUTS: [&str; 5] = ["output", "another", "direction", "hidden", "cell"];
+const OUTPUTS: [&str; 6] = ["output", "another", "direction", "largest", "hidden", "cell"];
 
 /// The interface that `value` describes; `main` is the main input of its model.
 pub(super) fn read(value: Value, main: usize) -> Result<Interface> {
@@ -55,6 +55,7 @@ fn output(mut keys: Keys) -> Result<OutputPort> {
         "output" => OutputValue::Output,
         "another" => OutputValue::Another(keys.needed_size("another")?),
         "direction" => OutputValue::Direction(keys.needed_size("direction")?),
+        "largest" => OutputValue::Largest(keys.size("another")?.unwrap_or(0)),
         "hidden" => OutputValue::States { state: State::Hidden, stacks: stacks(&mut keys)? },
         _ => OutputValue::States { state: State::Cell, stacks: stacks(&mut keys)? },
     };
@@ -122,6 +123,8 @@ fn output_json(port: &OutputPort) -> Json {
         OutputValue::Direction(direction) => {
             keys.extend([value("direction"), ("direction", Json::from(*direction))]);
         }
+        OutputValue::Largest(0) => keys.push(value("largest")),
+        OutputValue::Largest(index) => keys.extend([value("largest"), ("another", Json::from(*index))]),
         OutputValue::States { state, stacks } => {
             keys.extend([value(state_word(*state)), ("stacks", Json::list(stacks, |&stack| Json::from(stack)))]);
         }

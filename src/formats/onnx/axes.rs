@@ -1,19 +1,16 @@
 //! What a change of axes does to each kind of value: permuting, inserting, dropping, cutting, joining end to end.
 //!
-//! The operators of `moves` are made of these. Knows values; knows no node.
+//! The operators of `moves` are made of these; `data` has those of what flows. Knows values; knows no node.
 
-use ndarray::{ArrayD, IxDyn, concatenate};
+use ndarray::concatenate;
 
 use super::change::Change;
 use super::constant::{Constant, MAX_NUMBERS, MAX_RANK};
 use super::cut::Cut;
 use super::misfit;
-use super::size::{Size, shape_text};
-use super::value::{At, Axis, Data, Feed, FeedAxis, Fill, Filled, Repeated, Role, Segment, Value};
+use super::size::{Known, Size, shape_text};
+use super::value::{Axis, Data, Feed, FeedAxis, Fill, Filled, Repeated, Role, Tokens, Value};
 use crate::error::Result;
-
-/// More segments than this come from no model.
-const MAX_SEGMENTS: usize = 4096;
 
 impl Value {
     /// The lengths of the axes.
@@ -25,9 +22,44 @@ impl Value {
             Self::Repeated(repeated) => repeated.shape.clone(),
             Self::Input(feed) => feed.axes.iter().map(|axis| axis.size.clone()).collect(),
             Self::Tokens(tokens) => tokens.feed.axes.iter().map(|axis| axis.size.clone()).collect(),
+            Self::Sorted(sorted) => vec![sorted.rows.clone()],
+            Self::Count(size) => vec![size.clone()],
+            Self::Equal(..) => vec![Size::of(1)],
             Self::Data(data) => data.axes.iter().map(|axis| axis.size.clone()).collect(),
             Self::Unread(what) => return Err(misfit(what.clone())),
         })
+    }
+
+    /// With what is known of the sizes.
+    pub(super) fn resized(mut self, known: &Known) -> Self {
+        fn of_axis(axis: &mut Axis, known: &Known) {
+            renew(&mut axis.size, known);
+            if let Role::Joined(axes) = &mut axis.role {
+                axes.iter_mut().for_each(|axis| of_axis(axis, known));
+            }
+        }
+        fn renew(size: &mut Size, known: &Known) {
+            *size = size.clone().with(known);
+        }
+        match &mut self {
+            Self::Numbers(numbers) => numbers.iter_mut().for_each(|size| renew(size, known)),
+            Self::Filled(Filled { fill, shape }) => {
+                shape.iter_mut().for_each(|size| renew(size, known));
+                if let Fill::Whole(size) = fill {
+                    renew(size, known);
+                }
+            }
+            Self::Repeated(repeated) => repeated.shape.iter_mut().for_each(|size| renew(size, known)),
+            Self::Input(feed) | Self::Tokens(Tokens { feed, .. }) => {
+                feed.axes.iter_mut().for_each(|axis| renew(&mut axis.size, known));
+            }
+            Self::Sorted(sorted) => renew(&mut sorted.rows, known),
+            Self::Count(size) => renew(size, known),
+            Self::Equal(a, b) => [a, b].into_iter().for_each(|size| renew(size, known)),
+            Self::Data(data) => data.axes.iter_mut().for_each(|axis| of_axis(axis, known)),
+            Self::Constant(_) | Self::Unread(_) => {}
+        }
+        self
     }
 
     /// The length of axis `axis`: the one way to it, since an axis that one value has another may lack.
@@ -148,7 +180,7 @@ impl Value {
         let range = match cut {
             Cut::All => return Ok(self),
             Cut::Range { start, step, len } => Some((start, step, len)),
-            Cut::Last => None,
+            Cut::Last | Cut::Reversed => None,
         };
         let change = |(start, step, len)| Change::Slice { axis, start, step, len };
         Ok(match (self, range) {
@@ -221,217 +253,6 @@ impl Value {
 /// `f` of each, if it is something for all of at least one.
 fn every<'a, T>(values: &'a [Value], f: impl Fn(&'a Value) -> Option<T>) -> Option<Vec<T>> {
     values.iter().map(f).collect::<Option<Vec<_>>>().filter(|all| !all.is_empty())
-}
-
-impl Data {
-    fn permuted(self, permutation: &[usize]) -> Self {
-        let parts: Vec<usize> = permutation
-            .iter()
-            .filter(|&&axis| self.axes[axis].role == Role::Parts)
-            .map(|&axis| self.part(axis))
-            .collect();
-        let axes = permutation.iter().map(|&axis| self.axes[axis].clone()).collect();
-        Self { content: self.content.permuted_axes(IxDyn(&parts)), axes }
-    }
-
-    /// The same at other steps.
-    fn at(mut self, change: impl Fn(At) -> At) -> Self {
-        self.content.iter_mut().flatten().for_each(|segment| segment.at = change(segment.at));
-        self
-    }
-
-    /// Without an axis of length 1.
-    pub(super) fn dropped(mut self, axis: usize) -> Self {
-        match self.axes[axis].role {
-            Role::Parts => {
-                let part = ndarray::Axis(self.part(axis));
-                self.content = self.content.index_axis_move(part, 0);
-            }
-            // The only step is the last.
-            Role::Time => self = self.at(|at| if at == At::All { At::Last } else { at }),
-            _ => {}
-        }
-        self.axes.remove(axis);
-        self
-    }
-
-    fn cut(mut self, axis: usize, cut: Cut) -> Result<Self> {
-        let size = self.axes[axis].size.clone();
-        match (&self.axes[axis].role, cut) {
-            (_, Cut::All) => {}
-            (Role::Parts, Cut::Range { start, step, len }) => {
-                let change = Change::Slice { axis: self.part(axis), start, step, len };
-                self.content = change.apply(self.content);
-                self.axes[axis].size = Size::len(len);
-                if len == 1 {
-                    self = self.dropped(axis);
-                    self.axes.insert(axis, Axis::one());
-                }
-            }
-            (Role::Features, Cut::Range { start, step: 1, len }) => {
-                self.content.iter_mut().for_each(|cell| *cell = part_of(cell, start, len));
-                self.axes[axis].size = Size::len(len);
-            }
-            (Role::Time, cut) => {
-                let last = match cut {
-                    Cut::Last => true,
-                    Cut::Range { start, len: 1, .. } if size.is(Size::len(start + 1).value().unwrap_or(0)) => true,
-                    Cut::Range { start: 0, len: 1, .. } => false,
-                    _ => return Err(misfit("a part of the steps that is neither the first nor the last".into())),
-                };
-                self = self.at(|at| match at {
-                    At::All if last => At::Last,
-                    At::All => At::First,
-                    other => other,
-                });
-                self.axes[axis] = Axis::one();
-            }
-            (Role::One, Cut::Last | Cut::Range { len: 1, .. }) => {}
-            _ => return Err(misfit(format!("a part of {} along axis {axis}", self.axes_text()))),
-        }
-        Ok(self)
-    }
-
-    fn concat(mut all: Vec<Self>, axis: usize) -> Result<Self> {
-        let features = all.iter().all(|data| data.axes[axis].role == Role::Features);
-        if !features {
-            for data in &mut all {
-                if data.axes[axis].role == Role::One {
-                    data.content = data.content.clone().insert_axis(ndarray::Axis(data.part(axis)));
-                    data.axes[axis].role = Role::Parts;
-                }
-            }
-        }
-        let is_cell = |data: &Self| data.segments().any(|segment| segment.at == At::Cell);
-        if all.iter().any(is_cell) && !all.iter().all(is_cell) {
-            return Err(misfit("joins final cell states and something else: this is no chain of layers".into()));
-        }
-        let mut joined = all.remove(0);
-        for other in all {
-            let roles = joined.axes.iter().map(|a| &a.role).eq(other.axes.iter().map(|a| &a.role));
-            if !roles || !(features || joined.axes[axis].role == Role::Parts) {
-                return Err(misfit(format!(
-                    "joins {} and {} along axis {axis}",
-                    joined.axes_text(),
-                    other.axes_text()
-                )));
-            }
-            let size = joined.axes[axis].size.plus(&other.axes[axis].size);
-            joined.axes[axis].size = size.ok_or_else(|| misfit("joins parts of unknown lengths".into()))?;
-            if features {
-                joined.content.zip_mut_with(&other.content, |a, b| a.extend(b.iter().cloned()));
-            } else {
-                let part = ndarray::Axis(joined.part(axis));
-                joined.content = concatenate(part, &[joined.content.view(), other.content.view()])
-                    .map_err(|e| misfit(format!("joins parts that do not fit: {e}")))?;
-            }
-            if joined.segments().count() > MAX_SEGMENTS {
-                return Err(misfit(format!("joins more than {MAX_SEGMENTS} parts")));
-            }
-        }
-        joined.content.iter_mut().for_each(|cell| *cell = fused(cell));
-        Ok(joined)
-    }
-
-    /// The axes `axes`, which stand one after the other, in one: parts in one axis, or parts in the features after
-    /// them, or time and batch.
-    pub(super) fn joined(mut self, first: usize, count: usize) -> Result<Self> {
-        let axes = self.axes[first..first + count].to_vec();
-        let size = Size::product(axes.iter().map(|axis| &axis.size));
-        let size = size.ok_or_else(|| misfit(format!("joins axes of {}", self.axes_text())))?;
-        let parts = axes.iter().filter(|axis| axis.role == Role::Parts).count();
-        let features = axes.iter().any(|axis| axis.role == Role::Features);
-        let role = if parts + usize::from(features) == count && axes[..parts].iter().all(|a| a.role == Role::Parts) {
-            let (part, shape) = (self.part(first), self.content.shape().to_vec());
-            let joined: usize = shape[part..part + parts].iter().product();
-            let mut flat = [&shape[..part], &[joined], &shape[part + parts..]].concat();
-            self.content = Change::Reshape(flat.clone()).apply(self.content);
-            if features {
-                flat.remove(part);
-                let rest: usize = shape[part + parts..].iter().product();
-                let all: Vec<&Vec<Segment>> = self.content.iter().collect();
-                let cell = |i: usize| {
-                    let (outer, inner) = (i / rest, i % rest);
-                    let parts = (0..joined).flat_map(|k| all[(outer * joined + k) * rest + inner].clone());
-                    fused(&parts.collect::<Vec<_>>())
-                };
-                let cells = (0..flat.iter().product()).map(cell).collect();
-                self.content = ArrayD::from_shape_vec(IxDyn(&flat), cells).expect("one cell for each place");
-                Role::Features
-            } else {
-                Role::Parts
-            }
-        } else if parts == 0 && !features {
-            Role::Joined(axes)
-        } else {
-            return Err(misfit(format!("joins axes {first} to {} of {}", first + count - 1, self.axes_text())));
-        };
-        self.axes.splice(first..first + count, [Axis::new(role, size)]);
-        Ok(self)
-    }
-
-    /// Axis `axis` as axes of `sizes`: features in parts, or parts in parts.
-    pub(super) fn split(mut self, axis: usize, sizes: &[usize]) -> Result<Self> {
-        let part = self.part(axis);
-        let shape = self.content.shape().to_vec();
-        let (roles, content) = match self.axes[axis].role {
-            Role::Parts => {
-                let split = [&shape[..part], sizes, &shape[part + 1..]].concat();
-                (vec![Role::Parts; sizes.len()], Change::Reshape(split).apply(self.content))
-            }
-            Role::Features => {
-                let (len, parts) = sizes.split_last().expect("a split has parts");
-                let count: usize = parts.iter().product();
-                if count > MAX_SEGMENTS || count == 0 || self.content.len().saturating_mul(count) > MAX_SEGMENTS {
-                    return Err(misfit(format!("expected at most {MAX_SEGMENTS} parts, got {count}")));
-                }
-                let rest: usize = shape[part..].iter().product();
-                let all: Vec<&Vec<Segment>> = self.content.iter().collect();
-                let cells = (0..all.len() * count).map(|i| {
-                    let (outer, k, inner) = (i / (count * rest), i / rest % count, i % rest);
-                    part_of(all[outer * rest + inner], k * len, *len)
-                });
-                let split = [&shape[..part], parts, &shape[part..]].concat();
-                let content = ArrayD::from_shape_vec(IxDyn(&split), cells.collect()).expect("one cell for each place");
-                ([vec![Role::Parts; parts.len()], vec![Role::Features]].concat(), content)
-            }
-            _ => return Err(misfit(format!("splits axis {axis} of {}", self.axes_text()))),
-        };
-        self.content = content;
-        let axes = roles.into_iter().zip(sizes).map(|(role, &size)| Axis::new(role, Size::len(size)));
-        self.axes.splice(axis..=axis, axes.collect::<Vec<_>>());
-        Ok(self)
-    }
-}
-
-/// `len` features from `start` on.
-fn part_of(segments: &[Segment], start: usize, len: usize) -> Vec<Segment> {
-    let mut before = 0;
-    let mut parts = Vec::new();
-    for segment in segments {
-        let (begin, end) = (start.max(before), (start + len).min(before + segment.len));
-        if begin < end {
-            parts.push(Segment { start: segment.start + begin - before, len: end - begin, ..segment.clone() });
-        }
-        before += segment.len;
-    }
-    parts
-}
-
-/// With neighbours that follow each other in one.
-fn fused(segments: &[Segment]) -> Vec<Segment> {
-    let mut fused: Vec<Segment> = Vec::with_capacity(segments.len());
-    for segment in segments {
-        match fused.last_mut() {
-            Some(last)
-                if (last.link, last.at) == (segment.link, segment.at) && last.start + last.len == segment.start =>
-            {
-                last.len += segment.len;
-            }
-            _ => fused.push(segment.clone()),
-        }
-    }
-    fused
 }
 
 /// Zeros or another number, as constants of a known shape.

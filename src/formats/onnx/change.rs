@@ -3,7 +3,7 @@
 use ndarray::{ArrayD, Axis, IxDyn, Slice};
 
 /// A change of the axes of an array, which fits its shape.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Change {
     /// Axis `i` of the result is axis `permutation[i]`.
     Permute(Vec<usize>),

@@ -33,11 +33,25 @@ pub(super) struct Constant {
     depth: usize,
     /// How many tensors are read for it, itself among them.
     reads: usize,
+    /// Which tensor of the file it is, where it is one.
+    pub(super) origin: Option<Arc<Origin>>,
+}
+
+/// A tensor of the file, counted in the order in which they are met, and how its elements are rearranged.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Origin {
+    pub(super) tensor: usize,
+    pub(super) changes: Vec<Change>,
 }
 
 impl Constant {
     pub(super) fn new(tensor: Tensor) -> Self {
-        Self { tensor, depth: 0, reads: 1 }
+        Self { tensor, depth: 0, reads: 1, origin: None }
+    }
+
+    /// The same, of that tensor of the file.
+    pub(super) fn from(self, origin: Option<Arc<Origin>>) -> Self {
+        Self { origin, ..self }
     }
 
     pub(super) fn dims(&self) -> &[usize] {
@@ -64,11 +78,15 @@ impl Constant {
         let dims = self.tensor.shape().to_vec();
         let shape = change.shape(&dims);
         let (depth, reads) = deeper(&[&self])?;
+        let origin = self.origin.map(|origin| {
+            let changes = origin.changes.iter().cloned().chain([change.clone()]).collect();
+            Arc::new(Origin { tensor: origin.tensor, changes })
+        });
         let tensor = self.tensor.map(shape, move |elements| {
             let array = ArrayD::from_shape_vec(IxDyn(&dims), elements.to_vec()).expect("as many as the shape says");
             change.apply(array).iter().copied().collect()
         });
-        Ok(Self { tensor, depth, reads })
+        Ok(Self { tensor, depth, reads, origin })
     }
 
     /// `f` of the elements of several constants, which are as many as `shape` says.
@@ -88,7 +106,7 @@ impl Constant {
             let arrays: Vec<_> = of.iter().map(|constant| constant.array()).collect::<Result<_>>()?;
             Ok(f(&arrays).iter().copied().collect())
         });
-        Ok(Self { tensor, depth, reads })
+        Ok(Self { tensor, depth, reads, origin: None })
     }
 
     pub(super) fn array(&self) -> Result<ArrayD<f32>> {

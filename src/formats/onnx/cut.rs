@@ -13,6 +13,8 @@ pub(super) enum Cut {
     All,
     /// The last element, where the length is a call's.
     Last,
+    /// All of it, last element first, where the length is a call's.
+    Reversed,
     /// `len` elements from `start` on, `step` apart.
     Range { start: usize, step: i64, len: usize },
 }
@@ -26,7 +28,10 @@ impl Cut {
         }
         let last = size.minus(&Size::of(1));
         let is_end = end == size || far(end);
+        let ends_before = end.value().is_some_and(|n| n <= -i64::from(i32::MAX));
         match start.value() {
+            Some(-1) if step == -1 && ends_before => return Ok(Self::Reversed),
+            _ if step == -1 && last.as_ref() == Some(start) && ends_before => return Ok(Self::Reversed),
             _ if step != 1 => {}
             Some(0) if is_end => return Ok(Self::All),
             Some(0) if end.is(1) => return Ok(Self::Range { start: 0, step: 1, len: 1 }),
@@ -71,10 +76,19 @@ impl Cut {
         }
     }
 
+    /// Whether it is all of an axis of `size`, last element first.
+    pub(super) fn is_reversed(self, size: &Size) -> bool {
+        match self {
+            Self::Reversed => true,
+            Self::Range { start, step: -1, len } => len > 1 && start == len - 1 && *size == Size::len(len),
+            _ => false,
+        }
+    }
+
     /// How many elements stay of `size`.
     pub(super) fn len(self, size: &Size) -> Size {
         match self {
-            Self::All => size.clone(),
+            Self::All | Self::Reversed => size.clone(),
             Self::Last => Size::of(1),
             Self::Range { len, .. } => Size::len(len),
         }

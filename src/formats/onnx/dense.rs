@@ -3,20 +3,24 @@
 use ndarray::{ArrayD, IxDyn};
 
 use super::axes::constant_of;
-use super::chain::{Link, Runs, SCALE, SHIFT, What};
 use super::change::Change;
-use super::constant::Constant;
+use super::constant::{Constant, MAX_NUMBERS};
 use super::graph::Graph;
+use super::join;
+use super::links::{Link, Runs, SCALE, SHIFT, What};
 use super::misfit;
 use super::node::Node;
 use super::numbers;
 use super::size::Size;
 use super::tokens;
 use super::value::{At, Axis, Data, Fill, Role, Segment, Value};
-use crate::cell::Activation;
+use crate::cell::{Activation, Constant as Number};
 use crate::error::Result;
-use crate::model::{Bias, LayerKind, Linear, Merge};
+use crate::model::{Bias, Join, LayerKind, Linear, Merge};
 use crate::weights::dialect::{BIAS, WEIGHT};
+
+/// More directions and layers than this come from no model.
+const MAX_PARTS: usize = 64;
 
 /// `alpha · A · B + beta · C`, where A flows and B and C are weights.
 pub(super) fn gemm(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
@@ -95,20 +99,42 @@ fn times(constant: Constant, factor: f32, limit: usize) -> Result<Constant> {
     Constant::computed(vec![constant], shape, limit, move |of| &of[0] * factor)
 }
 
+/// What `f` makes of each part of `data`: directions or layers that stand apart share what it puts in.
+fn each_part(data: Data, mut f: impl FnMut(Data) -> Result<Data>) -> Result<Data> {
+    let mut whole = data;
+    if whole.content.len() > MAX_PARTS {
+        return Err(misfit(format!("expected at most {MAX_PARTS} parts, got {}", whole.axes_text())));
+    }
+    let axes: Vec<Axis> = whole.axes.iter().filter(|axis| axis.role != Role::Parts).cloned().collect();
+    let mut size = None;
+    for cell in &mut whole.content {
+        let part = f(Data { content: ndarray::arr0(cell.clone()).into_dyn(), axes: axes.clone() })?;
+        size = part.axes.iter().find(|axis| axis.role == Role::Features).map(|axis| axis.size.clone());
+        *cell = part.flat();
+    }
+    if let (Some(size), Some(place)) = (size, whole.position(&Role::Features)) {
+        whole.axes[place].size = size;
+    }
+    Ok(whole)
+}
+
 /// `data` through weights `w` `[out, in]`, its features last.
 fn linear(graph: &mut Graph, mut data: Data, w: Constant, b: Option<Constant>) -> Result<Data> {
+    if data.content.ndim() > 0 {
+        return each_part(data, |part| linear(graph, part, w.clone(), b.clone()));
+    }
     let (rows, columns) = (w.dims()[0], w.dims()[1]);
     let last = data.axes.len().saturating_sub(1);
     match data.axes.get(last) {
-        Some(Axis { role: Role::Features, size }) if *size == Size::len(columns) => {}
+        Some(Axis { role: Role::Features, size, .. }) if *size == Size::len(columns) => {}
         _ => {
             let text = format!("expected {columns} features in the last axis, got {}", data.axes_text());
             return Err(misfit(text));
         }
     }
-    let (parent, runs) = graph.chain.resolve_data(&data)?;
-    let features = graph.chain.link(parent).features;
-    let w = if graph.chain.is_whole(parent, &runs) { w } else { spread(w, &runs, features, graph.limit)? };
+    let (parent, runs) = graph.links.taken(&data, true)?;
+    let features = graph.links.link(parent).features;
+    let w = if graph.links.is_whole(parent, &runs) { w } else { spread(w, &runs, features, graph.limit)? };
     let (parent, w, added) = unscaled(graph, parent, w)?;
     let b = match (b, added) {
         (Some(b), Some(added)) => {
@@ -121,7 +147,7 @@ fn linear(graph: &mut Graph, mut data: Data, w: Constant, b: Option<Constant>) -
         kind = kind.no_bias();
     }
     let tensors = [Some((WEIGHT.to_owned(), w)), b.map(|b| (BIAS.to_owned(), b))];
-    let link = graph.chain.layer(Some(parent), kind.into(), rows, tensors.into_iter().flatten().collect());
+    let link = graph.links.layer(parent, kind.into(), rows, tensors.into_iter().flatten().collect());
     data.axes[last].size = Size::len(rows);
     data.content.fill(vec![Segment { link, at: At::All, start: 0, len: rows }]);
     Ok(data)
@@ -150,7 +176,10 @@ pub(super) fn arithmetic(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value
     }
     let value = match (a, b) {
         (Value::Numbers(a), Value::Numbers(b)) => numbers::arithmetic(node.op, &a, &b)?,
-        (Value::Data(a), Value::Data(b)) => Value::Data(both(graph, node.op, &a, &b)?),
+        (a, b) if graph.flows(&a) && graph.flows(&b) => {
+            let (a, b) = (graph.data(a, None)?, graph.data(b, None)?);
+            Value::Data(both(graph, node.op, a, b)?)
+        }
         (flow @ (Value::Data(_) | Value::Input(_)), other) if is_weight(&other) => {
             let data = graph.data(flow, None)?;
             let weight = scalar_or_weight(graph, other)?;
@@ -219,18 +248,18 @@ fn of_weights(graph: &Graph, op: &str, a: Value, b: Value) -> Result<Constant> {
 /// The input sequence, and a number or a vector of one for each feature: a part of the layer that takes it.
 fn scaled_input(graph: &mut Graph, op: &str, data: &Data, weight: &Constant) -> Result<Option<Data>> {
     let Some(axis) = data.position(&Role::Features) else { return Ok(None) };
-    let (link, runs) = graph.chain.resolve_data(data)?;
-    let features = graph.chain.link(link).features;
+    let (link, runs) = graph.links.resolve_data(data)?;
+    let features = graph.links.link(link).features;
     let fits = weight.len() == 1 || weight.len() == features && along(weight, data, axis);
-    let old = match graph.chain.link(link) {
-        Link { what: What::Source, .. } => Vec::new(),
+    let old = match graph.links.link(link) {
+        Link { what: What::Source(_), .. } => Vec::new(),
         Link { what: What::Scaled, tensors, .. } => tensors.clone(),
         _ => return Ok(None),
     };
-    if !fits || weight.dims().len() > data.axes.len() || !graph.chain.is_whole(link, &runs) {
+    if !fits || weight.dims().len() > data.axes.len() || !graph.links.is_whole(link, &runs) {
         return Ok(None);
     }
-    let source = graph.chain.link(link).parent.unwrap_or(link);
+    let source = graph.links.link(link).parent().unwrap_or(link);
     let part = |name: &str| old.iter().find(|(own, _)| own == name).map(|(_, constant)| constant.clone());
     let limit = graph.limit;
     let vector = match weight.len() {
@@ -253,7 +282,7 @@ fn scaled_input(graph: &mut Graph, op: &str, data: &Data, weight: &Constant) -> 
         "Mul" => (with(scale, |a, b| a * b)?, part(SHIFT).map(|old| with(old, |a, b| a * b)).transpose()?),
         _ => (with(scale, |a, b| a / b)?, part(SHIFT).map(|old| with(old, |a, b| a / b)).transpose()?),
     };
-    let link = graph.chain.scaled_source(source, scale, shift);
+    let link = graph.links.scaled_source(source, scale, shift);
     let mut data = data.clone();
     data.content.iter_mut().flatten().for_each(|segment| segment.link = link);
     Ok(Some(data))
@@ -263,10 +292,9 @@ fn scaled_input(graph: &mut Graph, op: &str, data: &Data, weight: &Constant) -> 
 ///
 /// Where there is no step nothing is added either: its product is not used.
 pub(super) fn unscaled(graph: &Graph, link: usize, w: Constant) -> Result<(usize, Constant, Option<Constant>)> {
-    let Link { what: What::Scaled, parent: Some(source), tensors, .. } = graph.chain.link(link) else {
-        return Ok((link, w, None));
-    };
-    let part = |name: &str| tensors.iter().find(|(own, _)| own == name).map(|(_, constant)| constant.clone());
+    let scaled = graph.links.link(link);
+    let (What::Scaled, Some(source)) = (&scaled.what, scaled.parent()) else { return Ok((link, w, None)) };
+    let part = |name: &str| scaled.tensor(name).cloned();
     let (shape, limit) = (w.dims().to_vec(), graph.limit);
     let added = match part(SHIFT) {
         Some(shift) => Some(Constant::computed(vec![w.clone(), shift], vec![shape[0]], limit, |of| {
@@ -282,11 +310,19 @@ pub(super) fn unscaled(graph: &Graph, link: usize, w: Constant) -> Result<(usize
     };
     let scale = part(SCALE).expect("a scaled input has its factors");
     let w = Constant::computed(vec![w, scale], shape, limit, |of| &of[0] * &of[1])?;
-    Ok((*source, w, added))
+    Ok((source, w, added))
 }
 
 /// What flows, and a weight.
 fn weighted(graph: &mut Graph, op: &str, data: Data, weight: Constant) -> Result<Data> {
+    let last = data.axes.len().saturating_sub(1);
+    if data.content.ndim() > 0
+        && weight.len() > 1
+        && data.position(&Role::Features) == Some(last)
+        && along(&weight, &data, last)
+    {
+        return each_part(data, |part| weighted(graph, op, part, weight.clone()));
+    }
     if let Some(data) = scaled_input(graph, op, &data, &weight)? {
         return Ok(data);
     }
@@ -306,17 +342,42 @@ fn weighted(graph: &mut Graph, op: &str, data: Data, weight: Constant) -> Result
     let dims = weight.dims().to_vec();
     let scalar = if rank_grows { None } else { weight.scalar()? };
     let Some(x) = scalar else {
+        let axis = data.position(&Role::Features).filter(|&axis| !rank_grows && along(&weight, &data, axis));
+        if let Some(axis) = axis.filter(|&axis| data.axes[axis].size == Size::len(weight.len())) {
+            return of_each(graph, op, data, weight, axis);
+        }
         return Err(misfit(format!(
-            "{op} of {} and a weight of {dims:?}, which is no bias of a product",
+            "{op} of {} and a weight of {dims:?}, which is no number and no vector of its features",
             data.axes_text()
         )));
     };
     match op {
-        "Add" => graph.chain.scaled(data, 1.0, x),
-        "Sub" => graph.chain.scaled(data, 1.0, -x),
-        "Mul" => graph.chain.scaled(data, x, 0.0),
-        _ => graph.chain.scaled(data, 1.0 / x, 0.0),
+        "Add" => graph.links.scaled(data, 1.0, x),
+        "Sub" => graph.links.scaled(data, 1.0, -x),
+        "Mul" => graph.links.scaled(data, x, 0.0),
+        _ => graph.links.scaled(data, 1.0 / x, 0.0),
     }
+}
+
+/// What flows, and a number for each of its features.
+fn of_each(graph: &mut Graph, op: &str, mut data: Data, weight: Constant, axis: usize) -> Result<Data> {
+    let n = weight.len();
+    if data.content.ndim() > 0 {
+        return Err(misfit(format!("{op} of {} and a vector for each part", data.axes_text())));
+    }
+    let vector = weight.changed(Change::Reshape(vec![n]))?;
+    let ones = || Constant::filled(1.0, vec![n], graph.limit.max(n));
+    let (scale, shift) = match op {
+        "Add" => (ones()?, Some(vector)),
+        "Sub" => (ones()?, Some(times(vector, -1.0, graph.limit)?)),
+        "Mul" => (vector, None),
+        _ => (Constant::computed(vec![vector], vec![n], graph.limit, |of| of[0].mapv(f32::recip))?, None),
+    };
+    let parent = graph.links.exact(&data.flat())?;
+    let link = graph.links.diagonal(parent, scale, shift)?;
+    data.fill(link);
+    data.axes[axis].size = Size::len(n);
+    Ok(data)
 }
 
 /// Whether `weight` stretches along all axes of `data` but `axis`.
@@ -331,12 +392,12 @@ fn along(weight: &Constant, data: &Data, axis: usize) -> bool {
 
 /// `data` plus `vector`, where it is a product that takes a bias.
 fn biased(graph: &mut Graph, data: &Data, vector: Constant) -> Result<Option<Data>> {
-    let (link, runs) = graph.chain.resolve_data(data)?;
-    let linear = match &graph.chain.link(link).what {
-        What::Layer(LayerKind::Linear(linear)) if graph.chain.is_whole(link, &runs) => linear.clone(),
+    let (link, runs) = graph.links.resolve_data(data)?;
+    let linear = match &graph.links.link(link).what {
+        What::Layer(LayerKind::Linear(linear)) if graph.links.is_whole(link, &runs) => linear.clone(),
         _ => return Ok(None),
     };
-    let old = graph.chain.link(link).clone();
+    let old = graph.links.link(link).clone();
     let mut tensors = old.tensors;
     let bias = match tensors.iter().position(|(name, _)| name == BIAS) {
         None => vector,
@@ -348,32 +409,81 @@ fn biased(graph: &mut Graph, data: &Data, vector: Constant) -> Result<Option<Dat
     };
     tensors.push((BIAS.to_owned(), bias));
     let kind = Linear { bias: Bias::One, activation: Activation::Linear, ..linear };
-    let link = graph.chain.layer(old.parent, kind.into(), old.features, tensors);
+    let link = graph.links.layer(old.parents[0], kind.into(), old.features, tensors);
     let mut data = data.clone();
     data.content.iter_mut().flatten().for_each(|segment| segment.link = link);
     Ok(Some(data))
 }
 
-/// Both directions of a layer, or a value and a function of it.
-fn both(graph: &mut Graph, op: &str, a: &Data, b: &Data) -> Result<Data> {
+/// Both directions of a layer, a value and a function of it, or any two values.
+fn both(graph: &mut Graph, op: &str, a: Data, b: Data) -> Result<Data> {
     let merge = match op {
         "Add" => Some(Merge::Sum),
         "Mul" => Some(Merge::Product),
         _ => None,
     };
-    if let Some(merged) = merge.and_then(|merge| graph.chain.merged(a, b, merge)) {
+    if let Some(merged) = merge.and_then(|merge| graph.links.merged(&a, &b, merge)) {
         return Ok(merged);
     }
     if op == "Mul"
-        && let Some(gated) = graph.chain.gated(a, b).or_else(|| graph.chain.gated(b, a))
+        && let Some(gated) = graph.links.gated(&a, &b).or_else(|| graph.links.gated(&b, &a))
     {
         return Ok(gated);
     }
     if op == "Sub"
-        && let Some(shrunk) = graph.chain.shrunk(a, b)
+        && let Some(shrunk) = graph.links.shrunk(&a, &b)
     {
         return Ok(shrunk);
     }
-    let text = format!("{op} of {} and {}: this is no chain of layers", a.axes_text(), b.axes_text());
-    Err(misfit(text))
+    let join = match op {
+        "Add" => Join::Add,
+        "Sub" => Join::Subtract,
+        "Mul" => Join::Multiply,
+        _ => return Err(misfit(format!("{op} of {} by {}: no layer here divides", a.axes_text(), b.axes_text()))),
+    };
+    join::elementwise(graph, join, vec![a, b])
+}
+
+/// Sum, Mean, Max and Min: of values, or the largest or smallest of one and a number.
+pub(super) fn of_many(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    if node.inputs.len() > MAX_NUMBERS {
+        return Err(misfit(format!("{} values", node.inputs.len())));
+    }
+    let values = (0..node.inputs.len()).map(|i| graph.input(node, i)).collect::<Result<Vec<_>>>()?;
+    let (flowing, others): (Vec<_>, Vec<_>) = values.into_iter().partition(|value| graph.flows(value));
+    let mut all = flowing.into_iter().map(|value| graph.data(value, None)).collect::<Result<Vec<_>>>()?;
+    let negative = Activation::Affine { alpha: Number::new(-1.0), beta: Number::new(0.0) };
+    let mut one = match all.len() {
+        0 => return Err(misfit("expected a sequence among the values, got none".into())),
+        1 => all.remove(0),
+        _ => {
+            let join = match node.op {
+                "Sum" => Join::Add,
+                "Mean" if others.is_empty() => Join::Average,
+                "Mean" => return Err(misfit("the mean of values and a constant".into())),
+                _ => Join::Maximum,
+            };
+            if node.op == "Min" {
+                // The smallest is the largest of what has the other sign.
+                let turned = all.into_iter().map(|data| graph.links.activate(data, negative)).collect::<Result<_>>()?;
+                let largest = join::elementwise(graph, join, turned)?;
+                graph.links.activate(largest, negative)?
+            } else {
+                join::elementwise(graph, join, all)?
+            }
+        }
+    };
+    for other in others {
+        let weight = scalar_or_weight(graph, other)?;
+        one = match (node.op, weight.scalar()?) {
+            ("Sum", _) => weighted(graph, "Add", one, weight)?,
+            ("Max" | "Min", Some(x)) => {
+                let (least, most) = if node.op == "Max" { (x, f32::MAX) } else { (f32::MIN, x) };
+                let clamp = Activation::Clamp { alpha: Number::new(least), beta: Number::new(most) };
+                graph.links.activate(one, clamp)?
+            }
+            _ => return Err(misfit(format!("{} of values and constants of {:?}", node.op, weight.dims()))),
+        };
+    }
+    Ok(vec![Value::Data(one)])
 }

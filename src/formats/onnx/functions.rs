@@ -1,10 +1,10 @@
 //! Functions of each number, and the softmax family over the features.
 
-use super::chain::What;
 use super::graph::Graph;
+use super::links::What;
 use super::misfit;
 use super::node::Node;
-use super::value::{Role, Value};
+use super::value::{Axis, Role, Value};
 use crate::cell::{Activation, Constant as Number};
 use crate::error::{Error, Result};
 
@@ -52,19 +52,19 @@ pub(super) fn function(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>>
     let activation = activation(node)?;
     let x = graph.input(node, 0)?;
     let data = graph.data(x, None)?;
-    graph.chain.activate(data, activation).map(|data| vec![Value::Data(data)])
+    graph.links.activate(data, activation).map(|data| vec![Value::Data(data)])
 }
 
 pub(super) fn erf(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let x = graph.input(node, 0)?;
     let data = graph.data(x, None)?;
-    graph.chain.through(data, What::Erf, true).map(|data| vec![Value::Data(data)])
+    graph.links.through(data, What::Erf, true).map(|data| vec![Value::Data(data)])
 }
 
 /// The logarithm of a function that has one of its own.
 pub(super) fn log(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     match graph.input(node, 0)? {
-        Value::Data(data) => graph.chain.logarithm(data).map(|data| vec![Value::Data(data)]),
+        Value::Data(data) => graph.links.logarithm(data).map(|data| vec![Value::Data(data)]),
         other => Err(misfit(format!("the logarithm of {}", other.kind()))),
     }
 }
@@ -82,7 +82,7 @@ pub(super) fn clip(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     };
     let activation = Activation::Clamp { alpha: bound(1, "min", f32::MIN)?, beta: bound(2, "max", f32::MAX)? };
     let data = graph.data(x, None)?;
-    graph.chain.activate(data, activation).map(|data| vec![Value::Data(data)])
+    graph.links.activate(data, activation).map(|data| vec![Value::Data(data)])
 }
 
 /// Over the features; before version 13 over all axes from `axis` on.
@@ -97,5 +97,24 @@ pub(super) fn softmax(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> 
         return Err(misfit(format!("expected the features, got axis {axis} of {}", data.axes_text())));
     }
     let activation = if node.op == "Softmax" { Activation::Softmax } else { Activation::LogSoftmax };
-    graph.chain.activate(data, activation).map(|data| vec![Value::Data(data)])
+    graph.links.activate(data, activation).map(|data| vec![Value::Data(data)])
+}
+
+/// The place of the largest feature.
+pub(super) fn arg_max(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let x = graph.input(node, 0)?;
+    let data = graph.data(x, None)?;
+    let axis = Value::axis(node.int("axis")?.unwrap_or(0), data.axes.len())?;
+    if data.axes[axis].role != Role::Features {
+        return Err(misfit(format!("expected the features, got axis {axis} of {}", data.axes_text())));
+    }
+    if node.flag("select_last_index")? {
+        return Err(misfit("select_last_index: expected 0, the first of equal features".into()));
+    }
+    let mut data = graph.links.through(data, What::Largest, false)?;
+    match node.int("keepdims")?.unwrap_or(1) {
+        0 => drop(data.axes.remove(axis)),
+        _ => data.axes[axis] = Axis::one(),
+    }
+    Ok(vec![Value::Data(data)])
 }

@@ -1,24 +1,26 @@
 //! A graph, evaluated node by node: each operator gives its outputs a meaning from the meanings of its inputs.
 //!
-//! Holds what operators share: values, inputs and the chain of layers. `interface` makes a model of it in the end. Knows no
-//! operator: `operators` has the table of them.
+//! Holds what operators share: values, inputs and links. `interface` makes a model of it in the end. Knows no operator:
+//! `operators` has the table of them.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use super::chain::Chain;
-use super::constant::{MAX_RANK, decode};
+use super::constant::{MAX_RANK, Origin, decode};
+use super::links::Links;
 use super::misfit;
 use super::node::Node;
 use super::proto;
-use super::size::Size;
+use super::roles::Roles;
+use super::size::{Known, Size};
 use super::source::Sources;
 use super::table::ATTRIBUTES;
-use super::value::{Axis, Data, Feed, FeedAxis, Role, Value};
+use super::value::{Feed, FeedAxis, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::support::Treatment;
 use crate::model::{Dim, InputValue};
 
-/// Graphs of more nodes are no chains of recurrent layers.
+/// Graphs of more nodes are no recurrent models.
 const MAX_NODES: usize = 16_384;
 /// The least version of ONNX's operators that is read.
 const OLDEST: i64 = 7;
@@ -36,36 +38,45 @@ pub(super) struct GraphInput {
     /// ONNX's type of its elements.
     pub(super) data_type: i32,
     pub(super) sizes: Vec<Size>,
-}
-
-/// The input that is the sequence.
-pub(super) struct Sequence {
-    pub(super) input: usize,
-    /// What each axis is, as far as it is known.
-    pub(super) dims: Vec<Option<Dim>>,
-    /// The link that gives it, where it is features.
+    /// The place of its first axis among the roles.
+    pub(super) first_axis: usize,
+    /// The link that gives it, where it flows through layers.
     pub(super) link: Option<usize>,
 }
 
-/// A port of the interface, its stack or layer told by a link's serial number.
+/// A port of the interface.
 pub(super) struct Draft {
     pub(super) input: usize,
     /// Its stack or layer is 0 until the layers are in order.
     pub(super) value: InputValue,
     pub(super) axes: Vec<Dim>,
-    pub(super) serial: Option<usize>,
+    pub(super) of: Of,
+}
+
+/// What a port belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// The stack or layer of this serial number.
+    Link(usize),
+    /// The steps of this input.
+    Steps(usize),
 }
 
 pub(super) struct Graph {
     opset: i64,
     /// The most elements of a computed weight: as many as the file has bytes.
     pub(super) limit: usize,
-    pub(super) chain: Chain,
+    pub(super) links: Links,
     pub(super) inputs: Vec<GraphInput>,
-    pub(super) sequence: Option<Sequence>,
-    /// The input that holds the lengths of the rows, or none: the same for all recurrent nodes, once there is one.
-    pub(super) lengths: Option<Option<usize>>,
+    pub(super) roles: Roles,
+    /// What is known of variables since nodes have told.
+    pub(super) known: Known,
     pub(super) drafts: Vec<Draft>,
+    operator: fn(&str) -> Option<Operator>,
+    /// How many tensors of the file there are so far.
+    tensors: usize,
+    /// How many nodes there are, those of graphs inside of it among them.
+    nodes: usize,
     values: HashMap<String, Value>,
     variables: HashMap<String, usize>,
     sources: Sources,
@@ -76,41 +87,66 @@ impl Graph {
     pub(super) fn evaluate(
         model: proto::Model,
         sources: Sources,
-        operator: impl Fn(&str) -> Option<Operator>,
+        operator: fn(&str) -> Option<Operator>,
     ) -> Result<(Self, Vec<String>)> {
         let opset = opset(&model)?;
         let graph = model.graph.ok_or_else(|| misfit("expected a graph, got none; is this an ONNX file?".into()))?;
-        if graph.node.len() > MAX_NODES {
-            return Err(misfit(format!("a graph of {} nodes; {ELSEWHERE}", graph.node.len())));
-        }
         let mut this = Self {
             opset,
             limit: 0,
-            chain: Chain::new(),
+            links: Links::new(),
             inputs: Vec::new(),
-            sequence: None,
-            lengths: None,
+            roles: Roles::default(),
+            known: Known::default(),
             drafts: Vec::new(),
+            operator,
+            tensors: 0,
+            nodes: 0,
             values: HashMap::new(),
             variables: HashMap::new(),
             sources,
         };
-        for tensor in graph.initializer {
-            let name = tensor.name.clone();
-            let value = decode(tensor, &mut this.sources).map_err(|e| e.at(format!("initializer {name:?}")))?.into();
-            this.values.insert(name, value);
-        }
+        this.initializers(&graph.initializer)?;
         for input in graph.input {
             this.add_input(input);
         }
         this.limit = usize::try_from(this.sources.total_bytes()).unwrap_or(usize::MAX).max(1 << 16);
         let outputs: Vec<String> = graph.output.into_iter().map(|output| output.name).collect();
-        let nodes = needed(&graph.node, &outputs)?;
-        check(&nodes, opset)?;
-        for node in nodes {
-            this.node(node, &operator)?;
-        }
+        this.run(&graph.node, &outputs)?;
         Ok((this, outputs))
+    }
+
+    fn initializers(&mut self, tensors: &[proto::Tensor]) -> Result<()> {
+        for tensor in tensors {
+            let value = self.decode(tensor).map_err(|e| e.at(format!("initializer {:?}", tensor.name)))?;
+            self.values.insert(tensor.name.clone(), value);
+        }
+        Ok(())
+    }
+
+    /// Evaluates those of `nodes` that `outputs` need.
+    fn run(&mut self, nodes: &[proto::Node], outputs: &[String]) -> Result<()> {
+        self.nodes = self.nodes.saturating_add(nodes.len());
+        if self.nodes > MAX_NODES {
+            return Err(misfit(format!("a graph of {} nodes; {ELSEWHERE}", self.nodes)));
+        }
+        let nodes = needed(nodes, outputs)?;
+        check(&nodes, self.opset)?;
+        nodes.into_iter().try_for_each(|node| self.node(node))
+    }
+
+    /// What the outputs of a graph inside of this one are.
+    pub(super) fn inner(&mut self, graph: &proto::Graph) -> Result<Vec<Value>> {
+        let given = graph.node.iter().flat_map(|node| &node.output).chain(graph.initializer.iter().map(|t| &t.name));
+        if let Some(twice) = given.into_iter().find(|name| self.values.contains_key(*name)) {
+            return Err(misfit(format!("{twice:?} is given inside of the node and outside")));
+        }
+        self.initializers(&graph.initializer)?;
+        let outputs: Vec<String> = graph.output.iter().map(|output| output.name.clone()).collect();
+        let outer = self.links.node.clone();
+        self.run(&graph.node, &outputs)?;
+        self.links.node = outer;
+        outputs.iter().map(|name| self.value(name)).collect()
     }
 
     /// An input without a value; before IR version 4 initializers are listed among the inputs.
@@ -124,10 +160,18 @@ impl Graph {
             None => Value::Unread(format!("the input {:?}, of which the file tells no shape", input.name)),
             Some(shape) => {
                 let sizes: Vec<Size> = shape.dim.into_iter().map(|dim| self.dimension(dim)).collect();
-                let axis =
-                    |(i, size): (usize, &Size)| FeedAxis { source: Some(i), size: size.clone(), start: 0, whole: true };
-                let feed = Feed { input: self.inputs.len(), axes: sizes.iter().enumerate().map(axis).collect() };
-                self.inputs.push(GraphInput { name: input.name.clone(), data_type: tensor.elem_type, sizes });
+                let axis = |(i, size): (usize, &Size)| FeedAxis {
+                    source: Some(i),
+                    size: size.clone(),
+                    start: 0,
+                    whole: true,
+                    sorted: None,
+                };
+                let index = self.inputs.len();
+                let feed = Feed { input: index, axes: sizes.iter().enumerate().map(axis).collect() };
+                let first_axis = self.roles.add(index, sizes.len());
+                let (name, data_type) = (input.name.clone(), tensor.elem_type);
+                self.inputs.push(GraphInput { name, data_type, sizes, first_axis, link: None });
                 Value::Input(feed)
             }
         };
@@ -151,9 +195,10 @@ impl Graph {
         }
     }
 
-    fn node(&mut self, node: &proto::Node, operator: &impl Fn(&str) -> Option<Operator>) -> Result<()> {
+    fn node(&mut self, node: &proto::Node) -> Result<()> {
         let read = Node::new(node, self.opset).map_err(elsewhere)?;
-        let operator = operator(read.op).expect("a test holds both tables of operators equal");
+        let operator = (self.operator)(read.op).expect("a test holds both tables of operators equal");
+        self.links.node = read.place().into();
         let values = operator(self, &read).map_err(|e| elsewhere(read.error(e)))?;
         for (name, value) in node.output.iter().zip(values) {
             if !name.is_empty() {
@@ -165,10 +210,15 @@ impl Graph {
 
     /// The value named `name`.
     pub(super) fn value(&self, name: &str) -> Result<Value> {
-        match self.values.get(name) {
-            Some(value) => Ok(value.clone()),
-            None => Err(misfit(format!("{name:?} is neither an input nor computed before"))),
+        let value = self.values.get(name).cloned();
+        let mut value = value.ok_or_else(|| misfit(format!("{name:?} is neither an input nor computed before")))?;
+        if !self.known.is_empty() {
+            value = value.resized(&self.known);
         }
+        if let Value::Data(data) = &mut value {
+            data.axes.iter_mut().for_each(|axis| *axis = self.told(axis));
+        }
+        Ok(value)
     }
 
     /// Input `index` of a node, which it must have.
@@ -195,93 +245,12 @@ impl Graph {
 
     /// The tensor of an attribute, as a value.
     pub(super) fn decode(&mut self, tensor: &proto::Tensor) -> Result<Value> {
-        Ok(decode(tensor.clone(), &mut self.sources)?.into())
-    }
-
-    /// `value` as what flows through the layers; an input becomes the sequence, whose last axis is its features.
-    ///
-    /// `features`: how many there must be, where the operator knows.
-    pub(super) fn data(&mut self, value: Value, features: Option<usize>) -> Result<Data> {
-        match value {
-            Value::Data(data) => Ok(data),
-            Value::Input(feed) => self.features(&feed, features),
-            other => Err(misfit(format!("expected a sequence, got {}", other.kind()))),
-        }
-    }
-
-    fn features(&mut self, feed: &Feed, wanted: Option<usize>) -> Result<Data> {
-        if !super::constant::is_real(self.inputs[feed.input].data_type) {
-            let name = &self.inputs[feed.input].name;
-            return Err(misfit(format!("the input {name:?}: expected real numbers, or tokens that Gather looks up")));
-        }
-        let (mut axes, last) = (self.claim(feed)?, feed.axes.len().saturating_sub(1));
-        let axis = feed.axes.last().and_then(|axis| axis.source.map(|source| (source, &axis.size)));
-        let (source, size) = axis.ok_or_else(|| misfit("an input without an axis of features".into()))?;
-        let told = size.value().and_then(|n| usize::try_from(n).ok());
-        let features = wanted.or(told).ok_or_else(|| misfit("an input of an unknown number of features".into()))?;
-        if told.is_some_and(|told| told != features) {
-            return Err(misfit(format!("expected an input of {features} features, got {size}")));
-        }
-        axes[last] = Axis::new(Role::Features, Size::len(features));
-        let sequence = self.sequence.as_mut().expect("just claimed");
-        if sequence.dims[source].is_some_and(|dim| dim != Dim::Features) {
-            return Err(misfit(format!("axis {source} of the input as its features, which it was not before")));
-        }
-        sequence.dims[source] = Some(Dim::Features);
-        let link = match sequence.link {
-            Some(link) => link,
-            None => *sequence.link.insert(self.chain.source(features)),
-        };
-        if self.chain.link(link).features != features {
-            return Err(misfit(format!(
-                "expected an input of {} features, got {features}",
-                self.chain.link(link).features
-            )));
-        }
-        let segment = super::value::Segment { link, at: super::value::At::All, start: 0, len: features };
-        Ok(Data { content: ndarray::arr0(vec![segment]).into_dyn(), axes })
-    }
-
-    /// The axes of `feed` as the sequence, of which there is one.
-    pub(super) fn claim(&mut self, feed: &Feed) -> Result<Vec<Axis>> {
-        let name = &self.inputs[feed.input].name;
-        if !feed.axes.iter().all(|axis| axis.whole) {
-            return Err(misfit(format!("a part of the input {name:?} as the sequence")));
-        }
-        let rank = self.inputs[feed.input].sizes.len();
-        let sequence =
-            self.sequence.get_or_insert_with(|| Sequence { input: feed.input, dims: vec![None; rank], link: None });
-        if sequence.input != feed.input {
-            let other = &self.inputs[sequence.input].name;
-            return Err(misfit(format!("the inputs {other:?} and {name:?} are both a sequence")));
-        }
-        let axis = |axis: &FeedAxis| match axis.source {
-            Some(source) => Axis::new(Role::Open(source), axis.size.clone()),
-            None => Axis::one(),
-        };
-        Ok(feed.axes.iter().map(axis).collect())
-    }
-
-    /// Says that axis `axis` of `data` is time or batch.
-    pub(super) fn settle(&mut self, axis: &Axis, dim: Dim) -> Result<Axis> {
-        let role = if dim == Dim::Time { Role::Time } else { Role::Batch };
-        let got = match &axis.role {
-            Role::Open(source) => {
-                let dims = &mut self.sequence.as_mut().expect("an open axis is the sequence's").dims;
-                if dims.iter().enumerate().any(|(i, &d)| d == Some(dim) && i != *source) {
-                    return Err(misfit(format!("another axis of the input is {dim:?}")));
-                }
-                *dims[*source].get_or_insert(dim)
-            }
-            Role::Time => Dim::Time,
-            Role::Batch => Dim::Batch,
-            Role::One => dim,
-            _ => return Err(misfit(format!("expected an axis of {dim:?}, got another"))),
-        };
-        if got != dim {
-            return Err(misfit(format!("expected {dim:?} in an axis that is {got:?}: are time and batch swapped?")));
-        }
-        Ok(Axis::new(role, axis.size.clone()))
+        self.tensors += 1;
+        let origin = Arc::new(Origin { tensor: self.tensors, changes: Vec::new() });
+        Ok(match decode(tensor.clone(), &mut self.sources)?.into() {
+            Value::Constant(constant) => Value::Constant(constant.from(Some(origin))),
+            other => other,
+        })
     }
 }
 
@@ -329,8 +298,21 @@ fn needed<'a>(nodes: &'a [proto::Node], outputs: &[String]) -> Result<Vec<&'a pr
         if let Some(&node) = giver.get(name)
             && used.insert(node)
         {
-            open.extend(nodes[node].input.iter().map(String::as_str));
+            open.extend(names(&nodes[node]));
         }
     }
     Ok(nodes.iter().enumerate().filter(|(i, _)| used.contains(i)).map(|(_, node)| node).collect())
+}
+
+/// The names that `node` takes, and those that graphs inside of it may take from outside.
+fn names(node: &proto::Node) -> Vec<&str> {
+    let (mut names, mut nodes) = (Vec::new(), vec![node]);
+    while let Some(node) = nodes.pop() {
+        names.extend(node.input.iter().map(String::as_str));
+        for graph in node.attribute.iter().filter_map(|attribute| attribute.g.as_deref()) {
+            names.extend(graph.output.iter().map(|output| output.name.as_str()));
+            nodes.extend(&graph.node);
+        }
+    }
+    names
 }

@@ -1,17 +1,18 @@
-//! The end of the reading: the one path of links that the outputs need becomes a model, the graph's names its interface.
+//! The end of the reading: the links that the outputs need become a model, the graph's names its interface.
+//!
+//! What is a chain of layers stays one; anything else names its inputs and outputs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::chain::What;
-use super::graph::{ELSEWHERE, Graph};
+use super::assemble::{Assembled, Place, chain, needed, network};
+use super::graph::{Draft, ELSEWHERE, Graph, Of};
+use super::links::What;
 use super::misfit;
-use super::size::Size;
-use super::value::{At, Data, Role, Segment, Value};
-use crate::cell::Activation;
+use super::value::{At, Axis, Data, Role, Segment, Value};
 use crate::error::Result;
 use crate::model::{
-    Axes, Dim, InputPort, InputValue, Interface, Layer, LayerKind, Linear, Model, OutputPort, OutputValue, Required,
-    State,
+    self, Axes, Dim, InputKind, InputPort, InputValue, Interface, Join, LayerKind, Model, ModelOutput, OutputPort,
+    OutputValue, Pin, Required, State,
 };
 use crate::weights::Tensors;
 
@@ -19,75 +20,100 @@ use crate::weights::Tensors;
 enum Found {
     /// Final states of the stacks of these serial numbers.
     States { state: State, stacks: Vec<usize>, links: Vec<usize> },
-    /// What a link gives, or a direction of it.
-    Link { link: usize, value: OutputValue },
+    /// What links give, part after part, or the place of the largest of it.
+    Features { cells: Vec<Vec<Segment>>, largest: bool },
+}
+
+/// An output of the graph.
+struct Output {
+    name: String,
+    found: Found,
+    axes: Vec<Dim>,
+    /// How long the axis of directions is, where there is one.
+    parts: Option<usize>,
 }
 
 /// The model that `graph` is, and its tensors.
 pub(super) fn finish(mut graph: Graph, names: &[String]) -> Result<(Model, Tensors)> {
-    let mut found = Vec::with_capacity(names.len());
+    let missing = if names.is_empty() {
+        Some("an output, got none")
+    } else if graph.links.have_no_stack() {
+        Some("an RNN, LSTM or GRU on the way to the outputs, got none")
+    } else {
+        None
+    };
+    if let Some(missing) = missing {
+        return Err(misfit(format!("expected {missing}; {ELSEWHERE}")));
+    }
+    let mut outputs = Vec::with_capacity(names.len());
     for name in names {
-        found.push(output(&mut graph, name).map_err(|e| e.at(format!("output {name:?}")).hint(ELSEWHERE))?);
+        outputs.push(output(&mut graph, name).map_err(|e| e.at(format!("output {name:?}")).hint(ELSEWHERE))?);
     }
-    let path = path(&graph, names, &found)?;
-    let (model, tensors, places) = layers(&graph, &path)?;
-    let mut interface = Interface {
-        inputs: inputs(&graph, &places)?,
-        outputs: Vec::with_capacity(names.len()),
-        required: Required::All,
+    let (assembled, given) = match as_chain(&mut graph, &outputs) {
+        Some((path, given)) => (chain(&graph, &path)?, given),
+        None => as_network(&mut graph, &outputs)?,
     };
-    for (name, (found, axes)) in names.iter().zip(found) {
-        let value = match found {
-            Found::Link { value, .. } => value,
+    let inputs = Ports { graph: &graph, assembled: &assembled }.inputs()?;
+    let Assembled { model, tensors, places, .. } = assembled;
+    let stack = |serial: &usize| places[serial][0].stack;
+    let port = |(output, value): (&Output, OutputValue)| {
+        let value = match &output.found {
             Found::States { state, stacks, .. } => {
-                let stacks = stacks.iter().map(|serial| places.get(serial).map(|place| place.stack));
-                let stacks = stacks.collect::<Option<Vec<_>>>();
-                let text = format!("output {name:?}: the final state of a layer beside the path; {ELSEWHERE}");
-                OutputValue::States { state, stacks: stacks.ok_or_else(|| misfit(text))? }
+                OutputValue::States { state: *state, stacks: stacks.iter().map(stack).collect() }
             }
+            Found::Features { .. } => value,
         };
-        interface.outputs.push(OutputPort { name: name.clone(), value, axes });
-    }
-    let place = |dim| {
-        let sequence = interface.inputs.iter().find(|port| port.value == InputValue::Sequence);
-        sequence.and_then(|port| port.axes.iter().position(|&axis| axis == dim))
+        OutputPort { name: output.name.clone(), value, axes: output.axes.clone() }
     };
-    let time_major = matches!((place(Dim::Time), place(Dim::Batch)), (Some(time), Some(batch)) if time < batch);
-    let axes = if time_major { Axes::TimeMajor } else { Axes::BatchFirst };
-    let model = Model { axes, interface: Some(interface), ..model };
-    model.check()?;
+    let ports = outputs.iter().zip(given).map(port).collect();
+    let interface = Interface { inputs, outputs: ports, required: Required::All };
+    let model = Model { axes: axes(&interface), interface: Some(interface), ..model };
+    model.check().map_err(|e| e.hint(ELSEWHERE))?;
+    check_parts(&model, &outputs)?;
     Ok((model, tensors))
 }
 
+/// Where the main sequence has time before batch, so have all.
+fn axes(interface: &Interface) -> Axes {
+    let sequence = interface.inputs.iter().find(|port| port.value == InputValue::Sequence);
+    let place = |dim| sequence.and_then(|port| port.axes.iter().position(|&axis| axis == dim));
+    match (place(Dim::Time), place(Dim::Batch)) {
+        (Some(time), Some(batch)) if time < batch => Axes::TimeMajor,
+        _ => Axes::BatchFirst,
+    }
+}
+
 /// What the output `name` is, and its axes.
-fn output(graph: &mut Graph, name: &str) -> Result<(Found, Vec<Dim>)> {
+fn output(graph: &mut Graph, name: &str) -> Result<Output> {
     let data = match graph.value(name)? {
         Value::Data(data) => data,
         other => return Err(misfit(format!("expected what layers give, got {}", other.kind()))),
     };
-    let (found, parts) = match states(graph, &data) {
+    if data.axes.iter().any(|axis| axis.sorted.is_some()) {
+        return Err(misfit("rows in the order of their lengths, which is not undone".into()));
+    }
+    let (found, dim) = match states(graph, &data) {
         Some(found) => (found, Dim::Layers),
-        None => (link(graph, &data)?, Dim::Directions),
+        None => (features(graph, &data), Dim::Directions),
     };
-    let dims = data.axes.iter().map(|axis| dim(graph, &axis.role, parts)).collect::<Result<Vec<_>>>()?;
-    if dims.iter().filter(|&&dim| dim == parts).count() > 1 {
+    let axes = data.axes.iter().map(|axis| self::dim(axis, dim)).collect::<Result<Vec<_>>>()?;
+    if axes.iter().filter(|&&axis| axis == dim).count() > 1 {
         return Err(misfit(format!("layers and directions in axes of their own: {}", data.axes_text())));
     }
-    Ok((found, dims))
+    let parts = axes.contains(&Dim::Directions).then_some(data.content.len());
+    Ok(Output { name: name.to_owned(), found, axes, parts })
 }
 
-fn dim(graph: &Graph, role: &Role, parts: Dim) -> Result<Dim> {
-    Ok(match role {
+fn dim(axis: &Axis, parts: Dim) -> Result<Dim> {
+    Ok(match axis.role {
         Role::Time => Dim::Time,
         Role::Batch => Dim::Batch,
         Role::Features => Dim::Features,
         Role::Parts => parts,
         Role::One => Dim::One,
-        Role::Open(axis) => {
-            let dims = graph.sequence.as_ref().map(|sequence| &sequence.dims);
-            let settled = dims.and_then(|dims| dims.get(*axis).copied().flatten());
-            settled.ok_or_else(|| misfit(format!("axis {axis} of the input is neither time nor batch")))?
-        }
+        Role::Open(_) if axis.size.is(1) => Dim::One,
+        Role::Open(_) => return Err(misfit("an axis of an input that is neither time nor batch".into())),
+        Role::Stretched => return Err(misfit("a row again and again".into())),
         Role::Joined(_) => return Err(misfit("time and batch in one axis".into())),
     })
 }
@@ -103,7 +129,7 @@ fn states(graph: &Graph, data: &Data) -> Option<Found> {
     };
     let (mut stacks, mut links, mut rest) = (Vec::new(), Vec::new(), &cells[..]);
     while let Some(first) = rest.first() {
-        let stack = graph.chain.stack(first.link)?;
+        let stack = graph.links.stack(first.link)?;
         let own = rest.get(..stack.directions())?;
         let whole = own.iter().enumerate().all(|(d, segment)| {
             (segment.link, segment.at) == (first.link, cells[0].at)
@@ -112,133 +138,297 @@ fn states(graph: &Graph, data: &Data) -> Option<Found> {
         if !whole {
             return None;
         }
-        stacks.push(graph.chain.link(first.link).serial);
+        stacks.push(graph.links.link(first.link).serial);
         links.push(first.link);
         rest = &rest[stack.directions()..];
     }
     Some(Found::States { state, stacks, links })
 }
 
-/// The link that gives `data`, all of it or one direction.
-fn link(graph: &mut Graph, data: &Data) -> Result<Found> {
-    let segments: Vec<Segment> = data.segments().cloned().collect();
-    let (link, runs) = graph.chain.resolve(&segments)?;
-    let features = graph.chain.link(link).features;
+/// What `data` is, where it is no final states.
+fn features(graph: &Graph, data: &Data) -> Found {
+    let cells: Vec<Vec<Segment>> = data.content.iter().cloned().collect();
+    // Of a link that is the place of the largest feature, the features.
+    if let [Segment { link, .. }] = cells.concat()[..]
+        && let (What::Largest, Some(parent)) = (&graph.links.link(link).what, graph.links.link(link).parent())
+    {
+        let len = graph.links.link(parent).features;
+        let cells = vec![vec![Segment { link: parent, at: At::All, start: 0, len }]];
+        return Found::Features { cells, largest: true };
+    }
+    Found::Features { cells, largest: false }
+}
+
+/// The links of a chain of layers and what its outputs are, where the graph is one: those of the output that is furthest
+/// from the input, which are all others'.
+fn as_chain(graph: &mut Graph, outputs: &[Output]) -> Option<(Vec<usize>, Vec<OutputValue>)> {
+    let (mut last, mut given, mut stacks) = (None, Vec::with_capacity(outputs.len()), Vec::new());
+    let mut longest: Vec<usize> = Vec::new();
+    for Output { found, .. } in outputs {
+        match found {
+            Found::States { stacks: own, links, .. } => {
+                stacks.extend(own);
+                given.push(OutputValue::Output);
+                for &link in links {
+                    let path = path(graph, link)?;
+                    longest = if path.len() > longest.len() { path } else { longest };
+                }
+            }
+            Found::Features { cells, largest } => {
+                let (link, value) = chain_output(graph, &cells.concat())?;
+                if *last.get_or_insert(link) != link {
+                    return None;
+                }
+                given.push(match (largest, value) {
+                    (true, OutputValue::Output) => OutputValue::Largest(0),
+                    (true, _) => return None,
+                    (false, value) => value,
+                });
+            }
+        }
+    }
+    let path = match last {
+        Some(last) => path(graph, last)?,
+        None => longest,
+    };
+    let serials: HashSet<usize> = path.iter().map(|&link| graph.links.link(link).serial).collect();
+    stacks.iter().all(|stack| serials.contains(stack)).then_some((path, given))
+}
+
+/// The link that gives `segments`, all of it or one direction.
+fn chain_output(graph: &mut Graph, segments: &[Segment]) -> Option<(usize, OutputValue)> {
+    let (link, runs) = graph.links.resolve(segments).ok()?;
+    let features = graph.links.link(link).features;
     // Next to each other they are all features, or all directions one after the other.
     let follow = runs.iter().try_fold(0, |end, &(start, len)| (start == end).then_some(start + len));
     if follow == Some(features) {
-        return Ok(Found::Link { link, value: OutputValue::Output });
+        return Some((link, OutputValue::Output));
     }
-    let given = match &graph.chain.link(link).what {
-        What::Layer(LayerKind::Select(_)) => graph.chain.link(link).parent,
+    let given = match &graph.links.link(link).what {
+        What::Layer(LayerKind::Select(_)) => graph.links.link(link).parent(),
         _ => Some(link),
     };
     let size = given
-        .and_then(|link| graph.chain.stack(link))
+        .and_then(|link| graph.links.stack(link))
         .filter(|stack| !stack.is_merged())
         .map(|stack| stack.hidden_size);
     match (size, &runs[..]) {
         (Some(size), &[(start, len)]) if len == size && start % size == 0 => {
-            Ok(Found::Link { link, value: OutputValue::Direction(start / size) })
+            Some((link, OutputValue::Direction(start / size)))
         }
-        _ => Err(misfit("expected all features or a direction, got a part of them or another order".into())),
+        _ => None,
     }
 }
 
-/// The links of the model: those of the output that is furthest from the input, which are all others'.
-fn path(graph: &Graph, names: &[String], found: &[(Found, Vec<Dim>)]) -> Result<Vec<usize>> {
-    let mut last: Option<(usize, &str)> = None;
-    for ((found, _), name) in found.iter().zip(names) {
-        let Found::Link { link, .. } = found else { continue };
-        match last {
-            Some((other, first)) if other != *link => {
-                let text = format!(
-                    "outputs {first:?} and {name:?}: expected one layer's outputs beside final states, got those of two; {ELSEWHERE}"
-                );
-                return Err(misfit(text));
-            }
-            _ => last = Some((*link, name)),
-        }
+/// The links from the input to `last`, where each takes one that a layer of a chain can take.
+fn path(graph: &Graph, last: usize) -> Option<Vec<usize>> {
+    let mut path = vec![last];
+    while let Some(parent) = graph.links.link(path[path.len() - 1]).parent() {
+        path.push(parent);
     }
-    let paths = found.iter().flat_map(|(found, _)| match found {
+    path.reverse();
+    let mut links = path.iter().map(|&link| graph.links.link(link));
+    let begins = matches!(links.next()?.what, What::Source(_));
+    let first = matches!(
+        links.next()?.what,
+        What::Layer(LayerKind::Recurrent(_) | LayerKind::Linear(_) | LayerKind::Embedding(_) | LayerKind::OneHot(_))
+            // What is no layer is an error that names it.
+            | What::Scaled | What::Reversed
+    );
+    let fits = path.iter().all(|&link| {
+        let link = graph.links.link(link);
+        link.initial == [None; 2] && !matches!(link.what, What::FinalCell | What::Row | What::Largest)
+    });
+    (begins && first && fits).then_some(path)
+}
+
+/// The layers of a graph with names, and what its outputs are.
+fn as_network(graph: &mut Graph, outputs: &[Output]) -> Result<(Assembled, Vec<OutputValue>)> {
+    let mut roots = Vec::with_capacity(outputs.len());
+    for Output { name, found, .. } in outputs {
+        roots.push(match found {
+            Found::Features { cells, .. } => {
+                Some(root(graph, cells).map_err(|e| e.at(format!("output {name:?}")).hint(ELSEWHERE))?)
+            }
+            Found::States { .. } => None,
+        });
+    }
+    let of_features: Vec<usize> = roots.iter().flatten().copied().collect();
+    let mut links = needed(graph, of_features.iter().copied());
+    // A stack whose outputs are merged has the states of the node, too.
+    let known: HashSet<usize> = links.iter().map(|&link| graph.links.link(link).serial).collect();
+    let of_states = outputs.iter().flat_map(|output| match &output.found {
         Found::States { links, .. } => links.clone(),
-        Found::Link { .. } => Vec::new(),
+        Found::Features { .. } => Vec::new(),
     });
-    let longest = || paths.map(|link| graph.chain.path(link)).max_by_key(Vec::len);
-    let path = last.map(|(link, _)| graph.chain.path(link)).or_else(longest);
-    path.ok_or_else(|| misfit(format!("expected an output, got none; {ELSEWHERE}")))
+    let more: Vec<usize> = of_states.filter(|&link| !known.contains(&graph.links.link(link).serial)).collect();
+    if !more.is_empty() {
+        links = needed(graph, of_features.iter().copied().chain(more));
+    }
+    for (Output { name, .. }, root) in outputs.iter().zip(&roots) {
+        if root.is_some_and(|root| sees_dead_steps(graph, &links, root)) {
+            let text = "an input without a recurrent layer on the way, beside layers of rows with lengths: what stands after \
+                        the end of a row is 0 here";
+            return Err(misfit(text.into()).at(format!("output {name:?}")).hint(ELSEWHERE));
+        }
+    }
+    let mut assembled = network(graph, &links, &of_features)?;
+    let (mut values, mut given) = (HashMap::new(), Vec::with_capacity(outputs.len()));
+    let mut names: HashSet<String> = outputs.iter().map(|output| output.name.clone()).collect();
+    for (Output { name, found, .. }, root) in outputs.iter().zip(roots) {
+        match (found, root) {
+            (Found::Features { largest, .. }, Some(root)) => {
+                let from = assembled.values[&root];
+                let next = values.len();
+                let index = *values.entry(from).or_insert_with(|| {
+                    assembled.model.outputs.push(ModelOutput { name: name.clone(), from });
+                    next
+                });
+                given.push(match (largest, index) {
+                    (true, index) => OutputValue::Largest(index),
+                    (false, 0) => OutputValue::Output,
+                    (false, index) => OutputValue::Another(index),
+                });
+            }
+            (Found::States { state, stacks, .. }, _) => {
+                let pin = if *state == State::Hidden { Pin::Hidden } else { Pin::Cell };
+                for (place, serial) in stacks.iter().enumerate() {
+                    let mut name = if place == 0 { name.clone() } else { format!("{name}.{place}") };
+                    while place > 0 && !names.insert(name.clone()) {
+                        name.push('_');
+                    }
+                    let from = model::Value::Layer(assembled.places[serial][0].layer, pin);
+                    assembled.model.outputs.push(ModelOutput { name, from });
+                }
+                given.push(OutputValue::Output);
+            }
+            (Found::Features { .. }, None) => unreachable!("every output of features has a link"),
+        }
+    }
+    Ok((assembled, given))
 }
 
-/// Where a link of the path went.
-struct Place {
-    layer: usize,
-    /// How many stacks come before.
-    stack: usize,
-}
-
-/// The layers of the path, their tensors, and where the link of each serial number went.
-fn layers(graph: &Graph, path: &[usize]) -> Result<(Model, Tensors, HashMap<usize, Place>)> {
-    let (mut model, mut tensors, mut places) = (Model::new(), Tensors::new(), HashMap::new());
-    let mut stacks = 0;
-    for &index in path {
-        let link = graph.chain.link(index);
-        let kind = match &link.what {
-            What::Layer(kind) => kind.clone(),
-            What::Source => continue,
-            What::Scaled => {
-                return Err(misfit(format!("an input times or plus a constant, but for a layer; {ELSEWHERE}")));
-            }
-            What::Reversed => {
-                return Err(misfit(format!("steps in reverse, but for an RNN, LSTM or GRU; {ELSEWHERE}")));
-            }
-            What::Erf | What::TwiceGelu => {
-                return Err(misfit(format!("Erf outside of what makes a Gelu; {ELSEWHERE}")));
-            }
+/// Whether `root` depends on what an input holds after the end of its rows.
+fn sees_dead_steps(graph: &Graph, links: &[usize], root: usize) -> bool {
+    let times = &graph.links.times;
+    let mut seen: HashSet<usize> = HashSet::new();
+    for &index in links {
+        let link = graph.links.link(index);
+        let sees = match &link.what {
+            What::Source(input) => times.has_lengths(*input),
+            What::Layer(LayerKind::Recurrent(_)) => link.initial.iter().flatten().any(|link| seen.contains(link)),
+            _ => link.parents.iter().any(|parent| seen.contains(parent)),
         };
-        // A product goes through its activation at once.
-        if let (LayerKind::Activation(activation), Some(Layer { kind: LayerKind::Linear(linear), .. })) =
-            (&kind, model.layers.last_mut())
-            && linear.activation == Activation::Linear
-        {
-            *linear = Linear { activation: *activation, ..linear.clone() };
-            continue;
+        if sees {
+            seen.insert(index);
         }
-        let layer = model.layers.len();
-        let prefix = format!("{layer}.");
-        places.insert(link.serial, Place { layer, stack: stacks });
-        stacks += usize::from(matches!(kind, LayerKind::Recurrent(_)));
-        for (name, constant) in &link.tensors {
-            tensors.insert(format!("{prefix}{name}"), constant.tensor.clone());
-        }
-        model.push(kind, prefix);
     }
-    if stacks == 0 {
-        return Err(misfit(format!("expected an RNN, LSTM or GRU on the way to the outputs, got none; {ELSEWHERE}")));
-    }
-    Ok((model, tensors, places))
+    seen.contains(&root)
 }
 
-fn inputs(graph: &Graph, places: &HashMap<usize, Place>) -> Result<Vec<InputPort>> {
-    let sequence = graph.sequence.as_ref().expect("a recurrent node has a sequence");
-    let input = &graph.inputs[sequence.input];
-    let dims = sequence.dims.iter().zip(&input.sizes).enumerate().map(|(axis, (dim, size))| match dim {
-        Some(dim) => Ok(*dim),
-        None if *size == Size::of(1) => Ok(Dim::One),
-        None => Err(misfit(format!("input {:?}: axis {axis} is neither time nor batch; {ELSEWHERE}", input.name))),
-    });
-    let axes = dims.collect::<Result<Vec<_>>>()?;
-    let mut ports = vec![InputPort { name: input.name.clone(), value: InputValue::Sequence, axes }];
-    for draft in &graph.drafts {
-        let value = match (draft.value, draft.serial.map(|serial| places.get(&serial))) {
-            (value, None) => value,
-            (InputValue::State { state, first, .. }, Some(Some(place))) => {
-                InputValue::State { stack: place.stack, state, first }
-            }
-            (InputValue::Weights { part, .. }, Some(Some(place))) => InputValue::Weights { layer: place.layer, part },
-            // A layer beside the path.
+/// The link that gives `cells`: where they are of several links, each cell is a part.
+fn root(graph: &mut Graph, cells: &[Vec<Segment>]) -> Result<usize> {
+    let all = cells.concat();
+    if cells.len() < 2 || all.iter().all(|segment| segment.link == all[0].link && segment.at == all[0].at) {
+        return graph.links.exact(&all);
+    }
+    // A part that is a join itself is one part alone.
+    let mut part = |cell: &Vec<Segment>| {
+        let link = graph.links.exact(cell)?;
+        Ok(graph.links.as_one_part(link))
+    };
+    let parts = cells.iter().map(&mut part).collect::<Result<_>>()?;
+    graph.links.joined(Join::Concat, parts)
+}
+
+/// Whether outputs whose parts stand in an axis of their own are made of as many parts.
+fn check_parts(model: &Model, outputs: &[Output]) -> Result<()> {
+    let flows = model.output_flows()?;
+    let ports = model.interface.iter().flat_map(|interface| &interface.outputs);
+    for (port, Output { name, parts, .. }) in ports.zip(outputs) {
+        let index = match port.value {
+            OutputValue::Output => 0,
+            OutputValue::Another(index) => index,
             _ => continue,
         };
-        ports.push(InputPort { name: graph.inputs[draft.input].name.clone(), value, axes: draft.axes.clone() });
+        let got = flows.get(index).map(|flow| flow.features().parts);
+        if parts.is_some() && *parts != got {
+            return Err(misfit(format!("output {name:?}: parts of features in an axis of their own; {ELSEWHERE}")));
+        }
     }
-    Ok(ports)
+    Ok(())
+}
+
+/// The ports of inputs.
+struct Ports<'a> {
+    graph: &'a Graph,
+    assembled: &'a Assembled,
+}
+
+impl Ports<'_> {
+    /// Those of the inputs that flow, and those that drafts say.
+    fn inputs(&self) -> Result<Vec<InputPort>> {
+        let Assembled { model, inputs: flowing, .. } = self.assembled;
+        let main = model.main_input();
+        let mut ports = Vec::new();
+        for (index, &input) in flowing.iter().enumerate() {
+            let value = if index == main { InputValue::Sequence } else { InputValue::Input(index) };
+            ports.push(InputPort { name: self.graph.inputs[input].name.clone(), value, axes: self.axes(input)? });
+        }
+        for draft in &self.graph.drafts {
+            if let (Of::Link(serial), Ok(_)) = (draft.of, flowing.binary_search(&draft.input)) {
+                let name = &self.graph.inputs[draft.input].name;
+                let text = format!("the input {name:?} as initial states, which another node takes as features");
+                return Err(misfit(text).at(&*self.graph.links.link(serial).node).hint(ELSEWHERE));
+            }
+            self.drafted(draft, &mut ports);
+        }
+        Ok(ports)
+    }
+
+    fn drafted(&self, draft: &Draft, ports: &mut Vec<InputPort>) {
+        let model = &self.assembled.model;
+        let name = &self.graph.inputs[draft.input].name;
+        let port = |value| InputPort { name: name.clone(), value, axes: draft.axes.clone() };
+        match draft.of {
+            Of::Steps(input) => {
+                let times = &self.graph.links.times;
+                let of_these = |&place: &usize| {
+                    let same = times.first(self.assembled.inputs[place]) == times.first(input);
+                    same && model.inputs.get(place).is_none_or(|input| !matches!(input.kind, InputKind::Row(_)))
+                };
+                // Steps of what no output needs have no place.
+                let Some(place) = (0..self.assembled.inputs.len()).find(of_these) else { return };
+                // Inputs may have met after their lengths were told.
+                if !ports.iter().any(|port| port.value == InputValue::Lengths(place)) {
+                    ports.push(port(InputValue::Lengths(place)));
+                }
+            }
+            // A layer that no output needs has no place.
+            Of::Link(serial) => {
+                for &Place { layer, stack } in self.assembled.places.get(&serial).into_iter().flatten() {
+                    ports.push(port(match draft.value {
+                        InputValue::State { state, first, .. } => InputValue::State { stack, state, first },
+                        InputValue::Weights { part, .. } => InputValue::Weights { layer, part },
+                        value => value,
+                    }));
+                }
+            }
+        }
+    }
+
+    /// The axes of input `input`.
+    fn axes(&self, input: usize) -> Result<Vec<Dim>> {
+        let name = &self.graph.inputs[input].name;
+        let mut dims = self.graph.dims(input);
+        // What is left beside time and features is the batch.
+        let batch = dims.contains(&Some(Dim::Batch));
+        if !batch && dims.iter().filter(|dim| dim.is_none()).count() == 1 {
+            dims.iter_mut().filter(|dim| dim.is_none()).for_each(|dim| *dim = Some(Dim::Batch));
+        }
+        let dims = dims.into_iter().enumerate().map(|(axis, dim)| {
+            dim.ok_or_else(|| misfit(format!("input {name:?}: axis {axis} is neither time nor batch; {ELSEWHERE}")))
+        });
+        dims.collect()
+    }
 }

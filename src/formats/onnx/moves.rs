@@ -7,6 +7,8 @@ use super::change::Change;
 use super::constant::{MAX_NUMBERS, MAX_RANK};
 use super::cut::Cut;
 use super::graph::Graph;
+use super::join;
+use super::links::What;
 use super::misfit;
 use super::node::Node;
 use super::size::{Size, shape_text};
@@ -39,7 +41,10 @@ fn cast(graph: &Graph, node: &Node<'_>) -> Result<Value> {
             Err(misfit(format!("real constants of {:?} to whole numbers", constant.dims())))
         }
         // Zeros and ones.
-        Value::Data(data) if data.segments().all(|s| graph.chain.is_one_hot(s.link)) => Ok(Value::Data(data)),
+        Value::Data(data) if data.segments().all(|s| graph.links.is_one_hot(s.link)) => Ok(Value::Data(data)),
+        Value::Data(data) if data.segments().all(|s| graph.links.link(s.link).what == What::Largest) => {
+            Ok(Value::Data(data))
+        }
         Value::Data(data) if !real => Err(misfit(format!("{} to whole numbers", data.axes_text()))),
         Value::Numbers(numbers) if real => {
             let all = numbers.iter().map(Size::value).collect::<Option<Vec<_>>>();
@@ -121,6 +126,15 @@ pub(super) fn reshape(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> 
             *size = old.get(i).cloned().ok_or_else(|| misfit(format!("a 0 in axis {i}, which there is not")))?;
         }
     }
+    in_shape(graph, value, wanted)
+}
+
+/// `value` in the shape `wanted`: an input of which axes are joined or split is what flows.
+fn in_shape(graph: &mut Graph, value: Value, wanted: Vec<Size>) -> Result<Vec<Value>> {
+    let value = match &value {
+        Value::Input(feed) if graph.flows(&value) && !feed.keeps_axes(&wanted) => Value::Data(graph.data(value, None)?),
+        _ => value,
+    };
     Ok(vec![value.reshaped(wanted)?])
 }
 
@@ -133,7 +147,7 @@ pub(super) fn flatten(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> 
     };
     let product = |sizes: &[Size]| Size::product(sizes).ok_or_else(|| misfit("a product of unknown lengths".into()));
     let wanted = vec![product(&sizes[..axis])?, product(&sizes[axis..])?];
-    Ok(vec![value.reshaped(wanted)?])
+    in_shape(graph, value, wanted)
 }
 
 pub(super) fn concat(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
@@ -146,6 +160,10 @@ pub(super) fn concat(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let axis = Value::axis(axis, first.sizes()?.len())?;
     if values.len() == 1 {
         return Ok(values);
+    }
+    if values.iter().any(|value| graph.flows(value)) {
+        let all = values.into_iter().map(|value| graph.data(value, None)).collect::<Result<Vec<_>>>()?;
+        return join::concat(graph, all, axis).map(|data| vec![Value::Data(data)]);
     }
     // Zeros among weights are weights.
     if values.iter().any(|value| matches!(value, Value::Constant(_))) {
@@ -181,7 +199,7 @@ pub(super) fn slice(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
         let (axis, step) = known.ok_or_else(|| misfit("axes and steps that depend on the call".into()))?;
         let axis = Value::axis(axis, rank)?;
         let cut = Cut::of(&value.size(axis)?, start, end, step)?;
-        value = value.cut(axis, cut)?;
+        value = graph.cut(value, axis, cut)?;
     }
     Ok(vec![value])
 }
@@ -229,7 +247,7 @@ pub(super) fn expand(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     if shape == old {
         return Ok(vec![value]);
     }
-    Ok(vec![repeated(value, shape)?])
+    Ok(vec![repeated(graph, value, shape)?])
 }
 
 /// `value` as often as `repeats` says along each axis.
@@ -249,7 +267,7 @@ pub(super) fn tile(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     if shape == old {
         return Ok(vec![value]);
     }
-    Ok(vec![repeated(value, shape)?])
+    Ok(vec![repeated(graph, value, shape)?])
 }
 
 /// The sum or the mean over an axis: of the directions of a layer.
@@ -274,14 +292,17 @@ pub(super) fn reduce(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     }
     let one = |start| Value::Data(data.clone()).cut(axis, Cut::Range { start, step: 1, len: 1 })?.dropped(axis);
     let (Value::Data(a), Value::Data(b)) = (one(0)?, one(1)?) else { unreachable!("a part of data is data") };
-    let merged = graph.chain.merged(&a, &b, merge);
+    let merged = graph.links.merged(&a, &b, merge);
     let merged = merged.ok_or_else(|| misfit("expected both directions of a layer, got other parts".into()))?;
     let merged = Value::Data(merged);
     Ok(vec![if keeps { merged.inserted(axis)? } else { merged }])
 }
 
 /// `value` stretched to `shape`.
-fn repeated(value: Value, shape: Vec<Size>) -> Result<Value> {
+fn repeated(graph: &mut Graph, value: Value, shape: Vec<Size>) -> Result<Value> {
+    if graph.flows(&value) {
+        return graph.data(value, None)?.stretched(&shape).map(Value::Data);
+    }
     let fill = match &value {
         Value::Filled(filled) => Some(filled.fill.clone()),
         Value::Numbers(numbers) if numbers.len() == 1 => numbers.first().cloned().map(Fill::Whole),

@@ -26,6 +26,7 @@ const INT: i32 = 2;
 const STRING: i32 = 3;
 const TENSOR: i32 = 4;
 const FLOAT: i32 = 1;
+const GRAPH: i32 = 5;
 const FLOATS: i32 = 6;
 const INTS: i32 = 7;
 const STRINGS: i32 = 8;
@@ -61,9 +62,14 @@ impl<'a> Node<'a> {
 
     /// `error`, with the place and what else to try.
     pub(super) fn error(&self, error: Error) -> Error {
+        error.at(self.place())
+    }
+
+    /// What it is called in errors.
+    pub(super) fn place(&self) -> String {
         let first = self.outputs.iter().find(|name| !name.is_empty()).map_or("", String::as_str);
         let (what, name) = if self.name.is_empty() { ("node of ", first) } else { ("node ", self.name) };
-        error.at(format!("{what}{name:?} ({})", self.op))
+        format!("{what}{name:?} ({})", self.op)
     }
 
     /// The name of input `index`, if the node has it.
@@ -117,5 +123,9 @@ impl<'a> Node<'a> {
 
     pub(super) fn tensor(&self, name: &str) -> Result<Option<&'a proto::Tensor>> {
         self.attribute(name, TENSOR, |a| a.t.as_ref()).map(Option::flatten)
+    }
+
+    pub(super) fn graph(&self, name: &str) -> Result<Option<&'a proto::Graph>> {
+        self.attribute(name, GRAPH, |a| a.g.as_deref()).map(Option::flatten)
     }
 }

@@ -75,7 +75,12 @@ pub(super) fn range(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
         let known = graph.whole_numbers(node, i)?.and_then(|numbers| numbers.first().and_then(Size::value));
         known.ok_or_else(|| misfit(format!("input {i}: expected a number of the file")))
     };
-    let (start, limit, delta) = (number(0)?, number(1)?, number(2)?);
+    let (start, delta) = (number(0)?, number(2)?);
+    let until = graph.whole_numbers(node, 1)?.and_then(|numbers| numbers.first().cloned());
+    if let (0, 1, Some(until)) = (start, delta, until.filter(|until| until.value().is_none())) {
+        return Ok(vec![Value::Count(until)]);
+    }
+    let limit = number(1)?;
     let mut numbers = Vec::new();
     let mut at = start;
     while delta != 0 && if delta > 0 { at < limit } else { at > limit } {
@@ -95,6 +100,12 @@ pub(super) fn equal(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     }
     let truth = |a: &Size, b: &Size| a.equals(b).map(|truth| Size::of(i64::from(truth)));
     let (a, b) = (numbers(graph, node, 0)?, numbers(graph, node, 1)?);
+    if let (1, 1, Some(a), Some(b)) = (a.len(), b.len(), a.first(), b.first())
+        && a.equals(b).is_none()
+    {
+        let (size, n) = if a.value().is_none() { (a, b) } else { (b, a) };
+        return Ok(vec![Value::Equal(size.clone(), n.clone())]);
+    }
     Ok(vec![Value::Numbers(each(&a, &b, truth)?)])
 }
 

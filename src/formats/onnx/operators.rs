@@ -3,7 +3,7 @@
 //! The only file that knows all operators; `table` says what becomes of their attributes.
 
 use super::graph::Operator;
-use super::{dense, functions, moves, numbers, recurrent, tokens};
+use super::{branch, dense, functions, moves, numbers, order, recurrent, tokens};
 
 /// Every operator that is read.
 const OPERATORS: &[(&[&str], Operator)] = &[
@@ -11,8 +11,13 @@ const OPERATORS: &[(&[&str], Operator)] = &[
     (&["Gemm"], dense::gemm),
     (&["MatMul"], dense::matmul),
     (&["Add", "Sub", "Mul", "Div"], dense::arithmetic),
+    (&["Sum", "Mean", "Max", "Min"], dense::of_many),
     (&["Gather"], tokens::gather),
     (&["OneHot"], tokens::one_hot),
+    (&["TopK"], order::top_k),
+    (&["ScatterElements", "Scatter"], order::scatter),
+    (&["If"], branch::branch),
+    (&["ArgMax"], functions::arg_max),
     (&["Less"], tokens::less),
     (&["Not"], tokens::not),
     (&["ReverseSequence"], recurrent::reverse_sequence),

@@ -1,7 +1,7 @@
 //! The messages of an ONNX file that this reader needs, field by field as onnx.proto numbers them.
 //!
-//! Declared by hand, so that building needs no `protoc`. What is not declared is skipped; subgraphs are among it, so
-//! that no message nests in itself.
+//! Declared by hand, so that building needs no `protoc`. What is not declared is skipped; so are graphs that stand deeper in
+//! others than `skim` goes.
 
 use prost::Message;
 
@@ -63,6 +63,8 @@ pub(super) struct Attribute {
     pub(super) s: Option<Vec<u8>>,
     #[prost(message, optional, tag = "5")]
     pub(super) t: Option<Tensor>,
+    #[prost(message, optional, boxed, tag = "6")]
+    pub(super) g: Option<Box<Graph>>,
     #[prost(float, repeated, tag = "7")]
     pub(super) floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]

@@ -5,16 +5,17 @@
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::chain::What;
 use super::change::Change;
 use super::constant::{Constant, is_possible};
 use super::dense::{self, spread};
-use super::graph::{Draft, Graph};
+use super::graph::{Draft, Graph, Of};
+use super::links::What;
 use super::misfit;
 use super::node::Node;
+use super::order;
 use super::size::Size;
 use super::states::{Layout, begin};
-use super::value::{At, Axis, Data, Feed, Fill, Role, Segment, Value};
+use super::value::{At, Axis, Data, Fill, Order, Role, Segment, Sorted, Value};
 use crate::cell::{Activation, Cell, Constant as Number, Coupling, Functions, Peepholes, Reset};
 use crate::error::Result;
 use crate::model::{Bias, Dim, Direction, InputValue, Recurrent, WeightPart};
@@ -75,25 +76,26 @@ pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
     let (parent, [time, batch], w) = sequence(graph, x, layout, &stack, weights.w)?;
     let (parent, direction) = backwards(graph, parent, direction)?;
     let (parent, weights) = unscaled(graph, parent, Weights { w, ..weights })?;
-    let (input_size, bias) = (graph.chain.link(parent).features, weights.bias());
+    let steps_of = graph.links.link(parent).time;
+    let steps_of = steps_of.ok_or_else(|| misfit("X: expected a sequence, got what has no steps".into()))?;
+    let (input_size, bias) = (graph.links.link(parent).features, weights.bias());
     let stack = Recurrent { input_size, direction, bias, ..stack };
-    let begin = begin(graph, node, layout, &stack)?;
+    let begin = begin(graph, node, layout, &stack, &batch)?;
     let stack = Recurrent { initial: begin.initial(), ..stack };
     let mut tensors = tensors(&stack, &weights)?;
     tensors.extend(begin.learned);
-    let features = stack.output().len();
-    let link = graph.chain.layer(Some(parent), stack.clone().into(), features, tensors);
+    let link = graph.links.stack_from(parent, stack.clone(), tensors, begin.rows);
     for (weight, part) in weights.each() {
         if let Weight::Input { input, .. } = weight {
             let value = InputValue::Weights { layer: 0, part };
-            graph.drafts.push(Draft { input: *input, value, axes: Vec::new(), serial: Some(link) });
+            graph.drafts.push(Draft { input: *input, value, axes: Vec::new(), of: Of::Link(link) });
         }
     }
-    lengths(graph, node, &time, &batch)?;
-    if direction == Direction::Backwards && graph.lengths != Some(None) {
+    let lengths = lengths(graph, node, steps_of, &time, &batch)?;
+    if direction == Direction::Backwards && lengths.is_some() {
         return Err(misfit("sequence_lens: expected none of a sequence in reverse".into()));
     }
-    graph.drafts.extend(begin.ports.into_iter().map(|port| Draft { serial: Some(link), ..port }));
+    graph.drafts.extend(begin.ports.into_iter().map(|port| Draft { of: Of::Link(link), ..port }));
     Ok(outputs(&stack, layout, link, time, batch))
 }
 
@@ -110,13 +112,13 @@ pub(super) fn reverse_sequence(graph: &mut Graph, node: &Node<'_>) -> Result<Vec
     if !is_all(&lengths, &data.axes[time].size) {
         return Err(misfit(format!("sequence_lens: expected the number of steps, got {}", lengths.kind())));
     }
-    graph.chain.through(data, What::Reversed, true).map(|data| vec![Value::Data(data)])
+    graph.links.reversed(data).map(|data| vec![Value::Data(data)])
 }
 
 /// Where `parent` is a sequence in reverse: the sequence, and the direction in which it is gone through.
 fn backwards(graph: &Graph, parent: usize, direction: Direction) -> Result<(usize, Direction)> {
-    let link = graph.chain.link(parent);
-    match (&link.what, link.parent) {
+    let link = graph.links.link(parent);
+    match (&link.what, link.parent()) {
         (What::Reversed, Some(parent)) if direction == Direction::Forward => Ok((parent, Direction::Backwards)),
         (What::Reversed, _) => Err(misfit("direction: expected forward of a sequence in reverse".into())),
         _ => Ok((parent, direction)),
@@ -125,7 +127,7 @@ fn backwards(graph: &Graph, parent: usize, direction: Direction) -> Result<(usiz
 
 /// Where `parent` is the input, scaled: the input, and weights that scale it.
 fn unscaled(graph: &Graph, parent: usize, weights: Weights) -> Result<(usize, Weights)> {
-    if graph.chain.link(parent).what != What::Scaled {
+    if graph.links.link(parent).what != What::Scaled {
         return Ok((parent, weights));
     }
     let supplied = || misfit("X: the input times or plus a constant, with weights that a caller supplies".into());
@@ -290,7 +292,8 @@ fn named(name: &str) -> Option<Activation> {
         ("Softsign", "softsign"),
         ("Softplus", "softplus"),
     ];
-    let (_, ours) = NAMES.iter().find(|(theirs, _)| *theirs == name)?;
+    // Some write names in small letters, and runtimes do not mind.
+    let (_, ours) = NAMES.iter().find(|(theirs, _)| theirs.eq_ignore_ascii_case(name))?;
     Activation::ALL.into_iter().find(|function| function.name() == *ours)
 }
 
@@ -303,24 +306,21 @@ fn sequence(
     w: Weight,
 ) -> Result<(usize, [Axis; 2], Weight)> {
     let data = graph.data(x, Some(stack.input_size))?;
-    let [first, second, Axis { role: Role::Features, size }] = &data.axes[..] else {
+    let [first, second, Axis { role: Role::Features, size, .. }] = &data.axes[..] else {
         return Err(misfit(format!("X: expected time, batch and features, got {}", data.axes_text())));
     };
     if *size != Size::len(stack.input_size) {
         return Err(misfit(format!("X: expected {} features, as W has, got {size}", stack.input_size)));
     }
     let (time, batch) = if layout == Layout::TimeMajor { (first, second) } else { (second, first) };
-    let (parent, runs) = graph.chain.resolve_data(&data)?;
+    let supplied = matches!(w, Weight::Input { .. });
+    let (parent, runs) = graph.links.taken(&data, !supplied)?;
     let axes = [graph.settle(time, Dim::Time)?, graph.settle(batch, Dim::Batch)?];
-    if graph.chain.is_whole(parent, &runs) {
+    if graph.links.is_whole(parent, &runs) {
         return Ok((parent, axes, w));
     }
-    let Weight::Given(w) = w else {
-        return Err(misfit(
-            "W: a part of the features, or features in another order, with weights that a caller supplies".into(),
-        ));
-    };
-    let features = graph.chain.link(parent).features;
+    let Weight::Given(w) = w else { unreachable!("features that are whole take any weights") };
+    let features = graph.links.link(parent).features;
     let [directions, rows, columns] = [w.dims()[0], w.dims()[1], w.dims()[2]];
     let flat = w.changed(Change::Reshape(vec![directions * rows, columns]))?;
     let spread = spread(flat, &runs, features, graph.limit)?;
@@ -334,20 +334,28 @@ fn tensors(stack: &Recurrent, weights: &Weights) -> Result<Vec<(String, Constant
     for (weight, part) in weights.each() {
         if let Weight::Given(constant) = weight {
             let cut = from_onnx(stack, part, &constant.tensor)?;
-            tensors.extend(cut.into_iter().map(|(name, tensor)| (name, Constant::new(tensor))));
+            let origin = &constant.origin;
+            let part = |tensor| Constant::new(tensor).from(origin.clone());
+            tensors.extend(cut.into_iter().map(|(name, tensor)| (name, part(tensor))));
         }
     }
     Ok(tensors)
 }
 
-/// Which input holds the lengths of the rows: the same for all recurrent nodes.
-fn lengths(graph: &mut Graph, node: &Node<'_>, time: &Axis, batch: &Axis) -> Result<()> {
+/// Which input holds the lengths of the rows: the same for all recurrent nodes that have the steps of one input.
+fn lengths(graph: &mut Graph, node: &Node<'_>, steps_of: usize, time: &Axis, batch: &Axis) -> Result<Option<usize>> {
     let own = match graph.optional(node, 4)? {
         None => None,
-        Some(Value::Input(Feed { input, axes })) => match &axes[..] {
-            [axis] if axis.whole && axis.source == Some(0) && graph.inputs[input].sizes.len() == 1 => Some(input),
-            _ => return Err(misfit("sequence_lens: expected an input of one axis, the batch".into())),
+        Some(Value::Input(feed)) if batch.sorted.is_none() => match order::lengths(graph, &feed) {
+            Some(input) => Some(input),
+            None => return Err(misfit("sequence_lens: expected an input of one axis, the batch".into())),
         },
+        Some(Value::Sorted(Sorted { lengths, what: Order::Lengths, .. })) if batch.sorted == Some(lengths) => {
+            Some(lengths)
+        }
+        Some(Value::Input(_) | Value::Sorted(_)) => {
+            return Err(misfit("sequence_lens: expected the lengths in the order of the rows of X".into()));
+        }
         Some(lengths) if is_all(&lengths, &time.size) => None,
         Some(other) => {
             let got = match other {
@@ -357,17 +365,17 @@ fn lengths(graph: &mut Graph, node: &Node<'_>, time: &Axis, batch: &Axis) -> Res
             return Err(misfit(format!("sequence_lens: expected an input, or all steps for each row, got {got}")));
         }
     };
-    if *graph.lengths.get_or_insert(own) != own {
-        return Err(misfit("sequence_lens: expected those of the recurrent node before it".into()));
-    }
-    let batch_of = |draft: &Draft| matches!(draft.value, InputValue::Lengths(_));
+    graph.links.times.tell(steps_of, own, "expected those of the recurrent node before it")?;
+    let times = &graph.links.times;
+    let of_these = |of| matches!(of, Of::Steps(other) if times.first(other) == times.first(steps_of));
     if let Some(input) = own
-        && !graph.drafts.iter().any(batch_of)
+        && !graph.drafts.iter().any(|draft| of_these(draft.of))
     {
         debug_assert!(batch.role == Role::Batch, "settled before");
-        graph.drafts.push(Draft { input, value: InputValue::Lengths(0), axes: vec![Dim::Batch], serial: None });
+        let of = Of::Steps(steps_of);
+        graph.drafts.push(Draft { input, value: InputValue::Lengths(0), axes: vec![Dim::Batch], of });
     }
-    Ok(())
+    Ok(own)
 }
 
 /// Y, `Y_h` and `Y_c`.

@@ -119,6 +119,13 @@ fn ones(old: &[Size], new: &[Size], groups: &[Group], means: impl Fn(usize) -> b
 }
 
 impl Feed {
+    /// Whether its axes stay as they are in the shape `wanted`, but for those of length 1.
+    pub(super) fn keeps_axes(&self, wanted: &[Size]) -> bool {
+        let old: Vec<Size> = self.axes.iter().map(|axis| axis.size.clone()).collect();
+        let groups = told(&old, wanted.to_vec()).and_then(|new| groups(&old, &new));
+        groups.is_ok_and(|groups| groups.iter().all(|group| (group.old.len(), group.new.len()) == (1, 1)))
+    }
+
     /// Axes of length 1 may come and go; the others stay as they are.
     fn reshaped(self, old: &[Size], new: &[Size]) -> Result<Self> {
         let groups = groups(old, new)?;

@@ -3,14 +3,14 @@
 //! `x · sigmoid(x)` is a Silu, half of a sum of directions their mean, the logarithm of a softmax a log-softmax. Works over
 //! links of the chain; knows no operator.
 
-use super::chain::{Chain, What, segments};
+use super::links::{Links, What, segments};
 use super::misfit;
 use super::value::{At, Data, Segment};
 use crate::cell::{Activation, Constant as Number};
 use crate::error::Result;
 use crate::model::{LayerKind, Merge, Padding};
 
-impl Chain {
+impl Links {
     /// `alpha · data + beta`.
     pub(super) fn scaled(&mut self, data: Data, alpha: f32, beta: f32) -> Result<Data> {
         if (alpha, beta) == (1.0, 0.0) {
@@ -24,7 +24,7 @@ impl Chain {
                 && let Ok((link, _)) = self.resolve_data(&data)
                 && self.link(link).what == What::TwiceGelu
             {
-                let parent = self.link(link).parent.expect("a Gelu is of something");
+                let parent = self.link(link).parent().expect("a Gelu is of something");
                 let gelu = self.child(parent, What::activation(Activation::Gelu), self.link(parent).features);
                 let mut data = data;
                 data.content.iter_mut().flatten().for_each(|segment| segment.link = gelu);
@@ -115,7 +115,7 @@ impl Chain {
                     What::Erf => None,
                     _ => return None,
                 });
-                at = self.link(at).parent?;
+                at = self.link(at).parent()?;
             }
             (at == from).then_some(functions)
         };
@@ -150,7 +150,7 @@ impl Chain {
             What::Layer(LayerKind::Activation(Activation::Softmax)) => Activation::LogSoftmax,
             _ => return Err(misfit("the logarithm of something else than a sigmoid or a softmax".into())),
         };
-        let parent = self.link(link).parent.expect("a function is of something");
+        let parent = self.link(link).parent().expect("a function is of something");
         let link = self.child(parent, What::activation(log), self.link(parent).features);
         data.content.fill(segments(link, runs));
         Ok(data)
@@ -160,7 +160,10 @@ impl Chain {
     pub(super) fn shrunk(&mut self, a: &Data, b: &Data) -> Option<Data> {
         let (x, tanh) = (self.resolve_data(a).ok()?, self.resolve_data(b).ok()?);
         let of = &self.link(tanh.0);
-        if a.axes != b.axes || x.1 != tanh.1 || of.parent != Some(x.0) || of.what != What::activation(Activation::Tanh)
+        if a.axes != b.axes
+            || x.1 != tanh.1
+            || of.parent() != Some(x.0)
+            || of.what != What::activation(Activation::Tanh)
         {
             return None;
         }
@@ -172,12 +175,12 @@ impl Chain {
 
     /// Whether link `later` is `earlier` or comes of it.
     fn descends(&self, later: usize, earlier: usize) -> bool {
-        std::iter::successors(Some(later), |&link| self.link(link).parent).any(|link| link == earlier)
+        std::iter::successors(Some(later), |&link| self.link(link).parent()).any(|link| link == earlier)
     }
 
     /// What link `x` is half of.
     fn half(&self, x: usize) -> Option<usize> {
         let half = Activation::Affine { alpha: Number::new(0.5), beta: Number::new(0.0) };
-        (self.link(x).what == What::activation(half)).then_some(self.link(x).parent?)
+        (self.link(x).what == What::activation(half)).then_some(self.link(x).parent()?)
     }
 }

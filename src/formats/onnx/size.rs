@@ -2,7 +2,36 @@
 //!
 //! Knows no graph: a variable is a number that stands for an axis of an input whose length the file leaves open.
 
+use std::collections::HashMap;
 use std::fmt;
+
+/// What variables are, as far as the nodes of a graph have told since.
+#[derive(Default)]
+pub(super) struct Known(HashMap<usize, Size>);
+
+impl Known {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Says that `a` and `b` are one length: what it is, or none where that cannot be.
+    pub(super) fn equal(&mut self, a: &Size, b: &Size) -> Option<Size> {
+        let (a, b) = (a.clone().with(self), b.clone().with(self));
+        if a == b {
+            return Some(a);
+        }
+        for (lone, other) in [(&b, &a), (&a, &b)] {
+            if let Size { factor: 1, variables, offset: 0 } = lone
+                && let [variable] = variables[..]
+                && !other.variables.contains(&variable)
+            {
+                self.0.insert(variable, other.clone());
+                return Some(other.clone());
+            }
+        }
+        None
+    }
+}
 
 /// `factor · v₁ · v₂ … + offset`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +68,24 @@ impl Size {
 
     pub(super) fn is(&self, value: i64) -> bool {
         self.value() == Some(value)
+    }
+
+    /// With what is known of its variables.
+    #[must_use]
+    pub(super) fn with(mut self, known: &Known) -> Self {
+        // What a variable is may have variables that are known too; none comes back to itself.
+        while let Some((place, other)) =
+            self.variables.iter().enumerate().find_map(|(place, variable)| Some((place, known.0.get(variable)?)))
+        {
+            let mut rest = self.variables.clone();
+            rest.remove(place);
+            let rest = if rest.is_empty() { Self::of(self.factor) } else { Self::tidy(self.factor, rest, 0) };
+            let Some(whole) = rest.times(other).and_then(|product| product.plus(&Self::of(self.offset))) else {
+                return self;
+            };
+            self = whole;
+        }
+        self
     }
 
     fn tidy(factor: i64, variables: Vec<usize>, offset: i64) -> Self {

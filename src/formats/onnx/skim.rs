@@ -16,6 +16,8 @@ const SMALL_BYTES: u64 = 1024;
 /// A graph without its tensors is small.
 const MAX_BYTES: usize = 32 << 20;
 const MAX_MESSAGES: usize = 1 << 19;
+/// Graphs that stand deeper in others are left out.
+const MAX_GRAPHS: usize = 4;
 
 /// A message that holds tensors, or one on the way to them.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,7 @@ impl Kind {
             (Self::Model, 8) | (Self::Graph, 11 | 12) => Fate::Into(Self::Plain),
             (Self::Graph, 1) => Fate::Into(Self::Node),
             (Self::Graph, 5) | (Self::Attribute, 5) => Fate::Into(Self::Tensor),
+            (Self::Attribute, 6) => Fate::Into(Self::Graph),
             (Self::Node, 5) => Fate::Into(Self::Attribute),
             (Self::Tensor, 4 | 9 | 10) => Fate::Elements,
             (Self::Model, 1)
@@ -61,7 +64,7 @@ impl Kind {
 
 /// The bytes of a model in `source` of `length` bytes, without the elements of its larger tensors.
 pub(super) fn skim(source: impl BufRead + Seek, length: u64) -> Result<Vec<u8>> {
-    let mut skimmer = Skimmer { source, at: 0, copied: 0, messages: 0 };
+    let mut skimmer = Skimmer { source, at: 0, copied: 0, messages: 0, graphs: 0 };
     skimmer.message(Kind::Model, length)
 }
 
@@ -70,19 +73,24 @@ struct Skimmer<S> {
     at: u64,
     copied: usize,
     messages: usize,
+    /// How many graphs stand around the message that is read.
+    graphs: usize,
 }
 
 impl<S: BufRead + Seek> Skimmer<S> {
-    /// The message that ends at `end`. `Kind`s go four deep, so that this calls itself no deeper.
+    /// The message that ends at `end`. `Kind`s go four deep, and graphs [`MAX_GRAPHS`] in each other, so that this calls
+    /// itself no deeper.
     fn message(&mut self, kind: Kind, end: u64) -> Result<Vec<u8>> {
         self.messages += 1;
         if self.messages > MAX_MESSAGES {
             return Err(damaged(format!("expected at most {MAX_MESSAGES} nodes, tensors and attributes")));
         }
         let mut out = Vec::new();
+        self.graphs += usize::from(kind == Kind::Graph);
         while self.at < end {
             self.field(kind, end, &mut out)?;
         }
+        self.graphs -= usize::from(kind == Kind::Graph);
         if self.at == end {
             Ok(out)
         } else {
@@ -96,7 +104,10 @@ impl<S: BufRead + Seek> Skimmer<S> {
         let known = u32::try_from(number).ok().filter(|tag| (MIN_TAG..=MAX_TAG).contains(tag));
         let tag = known
             .ok_or_else(|| damaged(format!("byte {}: a field of number {number}; is this an ONNX file?", self.at)))?;
-        let fate = kind.fate(number);
+        let fate = match kind.fate(number) {
+            Fate::Into(Kind::Graph) if self.graphs >= MAX_GRAPHS => Fate::Dropped,
+            fate => fate,
+        };
         let fixed = match wire {
             0 => {
                 let value = self.varint(end)?;

@@ -1,13 +1,13 @@
-//! The initial states of RNN, LSTM and GRU: zero, of the file, or inputs of the graph.
+//! The initial states of RNN, LSTM and GRU: zero, of the file, inputs of the graph, or what other nodes give.
 
 use ndarray::IxDyn;
 
 use super::constant::Constant;
-use super::graph::{Draft, Graph};
+use super::graph::{Draft, Graph, Of};
 use super::misfit;
 use super::node::Node;
 use super::size::{Size, shape_text};
-use super::value::{Feed, Fill, Filled, Repeated, Value};
+use super::value::{Axis, Feed, Fill, Filled, Repeated, Role, Value};
 use crate::error::Result;
 use crate::model::{Dim, INITIAL_CELL, INITIAL_HIDDEN, Initial, InputValue, Recurrent, State};
 
@@ -27,6 +27,8 @@ pub(super) struct Begin {
     pub(super) learned: Vec<(String, Constant)>,
     /// States that the caller brings; of which link, is not told yet.
     pub(super) ports: Vec<Draft>,
+    /// Links whose rows are the states: hidden and cell.
+    pub(super) rows: [Option<usize>; 2],
 }
 
 impl Begin {
@@ -35,17 +37,37 @@ impl Begin {
     }
 }
 
-/// The initial states of a node: zeros are none, and other constants weights.
-pub(super) fn begin(graph: &Graph, node: &Node<'_>, layout: Layout, stack: &Recurrent) -> Result<Begin> {
-    let (mut begin, mut zeros) = (Begin::default(), Vec::new());
+/// The initial states of a node, whose batch is `batch`: zeros are none, and other constants weights.
+pub(super) fn begin(
+    graph: &mut Graph,
+    node: &Node<'_>,
+    layout: Layout,
+    stack: &Recurrent,
+    batch: &Axis,
+) -> Result<Begin> {
+    let mut states = Vec::new();
     for (index, state, name) in [(5, State::Hidden, "initial_h"), (6, State::Cell, "initial_c")] {
-        if !state.is_of(stack) {
-            continue;
+        if state.is_of(stack) {
+            states.push((state, name, graph.optional(node, index)?));
         }
+    }
+    // A call brings both states of a stack, or none.
+    let computed = |value: &Option<Value>| match value {
+        Some(Value::Data(_)) => true,
+        Some(Value::Input(feed)) => feed.axes.last().is_some_and(|axis| !axis.whole),
+        _ => false,
+    };
+    let any_computed = states.iter().any(|(.., value)| computed(value));
+    let (mut begin, mut zeros) = (Begin::default(), Vec::new());
+    for (state, name, value) in states {
         let local = if state == State::Hidden { INITIAL_HIDDEN } else { INITIAL_CELL };
-        match graph.optional(node, index)? {
+        match value {
+            Some(value) if any_computed && graph.flows(&value) => {
+                let link = rows(graph, value, layout, stack, batch).map_err(|e| e.at(name))?;
+                begin.rows[usize::from(state == State::Cell)] = Some(link);
+            }
             Some(Value::Input(feed)) => {
-                begin.ports.push(state_port(graph, &feed, state, layout, stack).map_err(|e| e.at(name))?);
+                begin.ports.push(state_port(graph, &feed, state, layout, stack, batch).map_err(|e| e.at(name))?);
             }
             Some(value) => match learned(graph, value, layout, stack).map_err(|e| e.at(name))? {
                 Some(constant) => begin.learned.push((local.to_owned(), constant)),
@@ -59,6 +81,10 @@ pub(super) fn begin(graph: &Graph, node: &Node<'_>, layout: Layout, stack: &Recu
             let text = "initial_h and initial_c: expected both from the caller or both of the file, got one of each";
             return Err(misfit(text.into()));
         }
+        if begin.rows != [None; 2] {
+            let text = "initial_h and initial_c: expected both computed or both of the file, got one of each";
+            return Err(misfit(text.into()));
+        }
         for local in zeros {
             let shape = vec![stack.directions(), stack.hidden_size];
             let zeros = Constant::filled(0.0, shape, graph.limit)?;
@@ -69,6 +95,30 @@ pub(super) fn begin(graph: &Graph, node: &Node<'_>, layout: Layout, stack: &Recu
     Ok(begin)
 }
 
+/// The link whose rows are the states `value`, the directions side by side.
+fn rows(graph: &mut Graph, value: Value, layout: Layout, stack: &Recurrent, batch: &Axis) -> Result<usize> {
+    let data = graph.data(value, None)?;
+    let (directions, hidden) = (stack.directions(), stack.hidden_size);
+    let [first, second, Axis { role: Role::Features, size, .. }] = &data.axes[..] else {
+        return Err(misfit(format!("expected directions, batch and features, got {}", data.axes_text())));
+    };
+    let (of_directions, rows) = if layout == Layout::TimeMajor { (first, second) } else { (second, first) };
+    let fits = match of_directions.role {
+        Role::Parts => of_directions.size == Size::len(directions),
+        Role::One | Role::Open(_) => directions == 1 && of_directions.size.is(1),
+        _ => false,
+    };
+    if !fits || *size != Size::len(hidden) {
+        return Err(misfit(format!("expected {directions} parts of {hidden} features, got {}", data.axes_text())));
+    }
+    let rows = graph.settle(rows, Dim::Batch)?;
+    if rows.sorted != batch.sorted {
+        return Err(misfit("expected states in the order of the rows of X".into()));
+    }
+    let link = graph.links.exact(&data.flat())?;
+    graph.links.row(link)
+}
+
 /// The states `[D, H]` that `value` gives each row of the batch; none, where they are zero.
 fn learned(graph: &Graph, value: Value, layout: Layout, stack: &Recurrent) -> Result<Option<Constant>> {
     let sizes = value.sizes()?;
@@ -76,7 +126,6 @@ fn learned(graph: &Graph, value: Value, layout: Layout, stack: &Recurrent) -> Re
         Value::Filled(Filled { fill: Fill::Real(0.0), .. }) => return Ok(None),
         Value::Filled(Filled { fill: Fill::Real(x), .. }) => Constant::filled(x, vec![1; sizes.len()], graph.limit)?,
         Value::Constant(constant) | Value::Repeated(Repeated { constant, .. }) => constant,
-        Value::Data(_) => return Err(misfit("a stack that starts from what another layer gives is not read".into())),
         other => return Err(misfit(format!("expected constants or an input, got {}", other.kind()))),
     };
     if constant.is_zero()? {
@@ -115,7 +164,14 @@ fn learned(graph: &Graph, value: Value, layout: Layout, stack: &Recurrent) -> Re
 }
 
 /// The port of a state, whose axes are told by where they stand at the node.
-fn state_port(graph: &Graph, feed: &Feed, state: State, layout: Layout, stack: &Recurrent) -> Result<Draft> {
+fn state_port(
+    graph: &Graph,
+    feed: &Feed,
+    state: State,
+    layout: Layout,
+    stack: &Recurrent,
+    batch: &Axis,
+) -> Result<Draft> {
     let dims = match layout {
         Layout::TimeMajor => [Dim::Layers, Dim::Batch, Dim::Features],
         Layout::BatchMajor => [Dim::Batch, Dim::Layers, Dim::Features],
@@ -123,7 +179,7 @@ fn state_port(graph: &Graph, feed: &Feed, state: State, layout: Layout, stack: &
     if feed.axes.len() != 3 {
         return Err(misfit(format!("expected an input of three axes, got {}", feed.axes.len())));
     }
-    let sizes = &graph.inputs[feed.input].sizes;
+    let sizes: Vec<Size> = graph.inputs[feed.input].sizes.iter().map(|size| size.clone().with(&graph.known)).collect();
     let (mut axes, mut first) = (vec![Dim::One; sizes.len()], 0);
     for (axis, dim) in feed.axes.iter().zip(dims) {
         let size = match dim {
@@ -146,12 +202,15 @@ fn state_port(graph: &Graph, feed: &Feed, state: State, layout: Layout, stack: &
         }
         match dim {
             Dim::Layers => first = axis.start,
+            Dim::Batch if axis.sorted != batch.sorted => {
+                return Err(misfit("expected states in the order of the rows of X".into()));
+            }
             _ if axis.whole => {}
             _ => return Err(misfit(format!("a part of an input along {dim:?}"))),
         }
     }
-    if let Some((_, size)) = axes.iter().zip(sizes).find(|(dim, size)| **dim == Dim::One && !size.is(1)) {
+    if let Some((_, size)) = axes.iter().zip(&sizes).find(|(dim, size)| **dim == Dim::One && !size.is(1)) {
         return Err(misfit(format!("an input with an axis of {size} that the node does not see")));
     }
-    Ok(Draft { input: feed.input, value: InputValue::State { stack: 0, state, first }, axes, serial: None })
+    Ok(Draft { input: feed.input, value: InputValue::State { stack: 0, state, first }, axes, of: Of::Link(0) })
 }

@@ -7,6 +7,7 @@ use super::cut::Cut;
 use super::graph::Graph;
 use super::misfit;
 use super::node::Node;
+use super::order;
 use super::size::Size;
 use super::value::{At, Axis, Data, Feed, FeedAxis, Form, Role, Segment, Tokens, Value};
 use crate::error::Result;
@@ -23,7 +24,15 @@ pub(super) fn gather(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
         {
             embedding(graph, table, &feed, axis).map(|value| vec![value])
         }
-        (from, Value::Numbers(indices)) => taken(from, axis, &indices, graph.limit).map(|value| vec![value]),
+        (from, Value::Sorted(order)) => order::taken(graph, from, axis, &order).map(|value| vec![value]),
+        // Features of an input that may not stand side by side.
+        (from @ Value::Input(_), Value::Numbers(indices))
+            if indices.ndim() == 1 && axis + 1 == from.sizes()?.len() && graph.flows(&from) =>
+        {
+            let from = Value::Data(graph.data(from, None)?);
+            taken(graph, from, axis, &indices).map(|value| vec![value])
+        }
+        (from, Value::Numbers(indices)) => taken(graph, from, axis, &indices).map(|value| vec![value]),
         (from, indices) => Err(misfit(format!("takes {} out of {}", indices.kind(), from.kind()))),
     }
 }
@@ -49,9 +58,13 @@ fn looked_up(
     features: usize,
     tensors: Vec<(String, Constant)>,
 ) -> Result<Value> {
-    let mut axes = graph.claim(feed)?;
+    if !feed.axes.iter().all(|axis| axis.whole) {
+        return Err(misfit(format!("a part of the input {:?} as tokens", graph.inputs[feed.input].name)));
+    }
+    let (mut axes, _) = graph.claim(feed)?;
     axes.push(Axis::new(Role::Features, Size::len(features)));
-    let link = graph.chain.layer(None, kind, features, tensors);
+    let source = graph.source(feed.input, 0);
+    let link = graph.links.layer(source, kind, features, tensors);
     let cell = vec![Segment { link, at: At::All, start: 0, len: features }];
     Ok(Value::Data(Data { content: ndarray::arr0(cell).into_dyn(), axes }))
 }
@@ -116,22 +129,29 @@ pub(super) fn wrapped(condition: &Value, yes: &Value, no: &Value) -> Option<Valu
 }
 
 /// The elements `indices` of `axis`.
-fn taken(from: Value, axis: usize, indices: &ArrayD<Size>, limit: usize) -> Result<Value> {
+fn taken(graph: &mut Graph, from: Value, axis: usize, indices: &ArrayD<Size>) -> Result<Value> {
     let size = from.size(axis)?;
     match (indices.ndim(), indices.first()) {
-        (0, Some(index)) => from.cut(axis, one_of(&size, index)?)?.dropped(axis),
+        (0, Some(index)) => {
+            let mut one = graph.cut(from, axis, one_of(&size, index)?)?;
+            // A part of an input whose axis goes.
+            if !size.is(1) && graph.flows(&one) {
+                one = Value::Data(graph.data(one, None)?);
+            }
+            one.dropped(axis)
+        }
         (1, Some(first)) => {
             let mut pairs = indices.iter().zip(indices.iter().skip(1));
             let run = pairs.all(|(a, b)| b.minus(a).is_some_and(|difference| difference.is(1)));
             if let (true, Some(start), true) = (run, first.value(), indices.len() > 1) {
                 let end = start.saturating_add(i64::try_from(indices.len()).expect("few indices"));
                 let end = if start < 0 && end == 0 { i64::MAX } else { end };
-                return from.cut(axis, Cut::of(&size, &Size::of(start), &Size::of(end), 1)?);
+                return graph.cut(from, axis, Cut::of(&size, &Size::of(start), &Size::of(end), 1)?);
             }
-            let parts = indices.iter().map(|index| from.clone().cut(axis, one_of(&size, index)?));
+            let parts = indices.iter().map(|index| graph.cut(from.clone(), axis, one_of(&size, index)?));
             match parts.collect::<Result<Vec<_>>>()? {
                 mut one if one.len() == 1 => Ok(one.remove(0)),
-                parts => Value::concat(parts, axis, limit),
+                parts => Value::concat(parts, axis, graph.limit),
             }
         }
         _ => Err(misfit(format!("indices of shape {:?}", indices.shape()))),

@@ -1,4 +1,4 @@
-//! What the values of a graph mean: constants, numbers of a shape, inputs, and what flows out of the recurrent chain.
+//! What the values of a graph mean: constants, numbers of a shape, inputs, and what flows through its layers.
 //!
 //! Knows no operator: `axes` changes values, the operators' files say when.
 
@@ -22,7 +22,13 @@ pub(super) enum Value {
     Input(Feed),
     /// A function of tokens.
     Tokens(Tokens),
-    /// What flows from the input sequence through the layers.
+    /// What comes of sorting the rows of the batch by their lengths.
+    Sorted(Sorted),
+    /// 0, 1, 2, … up to a length that is a call's.
+    Count(Size),
+    /// Whether two numbers are equal, which a call tells.
+    Equal(Size, Size),
+    /// What flows from the inputs through the layers.
     Data(Data),
     /// Something of the file that is not read: an error where it is used.
     Unread(String),
@@ -38,6 +44,9 @@ impl Value {
             Self::Repeated(repeated) => format!("constants repeated to {}", shape_text(&repeated.shape)),
             Self::Input(_) => "an input of the graph".into(),
             Self::Tokens(_) => "numbers that come of tokens".into(),
+            Self::Sorted(_) => "the order of the rows by length".into(),
+            Self::Count(size) => format!("the numbers below {size}"),
+            Self::Equal(a, b) => format!("whether {a} is {b}"),
             Self::Data(data) => format!("a sequence, or what layers make of it, of axes {}", data.axes_text()),
             Self::Unread(what) => what.clone(),
         }
@@ -102,12 +111,35 @@ pub(super) struct FeedAxis {
     pub(super) start: usize,
     /// Whether all of the input's axis is there.
     pub(super) whole: bool,
+    /// The input of lengths by which its rows are sorted.
+    pub(super) sorted: Option<usize>,
 }
 
 impl FeedAxis {
     pub(super) fn one() -> Self {
-        Self { source: None, size: Size::of(1), start: 0, whole: true }
+        Self { source: None, size: Size::of(1), start: 0, whole: true, sorted: None }
     }
+}
+
+/// What `TopK` makes of the lengths of the rows, and what comes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Sorted {
+    /// The input that holds the lengths.
+    pub(super) lengths: usize,
+    pub(super) what: Order,
+    /// The number of rows.
+    pub(super) rows: Size,
+}
+
+/// What is told of the order of the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The lengths, in that order.
+    Lengths,
+    /// Which row stands at each place.
+    Rows,
+    /// At which place each row stands.
+    Back,
 }
 
 /// What exporters make of tokens `x` to count negative ones from the end.
@@ -134,7 +166,7 @@ pub(super) enum Form {
     Wrapped(i64),
 }
 
-/// What flows from the input sequence: parts of what links of the chain give, and how they are arranged.
+/// What flows from the inputs: parts of what links give, and how they are arranged.
 ///
 /// Each cell of `content` stands along [`Role::Features`], segment after segment. The dimensions of `content` are the
 /// axes of [`Role::Parts`], in their order among `axes`.
@@ -149,12 +181,14 @@ pub(super) struct Data {
 pub(super) struct Axis {
     pub(super) role: Role,
     pub(super) size: Size,
+    /// The input of lengths by which the rows along it are sorted.
+    pub(super) sorted: Option<usize>,
 }
 
 /// What an axis of data is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// An axis of the input sequence: time or batch, as the first recurrent operator will tell.
+    /// An axis of an input: time or batch, as the first recurrent operator will tell.
     Open(usize),
     Time,
     Batch,
@@ -163,11 +197,13 @@ pub(super) enum Role {
     Features,
     /// An axis of length 1.
     One,
+    /// An axis along which all is the same.
+    Stretched,
     /// Several axes in one, slowest first.
     Joined(Vec<Axis>),
 }
 
-/// A part of the features that a link of the chain gives.
+/// A part of the features that a link gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     /// The link.
@@ -199,7 +235,7 @@ pub(super) enum At {
 
 impl Axis {
     pub(super) fn new(role: Role, size: Size) -> Self {
-        Self { role, size }
+        Self { role, size, sorted: None }
     }
 
     pub(super) fn one() -> Self {
@@ -217,23 +253,40 @@ impl Data {
         self.axes.iter().position(|axis| axis.role == *role)
     }
 
+    /// All features, cell after cell.
+    pub(super) fn flat(&self) -> Vec<Segment> {
+        self.segments().cloned().collect()
+    }
+
+    /// The same axes, filled with all features of `link`, cell after cell.
+    pub(super) fn fill(&mut self, link: usize) {
+        let mut start = 0;
+        for cell in &mut self.content {
+            let len = cell.iter().map(|segment| segment.len).sum();
+            *cell = vec![Segment { link, at: At::All, start, len }];
+            start += len;
+        }
+    }
+
     pub(super) fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.content.iter().flatten()
     }
 
     /// The axes in words: `[Time, Batch, Features 64]`.
     pub(super) fn axes_text(&self) -> String {
-        fn name(axis: &Axis) -> String {
-            match &axis.role {
-                Role::Open(_) => "time or batch".into(),
-                Role::Time => "time".into(),
-                Role::Batch => "batch".into(),
-                Role::Parts => format!("parts {}", axis.size),
-                Role::Features => format!("features {}", axis.size),
-                Role::One => "1".into(),
-                Role::Joined(axes) => axes.iter().map(name).collect::<Vec<_>>().join(" × "),
-            }
+        format!("[{}]", self.axes.iter().map(Self::axis_text).collect::<Vec<_>>().join(", "))
+    }
+
+    pub(super) fn axis_text(axis: &Axis) -> String {
+        match &axis.role {
+            Role::Open(_) => "time or batch".into(),
+            Role::Time => "time".into(),
+            Role::Batch => "batch".into(),
+            Role::Parts => format!("parts {}", axis.size),
+            Role::Features => format!("features {}", axis.size),
+            Role::One => "1".into(),
+            Role::Stretched => format!("the same {} times", axis.size),
+            Role::Joined(axes) => axes.iter().map(Self::axis_text).collect::<Vec<_>>().join(" × "),
         }
-        format!("[{}]", self.axes.iter().map(name).collect::<Vec<_>>().join(", "))
     }
 }

@@ -89,7 +89,7 @@ impl Kind for Join {
             Self::Multiply => "Multiply".into(),
             Self::Average => "Average".into(),
             Self::Maximum => "Maximum".into(),
-            Self::ConcatSteps => "Concatenate, steps".into(),
+            Self::ConcatSteps => "ConcatSteps".into(),
         }
     }
 }

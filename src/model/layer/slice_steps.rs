@@ -66,7 +66,7 @@ impl Kind for SliceSteps {
 
     fn summary(&self) -> String {
         let end = self.end.map_or_else(|| "the last".to_owned(), |end| end.to_string());
-        format!("Slice, steps {} to {end}", self.start)
+        format!("SliceSteps, {} to {end}", self.start)
     }
 }
 

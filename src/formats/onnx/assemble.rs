@@ -1,0 +1,271 @@
+//! Links → the layers of a model, their tensors, and the values that each link is.
+//!
+//! Knows links and layers; knows no port.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem::{Discriminant, discriminant};
+use std::sync::Arc;
+
+use super::constant::Origin;
+use super::graph::{ELSEWHERE, Graph};
+use super::links::{Link, What};
+use super::misfit;
+use crate::cell::Activation;
+use crate::error::{Error, Result};
+use crate::model::{InputKind, Layer, LayerKind, Linear, Model, ModelInput, Pin, Select, Value};
+use crate::weights::Tensors;
+
+/// A model without its names, and where its links went.
+pub(super) struct Assembled {
+    pub(super) model: Model,
+    pub(super) tensors: Tensors,
+    /// Of each node that is a layer, the layers that it became: several, where its outputs are used in several ways.
+    pub(super) places: HashMap<usize, Vec<Place>>,
+    /// What each link gives.
+    pub(super) values: HashMap<usize, Value>,
+    /// The inputs of the graph that flow, as the model has them.
+    pub(super) inputs: Vec<usize>,
+}
+
+/// Where a link went.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) layer: usize,
+    /// How many stacks come before.
+    pub(super) stack: usize,
+}
+
+/// The links that `roots` need, each after those that it takes.
+pub(super) fn needed(graph: &Graph, roots: impl IntoIterator<Item = usize>) -> Vec<usize> {
+    let mut needed = HashSet::new();
+    let mut open: Vec<usize> = roots.into_iter().collect();
+    while let Some(link) = open.pop() {
+        if needed.insert(link) {
+            let Link { parents, initial, .. } = graph.links.link(link);
+            open.extend(parents.iter().chain(initial.iter().flatten()));
+        }
+    }
+    let mut links: Vec<usize> = needed.into_iter().collect();
+    links.sort_unstable();
+    links
+}
+
+/// The model that `links` are, each after those that it takes; of a chain, whose values need no names.
+pub(super) fn chain(graph: &Graph, links: &[usize]) -> Result<Assembled> {
+    let mut work = Work::new(graph, links, &[]);
+    let source = links.iter().find_map(|&link| source(graph, link));
+    work.done.inputs.extend(source);
+    for &link in links {
+        work.add(link, true)?;
+    }
+    work.finish()
+}
+
+/// The same of a graph, whose outputs are `roots` among them.
+pub(super) fn network(graph: &Graph, links: &[usize], roots: &[usize]) -> Result<Assembled> {
+    let mut work = Work::new(graph, links, roots);
+    for (input, kind) in inputs(graph, links) {
+        let name = graph.inputs[input].name.clone();
+        work.done.inputs.push(input);
+        work.done.model.inputs.push(ModelInput { name, kind });
+    }
+    for &link in links {
+        work.add(link, false)?;
+    }
+    work.finish()
+}
+
+/// The input that `link` is.
+fn source(graph: &Graph, link: usize) -> Option<usize> {
+    if let What::Source(input) = graph.links.link(link).what { Some(input) } else { None }
+}
+
+/// What each input of `links` is: what has no time axis is a row, but where a recurrent layer takes it as one step.
+fn inputs(graph: &Graph, links: &[usize]) -> BTreeMap<usize, InputKind> {
+    let mut kinds = BTreeMap::new();
+    // Of the inputs that have their steps in common, whether one has a time axis; and the first.
+    let mut groups: BTreeMap<usize, (bool, usize)> = BTreeMap::new();
+    for &link in links {
+        if let Some(input) = source(graph, link) {
+            let features = graph.links.link(link).features;
+            let timed = graph.has_time(input) || features == 0;
+            let kind = if timed { InputKind::Sequence(features) } else { InputKind::Row(features) };
+            kinds.insert(input, kind);
+            let group = groups.entry(graph.links.times.first(input)).or_insert((timed, input));
+            *group = (group.0 || timed, group.1.min(input));
+        }
+    }
+    for link in links.iter().map(|&link| graph.links.link(link)) {
+        let (bound, time) = match &link.what {
+            What::Layer(LayerKind::Embedding(layer)) => (Some(layer.num_embeddings), link.time),
+            What::Layer(LayerKind::OneHot(layer)) => (Some(layer.num_classes), link.time),
+            What::Layer(LayerKind::Recurrent(_)) => (None, link.time),
+            _ => continue,
+        };
+        let Some(time) = time else { continue };
+        match (bound, groups.get(&graph.links.times.first(time))) {
+            (Some(bound), _) => {
+                let input = link.parent().and_then(|parent| source(graph, parent));
+                if let Some(kind) = input.and_then(|input| kinds.get_mut(&input)) {
+                    // Several tables may look one token up.
+                    let least = if let InputKind::Tokens(other) = *kind { bound.min(other) } else { bound };
+                    *kind = InputKind::Tokens(least);
+                }
+            }
+            (None, Some(&(false, first))) => {
+                if let Some(&InputKind::Row(features)) = kinds.get(&first) {
+                    kinds.insert(first, InputKind::Sequence(features));
+                }
+            }
+            (None, _) => {}
+        }
+    }
+    kinds
+}
+
+/// A kind of layer with tensors of the file: their names, and which they are.
+type Weights = (Discriminant<LayerKind>, Vec<(String, Arc<Origin>)>);
+
+/// What is made of links, link after link.
+struct Work<'a> {
+    graph: &'a Graph,
+    /// How many links and outputs take each link.
+    takers: HashMap<usize, usize>,
+    /// The links that have no steps.
+    rows: HashSet<usize>,
+    stacks: usize,
+    /// The prefix of the layers that have them.
+    prefixes: HashMap<Weights, String>,
+    done: Assembled,
+}
+
+impl<'a> Work<'a> {
+    fn new(graph: &'a Graph, links: &[usize], roots: &[usize]) -> Self {
+        let mut takers = HashMap::new();
+        let taken = links.iter().flat_map(|&link| {
+            let Link { parents, initial, .. } = graph.links.link(link);
+            parents.iter().chain(initial.iter().flatten())
+        });
+        for &link in taken.chain(roots) {
+            *takers.entry(link).or_insert(0) += 1;
+        }
+        let done = Assembled {
+            model: Model::new(),
+            tensors: Tensors::new(),
+            places: HashMap::new(),
+            values: HashMap::new(),
+            inputs: Vec::new(),
+        };
+        Self { graph, takers, rows: HashSet::new(), stacks: 0, prefixes: HashMap::new(), done }
+    }
+
+    fn finish(self) -> Result<Assembled> {
+        if self.stacks == 0 {
+            let text = format!("expected an RNN, LSTM or GRU on the way to the outputs, got none; {ELSEWHERE}");
+            return Err(misfit(text));
+        }
+        Ok(self.done)
+    }
+
+    /// What link `index` gives, with a layer for it where it needs one. `chain`: whether parts of a stack are selected by
+    /// layers.
+    fn add(&mut self, index: usize, chain: bool) -> Result<()> {
+        let link = self.graph.links.link(index);
+        let at_node = |e: Error| e.at(&*link.node).hint(ELSEWHERE);
+        let alone = |text: &str| Err(at_node(misfit(text.into())));
+        let from: Vec<Value> = link.parents.iter().map(|parent| self.done.values[parent]).collect();
+        let rows = match &link.what {
+            What::Source(input) => {
+                let place = self.place(*input);
+                matches!(self.done.model.inputs.get(place).map(|input| input.kind), Some(InputKind::Row(_)))
+            }
+            What::FinalCell | What::Row => true,
+            What::Layer(LayerKind::Select(select)) if *select != Select::AllSteps => true,
+            _ => link.parents.iter().all(|parent| self.rows.contains(parent)),
+        };
+        let value = match (&link.what, &from[..]) {
+            (What::Source(input), _) => Value::Input(self.place(*input)),
+            (What::FinalCell, [Value::Layer(layer, _)]) => Value::Layer(*layer, Pin::FinalCell),
+            (What::Row, [value]) if self.rows.contains(&link.parents[0]) => *value,
+            (What::Row, _) => self.push(index, Select::LastStep.into(), from),
+            (
+                What::Layer(LayerKind::Select(select @ (Select::FinalHidden | Select::LastOutput))),
+                [Value::Layer(layer, _)],
+            ) => {
+                let pin = if *select == Select::FinalHidden { Pin::FinalHidden } else { Pin::LastOutput };
+                let pinned = Value::Layer(*layer, pin);
+                if chain { self.push(index, (*select).into(), vec![pinned]) } else { pinned }
+            }
+            (What::Layer(LayerKind::Activation(activation)), _) => match self.fused(link, *activation) {
+                Some(value) => value,
+                None => self.push(index, (*activation).into(), from),
+            },
+            (What::Layer(LayerKind::Recurrent(_)), _) if rows => {
+                return alone("X: expected a sequence, got what has no steps");
+            }
+            (What::Layer(kind), _) => self.push(index, kind.clone(), from),
+            (What::Scaled, _) => return alone("an input times or plus a constant, but for a layer"),
+            (What::Reversed, _) => return alone("steps in reverse, but for an RNN, LSTM or GRU"),
+            (What::Erf | What::TwiceGelu, _) => return alone("Erf outside of what makes a Gelu"),
+            (What::Largest, _) => return alone("the place of the largest feature, but for an output"),
+            (What::FinalCell, _) => return alone("a cell state of no stack"),
+        };
+        self.done.values.insert(index, value);
+        if rows {
+            self.rows.insert(index);
+        }
+        Ok(())
+    }
+
+    /// The place of input `input` of the graph among those of the model.
+    fn place(&self, input: usize) -> usize {
+        self.done.inputs.binary_search(&input).expect("every source is an input, in order")
+    }
+
+    /// A product goes through its activation at once, where nothing else takes it.
+    fn fused(&mut self, link: &Link, activation: Activation) -> Option<Value> {
+        let parent = link.parent()?;
+        let value = self.done.values[&parent];
+        let is_layer = matches!(self.graph.links.link(parent).what, What::Layer(LayerKind::Linear(_)));
+        let Value::Layer(layer, Pin::Output) = value else { return None };
+        match &mut self.done.model.layers[layer].kind {
+            LayerKind::Linear(linear)
+                if is_layer && linear.activation == Activation::Linear && self.takers[&parent] == 1 =>
+            {
+                *linear = Linear { activation, ..linear.clone() };
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
+    /// A layer for link `index`.
+    fn push(&mut self, index: usize, kind: LayerKind, from: Vec<Value>) -> Value {
+        let link = self.graph.links.link(index);
+        let layer = self.done.model.layers.len();
+        let weights = self.prefix(link, &kind);
+        self.done.places.entry(link.serial).or_default().push(Place { layer, stack: self.stacks });
+        self.stacks += usize::from(matches!(kind, LayerKind::Recurrent(_)));
+        let initial = link.initial.map(|state| state.map(|link| self.done.values[&link]));
+        self.done.model.layers.push(Layer { kind, weights, name: None, from, initial });
+        Value::Layer(layer, Pin::Output)
+    }
+
+    /// The prefix of the tensors of `link`: that of a layer before it, where both have the same tensors of the file.
+    fn prefix(&mut self, link: &Link, kind: &LayerKind) -> String {
+        let own = format!("{}.", self.done.model.layers.len());
+        let origins = link.tensors.iter().map(|(name, constant)| Some((name.clone(), constant.origin.clone()?)));
+        let origins = origins.collect::<Option<Vec<_>>>().filter(|origins| !origins.is_empty());
+        if let Some(origins) = origins {
+            let key = (discriminant(kind), origins);
+            if let Some(prefix) = self.prefixes.get(&key) {
+                return prefix.clone();
+            }
+            self.prefixes.insert(key, own.clone());
+        }
+        for (name, constant) in &link.tensors {
+            self.done.tensors.insert(format!("{own}{name}"), constant.tensor.clone());
+        }
+        own
+    }
+}

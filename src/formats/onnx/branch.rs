@@ -1,0 +1,45 @@
+//! `If`, where it is told which of its graphs is meant: a condition over shapes that is known when the file is read.
+//!
+//! PyTorch writes `squeeze` of an axis of unknown length so: with that axis dropped where its length is 1, as it is
+//! otherwise. The layers after it take one of both, so that the length must be 1 in every call.
+
+use super::graph::Graph;
+use super::misfit;
+use super::node::Node;
+use super::proto;
+use super::size::Size;
+use super::value::Value;
+use crate::error::Result;
+
+pub(super) fn branch(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let given = |name: &str| {
+        let given = node.graph(name)?;
+        given
+            .ok_or_else(|| misfit(format!("{name}: expected a graph, got none, or one that stands too deep in others")))
+    };
+    let (then_branch, else_branch) = (given("then_branch")?, given("else_branch")?);
+    let meant = match graph.input(node, 0)? {
+        Value::Numbers(truth) if truth.len() == 1 && truth.iter().all(|n| n.is(1)) => then_branch,
+        Value::Numbers(truth) if truth.len() == 1 && truth.iter().all(|n| n.is(0)) => else_branch,
+        Value::Equal(size, n) if n.is(1) && drops_an_axis(then_branch) => {
+            if graph.known.equal(&size, &Size::of(1)).is_none() {
+                return Err(misfit(format!("expected an axis that may have length 1, got {size}")));
+            }
+            then_branch
+        }
+        Value::Equal(size, n) => {
+            return Err(misfit(format!("which graph is meant depends on the call: on whether {size} is {n}")));
+        }
+        other => return Err(misfit(format!("expected a condition over shapes, got {}", other.kind()))),
+    };
+    let values = graph.inner(meant)?;
+    if values.len() != node.outputs.len() {
+        return Err(misfit(format!("expected {} outputs of each graph, got {}", node.outputs.len(), values.len())));
+    }
+    Ok(values)
+}
+
+/// Whether `graph` is there for an axis of length 1.
+fn drops_an_axis(graph: &proto::Graph) -> bool {
+    graph.node.iter().any(|node| node.op_type == "Squeeze")
+}

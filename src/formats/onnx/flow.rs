@@ -1,0 +1,276 @@
+//! Inputs as what flows through the layers: which of their axes are features, time and batch.
+//!
+//! The part of `Graph` that values of several inputs meet in. Knows no operator.
+
+use std::ops::Range;
+
+use super::cut::Cut;
+use super::graph::{Graph, GraphInput};
+use super::misfit;
+use super::size::{Size, shape_text};
+use super::value::{At, Axis, Data, Feed, FeedAxis, Role, Segment, Value};
+use crate::error::Result;
+use crate::model::Dim;
+
+/// An axis of an input that holds one state after the other, where it has one.
+pub(super) struct Layers {
+    /// How many stand in it.
+    pub(super) all: usize,
+    /// Which of them are meant.
+    pub(super) part: Option<Range<usize>>,
+}
+
+impl Graph {
+    /// `value` as what flows through the layers; the last axis of an input is its features.
+    ///
+    /// `features`: how many there must be, where the operator knows.
+    pub(super) fn data(&mut self, value: Value, features: Option<usize>) -> Result<Data> {
+        match value {
+            Value::Data(data) => Ok(data),
+            Value::Input(feed) => self.features(&feed, features),
+            other => Err(misfit(format!("expected a sequence, got {}", other.kind()))),
+        }
+    }
+
+    /// Whether `value` flows, or is an input that can.
+    pub(super) fn flows(&self, value: &Value) -> bool {
+        match value {
+            Value::Data(_) => true,
+            Value::Input(feed) => super::constant::is_real(self.inputs[feed.input].data_type),
+            _ => false,
+        }
+    }
+
+    fn features(&mut self, feed: &Feed, wanted: Option<usize>) -> Result<Data> {
+        let name = &self.inputs[feed.input].name;
+        if !super::constant::is_real(self.inputs[feed.input].data_type) {
+            return Err(misfit(format!("the input {name:?}: expected real numbers, or tokens that Gather looks up")));
+        }
+        let last = feed.axes.len().saturating_sub(1);
+        let axis = feed.axes.last().and_then(|axis| axis.source.map(|source| (source, axis)));
+        let (source, axis) = axis.ok_or_else(|| misfit(format!("the input {name:?} without an axis of features")))?;
+        let number = |size: &Size| size.value().and_then(|n| usize::try_from(n).ok());
+        let told = number(&axis.size);
+        let len = wanted.or(told);
+        let len = len.ok_or_else(|| misfit(format!("the input {name:?} of an unknown number of features")))?;
+        if told.is_some_and(|told| told != len) {
+            return Err(misfit(format!("expected an input of {len} features, got {}", axis.size)));
+        }
+        let all = if axis.whole { Some(len) } else { number(&self.inputs[feed.input].sizes[source]) };
+        let all =
+            all.ok_or_else(|| misfit(format!("a part of the input {name:?} of an unknown number of features")))?;
+        let start = axis.start;
+        let (mut axes, layers) = self.claim(feed)?;
+        axes[last] = Axis::new(Role::Features, Size::len(len));
+        let place = self.inputs[feed.input].first_axis + source;
+        if self.roles.tell(place, Dim::Features)? != Dim::Features {
+            return Err(misfit(format!("axis {source} of the input as its features, which it was not before")));
+        }
+        let link = self.source(feed.input, all.saturating_mul(layers.all));
+        let features = self.links.link(link).features;
+        if features != all.saturating_mul(layers.all) {
+            return Err(misfit(format!("expected an input of {features} features, got {all} of {}", layers.all)));
+        }
+        let cell = |layer: usize| vec![Segment { link, at: At::All, start: layer * all + start, len }];
+        let content = match layers.part.clone() {
+            Some(part) if part.len() != 1 => part.map(cell).collect::<ndarray::Array1<_>>().into_dyn(),
+            part => ndarray::arr0(cell(part.map_or(0, |part| part.start))).into_dyn(),
+        };
+        Ok(Data { content, axes })
+    }
+
+    /// The link of input `input`.
+    pub(super) fn source(&mut self, input: usize, features: usize) -> usize {
+        let links = &mut self.links;
+        *self.inputs[input].link.get_or_insert_with(|| links.source(input, features))
+    }
+
+    /// `value` with `cut` of axis `axis` alone.
+    pub(super) fn cut(&mut self, mut value: Value, axis: usize, cut: Cut) -> Result<Value> {
+        let size = value.size(axis)?;
+        // Of an input the steps of a call, and features that do not stand side by side.
+        let as_data = match cut {
+            Cut::All => false,
+            Cut::Last | Cut::Reversed => true,
+            Cut::Range { step, .. } => step != 1 || size.value().is_none(),
+        };
+        if as_data && self.flows(&value) {
+            let mut data = self.data(value, None)?;
+            if matches!(data.axes[axis].role, Role::Open(_)) {
+                data.axes[axis] = self.settle(&data.axes[axis], Dim::Time)?;
+            }
+            if data.axes[axis].role == Role::Time && cut.is_reversed(&size) {
+                return self.links.reversed(data).map(Value::Data);
+            }
+            value = Value::Data(data);
+        }
+        value.cut(axis, cut)
+    }
+
+    /// The axes of `feed`, whose last one alone may be a part of the input's, and one that holds layers.
+    pub(super) fn claim(&mut self, feed: &Feed) -> Result<(Vec<Axis>, Layers)> {
+        let GraphInput { name, first_axis, sizes, .. } = &self.inputs[feed.input];
+        let (mut axes, mut layers) = (Vec::with_capacity(feed.axes.len()), Layers { all: 1, part: None });
+        for (place, axis) in feed.axes.iter().enumerate() {
+            let FeedAxis { source, size, start, whole, sorted } = axis;
+            let Some(source) = source else {
+                axes.push(Axis::one());
+                continue;
+            };
+            let told = self.roles.dim(first_axis + source) == Some(Dim::Layers);
+            let number = |size: &Size| size.value().and_then(|n| usize::try_from(n).ok());
+            if place + 1 < feed.axes.len() && (told || !whole) {
+                let (Some(all), Some(len), None) = (number(&sizes[*source]), number(size), &layers.part) else {
+                    return Err(misfit(format!("a part of the input {name:?} along an axis that is not its features")));
+                };
+                if self.roles.tell(first_axis + source, Dim::Layers)? != Dim::Layers {
+                    return Err(misfit(format!("a part of the steps or rows of the input {name:?}")));
+                }
+                layers = Layers { all, part: Some(*start..start + len) };
+                axes.push(if len == 1 { Axis::one() } else { Axis::new(Role::Parts, size.clone()) });
+            } else {
+                axes.push(Axis { role: Role::Open(first_axis + source), size: size.clone(), sorted: *sorted });
+            }
+        }
+        Ok((axes, layers))
+    }
+
+    /// Says that axis `axis` of `data` is time or batch.
+    pub(super) fn settle(&mut self, axis: &Axis, dim: Dim) -> Result<Axis> {
+        let role = if dim == Dim::Time { Role::Time } else { Role::Batch };
+        let got = match &axis.role {
+            Role::Open(place) => self.roles.tell(*place, dim)?,
+            Role::Time => Dim::Time,
+            Role::Batch => Dim::Batch,
+            Role::One => dim,
+            Role::Stretched => {
+                return Err(misfit(format!(
+                    "a row that stands {} times: no layer here repeats it, but where it meets a sequence",
+                    axis.size
+                )));
+            }
+            _ => return Err(misfit(format!("expected an axis of {dim:?}, got another"))),
+        };
+        if got != dim {
+            return Err(misfit(format!("expected {dim:?} in an axis that is {got:?}: are time and batch swapped?")));
+        }
+        if dim == Dim::Time && axis.sorted.is_some() {
+            return Err(misfit("steps in the order of lengths, which are those of the batch's rows".into()));
+        }
+        Ok(Axis { role, ..axis.clone() })
+    }
+
+    /// What `axis` is: an open one may have been told since.
+    pub(super) fn told(&self, axis: &Axis) -> Axis {
+        let role = match axis.role {
+            Role::Open(place) => match self.roles.dim(place) {
+                Some(Dim::Time) => Role::Time,
+                Some(Dim::Batch) => Role::Batch,
+                _ => axis.role.clone(),
+            },
+            _ => axis.role.clone(),
+        };
+        Axis { role, ..axis.clone() }
+    }
+
+    /// The axis in which `a` and `b` meet.
+    fn meet(&mut self, a: &Axis, b: &Axis) -> Result<Axis> {
+        let (a, b) = (&self.told(a), &self.told(b));
+        let unfit = || {
+            let axes = [a, b].map(Data::axis_text);
+            Err(misfit(format!("values that do not fit: {} meets {}", axes[0], axes[1])))
+        };
+        for (one, other) in [(a, b), (b, a)] {
+            if one.role == Role::One && matches!(other.role, Role::One | Role::Stretched) {
+                return Ok(other.clone());
+            }
+            let stretched = matches!(one.role, Role::One | Role::Stretched);
+            if one.role == Role::One
+                && other.size.is(1)
+                && matches!(other.role, Role::Time | Role::Batch | Role::Open(_))
+            {
+                return Ok(other.clone());
+            }
+            if stretched && matches!(other.role, Role::Time | Role::Open(_)) {
+                if one.role == Role::Stretched && self.known.equal(&one.size, &other.size).is_none() {
+                    return unfit();
+                }
+                return self.settle(other, Dim::Time);
+            }
+        }
+        if a.sorted != b.sorted {
+            return Err(misfit("rows in the order of their lengths, and rows as they come in".into()));
+        }
+        let Some(size) = self.known.equal(&a.size, &b.size) else { return unfit() };
+        let role = match (&a.role, &b.role) {
+            (Role::Open(x), Role::Open(y)) => {
+                self.roles.unite(*x, *y)?;
+                a.role.clone()
+            }
+            (Role::Open(_), Role::Time) | (Role::Time, Role::Open(_)) => {
+                self.settle(if a.role == Role::Time { b } else { a }, Dim::Time)?.role
+            }
+            (Role::Open(_), Role::Batch) | (Role::Batch, Role::Open(_)) => {
+                self.settle(if a.role == Role::Batch { b } else { a }, Dim::Batch)?.role
+            }
+            (Role::Joined(x), Role::Joined(y)) if x.len() == y.len() => {
+                let pairs: Vec<_> = x.iter().cloned().zip(y.iter().cloned()).collect();
+                Role::Joined(pairs.iter().map(|(x, y)| self.meet(x, y)).collect::<Result<_>>()?)
+            }
+            (x, y) if x == y => x.clone(),
+            _ => return unfit(),
+        };
+        Ok(Axis { role, size, sorted: a.sorted })
+    }
+
+    /// `all` with the same axes, but for `except`: what has no steps meets every step of the others.
+    pub(super) fn align(&mut self, all: &mut [Data], except: Option<usize>) -> Result<()> {
+        let rank = all.first().map_or(0, |data| data.axes.len());
+        if let Some(other) = all.iter().find(|data| data.axes.len() != rank) {
+            let sizes = [&all[0], other].map(|data| shape_text(data.axes.iter().map(|axis| &axis.size)));
+            return Err(misfit(format!("expected tensors of as many axes, got {} and {}", sizes[0], sizes[1])));
+        }
+        for place in (0..rank).filter(|place| Some(*place) != except) {
+            let mut met = self.told(&all[0].axes[place]);
+            for data in &all[1..] {
+                met = self.meet(&met, &data.axes[place])?;
+            }
+            for data in all.iter_mut() {
+                let was = std::mem::replace(&mut data.axes[place], met.clone());
+                if met.role == Role::Time && matches!(was.role, Role::One | Role::Stretched) {
+                    self.without_steps(data)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that `data` has no time axis, though the links that it comes of may have the one step of a call.
+    fn without_steps(&mut self, data: &mut Data) -> Result<()> {
+        for segment in data.content.iter_mut().flatten().filter(|segment| segment.at == At::All) {
+            segment.link = self.links.row(segment.link)?;
+        }
+        Ok(())
+    }
+
+    /// What each axis of input `input` is, as far as it is told; one of length 1 that is nothing else is one.
+    pub(super) fn dims(&self, input: usize) -> Vec<Option<Dim>> {
+        let GraphInput { sizes, first_axis, .. } = &self.inputs[input];
+        let dim = |(axis, size): (usize, &Size)| {
+            let one = size.clone().with(&self.known).is(1);
+            // A length that nodes need to be 1, whatever the file leaves open.
+            match self.roles.dim(first_axis + axis) {
+                Some(_) if one && !size.is(1) => Some(Dim::One),
+                None if one => Some(Dim::One),
+                told => told,
+            }
+        };
+        sizes.iter().enumerate().map(dim).collect()
+    }
+
+    /// Whether input `input` has steps.
+    pub(super) fn has_time(&self, input: usize) -> bool {
+        let GraphInput { sizes, first_axis, .. } = &self.inputs[input];
+        (0..sizes.len()).any(|axis| self.roles.dim(first_axis + axis) == Some(Dim::Time))
+    }
+}

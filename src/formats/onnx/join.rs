@@ -1,0 +1,81 @@
+//! Values joined: end to end along an axis, or element by element with what has no steps meeting every step.
+
+use super::constant::Constant;
+use super::graph::Graph;
+use super::misfit;
+use super::size::Size;
+use super::value::{Axis, Data, Role};
+use crate::error::Result;
+use crate::model::{Join, Linear};
+use crate::weights::dialect::WEIGHT;
+
+/// `all` end to end along `axis`.
+pub(super) fn concat(graph: &mut Graph, mut all: Vec<Data>, axis: usize) -> Result<Data> {
+    // One number of each step, put beside the features.
+    if all.iter().any(|data| data.axes.get(axis).is_some_and(|a| a.role == Role::Features)) {
+        for data in &mut all {
+            if data.position(&Role::Features).is_none() && data.axes.get(axis).is_some_and(|a| a.role == Role::One) {
+                data.axes[axis].role = Role::Features;
+            }
+        }
+    }
+    graph.align(&mut all, Some(axis))?;
+    Data::concat(all, axis)
+}
+
+/// `all`, element by element; each is stretched where it has length 1.
+pub(super) fn elementwise(graph: &mut Graph, join: Join, mut all: Vec<Data>) -> Result<Data> {
+    let rank = all.iter().map(|data| data.axes.len()).max().unwrap_or(0);
+    for data in &mut all {
+        let more = rank - data.axes.len();
+        data.axes.splice(0..0, vec![Axis::one(); more]);
+    }
+    let place = all.iter().find_map(|data| data.position(&Role::Features));
+    let mut features = 1;
+    if let Some(place) = place {
+        for data in &mut all {
+            let axis = &mut data.axes[place];
+            if axis.role == Role::One && data.content.ndim() == 0 {
+                *axis = Axis::new(Role::Features, Size::of(1));
+            }
+            if axis.role != Role::Features {
+                return Err(misfit(format!("features that meet another axis: axis {place} of {}", data.axes_text())));
+            }
+            let own = axis.size.value().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+            if own != features && own != 1 && features != 1 {
+                return Err(misfit(format!("expected {features} features, got {}", data.axes_text())));
+            }
+            features = features.max(own);
+        }
+    }
+    graph.align(&mut all, place)?;
+    let shape = all.first().map(|data| data.content.shape().to_vec());
+    if all.iter().any(|data| Some(data.content.shape()) != shape.as_deref()) {
+        return Err(misfit("directions or layers apart meet features in one".into()));
+    }
+    let mut parents = Vec::with_capacity(all.len());
+    for data in &mut all {
+        parents.push(stretched(graph, data, place, features)?);
+    }
+    let link = graph.links.joined(join, parents)?;
+    let mut joined = all.swap_remove(0);
+    joined.fill(link);
+    Ok(joined)
+}
+
+/// The link that gives all features of `data`: one number of each step as often as there are `features` at `place`.
+fn stretched(graph: &mut Graph, data: &mut Data, place: Option<usize>, features: usize) -> Result<usize> {
+    let link = graph.links.exact(&data.flat())?;
+    let Some(place) = place.filter(|&place| features > 1 && data.axes[place].size.is(1)) else { return Ok(link) };
+    if data.content.ndim() > 0 {
+        return Err(misfit(format!("one feature of {} that meets {features}", data.axes_text())));
+    }
+    let ones = Constant::filled(1.0, vec![features, 1], graph.limit)?;
+    let kind = Linear::new(1, features).no_bias();
+    let link = graph.links.layer(link, kind.into(), features, vec![(WEIGHT.to_owned(), ones)]);
+    data.axes[place].size = Size::len(features);
+    for segment in data.content.iter_mut().flatten() {
+        segment.len = features;
+    }
+    Ok(link)
+}

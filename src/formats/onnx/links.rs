@@ -1,0 +1,488 @@
+//! The layers that a graph turns out to be: links, each on those that it takes, with their weights.
+//!
+//! A graph may go two ways from one link (`x · sigmoid(x)`, two heads); in the end the links that its outputs need are the
+//! model. Knows layers; knows no operator, and not what several links are together: `rewrite` does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ndarray::{ArrayD, IxDyn};
+
+use super::constant::Constant;
+use super::misfit;
+use super::times::Times;
+use super::value::{At, Data, Segment};
+use crate::cell::{Activation, Constant as Number};
+use crate::error::Result;
+use crate::model::{Direction, Join, LayerKind, Linear, Recurrent, Select, Slice};
+use crate::weights::dialect::{BIAS, WEIGHT};
+
+/// All links, each after those that it takes.
+pub(super) struct Links {
+    links: Vec<Link>,
+    /// The links without weights, by what they are and what they take.
+    made: HashMap<(Made, Vec<usize>), usize>,
+    /// The links of each serial number.
+    variants: HashMap<usize, Vec<usize>>,
+    /// Which inputs have their steps in common.
+    pub(super) times: Times,
+    /// The node that is read: what its links are called in errors.
+    pub(super) node: Arc<str>,
+}
+
+/// A layer, or what will be a part of one.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    /// What it takes: one link, or those that a join takes; none is an input of the graph.
+    pub(super) parents: Vec<usize>,
+    pub(super) what: What,
+    /// How many features it gives; of tokens none.
+    pub(super) features: usize,
+    /// By the names that they have after the layer's prefix.
+    pub(super) tensors: Vec<(String, Constant)>,
+    /// The links whose rows begin a stack: its hidden and its cell state.
+    pub(super) initial: [Option<usize>; 2],
+    /// Which node of the graph it is; a stack whose outputs are merged is the node that gave them.
+    pub(super) serial: usize,
+    /// The input whose steps it has, where it has steps.
+    pub(super) time: Option<usize>,
+    /// The node, in errors.
+    pub(super) node: Arc<str>,
+}
+
+/// What a link is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum What {
+    /// An input of the graph, as it comes.
+    Source(usize),
+    Layer(LayerKind),
+    /// The final cell state of a stack, as features.
+    FinalCell,
+    /// Features without a time axis: the only step, where its input comes without one.
+    Row,
+    /// An input, each feature times its [`SCALE`], plus its [`SHIFT`]: a part of the layer that takes it.
+    Scaled,
+    /// Last step first: a part of a layer that goes backwards.
+    Reversed,
+    /// `erf(x)`: a part of a Gelu.
+    Erf,
+    /// `x · (1 + erf(x / √2))`: twice a Gelu.
+    TwiceGelu,
+    /// The place of the largest feature: an output alone.
+    Largest,
+}
+
+/// What a link without weights is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Made {
+    Activation(Activation),
+    Select(Select),
+    Slice(Slice),
+    Join(Join),
+    FinalCell,
+    Row,
+    Reversed,
+    Erf,
+    TwiceGelu,
+    Largest,
+}
+
+impl What {
+    /// What it is as a link without weights, if it can be that.
+    fn made(&self) -> Option<Made> {
+        Some(match self {
+            Self::Layer(LayerKind::Activation(activation)) => Made::Activation(*activation),
+            Self::Layer(LayerKind::Select(select)) => Made::Select(*select),
+            Self::Layer(LayerKind::Slice(slice)) => Made::Slice(*slice),
+            Self::Layer(LayerKind::Join(join)) => Made::Join(*join),
+            Self::FinalCell => Made::FinalCell,
+            Self::Row => Made::Row,
+            Self::Reversed => Made::Reversed,
+            Self::Erf => Made::Erf,
+            Self::TwiceGelu => Made::TwiceGelu,
+            Self::Largest => Made::Largest,
+            Self::Source(_) | Self::Layer(_) | Self::Scaled => return None,
+        })
+    }
+
+    pub(super) fn activation(activation: Activation) -> Self {
+        Self::Layer(LayerKind::Activation(activation))
+    }
+
+    /// Whether what it gives has no steps, whatever it takes.
+    fn ends_steps(&self) -> bool {
+        matches!(self, Self::FinalCell | Self::Row)
+            || matches!(self, Self::Layer(LayerKind::Select(select)) if *select != Select::AllSteps)
+    }
+}
+
+impl Link {
+    /// What it takes, where that is one link.
+    pub(super) fn parent(&self) -> Option<usize> {
+        if let [parent] = self.parents[..] { Some(parent) } else { None }
+    }
+
+    /// Its tensor of that name.
+    pub(super) fn tensor(&self, name: &str) -> Option<&Constant> {
+        self.tensors.iter().find(|(own, _)| own == name).map(|(_, constant)| constant)
+    }
+}
+
+/// The factors of [`What::Scaled`], one for each feature.
+pub(super) const SCALE: &str = "scale";
+
+/// What [`What::Scaled`] adds, if anything.
+pub(super) const SHIFT: &str = "shift";
+
+/// A factor for each of more features than this takes more memory than it is worth.
+const MAX_DIAGONAL: usize = 4096;
+
+/// Features of a link: start and length of each run, in order.
+pub(super) type Runs = Vec<(usize, usize)>;
+
+impl Links {
+    pub(super) fn new() -> Self {
+        Self {
+            links: Vec::new(),
+            made: HashMap::new(),
+            variants: HashMap::new(),
+            times: Times::default(),
+            node: "".into(),
+        }
+    }
+
+    pub(super) fn link(&self, index: usize) -> &Link {
+        &self.links[index]
+    }
+
+    /// The link of input `input`.
+    pub(super) fn source(&mut self, input: usize, features: usize) -> usize {
+        let link = self.add(Vec::new(), What::Source(input), features, Vec::new());
+        self.links[link].time = Some(input);
+        link
+    }
+
+    fn add(&mut self, parents: Vec<usize>, what: What, features: usize, tensors: Vec<(String, Constant)>) -> usize {
+        let (serial, node) = (self.links.len(), self.node.clone());
+        let time = if what.ends_steps() { None } else { parents.iter().find_map(|&parent| self.links[parent].time) };
+        self.push(Link { parents, what, features, tensors, initial: [None; 2], serial, time, node })
+    }
+
+    fn push(&mut self, link: Link) -> usize {
+        let index = self.links.len();
+        self.variants.entry(link.serial).or_default().push(index);
+        self.links.push(link);
+        index
+    }
+
+    /// The input of link `source`, scaled.
+    pub(super) fn scaled_source(&mut self, source: usize, scale: Constant, shift: Option<Constant>) -> usize {
+        let features = self.links[source].features;
+        let shift = shift.map(|shift| (SHIFT.to_owned(), shift));
+        let tensors = [(SCALE.to_owned(), scale)].into_iter().chain(shift).collect();
+        self.add(vec![source], What::Scaled, features, tensors)
+    }
+
+    /// A layer with weights after link `parent`.
+    pub(super) fn layer(
+        &mut self,
+        parent: usize,
+        kind: LayerKind,
+        features: usize,
+        tensors: Vec<(String, Constant)>,
+    ) -> usize {
+        self.add(vec![parent], What::Layer(kind), features, tensors)
+    }
+
+    /// A stack that begins at the rows of `initial`, where there are any.
+    pub(super) fn stack_from(
+        &mut self,
+        parent: usize,
+        stack: Recurrent,
+        tensors: Vec<(String, Constant)>,
+        initial: [Option<usize>; 2],
+    ) -> usize {
+        let features = stack.output().len();
+        let link = self.layer(parent, stack.into(), features, tensors);
+        self.links[link].initial = initial;
+        link
+    }
+
+    /// What `what`, which has no weights, makes of link `parent`; the same link each time.
+    pub(super) fn child(&mut self, parent: usize, what: What, features: usize) -> usize {
+        self.child_of(vec![parent], what, features)
+    }
+
+    fn child_of(&mut self, parents: Vec<usize>, what: What, features: usize) -> usize {
+        let Some(made) = what.made() else { return self.add(parents, what, features, Vec::new()) };
+        let key = (made, parents);
+        match self.made.get(&key) {
+            Some(&link) => link,
+            None => {
+                let link = self.add(key.1.clone(), what, features, Vec::new());
+                *self.made.entry(key).or_insert(link)
+            }
+        }
+    }
+
+    /// `parents`, joined. What has steps has those of the others.
+    pub(super) fn joined(&mut self, join: Join, parents: Vec<usize>) -> Result<usize> {
+        let mut times = parents.iter().filter_map(|&parent| self.links[parent].time);
+        if let Some(first) = times.next() {
+            for other in times {
+                self.times.unite(first, other)?;
+            }
+        }
+        let features = parents.iter().map(|&parent| self.links[parent].features);
+        let features = if join == Join::Concat { features.sum() } else { features.max().unwrap_or(0) };
+        Ok(self.child_of(parents, What::Layer(join.into()), features))
+    }
+
+    /// Link `of` as another layer with the same weights and input: what became of its outputs was told later.
+    pub(super) fn instead(&mut self, of: usize, kind: LayerKind, features: usize) -> usize {
+        let what = What::Layer(kind);
+        let link = self.links[of].clone();
+        let same = |&&other: &&usize| self.links[other].parents == link.parents && self.links[other].what == what;
+        match self.variants.get(&link.serial).and_then(|all| all.iter().find(same)) {
+            Some(&link) => link,
+            None => self.push(Link { what, features, ..link }),
+        }
+    }
+
+    pub(super) fn is_one_hot(&self, link: usize) -> bool {
+        matches!(self.links[link].what, What::Layer(LayerKind::OneHot(_)))
+    }
+
+    pub(super) fn stack(&self, link: usize) -> Option<&Recurrent> {
+        match &self.links[link].what {
+            What::Layer(LayerKind::Recurrent(stack)) => Some(stack),
+            _ => None,
+        }
+    }
+
+    /// Whether no link is a recurrent layer.
+    pub(super) fn have_no_stack(&self) -> bool {
+        (0..self.links.len()).all(|link| self.stack(link).is_none())
+    }
+
+    /// The link that gives `segments`, and which of its features they are: where they are of one moment, a select layer
+    /// is put in; where they are of several links or moments, a join.
+    pub(super) fn resolve(&mut self, segments: &[Segment]) -> Result<(usize, Runs)> {
+        if let Some(found) = self.resolve_one(segments)? {
+            return Ok(found);
+        }
+        let link = self.exact(segments)?;
+        Ok((link, vec![(0, self.links[link].features)]))
+    }
+
+    /// The same for what one link gives at one moment; none, where they are more.
+    fn resolve_one(&mut self, segments: &[Segment]) -> Result<Option<(usize, Runs)>> {
+        let Some(Segment { link, at, .. }) = segments.first().cloned() else {
+            return Err(misfit("no features".into()));
+        };
+        if segments.iter().any(|segment| segment.link != link) {
+            return Ok(None);
+        }
+        let runs = segments.iter().map(|segment| (segment.start, segment.len)).collect();
+        let features = self.links[link].features;
+        let select = match at {
+            _ if self.are_computed_last(link, segments) => Select::LastOutput,
+            _ if segments.iter().any(|segment| segment.at != at) => return Ok(None),
+            At::All => return Ok(Some((link, runs))),
+            At::Hidden => Select::FinalHidden,
+            At::Output => Select::LastOutput,
+            At::Last => Select::LastStep,
+            At::Cell => return Ok(Some((self.child(link, What::FinalCell, features), runs))),
+            At::First => {
+                return Err(misfit("a step that is neither the last nor what a direction computes last".into()));
+            }
+        };
+        Ok(Some((self.child(link, What::Layer(LayerKind::Select(select)), features), runs)))
+    }
+
+    /// A link that gives `segments`, all of them and nothing else.
+    pub(super) fn exact(&mut self, segments: &[Segment]) -> Result<usize> {
+        if segments.is_empty() {
+            return Err(misfit("no features".into()));
+        }
+        let mut parts = Vec::new();
+        for of_one in segments.chunk_by(|a, b| a.link == b.link) {
+            let (link, runs) = match self.resolve_one(of_one)? {
+                Some(whole) => whole,
+                None => {
+                    for moment in of_one.chunk_by(|a, b| a.at == b.at) {
+                        if let Some((link, runs)) = self.resolve_one(moment)? {
+                            self.cut(link, &runs, &mut parts)?;
+                        }
+                    }
+                    continue;
+                }
+            };
+            self.cut(link, &runs, &mut parts)?;
+        }
+        match parts[..] {
+            [one] => Ok(one),
+            _ => self.joined(Join::Concat, parts),
+        }
+    }
+
+    /// `link`, whose features do not stand in parts.
+    pub(super) fn as_one_part(&mut self, link: usize) -> usize {
+        let features = self.links[link].features;
+        match &self.links[link].what {
+            What::Layer(LayerKind::Join(_)) => {
+                self.child(link, What::Layer(Slice::features(0, features).into()), features)
+            }
+            _ => link,
+        }
+    }
+
+    /// The features `runs` of `link`, each run as a link of its own.
+    fn cut(&mut self, link: usize, runs: &Runs, parts: &mut Vec<usize>) -> Result<()> {
+        let link = self.plain(link)?;
+        let whole = self.is_whole(link, runs);
+        parts.extend(runs.iter().map(|&(start, len)| match whole {
+            true => link,
+            false => self.child(link, What::Layer(Slice::features(start, len).into()), len),
+        }));
+        Ok(())
+    }
+
+    /// `link` as one that any layer can take.
+    fn plain(&mut self, link: usize) -> Result<usize> {
+        let of = &self.links[link];
+        match (&of.what, of.tensor(SCALE).cloned(), of.tensor(SHIFT).cloned()) {
+            (What::Scaled, Some(scale), shift) => self.diagonal(of.parents[0], scale, shift),
+            (What::Reversed, ..) => Err(misfit("steps in reverse, but for an RNN, LSTM or GRU".into())),
+            (What::Largest, ..) => Err(misfit("the place of the largest feature, but for an output".into())),
+            _ => Ok(link),
+        }
+    }
+
+    /// Link `parent` times `scale`, plus `shift`, both one for each feature.
+    pub(super) fn diagonal(&mut self, parent: usize, scale: Constant, shift: Option<Constant>) -> Result<usize> {
+        let n = self.links[parent].features;
+        let uniform = |constant: &Constant| -> Result<Option<f32>> {
+            let all = constant.tensor.read()?;
+            Ok(all.first().copied().filter(|first| all.iter().all(|x| x == first)))
+        };
+        let shifted = shift.as_ref().map_or(Ok(Some(0.0)), uniform)?;
+        if let (Some(alpha), Some(beta)) = (uniform(&scale)?, shifted) {
+            let affine = Activation::Affine { alpha: Number::new(alpha), beta: Number::new(beta) };
+            return Ok(self.child(parent, What::activation(affine), n));
+        }
+        if n > MAX_DIAGONAL {
+            return Err(misfit(format!("a factor for each of {n} features, which is more than {MAX_DIAGONAL}")));
+        }
+        let weight = Constant::computed(vec![scale], vec![n, n], n * n, move |of| {
+            let mut all = ArrayD::zeros(IxDyn(&[n, n]));
+            for (i, &x) in of[0].iter().enumerate() {
+                all[[i, i]] = x;
+            }
+            all
+        })?;
+        let kind = if shift.is_some() { Linear::new(n, n) } else { Linear::new(n, n).no_bias() };
+        let tensors = [Some((WEIGHT.to_owned(), weight)), shift.map(|shift| (BIAS.to_owned(), shift))];
+        Ok(self.layer(parent, kind.into(), n, tensors.into_iter().flatten().collect()))
+    }
+
+    /// Whether `segments` are what each of their directions computes last, and not all of one moment.
+    fn are_computed_last(&self, link: usize, segments: &[Segment]) -> bool {
+        let Some(stack) = self.stack(link).filter(|stack| !stack.is_merged()) else { return false };
+        if segments.iter().all(|segment| segment.at == At::Last) {
+            return false;
+        }
+        segments.iter().all(|segment| {
+            let way = segment.start / stack.state_size();
+            let in_one = segment.start + segment.len <= (way + 1) * stack.state_size();
+            let reverse = way == 1 || stack.direction == Direction::Reverse;
+            in_one && segment.at == if reverse { At::First } else { At::Last }
+        })
+    }
+
+    /// The link that gives `data` whose features stand in one axis, and which of its features they are.
+    pub(super) fn resolve_data(&mut self, data: &Data) -> Result<(usize, Runs)> {
+        match data.content.first() {
+            Some(cell) if data.content.ndim() == 0 => self.resolve(&cell.clone()),
+            _ => Err(misfit(format!("directions or layers apart, as the input of a layer: {}", data.axes_text()))),
+        }
+    }
+
+    /// The same for a layer that may take more features than it needs, where its weights are `spread`.
+    pub(super) fn taken(&mut self, data: &Data, spread: bool) -> Result<(usize, Runs)> {
+        let (link, runs) = self.resolve_data(data)?;
+        // Zeros among the weights would meet whatever a caller has in features that the graph leaves out.
+        let spread = spread && !matches!(self.links[link].what, What::Source(_));
+        if spread || self.is_whole(link, &runs) {
+            return Ok((link, runs));
+        }
+        let link = self.exact(&data.flat())?;
+        Ok((link, vec![(0, self.links[link].features)]))
+    }
+
+    /// Whether `runs` are all features of `link`, in order.
+    pub(super) fn is_whole(&self, link: usize, runs: &Runs) -> bool {
+        runs[..] == [(0, self.links[link].features)]
+    }
+
+    /// What `link` gives without a time axis, which its values have not.
+    pub(super) fn row(&mut self, link: usize) -> Result<usize> {
+        let link = self.plain(link)?;
+        Ok(match self.links[link].time {
+            Some(_) => self.child(link, What::Row, self.links[link].features),
+            None => link,
+        })
+    }
+
+    /// `data` through `activation`.
+    pub(super) fn activate(&mut self, data: Data, activation: Activation) -> Result<Data> {
+        self.through(data, What::activation(activation), activation.is_elementwise())
+    }
+
+    /// `data`, last step first: of a stack that goes backwards and gives its steps in that order, each at its own place.
+    pub(super) fn reversed(&mut self, mut data: Data) -> Result<Data> {
+        let first = data.segments().next().map_or(0, |segment| segment.link);
+        let whole = data.segments().all(|segment| (segment.link, segment.at) == (first, At::All));
+        match self.links.get(first).and_then(|_| self.stack(first)) {
+            Some(stack) if whole && stack.direction == Direction::Backwards => {
+                let kind = Recurrent { direction: Direction::Reverse, ..stack.clone() };
+                let link = self.instead(first, kind.into(), self.links[first].features);
+                data.content.iter_mut().flatten().for_each(|segment| segment.link = link);
+                Ok(data)
+            }
+            _ => self.through(data, What::Reversed, true),
+        }
+    }
+
+    /// `data` through `what`, which has no weights. Elementwise it may be a part of the features, or apart.
+    pub(super) fn through(&mut self, mut data: Data, what: What, elementwise: bool) -> Result<Data> {
+        if data.content.ndim() > 0 && elementwise {
+            if data.segments().all(|segment| segment.at == At::All) {
+                for segment in data.content.iter_mut().flatten() {
+                    let of = self.plain(segment.link)?;
+                    segment.link = self.child(of, what.clone(), self.links[of].features);
+                }
+                return Ok(data);
+            }
+            let link = self.exact(&data.flat())?;
+            data.fill(self.child(link, what, self.links[link].features));
+            return Ok(data);
+        }
+        let (mut link, mut runs) = self.resolve_data(&data)?;
+        if what != What::Reversed {
+            link = self.plain(link)?;
+        }
+        if !elementwise && !self.is_whole(link, &runs) {
+            link = self.exact(&data.flat())?;
+            runs = vec![(0, self.links[link].features)];
+        }
+        let link = self.child(link, what, self.links[link].features);
+        data.content.fill(segments(link, runs));
+        Ok(data)
+    }
+}
+
+/// The features `runs` of `link`, at all its steps.
+pub(super) fn segments(link: usize, runs: Runs) -> Vec<Segment> {
+    runs.into_iter().map(|(start, len)| Segment { link, at: At::All, start, len }).collect()
+}
