@@ -27,7 +27,7 @@ fn model(cell: Cell) -> Model {
     }
     let head = g.add("head", Linear::new(17, 4), high);
     g.output("y", head);
-    g.finish().unwrap()
+    g.finish().expect("a model whose layers fit")
 }
 
 fn case(cell: Cell, mask: MaskKind) -> Case {
