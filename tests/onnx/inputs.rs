@@ -107,7 +107,7 @@ fn a_function_of_the_input_is_a_layer() {
         Engine::from_tensors(model.clone(), &tensors, Options::default().device(Device::Cpu)).expect("an engine");
     let given: NamedTensors = [("X".to_owned(), Values::from(features()))].into_iter().collect();
     let results = engine.run_named(&given).unwrap_or_else(|e| panic!("{e}"));
-    assert_near(&results[1].1.real().into_owned(), &by_hand(&features()));
+    assert_near(&results[1].1.real(), &by_hand(&features()));
 }
 
 #[test]
