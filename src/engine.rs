@@ -316,7 +316,7 @@ impl Engine {
     /// Checks the input and computes.
     async fn walk(&self, input: &Input, wait: Wait) -> Result<(Output, Timings)> {
         let Planner { model, flows, device, .. } = &self.planner;
-        let call = input.check(model)?;
+        let call = self.planner.call(input)?;
         let form = call.form;
         let learned = call.learned(model, self.initial.iter().map(|(&i, states)| (i, &states.h, states.c.as_ref())))?;
         let turn = match &self.memory {
@@ -332,7 +332,7 @@ impl Engine {
             // After the first plan, and before anything runs: what no device takes needs no memory for its output.
             let decoder = match &mut decoder {
                 Some(decoder) => decoder,
-                none => none.insert(Decoder::new(model, flows, self.planner.times(&call), form)?),
+                none => none.insert(Decoder::new(model, (flows, &self.planner.output_clocks), &call)?),
             };
             let mut exchange = Exchange { call: &call, model, rows, decoder: Some(decoder) };
             timings.add(self.run_plan(&plan, &mut exchange, wait).await.map_err(|e| device.explain(e))?);

@@ -11,7 +11,7 @@ use ndarray::{Array3, ArrayD, ArrayView1, ArrayView3, ArrayViewMut3, Axis, Ix3, 
 use crate::call::{Batching, Call, Form, Output, States, initial};
 use crate::error::{Result, SMALLER_CALL, zeros};
 use crate::kernel::padded;
-use crate::model::{Axes, Features, Flow, InputKind, Model};
+use crate::model::{Axes, Features, Flow, InputKind, Model, OTHER_CLOCKS};
 use crate::plan::tune::PARALLEL_ELEMS;
 use crate::plan::{Feed, Fetch, Read};
 use crate::platform::parallel::*;
@@ -136,9 +136,11 @@ fn pad_state(state: Option<View<'_>>, directions: usize, batch: usize, words: &m
 pub(crate) struct Decoder<'a> {
     model: &'a Model,
     form: Form,
-    /// What each output of the model is, and its number of steps.
+    /// What each output of the model is, and the clock that it goes by.
     flows: &'a [Flow],
-    times: Vec<usize>,
+    clocks: &'a [Option<usize>],
+    /// The number of steps by each clock.
+    times: [usize; 1 + OTHER_CLOCKS],
     output: Vec<f32>,
     /// Those after the first: none of most models, which take no memory for a list of them.
     others: Vec<Vec<f32>>,
@@ -147,17 +149,23 @@ pub(crate) struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// The outputs of `model`, which gives `flows`, for a call of `form`, all zero. Each has so many steps as `times` say; of
-    /// one without a time axis it is 1.
+    /// The outputs of `model`, which gives `flows` by `clocks`, for `call`, all zero.
     ///
     /// # Errors
     ///
     /// Kind `Limits`, where there is no memory for them.
-    pub(crate) fn new(model: &'a Model, flows: &'a [Flow], times: Vec<usize>, form: Form) -> Result<Self> {
-        let of = |(flow, &time): (&Flow, &usize)| {
+    pub(crate) fn new(
+        model: &'a Model,
+        (flows, clocks): (&'a [Flow], &'a [Option<usize>]),
+        call: &Call<'_>,
+    ) -> Result<Self> {
+        let (form, mut times) = (call.form, [1; 1 + OTHER_CLOCKS]);
+        times.iter_mut().enumerate().for_each(|(clock, time)| *time = call.time(clock));
+        let of = |(flow, clock): (&Flow, &Option<usize>)| {
+            let time = clock.map_or(1, |clock| times[clock]);
             zeros("the output", &[time, form.batch, flow.features().len()], SMALLER_CALL)
         };
-        let mut all = flows.iter().zip(&times).map(of);
+        let mut all = flows.iter().zip(clocks).map(of);
         let output = all.next().expect("a model has an output")?;
         let others = all.collect::<Result<Vec<_>>>()?;
         let mut states = Vec::with_capacity(model.stacks().count());
@@ -165,7 +173,7 @@ impl<'a> Decoder<'a> {
             let (h, c) = initial(stack, form)?;
             states.push(States { h: h.into_dyn(), c: c.map(Array3::into_dyn) });
         }
-        Ok(Self { model, form, flows, times, output, others, states })
+        Ok(Self { model, form, flows, clocks, times, output, others, states })
     }
 
     /// Takes in what a plan, run on rows `rows` of the call, gave for `read`.
@@ -199,9 +207,14 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// The number of steps of output `index`; 1 of one without a time axis.
+    fn time(&self, index: usize) -> usize {
+        self.clocks[index].map_or(1, |clock| self.times[clock])
+    }
+
     /// `[T][B][padded]` or `[B][padded]` of the tile → its rows of output `index`, in the user's axes.
     fn output(&mut self, index: usize, rows: &Range<usize>, data: &[f32]) {
-        let (flow, time, Form { axes, batch, .. }) = (self.flows[index], self.times[index], self.form);
+        let (flow, time, Form { axes, batch, .. }) = (self.flows[index], self.time(index), self.form);
         let (first, tile, features) = (rows.start, rows.len(), flow.features());
         let width = padded(features.size);
         let gone = matches!(flow, Flow::Rows(_));
@@ -225,7 +238,9 @@ impl<'a> Decoder<'a> {
     /// The outputs, in the user's axes.
     pub(crate) fn finish(mut self) -> Output {
         let Form { axes, batching, batch, .. } = self.form;
-        let in_axes = |((flow, &time), output): ((&Flow, &usize), Vec<f32>)| {
+        let times = self.times;
+        let in_axes = |((flow, clock), output): ((&Flow, &Option<usize>), Vec<f32>)| {
+            let time = clock.map_or(1, |clock| times[clock]);
             let features = flow.features().len();
             let dims: &[usize] = match (flow, batching, axes) {
                 (Flow::Rows(_), Batching::Batch, _) => &[batch, features],
@@ -236,7 +251,7 @@ impl<'a> Decoder<'a> {
             };
             ArrayD::from_shape_vec(IxDyn(dims), output).expect("as many elements as the dims say")
         };
-        let mut kinds = self.flows.iter().zip(&self.times);
+        let mut kinds = self.flows.iter().zip(self.clocks);
         let output = in_axes((kinds.next().expect("a model has an output"), mem::take(&mut self.output)));
         let others = kinds.zip(mem::take(&mut self.others)).map(in_axes).collect();
         if batching == Batching::Single {
@@ -320,11 +335,12 @@ mod tests {
         decoder.decode(Read { fetch, slot: 0, offset: 0, bytes: 4 * data.len() as u64 }, &rows, data);
     }
 
-    fn decoder<'a>(model: &'a Model, form: Form) -> Decoder<'a> {
+    fn decoder<'a>(model: &'a Model, call: &Call<'_>) -> Decoder<'a> {
         // Tests make few decoders.
         let flows = Vec::leak(model.output_flows().unwrap());
-        let times = flows.iter().map(|flow| if matches!(flow, Flow::Rows(_)) { 1 } else { form.time }).collect();
-        Decoder::new(model, flows, times, form).unwrap()
+        let clock = |value| call.clocks().of_value(value);
+        let clocks = Vec::leak(model.feature_outputs().into_iter().map(clock).collect());
+        Decoder::new(model, (flows, clocks), call).unwrap()
     }
 
     #[test]
@@ -398,8 +414,9 @@ mod tests {
     #[test]
     fn a_merged_output_has_one_part_and_its_states_have_two() {
         let model = Model::new().layer(Gru::new(3, 2).bidirectional().merge(crate::model::Merge::Sum));
-        let form = Input::features(counted((5, 4, 3))).check(&model).unwrap().form;
-        let mut decoder = decoder(&model, form);
+        let input = Input::features(counted((5, 4, 3)));
+        let call = input.check(&model).unwrap();
+        let mut decoder = decoder(&model, &call);
         let (steps, states) = (vec![1.0; 4 * 5 * 16], vec![2.0; 5 * 32]);
         let fetches = [Fetch::Output, Fetch::Hidden { stack: 0, layer: 0 }];
         for (fetch, data) in fetches.into_iter().zip([steps, states]) {
@@ -413,8 +430,9 @@ mod tests {
     #[test]
     fn the_state_of_a_direction_is_its_part_of_a_row() {
         let model = Model::new().layer(Gru::new(3, 2).bidirectional());
-        let form = Input::features(counted((1, 4, 3))).check(&model).unwrap().form;
-        let mut decoder = decoder(&model, form);
+        let input = Input::features(counted((1, 4, 3)));
+        let call = input.check(&model).unwrap();
+        let mut decoder = decoder(&model, &call);
         for (direction, first) in [(0, 0), (1, 100)] {
             let row: Vec<_> = (first..first + 32).map(|n| n as f32).collect();
             decode(&mut decoder, Fetch::HiddenPart { stack: 0, layer: 0, direction }, 0..1, &row);
@@ -430,7 +448,7 @@ mod tests {
         let input = Input::features(counted((7, 2, 3))).states(states.clone());
         let call = input.check(&model).unwrap();
         for tile in [7, 3, 1] {
-            let mut decoder = decoder(&model, call.form);
+            let mut decoder = decoder(&model, &call);
             for first in (0..7).step_by(tile) {
                 let rows = first..(first + tile).min(7);
                 for layer in 0..3 {
@@ -450,8 +468,9 @@ mod tests {
         for axes in [Axes::BatchFirst, Axes::TimeMajor] {
             let model = Model::new().layer(Lstm::new(3, 2).bidirectional()).axes(axes);
             let dims = if axes == Axes::BatchFirst { (batch, time, 3) } else { (time, batch, 3) };
-            let form = Input::features(Array3::zeros(dims)).check(&model).unwrap().form;
-            let mut decoder = decoder(&model, form);
+            let input = Input::features(Array3::zeros(dims));
+            let call = input.check(&model).unwrap();
+            let mut decoder = decoder(&model, &call);
             for rows in [0..2, 2..4, 4..5] {
                 let mut data = Vec::new();
                 for t in 0..time {
@@ -477,10 +496,12 @@ mod tests {
     #[test]
     fn one_sequence_without_a_batch_comes_back_without_one() {
         let steps = Model::new().layer(Gru::new(3, 2));
-        let form = Input::features(counted((4, 3))).check(&steps).unwrap().form;
-        let output = decoder(&steps, form).finish();
+        let input = Input::features(counted((4, 3)));
+        let call = input.check(&steps).unwrap();
+        let output = decoder(&steps, &call).finish();
         assert_eq!((output.output.shape(), output.states[0].h.shape()), (&[4, 2][..], &[1, 2][..]));
         let row = steps.layer(Select::FinalHidden);
-        assert_eq!(decoder(&row, form).finish().output.shape(), [2]);
+        let call = input.check(&row).unwrap();
+        assert_eq!(decoder(&row, &call).finish().output.shape(), [2]);
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! A call copies nothing: it is views of the input in the road's order, and whoever lays it out asks it for each step.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use ndarray::{ArrayView1, ArrayView3};
 
 use super::form::Form;
 use super::inputs::Values;
 use super::states::{self, Batched, Initial};
-use super::steps::Steps;
+use super::steps::{Piece, Steps};
 use super::{Input, shape};
 use crate::error::Result;
 use crate::model::{Clocks, InputKind, Model};
@@ -17,11 +20,16 @@ use crate::model::{Clocks, InputKind, Model};
 pub(crate) struct Call<'a> {
     /// The axes the user wrote, and the sizes of the main input.
     pub(crate) form: Form,
-    /// What the user wrote, dead steps included; none of initial states.
-    inputs: Vec<Option<Values<'a>>>,
-    clocks: Clocks,
-    /// By clock.
-    steps: Vec<Steps<'a>>,
+    pub(super) model: &'a Model,
+    pub(super) clocks: Cow<'a, Clocks>,
+    /// What the user wrote as the main input and as others, dead steps included.
+    main: Values<'a>,
+    others: BTreeMap<usize, Values<'a>>,
+    /// The steps by the first clock, and by others.
+    pub(super) first: Steps<'a>,
+    pub(super) rest: Vec<Steps<'a>>,
+    /// The pieces of the layers that slice or join steps.
+    pub(super) pieces: BTreeMap<usize, Vec<Piece>>,
     initial: Initial<'a>,
 }
 
@@ -32,11 +40,21 @@ impl Input {
     ///
     /// Kind `Shape`, where the input does not fit the model.
     pub(crate) fn check<'a>(&'a self, model: &'a Model) -> Result<Call<'a>> {
-        let (form, clocks) = (Form::of(self, model)?, Clocks::of(model));
-        let inputs = self.values(model, form, &clocks)?;
-        let steps = Steps::of(self, model, form, &clocks, &inputs)?;
+        self.check_by(model, Cow::Owned(Clocks::of(model)))
+    }
+
+    /// The same of a model whose clocks are known.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub(crate) fn check_by<'a>(&'a self, model: &'a Model, clocks: Cow<'a, Clocks>) -> Result<Call<'a>> {
+        let form = Form::of(self, model)?;
+        let (main, others) = (self.main_values(form), self.other_values(model, form, &clocks)?);
+        let (first, rest, pieces) = (Steps::all(form.time), Vec::new(), BTreeMap::new());
         let initial = Initial { batching: form.batching, given: &self.states, kept: &[], learned: &[] };
-        let call = Call { form, inputs, clocks, steps, initial };
+        let call = Call { form, model, clocks, main, others, first, rest, pieces, initial };
+        let call = call.with_steps(self)?;
         call.check_tokens(model)?;
         self.check_states(model, form)?;
         Ok(call)
@@ -86,35 +104,35 @@ impl<'a> Call<'a> {
 
     /// Whether the main input holds tokens.
     pub(crate) fn has_tokens(&self) -> bool {
-        matches!(self.inputs.first(), Some(Some(Values::Tokens(_))))
+        matches!(self.main, Values::Tokens(_))
     }
 
     /// T by clock `clock`.
     pub(crate) fn time(&self, clock: usize) -> usize {
-        self.steps.get(clock).map_or(self.form.time, |steps| steps.time)
+        self.steps(clock).map_or(self.form.time, |steps| steps.time)
     }
 
     /// Whether there is a step by clock `clock` that some row has not.
     pub(crate) fn masked(&self, clock: usize) -> bool {
-        self.steps.get(clock).is_some_and(|steps| steps.masked)
+        self.steps(clock).is_some_and(|steps| steps.masked)
     }
 
-    /// Whether row b has a step at t by clock `clock`: by the caller and by the model.
-    pub(crate) fn is_live(&self, clock: usize, t: usize, b: usize) -> bool {
-        self.steps.get(clock).is_none_or(|steps| steps.is_live(&self.steps, &self.inputs, t, b))
+    /// What the user gave as input `input` of the model.
+    pub(super) fn values(&self, input: usize) -> Option<&Values<'a>> {
+        if input == self.model.main_input() { Some(&self.main) } else { self.others.get(&input) }
     }
 
     /// The features of row b at t of input `input` of the model, where there is a step; a dead one may hold anything, and is
     /// 0 to the model.
     pub(crate) fn features(&self, input: usize, t: usize, b: usize) -> Option<ArrayView1<'_, f32>> {
         let is_live = self.clocks.of_read(input).is_none_or(|clock| self.is_live(clock, t, b));
-        self.inputs.get(input)?.as_ref().filter(|_| is_live)?.features(t, b)
+        self.values(input).filter(|_| is_live)?.features(t, b)
     }
 
     /// The token of row b at t of input `input` of the model; 0 where the caller has no step, which may hold anything. One
     /// that is itself what makes a step dead stays.
     pub(crate) fn token(&self, input: usize, t: usize, b: usize) -> u32 {
-        match self.inputs.get(input).and_then(|values| values.as_ref()?.token(t, b)) {
+        match self.values(input).and_then(|values| values.token(t, b)) {
             Some(token) if self.is_given(input, t, b) => u32::try_from(token).expect("a checked token"),
             _ => 0,
         }
@@ -122,19 +140,19 @@ impl<'a> Call<'a> {
 
     /// The features of row b of input `input` of the model, which has no time axis.
     pub(crate) fn row(&self, input: usize, b: usize) -> ArrayView1<'_, f32> {
-        self.inputs.get(input).and_then(|values| values.as_ref()?.row(b)).expect("a checked row")
+        self.values(input).and_then(|values| values.row(b)).expect("a checked row")
     }
 
     /// Whether row b of input `input` has a step at t by the caller.
     fn is_given(&self, input: usize, t: usize, b: usize) -> bool {
-        let steps = self.clocks.of_read(input).and_then(|clock| self.steps.get(clock));
+        let steps = self.clocks.of_read(input).and_then(|clock| self.steps(clock));
         steps.is_none_or(|steps| steps.is_given(t, b))
     }
 
     /// Whether every token of a step that the caller has is one that the model knows.
     fn check_tokens(&self, model: &Model) -> Result<()> {
-        for (index, values) in self.inputs.iter().enumerate() {
-            let Some(Values::Tokens(tokens)) = values else { continue };
+        for index in 0..model.inputs.len().max(1) {
+            let Some(Values::Tokens(tokens)) = self.values(index) else { continue };
             let (name, bound) = match model.inputs.get(index) {
                 Some(input) => match input.kind {
                     InputKind::Tokens(bound) => (input.name.as_str(), bound),

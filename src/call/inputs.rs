@@ -2,6 +2,8 @@
 //!
 //! They have one batch, and as many steps as their time axis has. Views of what the user wrote.
 
+use std::collections::BTreeMap;
+
 use ndarray::{ArcArray, ArrayD, ArrayView, ArrayView1, ArrayView2, ArrayView3, Axis, Ix1, Ix2, IxDyn};
 
 use super::form::{Batching, Form};
@@ -24,24 +26,23 @@ pub(super) enum Values<'a> {
 type Given = Sequence<ArcArray<f32, IxDyn>, ArrayD<i64>>;
 
 impl Input {
-    /// The inputs of `model`, each at its place; none of initial states.
+    /// The inputs of `model` beside its main one, by their places; none of initial states.
     ///
     /// # Errors
     ///
     /// Kind `Shape`, where one is missing, unknown, or does not fit.
-    pub(super) fn values(&self, model: &Model, form: Form, clocks: &Clocks) -> Result<Vec<Option<Values<'_>>>> {
+    pub(super) fn other_values(
+        &self,
+        model: &Model,
+        form: Form,
+        clocks: &Clocks,
+    ) -> Result<BTreeMap<usize, Values<'_>>> {
         let main = model.main_input();
-        let main_values = match &self.sequence {
-            Sequence::Features(x) => Values::Features(form.time_major(x.view())),
-            Sequence::Tokens(x) => Values::Tokens(form.time_major(x.view())),
-        };
-        let mut values = vec![None; model.inputs.len().max(1)];
-        values[main] = Some(main_values);
         let wanted = |(index, input): &(usize, &ModelInput)| *index != main && input.kind.flow().is_some();
-        let wanted: Vec<_> = model.inputs.iter().enumerate().filter(wanted).collect();
-        let known = |name: &String| wanted.iter().any(|(_, input)| input.name == *name);
+        let wanted = || model.inputs.iter().enumerate().filter(wanted);
+        let known = |name: &String| wanted().any(|(_, input)| input.name == *name);
         if let Some(unknown) = self.others.keys().find(|name| !known(name)) {
-            let names: Vec<_> = wanted.iter().map(|(_, input)| input.name.as_str()).collect();
+            let names: Vec<_> = wanted().map(|(_, input)| input.name.as_str()).collect();
             let names = if names.is_empty() { "none beside its sequence".to_owned() } else { names.join(", ") };
             return Err(shape(format!("{unknown}: expected an input of the model ({names}), got another name")));
         }
@@ -50,7 +51,8 @@ impl Input {
             let given = if index == main { Some(&self.sequence) } else { self.others.get(name) };
             given.map(|given| (name, given.shape()))
         };
-        for (index, input) in wanted {
+        let mut values: BTreeMap<usize, Values<'_>> = BTreeMap::new();
+        for (index, input) in wanted() {
             let Some(given) = self.others.get(&input.name) else {
                 let main = model.main_name();
                 return Err(shape(format!("{}: expected an input of this name beside {main}, got none", input.name)));
@@ -58,15 +60,23 @@ impl Input {
             // One that leads a time axis has its own number of steps; any other has those of its leader.
             let leader = clocks.leader(index).unwrap_or(main);
             let own = leader == index;
-            let time = match values[leader].as_ref().and_then(Values::time) {
-                Some(time) if !own => time,
-                _ if own => own_time(given, form).unwrap_or(form.time),
-                _ => form.time,
+            let time = match values.get(&leader).and_then(Values::time) {
+                Some(time) => time,
+                None if own => own_time(given, form).unwrap_or(form.time),
+                None => form.time,
             };
             let beside = if own { main } else { leader };
-            values[index] = Some(checked(input, given, (Form { time, ..form }, own), shapes(beside))?);
+            values.insert(index, checked(input, given, (Form { time, ..form }, own), shapes(beside))?);
         }
         Ok(values)
+    }
+
+    /// The main input, in the road's order.
+    pub(super) fn main_values(&self, form: Form) -> Values<'_> {
+        match &self.sequence {
+            Sequence::Features(x) => Values::Features(form.time_major(x.view())),
+            Sequence::Tokens(x) => Values::Tokens(form.time_major(x.view())),
+        }
     }
 }
 

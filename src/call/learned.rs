@@ -27,11 +27,10 @@ impl Call<'_> {
         learned: impl IntoIterator<Item = Learned<'b>>,
     ) -> Result<Vec<Option<Batched>>> {
         let mut all = Vec::new();
-        let clocks: Vec<_> = self.clocks().of_stacks(model).collect();
         for (index, h, c) in learned {
             let stack = model.stacks().nth(index).expect("checked weights");
             let (mut own, mut cell) = states::initial(stack, self.form)?;
-            let clock = clocks.get(index).copied().unwrap_or(0);
+            let clock = self.clocks().of_stacks(model).nth(index).unwrap_or(0);
             let live =
                 |row: usize| model.has_standard_inputs() || (0..self.time(clock)).any(|t| self.is_live(clock, t, row));
             spread(own.view_mut(), h.view(), live);

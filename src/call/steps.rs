@@ -1,14 +1,12 @@
 //! The steps of a call: how many each time axis has, and which of them there are, by the caller and by the model.
 //!
-//! Views of what the user wrote. Knows clocks and inputs; knows no state.
+//! Views of what the user wrote. A call of one sequence takes no memory for them. Knows clocks and inputs; knows no state.
 
-use std::collections::BTreeMap;
-
-use ndarray::{ArrayD, ArrayView2};
+use ndarray::{ArrayD, ArrayView2, s};
 
 use super::form::{Batching, Form};
 use super::inputs::Values;
-use super::{Input, shape};
+use super::{Call, Input, shape};
 use crate::error::Result;
 use crate::model::{Axes, Clocks, Embedding, LayerKind, Model, Pin, TimeAxis, Value};
 
@@ -18,17 +16,13 @@ pub(super) struct Steps<'a> {
     /// T.
     pub(super) time: usize,
     given: Given<'a>,
-    /// Which input tells more, and how.
-    own: Vec<(usize, Own)>,
-    /// The pieces of which the steps are, for each layer that slices or joins them.
-    pieces: Vec<Vec<Piece>>,
     /// Whether there is a step that some row has not.
     pub(super) masked: bool,
 }
 
 /// Steps of another clock, one after the other.
 #[derive(Clone, Copy, Debug)]
-struct Piece {
+pub(super) struct Piece {
     /// None of a row, which is one step.
     clock: Option<usize>,
     first: usize,
@@ -98,32 +92,10 @@ impl Own {
     }
 }
 
-impl<'a> Steps<'a> {
-    /// Those by each clock of a call of `input`, whose main sequence has `form` and whose inputs are `values`.
-    ///
-    /// # Errors
-    ///
-    /// Kind `Shape`, where lengths or a mask do not fit, or an axis has both.
-    pub(super) fn of(
-        input: &'a Input,
-        model: &Model,
-        form: Form,
-        clocks: &Clocks,
-        values: &[Option<Values<'a>>],
-    ) -> Result<Vec<Self>> {
-        let axes = TimeAxes::of(model, form, clocks, values)?;
-        let by_axis = input.given(model, form, clocks, &axes)?;
-        let mut all: Vec<Self> = Vec::with_capacity(clocks.all().len());
-        for (index, clock) in clocks.all().iter().enumerate() {
-            let time = axes.time(clock.axis);
-            let given = by_axis.get(&clock.axis).cloned().unwrap_or(Given::All);
-            let pieces = clock.masking.iter().filter_map(|layer| axes.pieces.get(layer).cloned()).collect();
-            all.push(Self { time, given, own: Own::of_clock(model, clocks, index), pieces, masked: true });
-        }
-        // A clock may look at others, which count as masked until it is known.
-        let masked: Vec<bool> = (0..all.len()).map(|clock| all[clock].misses(form.batch, &all, values)).collect();
-        all.iter_mut().zip(masked).for_each(|(steps, masked)| steps.masked = masked);
-        Ok(all)
+impl Steps<'_> {
+    /// All `time` steps.
+    pub(super) fn all(time: usize) -> Self {
+        Self { time, given: Given::All, masked: false }
     }
 
     /// Whether row b has a step at t by the caller.
@@ -134,142 +106,179 @@ impl<'a> Steps<'a> {
             Given::Mask(mask) => mask[[t, b]],
         }
     }
-
-    /// Whether row b has a step at t, by the caller and by the model.
-    pub(super) fn is_live(&self, all: &[Self], values: &[Option<Values<'_>>], t: usize, b: usize) -> bool {
-        !self.masked || self.is_given(t, b) && self.is_own(values, t, b) && self.is_in_pieces(all, values, t, b)
-    }
-
-    /// Whether the pieces have the step.
-    fn is_in_pieces(&self, all: &[Self], values: &[Option<Values<'_>>], t: usize, b: usize) -> bool {
-        self.pieces.iter().all(|pieces| {
-            let mut t = t;
-            for piece in pieces {
-                if t < piece.count {
-                    let clock = piece.clock.and_then(|clock| all.get(clock));
-                    return clock.is_none_or(|clock| clock.is_live(all, values, piece.first + t, b));
-                }
-                t -= piece.count;
-            }
-            true
-        })
-    }
-
-    fn is_own(&self, values: &[Option<Values<'_>>], t: usize, b: usize) -> bool {
-        self.own.iter().all(|&(input, own)| match values.get(input).and_then(Option::as_ref) {
-            Some(Values::Features(x)) => own.keeps(x.slice(ndarray::s![t, b, ..])),
-            Some(Values::Tokens(x)) => own.keeps_token(x[[t, b]]),
-            Some(Values::Row(_)) | None => true,
-        })
-    }
-
-    /// Whether any step of any row is dead.
-    fn misses(&self, batch: usize, all: &[Self], values: &[Option<Values<'_>>]) -> bool {
-        let plain = self.own.is_empty() && self.pieces.is_empty();
-        match &self.given {
-            Given::All if plain => false,
-            Given::Lengths(lengths) if plain => lengths.iter().any(|&length| usize::try_from(length) != Ok(self.time)),
-            _ => (0..self.time).any(|t| (0..batch).any(|b| !self.is_live(all, values, t, b))),
-        }
-    }
 }
 
-impl Input {
-    /// The lengths or the mask of each time axis, by the input that tells its number of steps.
-    fn given<'a>(
-        &'a self,
-        model: &Model,
-        form: Form,
-        clocks: &Clocks,
-        axes: &TimeAxes,
-    ) -> Result<BTreeMap<TimeAxis, Given<'a>>> {
-        let main = model.main_input();
-        let own = |name: &str| model.inputs.iter().position(|input| input.name == name);
-        let mut all: BTreeMap<TimeAxis, (&str, Given<'a>)> = BTreeMap::new();
-        let lengths_of = self.lengths_of.iter().map(|(name, lengths)| (name.as_str(), lengths));
-        let lengths = self.lengths.iter().map(|lengths| ("", lengths)).chain(lengths_of);
-        let masks_of = self.masks_of.iter().map(|(name, mask)| (name.as_str(), mask));
-        let masks = self.mask.iter().map(|mask| ("", mask)).chain(masks_of);
-        let told = lengths.map(|(name, lengths)| (name, Told::Lengths(lengths)));
-        for (name, told) in told.chain(masks.map(|(name, mask)| (name, Told::Mask(mask)))) {
-            let input = if name.is_empty() { Some(main) } else { own(name) };
-            let Some(leader) = input.and_then(|input| clocks.leader(input)).map(TimeAxis::Input) else {
-                return Err(shape(format!("{name}: expected an input of steps, to give lengths or a mask for")));
-            };
-            let form = Form { time: axes.time(leader), ..form };
-            let given = match told {
-                Told::Lengths(lengths) => form.check_lengths(lengths).map(|()| Given::Lengths(lengths)),
-                Told::Mask(mask) => checked_mask(form, mask).map(Given::Mask),
-            };
-            let given = given.map_err(|e| if name.is_empty() { e } else { e.at(name) })?;
-            if let Some((other, _)) = all.insert(leader, (name, given)) {
-                return Err(shape(match (other, name) {
-                    ("", "") => "lengths and mask: expected one of them, got both; a mask says it all".to_owned(),
-                    _ => {
-                        let named =
-                            |name: &str| if name.is_empty() { model.main_name().to_owned() } else { name.into() };
-                        format!(
-                            "lengths and masks: expected one for the time axis that {} and {} share, got two",
-                            named(other),
-                            named(name)
-                        )
-                    }
-                }));
-            }
-        }
-        Ok(all.into_iter().map(|(leader, (_, given))| (leader, given)).collect())
-    }
-}
-
-/// The number of steps of each time axis of a call, and what layers slice and join.
-struct TimeAxes {
-    times: BTreeMap<TimeAxis, usize>,
-    /// By layer.
-    pieces: BTreeMap<usize, Vec<Piece>>,
-    main: usize,
-}
-
-impl TimeAxes {
-    /// Those of a call whose main sequence has `form` and whose inputs are `values`.
+impl<'a> Call<'a> {
+    /// The same with the steps by each clock, those that `input` tells among them.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where a slice leaves no step, or two values that meet have different numbers of steps.
-    fn of(model: &Model, form: Form, clocks: &Clocks, values: &[Option<Values<'_>>]) -> Result<Self> {
-        let times = values
-            .iter()
-            .enumerate()
-            .filter_map(|(input, values)| Some((TimeAxis::Input(input), values.as_ref()?.time()?)));
-        let mut axes = Self { times: times.collect(), pieces: BTreeMap::new(), main: form.time };
-        for layer in 0..model.layers.len() {
-            let Some(sources) = clocks.of_pieces(model, layer) else { continue };
-            let time = |clock: &Option<usize>| clock.map(|clock| axes.time(clocks.all()[clock].axis));
-            let times: Vec<_> = sources.iter().map(time).collect();
-            let pieces = model.layers[layer].kind.pieces(&times).unwrap_or_default();
-            let own = pieces.iter().fold(0, |time: usize, (_, count)| time.saturating_add(*count));
-            let place = || format!("layer {}", model.place(layer));
-            if own == 0 {
-                return Err(shape(format!(
-                    "{}: expected at least one step to be left of {times:?}, got none",
-                    place()
-                )));
-            }
-            let piece = |(&clock, &(first, count)): (&Option<usize>, &(usize, usize))| Piece { clock, first, count };
-            axes.pieces.insert(layer, sources.iter().zip(&pieces).map(piece).collect());
-            axes.times.insert(TimeAxis::Layer(layer), own);
-            let shared = clocks.of_value(Value::Layer(layer, Pin::Output)).map(|clock| clocks.all()[clock].axis);
-            let wanted = shared.and_then(|axis| axes.times.get(&axis).copied()).unwrap_or(own);
-            if wanted != own {
-                let text = format!("{}: expected {wanted} steps, as what it meets in a join has, got {own}", place());
-                return Err(shape(text));
+    /// Kind `Shape`, where lengths or a mask do not fit, an axis has both, a slice leaves no step, or two values that meet
+    /// have different numbers of steps.
+    pub(super) fn with_steps(mut self, input: &'a Input) -> Result<Self> {
+        self.cut()?;
+        input.known(self.model, &self.clocks)?;
+        for index in 0..self.clocks.all().len() {
+            let axis = self.clocks.all()[index].axis;
+            let time = self.axis_time(axis);
+            // Others look at it while it is not known whether it misses steps.
+            let steps = Steps { time, given: input.given(&self, axis)?, masked: true };
+            match index {
+                0 => self.first = steps,
+                _ => self.rest.push(steps),
             }
         }
-        Ok(axes)
+        for index in 0..self.clocks.all().len() {
+            let masked = self.misses(index);
+            match index.checked_sub(1) {
+                None => self.first.masked = masked,
+                Some(other) => self.rest[other].masked = masked,
+            }
+        }
+        Ok(self)
     }
 
-    fn time(&self, axis: TimeAxis) -> usize {
-        self.times.get(&axis).copied().unwrap_or(self.main)
+    /// Finds the pieces of the layers that slice or join steps.
+    fn cut(&mut self) -> Result<()> {
+        for layer in 0..self.model.layers.len() {
+            let Some(sources) = self.clocks.of_pieces(self.model, layer) else { continue };
+            let time = |clock: &Option<usize>| clock.map(|clock| self.axis_time(self.clocks.all()[clock].axis));
+            let times: Vec<_> = sources.iter().map(time).collect();
+            let pieces = self.model.layers[layer].kind.pieces(&times).unwrap_or_default();
+            let piece = |(&clock, &(first, count)): (&Option<usize>, &(usize, usize))| Piece { clock, first, count };
+            let pieces: Vec<_> = sources.iter().zip(&pieces).map(piece).collect();
+            let (own, place) = (length(&pieces), || format!("layer {}", self.model.place(layer)));
+            if own == 0 {
+                let known: Vec<_> = times.into_iter().flatten().collect();
+                return Err(shape(format!("{}: expected a step to be left of {known:?}, got none", place())));
+            }
+            let output = self.clocks.of_value(Value::Layer(layer, Pin::Output));
+            let axis = output.map(|clock| self.clocks.all()[clock].axis);
+            if let Some(axis) = axis.filter(|axis| *axis != TimeAxis::Layer(layer)) {
+                let wanted = self.axis_time(axis);
+                if wanted != own {
+                    let text =
+                        format!("{}: expected {wanted} steps, as what it meets in a join has, got {own}", place());
+                    return Err(shape(text));
+                }
+            }
+            self.pieces.insert(layer, pieces);
+        }
+        Ok(())
     }
+
+    /// The number of steps of a time axis.
+    fn axis_time(&self, axis: TimeAxis) -> usize {
+        match axis {
+            TimeAxis::Input(input) => self.values(input).and_then(Values::time).unwrap_or(self.form.time),
+            TimeAxis::Layer(layer) => self.pieces.get(&layer).map_or(self.form.time, |pieces| length(pieces)),
+        }
+    }
+
+    /// The steps by clock `clock`.
+    pub(super) fn steps(&self, clock: usize) -> Option<&Steps<'a>> {
+        match clock.checked_sub(1) {
+            None => Some(&self.first),
+            Some(other) => self.rest.get(other),
+        }
+    }
+
+    /// Whether row b has a step at t by clock `clock`: by the caller and by the model.
+    pub(crate) fn is_live(&self, clock: usize, t: usize, b: usize) -> bool {
+        let Some(steps) = self.steps(clock).filter(|steps| steps.masked) else { return true };
+        let masking = &self.clocks.all()[clock].masking;
+        steps.is_given(t, b) && masking.iter().all(|&layer| self.keeps(layer, t, b))
+    }
+
+    /// Whether row b keeps the step at t of what layer `layer` gives, as far as the layer says.
+    fn keeps(&self, layer: usize, t: usize, b: usize) -> bool {
+        if let Some(pieces) = self.pieces.get(&layer) {
+            let mut t = t;
+            for piece in pieces {
+                if t < piece.count {
+                    return piece.clock.is_none_or(|clock| self.is_live(clock, piece.first + t, b));
+                }
+                t -= piece.count;
+            }
+            return true;
+        }
+        let Some((input, own)) = Own::of(self.model, layer) else { return true };
+        match self.values(input) {
+            Some(Values::Features(x)) => own.keeps(x.slice(s![t, b, ..])),
+            Some(Values::Tokens(x)) => own.keeps_token(x[[t, b]]),
+            Some(Values::Row(_)) | None => true,
+        }
+    }
+
+    /// Whether any step of any row is dead by clock `clock`.
+    fn misses(&self, clock: usize) -> bool {
+        let Some(steps) = self.steps(clock) else { return false };
+        let plain = self.clocks.all()[clock].masking.is_empty();
+        match &steps.given {
+            Given::All if plain => false,
+            Given::Lengths(lengths) if plain => lengths.iter().any(|&length| usize::try_from(length) != Ok(steps.time)),
+            _ => (0..steps.time).any(|t| (0..self.form.batch).any(|b| !self.is_live(clock, t, b))),
+        }
+    }
+}
+
+/// The steps of pieces.
+fn length(pieces: &[Piece]) -> usize {
+    pieces.iter().fold(0, |time: usize, piece| time.saturating_add(piece.count))
+}
+
+impl Input {
+    /// What the user tells of steps, each with the name of the input that it is told of; none is the main one's.
+    fn told(&self) -> impl Iterator<Item = (Option<&str>, Told<'_>)> {
+        let lengths_of = self.lengths_of.iter().map(|(name, lengths)| (Some(name.as_str()), lengths));
+        let lengths = self.lengths.iter().map(|lengths| (None, lengths)).chain(lengths_of);
+        let masks_of = self.masks_of.iter().map(|(name, mask)| (Some(name.as_str()), mask));
+        let masks = self.mask.iter().map(|mask| (None, mask)).chain(masks_of);
+        let lengths = lengths.map(|(name, lengths)| (name, Told::Lengths(lengths)));
+        lengths.chain(masks.map(|(name, mask)| (name, Told::Mask(mask))))
+    }
+
+    /// Whether all that is told of steps is told of inputs that have some.
+    fn known(&self, model: &Model, clocks: &Clocks) -> Result<()> {
+        match self.told().filter_map(|(name, _)| name).find(|name| leader(model, clocks, Some(name)).is_none()) {
+            None => Ok(()),
+            Some(name) => Err(shape(format!("{name}: expected an input of steps, to give lengths or a mask for"))),
+        }
+    }
+
+    /// The lengths or the mask of a time axis.
+    fn given(&self, call: &Call<'_>, axis: TimeAxis) -> Result<Given<'_>> {
+        let of_axis = |name: Option<&str>| leader(call.model, &call.clocks, name).map(TimeAxis::Input) == Some(axis);
+        let mut told = self.told().filter(|(name, _)| of_axis(*name));
+        let Some((name, first)) = told.next() else { return Ok(Given::All) };
+        if let Some((other, _)) = told.next() {
+            return Err(shape(match (name, other) {
+                (None, None) => "lengths and mask: expected one of them, got both; a mask says it all".to_owned(),
+                _ => {
+                    let [name, other] = [name, other].map(|name| name.unwrap_or_else(|| call.model.main_name()));
+                    format!("lengths and masks: expected one for the time axis that {name} and {other} share, got two")
+                }
+            }));
+        }
+        let form = Form { time: call.axis_time(axis), ..call.form };
+        let given = match first {
+            Told::Lengths(lengths) => form.check_lengths(lengths).map(|()| Given::Lengths(lengths)),
+            Told::Mask(mask) => checked_mask(form, mask).map(Given::Mask),
+        };
+        given.map_err(|e| match name {
+            None => e,
+            Some(name) => e.at(name),
+        })
+    }
+}
+
+/// The input that tells the number of steps of the input `name`; none is the main one.
+fn leader(model: &Model, clocks: &Clocks, name: Option<&str>) -> Option<usize> {
+    let input = match name {
+        None => model.main_input(),
+        Some(name) => model.inputs.iter().position(|input| input.name == name)?,
+    };
+    clocks.leader(input)
 }
 
 /// The mask `[T, B]`, of any axes of the model.

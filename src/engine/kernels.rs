@@ -40,7 +40,7 @@ impl Engine {
     /// As [`run`](Self::run); kind `Device`, where the device has no clock.
     #[doc(hidden)]
     pub fn run_clocked(&self, input: &Input) -> Result<Vec<KernelTime>> {
-        let call = input.check(self.model())?;
+        let call = self.planner.call(input)?;
         let mut times: Vec<KernelTime> = Vec::new();
         for tile in self.tiles(&call) {
             let Tile { rows, plan } = tile?;

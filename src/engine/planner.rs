@@ -2,10 +2,11 @@
 //!
 //! Needs a model and a device's limits, and no weights: what would run can be told before there is memory for it.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::call::Call;
+use crate::call::{Call, Input};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Mask;
 use crate::layout::Layout;
@@ -33,7 +34,9 @@ pub struct Planner {
     /// What its outputs are, the first one first.
     pub(super) flows: Vec<Flow>,
     /// The clocks that they go by; none of one without a time axis.
-    clocks: Vec<Option<usize>>,
+    pub(super) output_clocks: Vec<Option<usize>>,
+    /// Those of the model.
+    pub(super) clocks: Clocks,
     pub(super) layout: Layout,
     pub(super) limits: Limits,
     pub(super) tuning: Tuning,
@@ -73,9 +76,9 @@ impl Planner {
         let layout = layout.with_medium(tuning.medium());
         let flows = model.output_flows()?;
         let clocks = Clocks::of(&model);
-        let clocks = model.feature_outputs().into_iter().map(|value| clocks.of_value(value)).collect();
+        let output_clocks = model.feature_outputs().into_iter().map(|value| clocks.of_value(value)).collect();
         let (stalled, plans) = (machine.stalled(), Mutex::new(Cache::new(PLANS)));
-        Ok(Self { model, flows, clocks, layout, limits, tuning, device, stalled, plans })
+        Ok(Self { model, flows, output_clocks, clocks, layout, limits, tuning, device, stalled, plans })
     }
 
     /// The plan of a call of `shape`, or of the tile of it that fits.
@@ -115,7 +118,7 @@ impl Planner {
     ///
     /// Kind `Shape`, where the model has no such input, or it shares its steps with an earlier one.
     pub fn shape(&self, time: usize, batch: usize, times: &[(String, usize)]) -> Result<Shape> {
-        let clocks = Clocks::of(&self.model);
+        let clocks = &self.clocks;
         for (name, _) in times {
             let input = self.model.inputs.iter().position(|input| input.name == *name);
             let leads = input.is_some_and(|input| clocks.leader(input) == Some(input));
@@ -136,9 +139,13 @@ impl Planner {
         self.flows[0]
     }
 
-    /// The number of steps of each output in `call`; 1 of one without a time axis.
-    pub(super) fn times(&self, call: &Call<'_>) -> Vec<usize> {
-        self.clocks.iter().map(|clock| clock.map_or(1, |clock| call.time(clock))).collect()
+    /// The call that `input` makes of the model.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where the input does not fit the model.
+    pub(super) fn call<'a>(&'a self, input: &'a Input) -> Result<Call<'a>> {
+        input.check_by(&self.model, Cow::Borrowed(&self.clocks))
     }
 
     /// The bytes of the weights.
@@ -210,7 +217,11 @@ impl Planner {
         let mut fits = None;
         let halves = std::iter::successors(Some(shape.time / 2), |time| Some(time / 2)).take_while(|&time| time > 0);
         for time in halves {
-            match self.lower(goal, Shape::of_model(&self.model, |_| time, shape.batch, shape.mask)) {
+            let shape = Shape::of_model(&self.model, |_| time, shape.batch, shape.mask);
+            if shape.all_steps().any(|steps| steps.time == 0) {
+                break;
+            }
+            match self.lower(goal, shape) {
                 Ok(_) => {
                     fits = Some(time);
                     break;

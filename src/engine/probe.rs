@@ -49,7 +49,7 @@ impl Engine {
     /// As [`run`](Self::run).
     #[doc(hidden)]
     pub fn trace(&self, input: &Input) -> Result<Slots> {
-        let call = input.check(self.model())?;
+        let call = self.planner.call(input)?;
         let mut slots = Vec::new();
         for tile in self.tiles(&call) {
             let Tile { rows, plan } = tile?;
@@ -65,7 +65,7 @@ impl Engine {
     /// Kind `Shape`, where the plan is of another call; otherwise as [`run`](Self::run).
     #[doc(hidden)]
     pub fn trace_plan(&self, plan: &Arc<Plan>, input: &Input) -> Result<Slots> {
-        let call = input.check(self.model())?;
+        let call = self.planner.call(input)?;
         self.trace_rows(plan, &call, 0..call.form.batch)
     }
 

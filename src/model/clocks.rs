@@ -79,7 +79,12 @@ impl Clocks {
             }))
         };
         let layers: Vec<_> = given.iter().map(&mut place).collect();
-        let inputs: Vec<_> = own.iter().map(&mut place).collect();
+        // An input that nothing takes but what masks it goes by the clock of that.
+        let of_input = |(input, own): (usize, &Option<Clock>)| match masks_of(model, input) {
+            Some(layer) => layers[layer],
+            None => place(own),
+        };
+        let inputs: Vec<_> = own.iter().enumerate().map(of_input).collect();
         let read = inputs.iter().enumerate().map(|(input, own)| match masked_only(model, input) {
             Some(layer) => layers[layer],
             None => *own,
@@ -230,6 +235,13 @@ pub(super) fn masks(kind: &LayerKind) -> bool {
     matches!(kind, LayerKind::Masking(_) | LayerKind::Embedding(Embedding { mask_token: Some(_), .. }))
 }
 
+/// The first layer that takes `input`, where all that do mask by it.
+fn masks_of(model: &Model, input: usize) -> Option<usize> {
+    let takers = || model.layers.iter().enumerate().filter(move |(_, layer)| layer.from.contains(&Value::Input(input)));
+    let (first, _) = takers().next()?;
+    takers().all(|(_, layer)| masks(&layer.kind)).then_some(first)
+}
+
 /// The layer that masks by features of `input`, where it alone takes them.
 fn masked_only(model: &Model, input: usize) -> Option<usize> {
     let mut takers = model.layers.iter().enumerate().filter(|(_, layer)| layer.from.contains(&Value::Input(input)));
@@ -252,8 +264,8 @@ mod tests {
         assert_eq!(Clocks::of(&model).all(), [clock(0, &[])]);
         let model = Model::new().layer(Embedding::new(9, 2).mask_token(0)).layer(Lstm::new(2, 3));
         let clocks = Clocks::of(&model);
-        assert_eq!(clocks.all(), [clock(0, &[0]), clock(0, &[])], "that of the stack is the first");
-        assert_eq!((clocks.of_read(0), clocks.of_value(Value::Input(0))), (Some(1), Some(1)));
+        assert_eq!(clocks.all(), [clock(0, &[0])]);
+        assert_eq!((clocks.of_read(0), clocks.of_value(Value::Input(0))), (Some(0), Some(0)));
         let model = Model::new().layer(Masking::new(2, 0.0)).layer(Lstm::new(2, 3));
         assert_eq!(Clocks::of(&model).of_read(0), Some(0), "what the mask takes out is not read");
     }
