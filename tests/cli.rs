@@ -137,7 +137,7 @@ fn write_tensors(path: &str, tensors: &BTreeMap<String, Array>) {
     fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
-/// The tensors of a `.safetensors` file, F32 or F64, in f64.
+/// The tensors of a `.safetensors` file, F32, F64 or I64, in f64.
 fn read_tensors(path: impl AsRef<Path>) -> BTreeMap<String, ArrayD<f64>> {
     let bytes = fs::read(path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -145,6 +145,8 @@ fn read_tensors(path: impl AsRef<Path>) -> BTreeMap<String, ArrayD<f64>> {
         let values: Vec<f64> = match view.dtype() {
             Dtype::F32 => view.data().as_chunks().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
             Dtype::F64 => view.data().as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
+            #[expect(clippy::cast_precision_loss, reason = "tags and tokens are small")]
+            Dtype::I64 => view.data().as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect(),
             other => panic!("{other:?}"),
         };
         ArrayD::from_shape_vec(view.shape(), values).unwrap()

@@ -146,8 +146,7 @@ pub(super) fn input(case: &Case) -> Input {
     let named = case.model.inputs.iter().enumerate().filter(|(index, _)| *index != main);
     for (index, other) in named {
         let leader = clocks.leader(index).unwrap_or(main);
-        // Each time axis has steps and a mask of its own.
-        let time = if leader == main { case.time } else { case.time + 1 + leader };
+        let time = time_of(case, leader);
         let steps = axes.entry(leader).or_insert_with(|| self::live(&mut draw, case.mask, time, case.batch));
         input = self::other(&mut draw, case, index, &*steps, input);
         input = match case.mask {
@@ -226,6 +225,11 @@ fn sequence(draw: &mut Draw, case: &Case, live: &Array2<bool>) -> Input {
             Input::features(in_axes(&case.model, x))
         }
     }
+}
+
+/// The number of steps of the time axis that input `leader` leads: each has its own.
+pub(super) fn time_of(case: &Case, leader: usize) -> usize {
+    if leader == case.model.main_input() { case.time } else { case.time + 1 + leader }
 }
 
 /// The number of steps of each row of `live`.

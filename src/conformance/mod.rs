@@ -168,6 +168,11 @@ impl Case {
         draw::input(self)
     }
 
+    /// The number of steps of input `input` of the model, where it has a time axis that no other leads.
+    pub fn time_of(&self, input: usize) -> usize {
+        draw::time_of(self, input)
+    }
+
     /// What the case truly gives with `weights` as its storage holds them.
     ///
     /// # Errors

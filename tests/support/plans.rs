@@ -29,7 +29,13 @@ pub fn plan(
 /// The plan of a case.
 pub fn plan_of(case: &Case, tuning: impl Into<Tuning>, limits: &Limits) -> Result<Arc<Plan>> {
     let mask = if case.mask == MaskKind::All { Mask::All } else { Mask::Live };
-    plan(&case.model, case.storage, Shape::of_model(&case.model, |_| case.time, case.batch, mask), tuning, limits)
+    plan(
+        &case.model,
+        case.storage,
+        Shape::of_model(&case.model, |input| case.time_of(input), case.batch, mask),
+        tuning,
+        limits,
+    )
 }
 
 /// Plans that there are, and those that each limit refuses.

@@ -200,7 +200,10 @@ impl Subject {
         let engine = self.engine(weights, &executor.device, executor.strategy)?;
         let mask = if self.case.mask == MaskKind::All { Mask::All } else { Mask::Live };
         let output = engine.run(&self.case.input())?;
-        let kernels = kernels(&engine, Shape::of_model(&self.case.model, |_| self.case.time, self.case.batch, mask))?;
+        let kernels = kernels(
+            &engine,
+            Shape::of_model(&self.case.model, |input| self.case.time_of(input), self.case.batch, mask),
+        )?;
         Ok((output, kernels.into_iter().map(|kernel| format!("kernel {kernel}")).collect()))
     }
 
