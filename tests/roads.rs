@@ -1,0 +1,83 @@
+//! One model of eight nodes, with two inputs, a residual sum, a concatenation and two outputs, by four roads: built in Rust,
+//! described in JSON, saved by Keras, exported by PyTorch. `tests/golden/roads/make.py` wrote the files; PyTorch's numbers.
+
+#![cfg(all(feature = "keras", feature = "onnx"))]
+
+mod support;
+
+use std::path::PathBuf;
+use std::{fs, iter};
+
+use gatewave::conformance::{Tolerance, compare};
+use gatewave::formats::{description, keras, onnx, safetensors};
+use gatewave::weights::Tensors;
+use gatewave::{
+    Activation, Device, Embedding, Engine, Join, Linear, Lstm, Model, NamedTensors, Options, Values, oracle,
+};
+use support::fixtures::read_io;
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/roads").join(name)
+}
+
+fn tensors(name: &str) -> Tensors {
+    safetensors::read(&file(name)).unwrap().tensors
+}
+
+/// The four models, each with its weights, and what it calls its outputs.
+fn roads() -> Vec<(&'static str, Model, Tensors, [&'static str; 2])> {
+    let mut g = Model::graph();
+    let words = g.tokens("words", 20);
+    let facts = g.row("facts", 3);
+    let embedding = g.add("embedding", Embedding::new(20, 8), words);
+    let lower = g.add("lower", Lstm::new(8, 8), embedding);
+    let sum = g.add("sum", Join::Add, [embedding, lower]);
+    let upper = g.add("upper", Lstm::new(8, 6), sum);
+    let hidden = g.add("hidden", Linear::new(3, 4).activation(Activation::Relu), facts);
+    let joined = g.add("joined", Join::Concat, [upper.final_hidden(), hidden.y()]);
+    let tags = g.add("tags", Linear::new(6, 5).activation(Activation::Softmax), upper);
+    let score = g.add("score", Linear::new(10, 1).activation(Activation::Sigmoid), joined);
+    g.output("score", score);
+    g.output("tags", tags);
+    let json = fs::read_to_string(file("model.json")).unwrap();
+    let described = description::from_json(&json, &tensors("weights.safetensors")).unwrap();
+    let (from_keras, keras_tensors) = keras::read(&file("model.keras")).unwrap();
+    let (from_onnx, onnx_tensors) = onnx::read(&file("model.onnx")).unwrap();
+    let own = ["score", "tags"];
+    vec![
+        ("Rust", g.finish().unwrap(), tensors("weights.safetensors"), own),
+        ("JSON", described, tensors("weights.safetensors"), own),
+        ("Keras", from_keras, keras_tensors, ["y_0", "y_1"]),
+        ("PyTorch", from_onnx, onnx_tensors, own),
+    ]
+}
+
+#[test]
+fn four_roads_lead_to_one_model() {
+    let (given, wanted) = read_io(&file("io.safetensors"));
+    let inputs: NamedTensors = [
+        ("words".to_owned(), Values::Whole(given["words"].i64())),
+        ("facts".to_owned(), Values::Real(given["facts"].f32().clone())),
+    ]
+    .into();
+    let wanted = ["score", "tags"].map(|name| &wanted[name]);
+    let tolerance = Tolerance { abs: 1e-5, rel: 1e-5 };
+    for (road, model, tensors, names) in roads() {
+        let input = model.named_input(&inputs).unwrap();
+        let weights = gatewave::Weights::from_tensors(&model, tensors.clone()).unwrap();
+        let truth = oracle::run(&model, &weights, &input).unwrap();
+        let engine = Engine::from_tensors(model, &tensors, Options::default().device(Device::Cpu)).unwrap();
+        let got = engine.run_named(&inputs).unwrap();
+        for (name, wanted) in names.into_iter().zip(wanted) {
+            let (_, values) = got.iter().find(|(other, _)| other == name).unwrap();
+            let compared = compare(values.real().view(), wanted.view(), tolerance).unwrap();
+            assert!(compared.passed(), "{road}, {name}: {compared}");
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "far nearer than the tolerance")]
+        let truths = iter::once(&truth.output).chain(&truth.others).map(|output| output.mapv(|x| x as f32));
+        for (truth, wanted) in truths.zip(wanted) {
+            let compared = compare(truth.view(), wanted.view(), tolerance).unwrap();
+            assert!(compared.passed(), "{road}, the oracle: {compared}");
+        }
+    }
+}
