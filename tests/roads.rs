@@ -21,7 +21,7 @@ fn file(name: &str) -> PathBuf {
 }
 
 fn tensors(name: &str) -> Tensors {
-    safetensors::read(&file(name)).unwrap().tensors
+    safetensors::read(&file(name)).expect("the files of the roads").tensors
 }
 
 /// The four models, each with its weights, and what it calls its outputs.
@@ -39,13 +39,13 @@ fn roads() -> Vec<(&'static str, Model, Tensors, [&'static str; 2])> {
     let score = g.add("score", Linear::new(10, 1).activation(Activation::Sigmoid), joined);
     g.output("score", score);
     g.output("tags", tags);
-    let json = fs::read_to_string(file("model.json")).unwrap();
-    let described = description::from_json(&json, &tensors("weights.safetensors")).unwrap();
-    let (from_keras, keras_tensors) = keras::read(&file("model.keras")).unwrap();
-    let (from_onnx, onnx_tensors) = onnx::read(&file("model.onnx")).unwrap();
+    let json = fs::read_to_string(file("model.json")).expect("the files of the roads");
+    let described = description::from_json(&json, &tensors("weights.safetensors")).expect("the files of the roads");
+    let (from_keras, keras_tensors) = keras::read(&file("model.keras")).expect("the files of the roads");
+    let (from_onnx, onnx_tensors) = onnx::read(&file("model.onnx")).expect("the files of the roads");
     let own = ["score", "tags"];
     vec![
-        ("Rust", g.finish().unwrap(), tensors("weights.safetensors"), own),
+        ("Rust", g.finish().expect("the files of the roads"), tensors("weights.safetensors"), own),
         ("JSON", described, tensors("weights.safetensors"), own),
         ("Keras", from_keras, keras_tensors, ["y_0", "y_1"]),
         ("PyTorch", from_onnx, onnx_tensors, own),
