@@ -1,6 +1,7 @@
 //! Operations: what a model is flattened into, each with the values that it takes.
 
 use std::ops::Range;
+use std::slice;
 
 use super::walk::Walk;
 use crate::cell::{Activation, Cell, Reset, Variant};
@@ -211,11 +212,11 @@ impl Op {
         }
     }
 
-    /// The recurrent layer that it is, or the first one of its run.
-    pub(super) fn recurrence(&self) -> Option<&Recurrence> {
+    /// The recurrent layers in it: one, or those of a run.
+    fn recurrences(&self) -> &[Recurrence] {
         match &self.kind {
-            OpKind::Recurrent(r) => Some(r),
-            OpKind::Diagonal(layers) => layers.first(),
+            OpKind::Recurrent(r) => slice::from_ref(r),
+            OpKind::Diagonal(layers) => layers,
             OpKind::Gather { .. }
             | OpKind::OneHot
             | OpKind::Blank(_)
@@ -227,14 +228,18 @@ impl Op {
             | OpKind::Join(_)
             | OpKind::Slice(_)
             | OpKind::Pieces(_)
-            | OpKind::Sample => None,
+            | OpKind::Sample => &[],
         }
     }
 
-    /// What the recurrent layer of the operation begins with, where the host does not write it.
+    /// The recurrent layer that it is, or the first one of its run.
+    pub(super) fn recurrence(&self) -> Option<&Recurrence> {
+        self.recurrences().first()
+    }
+
+    /// What the recurrent layers of the operation begin with, where the host does not write it; those of a run with nothing.
     pub(super) fn begins(&self) -> impl Iterator<Item = Begin> + '_ {
-        let recurrence = if let OpKind::Recurrent(r) = &self.kind { Some(r) } else { None };
-        recurrence.into_iter().flat_map(|r| r.begin.into_iter().flatten())
+        self.recurrences().iter().flat_map(|r| r.begin.into_iter().flatten())
     }
 
     /// Whether it begins with what one of `ops` gives or ends in.
@@ -250,44 +255,14 @@ impl Op {
         4 * (depth(self.features) + self.gates_width()) as u64
     }
 
-    /// Elements of a row of the hoisted product, all directions.
+    /// Elements of a row of the hoisted product, all directions; of a run that of its first layer.
     pub(super) fn gates_width(&self) -> usize {
-        match &self.kind {
-            OpKind::Recurrent(r) => r.directions * r.gates_width(),
-            OpKind::Diagonal(layers) => layers[0].gates_width(),
-            OpKind::Gather { .. }
-            | OpKind::OneHot
-            | OpKind::Blank(_)
-            | OpKind::Merge(_)
-            | OpKind::Linear { .. }
-            | OpKind::Rowwise { .. }
-            | OpKind::LastStep
-            | OpKind::Final(_)
-            | OpKind::Join(_)
-            | OpKind::Slice(_)
-            | OpKind::Pieces(_)
-            | OpKind::Sample => 0,
-        }
+        self.recurrence().map_or(0, |r| r.directions * r.gates_width())
     }
 
     /// Layers of a stack in it.
     pub(super) fn layers(&self) -> usize {
-        match &self.kind {
-            OpKind::Recurrent(_) => 1,
-            OpKind::Diagonal(layers) => layers.len(),
-            OpKind::Gather { .. }
-            | OpKind::OneHot
-            | OpKind::Blank(_)
-            | OpKind::Merge(_)
-            | OpKind::Linear { .. }
-            | OpKind::Rowwise { .. }
-            | OpKind::LastStep
-            | OpKind::Final(_)
-            | OpKind::Join(_)
-            | OpKind::Slice(_)
-            | OpKind::Pieces(_)
-            | OpKind::Sample => 0,
-        }
+        self.recurrences().len()
     }
 
     /// Bytes of the widest row of the batch that the operation binds.

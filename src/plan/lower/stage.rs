@@ -118,20 +118,8 @@ impl Stage<'_> {
 
     /// The states of a recurrent layer.
     fn states(&self) -> Option<&States> {
-        match &self.work {
-            Work::Recurrent { states, .. } | Work::Diagonal { states, .. } => Some(states),
-            Work::Gather { .. }
-            | Work::OneHot { .. }
-            | Work::Blank { .. }
-            | Work::Merge { .. }
-            | Work::Linear { .. }
-            | Work::Rowwise { .. }
-            | Work::Join { .. }
-            | Work::Slice { .. }
-            | Work::Pieces(_)
-            | Work::Sample { .. }
-            | Work::View => None,
-        }
+        let (Work::Recurrent { states, .. } | Work::Diagonal { states, .. }) = &self.work else { return None };
+        Some(states)
     }
 
     /// Where a final state of the recurrent layer is.
