@@ -25,8 +25,8 @@ use gatewave::plan::lower::lower;
 use gatewave::plan::tune::{Target, Tuning};
 use gatewave::plan::{Limits, Plan, Shape, SlotKind};
 use gatewave::{
-    Activation, Cell, Direction, Dropout, Embedding, Error, ErrorKind, Functions, Gru, Linear, Lstm, Merge, Model,
-    OneHot, Padding, Recurrent, Reset, Rnn, Select, Strategy,
+    Activation, Cell, Direction, Dropout, Embedding, Error, ErrorKind, Functions, Gru, Join, Linear, Lstm, Merge,
+    Model, OneHot, Padding, Recurrent, Reset, Rnn, Select, Strategy,
 };
 use support::golden::assert_file;
 use support::plans::Outcomes;

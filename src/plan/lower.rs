@@ -15,6 +15,7 @@ mod ops;
 mod scan;
 mod slots;
 mod stage;
+mod view;
 mod walk;
 mod windows;
 
@@ -31,6 +32,7 @@ use crate::model::Model;
 use groups::{Use, groups, users};
 use ops::{Op, Ops, Sequence, Source};
 use stage::Stage;
+use view::Inside;
 
 /// Timesteps of a chunk are a multiple of this, so that every chunk's window starts at a multiple of
 /// [`WINDOW_ALIGN`](super::WINDOW_ALIGN): a row of a sequence has at least 16 elements of 4 bytes.
@@ -102,6 +104,7 @@ fn plan(
         masks: HashMap::new(),
         gates: None,
         exchange: None,
+        concatenated: HashMap::new(),
     };
     lowering.run(all)?;
     check::check(&lowering.plan, limits).map_err(check::Violation::into_error)?;
@@ -140,6 +143,8 @@ struct Lowering<'a> {
     gates: Option<SlotId>,
     /// What workgroups hand each other, where they do.
     exchange: Option<SlotId>,
+    /// What the concatenations give that others write into, by operation.
+    concatenated: HashMap<usize, Sequence>,
 }
 
 /// An input of the model in a slot.
@@ -184,10 +189,15 @@ impl Lowering<'_> {
     fn stages<'a>(&mut self, all: &'a Ops, groups: &[Range<usize>]) -> Result<Vec<Stage<'a>>> {
         self.inputs(all)?;
         let users = users(all);
+        let uses: Vec<Use> =
+            users.iter().enumerate().map(|(index, users)| Use::of(index, users, &all.ops, groups)).collect();
+        let insides = self.insides(all, &uses, &users);
         let mut stages: Vec<Stage<'a>> = Vec::with_capacity(all.ops.len());
         for (index, op) in all.ops.iter().enumerate() {
-            let use_ = Use::of(&users[index], &all.ops, groups.iter().find(|group| group.contains(&index)));
-            let stage = self.stage(op, use_, &stages)?;
+            if let Some(Inside { op, .. }) = insides[index] {
+                self.concatenated(op, &all.ops[op], uses[op]);
+            }
+            let stage = self.stage(op, (uses[index], insides[index]), &stages)?;
             stages.push(stage);
         }
         Ok(stages)

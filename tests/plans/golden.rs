@@ -34,6 +34,17 @@ fn golden_one_hot_becomes_rows_of_the_input_weights() {
 }
 
 #[test]
+fn golden_parts_of_a_concatenation_are_written_in_place() {
+    let mut g = Model::graph();
+    let x = g.sequence("x", 8);
+    let left = g.add("left", Linear::new(8, 16), x);
+    let right = g.add("right", Linear::new(8, 20), x);
+    let joined = g.add("joined", Join::Concat, [left, right]);
+    g.add("lstm", Lstm::new(36, 16), joined);
+    assert_golden("concatenated", &plan(&g.finish().expect("the model is right"), (3, 2, Mask::All)));
+}
+
+#[test]
 fn golden_long_stack_streams_in_chunks() {
     let model = Model::new().layer(Gru::new(8, 32).num_layers(2)).layer(Linear::new(32, 4));
     let small = Limits { binding_bytes: 28 << 10, ..Limits::WEBGPU };

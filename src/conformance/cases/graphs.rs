@@ -20,6 +20,7 @@ pub(super) fn graphs() -> Vec<Case> {
     cases.extend(pieces());
     cases.extend(states());
     cases.extend(inputs());
+    cases.push(in_place());
     cases
 }
 
@@ -78,6 +79,21 @@ fn joins() -> Vec<Case> {
         g.add("head", Rnn::new(40, 16), concat);
     }));
     cases
+}
+
+/// Parts of a concatenation that are computed in their places, and others beside them that are not.
+fn in_place() -> Case {
+    graph("products written where a concat has them", |g| {
+        let x = g.sequence("x", 6);
+        let lstm = g.add("lstm", Lstm::new(6, 16), x);
+        let left = g.add("left", Linear::new(16, 32).activation(Activation::Sigmoid), lstm);
+        let right = g.add("right", Linear::new(6, 18).activation(Activation::Sigmoid), x);
+        let steps = g.add("steps", Join::Concat, [left, lstm, right]);
+        let inner = g.add("inner", Linear::new(66, 16).activation(Activation::Tanh), steps);
+        let outer = g.add("outer", Linear::new(66, 19).activation(Activation::Sigmoid), steps);
+        let joined = g.add("joined", Join::Concat, [inner, outer]);
+        g.add("head", Gru::new(35, 17), joined);
+    })
 }
 
 /// Parts of the features: of an input, across the parts of both directions, of a row; what is cut and joined again.

@@ -7,7 +7,7 @@ use super::windows::{self, Panels, table};
 use super::{Chunk, Lowering, needed};
 use crate::cell::{Activation, Cell};
 use crate::error::Result;
-use crate::kernel::{LANES, Matrix, Params, Program, Project, Role, WORKGROUP};
+use crate::kernel::{Matrix, Params, Program, Project, Role, WORKGROUP};
 use crate::layout::{Place, depth};
 use crate::plan::tune::Product;
 use crate::plan::{Fetch, SlotId, Window};
@@ -52,7 +52,9 @@ impl Lowering<'_> {
                 self.gather(&gather, 0, 1)
             }
             Work::OneHot { tokens } => self.one_hot(*tokens, result, chunk),
-            Work::Linear { matrix, activation, source } => self.linear(*matrix, *activation, *source, result, chunk),
+            Work::Linear { matrix, activation, source, panel } => {
+                self.linear((*matrix, *activation), *source, (result, *panel), chunk)
+            }
             Work::Blank { shows, source } => self.blank(*shows, *source, result, chunk),
             Work::Merge { combine, source } => {
                 let grid = [lanes(depth(result.features)), 1];
@@ -63,7 +65,7 @@ impl Lowering<'_> {
                 let x = if activation.is_elementwise() { lanes(depth(result.features)) } else { 1 };
                 self.rowwise(program, [x, 1], *source, result, chunk)
             }
-            Work::Join { join, sources } => self.join(*join, sources, result, chunk),
+            Work::Join { join, values } => self.join(*join, values, result, chunk),
             Work::Slice { slice, source } => self.slice(*slice, *source, result, chunk),
             Work::Pieces(pieces) => self.pieces_of_time(pieces, result, chunk),
             Work::Sample { source } => self.sample(*source, result, chunk),
@@ -225,14 +227,15 @@ impl Lowering<'_> {
         Ok(())
     }
 
+    /// The product of a linear layer, into the columns of `result` from `panel` on.
     fn linear(
         &mut self,
-        matrix: Place,
-        activation: Activation,
+        (matrix, activation): (Place, Activation),
         source: Sequence,
-        result: Sequence,
+        (result, panel): (Sequence, usize),
         chunk: Chunk,
     ) -> Result<()> {
+        let width = depth(result.features);
         let batch = self.shape.batch;
         let (read, written) = (self.row_of(source, chunk, 0), self.row_of(result, chunk, 0));
         let (source, source_base) = self.rows(source, read, chunk.len);
@@ -246,6 +249,8 @@ impl Lowering<'_> {
             sources: [(read - source_base) * batch; 2],
             result,
             targets: [(written - result_base) * batch; 2],
+            width,
+            panel,
         };
         self.project(&product, 0, 1)
     }
@@ -304,7 +309,7 @@ impl Lowering<'_> {
     /// The hoisted product of `directions` directions from `first` on.
     pub(super) fn project(&mut self, product: &HoistedProduct, first: usize, directions: usize) -> Result<()> {
         let one = windows::product(self.layout, product.matrix.buffer, product.rows)?;
-        let Product { depth, panels: all, gates, .. } = one;
+        let Product { depth, panels: all, .. } = one;
         for panels in self.panels(product.matrix, first, directions)? {
             let size = Product { panels: all * directions, ..one };
             let tile = self.tuning.project(size, self.limits);
@@ -315,11 +320,12 @@ impl Lowering<'_> {
                 let params = Params {
                     rows: word(rows),
                     depth: word(depth),
-                    units: word(all * gates * LANES),
+                    units: word(product.width),
                     source_0,
                     source_1,
                     target_0,
                     target_1,
+                    panel: word(product.panel + panels.panel),
                     ..panels.params()
                 };
                 let program = Program::Project(Project {
@@ -374,6 +380,9 @@ pub(super) struct HoistedProduct {
     pub(super) sources: [usize; 2],
     pub(super) result: Window,
     pub(super) targets: [usize; 2],
+    /// Elements of a row of the result, and the panel of it where the product begins.
+    pub(super) width: usize,
+    pub(super) panel: usize,
 }
 
 impl Panels {

@@ -69,12 +69,15 @@ pub(super) struct Use {
     pub(super) in_group: bool,
     /// Whether something takes the final hidden state.
     pub(super) finals: bool,
+    /// Which group it is in.
+    pub(super) group: Option<usize>,
 }
 
 impl Use {
-    /// That of an operation of `group` by `users`.
-    pub(super) fn of(users: &[User], ops: &[Op], group: Option<&Range<usize>>) -> Self {
-        let in_group = |op: &usize| group.is_some_and(|group| group.contains(op));
+    /// That of operation `index`, one of `groups`, by `users`.
+    pub(super) fn of(index: usize, users: &[User], ops: &[Op], groups: &[Range<usize>]) -> Self {
+        let group = groups.iter().position(|group| group.contains(&index));
+        let in_group = |op: &usize| group.is_some_and(|group| groups[group].contains(op));
         let by_chunk = |user: &User| match user {
             User::Op(op) => in_group(op) || matches!(ops[*op].kind, OpKind::LastStep),
             User::Final(_) => true,
@@ -84,6 +87,7 @@ impl Use {
             by_chunk: !users.is_empty() && users.iter().all(by_chunk),
             in_group: users.iter().any(|user| matches!(user, User::Op(op) if in_group(op))),
             finals: users.iter().any(|user| matches!(user, User::Final(State::Hidden))),
+            group,
         }
     }
 }

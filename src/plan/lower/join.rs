@@ -4,7 +4,7 @@
 
 use super::emit::{lanes, word};
 use super::ops::{Axis, Sequence, Span};
-use super::stage::{Stage, Work};
+use super::stage::{Joined, Stage, Work};
 use super::{Chunk, Lowering, needed};
 use crate::error::Result;
 use crate::kernel::{self, JoinOp, Params, Program, Role, padded};
@@ -33,9 +33,15 @@ struct Rows {
 
 impl Lowering<'_> {
     /// The dispatches of a join for `chunk`.
-    pub(super) fn join(&mut self, join: Join, sources: &[Sequence], result: Sequence, chunk: Chunk) -> Result<()> {
+    pub(super) fn join(&mut self, join: Join, values: &[Joined], result: Sequence, chunk: Chunk) -> Result<()> {
         let mut offset = 0;
-        for (index, &source) in sources.iter().enumerate() {
+        // The first copy clears the other columns, but not those that others have written: these leave none unwritten.
+        let clears = values.iter().all(|value| value.source.is_some());
+        for (index, &Joined { source, size }) in values.iter().enumerate() {
+            let Some(source) = source else {
+                offset += size;
+                continue;
+            };
             let combine = match join {
                 _ if index == 0 => JoinOp::Set,
                 Join::Concat | Join::ConcatSteps => JoinOp::Set,
@@ -44,12 +50,12 @@ impl Lowering<'_> {
                 Join::Multiply => JoinOp::Multiply,
                 Join::Maximum => JoinOp::Maximum,
             };
-            let is_last = index + 1 == sources.len();
+            let is_last = index + 1 == values.len();
             #[expect(clippy::cast_precision_loss, reason = "a model joins few values")]
-            let scale = if join == Join::Average && is_last { 1.0 / sources.len() as f32 } else { 1.0 };
-            let part = Part { combine, taken: [0, source.features.len()], offset, scale };
-            self.join_part(&part, index == 0, source, result, chunk)?;
-            offset += if join == Join::Concat { source.features.len() } else { 0 };
+            let scale = if join == Join::Average && is_last { 1.0 / values.len() as f32 } else { 1.0 };
+            let part = Part { combine, taken: [0, size], offset, scale };
+            self.join_part(&part, index == 0 && clears, source, result, chunk)?;
+            offset += if join == Join::Concat { size } else { 0 };
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::groups::Use;
 use super::ops::{Axis, Begin, Input, Op, OpKind, Recurrence, Sequence, Shows, Source, Span};
+use super::view::Inside;
 use super::walk::Walk;
 use super::{HostInput, Lowering, needed};
 use crate::cell::Activation;
@@ -55,6 +56,8 @@ pub(super) enum Work<'a> {
         matrix: Place,
         activation: Activation,
         source: Sequence,
+        /// The panel of the result where it begins: it may be a part of one.
+        panel: usize,
     },
     Rowwise {
         activation: Activation,
@@ -62,7 +65,7 @@ pub(super) enum Work<'a> {
     },
     Join {
         join: Join,
-        sources: Vec<Sequence>,
+        values: Vec<Joined>,
     },
     Slice {
         slice: Slice,
@@ -75,6 +78,15 @@ pub(super) enum Work<'a> {
     },
     /// A view of a slot that is there already.
     View,
+}
+
+/// A value that a join takes.
+#[derive(Clone, Copy)]
+pub(super) struct Joined {
+    /// Where it is; none where the operation that gives it has written it into the result.
+    pub(super) source: Option<Sequence>,
+    /// Its true features.
+    pub(super) size: usize,
 }
 
 /// What a recurrent layer, or the first one of a run, takes and keeps.
@@ -145,10 +157,14 @@ struct Draft<'a, 's> {
 
 impl Lowering<'_> {
     /// `op` with the slots it needs; `stages` are those before it.
-    pub(super) fn stage<'a>(&mut self, op: &'a Op, used: Use, stages: &[Stage<'a>]) -> Result<Stage<'a>> {
-        let time = op.axis.time(self.shape);
-        let by_chunk = used.by_chunk && op.streams() && op.axis != Axis::Rows && time > self.chunk;
-        let (span, rows) = if by_chunk { (Span::Chunk, self.chunk) } else { (Span::Whole, time) };
+    pub(super) fn stage<'a>(
+        &mut self,
+        op: &'a Op,
+        (used, inside): (Use, Option<Inside>),
+        stages: &[Stage<'a>],
+    ) -> Result<Stage<'a>> {
+        let span = self.span(op, used);
+        let rows = self.rows_of(op, span);
         let draft = Draft { op, stages, span, rows };
         let source = || self.source(draft);
         let (work, name) = match &op.kind {
@@ -169,14 +185,24 @@ impl Lowering<'_> {
             OpKind::Blank(shows) => (Work::Blank { shows: *shows, source: source()? }, "blanked"),
             OpKind::Merge(combine) => (Work::Merge { combine: *combine, source: source()? }, "merged"),
             OpKind::Linear { matrix, activation } => {
-                (Work::Linear { matrix: *matrix, activation: *activation, source: source()? }, "product")
+                let panel = inside.map_or(0, |inside| inside.panel);
+                let work = Work::Linear { matrix: *matrix, activation: *activation, source: source()?, panel };
+                if let Some(result) = inside.and_then(|inside| self.concatenated.get(&inside.op).copied()) {
+                    return Ok(Stage { op, result, work });
+                }
+                (work, "product")
             }
             OpKind::Rowwise { activation, .. } => {
                 (Work::Rowwise { activation: *activation, source: source()? }, "activated")
             }
             OpKind::Join(join) => {
-                let sources = op.from.iter().map(|&source| self.features(source, stages));
-                (Work::Join { join: *join, sources: sources.collect::<Result<_>>()? }, "joined")
+                let result = self.concatenated.get(&stages.len()).copied();
+                let values = op.from.iter().map(|&source| self.joined(source, stages, result));
+                let work = Work::Join { join: *join, values: values.collect::<Result<_>>()? };
+                if let Some(result) = result {
+                    return Ok(Stage { op, result, work });
+                }
+                (work, "joined")
             }
             OpKind::Pieces(pieces) => {
                 let sources =
@@ -186,12 +212,39 @@ impl Lowering<'_> {
             }
             OpKind::Slice(slice) => (Work::Slice { slice: *slice, source: source()? }, "slice"),
         };
+        Ok(Stage { op, result: self.result(op, name, span), work })
+    }
+
+    /// Makes the slot of what concatenation `index` gives, where there is none yet: others write into it before.
+    pub(super) fn concatenated(&mut self, index: usize, op: &Op, used: Use) {
+        if !self.concatenated.contains_key(&index) {
+            let result = self.result(op, "joined", self.span(op, used));
+            self.concatenated.insert(index, result);
+        }
+    }
+
+    /// A slot of its own for what `op` gives.
+    fn result(&mut self, op: &Op, name: &str, span: Span) -> Sequence {
         let name = match op.stacked {
             Some(stacked) => format!("{}.{name}.{stacked}", op.layer),
             None => format!("{}.{name}", op.layer),
         };
+        let rows = self.rows_of(op, span);
         let slot = self.slot(name, SlotKind::Scratch, &[rows, self.shape.batch, depth(op.features)]);
-        Ok(Stage { op, result: Sequence { slot, first: 0, features: op.features, axis: op.axis, span }, work })
+        Sequence { slot, first: 0, features: op.features, axis: op.axis, span }
+    }
+
+    /// How much of what `op` gives is in a slot at once.
+    pub(super) fn span(&self, op: &Op, used: Use) -> Span {
+        let by_chunk = used.by_chunk && op.streams() && op.axis != Axis::Rows && op.axis.time(self.shape) > self.chunk;
+        if by_chunk { Span::Chunk } else { Span::Whole }
+    }
+
+    fn rows_of(&self, op: &Op, span: Span) -> usize {
+        match span {
+            Span::Whole => op.axis.time(self.shape),
+            Span::Chunk => self.chunk,
+        }
     }
 
     /// The features in `source`.
@@ -207,6 +260,17 @@ impl Lowering<'_> {
                 _ => Err(Error::internal(format!("a plan: expected features of input {input}, got none"))),
             },
         }
+    }
+
+    /// A value that goes into a join, which gives `result` where others write into that.
+    fn joined(&self, source: Source, stages: &[Stage<'_>], result: Option<Sequence>) -> Result<Joined> {
+        let sequence = self.features(source, stages)?;
+        Ok(match source {
+            Source::Op(op) if result.is_some_and(|result| result.slot == sequence.slot) => {
+                Joined { source: None, size: stages[op].op.features.len() }
+            }
+            Source::Op(_) | Source::Input(_) => Joined { source: Some(sequence), size: sequence.features.len() },
+        })
     }
 
     /// The features that an operation of one value takes.

@@ -161,6 +161,8 @@ impl Lowering<'_> {
                     sources: [0, 1].map(|d| row(d).saturating_sub(base) * batch),
                     result: gates,
                     targets,
+                    width: r.gates_width(),
+                    panel: 0,
                 };
                 self.project(&product, side.first, side.count)
             }
