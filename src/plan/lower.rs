@@ -6,12 +6,14 @@
 //! and no device beyond its limits.
 
 mod diagonal;
+mod dispatch;
 mod draw;
 mod emit;
 mod flatten;
 mod groups;
 mod join;
 mod ops;
+mod recurrent;
 mod scan;
 mod slots;
 mod stage;

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use serde_json::Value as Raw;
 
 use super::UNTOLD;
-use super::layers::told;
+use super::numbers::told;
 use super::ordered::Json;
 use crate::error::Result;
 use crate::formats::keys::{Keys, wrong};

@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use super::edges::Edges;
+use super::numbers::{share, told};
 use super::ordered::Json;
+use super::recurrent;
 use super::words::{function_json, function_of, word};
-use super::{UNTOLD, recurrent};
 use crate::cell::{Activation, Constant};
 use crate::error::Result;
 use crate::formats::infer::{Under, agree};
@@ -77,14 +78,6 @@ fn masking(mut keys: Keys) -> Result<LayerKind> {
     Ok(LayerKind::Masking(Masking { features, value }))
 }
 
-/// A size that may be left out, but not be zero, which stands for one that is.
-pub(super) fn told(size: Option<usize>, key: &str) -> Result<usize> {
-    match size {
-        Some(UNTOLD) => Err(wrong(format!("{key}: expected at least 1, got 0"))),
-        size => Ok(size.unwrap_or(UNTOLD)),
-    }
-}
-
 fn select(mut keys: Keys) -> Result<LayerKind> {
     let [what] = Select::KEYS;
     let select = keys.needed_word(what, &Select::WORDS)?;
@@ -121,16 +114,6 @@ fn dropout(mut keys: Keys) -> Result<LayerKind> {
     let drops = keys.word(drops, &Drops::WORDS)?.unwrap_or_default();
     keys.finish()?;
     Ok(LayerKind::Dropout(Dropout { rate, drops }))
-}
-
-/// What is dropped of the whole: 0 to 1.
-pub(super) fn share(keys: &mut Keys, key: &'static str) -> Result<Option<Constant>> {
-    match keys.number(key)? {
-        Some(share) if !(0.0..=1.0).contains(&share.get()) => {
-            Err(wrong(format!("{key}: expected 0 to 1, got {share}")))
-        }
-        share => Ok(share),
-    }
 }
 
 fn linear(mut keys: Keys, under: &Under<'_>) -> Result<LayerKind> {

@@ -6,6 +6,7 @@
 mod edges;
 mod interface;
 mod layers;
+mod numbers;
 mod ordered;
 mod recurrent;
 mod words;

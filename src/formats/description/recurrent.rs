@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::layers::share;
+use super::numbers::share;
 use super::ordered::Json;
 use super::words::{function, function_json, function_of, word};
 use crate::cell::{Cell, Coupling, Functions, Peepholes, Reset};

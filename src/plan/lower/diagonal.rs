@@ -4,7 +4,7 @@
 //! Only the first layer's input product is hoisted; the others take theirs in the step. Each layer's states have two rows
 //! that take turns: what a layer reads of the one below is what that one reads of itself.
 
-use super::emit::word;
+use super::dispatch::word;
 use super::ops::{Recurrence, Sequence, Span};
 use super::stage::States;
 use super::walk::Side;

@@ -4,7 +4,7 @@
 //! in a draw. What flows between them lies in the rows of a chunk, which take turns. Knows no seed and no temperature:
 //! those are data.
 
-use super::emit::word;
+use super::dispatch::word;
 use super::ops::{Axis, Op, OpKind, Ops, Sequence, Source, Span};
 use super::walk::Walk;
 use super::{Chunk, Lowering, needed};

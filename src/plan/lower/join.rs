@@ -2,7 +2,7 @@
 //!
 //! Each dispatch adds one value to the result. A value without a time axis meets every step.
 
-use super::emit::{lanes, word};
+use super::dispatch::{lanes, word};
 use super::ops::{Axis, Sequence, Span};
 use super::stage::{Joined, Stage, Work};
 use super::{Chunk, Lowering, needed};

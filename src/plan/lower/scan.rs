@@ -5,9 +5,10 @@
 //! The steps of a chunk are one dispatch, or some where a device's loops are not trusted with all of them. Rows are those
 //! of `walk`, and go up or down from step to step as the walk does.
 
-use super::emit::{lanes, word};
+use super::dispatch::{lanes, word};
 use super::ops::{Op, OpKind, Recurrence};
-use super::walk::{Layer, Side, Walk};
+use super::recurrent::Layer;
+use super::walk::Side;
 use super::windows::product;
 use super::{Chunk, Lowering, needed};
 use crate::cell::{Cell, Reset};
@@ -15,24 +16,6 @@ use crate::error::Result;
 use crate::kernel::{LANES, Params, Program, Role, StateKind, Step, Tile};
 use crate::plan::tune::{Product, Wave};
 use crate::plan::{SlotId, Strategy};
-
-impl Walk {
-    /// Rows from the output of a step to that of the next, modulo 2³².
-    fn hidden_step(self) -> u32 {
-        match self {
-            Self::Forward | Self::Backwards => 1,
-            Self::Reverse => u32::MAX,
-        }
-    }
-
-    /// Timesteps from a step to the next, modulo 2³².
-    fn time_step(self) -> u32 {
-        match self {
-            Self::Forward => 1,
-            Self::Reverse | Self::Backwards => u32::MAX,
-        }
-    }
-}
 
 /// The value of each direction of a dispatch; 0 for one that is not in it.
 fn of_each(side: Side, of: impl Fn(usize) -> u32) -> [u32; 2] {

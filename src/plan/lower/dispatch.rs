@@ -1,0 +1,169 @@
+//! What dispatches are made of: rows of chunks, directions in pairs, and the two that many operations share, a product
+//! of many rows and rows of a table.
+
+use super::ops::{Axis, Sequence, Span};
+use super::windows::{self, Panels, table};
+use super::{Chunk, Lowering};
+use crate::cell::{Activation, Cell};
+use crate::error::Result;
+use crate::kernel::{Matrix, Params, Program, Project, Role, WORKGROUP};
+use crate::layout::Place;
+use crate::plan::tune::Product;
+use crate::plan::{SlotId, Window};
+
+/// The value of each direction of a dispatch, as a pair of `Params`: 0 for a direction that is not in it.
+pub(super) fn pair(first: usize, directions: usize, of: impl Fn(usize) -> usize) -> (u32, u32) {
+    (word(of(first)), if directions == 2 { word(of(first + 1)) } else { 0 })
+}
+
+/// A size as `Params` hold it. One past 32 bits saturates: no slot is that large, so `check` refuses the plan.
+pub(super) fn word(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+impl Lowering<'_> {
+    /// The row of step `chunk.start + step` of a sequence in its slot.
+    pub(super) fn row_of(&self, sequence: Sequence, chunk: Chunk, step: usize) -> usize {
+        match (sequence.axis, sequence.span) {
+            (Axis::Steps(_), Span::Whole) => sequence.first + chunk.start + step,
+            (Axis::Steps(_), Span::Chunk) => sequence.first + chunk.at + step,
+            (Axis::Rows, _) => sequence.first + step,
+        }
+    }
+
+    /// The tile-high pieces of `rows` rows that a grid's y can hold: first row and count.
+    pub(super) fn pieces(&self, rows: usize, tile_rows: u32) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let most = (self.limits.workgroups as usize).saturating_mul(tile_rows as usize);
+        (0..rows).step_by(most).map(move |first| (first, most.min(rows - first)))
+    }
+
+    /// Rows of the tables of `directions` directions from `first` on.
+    pub(super) fn gather(&mut self, gather: &Gather, first: usize, directions: usize) -> Result<()> {
+        let tokens = self.whole(gather.tokens);
+        let (_, width) = table(self.layout, gather.buffer)?;
+        for table in self.table(gather.buffer, first, directions)? {
+            for (row, rows) in self.pieces(gather.rows, 1) {
+                let (source_0, source_1) = pair(table.direction, table.directions, |d| gather.sources[d] + row);
+                let (target_0, target_1) = pair(table.direction, table.directions, |d| gather.targets[d] + row);
+                let params = Params {
+                    rows: word(rows),
+                    units: word(width),
+                    weight_panel: word(table.at),
+                    weight_panels: word(table.stride),
+                    source_0,
+                    source_1,
+                    target_0,
+                    target_1,
+                    token: word(table.token),
+                    tokens: word(table.tokens),
+                    ..Params::default()
+                };
+                let program = Program::Gather(self.layout.storage.of_tables());
+                let grid = [lanes(width), rows, table.directions];
+                let windows = [
+                    (Role::Weights, Some(table.window)),
+                    (Role::Tokens, Some(tokens)),
+                    (Role::Result, Some(gather.result)),
+                ];
+                self.dispatch(program, params, grid, &windows)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The hoisted product of `directions` directions from `first` on.
+    pub(super) fn project(&mut self, product: &HoistedProduct, first: usize, directions: usize) -> Result<()> {
+        let one = windows::product(self.layout, product.matrix.buffer, product.rows)?;
+        let Product { depth, panels: all, .. } = one;
+        for panels in self.panels(product.matrix, first, directions)? {
+            let size = Product { panels: all * directions, ..one };
+            let tile = self.tuning.project(size, self.limits);
+            let tile_rows = tile.rows * tile.slices;
+            for (row, rows) in self.pieces(product.rows, tile_rows) {
+                let (source_0, source_1) = pair(panels.direction, panels.directions, |d| product.sources[d] + row);
+                let (target_0, target_1) = pair(panels.direction, panels.directions, |d| product.targets[d] + row);
+                let params = Params {
+                    rows: word(rows),
+                    depth: word(depth),
+                    units: word(product.width),
+                    source_0,
+                    source_1,
+                    target_0,
+                    target_1,
+                    panel: word(product.panel + panels.panel),
+                    ..panels.params()
+                };
+                let program = Program::Project(Project {
+                    cell: product.cell,
+                    activation: product.activation,
+                    matrix: self.matrix(product.matrix.buffer),
+                    tile,
+                });
+                let grid = [
+                    panels.panels.div_ceil(tile.panels as usize),
+                    rows.div_ceil(tile_rows as usize),
+                    panels.directions,
+                ];
+                let windows = [
+                    (Role::Weights, Some(panels.window)),
+                    (Role::Source, Some(product.source)),
+                    (Role::Result, Some(product.result)),
+                ];
+                self.dispatch(program, params, grid, &windows)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How the device has the matrix in packed buffer `buffer`.
+    pub(super) fn matrix(&self, buffer: usize) -> Matrix {
+        Matrix { storage: self.layout.storage, medium: self.layout.medium_of(buffer) }
+    }
+}
+
+/// Rows of a table by token, many at once.
+pub(super) struct Gather {
+    pub(super) buffer: usize,
+    pub(super) tokens: SlotId,
+    pub(super) rows: usize,
+    /// The first token, by direction.
+    pub(super) sources: [usize; 2],
+    pub(super) result: Window,
+    /// The first row written, by direction.
+    pub(super) targets: [usize; 2],
+}
+
+/// A product of many rows with a packed matrix.
+pub(super) struct HoistedProduct {
+    pub(super) matrix: Place,
+    /// The cell whose gates it gives; none for a linear layer.
+    pub(super) cell: Option<Cell>,
+    pub(super) activation: Activation,
+    pub(super) rows: usize,
+    pub(super) source: Window,
+    /// The first row read, and the first row written, by direction.
+    pub(super) sources: [usize; 2],
+    pub(super) result: Window,
+    pub(super) targets: [usize; 2],
+    /// Elements of a row of the result, and the panel of it where the product begins.
+    pub(super) width: usize,
+    pub(super) panel: usize,
+}
+
+impl Panels {
+    pub(super) fn params(&self) -> Params {
+        Params {
+            direction: word(self.direction),
+            panel: word(self.panel),
+            panels: word(self.panels),
+            weight_panel: word(self.at),
+            weight_panels: word(self.stride),
+            ..Params::default()
+        }
+    }
+}
+
+/// Workgroups for `elems` elements, four an invocation.
+pub(super) fn lanes(elems: usize) -> usize {
+    elems.div_ceil(4 * WORKGROUP as usize)
+}

@@ -1,0 +1,228 @@
+//! Recurrent layers: the dispatches of a chunk of their steps, one after the other, each as its walk says.
+
+use super::dispatch::{Gather, HoistedProduct, pair, word};
+use super::ops::{Recurrence, Sequence, Span};
+use super::stage::{States, Taken};
+use super::walk::Side;
+use super::windows::product;
+use super::{Chunk, Lowering};
+use crate::cell::{Activation, Cell, Reset};
+use crate::error::{Error, Result};
+use crate::kernel::{Half, LANES, Mask, Matrix, Params, Program, Role, StateKind, Step, StepProject, Tile};
+use crate::layout::Place;
+use crate::plan::tune::Product;
+use crate::plan::{SlotId, Window};
+
+/// A recurrent layer with its slots.
+#[derive(Clone, Copy)]
+pub(super) struct Layer<'a> {
+    pub(super) r: &'a Recurrence,
+    pub(super) states: &'a States,
+    pub(super) hidden: Sequence,
+}
+
+impl Lowering<'_> {
+    /// The dispatches of a recurrent layer for `chunk` of its walk.
+    pub(super) fn recurrent(&mut self, layer: Layer<'_>, chunk: Chunk) -> Result<()> {
+        let Layer { r, states, hidden } = layer;
+        // Both directions go in one dispatch where one binding reaches the rows of both, and a step also where one
+        // program computes both: the hoisted product knows no function.
+        let source = match states.taken {
+            Taken::Tokens { .. } => None,
+            Taken::Features { source, .. } => Some(source.slot),
+        };
+        let bound: Vec<SlotId> = source.into_iter().chain([hidden.slot]).collect();
+        let reach = self.fit_whole(&bound);
+        for &side in Side::of(r.directions, reach) {
+            self.hoisted(r, states, chunk, side)?;
+        }
+        let at_once = self.at_once(r)?;
+        let together = reach && r.variants[0] == r.variants[1] && at_once.is_none_or(|at_once| at_once.together);
+        let sides = Side::of(r.directions, together);
+        if let Some(at_once) = at_once {
+            for &side in sides {
+                self.walk_at_once(layer, chunk, side, at_once)?;
+            }
+            return Ok(());
+        }
+        for step in 0..chunk.len {
+            for &side in sides {
+                self.timestep(layer, chunk, step, side)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The input product of a chunk, into the gates: ascending in time whichever way the walk goes.
+    pub(super) fn hoisted(&mut self, r: &Recurrence, states: &States, chunk: Chunk, side: Side) -> Result<()> {
+        let (time, batch) = (self.shape.steps(r.clock).time, self.shape.batch);
+        let gates = self.whole(states.gates);
+        let targets = [0, chunk.len * batch];
+        let starts = r.walks.map(|walk| walk.first_step(chunk.start, chunk.len, time));
+        match states.taken {
+            Taken::Tokens { buffer, tokens } => {
+                let sources = starts.map(|start| start * batch);
+                let gather = Gather { buffer, tokens, rows: chunk.len * batch, sources, result: gates, targets };
+                self.gather(&gather, side.first, side.count)
+            }
+            Taken::Features { matrix, source } => {
+                let row = |d: usize| match source.span {
+                    Span::Whole => source.first + starts[d],
+                    Span::Chunk => source.first + chunk.at,
+                };
+                let (window, base) = if side.count == 2 {
+                    (self.whole(source.slot), 0)
+                } else {
+                    self.rows(source, row(side.first), chunk.len)
+                };
+                let product = HoistedProduct {
+                    matrix,
+                    cell: Some(r.cell),
+                    activation: Activation::Linear,
+                    rows: chunk.len * batch,
+                    source: window,
+                    sources: [0, 1].map(|d| row(d).saturating_sub(base) * batch),
+                    result: gates,
+                    targets,
+                    width: r.gates_width(),
+                    panel: 0,
+                };
+                self.project(&product, side.first, side.count)
+            }
+        }
+    }
+
+    /// The dispatches of step `step` of `chunk`.
+    fn timestep(&mut self, layer: Layer<'_>, chunk: Chunk, step: usize, side: Side) -> Result<()> {
+        let Layer { r, states, hidden } = layer;
+        let (hidden, base) = self.hidden_window(r, hidden, chunk, side);
+        let params = self.step_params(layer, chunk, step, side, base);
+        let (cell, variant, mask) = (r.cell, r.variants[side.first], self.shape.steps(r.clock).mask);
+        let gates = (Role::Gates, Some(self.whole(states.gates)));
+        let live = (Role::Live, self.live(r.clock).map(|slot| self.whole(slot)));
+        let hidden = (Role::Hidden, Some(hidden));
+        let memory = (Role::Memory, states.memory.map(|slot| self.whole(slot)));
+        let of = |states| move |matrix, tile| Program::Step(Step { cell, variant, states, mask, matrix, tile });
+        let mut part = |place: Place, program: &dyn Fn(Matrix, Tile) -> Program, windows: &[_]| {
+            self.step_part(place, program, params, side, windows)
+        };
+        match (cell, r.projection) {
+            (Cell::Gru(Reset::Before), _) => {
+                let (first, second) = halves(r)?;
+                let half = |matrix, tile| Half { variant, matrix, tile };
+                part(first, &|matrix, tile| Program::StepReset(half(matrix, tile)), &[gates, hidden, memory])?;
+                part(second, &|matrix, tile| Program::StepNew(half(matrix, tile), mask), &[gates, live, memory, hidden])
+            }
+            (Cell::Rnn | Cell::Lstm | Cell::Gru(Reset::After), Some(projection)) => {
+                part(r.hidden[0], &of(StateKind::Projected), &[gates, live, hidden, memory])?;
+                let project = |matrix, tile| Program::StepProject(StepProject { mask, matrix, tile });
+                part(projection, &project, &[memory, live, hidden])
+            }
+            (Cell::Lstm, None) => part(r.hidden[0], &of(StateKind::Memory), &[gates, live, hidden, memory]),
+            (Cell::Rnn | Cell::Gru(Reset::After), None) => {
+                part(r.hidden[0], &of(StateKind::Hidden), &[gates, live, hidden])
+            }
+        }
+    }
+
+    /// Which rows a step reads and writes: the params that all its dispatches share.
+    pub(super) fn step_params(&self, layer: Layer<'_>, chunk: Chunk, step: usize, side: Side, base: usize) -> Params {
+        let Layer { r, hidden, .. } = layer;
+        let (time, batch) = (self.shape.steps(r.clock).time, self.shape.batch);
+        let index = chunk.start + step;
+        let of_each = |of: &dyn Fn(usize) -> usize| pair(side.first, side.count, of);
+        let rows = |d: usize| match hidden.span {
+            Span::Whole => {
+                let (read, written) = r.walks[d].rows(index, hidden.first, time);
+                (read - base, written - base)
+            }
+            // The slot holds one chunk: its first step reads the last row of the chunk before.
+            Span::Chunk => match chunk.at + step {
+                0 if chunk.index > 0 => (self.chunk, 1),
+                row => (row, row + 1),
+            },
+        };
+        let (source_0, source_1) = of_each(&|d| rows(d).0);
+        let (target_0, target_1) = of_each(&|d| rows(d).1);
+        let (gates_0, gates_1) = of_each(&|d| d * chunk.len + r.walks[d].first_step(step, 1, chunk.len));
+        let (live_0, live_1) = match self.shape.steps(r.clock).mask {
+            Mask::All => (0, 0),
+            Mask::Live => of_each(&|d| r.walks[d].first_step(index, 1, time)),
+        };
+        Params {
+            rows: word(batch),
+            batch: word(batch),
+            directions: word(r.directions),
+            source_0,
+            source_1,
+            target_0,
+            target_1,
+            gates_0,
+            gates_1,
+            live_0,
+            live_1,
+            memory_in: word(index % 2),
+            memory_out: word((index + 1) % 2),
+            ..Params::default()
+        }
+    }
+
+    /// One dispatch of a part of a timestep for each window of its weights, those of `place`; `others` are the windows beside
+    /// them.
+    fn step_part(
+        &mut self,
+        place: Place,
+        program: &dyn Fn(Matrix, Tile) -> Program,
+        params: Params,
+        side: Side,
+        others: &[(Role, Option<Window>)],
+    ) -> Result<()> {
+        let one = product(self.layout, place.buffer, self.shape.batch)?;
+        let Product { depth, panels: all, .. } = one;
+        let tile = self.tuning.step(Product { panels: all * side.count, ..one }, self.limits);
+        let program = program(self.matrix(place.buffer), tile);
+        let mut windows = vec![(Role::Weights, None)];
+        windows.extend(others);
+        for panels in self.panels(place, side.first, side.count)? {
+            // Values of a pair that this dispatch alone has in its first place.
+            let own = if panels.direction == side.first { params } else { params.second() };
+            let Params { direction, panel, panels: count, weight_panel, weight_panels, .. } = panels.params();
+            let params = Params {
+                depth: word(depth),
+                units: word(all * LANES),
+                direction,
+                panel,
+                panels: count,
+                weight_panel,
+                weight_panels,
+                ..own
+            };
+            let grid = [
+                panels.panels.div_ceil(tile.panels as usize),
+                self.shape.batch.div_ceil(tile.rows as usize),
+                panels.directions,
+            ];
+            windows[0].1 = Some(panels.window);
+            self.dispatch(program, params, grid, &windows)?;
+        }
+        Ok(())
+    }
+
+    /// The rows of the hidden state that the steps of a chunk touch, and the row that the window starts at.
+    pub(super) fn hidden_window(&self, r: &Recurrence, hidden: Sequence, chunk: Chunk, side: Side) -> (Window, usize) {
+        if side.count == 2 {
+            return (self.whole(hidden.slot), 0);
+        }
+        let lowest =
+            r.walks[side.first].lowest_row(chunk.start, chunk.len, hidden.first, self.shape.steps(r.clock).time);
+        self.rows(hidden, lowest, chunk.len + 1)
+    }
+}
+
+/// The matrices of the two halves of a step of a GRU with the reset before the product.
+fn halves(r: &Recurrence) -> Result<(Place, Place)> {
+    match r.hidden[..] {
+        [first, second] => Ok((first, second)),
+        _ => Err(Error::internal(format!("{}: expected two products, got {}", r.cell, r.hidden.len()))),
+    }
+}
