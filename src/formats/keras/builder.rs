@@ -204,7 +204,10 @@ impl Builder {
         let place = scope.inner(&node.name, &node.path);
         self.label = place.names.join(".");
         if let Kind::Operation(operation) = &node.kind {
-            return self.operation(operation, &operands);
+            return match &call.axis {
+                Some(axis) => self.operation(&operation.over(axis), &operands),
+                None => self.operation(operation, &operands),
+            };
         }
         let mut tensors: Vec<Known> = operands.into_iter().filter_map(Operand::into_tensor).collect();
         if tensors.iter().any(|tensor| tensor.flow == Flow::Mask) {

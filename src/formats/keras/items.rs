@@ -74,7 +74,11 @@ impl Builder {
         let slice = SliceSteps { start: bounds.0, end: bounds.1 };
         let time = time.map(|time| range(bounds, time).1);
         if time == Some(0) {
-            return Err(wrong(format!("expected a step to be left of {} of {}, got none", tensor.shape(), tensor.from)));
+            return Err(wrong(format!(
+                "expected a step to be left of {} of {}, got none",
+                tensor.shape(),
+                tensor.from
+            )));
         }
         let held = in_stretch(bounds, &tensor.held)?;
         let from = vec![self.edge(tensor)?];

@@ -59,8 +59,11 @@ impl Builder {
                 Flow::Steps { features: Some(features), time, bare: false } => (features, time),
                 Flow::OneStep(features) => (features, Some(1)),
                 _ => {
-                    let text =
-                        format!("expected sequences of features to join over time, got {} of {}", tensor.shape(), tensor.from);
+                    let text = format!(
+                        "expected sequences of features to join over time, got {} of {}",
+                        tensor.shape(),
+                        tensor.from
+                    );
                     return Err(wrong(text));
                 }
             };

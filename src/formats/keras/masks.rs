@@ -56,7 +56,11 @@ pub(super) fn in_pieces<'a>(pieces: impl IntoIterator<Item = (&'a Makers, &'a Rc
     }
     // Where there is one, the others say which it is.
     if whole == 1 {
-        pieces.iter_mut().for_each(|piece| if let Piece::Whole(name) = piece { *name = None });
+        pieces.iter_mut().for_each(|piece| {
+            if let Piece::Whole(name) = piece {
+                *name = None
+            }
+        });
     }
     limited(Makers::from([Maker::Pieces(pieces)]))
 }

@@ -69,6 +69,8 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("math.exp", "Exp"),
     ("nn.relu", "Relu"),
     ("__operators__.getitem", "GetItem"),
+    ("concat", "Concatenate"),
+    ("expand_dims", "ExpandDims"),
 ];
 
 /// What an operation takes.
@@ -99,6 +101,13 @@ impl Operation {
         let function = keys.get("function").and_then(Value::as_str).unwrap_or_default();
         let class = FUNCTIONS.iter().find(|(name, _)| *name == function).map_or(text, |(_, class)| class);
         Self { class: class.to_owned(), keys }
+    }
+
+    /// The same over `axis`.
+    pub(super) fn over(&self, axis: &Value) -> Self {
+        let mut over = self.clone();
+        over.keys.insert("axis".into(), axis.clone());
+        over
     }
 
     fn is_last_axis(&self) -> bool {
@@ -144,7 +153,9 @@ impl Builder {
             // Of which all steps are there, or none.
             ("OnesLike", [Operand::Tensor(tensor)]) => Ok(Known::steps(Mask::None, &tensor.from)),
             ("ZerosLike", [Operand::Tensor(_)]) => only(Mask::Never),
-            ("GetItem", [Operand::Tensor(tensor), Operand::Constant(index)]) if masks => only(item_of_mask(tensor, index)?),
+            ("GetItem", [Operand::Tensor(tensor), Operand::Constant(index)]) if masks => {
+                only(item_of_mask(tensor, index)?)
+            }
             ("Concatenate", _) if masks && operation.is_over_time(tensors[0]) => only(Mask::in_pieces(&tensors)?),
             (class, _) if masks => only(mask(operation, class, &tensors)),
             ("GetItem", [Operand::Tensor(tensor), Operand::Constant(index)]) => self.item(tensor, index),
@@ -152,7 +163,9 @@ impl Builder {
                 let tensors: Vec<_> = tensors.into_iter().cloned().collect();
                 self.unmasked(|builder| builder.join(Join::Concat, tensors))
             }
-            ("Concatenate", _) if tensors.len() == operands.len() && tensors.iter().any(|t| operation.is_over_time(t)) => {
+            ("Concatenate", _)
+                if tensors.len() == operands.len() && tensors.iter().any(|t| operation.is_over_time(t)) =>
+            {
                 let tensors: Vec<_> = tensors.into_iter().cloned().collect();
                 self.unmasked(|builder| builder.join(Join::ConcatSteps, tensors))
             }

@@ -102,7 +102,9 @@ impl Cut {
             Self::All | Self::Reversed => Some(size.clone()),
             Self::Last => Some(Size::of(1)),
             Self::Range { len, .. } => Some(Size::len(len)),
-            Self::Stretch(SliceSteps { start, end: Some(end) }) if start.checked_add(1) == Some(end) => Some(Size::of(1)),
+            Self::Stretch(SliceSteps { start, end: Some(end) }) if start.checked_add(1) == Some(end) => {
+                Some(Size::of(1))
+            }
             Self::Stretch(SliceSteps { start: start @ 0.., end: None }) => size.minus(&Size::of(start)),
             Self::Stretch(SliceSteps { start: start @ 0.., end: Some(end @ ..0) }) => {
                 size.minus(&Size::of(start))?.plus(&Size::of(end))

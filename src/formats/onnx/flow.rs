@@ -44,13 +44,15 @@ impl Graph {
     /// The same of an input of which only some steps are meant.
     fn part_of_steps(&mut self, feed: &Feed, features: Option<usize>) -> Result<Data> {
         let before = feed.axes.len().saturating_sub(1);
-        // What a layer takes is a sequence; elsewhere a part may be layers of states.
+        // What a layer takes is a sequence. Elsewhere a part may be layers of states: those of a node are one or two.
+        let least = if features.is_some() { 2 } else { 3 };
         let is_time = |axis: &FeedAxis, source| match self.roles.dim(self.inputs[feed.input].first_axis + source) {
             Some(dim) => dim == Dim::Time,
-            None => features.is_some() && before == 2 && !axis.size.is(1) || axis.size.value().is_none(),
+            None => axis.size.value().is_none_or(|steps| before == 2 && steps >= least),
         };
         let mut parts = feed.axes[..before].iter().enumerate().filter(|(_, axis)| !axis.whole);
-        let part = parts.find(|(_, axis)| axis.source.is_some_and(|source| is_time(axis, source))).map(|(place, _)| place);
+        let part =
+            parts.find(|(_, axis)| axis.source.is_some_and(|source| is_time(axis, source))).map(|(place, _)| place);
         match part {
             Some(place) => {
                 let (whole, slice, len) = self.all_steps(feed, place)?;
@@ -83,7 +85,13 @@ impl Graph {
     }
 
     /// The steps `slice` of `data` along axis `axis`: so many as `len` says, where that is told before a call.
-    pub(super) fn stretch(&mut self, mut data: Data, axis: usize, slice: SliceSteps, len: Option<Size>) -> Result<Data> {
+    pub(super) fn stretch(
+        &mut self,
+        mut data: Data,
+        axis: usize,
+        slice: SliceSteps,
+        len: Option<Size>,
+    ) -> Result<Data> {
         data.axes[axis] = self.settle(&data.axes[axis], Dim::Time)?;
         for segment in data.content.iter_mut().flatten() {
             // A row that meets every step meets those that are left.
@@ -151,6 +159,7 @@ impl Graph {
         // Of an input the steps of a call, and features that do not stand side by side.
         let as_data = match cut {
             Cut::All => false,
+            _ if matches!(value, Value::Data(_)) => true,
             Cut::Last | Cut::Reversed | Cut::Stretch(_) => true,
             Cut::Range { step, .. } => step != 1 || size.value().is_none() || self.is_time(&value, axis),
         };
