@@ -7,7 +7,6 @@ use serde_json::Value;
 use super::builder::Builder;
 use super::config::{Config, short, wrong};
 use super::masks::{Mask, SliceOf, in_stretch};
-use super::operations::Operation;
 use super::values::{Flow, Known, Source};
 use crate::error::Result;
 use crate::model::{Select, SliceSteps};
@@ -150,14 +149,14 @@ impl Builder {
     }
 
     /// Parts of the features, side by side.
-    pub(super) fn split(&mut self, operation: &Operation, tensor: &Known) -> Result<Vec<Known>> {
+    pub(super) fn split(&mut self, places: &Value, tensor: &Known) -> Result<Vec<Known>> {
         let tensor = self.settled(tensor)?;
         let all = tensor.features();
-        let ends = ends(operation, all).ok_or_else(|| unfit(operation, "features", &tensor))?;
+        let ends = ends(places, all).ok_or_else(|| unfit(places, "features", &tensor))?;
         let (mut first, mut gives) = (0, Vec::new());
         for end in ends.into_iter().map(|end| end.or(all).unwrap_or(0)) {
             if end <= first || all.is_none_or(|all| end > all) {
-                return Err(unfit(operation, "features", &tensor));
+                return Err(unfit(places, "features", &tensor));
             }
             gives.push(self.features(&tensor, first, end - first)?);
             first = end;
@@ -166,14 +165,14 @@ impl Builder {
     }
 
     /// Parts of the steps, one after the other.
-    pub(super) fn split_steps(&mut self, operation: &Operation, tensor: &Known) -> Result<Vec<Known>> {
+    pub(super) fn split_steps(&mut self, places: &Value, tensor: &Known) -> Result<Vec<Known>> {
         let tensor = self.settled(tensor)?;
-        let Flow::Steps { time, .. } = tensor.flow else { return Err(unfit(operation, "steps", &tensor)) };
-        let ends = ends(operation, time).ok_or_else(|| unfit(operation, "steps", &tensor))?;
+        let Flow::Steps { time, .. } = tensor.flow else { return Err(unfit(places, "steps", &tensor)) };
+        let ends = ends(places, time).ok_or_else(|| unfit(places, "steps", &tensor))?;
         let (mut first, mut gives) = (0, Vec::new());
         for end in ends {
             if end.is_some_and(|end| end <= first) || time.zip(end).is_some_and(|(time, end)| end > time) {
-                return Err(unfit(operation, "steps", &tensor));
+                return Err(unfit(places, "steps", &tensor));
             }
             let place = |n| i64::try_from(n).unwrap_or(i64::MAX);
             gives.push(self.stretch(&tensor, (place(first), end.map(place)))?);
@@ -184,9 +183,9 @@ impl Builder {
 }
 
 /// Where each part of a split of `all` ends; the last one where all end.
-fn ends(operation: &Operation, all: Option<usize>) -> Option<Vec<Option<usize>>> {
+fn ends(places: &Value, all: Option<usize>) -> Option<Vec<Option<usize>>> {
     let whole = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
-    match operation.key("indices_or_sections") {
+    match places {
         Value::Array(places) => places.iter().map(|place| whole(place).map(Some)).chain([Some(None)]).collect(),
         parts => {
             let (parts, all) = (whole(parts)?, all?);
@@ -196,9 +195,9 @@ fn ends(operation: &Operation, all: Option<usize>) -> Option<Vec<Option<usize>>>
     }
 }
 
-fn unfit(operation: &Operation, among: &str, tensor: &Known) -> crate::error::Error {
-    let places = short(operation.key("indices_or_sections"));
-    wrong(format!("indices_or_sections: expected places among the {among} of {}, got {places}", tensor.shape()))
+fn unfit(places: &Value, among: &str, tensor: &Known) -> crate::error::Error {
+    let (shape, places) = (tensor.shape(), short(places));
+    wrong(format!("indices_or_sections: expected places among the {among} of {shape}, got {places}"))
 }
 
 /// What an index asks of an axis.

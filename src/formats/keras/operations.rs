@@ -122,7 +122,7 @@ impl Operation {
     }
 
     /// What it was made with.
-    pub(super) fn key(&self, key: &str) -> &Value {
+    fn key(&self, key: &str) -> &Value {
         self.keys.get(key).unwrap_or(&Value::Null)
     }
 }
@@ -131,9 +131,11 @@ impl Builder {
     /// What `operation` gives.
     pub(super) fn operation(&mut self, operation: &Operation, operands: &[Operand]) -> Result<Vec<Known>> {
         match (operation.class.as_str(), operands) {
-            ("Split", [Operand::Tensor(tensor)]) if operation.is_last_axis() => self.split(operation, tensor),
+            ("Split", [Operand::Tensor(tensor)]) if operation.is_last_axis() => {
+                self.split(operation.key("indices_or_sections"), tensor)
+            }
             ("Split", [Operand::Tensor(tensor)]) if tensor.flow != Flow::Mask && operation.is_over_time(tensor) => {
-                self.split_steps(operation, tensor)
+                self.split_steps(operation.key("indices_or_sections"), tensor)
             }
             _ => Ok(vec![self.single(operation, operands)?]),
         }
