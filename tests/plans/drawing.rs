@@ -9,7 +9,7 @@ use super::*;
 fn drawing_on(model: &Model, shape: (usize, usize, Mask), limits: &Limits, target: Target) -> Result<Plan, Error> {
     let layout = Layout::of(model, Storage::F32).expect("the model is right");
     let (time, batch, mask) = shape;
-    lower_drawing(model, &layout, Shape::new(time, batch, mask), limits, &Tuning::of(target))
+    lower_drawing(model, &layout, (Shape::new(time, batch, mask), 0), limits, &Tuning::of(target))
 }
 
 fn text_model() -> Model {
