@@ -201,7 +201,9 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         let mut all = tensors.clone();
         for part in &self.forward.frames {
             if let Some(name) = part.names.iter().find(|name| tensors.contains_key(*name)) {
-                return Err(shape(format!("{name}: expected what a stream is given once, got what comes frame by frame")));
+                return Err(shape(format!(
+                    "{name}: expected what a stream is given once, got what comes frame by frame"
+                )));
             }
         }
         all.extend(one_step(model, &self.forward)?);
@@ -228,7 +230,8 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             let states = &self.begun.states;
             let place = |feed: Feed| states.iter().position(|&other| other == feed);
             for (row, feed, data) in self.begun.given.drain(..) {
-                let state = place(feed).ok_or_else(|| Error::internal(format!("{feed}: expected a state of streams")))?;
+                let state =
+                    place(feed).ok_or_else(|| Error::internal(format!("{feed}: expected a state of streams")))?;
                 rows.push(StateRow { state, row, data });
             }
         }

@@ -82,9 +82,10 @@ impl Forward {
             let is_it = |value: InputValue| match value {
                 InputValue::Sequence => input == main,
                 InputValue::Input(other) => input == other,
-                InputValue::Lengths(_) | InputValue::Mask(_) | InputValue::State { .. } | InputValue::Weights { .. } => {
-                    false
-                }
+                InputValue::Lengths(_)
+                | InputValue::Mask(_)
+                | InputValue::State { .. }
+                | InputValue::Weights { .. } => false,
             };
             let others = ports.inputs.iter().filter(|port| is_it(port.value)).map(|port| &port.name);
             let names = names(name, others);
@@ -197,10 +198,8 @@ fn late(model: &Model) -> Result<Vec<Value>> {
                  after the last one"
             ));
         }
-        let selects = matches!(
-            layer.kind,
-            LayerKind::Select(Select::LastStep | Select::FinalHidden | Select::LastOutput)
-        );
+        let selects =
+            matches!(layer.kind, LayerKind::Select(Select::LastStep | Select::FinalHidden | Select::LastOutput));
         if matches!(flow, Flow::Rows(_)) && (selects || layer.from.iter().any(is_late)) {
             late.push(Value::Layer(index, Pin::Output));
         }

@@ -240,7 +240,10 @@ impl<E: Deref<Target = Engine>> Streams<E> {
                 return Err(shape(format!("{name}: {text}")));
             }
             if !forward.frames.iter().any(|part| is(&part.names, name)) {
-                return Err(shape(format!("{name}: expected a part of a frame ({}), got another name", forward.frame_names())));
+                return Err(shape(format!(
+                    "{name}: expected a part of a frame ({}), got another name",
+                    forward.frame_names()
+                )));
             }
         }
         for part in &forward.frames {

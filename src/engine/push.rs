@@ -94,13 +94,7 @@ impl Part {
 
     /// Cuts what the frames that are here give out of `data`, which a plan gave as output `given`: `[frames][features]` of
     /// each output.
-    pub(super) fn cut(
-        &self,
-        data: &[f32],
-        (places, order): (&[Place], &[usize]),
-        given: &Given,
-        outputs: &mut [f32],
-    ) {
+    pub(super) fn cut(&self, data: &[f32], (places, order): (&[Place], &[usize]), given: &Given, outputs: &mut [f32]) {
         let features = given.features;
         let width = features.parts * padded(features.size);
         let outputs = &mut outputs[places.len() * given.first..];

@@ -16,8 +16,8 @@ mod text;
 pub mod tune;
 mod work;
 
-pub(crate) use caller::{MOST_LATER, StateRow};
 pub use caller::{Caller, FeedData, Listed, Results};
+pub(crate) use caller::{MOST_LATER, StateRow};
 pub(crate) use idle::Idle;
 pub use shape::{OtherSteps, Shape, Steps};
 pub use strategy::Strategy;

@@ -11,6 +11,7 @@ use ndarray::{Array2, ArrayD, Axis};
 
 use crate::runs::{self, assert_near, engine};
 use crate::support::executor::adapter;
+use crate::support::graph_streams;
 use crate::support::noise::noise;
 
 const FEATURES: usize = 5;
@@ -69,6 +70,13 @@ fn streams_give_what_whole_calls_give_on_the_cpu() {
             assert_near(&got, &expected, Tolerance::executors(&model, time));
         }
     }
+}
+
+#[test]
+fn frames_of_graphs_give_what_whole_calls_give_on_the_cpu() {
+    let graphs = graph_streams::graphs().into_iter().map(|(name, model)| (name.to_owned(), model));
+    let random = (0..4).map(|seed| (format!("graph {seed}"), graph_streams::random(seed)));
+    graph_streams::frames_give_what_whole_calls_give(&adapter(), graphs.chain(random));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::{code, group_items, rust_files};
 const ROOMS: &[&str] = &["cpu", "engine", "formats", "formats/onnx", "gpu", "weights"];
 
 /// Files of a room that may import each other, since one type stands in all of them.
-const ONE_TYPE: &[(&str, &[&str])] = &[("engine", &["later", "push", "streams"])];
+const ONE_TYPE: &[(&str, &[&str])] = &[("engine", &["begin", "later", "push", "streams"])];
 
 type Imports = BTreeMap<String, BTreeSet<String>>;
 

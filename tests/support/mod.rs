@@ -6,6 +6,7 @@ pub mod drawing;
 pub mod executor;
 pub mod fixtures;
 pub mod golden;
+pub mod graph_streams;
 pub mod noise;
 pub mod plans;
 pub mod pytorch;

@@ -58,7 +58,8 @@ impl Lowering<'_> {
             let is_read = self.goal == Goal::Outputs
                 || ops.iter().any(|op| op.from.contains(&Source::Input(index)))
                 || matches!(self.goal, Goal::Tokens(_)) && index == main;
-            let input = input.kind.flow().filter(|_| is_read).map(|flow| self.host_input(index, index == main, flow, axis));
+            let input =
+                input.kind.flow().filter(|_| is_read).map(|flow| self.host_input(index, index == main, flow, axis));
             self.inputs.push(input);
         }
         if matches!(self.goal, Goal::Tokens(_)) {
