@@ -5,7 +5,7 @@
 //! those are data.
 
 use super::emit::word;
-use super::frames::{forget_beginning, kept};
+use super::frames::{going_on, kept};
 use super::ops::{Axis, Op, OpKind, Ops, Sequence, Source, Span};
 use super::{Chunk, Lowering, needed};
 use crate::cell::Activation;
@@ -26,7 +26,9 @@ use crate::plan::SlotId;
 /// Kind `Model`, where what the model gives is not a number for each token that it takes.
 pub(super) fn drawing(model: &Model, all: Ops, output: usize) -> Result<Ops> {
     let tokens = tokens(model)?;
-    let Ops { ops: all, outputs, inputs } = all;
+    let drawn = needed(all.outputs.get(output).copied(), format_args!("output {output} of the model"))?;
+    // What other outputs give shows to nobody.
+    let Ops { ops: all, outputs, inputs } = going_on(Ops { outputs: vec![drawn], ..all });
     let mut once = vec![false; all.len()];
     for (index, op) in all.iter().enumerate() {
         let known = |source: &Source| match *source {
@@ -42,7 +44,6 @@ pub(super) fn drawing(model: &Model, all: Ops, output: usize) -> Result<Ops> {
     for index in order {
         let mut op = all[index].clone();
         op.from.iter_mut().for_each(|source| *source = moved(*source, &places));
-        forget_beginning(&mut op);
         places[index] = match op.kind {
             OpKind::Blank(_) | OpKind::LastStep | OpKind::Final(State::Hidden) => op.from[0],
             OpKind::Final(State::Cell) => {
@@ -73,9 +74,7 @@ pub(super) fn drawing(model: &Model, all: Ops, output: usize) -> Result<Ops> {
             }
         };
     }
-    let drawn = outputs.get(output).map(|&output| moved(output, &places));
-    let drawn = needed(drawn, format_args!("output {output} of the model"))?;
-    let (mut source, features) = logits(tokens, &each, drawn)?;
+    let (mut source, features) = logits(tokens, &each, moved(outputs[0], &places))?;
     let (layer, axis) = (model.layers.len(), Axis::Steps(0));
     if features.parts > 1 {
         let (kind, features) =

@@ -9,7 +9,11 @@ use crate::model::{Features, Slice};
 
 /// `all` for streams that have begun: states come from the host's side, and what only begins them is left out.
 pub(super) fn going_on(mut all: Ops) -> Ops {
-    all.ops.iter_mut().for_each(forget_beginning);
+    for op in &mut all.ops {
+        if let OpKind::Recurrent(r) = &mut op.kind {
+            r.begin = [None; 2];
+        }
+    }
     kept(all, |op| op.layers() > 0)
 }
 
@@ -35,13 +39,6 @@ pub(super) fn beginnings(all: Ops) -> Ops {
         outputs.push(Source::Op(ops.len() - 1));
     }
     kept(Ops { ops, outputs, inputs }, |_| false)
-}
-
-/// `op` with states that the host writes.
-pub(super) fn forget_beginning(op: &mut Op) {
-    if let OpKind::Recurrent(r) = &mut op.kind {
-        r.begin = [None; 2];
-    }
 }
 
 /// `all` without the operations that nothing needs: no output, and none that `stays`.
