@@ -9,7 +9,7 @@ use gatewave::{
 };
 use ndarray::{Axis, concatenate, s};
 use support::noise::noise;
-use support::{drawing, executor, graph_streams};
+use support::{drawing, executor, forward_graphs, graph_streams};
 
 #[test]
 fn every_case_of_the_table_gives_the_truth() {
@@ -43,8 +43,8 @@ fn streams_go_on_as_if_they_were_pushed() {
 
 #[test]
 fn frames_of_graphs_give_what_whole_calls_give() {
-    let graphs = graph_streams::graphs().into_iter().map(|(name, model)| (name.to_owned(), model));
-    let random = (0..60).map(|seed| (format!("graph {seed}"), graph_streams::random(seed)));
+    let graphs = forward_graphs::graphs().into_iter().map(|(name, model)| (name.to_owned(), model));
+    let random = (0..60).map(|seed| (format!("graph {seed}"), forward_graphs::random(seed)));
     graph_streams::frames_give_what_whole_calls_give(&Device::Cpu, graphs.chain(random));
 }
 

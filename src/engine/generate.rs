@@ -118,8 +118,8 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     /// # Errors
     ///
     /// Kind `Shape`, where a stream has left or is there twice, a token is none of the model's, or a [`Sampling`] is none;
-    /// `Model`, where the model does not take tokens, or its output is not a number for each of them (linear, softmax or
-    /// log-softmax); `Limits`, where the steps do not fit the device: nothing has changed then. `Weights`, where the model
+    /// `Model`, where the model does not take tokens or takes another sequence beside them, or its output is not a number for
+    /// each of them (linear, softmax or log-softmax); `Limits`, where the steps do not fit the device: nothing has changed then. `Weights`, where the model
     /// gives NaN, or −∞ for every token: then reset the streams. `Device` or `Lost`, where the device fails: then the
     /// states are lost.
     ///

@@ -254,13 +254,9 @@ impl Lowering<'_> {
         let mut dispatches = 0_usize;
         for stage in stages {
             let steps = stage.op.layers() > 0 && !self.goes_at_once(stage.op)?;
-            dispatches = dispatches.saturating_add(if steps {
-                stage.time(self.shape)
-            } else if matches!(self.goal, Goal::Tokens(_)) {
-                stage.time(self.shape)
-            } else {
-                stage.time(self.shape).div_ceil(self.chunk)
-            });
+            let each = steps || matches!(self.goal, Goal::Tokens(_));
+            let time = stage.time(self.shape);
+            dispatches = dispatches.saturating_add(if each { time } else { time.div_ceil(self.chunk) });
         }
         countable(dispatches)
     }

@@ -11,8 +11,8 @@ use ndarray::{Array2, ArrayD, Axis};
 
 use crate::runs::{self, assert_near, engine};
 use crate::support::executor::adapter;
-use crate::support::graph_streams;
 use crate::support::noise::noise;
+use crate::support::{forward_graphs, graph_streams};
 
 const FEATURES: usize = 5;
 
@@ -74,8 +74,8 @@ fn streams_give_what_whole_calls_give_on_the_cpu() {
 
 #[test]
 fn frames_of_graphs_give_what_whole_calls_give_on_the_cpu() {
-    let graphs = graph_streams::graphs().into_iter().map(|(name, model)| (name.to_owned(), model));
-    let random = (0..4).map(|seed| (format!("graph {seed}"), graph_streams::random(seed)));
+    let graphs = forward_graphs::graphs().into_iter().map(|(name, model)| (name.to_owned(), model));
+    let random = (0..4).map(|seed| (format!("graph {seed}"), forward_graphs::random(seed)));
     graph_streams::frames_give_what_whole_calls_give(&adapter(), graphs.chain(random));
 }
 

@@ -125,10 +125,9 @@ fn logits(tokens: usize, ops: &[Op], output: Source) -> Result<(Source, Features
         Source::Op(op) => Ok(&ops[op]),
         Source::Input(_) => Err(Error::new(ErrorKind::Model, "the model has no layer that gives features")),
     };
-    let source = match &of(output)?.kind {
-        OpKind::Rowwise { kernel: Kernel::Softmax, .. } => of(output)?.from[0],
-        _ => output,
-    };
+    let last = of(output)?;
+    let is_softmax = matches!(last.kind, OpKind::Rowwise { kernel: Kernel::Softmax, .. });
+    let source = if is_softmax { last.from[0] } else { output };
     let last = of(source)?;
     if let OpKind::Linear { activation, .. } | OpKind::Rowwise { activation, .. } = &last.kind
         && *activation != Activation::Linear
