@@ -13,7 +13,7 @@ const ROOMS: &[&str] =
     &["cpu", "engine", "formats", "formats/description", "formats/onnx", "gpu", "plan/lower", "weights"];
 
 /// Files of a room that may import each other, since one type stands in all of them.
-const ONE_TYPE: &[(&str, &[&str])] = &[("engine", &["later", "push", "streams"])];
+const ONE_TYPE: &[(&str, &[&str])] = &[("engine", &["begin", "later", "push", "streams"])];
 
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
