@@ -35,9 +35,10 @@ vulkan_loader() {
 }
 
 # Runs a command on one adapter alone: on_adapter DRIVER_FILE NAME COMMAND…
-# Loaders before 1.3.207 read VK_ICD_FILENAMES, later ones VK_DRIVER_FILES.
+# Loaders before 1.3.207 read VK_ICD_FILENAMES, later ones VK_DRIVER_FILES. NODEVICE_SELECT keeps out a layer of Mesa's
+# that looks for a display, and complains where there is none.
 on_adapter() {
     local icd=$1 name=$2
     shift 2
-    VK_DRIVER_FILES=$icd VK_ICD_FILENAMES=$icd GATEWAVE_ADAPTER=$name "$@"
+    NODEVICE_SELECT=1 VK_DRIVER_FILES=$icd VK_ICD_FILENAMES=$icd GATEWAVE_ADAPTER=$name "$@"
 }

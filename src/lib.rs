@@ -275,9 +275,9 @@ pub use gpu::{AdapterInfo, AdapterKind};
 pub use kernel::{Mask, Storage};
 pub use model::{
     Axes, Bias, Dim, Direction, Dropout, Drops, Embedding, Features, Flow, Graph, Gru, Initial, InputKind, InputPort,
-    InputValue, Interface, Join, Layer, LayerKind, Linear, Lstm, Masking, Memory, Merge, Model, ModelInput,
-    ModelOutput, Node, OneHot, OutputPort, OutputValue, Padding, Pin, Recurrent, Required, Rnn, Select, Slice,
-    SliceSteps, Sources, State, Value, WeightPart,
+    InputValue, Join, Layer, LayerKind, Linear, Lstm, Masking, Memory, Merge, Model, ModelInput, ModelOutput, Node,
+    OneHot, OutputPort, OutputValue, Padding, Pin, Ports, Recurrent, Required, Rnn, Select, Slice, SliceSteps, Sources,
+    State, Value, WeightPart,
 };
 pub use named::{NamedTensors, Values};
 pub use plan::{Results, Strategy};

@@ -1,6 +1,6 @@
-//! Tensors by the names that a model's interface gives them: named tensors → `Input`, `Output` → named tensors.
+//! Tensors by the names of a model's ports: named tensors → `Input`, `Output` → named tensors.
 //!
-//! Stands before `call`, which knows one order of axes: here they are permuted, split and joined as the interface says.
+//! Stands before `call`, which knows one order of axes: here they are permuted, split and joined as the ports say.
 //! Knows models, calls and the tensors that weights are made from; knows no plan and no device.
 
 mod input;
@@ -14,7 +14,7 @@ use ndarray::{Array, ArrayD, Axis, Dimension};
 
 use crate::call::{Input, Output};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Dim, InputPort, InputValue, Interface, Layer, LayerKind, Model, OutputPort};
+use crate::model::{Dim, InputPort, InputValue, Layer, LayerKind, Model, OutputPort};
 use crate::weights::{Tensor, Tensors, from_onnx};
 
 use output::Results;
@@ -72,14 +72,9 @@ impl<D: Dimension> From<Array<i64, D>> for Values {
 }
 
 impl Model {
-    /// The names and axes of what goes in and out: the model's own, or the standard ones.
-    pub fn ports(&self) -> Cow<'_, Interface> {
-        self.interface.as_ref().map_or_else(|| Cow::Owned(Interface::standard(self)), Cow::Borrowed)
-    }
-
-    /// The input that `tensors` make by the names of [`ports`](Self::ports), which has been checked to fit the model.
+    /// The input that `tensors` make by the names of [`all_ports`](Self::all_ports), which has been checked to fit the model.
     ///
-    /// Lengths, mask and states may be left out, where the interface does not require all. Weights that the model takes with a call are passed over: see
+    /// Lengths, mask and states may be left out, where the ports do not require all. Weights that the model takes with a call are passed over: see
     /// [`named_weights`](Self::named_weights).
     ///
     /// # Shapes
@@ -104,7 +99,7 @@ impl Model {
     /// Kind `Shape`, where one is missing or holds integers; `Weights`, where one is of another shape.
     pub fn named_weights(&self, tensors: &NamedTensors) -> Result<Tensors> {
         let mut weights = Tensors::new();
-        for InputPort { name, value, .. } in &self.ports().inputs {
+        for InputPort { name, value, .. } in &self.all_ports().inputs {
             let &InputValue::Weights { layer, part } = value else { continue };
             let Some(Layer { kind: LayerKind::Recurrent(stack), weights: prefix, .. }) = self.layers.get(layer) else {
                 return Err(Error::new(ErrorKind::Model, format!("{name}: layer {layer} is no recurrent one")));
@@ -122,7 +117,7 @@ impl Model {
         Ok(weights)
     }
 
-    /// The results of a call of this model under their names, in the order of [`ports`](Self::ports): reals, and whole numbers
+    /// The results of a call of this model under their names, in the order of [`all_ports`](Self::all_ports): reals, and whole numbers
     /// where a port gives places.
     ///
     /// # Errors
@@ -131,7 +126,7 @@ impl Model {
     /// layers do not fit each other.
     pub fn named_output(&self, output: &Output) -> Result<Vec<(String, Values)>> {
         let results = Results::of(self, output)?;
-        let ports = self.ports();
+        let ports = self.all_ports();
         let one = |port: &OutputPort| Ok((port.name.clone(), results.under(port).map_err(|e| e.at(&port.name))?));
         ports.outputs.iter().map(one).collect()
     }

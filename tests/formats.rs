@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 use gatewave::formats::{description, open, read, safetensors, save, write};
 use gatewave::weights::{Tensor, Tensors, draw_supplied};
 use gatewave::{
-    Activation, Axes, Bias, Cell, Embedding, ErrorKind, Gru, Interface, LayerKind, Linear, Lstm, Model, OneHot,
-    Precision, Reset, Result, Rnn, Select, Weights,
+    Activation, Axes, Bias, Cell, Embedding, ErrorKind, Gru, LayerKind, Linear, Lstm, Model, OneHot, Precision, Reset,
+    Result, Rnn, Select, Weights,
 };
 use half::{bf16, f16};
 use serde_json::{Value, json};
@@ -238,12 +238,12 @@ fn a_model_saved_is_the_model_opened() {
 }
 
 fn takes_weights(model: &Model) -> bool {
-    model.interface.as_ref().is_some_and(Interface::takes_weights)
+    model.ports.takes_weights()
 }
 
 #[test]
 fn weights_that_the_caller_brings_are_saved_and_opened_as_names_and_shapes() {
-    let model = options::with_interface();
+    let model = options::with_ports();
     let path = scratch("brought.safetensors");
     save(&path, &model, &Weights::random(&model, 7).unwrap()).unwrap();
     let stored = safetensors::read(&path).unwrap().tensors;

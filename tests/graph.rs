@@ -4,14 +4,17 @@
 
 mod support;
 
+#[path = "graph/refused.rs"]
+mod refused;
+
 use std::sync::Mutex;
 
 use gatewave::formats::description::{from_json, to_json};
 use gatewave::weights::{Tensor, Tensors};
 use gatewave::{
-    Axes, Device, Dim, Dropout, Embedding, Engine, ErrorKind, Gru, InputKind, InputValue, Interface, Join, Layer,
-    LayerKind, Linear, Lstm, Model, ModelInput, ModelOutput, NamedTensors, Output, OutputValue, Pin, Rnn, Select,
-    State, States, Value, Values, Weights,
+    Axes, Device, Dim, Dropout, Embedding, Engine, ErrorKind, Gru, InputKind, InputValue, Join, Layer, LayerKind,
+    Linear, Lstm, Model, ModelInput, ModelOutput, NamedTensors, Output, OutputValue, Pin, Ports, Rnn, Select, State,
+    States, Value, Values, Weights,
 };
 use ndarray::{ArrayD, array};
 use serde_json::{Value as Json, json};
@@ -170,7 +173,7 @@ fn an_input_of_states_begins_every_stack_that_names_it() {
     g.add("all", Join::Maximum, vec![first, second, third]);
     let model = g.finish().unwrap();
     assert_round_trip(&model);
-    let ports: Vec<_> = model.ports().inputs.iter().map(|port| (port.name.clone(), port.value)).collect();
+    let ports: Vec<_> = model.all_ports().inputs.iter().map(|port| (port.name.clone(), port.value)).collect();
     let state = |stack, state| InputValue::State { stack, state, first: 0 };
     let expected = [
         ("x", InputValue::Sequence),
@@ -186,10 +189,10 @@ fn an_input_of_states_begins_every_stack_that_names_it() {
     ];
     assert_eq!(ports, expected.map(|(name, value)| (name.to_owned(), value)));
     // The outputs are not said: they are the usual ones.
-    let outputs: Vec<_> = model.ports().outputs.iter().map(|port| port.name.clone()).collect();
+    let outputs: Vec<_> = model.all_ports().outputs.iter().map(|port| port.name.clone()).collect();
     assert_eq!(outputs, ["output", "h_n", "c_n", "h_n.1", "c_n.1", "h_n.2", "c_n.2"]);
-    // What an interface may be, the usual one is.
-    Model { interface: Some(Interface::standard(&model)), ..model }.check().unwrap();
+    // What ports may be, the usual ones are.
+    Model { ports: Ports::usual(&model), ..model }.check().unwrap();
 }
 
 #[test]
@@ -245,147 +248,9 @@ fn a_selection_takes_the_result_of_the_stack_that_it_names() {
 }
 
 #[test]
-fn wrong_edges_are_refused_by_name() {
-    let from = |layer: usize, from: Json| changed(move |json| json["layers"][layer]["from"] = from.clone());
-    let names = "words, facts, embedding, lower, sum, upper, hidden, joined, tags, score";
-    let before = "expected a value of a layer before this one, got";
-    let cases = [
-        (from(3, json!("summ")), format!("layer 3 upper (lstm): from: expected one of {names}, got summ")),
-        (from(3, json!("sum.hiden")), format!("layer 3 upper (lstm): from: expected one of {names}, got sum.hiden")),
-        (from(3, json!(2)), "layer 3 upper (lstm): from: expected a name or a list of names, got 2".into()),
-        (from(3, json!([2])), "layer 3 upper (lstm): from: expected names, got 2".into()),
-        (from(3, json!("upper")), format!("layer 3 upper (lstm): from: {before} its own, upper")),
-        (
-            from(2, json!(["lower", "hidden"])),
-            format!("layer 2 sum (add): from: {before} hidden, which is defined after (layer 4); list it before"),
-        ),
-        (
-            from(2, json!(["embedding", "upper.last_output"])),
-            format!("layer 2 sum (add): from: {before} upper.last_output, which itself needs this one: a cycle"),
-        ),
-        (from(2, json!(["embedding"])), "layer 2 sum (add): from: expected two values or more, got 1".into()),
-        (from(3, json!(["sum", "lower"])), "layer 3 upper (lstm): from: expected one value, got 2".into()),
-        (from(3, json!([])), "layer 3 upper (lstm): from: expected one value, got 0".into()),
-        (
-            from(2, json!(["embedding", "words"])),
-            "layer 2 sum (add): from: expected features, got words (tokens below 20)".into(),
-        ),
-        (
-            from(7, json!("upper.final_hidden")),
-            "layer 7 score (linear): from upper.final_hidden: expected 10 features (in_features), got 6 features without a \
-             time axis"
-                .into(),
-        ),
-        (
-            from(7, json!("upper.hidden")),
-            "layer 7 score (linear): from: expected features, got final states, upper.hidden".into(),
-        ),
-        (
-            from(7, json!("sum.last_output")),
-            "layer 7 score (linear): from: expected a recurrent stack, got layer 2 sum (add)".into(),
-        ),
-        (
-            changed(|json| json["layers"][5]["type"] = "multiply".into()),
-            "layer 5 joined (multiply): from: expected values of equal features, got upper.final_hidden [B, 6] and hidden \
-             [B, 4]"
-                .into(),
-        ),
-        (
-            changed(|json| json["layers"][5]["name"] = "sum".into()),
-            "layer 7 score (linear): from: expected one of words, facts, embedding, lower, sum, upper, hidden, sum, tags, \
-             score, got joined"
-                .into(),
-        ),
-        (
-            changed(|json| json["layers"][6]["name"] = "sum".into()),
-            "outputs: tags: from: expected one of words, facts, embedding, lower, sum, upper, hidden, joined, sum, score, got \
-             tags"
-                .into(),
-        ),
-        (
-            changed(|json| json["layers"][0]["name"] = "words".into()),
-            "layer 2 sum (add): from: expected one of words, facts, words, lower, sum, upper, hidden, joined, tags, score, got \
-             embedding"
-                .into(),
-        ),
-        (
-            changed(|json| json["layers"][7]["name"] = "tags".into()),
-            "outputs: score: from: expected one of words, facts, embedding, lower, sum, upper, hidden, joined, tags, tags, got \
-             score"
-                .into(),
-        ),
-        (
-            changed(|json| {
-                json["layers"][7]["name"] = "tags".into();
-                json["outputs"][0]["from"] = "joined".into();
-            }),
-            "layers: expected each name once, got tags twice".into(),
-        ),
-        (
-            changed(|json| json["inputs"][1]["name"] = "words".into()),
-            format!("layer 4 hidden (linear): from: expected one of {}, got facts", names.replace("facts", "words")),
-        ),
-        (
-            changed(|json| json["inputs"].as_array_mut().unwrap().push(json!({"name": "z", "type": "row", "size": 2}))),
-            "inputs: expected a layer that takes z, got none".into(),
-        ),
-        (
-            changed(|json| json["inputs"].as_array_mut().unwrap().push(json!({"name": "z", "type": "cell", "stack": "sum"}))),
-            "inputs: z: stack: expected a recurrent layer, got sum (add)".into(),
-        ),
-        (
-            changed(|json| json["inputs"][1]["type"] = "rows".into()),
-            "inputs: facts: type: expected one of \"sequence\", \"tokens\", \"row\", \"hidden\", \"cell\", got \"rows\"".into(),
-        ),
-        (
-            changed(|json| json["layers"][3]["h_0"] = "lower.hidden".into()),
-            "layer 3 upper (lstm): h_0: expected [1, B, 6] (layers · directions, B, size), got lower.hidden [1, B, 8]".into(),
-        ),
-        (
-            changed(|json| json["layers"][3]["h_0"] = "lower".into()),
-            "layer 3 upper (lstm): h_0: expected 6 features without a time axis, got lower (a sequence of 8 features)".into(),
-        ),
-        (
-            changed(|json| json["outputs"][0]["from"] = "facts".into()),
-            "outputs: score: expected what a layer gives, got an input".into(),
-        ),
-        (
-            changed(|json| json["outputs"][1]["name"] = "score".into()),
-            "outputs: expected each name once, got score twice".into(),
-        ),
-        (
-            changed(|json| json["outputs"][2]["from"] = "sum.cell".into()),
-            "outputs: last: expected a state of a stack, got sum.cell".into(),
-        ),
-        (
-            changed(|json| json["layers"][0]["num_embeddings"] = 10.into()),
-            "layer 0 embedding (embedding): expected tokens below 10, got tokens below 20".into(),
-        ),
-    ];
-    for (json, message) in cases {
-        assert_eq!(refusal(&json), message);
-    }
-}
-
-#[test]
-fn what_the_builder_cannot_join_is_told_when_it_finishes() {
-    let mut g = Model::graph();
-    let x = g.sequence("x", 3);
-    let head = g.add("head", Linear::new(3, 2), x);
-    g.begin(head, State::Hidden, x);
-    let error = g.finish().unwrap_err().to_string();
-    assert_eq!(error, "layer 0 head (linear): h_0: expected a recurrent layer of this model");
-    let mut other = Model::graph();
-    other.sequence("x", 3);
-    other.add("sum", Join::Add, [head, head]);
-    let error = other.finish().unwrap_err().to_string();
-    assert_eq!(error, "layer 0 sum (add): from: expected a layer before this one, got layer 0 sum (add)");
-}
-
-#[test]
 fn a_model_goes_by_its_own_names() {
     let model = eight_layers();
-    let ports = model.ports();
+    let ports = model.all_ports();
     let outputs: Vec<_> = ports.outputs.iter().map(|port| (port.name.as_str(), port.value.clone())).collect();
     let states = OutputValue::States { state: State::Cell, stacks: vec![1] };
     assert_eq!(outputs, [("score", OutputValue::Output), ("tags", OutputValue::Another(1)), ("last", states)]);

@@ -1,11 +1,12 @@
-//! Tensors by the names and axes of an interface: what goes in is what a call says, what comes out is what it gave.
+//! Tensors by the names and axes of ports: what goes in is what a call says, what comes out is what it gave.
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod support;
 
 use gatewave::{
-    Axes, Device, Dim, Embedding, Engine, ErrorKind, Gru, Input, InputPort, InputValue, Interface, Linear, Lstm, Model,
-    NamedTensors, Options, Output, OutputPort, OutputValue, Rnn, Select, State, States, Values, WeightPart, Weights,
+    Axes, Device, Dim, Embedding, Engine, ErrorKind, Gru, Input, InputPort, InputValue, Linear, Lstm, Model,
+    NamedTensors, Options, Output, OutputPort, OutputValue, Ports, Rnn, Select, State, States, Values, WeightPart,
+    Weights,
 };
 use ndarray::{ArrayD, Axis, array, concatenate, s};
 use support::noise::noise;
@@ -29,7 +30,7 @@ fn states(state: State, stacks: &[usize]) -> OutputValue {
 }
 
 fn with(model: Model, inputs: Vec<InputPort>, outputs: Vec<OutputPort>) -> Model {
-    Model { interface: Some(Interface { inputs, outputs, ..Interface::default() }), ..model }
+    Model { ports: Ports { inputs, outputs, ..Ports::default() }, ..model }
 }
 
 fn named(tensors: Vec<(&str, Values)>) -> NamedTensors {
@@ -90,9 +91,9 @@ fn one_sequence_without_a_batch_goes_by_the_standard_names() {
     assert_eq!(single, [vec![5, 4], vec![1, 4], vec![1, 4]]);
 
     // Keras: the standard inputs, and another name for the output.
-    let mut interface = Interface::standard(&model);
-    interface.outputs.push(output("y", OutputValue::Output, &[Batch, Time, Features]));
-    let model = with(model.clone(), interface.inputs, interface.outputs);
+    let mut ports = Ports::usual(&model);
+    ports.outputs.push(output("y", OutputValue::Output, &[Batch, Time, Features]));
+    let model = with(model.clone(), ports.inputs, ports.outputs);
     let results = engine(&model).run_named(&named(vec![("x", noise(&[5, 3], 1).into())])).unwrap();
     assert_eq!((results[0].0.as_str(), results[3].0.as_str()), ("output", "y"));
     assert_eq!(results[0].1, results[3].1);

@@ -33,7 +33,7 @@ use gatewave::formats::{self, onnx, support as tables};
 use gatewave::{Device, Engine, Initial, LayerKind, Model, NamedTensors, Options};
 use support::golden;
 
-/// The layers and the interface of a model, as the golden text has them.
+/// The layers and the ports of a model, as the golden text has them.
 fn described(model: &Model) -> String {
     let mut text = String::new();
     for layer in &model.layers {
@@ -60,11 +60,11 @@ fn described(model: &Model) -> String {
         };
         writeln!(text, " {}{variant}", layer.kind).expect("a string grows");
     }
-    let interface = model.interface.as_ref().expect("a model of a graph has its names");
-    for port in &interface.inputs {
+    let ports = &model.ports;
+    for port in &ports.inputs {
         writeln!(text, " in {} {:?} {:?}", port.name, port.value, port.axes).expect("a string grows");
     }
-    for port in &interface.outputs {
+    for port in &ports.outputs {
         writeln!(text, " out {} {:?} {:?}", port.name, port.value, port.axes).expect("a string grows");
     }
     text

@@ -32,7 +32,7 @@ impl Call<'_> {
             let (mut own, mut cell) = states::initial(stack, self.form)?;
             let clock = self.clocks().of_stacks(model).nth(index).unwrap_or(0);
             let live =
-                |row: usize| model.has_standard_inputs() || (0..self.time(clock)).any(|t| self.is_live(clock, t, row));
+                |row: usize| model.has_usual_inputs() || (0..self.time(clock)).any(|t| self.is_live(clock, t, row));
             spread(own.view_mut(), h.view(), live);
             if let (Some(own), Some(c)) = (&mut cell, c) {
                 spread(own.view_mut(), c.view(), live);

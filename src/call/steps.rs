@@ -266,8 +266,8 @@ impl Input {
             Told::Mask(mask) => checked_mask(form, mask).map(Given::Mask),
         };
         given.map_err(|e| match name {
-            None => e,
-            Some(name) => e.at(name),
+            None if call.model.inputs.is_empty() => e,
+            name => e.at(name.unwrap_or_else(|| call.model.main_name())),
         })
     }
 }

@@ -293,7 +293,7 @@ fn sizes(model: &Model, forward: &Forward) -> Vec<usize> {
 
 /// One step of zeros of each sequence of `model`, by name, so that a call of it is whole.
 fn one_step(model: &Model, forward: &Forward) -> Result<NamedTensors> {
-    let ports = model.ports();
+    let ports = model.all_ports();
     let mut steps = NamedTensors::new();
     for part in &forward.frames {
         let port = ports.inputs.iter().find(|port| part.names.contains(&port.name) && is_sequence(&port.value));

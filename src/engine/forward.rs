@@ -74,7 +74,7 @@ impl Forward {
         }
         let late = late(model)?;
         let own = (0..clocks.all().len()).map(|clock| Own::of_clock(model, &clocks, clock)).collect();
-        let ports = model.ports();
+        let ports = model.all_ports();
         let (mut frames, mut rows, mut first) = (Vec::new(), Vec::new(), 0);
         let inputs = model.all_inputs()?;
         let main = model.main_input();
@@ -140,7 +140,7 @@ fn names<'a>(own: &str, others: impl Iterator<Item = &'a String>) -> Vec<String>
 fn outputs(model: &Model) -> Result<Vec<Given>> {
     let is_state = |value: Value| matches!(value, Value::Layer(_, Pin::Hidden | Pin::Cell));
     let own: Vec<_> = model.outputs.iter().filter(|output| !is_state(output.from)).collect();
-    let ports = model.ports();
+    let ports = model.all_ports();
     let (mut outputs, mut first) = (Vec::new(), 0);
     for (index, flow) in model.output_flows()?.into_iter().enumerate() {
         let is_it = |value: &OutputValue| match value {

@@ -1,4 +1,4 @@
-//! Runs by name: tensors as the model's interface names them, in and out.
+//! Runs by name: tensors by the names of the model's ports, in and out.
 
 use super::Engine;
 use crate::error::Result;

@@ -123,7 +123,15 @@ impl Planner {
             let input = self.model.inputs.iter().position(|input| input.name == *name);
             let leads = input.is_some_and(|input| clocks.leader(input) == Some(input));
             if !leads || input == Some(self.model.main_input()) {
-                let text = format!("{name}: expected an input with steps of its own beside the main one, got none");
+                let main = self.model.main_input();
+                let own = |input: &usize| *input != main && clocks.leader(*input) == Some(*input);
+                let own = (0..self.model.inputs.len()).filter(own).map(|input| self.model.inputs[input].name.as_str());
+                let text = match own.collect::<Vec<_>>().join(", ") {
+                    none if none.is_empty() => {
+                        format!("expected no input, since none has steps of its own, got {name}")
+                    }
+                    names => format!("expected an input with steps of its own ({names}), got {name}"),
+                };
                 return Err(Error::new(ErrorKind::Shape, text));
             }
         }

@@ -7,20 +7,19 @@ use std::collections::HashSet;
 use super::keys::wrong;
 use crate::error::Result;
 use crate::model::{
-    InputPort, InputValue, Interface, LayerKind, Model, ModelInput, OutputPort, OutputValue, Pin, State, Value,
+    InputPort, InputValue, LayerKind, Model, ModelInput, OutputPort, OutputValue, Pin, Ports, State, Value,
 };
 
 /// What the standard names of an encoder's inputs begin with.
 pub(super) const PREFIX: &str = "encoder_";
 
-/// What `model` takes and gives by name: by its own interface, or by the standard names, with `prefix` before those of the
-/// inputs.
-pub(super) fn ports(model: &Model, prefix: &str) -> Interface {
-    model.interface.clone().unwrap_or_else(|| {
-        let mut ports = Interface::standard(model);
+/// The ports of `model`. Usual names of its inputs begin with `prefix`.
+pub(super) fn ports(model: &Model, prefix: &str) -> Ports {
+    let mut ports = model.all_ports().into_owned();
+    if model.ports.inputs.is_empty() {
         ports.inputs.iter_mut().for_each(|port| port.name.insert_str(0, prefix));
-        ports
-    })
+    }
+    ports
 }
 
 /// `decoder` with its stacks beginning where those of `encoder` end: each pair is a stack of the encoder, and the one of the
@@ -33,7 +32,7 @@ pub(super) fn begin(
     decoder: Model,
     encoder: Model,
     states: &[(usize, usize)],
-    [own, others]: [Interface; 2],
+    [own, others]: [Ports; 2],
 ) -> Result<Model> {
     if states.is_empty() {
         return Err(wrong("states: expected at least one stack that begins another, got none".into()));
@@ -90,7 +89,7 @@ pub(super) fn begin(
     let others = others.inputs.into_iter().map(|port| behind(port, count, main)).collect::<Result<Vec<_>>>()?;
     let outputs = own.outputs.into_iter().map(|port| given_after(port, stacks_before)).collect();
     let inputs = own_inputs.chain(others).collect();
-    model.interface = Some(Interface { inputs, outputs, required: own.required });
+    model.ports = Ports { inputs, outputs, required: own.required };
     Ok(model)
 }
 
@@ -144,7 +143,7 @@ fn behind(port: InputPort, inputs: usize, main: usize) -> Result<InputPort> {
         InputValue::Mask(input) => InputValue::Mask(inputs + input),
         value @ InputValue::State { .. } => value,
         InputValue::Weights { .. } => {
-            let text = "encoder: interface: expected no weights among the inputs of an encoder, which has its own";
+            let text = "encoder: ports: expected no weights among the inputs of an encoder, which has its own";
             return Err(wrong(text.into()));
         }
     };

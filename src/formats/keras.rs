@@ -2,8 +2,8 @@
 //! tensors in canonical order.
 //!
 //! `archive` and `hdf5` read containers where they lie, `graph` finds layers and their calls, `config` takes a layer's keys
-//! one by one as the table in `attributes` allows, `builder` grows the model from what is known of tensors (`values`),
-//! `layers`, `joins`, `operations` and `recurrent` say what each layer means, `masks` and `states` what comes with its input,
+//! one by one as the table in `attributes` allows, `run` calls the layers, `builder` holds the model that grows (`values`: what is known of tensors),
+//! `layers`, `joins`, `operations` and `recurrent` say what each layer means, `masks`, `laid` and `states` what comes with its input,
 //! `outputs` names what the model gives, `variables` finds the numbers. Tensors stay in the file until they are asked for. Knows models; knows no layout
 //! and no device.
 
@@ -18,11 +18,13 @@ mod graph;
 mod hdf5;
 mod items;
 mod joins;
+mod laid;
 mod layers;
 mod masks;
 mod operations;
 mod outputs;
 mod recurrent;
+mod run;
 mod source;
 mod states;
 mod values;
@@ -95,7 +97,7 @@ fn open_archive(source: &Source) -> Result<(Model, Tensors)> {
     let description = json(&archive.config).map_err(|e| e.at("config.json"))?;
     let graph = graph::graph(&description).map_err(|e| e.at("config.json"))?;
     let variables = Hdf5::open(archive.weights).and_then(Variables::by_path).map_err(|e| e.at("model.weights.h5"))?;
-    builder::build(&graph, version, variables)
+    run::build(&graph, version, variables)
 }
 
 fn open_h5(source: &Source) -> Result<(Model, Tensors)> {
@@ -109,7 +111,7 @@ fn open_h5(source: &Source) -> Result<(Model, Tensors)> {
     let version = version(text("keras_version")?.as_deref())?;
     let description = json(&description).map_err(|e| e.at("model_config"))?;
     let graph = graph::graph(&description).map_err(|e| e.at("model_config"))?;
-    builder::build(&graph, version, Variables::by_name(hdf5)?)
+    run::build(&graph, version, Variables::by_name(hdf5)?)
 }
 
 fn json(text: &str) -> Result<Value> {

@@ -17,7 +17,7 @@ pub mod support;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::{fmt, fs};
+use std::{fmt, fs, io};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Model;
@@ -41,7 +41,7 @@ pub fn open(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)>
 /// The name's ending says what the file is: `.safetensors`, whose model is described by the file `description`, or else
 /// by its own metadata; `.onnx`; `.keras`, `.h5` or `.hdf5`.
 ///
-/// Weights that the caller supplies ([`Interface::takes_weights`](crate::Interface::takes_weights)) are among the
+/// Weights that the caller supplies ([`Ports::takes_weights`](crate::Ports::takes_weights)) are among the
 /// tensors by name and shape; to read them is an error.
 ///
 /// # Errors
@@ -217,8 +217,14 @@ impl Format {
 fn native(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
     let contents = safetensors::read(path)?;
     let Some(file) = description else { return described(contents, None).map_err(|e| e.at(path.display())) };
-    let json = fs::read_to_string(file)
-        .map_err(|e| Error::new(ErrorKind::Io, format!("{e}")).because(e).at(file.display()))?;
+    let unread = |e: io::Error| {
+        let text = match e.kind() {
+            io::ErrorKind::InvalidData => "expected a description in JSON (model.json), got no text".to_owned(),
+            _ => e.to_string(),
+        };
+        Error::new(ErrorKind::Io, text).because(e).at(file.display())
+    };
+    let json = fs::read_to_string(file).map_err(unread)?;
     described(contents, Some(&json)).map_err(|e| e.at(file.display()))
 }
 

@@ -5,7 +5,7 @@
 //! its axes in some order. `flow` makes that of inputs, whose axes `roles` and `times` hold together. The operators
 //! (`operators` lists them; `recurrent`, `states`, `dense`, `join`, `tokens`, `moves`, `numbers`, `functions`, `order`,
 //! `branch`) add `links` or change axes; `rewrite` knows what several links are together; `assemble` makes layers of the
-//! links that the outputs need, and `interface` names their inputs and outputs. What does not fit is an error that names
+//! links that the outputs need, and `ports` names their inputs and outputs. What does not fit is an error that names
 //! the node. Knows no engine.
 
 mod assemble;
@@ -19,7 +19,6 @@ mod dense;
 mod flow;
 mod functions;
 mod graph;
-mod interface;
 mod join;
 mod links;
 mod moves;
@@ -27,6 +26,7 @@ mod node;
 mod numbers;
 mod operators;
 mod order;
+mod ports;
 mod proto;
 mod recurrent;
 mod reshape;
@@ -102,7 +102,7 @@ fn read_from(source: impl BufRead + Seek, length: u64, sources: Sources) -> Resu
     })?;
     drop(bytes);
     let (graph, outputs) = Graph::evaluate(message, sources, operators::operator)?;
-    interface::finish(graph, &outputs)
+    ports::finish(graph, &outputs)
 }
 
 /// What a graph does that this reader has no meaning for.

@@ -3,8 +3,8 @@
 //! Knows layers and their edges; what does not fit is told by `finish`.
 
 use super::graph::{InputKind, ModelInput, ModelOutput, Pin, Value};
-use super::interface::State;
 use super::layer::{Layer, LayerKind};
+use super::ports::State;
 use super::{Axes, Model};
 use crate::error::{Error, ErrorKind, Result};
 

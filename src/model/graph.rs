@@ -7,8 +7,8 @@ use std::collections::HashSet;
 
 use super::clocks::Clocks;
 use super::flow::{Features, Flow, positive};
-use super::interface::State;
 use super::layer::{Join, Layer, LayerKind, Recurrent, Select};
+use super::ports::State;
 use super::{Initial, Memory, Model};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -356,14 +356,9 @@ impl Model {
     /// Whether names and edges are in order: each name once, each input taken by something.
     pub(super) fn check_graph(&self) -> Result<()> {
         let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
-        let mut names = HashSet::new();
+        let layers = self.layers.iter().filter_map(|layer| layer.name.as_deref());
+        check_names(self.inputs.iter().map(|input| input.name.as_str()), layers)?;
         for input in &self.inputs {
-            if input.name.is_empty() {
-                return wrong("inputs: expected a name of each, got an empty one".into());
-            }
-            if !names.insert(input.name.as_str()) {
-                return wrong(format!("inputs: expected each name once, got {} twice", input.name));
-            }
             match input.kind {
                 InputKind::Sequence(size) | InputKind::Tokens(size) | InputKind::Row(size) => {
                     positive("size", size).map_err(|e| e.at(&input.name).at("inputs"))?;
@@ -373,15 +368,6 @@ impl Model {
         }
         if !self.inputs.is_empty() && !self.inputs.iter().any(|input| input.kind.has_time()) {
             return wrong("inputs: expected a sequence or tokens among them, got none".into());
-        }
-        for layer in self.layers.iter().filter_map(|layer| layer.name.as_deref()) {
-            // An empty name, and one that begins as a layer's number does, could not be told from none.
-            if layer.is_empty() || layer.starts_with('#') {
-                return wrong(format!("layers: expected a name that does not begin with #, got {layer:?}"));
-            }
-            if !names.insert(layer) {
-                return wrong(format!("layers: expected each name once, got {layer} twice"));
-            }
         }
         let taken: HashSet<Value> = self
             .layers
@@ -460,6 +446,37 @@ impl Model {
             None => format!("{layer} {}", of.kind.name()),
         }
     }
+}
+
+/// Whether inputs and layers have names that tell them apart.
+///
+/// # Errors
+///
+/// Kind `Model`, where two have one name, or one could not be told from a layer without a name.
+pub(crate) fn check_names<'a>(
+    inputs: impl Iterator<Item = &'a str>,
+    layers: impl Iterator<Item = &'a str>,
+) -> Result<()> {
+    let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
+    let mut names = HashSet::new();
+    for input in inputs {
+        if input.is_empty() {
+            return wrong("inputs: expected a name of each, got an empty one".into());
+        }
+        if !names.insert(input) {
+            return wrong(format!("inputs: expected each name once, got {input} twice"));
+        }
+    }
+    for layer in layers {
+        // An empty name, and one that begins as a layer's number does, could not be told from none.
+        if layer.is_empty() || layer.starts_with('#') {
+            return wrong(format!("layers: expected a name that does not begin with #, got {layer:?}"));
+        }
+        if !names.insert(layer) {
+            return wrong(format!("layers: expected each name once, got {layer} twice"));
+        }
+    }
+    Ok(())
 }
 
 /// Whether `value` is an input of initial states.

@@ -1,15 +1,15 @@
 //! The first noun of the road: what the user asks for. Layers one after the other, and whether they fit.
 //!
 //! A `Model` is a description: it holds no weights and knows no device. `layer` has a file for each layer, `flow` what
-//! one layer hands to the next, `interface` the names that callers use, `graph` the values that layers hand to
+//! one layer hands to the next, `ports` the named tensors of a call, `graph` the values that layers hand to
 //! each other, `clocks` the time axes of values, `builder` how one writes them down.
 
 mod builder;
 mod clocks;
 mod flow;
 mod graph;
-mod interface;
 mod layer;
+mod ports;
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,9 +18,10 @@ use crate::error::{Error, ErrorKind, Result};
 pub use builder::{Graph, Node, Sources};
 pub(crate) use clocks::{Clocks, OTHER_CLOCKS, TimeAxis};
 pub use flow::{Features, Flow};
+pub(crate) use graph::check_names;
 pub use graph::{InputKind, ModelInput, ModelOutput, Pin, Value};
-pub use interface::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, Required, State, WeightPart};
 pub use layer::*;
+pub use ports::{Dim, InputPort, InputValue, OutputPort, OutputValue, Ports, Required, State, WeightPart};
 
 /// A recurrent model: layers one after the other.
 ///
@@ -50,8 +51,8 @@ pub struct Model {
     pub inputs: Vec<ModelInput>,
     /// What the model gives, where it names that; none is what the last layer gives, and the final states.
     pub outputs: Vec<ModelOutput>,
-    /// The names and axes of what goes in and what comes out, where they are not the usual ones.
-    pub interface: Option<Interface>,
+    /// The named tensors of a call, where a file has names or axes of its own for them.
+    pub ports: Ports,
 }
 
 /// The order of the axes of sequences, in and out.
@@ -78,7 +79,7 @@ impl Model {
             layers: Vec::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
-            interface: None,
+            ports: Ports::default(),
         }
     }
 
@@ -212,9 +213,7 @@ impl Model {
     pub fn check(&self) -> Result<()> {
         self.flows()?;
         self.check_graph()?;
-        if let Some(interface) = &self.interface {
-            interface.check(self).map_err(|e| e.at("interface"))?;
-        }
+        self.ports.check(self).map_err(|e| e.at("ports"))?;
         if let (Some(vocabulary), Flow::Tokens(tokens)) = (&self.vocabulary, self.input()?)
             && vocabulary.len() != tokens
         {

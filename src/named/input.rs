@@ -14,13 +14,13 @@ use crate::model::{Clocks, Dim, Flow, InputPort, InputValue, Model, ModelInput, 
 /// The input that `tensors` make of `model`, as far as axes tell.
 pub(crate) fn read_input(model: &Model, tensors: &NamedTensors) -> Result<Input> {
     model.check()?;
-    let ports = model.ports();
+    let ports = model.all_ports();
     let reader = Reader {
         model,
         clocks: Clocks::of(model),
         ports: &ports.inputs,
         tensors,
-        as_they_stand: model.has_standard_axes(),
+        as_they_stand: model.has_usual_axes(),
     };
     let (input, sizes) = reader.sequence()?;
     if ports.required == Required::All {
@@ -274,7 +274,7 @@ impl Reader<'_> {
         for (index, stack) in self.model.stacks().enumerate() {
             let hidden = self.state(index, State::Hidden, sizes)?;
             let cell = self.state(index, State::Cell, sizes)?;
-            // A state without a name in the interface is zero.
+            // A state without a port is zero.
             let zeros = |like: &ArrayD<f32>, state: State| {
                 let mut shape = like.shape().to_vec();
                 *shape.last_mut().expect("a state has an axis") = state.size(stack);

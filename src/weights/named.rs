@@ -49,7 +49,7 @@ impl Weights {
                 *uses -= 1;
                 let tensor = if *uses > 0 { tensors.get(&name).cloned() } else { take(tensors, &name) };
                 let parts = tensor.expect("every needed tensor was checked").into_parts();
-                let (shape, elements) = parts.map_err(|e| e.at(&name).at(place(index, layer)))?;
+                let (shape, elements) = parts.map_err(|e| e.at(&name).at(place(model, index)))?;
                 let bad = elements.iter().filter(|x| !x.is_finite()).count();
                 if let Some(warning) = non_finite_warning(&name, bad, elements.len()).filter(|_| *uses == 0) {
                     log::warn!("{warning}");
@@ -81,7 +81,7 @@ impl Weights {
         let mut tensors = Tensors::new();
         let mut stacks = 0;
         for (index, (layer, weights)) in model.layers.iter().zip(&self.layers).enumerate() {
-            let place = || place(index, layer);
+            let place = || place(model, index);
             let mut arrays = weights.arrays();
             if let LayerKind::Recurrent(_) = layer.kind {
                 arrays.extend(self.initial.get(&stacks).into_iter().flat_map(LearnedStates::arrays));
@@ -270,7 +270,7 @@ fn take(tensors: &mut Tensors, name: &str) -> Option<Tensor> {
 fn check_all(model: &Model, tensors: &Tensors) -> Result<()> {
     for (index, layer) in model.layers.iter().enumerate() {
         let check = || spelled(layer, tensors)?.try_for_each(|(param, name)| check_one(layer, &param, &name, tensors));
-        check().map_err(|e| e.at(place(index, layer)))?;
+        check().map_err(|e| e.at(place(model, index)))?;
     }
     Ok(())
 }
@@ -328,14 +328,15 @@ fn article(name: &str) -> &'static str {
     if name.starts_with('G') { "a" } else { "an" }
 }
 
-fn place(index: usize, layer: &Layer) -> String {
-    format!("layer {index} {}", layer.kind.name())
+/// Layer `index` in messages.
+fn place(model: &Model, index: usize) -> String {
+    format!("layer {}", model.place(index))
 }
 
 /// The tensors that the caller of `model` supplies, which cannot be read before.
 pub(crate) fn supplied(model: &Model) -> Tensors {
     let mut tensors = Tensors::new();
-    for InputPort { name, value, .. } in model.interface.iter().flat_map(|interface| &interface.inputs) {
+    for InputPort { name, value, .. } in &model.ports.inputs {
         let &InputValue::Weights { layer, part } = value else { continue };
         let Some(Layer { kind: LayerKind::Recurrent(stack), weights: prefix, .. }) = model.layers.get(layer) else {
             continue;

@@ -246,7 +246,7 @@ fn check(weights: &Weights, model: &Model) -> Result<()> {
             (kind, LayerWeights::None) if kind.parameters() == 0 => Ok(()),
             _ => Err(Error::new(ErrorKind::Weights, "expected this layer's weights, got another layer's")),
         };
-        fits.map_err(|e| e.at(format!("weights of layer {index} {}", layer.kind.name())))?;
+        fits.map_err(|e| e.at(format!("weights of layer {}", model.place(index))))?;
     }
     Ok(())
 }

@@ -52,8 +52,8 @@ fn features_that_do_not_fit_are_refused_with_what_was_expected() {
     assert_refused(
         &engine,
         &Input::tokens(Array2::zeros((3, 5))),
-        "input: expected a sequence of 32 features, got tokens [3, 5]; to feed tokens, begin the model with an \
-         embedding or one_hot",
+        "input: expected a sequence of 32 features, got integers [3, 5], which are tokens; give floats, or begin the model \
+         with an embedding or one_hot",
     );
 }
 

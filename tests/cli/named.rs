@@ -25,7 +25,7 @@ fn onnx_like() -> Value {
         "gatewave": 1,
         "batch_first": true,
         "layers": [{"type": "lstm", "input_size": I, "hidden_size": H, "weights": "lstm."}],
-        "interface": {
+        "ports": {
             "inputs": [
                 port("X", "sequence", json!(["time", "batch", "features"])),
                 port("lens", "lengths", json!(["batch"])),
@@ -82,7 +82,7 @@ fn plainly(folder: &Folder, call: &BTreeMap<String, Array>) -> (ArrayD<f64>, Arr
     let x = call["X"].f32().clone().permuted_axes(vec![1, 0, 2]).as_standard_layout().into_owned();
     write_tensors(&input, &BTreeMap::from([("x".to_owned(), Array::F32(x))]));
     let mut plain = onnx_like();
-    plain.as_object_mut().unwrap().remove("interface");
+    plain.as_object_mut().unwrap().remove("ports");
     fs::write(&description, plain.to_string()).unwrap();
     gatewave(["run", &weights, "--model", &description, "--input", &input, "--output", &output]).done();
     let got = read_tensors(&output);
@@ -134,7 +134,7 @@ fn a_model_whose_weights_are_brought_is_summed_up_planned_verified_and_converted
 }
 
 #[test]
-fn tensors_that_are_not_an_interfaces_are_refused_with_the_axes_in_letters() {
+fn tensors_that_are_of_no_port_are_refused_with_the_axes_in_letters() {
     let folder = Folder::new("axes");
     let model = folder.path("model.safetensors");
     write_model(&model, &onnx_like());

@@ -4,7 +4,7 @@ use gatewave::formats::description;
 use gatewave::weights::Tensors;
 use gatewave::{
     Activation, Bias, Cell, Constant, Dim, Direction, Dropout, Drops, Embedding, Functions, Gru, InputPort, InputValue,
-    Interface, Linear, Lstm, Masking, Merge, Model, OutputPort, OutputValue, Padding, Recurrent, Required, Reset, Rnn,
+    Linear, Lstm, Masking, Merge, Model, OutputPort, OutputValue, Padding, Ports, Recurrent, Required, Reset, Rnn,
     Select, State, WeightPart,
 };
 use serde_json::{Value, json};
@@ -46,13 +46,13 @@ pub(crate) fn models() -> Vec<Model> {
             .layer(Linear::new(3, 2).activation(Activation::Elu { alpha: 0.3.into() }))
             .layer(Activation::HardSigmoid { alpha: (1.0 / 6.0).into(), beta: 0.5.into() }),
         Model::new().layer(Masking::new(2, -1.5)).layer(Gru::new(2, 3)),
-        with_interface(),
+        with_ports(),
     ]);
     models
 }
 
 /// Every kind of port: the first stack's weights come with each call.
-pub(crate) fn with_interface() -> Model {
+pub(crate) fn with_ports() -> Model {
     let port = |name: &str, value, axes: &[Dim]| InputPort { name: name.into(), value, axes: axes.into() };
     let out = |name: &str, value, axes: &[Dim]| OutputPort { name: name.into(), value, axes: axes.into() };
     let state = |stack, state, first| InputValue::State { stack, state, first };
@@ -60,7 +60,7 @@ pub(crate) fn with_interface() -> Model {
     let axes = [Dim::Batch, Dim::Layers, Dim::Features];
     let steps = [Dim::Time, Dim::Directions, Dim::One, Dim::Batch, Dim::Features];
     let weights = |part| InputValue::Weights { layer: 0, part };
-    let interface = Interface {
+    let ports = Ports {
         inputs: vec![
             port("X", InputValue::Sequence, &[Dim::Batch, Dim::One, Dim::Time, Dim::Features]),
             port("lens", InputValue::Lengths(0), &[Dim::Batch]),
@@ -84,7 +84,7 @@ pub(crate) fn with_interface() -> Model {
     let model = Model::new()
         .named_layer("a.", Lstm::new(3, 4).bidirectional().peepholes())
         .named_layer("b.", Lstm::new(8, 4).bidirectional());
-    Model { interface: Some(interface), ..model }
+    Model { ports, ..model }
 }
 
 #[test]
@@ -148,6 +148,29 @@ fn what_pytorch_says_of_dropout_is_accepted_and_changes_nothing() {
 }
 
 #[test]
+fn ports_are_read_under_the_key_that_they_had_before() {
+    let mut json: Value = serde_json::from_str(&description::to_json(&with_ports())).unwrap();
+    let ports = json.as_object_mut().unwrap().remove("ports").expect("ports");
+    json["interface"] = ports.clone();
+    assert_eq!(description::from_json(&json.to_string(), &Tensors::new()).unwrap(), with_ports());
+    json["ports"] = ports;
+    let error = description::from_json(&json.to_string(), &Tensors::new()).unwrap_err();
+    assert_eq!(error.to_string(), "interface: expected nothing beside ports, which replaces it");
+}
+
+#[test]
+fn a_list_of_ports_that_is_left_out_is_the_usual_one() {
+    let own = Ports { inputs: Vec::new(), required: Required::Sequence, ..with_ports().ports };
+    let model = Model { ports: own.clone(), ..with_ports() };
+    let json = description::to_json(&model);
+    assert!(!json.contains("\"lens\""), "{json}");
+    assert_eq!(description::from_json(&json, &Tensors::new()).unwrap(), model);
+    let (all, usual) = (model.all_ports(), Ports::usual(&model));
+    assert_eq!((&all.inputs, &all.outputs), (&usual.inputs, &own.outputs));
+    assert!(usual.inputs.iter().any(|port| port.name == "x"));
+}
+
+#[test]
 fn a_masking_layer_has_the_features_of_the_next() {
     let layers = json!([{"type": "masking"}, {"type": "rnn", "input_size": 7, "hidden_size": 3}]);
     let model = description::from_json(&described(layers), &Tensors::new()).unwrap();
@@ -156,7 +179,7 @@ fn a_masking_layer_has_the_features_of_the_next() {
 
 #[test]
 fn tensors_of_a_layer_whose_weights_the_caller_brings_do_not_speak_for_it() {
-    let mut json: Value = serde_json::from_str(&description::to_json(&with_interface())).unwrap();
+    let mut json: Value = serde_json::from_str(&description::to_json(&with_ports())).unwrap();
     // Only `b.` has its tensors here; `a.` has one of them, which tells nothing of its biases.
     json["layers"][1].as_object_mut().unwrap().remove("hidden_size");
     let given = Tensors::from_iter([
@@ -168,7 +191,7 @@ fn tensors_of_a_layer_whose_weights_the_caller_brings_do_not_speak_for_it() {
         ("b.bias_hh_l0", crate::tensor(&[16])),
         ("b.weight_ih_l0_reverse", crate::tensor(&[16, 8])),
     ]);
-    assert_eq!(description::from_json(&json.to_string(), &given).unwrap(), with_interface());
+    assert_eq!(description::from_json(&json.to_string(), &given).unwrap(), with_ports());
 }
 
 /// The documentation of descriptions.

@@ -165,7 +165,7 @@ fn a_wrong_description_is_refused() {
         (
             r#"{"gatewave": 1, "layer": [], "layers": []}"#,
             "layer: unknown key; the known ones are gatewave, batch_first, vocabulary, inputs, layers, outputs, \
-             interface, encoder",
+             ports, interface, encoder",
         ),
         (
             r#"{"gatewave": 1, "vocabulary": "ab", "layers": [{"type": "one_hot", "num_classes": 3}]}"#,
@@ -335,26 +335,27 @@ fn json_nested_beyond_all_bounds_is_refused() {
     assert!(error.to_string().starts_with("expected JSON, got recursion limit exceeded"), "{error}");
 }
 
-/// The error about `interface`, after its place, of an LSTM of 3 features and 4 units, bidirectional, and what follows.
-fn refused_interface(inputs: Value, outputs: Value) -> String {
+/// The error about `ports`, after its place, of an LSTM of 3 features and 4 units, bidirectional, and what follows.
+fn refused_ports(inputs: Value, outputs: Value) -> String {
     let json = json!({
         "gatewave": 1,
         "layers": [{"type": "lstm", "input_size": 3, "hidden_size": 4, "bidirectional": true}],
-        "interface": {"inputs": inputs, "outputs": outputs},
+        "ports": {"inputs": inputs, "outputs": outputs},
     });
     let error = description::from_json(&json.to_string(), &Tensors::new()).expect_err("this must be refused");
     assert_eq!(error.kind(), ErrorKind::Model);
-    error.to_string().strip_prefix("interface: ").expect("the interface is at fault").to_owned()
+    error.to_string().strip_prefix("ports: ").expect("the ports are at fault").to_owned()
 }
 
 #[test]
-fn an_interface_that_does_not_fit_its_model_is_refused() {
+fn ports_that_do_not_fit_their_model_are_refused() {
     let x = json!({"name": "X", "value": "sequence", "axes": ["time", "batch", "features"]});
-    let input = |port: Value| refused_interface(json!([x, port]), json!([]));
-    let output = |port: Value| refused_interface(json!([x]), json!([port]));
+    let lengths = json!({"name": "L", "value": "lengths", "axes": ["batch"]});
+    let input = |port: Value| refused_ports(json!([x, port]), json!([]));
+    let output = |port: Value| refused_ports(json!([x]), json!([port]));
     let state = |stack: usize, axes: Value| json!({"name": "h", "value": "hidden", "stack": stack, "axes": axes});
     for (got, wanted) in [
-        (refused_interface(json!([]), json!([])), "inputs: expected a sequence among them, got none"),
+        (refused_ports(json!([lengths]), json!([])), "inputs: expected a sequence among them, got none"),
         (
             input(json!({"name": "L", "value": "length", "axes": []})),
             "input 1: value: expected one of \"sequence\", \"input\", \"lengths\", \"mask\", \"hidden\", \"cell\", \"weights\", got \"length\"",

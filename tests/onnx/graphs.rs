@@ -129,7 +129,7 @@ fn a_reverse_layers_output_is_of_one_direction() {
 fn a_direction_can_be_an_output() {
     let graph = both().node("Split", &["Y"], &["f", "r"], &[int("axis", 1)]).output("r");
     let (model, _) = read(&graph);
-    let outputs = &model.interface.as_ref().expect("an interface").outputs;
+    let outputs = &model.ports.outputs;
     assert_eq!(outputs[0].value, OutputValue::Direction(1));
 }
 
@@ -176,6 +176,6 @@ fn a_stack_knows_its_layers_as_the_graph_has_them() {
     let (model, _) = read(&graph);
     let recurrent = |layer: &gatewave::Layer| matches!(layer.kind, LayerKind::Recurrent(_));
     assert_eq!(model.layers.iter().filter(|layer| recurrent(layer)).count(), 2);
-    let last = &model.interface.as_ref().expect("an interface").outputs[1];
+    let last = &model.ports.outputs[1];
     assert!(matches!(&last.value, OutputValue::States { stacks, .. } if stacks[..] == [0, 1]));
 }

@@ -16,7 +16,7 @@ fn features() -> ArrayD<f32> {
 fn run(graph: &Graph, x: ArrayD<f32>) -> ArrayD<f32> {
     let (model, tensors) = read_bytes(&graph.bytes()).unwrap_or_else(|e| panic!("{e}"));
     let mut named: NamedTensors = [("X".to_owned(), Values::from(x))].into_iter().collect();
-    if model.ports().inputs.iter().any(|port| port.name == "lengths") {
+    if model.all_ports().inputs.iter().any(|port| port.name == "lengths") {
         named.insert("lengths".into(), ndarray::arr1(&[4_i64, 2]).into());
     }
     let input = model.named_input(&named).unwrap_or_else(|e| panic!("{e}"));

@@ -48,7 +48,7 @@ fn a_chain_names_no_inputs_and_no_outputs() {
     let (model, _) = read(&gru().node("Tanh", &["Y"], &["Z"], &[]).output("Y").output("Z"));
     let names: Vec<_> = model.outputs.iter().map(|output| output.name.as_str()).collect();
     assert_eq!((model.inputs[0].name.as_str(), &names[..]), ("X", &["Y", "Z"][..]));
-    let values: Vec<_> = model.interface.expect("names").outputs.into_iter().map(|port| port.value).collect();
+    let values: Vec<_> = model.ports.outputs.into_iter().map(|port| port.value).collect();
     assert_eq!(values, [OutputValue::Output, OutputValue::Another(1)]);
 }
 
@@ -61,7 +61,7 @@ fn inputs_that_meet_step_by_step_are_told_together() {
         .output("Z");
     let (model, _) = read(&graph);
     assert_eq!(layers(&graph), [GRU, GRU, "concat"]);
-    let ports = model.interface.expect("names").inputs;
+    let ports = model.ports.inputs;
     assert_eq!(ports[1].value, InputValue::Input(1));
     assert_eq!(ports[0].axes, ports[1].axes);
     // Axes that cannot be one are told with the node.
@@ -82,7 +82,7 @@ fn a_row_meets_every_step() {
     let graph = row().node("Unsqueeze", &["C", "0"], &["U"], &[]).node("Unsqueeze", &["U", "0"], &["V"], &[]);
     let gated = graph.node("Mul", &["Y", "V"], &["Z"], &[]).output("Z");
     let (model, _) = read(&gated);
-    let axes = &model.interface.as_ref().expect("names").inputs[1].axes;
+    let axes = &model.ports.inputs[1].axes;
     assert_eq!(axes, &[Dim::Batch, Dim::Features]);
     assert_eq!(layers(&gated), [GRU, "multiply"]);
     let swapped = row().node("Mul", &["Y", "C"], &["Z"], &[]).output("Z");
@@ -142,7 +142,7 @@ fn an_axis_that_must_be_1_is_told_by_the_port() {
     for axis in ["one", "1"] {
         let (model, _) = read(&maybe_one(axis));
         assert!(model.is_chain());
-        let axes = model.interface.expect("names").inputs.remove(0).axes;
+        let axes = &model.ports.inputs[0].axes[..];
         assert_eq!(axes, [Dim::Time, Dim::One, Dim::Batch, Dim::Features]);
     }
     let text = refused(&maybe_one("2"));
@@ -181,7 +181,7 @@ fn rows_that_are_sorted_by_length_are_put_back() {
     let whole = node("small", "S").node("Gather", &["H", "back"], &["Z"], &[int("axis", 1)]).output("Z");
     let (model, _) = read(&whole);
     assert!(model.is_chain());
-    assert_eq!(model.interface.expect("names").inputs[1].value, InputValue::Lengths(0));
+    assert_eq!(model.ports.inputs[1].value, InputValue::Lengths(0));
     assert!(refused(&node("small", "S").output("H")).contains("rows in the order of their lengths"));
     assert!(refused(&node("small", "X").output("H")).contains("expected the lengths in the order of the rows of X"));
     assert!(refused(&node("lengths", "S").output("H")).contains("expected the lengths in the order of the rows of X"));
@@ -208,8 +208,8 @@ fn the_place_of_the_largest_feature_is_an_output_alone() {
     let graph = gru().node("ArgMax", &["Y"], &["Z"], &[int("axis", 3), int("keepdims", 0)]);
     let (model, _) = read(&graph.clone().output("Z"));
     assert!(model.is_chain());
-    let port = model.interface.expect("names").outputs.remove(0);
-    assert_eq!((port.value, port.axes), (OutputValue::Largest(0), vec![Dim::Time, Dim::One, Dim::Batch]));
+    let port = &model.ports.outputs[0];
+    assert_eq!((&port.value, &port.axes[..]), (&OutputValue::Largest(0), &[Dim::Time, Dim::One, Dim::Batch][..]));
     let text = refused(&graph.node("Tanh", &["Z"], &["T"], &[]).output("T"));
     assert!(text.contains("(Tanh): the place of the largest feature, but for an output"), "{text}");
     let steps = gru().node("ArgMax", &["Y"], &["Z"], &[int("axis", 0)]).output("Z");

@@ -105,7 +105,7 @@ fn states_are_weights_under_the_names_of_a_call() {
     for name in ["0.h_0", "0.c_0"] {
         assert_eq!(read(name, &tensors), (vec![2, 2], vec![0.0, 0.25, 0.5, 0.75]));
     }
-    let names: Vec<_> = model.ports().inputs.iter().map(|port| port.name.clone()).collect();
+    let names: Vec<_> = model.all_ports().inputs.iter().map(|port| port.name.clone()).collect();
     assert_eq!(names, ["X", "lengths"]);
     let cells = 2 * 8 * (3 + 2 + 2);
     assert_eq!(model.parameters(), cells + 2 * 2 * 2);

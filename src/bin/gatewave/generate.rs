@@ -4,6 +4,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use gatewave::{
     Direction, Error, ErrorKind, Flow, InputKind, Model, ModelOutput, NamedTensors, Pin, Result, Results, Sampling,
@@ -35,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
     /// How many characters to write
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 200, allow_negative_numbers = true)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = whole::<usize>, allow_negative_numbers = true)]
     length: usize,
     /// How freely to choose: 0 always takes the likeliest, 1 draws as the model says
     #[arg(short, long, value_name = "X", default_value_t = 0.8, value_parser = temperature, allow_negative_numbers = true)]
@@ -44,7 +45,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "K", value_parser = top_k, allow_negative_numbers = true)]
     top_k: Option<usize>,
     /// The seed of the draws
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>, allow_negative_numbers = true)]
     seed: u64,
     #[command(flatten)]
     device: DeviceArgs,
@@ -60,6 +61,10 @@ fn temperature(text: &str) -> Result<f32, String> {
     }
 }
 
+fn whole<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| "expected a whole number, 0 or more".to_owned())
+}
+
 fn top_k(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&k| k > 0).ok_or_else(|| "expected a whole number, 1 or more".to_owned())
 }
@@ -67,7 +72,8 @@ fn top_k(text: &str) -> Result<usize, String> {
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
     let (model, tensors) = args.model.read()?;
-    let vocabulary = vocabulary(&model, args.output.as_deref())?;
+    let file = args.model.files().last().unwrap_or_else(|| Path::new("model"));
+    let vocabulary = vocabulary(&model, args.output.as_deref()).map_err(|e| e.at(file.display()))?;
     let (prompt, mut last) = tokens(&args.prompt, &vocabulary)?;
     let beside = beside(&model, args.input.as_deref())?;
     let engine = args.model.engine(model, &tensors, device, args.precision)?;
@@ -119,7 +125,9 @@ fn beside(model: &Model, path: Option<&Path>) -> Result<Option<NamedTensors>> {
 fn vocabulary(model: &Model, output: Option<&str>) -> Result<Vec<char>> {
     let unfit = |what: &str| Err(Error::new(ErrorKind::Model, what));
     let Some(vocabulary) = &model.vocabulary else {
-        return unfit("vocabulary: expected a character model, got a description without a vocabulary");
+        return unfit(
+            "vocabulary: expected a character model, got a description without a vocabulary; write the characters there, in the order of the tokens",
+        );
     };
     if model.input()?.tokens().is_none() {
         return unfit("layer 0: expected an embedding or one_hot first, to take characters");

@@ -28,8 +28,8 @@ pub(crate) struct Args {
     /// successive calls of one engine
     #[arg(short, long, required = true, value_name = "IN")]
     input: Vec<PathBuf>,
-    /// Where the results go, one for each input: .safetensors, .npz, or .npy (which takes the output alone); to
-    /// standard output in brief where there is none
+    /// Where the results go, one for each input: .safetensors, .npz, or .npy (which takes the first output alone); to
+    /// standard output in brief where there is none. A file of that name is replaced
     #[arg(short, long, value_name = "OUT")]
     output: Vec<PathBuf>,
     #[command(flatten)]
@@ -61,7 +61,16 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         let results = engine.run(&call.input).and_then(|output| model.named_output(&output));
         let results = results.map_err(|e| e.at(path.display()))?;
         match destinations.next() {
-            Some(destination) => destination.write(&results)?,
+            Some(destination) => {
+                if let Some(left_out) = left_out(&model, &results, destination.takes_one()) {
+                    log::warn!(
+                        "{}: holds {} alone; .npz holds {left_out} too",
+                        destination.path().display(),
+                        results[0].0
+                    );
+                }
+                destination.write(&results)?;
+            }
             None => preview(&results, out)?,
         }
     }
@@ -77,12 +86,31 @@ struct Call {
 
 impl Call {
     fn read(path: &Path, model: &Model) -> Result<Self> {
-        let ports = model.ports();
+        let ports = model.all_ports();
         let sequence = ports.inputs.iter().find(|port| port.value == InputValue::Sequence);
         let tensors = tensors::read(path, sequence.map_or("x", |port| &port.name))?;
+        for (name, count, all) in tensors.iter().filter_map(|(name, values)| not_finite(name, values)) {
+            log::warn!("{}: {name}: {count} of {all} numbers are not finite", path.display());
+        }
         let call = || Ok(Self { input: model.named_input(&tensors)?, weights: model.named_weights(&tensors)? });
         call().map_err(|e: Error| e.at(path.display()))
     }
+}
+
+/// The numbers of a tensor that are NaN or infinite, and all of its numbers; `None` where there are none.
+fn not_finite<'a>(name: &'a str, values: &Values) -> Option<(&'a str, usize, usize)> {
+    let Values::Real(array) = values else { return None };
+    let count = array.iter().filter(|number| !number.is_finite()).count();
+    (count > 0).then_some((name, count, array.len()))
+}
+
+/// The outputs that `model` names itself and a file of one array leaves out. A name for the same numbers is no other
+/// output.
+fn left_out(model: &Model, results: &[(String, Values)], takes_one: bool) -> Option<String> {
+    let usual = model.outputs.is_empty() && model.ports.outputs.is_empty();
+    let [(_, first), others @ ..] = results else { return None };
+    let others: Vec<_> = others.iter().filter(|(_, other)| other != first).map(|(name, _)| name.as_str()).collect();
+    (takes_one && !usual && !others.is_empty()).then(|| others.join(", "))
 }
 
 /// Opens every output before any work, so that none is done in vain.

@@ -156,6 +156,15 @@ impl Destination {
         Ok(Self { path: path.to_owned(), format, file: Replacement::open(path)? })
     }
 
+    /// Whether the file holds one array alone.
+    pub(crate) fn takes_one(&self) -> bool {
+        self.format == Format::Npy
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Writes `arrays` and puts the file in its place. An `.npy` file takes the first array alone.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use super::numbers::told;
 use super::ordered::Json;
 use crate::error::Result;
 use crate::formats::keys::{Keys, wrong};
-use crate::model::{InputKind, Layer, LayerKind, Model, ModelInput, ModelOutput, Pin, State, Value};
+use crate::model::{InputKind, Layer, LayerKind, Model, ModelInput, ModelOutput, Pin, State, Value, check_names};
 
 /// What the one input of a model that names none is called.
 const USUAL_INPUT: &str = "x";
@@ -87,7 +87,13 @@ pub(super) struct Names {
 
 impl Names {
     /// Those of a description.
-    pub(super) fn of_json(inputs: &[NamedInput], layers: &[Raw]) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where they do not tell inputs and layers apart.
+    pub(super) fn of_json(inputs: &[NamedInput], layers: &[Raw]) -> Result<Self> {
+        let layer_names = layers.iter().filter_map(|layer| layer.get("name")?.as_str());
+        check_names(inputs.iter().map(|(input, _)| input.name.as_str()), layer_names)?;
         let inputs = inputs.iter().map(|(input, _)| input.name.clone());
         let name = |layer: &Raw| layer.get("name").and_then(Raw::as_str).map(str::to_owned);
         let takes = |layer: &Raw| {
@@ -96,7 +102,7 @@ impl Names {
             let states = STATES.iter().filter_map(|state| layer.get(state.key()));
             Some(list.iter().chain(states).filter_map(|name| Some(name.as_str()?.to_owned())).collect())
         };
-        Self::new(inputs.collect(), layers.iter().map(name).collect(), layers.iter().map(takes).collect())
+        Ok(Self::new(inputs.collect(), layers.iter().map(name).collect(), layers.iter().map(takes).collect()))
     }
 
     /// Those of a model.
@@ -134,7 +140,13 @@ impl Names {
     /// The value that is called `name`, for whom stands at `at` in the list of layers: those before it are there.
     fn value(&self, name: &str, at: usize) -> Result<Value> {
         match self.find(name) {
-            None => Err(wrong(format!("expected one of {}, got {name}", self.known()))),
+            None => {
+                let is_result = name.rsplit_once('.').is_some_and(|(layer, _)| self.layer(layer).is_some());
+                let results = Pin::WORDS.map(|(word, _)| format!(".{word}")).join(", ");
+                let hint =
+                    if is_result { format!("; results of a recurrent layer are {results}") } else { String::new() };
+                Err(wrong(format!("expected one of {}, got {name}{hint}", self.known())))
+            }
             Some(Value::Layer(layer, _)) if layer == at => {
                 Err(wrong(format!("expected a value of a layer before this one, got its own, {name}")))
             }

@@ -1,13 +1,13 @@
 //! The description of a model as JSON, in PyTorch's words: JSON and the tensors' shapes → `Model`, and back.
 //!
 //! Sizes may be left out where the tensors tell them. `layers` has the plain layers, `recurrent` the stacks, `edges` what
-//! they call each other, `interface` the names of what goes in and out, `words` what each word means. Knows no element of a tensor.
+//! they call each other, `ports` the named tensors of a call, `words` what each word means. Knows no element of a tensor.
 
 mod edges;
-mod interface;
 mod layers;
 mod numbers;
 mod ordered;
+mod ports;
 mod recurrent;
 mod words;
 
@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::encoder;
 use super::keys::{Keys, parse, wrong};
 use crate::error::Result;
-use crate::model::{Axes, InputKind, Interface, LayerKind, Model, Pin, Value as Source};
+use crate::model::{Axes, InputKind, LayerKind, Model, Pin, Ports, Value as Source};
 use crate::weights::Tensors;
 
 use edges::Names;
@@ -55,12 +55,11 @@ fn model(mut keys: Keys, tensors: &Tensors, prefix: &str) -> Result<Model> {
     let inputs = edges::read_inputs(keys.list("inputs")?.unwrap_or_default())?;
     let layers = keys.needed_list("layers")?;
     let outputs = keys.list("outputs")?.unwrap_or_default();
-    let names = Names::of_json(&inputs, &layers);
+    let names = Names::of_json(&inputs, &layers)?;
     let (inputs, begun) = inputs.into_iter().unzip();
     let mut model = Model { axes, vocabulary, inputs, ..Model::new() };
     let main = model.main_input();
-    let interface = keys.take("interface").map(|value| interface::read(value, main).map_err(|e| e.at("interface")));
-    model.interface = interface.transpose()?;
+    model.ports = ports::take(&mut keys, main)?;
     let encoder = keys.take("encoder");
     keys.finish()?;
     let none = Tensors::new();
@@ -73,7 +72,7 @@ fn model(mut keys: Keys, tensors: &Tensors, prefix: &str) -> Result<Model> {
             None => format!("layer {index}"),
         };
         // Tensors that the caller brings are missing here, which says nothing of the layer.
-        let supplied = model.interface.as_ref().is_some_and(|interface| interface.supplies(index));
+        let supplied = model.ports.supplies(index);
         let told_by = if supplied { &none } else { tensors };
         let layer = layers::read(value, told_by);
         let layer = layer.and_then(|(kind, weights, edges)| edges.layer(&model, &names, kind, weights));
@@ -166,11 +165,8 @@ fn model_keys(model: &Model) -> Vec<(&'static str, Json)> {
     if !model.outputs.is_empty() {
         keys.push(("outputs", edges::outputs_json(model, &names)));
     }
-    keys.extend(
-        model
-            .interface
-            .as_ref()
-            .map(|interface: &Interface| ("interface", interface::json(interface, model.main_input()))),
-    );
+    if model.ports != Ports::default() {
+        keys.push((ports::KEY, ports::json(&model.ports, model.main_input())));
+    }
     keys
 }

@@ -1,6 +1,6 @@
 //! Flatten, Reshape and Permute: which of them only rename axes.
 //!
-//! What such a layer takes and gives is one shape but for an axis of one feature, which the model's interface then leaves
+//! What such a layer takes and gives is one shape but for an axis of one feature, which the model's ports then leave
 //! out or adds. Knows shapes; knows no tensor.
 
 use serde_json::Value;

@@ -44,7 +44,7 @@ impl Builder {
         let mask = match join {
             // A row has no steps.
             _ if rows => Mask::None,
-            Join::ConcatSteps => Mask::in_pieces(&tensors.iter().collect::<Vec<_>>())?,
+            Join::ConcatSteps => Mask::in_pieces(&tensors.iter().map(Known::piece).collect::<Vec<_>>())?,
             join => self.joined_mask(&tensors, join == Join::Concat),
         };
         let known = self.join(join, tensors)?;

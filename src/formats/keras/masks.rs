@@ -1,18 +1,15 @@
 //! Masks: at which steps there is one, as Keras computes it, and how that is said here.
 //!
 //! Keras hands a mask from layer to layer beside the tensors, and writes it as operations too. Here a mask belongs to a
-//! value: what an `Embedding` or a `Masking` takes out of an input is taken out of all that comes of it. `lay` holds the
-//! two against each other. Knows of layers those that make masks.
+//! value: what an `Embedding` or a `Masking` takes out of an input is taken out of all that comes of it. `laid` holds the
+//! two against each other. Knows no layer and no value.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::activations::Version;
-use super::builder::Builder;
 use super::config::wrong;
-use super::values::{Known, Source};
 use crate::error::Result;
-use crate::model::{LayerKind, Value as Edge};
 
 /// What makes a mask.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,11 +143,11 @@ impl Mask {
         if makers.is_empty() { Self::None } else { Self::Of(makers) }
     }
 
-    /// The masks of `tensors`, one after the other.
-    pub(super) fn in_pieces(tensors: &[&Known]) -> Result<Self> {
-        let makers: Option<Vec<Makers>> = tensors.iter().map(|tensor| tensor.mask.makers()).collect();
+    /// Masks one after the other, each with the name of the layer that gives it.
+    pub(super) fn in_pieces(masks: &[(&Self, &Rc<str>)]) -> Result<Self> {
+        let makers: Option<Vec<Makers>> = masks.iter().map(|(mask, _)| mask.makers()).collect();
         let Some(makers) = makers else { return Ok(Self::Other) };
-        in_pieces(makers.iter().zip(tensors.iter().map(|tensor| &tensor.from))).map(Self::of_makers)
+        in_pieces(makers.iter().zip(masks.iter().map(|&(_, from)| from))).map(Self::of_makers)
     }
 
     /// Some of the steps of a mask.
@@ -168,82 +165,6 @@ impl Mask {
             Version::Three if none && !side_by_side => Self::None,
             Version::Three => masks.into_iter().fold(Self::Never, Self::or),
         }
-    }
-}
-
-impl Builder {
-    /// Lays `mask` over what the current layer takes: the value must have it, or none where there is none.
-    pub(super) fn lay(&mut self, mask: &Mask) -> Result<()> {
-        match mask {
-            Mask::Of(makers) if *makers == self.now.held => Ok(()),
-            Mask::None if self.now.held.is_empty() => Ok(()),
-            Mask::None => {
-                let source = match self.now.source {
-                    Source::Whole(value) => self.bare(value).map(Source::Whole),
-                    Source::Part { of, first, count, all } => {
-                        self.bare(of).map(|of| Source::Part { of, first, count, all })
-                    }
-                };
-                self.now.source = source.ok_or_else(|| {
-                    let text = "expected no mask, which Keras lays not over this layer, got a sequence of which a recurrent \
-                                layer under one has taken steps out; leave mask_zero or Masking out, or give this layer \
-                                the mask (mask=…)";
-                    wrong(text.into())
-                })?;
-                self.now.held.clear();
-                Ok(())
-            }
-            Mask::Of(_) if self.now.held.is_empty() => Err(wrong(format!(
-                "mask: expected that of its own input, got another, which {} does not have here; give no mask, or that \
-                 of the Embedding or the Masking that this input comes from",
-                self.now.from
-            ))),
-            Mask::Of(_) | Mask::Never | Mask::Several(_) | Mask::Other => Err(wrong(
-                "mask: expected the steps that all inputs have from which its own comes, got other ones, as Keras joins \
-                 masks; mask them alike, or leave mask_zero or Masking out"
-                    .into(),
-            )),
-        }
-    }
-
-    /// `value` as it would be without masks: copies of the layers back to those that make them, which share their weights.
-    /// None, where a mask has changed numbers on the way.
-    fn bare(&mut self, value: Edge) -> Option<Edge> {
-        if let Some(&known) = self.bare.get(&value) {
-            return known;
-        }
-        let bare = self.copied_bare(value);
-        self.bare.insert(value, bare);
-        bare
-    }
-
-    fn copied_bare(&mut self, value: Edge) -> Option<Edge> {
-        let Edge::Layer(index, _) = value else { return Some(value) };
-        let mut layer = self.model.layers[index].clone();
-        match &mut layer.kind {
-            LayerKind::Masking(masking) if masking.value.get() == 0.0 => return Some(layer.from[0]),
-            LayerKind::Masking(_) | LayerKind::Recurrent(_) => return None,
-            LayerKind::Embedding(table) => table.mask_token = None,
-            _ => {
-                let from = layer.from.iter().map(|&value| self.bare(value)).collect::<Option<Vec<_>>>()?;
-                if from == layer.from {
-                    return Some(value);
-                }
-                layer.from = from;
-            }
-        }
-        Some(self.copy(index, layer))
-    }
-
-    /// The mask that `tensors` have where a layer joins their features or their numbers.
-    pub(super) fn joined_mask(&self, tensors: &[Known], side_by_side: bool) -> Mask {
-        let masks: Vec<_> = tensors.iter().map(|tensor| tensor.mask.clone()).collect();
-        let alike = masks.windows(2).all(|two| two[0] == two[1]);
-        // Inside a model that is a layer, no operation says how its own Keras 3 joined them.
-        if self.depth > 0 && self.version == Version::Three && !alike {
-            return Mask::Other;
-        }
-        Mask::joined(masks, self.version, side_by_side)
     }
 }
 
@@ -268,11 +189,11 @@ mod tests {
 
     #[test]
     fn pieces_of_masks_are_equal_where_they_take_out_the_same_steps() {
-        let known = |mask: &Mask, from: &str| Known { mask: mask.clone(), ..Known::steps(Mask::None, &from.into()) };
         let (a, b) = (Mask::of(0, 0.0), Mask::of(1, 0.0));
         let pieces = |all: [(&Mask, &str); 3]| {
-            let all = all.map(|(mask, from)| known(mask, from));
-            Mask::in_pieces(&all.each_ref()).expect("few pieces")
+            let names = all.map(|(_, from)| Rc::from(from));
+            let all: Vec<_> = all.iter().zip(&names).map(|(&(mask, _), name)| (mask, name)).collect();
+            Mask::in_pieces(&all).expect("few pieces")
         };
         let [x, y] = [(&Mask::None, "x"), (&Mask::None, "y")];
         assert_eq!(pieces([x, y, x]), Mask::None);
@@ -284,7 +205,7 @@ mod tests {
         assert_ne!(a.in_stretch((1, None)).expect("a part"), a);
         let mut mask = a;
         let grows = (0..MOST_PARTS).try_for_each(|_| {
-            mask = Mask::in_pieces(&[&known(&mask, "x"), &known(&mask, "x")])?;
+            mask = Mask::in_pieces(&[(&mask, &"x".into()), (&mask, &"x".into())])?;
             Ok::<_, crate::error::Error>(())
         });
         assert!(grows.expect_err("too many").to_string().contains("pieces"));

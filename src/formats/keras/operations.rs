@@ -158,7 +158,9 @@ impl Builder {
             ("GetItem", [Operand::Tensor(tensor), Operand::Constant(index)]) if masks => {
                 only(item_of_mask(tensor, index)?)
             }
-            ("Concatenate", _) if masks && operation.is_over_time(tensors[0]) => only(Mask::in_pieces(&tensors)?),
+            ("Concatenate", _) if masks && operation.is_over_time(tensors[0]) => {
+                only(Mask::in_pieces(&tensors.iter().map(|tensor| tensor.piece()).collect::<Vec<_>>())?)
+            }
             (class, _) if masks => only(mask(operation, class, &tensors)),
             ("GetItem", [Operand::Tensor(tensor), Operand::Constant(index)]) => self.item(tensor, index),
             ("Concatenate", _) if tensors.len() == operands.len() && operation.is_last_axis() => {

@@ -1,7 +1,7 @@
 //! What a model takes and gives, by name: `y` beside the usual names, and a number for each of several outputs. Several
 //! inputs go by the names of their layers.
 //!
-//! A chain stays one: it names neither inputs nor outputs. Knows interfaces; knows no configuration.
+//! A chain stays one: it names neither inputs nor outputs. Knows ports; knows no configuration.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,8 +10,8 @@ use super::config::wrong;
 use super::values::{Flow, Known, Source};
 use crate::error::Result;
 use crate::model::{
-    Clocks, Dim, Direction, InputPort, InputValue, Interface, LayerKind, Model, ModelInput, ModelOutput, OutputPort,
-    OutputValue, Pin, State, Value as Edge,
+    Clocks, Dim, Direction, InputPort, InputValue, LayerKind, Model, ModelInput, ModelOutput, OutputPort, OutputValue,
+    Pin, Ports, State, Value as Edge,
 };
 
 /// Gives the model its outputs `gives`, and names what it takes and gives.
@@ -43,8 +43,7 @@ pub(super) fn name(builder: &mut Builder, gives: &[Known]) -> Result<()> {
         builder.name_graph(&ends)?;
         builder.lead(&ends)?;
     }
-    let interface = builder.interface(&ends, chain)?;
-    builder.model.interface = Some(interface);
+    builder.model.ports = builder.ports(&ends, chain)?;
     Ok(())
 }
 
@@ -145,11 +144,11 @@ impl Builder {
         Ok(())
     }
 
-    fn interface(&self, ends: &[End], chain: bool) -> Result<Interface> {
-        let mut interface = Interface::standard(&self.model);
-        self.name_inputs(&mut interface, chain);
+    fn ports(&self, ends: &[End], chain: bool) -> Result<Ports> {
+        let mut ports = Ports::usual(&self.model);
+        self.name_inputs(&mut ports, chain);
         let axes: HashMap<String, Vec<Dim>> =
-            interface.outputs.iter().map(|port| (port.name.clone(), port.axes.clone())).collect();
+            ports.outputs.iter().map(|port| (port.name.clone(), port.axes.clone())).collect();
         let mut outputs = Vec::new();
         let mut features = 0;
         for (place, end) in ends.iter().enumerate() {
@@ -176,26 +175,26 @@ impl Builder {
             outputs.extend(first.chain(numbered).map(port));
         }
         if chain {
-            interface.outputs.retain(|port| port.value != OutputValue::Output);
-            interface.outputs.splice(0..0, outputs);
+            ports.outputs.retain(|port| port.value != OutputValue::Output);
+            ports.outputs.splice(0..0, outputs);
         } else {
-            interface.outputs = outputs;
+            ports.outputs = outputs;
         }
-        Ok(interface)
+        Ok(ports)
     }
 
     /// Gives the inputs the axes that the file says; the only one goes by `x` and `ids`.
-    fn name_inputs(&self, interface: &mut Interface, chain: bool) {
+    fn name_inputs(&self, ports: &mut Ports, chain: bool) {
         let main = self.model.main_input();
         if !chain && self.inputs.len() == 1 {
-            let first = interface.inputs.iter().position(|port| port.value == InputValue::Sequence);
+            let first = ports.inputs.iter().position(|port| port.value == InputValue::Sequence);
             if let Some(first) = first {
-                let ids = InputPort { name: "ids".into(), ..interface.inputs[first].clone() };
-                interface.inputs.insert(first + 1, ids);
+                let ids = InputPort { name: "ids".into(), ..ports.inputs[first].clone() };
+                ports.inputs.insert(first + 1, ids);
             }
         }
-        self.name_encoder(interface);
-        for port in &mut interface.inputs {
+        self.name_encoder(ports);
+        for port in &mut ports.inputs {
             let input = match port.value {
                 InputValue::Sequence => main,
                 InputValue::Input(index) => index,
@@ -210,7 +209,7 @@ impl Builder {
     }
 
     /// Of two time axes, the one that no output has is an encoder's: its lengths and its mask go by these names too.
-    fn name_encoder(&self, interface: &mut Interface) {
+    fn name_encoder(&self, ports: &mut Ports) {
         let clocks = Clocks::of(&self.model);
         let leads = |&input: &usize| clocks.leader(input) == Some(input);
         let leaders: Vec<usize> = (0..self.model.inputs.len()).filter(leads).collect();
@@ -221,8 +220,8 @@ impl Builder {
             ("encoder_lengths", InputValue::Lengths(*encoder), vec![Dim::Batch]),
             ("encoder_mask", InputValue::Mask(*encoder), vec![Dim::Batch, Dim::Time]),
         ] {
-            if interface.inputs.iter().all(|port| port.name != name) {
-                interface.inputs.push(InputPort { name: name.into(), value, axes });
+            if ports.inputs.iter().all(|port| port.name != name) {
+                ports.inputs.push(InputPort { name: name.into(), value, axes });
             }
         }
     }

@@ -67,6 +67,11 @@ impl Known {
         Self { flow: Flow::Mask, source, mask, held: Makers::new(), from: from.clone() }
     }
 
+    /// Its mask as a piece of a longer one.
+    pub(super) fn piece(&self) -> (&Mask, &Rc<str>) {
+        (&self.mask, &self.from)
+    }
+
     /// Which input of the model it is, if it is one.
     pub(super) fn is_input(&self) -> Option<usize> {
         match self.source {

@@ -1,6 +1,6 @@
 //! A graph, evaluated node by node: each operator gives its outputs a meaning from the meanings of its inputs.
 //!
-//! Holds what operators share: values, inputs and links. `interface` makes a model of it in the end. Knows no operator:
+//! Holds what operators share: values, inputs and links. `ports` makes a model of it in the end. Knows no operator:
 //! `operators` has the table of them.
 
 use std::collections::{HashMap, HashSet};
@@ -44,7 +44,7 @@ pub(super) struct GraphInput {
     pub(super) link: Option<usize>,
 }
 
-/// A port of the interface.
+/// An input port.
 pub(super) struct Draft {
     pub(super) input: usize,
     /// Its stack or layer is 0 until the layers are in order.

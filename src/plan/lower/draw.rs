@@ -43,7 +43,7 @@ pub(super) fn drawing(model: &Model, all: Ops, output: usize) -> Result<Ops> {
     let order = (0..all.len()).filter(|&index| once[index]).chain((0..all.len()).filter(|&index| !once[index]));
     for index in order {
         let mut op = all[index].clone();
-        op.from.iter_mut().for_each(|source| *source = moved(*source, &places));
+        op.from.iter_mut().for_each(|source| *source = now(*source, &places));
         places[index] = match op.kind {
             OpKind::Blank(_) | OpKind::LastStep | OpKind::Final(State::Hidden) => op.from[0],
             OpKind::Final(State::Cell) => {
@@ -74,7 +74,7 @@ pub(super) fn drawing(model: &Model, all: Ops, output: usize) -> Result<Ops> {
             }
         };
     }
-    let (mut source, features) = logits(tokens, &each, moved(outputs[0], &places))?;
+    let (mut source, features) = logits(tokens, &each, now(outputs[0], &places))?;
     let (layer, axis) = (model.layers.len(), Axis::Steps(0));
     if features.parts > 1 {
         let (kind, features) =
@@ -142,7 +142,7 @@ fn logits(tokens: usize, ops: &[Op], output: Source) -> Result<(Source, Features
 }
 
 /// Where `source` is now.
-fn moved(source: Source, places: &[Source]) -> Source {
+fn now(source: Source, places: &[Source]) -> Source {
     match source {
         Source::Input(_) => source,
         Source::Op(op) => places[op],

@@ -185,12 +185,13 @@ impl Lowering<'_> {
             OpKind::Blank(shows) => (Work::Blank { shows: *shows, source: source()? }, "blanked"),
             OpKind::Merge(combine) => (Work::Merge { combine: *combine, source: source()? }, "merged"),
             OpKind::Linear { matrix, activation } => {
-                let panel = inside.map_or(0, |inside| inside.panel);
-                let work = Work::Linear { matrix: *matrix, activation: *activation, source: source()?, panel };
-                if let Some(result) = inside.and_then(|inside| self.concatenated.get(&inside.op).copied()) {
-                    return Ok(Stage { op, result, work });
+                let linear = |source, panel| Work::Linear { matrix: *matrix, activation: *activation, source, panel };
+                if let Some(Inside { op: join, panel }) = inside {
+                    let slot = self.concatenated.get(&join).copied();
+                    let result = needed(slot, format_args!("a slot of the concatenation that operation {join} gives"))?;
+                    return Ok(Stage { op, result, work: linear(source()?, panel) });
                 }
-                (work, "product")
+                (linear(source()?, 0), "product")
             }
             OpKind::Rowwise { activation, .. } => {
                 (Work::Rowwise { activation: *activation, source: source()? }, "activated")

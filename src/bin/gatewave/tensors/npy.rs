@@ -68,7 +68,8 @@ pub(super) fn read(mut file: impl Read, length: u64) -> Result<ArrayD<Scalar>> {
 
 /// The arrays of an `.npz` archive by name, and what is wrong with one of them.
 pub(super) fn read_archive(bytes: &[u8]) -> Result<Vec<(String, Result<ArrayD<Scalar>>)>> {
-    let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(|e| e.to_string())?;
+    let whole = |e| format!("expected a whole archive, as numpy.savez writes one, got {} bytes: {e}", bytes.len());
+    let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(whole)?;
     let count = zip.len();
     let one = |index| {
         let file = zip.by_index(index).map_err(|e| e.to_string())?;

@@ -1,6 +1,8 @@
-//! The names and axes of a model that brings no interface of its own: its inputs' and outputs' names, or PyTorch's.
+//! The ports of a model that brings none of its own: its inputs' and outputs' names, or PyTorch's.
 
-use super::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, Required, State};
+use std::borrow::Cow;
+
+use super::{Dim, InputPort, InputValue, OutputPort, OutputValue, Ports, Required, State};
 use crate::model::flow::Flow;
 use crate::model::graph::{InputKind, ModelInput, Pin, Value};
 use crate::model::layer::{Layer, LayerKind};
@@ -9,7 +11,7 @@ use crate::model::{Axes, Clocks, Model};
 /// Both states, with the names of what goes in and comes out.
 const STATES: [(State, &str, &str); 2] = [(State::Hidden, "h_0", "h_n"), (State::Cell, "c_0", "c_n")];
 
-impl Interface {
+impl Ports {
     /// The names and axes of a model that brings none of its own.
     ///
     /// A model that names its inputs takes them by their names, and of a sequence NAME that brings a time axis also
@@ -19,7 +21,7 @@ impl Interface {
     /// `[B, T]`, and for each recurrent stack `h_0` and an LSTM's `c_0` `[L·D, B, …]`. Out: `output`, `h_n`, `c_n`. The
     /// second stack's states end in `.1`, the third's in `.2`, and so on. A stack that begins where another one ended takes
     /// none.
-    pub fn standard(model: &Model) -> Self {
+    pub fn usual(model: &Model) -> Self {
         let inputs = if model.inputs.is_empty() { usual_inputs(model) } else { named_inputs(model) };
         let outputs = if model.outputs.is_empty() { usual_outputs(model) } else { named_outputs(model) };
         Self { inputs, outputs, required: Required::Sequence }
@@ -27,16 +29,29 @@ impl Interface {
 }
 
 impl Model {
+    /// The named tensors of a call: the model's own [`ports`](Self::ports), and the [usual](Ports::usual) ones for a list
+    /// that is empty.
+    pub fn all_ports(&self) -> Cow<'_, Ports> {
+        let own = &self.ports;
+        if !own.inputs.is_empty() && !own.outputs.is_empty() {
+            return Cow::Borrowed(own);
+        }
+        let usual = Ports::usual(self);
+        let inputs = if own.inputs.is_empty() { usual.inputs } else { own.inputs.clone() };
+        let outputs = if own.outputs.is_empty() { usual.outputs } else { own.outputs.clone() };
+        Cow::Owned(Ports { inputs, outputs, required: own.required })
+    }
+
     /// Whether its inputs are the standard ones, by names and axes.
-    pub(crate) fn has_standard_inputs(&self) -> bool {
-        self.interface.as_ref().is_none_or(|own| own.inputs == Interface::standard(self).inputs)
+    pub(crate) fn has_usual_inputs(&self) -> bool {
+        self.ports.inputs.is_empty() || self.ports.inputs == Ports::usual(self).inputs
     }
 
     /// Whether each of its inputs, whatever its name, has the axes of a standard one of its value, and none must be there
     /// but those that a call cannot do without.
-    pub(crate) fn has_standard_axes(&self) -> bool {
-        let Some(own) = &self.interface else { return true };
-        if own.inputs == Interface::standard(self).inputs {
+    pub(crate) fn has_usual_axes(&self) -> bool {
+        let own = &self.ports;
+        if self.has_usual_inputs() {
             return true;
         }
         let is_standard = |port: &InputPort| match port.value {

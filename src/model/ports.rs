@@ -1,9 +1,9 @@
-//! The interface of a model that brings its own names: which named tensor is which input or output, and how its axes
-//! stand. A model from PyTorch has none (`x`, `lengths`, `output`, `h_n` …); one from ONNX has its graph's.
+//! The ports of a model: which named tensor of a call is which input or output, and how its axes stand. A model from
+//! PyTorch has the usual ones (`x`, `lengths`, `output`, `h_n` …); one from ONNX has its graph's.
 //!
 //! Plain data; `named` turns tensors by these names into a call and its results into tensors.
 
-mod standard;
+mod usual;
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,9 +13,9 @@ use super::layer::{Bias, LayerKind, Recurrent};
 use crate::cell::Peepholes;
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a caller gives and gets, by name.
+/// The named tensors of a call. An empty list stands for the [usual](Self::usual) ports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Interface {
+pub struct Ports {
     /// What goes in. Several ports may take parts of the tensor of one name.
     pub inputs: Vec<InputPort>,
     /// What comes out.
@@ -146,7 +146,7 @@ pub enum OutputValue {
     },
 }
 
-impl Interface {
+impl Ports {
     /// Whether the caller supplies weights.
     pub fn takes_weights(&self) -> bool {
         self.inputs.iter().any(|port| matches!(port.value, InputValue::Weights { .. }))
@@ -160,7 +160,7 @@ impl Interface {
     /// Whether the ports fit `model`.
     pub(super) fn check(&self, model: &Model) -> Result<()> {
         let stacks: Vec<_> = model.stacks().collect();
-        if !self.inputs.iter().any(|port| port.value == InputValue::Sequence) {
+        if !self.inputs.is_empty() && !self.inputs.iter().any(|port| port.value == InputValue::Sequence) {
             return Err(wrong("inputs: expected a sequence among them, got none"));
         }
         let (mut names, mut values) = (HashMap::new(), HashSet::new());

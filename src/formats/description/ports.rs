@@ -1,4 +1,4 @@
-//! The interface of a description: the names of what goes in and out, and how their axes stand; from JSON and back.
+//! The ports of a description: the names of what goes in and out, and how their axes stand; from JSON and back.
 
 use serde_json::Value;
 
@@ -6,18 +6,33 @@ use super::ordered::Json;
 use super::words::{DIMS, PARTS, REQUIRED, word};
 use crate::error::Result;
 use crate::formats::keys::{Keys, word_of, wrong};
-use crate::model::{Dim, InputPort, InputValue, Interface, OutputPort, OutputValue, Required, State};
+use crate::model::{Dim, InputPort, InputValue, OutputPort, OutputValue, Ports, Required, State};
 
 const INPUTS: [&str; 7] = ["sequence", "input", "lengths", "mask", "hidden", "cell", "weights"];
 const OUTPUTS: [&str; 6] = ["output", "another", "direction", "largest", "hidden", "cell"];
 
-/// The interface that `value` describes; `main` is the main input of its model.
-pub(super) fn read(value: Value, main: usize) -> Result<Interface> {
+/// The key that they stand under.
+pub(super) const KEY: &str = "ports";
+
+/// The key that they had before.
+const OLD_KEY: &str = "interface";
+
+/// The ports among `keys`; `main` is the main input of the model. Left out, they are the usual ones.
+pub(super) fn take(keys: &mut Keys, main: usize) -> Result<Ports> {
+    match (keys.take(KEY), keys.take(OLD_KEY)) {
+        (None, None) => Ok(Ports::default()),
+        (Some(value), None) => read(value, main).map_err(|e| e.at(KEY)),
+        (None, Some(value)) => read(value, main).map_err(|e| e.at(OLD_KEY)),
+        (Some(_), Some(_)) => Err(wrong(format!("{OLD_KEY}: expected nothing beside {KEY}, which replaces it"))),
+    }
+}
+
+fn read(value: Value, main: usize) -> Result<Ports> {
     let mut keys = Keys::of(value)?;
-    let (inputs, outputs) = (keys.needed_list("inputs")?, keys.needed_list("outputs")?);
+    let (inputs, outputs) = (keys.list("inputs")?.unwrap_or_default(), keys.list("outputs")?.unwrap_or_default());
     let required = keys.word("required", &REQUIRED)?.unwrap_or_default();
     keys.finish()?;
-    Ok(Interface {
+    Ok(Ports {
         inputs: ports("input", inputs, |keys| input(keys, main))?,
         outputs: ports("output", outputs, output)?,
         required,
@@ -77,14 +92,17 @@ fn axes(keys: &mut Keys) -> Result<Vec<Dim>> {
     words.iter().map(|value| word_of(value, &DIMS).map_err(|e| e.at("axes"))).collect()
 }
 
-/// What [`read`] reads.
-pub(super) fn json(interface: &Interface, main: usize) -> Json {
-    let mut keys = vec![
-        ("inputs", Json::list(&interface.inputs, |port| input_json(port, main))),
-        ("outputs", Json::list(&interface.outputs, output_json)),
-    ];
-    if interface.required != Required::Sequence {
-        keys.push(("required", word(&REQUIRED, &interface.required)));
+/// What [`take`] reads under [`KEY`].
+pub(super) fn json(own: &Ports, main: usize) -> Json {
+    let mut keys = Vec::new();
+    if !own.inputs.is_empty() {
+        keys.push(("inputs", Json::list(&own.inputs, |port| input_json(port, main))));
+    }
+    if !own.outputs.is_empty() {
+        keys.push(("outputs", Json::list(&own.outputs, output_json)));
+    }
+    if own.required != Required::Sequence {
+        keys.push(("required", word(&REQUIRED, &own.required)));
     }
     Json::Object(keys)
 }

@@ -1,4 +1,4 @@
-//! The end of the reading: the links that the outputs need become a model, the graph's names its interface.
+//! The end of the reading: the links that the outputs need become a model, the graph's names its ports.
 //!
 //! What is a chain of layers stays one; anything else names its inputs and outputs.
 
@@ -11,8 +11,8 @@ use super::misfit;
 use super::value::{At, Axis, Data, Role, Segment, Value};
 use crate::error::Result;
 use crate::model::{
-    self, Axes, Dim, InputKind, InputPort, InputValue, Interface, Join, LayerKind, Model, ModelOutput, OutputPort,
-    OutputValue, Pin, Required, State,
+    self, Axes, Dim, InputKind, InputPort, InputValue, Join, LayerKind, Model, ModelOutput, OutputPort, OutputValue,
+    Pin, Ports, Required, State,
 };
 use crate::weights::Tensors;
 
@@ -53,7 +53,7 @@ pub(super) fn finish(mut graph: Graph, names: &[String]) -> Result<(Model, Tenso
         Some((path, given)) => (chain(&graph, &path)?, given),
         None => as_network(&mut graph, &outputs)?,
     };
-    let inputs = Ports { graph: &graph, assembled: &assembled }.inputs()?;
+    let inputs = Called { graph: &graph, assembled: &assembled }.inputs()?;
     let Assembled { model, tensors, places, .. } = assembled;
     let stack = |serial: &usize| places[serial][0].stack;
     let port = |(output, value): (&Output, OutputValue)| {
@@ -65,17 +65,17 @@ pub(super) fn finish(mut graph: Graph, names: &[String]) -> Result<(Model, Tenso
         };
         OutputPort { name: output.name.clone(), value, axes: output.axes.clone() }
     };
-    let ports = outputs.iter().zip(given).map(port).collect();
-    let interface = Interface { inputs, outputs: ports, required: Required::All };
-    let model = Model { axes: axes(&interface), interface: Some(interface), ..model };
+    let outgoing = outputs.iter().zip(given).map(port).collect();
+    let ports = Ports { inputs, outputs: outgoing, required: Required::All };
+    let model = Model { axes: axes(&ports), ports, ..model };
     model.check().map_err(|e| e.hint(ELSEWHERE))?;
     check_parts(&model, &outputs)?;
     Ok((model, tensors))
 }
 
 /// Where the main sequence has time before batch, so have all.
-fn axes(interface: &Interface) -> Axes {
-    let sequence = interface.inputs.iter().find(|port| port.value == InputValue::Sequence);
+fn axes(ports: &Ports) -> Axes {
+    let sequence = ports.inputs.iter().find(|port| port.value == InputValue::Sequence);
     let place = |dim| sequence.and_then(|port| port.axes.iter().position(|&axis| axis == dim));
     match (place(Dim::Time), place(Dim::Batch)) {
         (Some(time), Some(batch)) if time < batch => Axes::TimeMajor,
@@ -344,8 +344,7 @@ fn root(graph: &mut Graph, cells: &[Vec<Segment>]) -> Result<usize> {
 /// Whether outputs whose parts stand in an axis of their own are made of as many parts.
 fn check_parts(model: &Model, outputs: &[Output]) -> Result<()> {
     let flows = model.output_flows()?;
-    let ports = model.interface.iter().flat_map(|interface| &interface.outputs);
-    for (port, Output { name, parts, .. }) in ports.zip(outputs) {
+    for (port, Output { name, parts, .. }) in model.ports.outputs.iter().zip(outputs) {
         let index = match port.value {
             OutputValue::Output => 0,
             OutputValue::Another(index) => index,
@@ -360,12 +359,12 @@ fn check_parts(model: &Model, outputs: &[Output]) -> Result<()> {
 }
 
 /// The ports of inputs.
-struct Ports<'a> {
+struct Called<'a> {
     graph: &'a Graph,
     assembled: &'a Assembled,
 }
 
-impl Ports<'_> {
+impl Called<'_> {
     /// Those of the inputs that flow, and those that drafts say.
     fn inputs(&self) -> Result<Vec<InputPort>> {
         let Assembled { model, inputs: flowing, .. } = self.assembled;
