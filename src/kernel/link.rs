@@ -4,7 +4,7 @@
 
 use super::{
     Combine, Half, Join, JoinOp, Kernel, Loads, Mask, Matrix, Medium, Program, Project, RELU, StateKind, Step,
-    StepProject, Storage, Tile,
+    StepProject, Storage, Tile, Training,
 };
 use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 
@@ -136,9 +136,31 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
         Program::Activate(_) => parts.extend(chosen(program)),
         Program::Sample => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl", "part/random.wgsl"]),
         Program::Clear | Program::OneHot | Program::Pick | Program::Blank | Program::Merge(_) => {}
+        Program::Training(training) => parts.extend(training_parts(program, training)),
     }
     parts.push(kernel_file(kernel));
     parts
+}
+
+/// The parts of a training program but its kernel.
+fn training_parts(program: &Program, training: Training) -> Vec<&'static str> {
+    match training {
+        Training::CellBack(_)
+        | Training::ResetRows(_)
+        | Training::NewBack(..)
+        | Training::ResetBack(_)
+        | Training::ActivateBack(_) => Vec::new(),
+        Training::StateBack(mask) => vec![live(mask)],
+        Training::Outer(_)
+        | Training::PeepholeBack { .. }
+        | Training::Transpose { .. }
+        | Training::SoftmaxBack { .. }
+        | Training::MaximumBack
+        | Training::SumSteps { .. }
+        | Training::Scatter { .. }
+        | Training::Zero
+        | Training::Loss(_) => Vec::new(),
+    }
 }
 
 /// The parts of a step's product, and of its cell where it has one.
@@ -203,10 +225,11 @@ pub fn programs() -> Vec<Program> {
         }
         let matrix = Matrix::buffer(storage);
         for tile in tiles() {
-            let product = Project { cell: None, activation: Activation::Linear, matrix, tile };
+            let product = Project { cell: None, activation: Activation::Linear, matrix, tile, add: false };
             for activation in [Activation::Linear, Activation::Sigmoid] {
                 programs.push(Program::Project(Project { activation, ..product }));
             }
+            programs.push(Program::Project(Project { add: true, ..product }));
             for cell in Cell::ALL {
                 programs.push(Program::Project(Project { cell: Some(cell), ..product }));
             }

@@ -4,7 +4,9 @@ use std::fmt;
 
 use super::{Dispatch, Feed, Fetch, Plan, SlotKind};
 use crate::cell::{Activation, Cell, Coupling, Peepholes, Variant};
-use crate::kernel::{Access, Combine, JoinOp, Loads, Mask, Params, Program, StateKind, Storage, Tile};
+use crate::kernel::{
+    Access, Combine, JoinOp, Loads, Mask, Params, Program, Project, RowLoss, StateKind, Storage, Tile, Training,
+};
 
 /// Dispatches in a row that differ in their params alone are shown by the first two and the last.
 const SHOWN: usize = 3;
@@ -80,7 +82,7 @@ impl fmt::Display for Program {
         f.write_str(self.kernel().name())?;
         if let Some((cell, variant)) = self.cell() {
             write!(f, " {cell}")?;
-            if self.kernel().is_step() {
+            if self.kernel().is_step() || self.training().is_some() {
                 departures(f, cell, &variant)?;
             }
         }
@@ -107,6 +109,12 @@ impl fmt::Display for Program {
             let flags = [(join.first, " first"), (join.broadcast, " broadcast")];
             flags.into_iter().filter(|flag| flag.0).try_for_each(|flag| f.write_str(flag.1))?;
         }
+        if let Some(training) = self.training() {
+            trained(f, training)?;
+        }
+        if let Program::Project(Project { add: true, .. }) = self {
+            f.write_str(" add")?;
+        }
         if let Some(storage) = self.storage().filter(|&storage| storage != Storage::F32) {
             write!(f, " {}", storage.name())?;
         }
@@ -127,6 +135,22 @@ impl fmt::Display for Program {
         }
         Ok(())
     }
+}
+
+/// What a training program is told besides: ` cross_entropy first`.
+fn trained(f: &mut fmt::Formatter<'_>, training: Training) -> fmt::Result {
+    match training.loss() {
+        Some(RowLoss::CrossEntropy { smoothing, weighted }) => {
+            write!(f, " cross_entropy smoothing {smoothing}{}", if weighted { " weighted" } else { "" })?;
+        }
+        Some(RowLoss::BinaryCrossEntropy { smoothing }) => write!(f, " binary_cross_entropy smoothing {smoothing}")?,
+        Some(RowLoss::Squared) => f.write_str(" squared")?,
+        Some(RowLoss::Absolute) => f.write_str(" absolute")?,
+        Some(RowLoss::Huber { delta }) => write!(f, " huber delta {delta}")?,
+        Some(RowLoss::SumOfSquares) => f.write_str(" sum_of_squares")?,
+        None => {}
+    }
+    if training.first() == Some(true) { f.write_str(" first") } else { Ok(()) }
 }
 
 /// What a variant has that its cell's name alone does not say: ` peepholes clip 0.6 f hard_sigmoid`.

@@ -86,6 +86,8 @@ fn products(program: &Program, p: &Params, sides: u64) -> u64 {
         | Program::Softmax { .. }
         | Program::Activate(_)
         | Program::Sample => 0,
+        // Each counts its own.
+        Program::Training(_) => 0,
     }
 }
 
@@ -120,6 +122,7 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
         Program::StepProject(_) => sides * batch * part,
         Program::Gather(_) => sides * rows * units * 2,
         Program::OneHot | Program::Sample => rows * units,
+        Program::Training(_) => rows * units * u64::from(p.directions.max(1)),
         Program::Pick => sides * batch * units * 2,
         Program::Blank => sides * rows * units * 2,
         Program::Merge(_) => rows * units * 3,

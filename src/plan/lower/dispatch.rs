@@ -86,6 +86,7 @@ impl Lowering<'_> {
                     rows: word(rows),
                     depth: word(depth),
                     units: word(product.width),
+                    source_units: word(depth),
                     source_0,
                     source_1,
                     target_0,
@@ -98,6 +99,7 @@ impl Lowering<'_> {
                     activation: product.activation,
                     matrix: self.matrix(product.matrix.buffer),
                     tile,
+                    add: false,
                 });
                 let grid = [
                     panels.panels.div_ceil(tile.panels as usize),
