@@ -145,6 +145,9 @@ impl Caller for Push<'_, '_> {
             (Feed::Features | Feed::Tokens, _) => unreachable!("frames are what the model begins with"),
             (Feed::Other(_), _) => unreachable!("streams have one input"),
             (Feed::Draws, _) => unreachable!("a push draws no tokens"),
+            (Feed::Targets(_) | Feed::Scale(_) | Feed::ClassWeights(_) | Feed::Order(_) | Feed::Starts(_), _) => {
+                unreachable!("a push has no losses")
+            }
             (Feed::LiveBackwards(_) | Feed::SeenBackwards(_), _) => unreachable!("streams go forward"),
             (Feed::Hidden { .. } | Feed::Memory { .. }, _) => unreachable!("states stay where they are"),
         }

@@ -10,7 +10,7 @@ impl Program {
     #[allow(clippy::cast_possible_truncation, reason = "a cell has at most four gates")]
     pub fn product_gates(&self) -> u32 {
         match self {
-            Self::Project(product) => product.cell.map_or(1, |cell| cell.gates() as u32),
+            Self::Project(product) => product.gates,
             Self::Step(step) | Self::Diagonal(step) | Self::Scan(step) | Self::Persistent(step) => {
                 step.cell.gates() as u32
             }

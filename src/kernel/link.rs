@@ -225,13 +225,14 @@ pub fn programs() -> Vec<Program> {
         }
         let matrix = Matrix::buffer(storage);
         for tile in tiles() {
-            let product = Project { cell: None, activation: Activation::Linear, matrix, tile, add: false };
+            let product = Project { cell: None, gates: 1, activation: Activation::Linear, matrix, tile, add: false };
             for activation in [Activation::Linear, Activation::Sigmoid] {
                 programs.push(Program::Project(Project { activation, ..product }));
             }
-            programs.push(Program::Project(Project { add: true, ..product }));
+            programs.extend([1, 2, 3, 4].map(|gates| Program::Project(Project { add: true, gates, ..product })));
             for cell in Cell::ALL {
-                programs.push(Program::Project(Project { cell: Some(cell), ..product }));
+                let gates = Program::Project(Project { cell: Some(cell), gates: cell.gates() as u32, ..product });
+                programs.push(gates);
             }
             programs.extend(step_programs(matrix, tile));
             if tile.loads == Loads::Lane {

@@ -25,8 +25,10 @@ impl Matrix {
 /// A product of many rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Project {
-    /// The cell whose gates it computes, if it computes any.
+    /// The cell whose gates it computes, if it computes all of one's.
     pub cell: Option<Cell>,
+    /// G: how many gates a panel has.
+    pub gates: u32,
     /// What the results go through.
     pub activation: Activation,
     /// The matrix.

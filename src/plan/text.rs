@@ -222,6 +222,11 @@ impl fmt::Display for Feed {
             Self::LiveBackwards(clock) => by_clock(f, "live backwards", *clock),
             Self::Seen(clock) => by_clock(f, "seen", *clock),
             Self::SeenBackwards(clock) => by_clock(f, "seen backwards", *clock),
+            Self::Targets(loss) => write!(f, "targets of loss {loss}"),
+            Self::Scale(loss) => write!(f, "scale of loss {loss}"),
+            Self::ClassWeights(loss) => write!(f, "class weights of loss {loss}"),
+            Self::Order(input) => write!(f, "order of input {input}"),
+            Self::Starts(input) => write!(f, "starts of input {input}"),
             Self::Hidden { stack, layer } => write!(f, "h_0 of stack {stack} layer {layer}"),
             Self::Memory { stack, layer } => write!(f, "c_0 of stack {stack} layer {layer}"),
         }
@@ -239,6 +244,11 @@ impl fmt::Display for Fetch {
             Self::Output => f.write_str("output"),
             Self::Other(output) => write!(f, "output {output}"),
             Self::Tokens => f.write_str("tokens"),
+            Self::Losses(loss) => write!(f, "loss {loss}"),
+            Self::Weights(buffer) => write!(f, "gradient of weights {buffer}"),
+            Self::Input(input) => write!(f, "gradient of input {input}"),
+            Self::InitialHidden { stack, layer } => write!(f, "gradient of h_0 of stack {stack} layer {layer}"),
+            Self::InitialMemory { stack, layer } => write!(f, "gradient of c_0 of stack {stack} layer {layer}"),
             Self::Hidden { stack, layer } => write!(f, "h_n of stack {stack} layer {layer}"),
             Self::HiddenPart { stack, layer, direction } => {
                 write!(f, "h_n of stack {stack} layer {layer} direction {direction}")

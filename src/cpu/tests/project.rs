@@ -31,7 +31,8 @@ fn project_case(cell: Option<Cell>, f: Activation, storage: Storage, [rows, dept
         ("result", Data::Floats(noise(7, (2 * rows + 2) * units))),
     ];
     let matrix = Matrix::buffer(storage);
-    let program = Program::Project(Project { cell, activation: f, matrix, tile: Tile::NONE, add: false });
+    let gates = cell.map_or(1, |cell| cell.gates() as u32);
+    let program = Program::Project(Project { cell, gates, activation: f, matrix, tile: Tile::NONE, add: false });
     Case { program, params, sides: 2, bound }
 }
 

@@ -52,7 +52,7 @@ pub(super) const CELL_BACK: Declaration = Declaration {
 };
 
 /// Of GRU with the reset before the product, for m < rows and n < units:
-/// `result[target_0 + m][n] = f(gates[gates_0 · batch + m][reset] + recurrent[gates_0 · batch + m][reset]) ∘
+/// `result[target_0 + m][n] = f(gates[target_0 + m][reset] + recurrent[target_0 + m][reset]) ∘
 /// hidden[source_0 + m][direction·units + n]`. `gates` has G = 3, `recurrent` G = 2 (reset, update); rows of `hidden` have
 /// `directions · units` elements, those of `result` `units`.
 pub(super) const RESET_ROWS: Declaration = Declaration {
@@ -213,7 +213,7 @@ pub(super) const SUM_STEPS: Declaration = Declaration {
     overrides: &["FIRST"],
 };
 
-/// The gradient of a table: for v < tokens, `target[v] += Σ_i delta[order[i] − source_0]` over those i from
+/// The gradient of a table: for v < tokens, `target[target_0 + v] += Σ_i delta[order[i] − source_0]` over those i from
 /// `starts[token + v]` up to `starts[token + v + 1]` that are in `offset .. offset + count` and whose `order[i]` is in
 /// `source_0 .. source_0 + rows`, in order. Rows have `units` elements. `order` are the rows of a call by their tokens,
 /// those of one token ascending.
@@ -236,11 +236,11 @@ pub(super) const ZERO: Declaration = Declaration {
     overrides: &[],
 };
 
-/// For m < rows with z = `source[source_0 + m]`, its true features alone: `losses[target_0 + m] = s · ℓ`, and
-/// `target[target_0 + m] = s · ∂ℓ/∂z`, s = `scale[target_0 + m]`; where s is 0 both are 0, whatever z. ℓ is what
-/// [`RowLoss`](super::super::RowLoss) says; of the cross-entropy with class y = `classes[target_0 + m]`,
+/// For m < rows with z = `source[source_0 + m]`, its true features alone: `losses[source_1 + m] = s · ℓ`, and
+/// `target[target_0 + m] = s · ∂ℓ/∂z`, s = `scale[source_1 + m]`; where s is 0 both are 0, whatever z. ℓ is what
+/// [`RowLoss`](super::super::RowLoss) says; of the cross-entropy with class y = `classes[source_1 + m]`,
 /// `q_c = w_c · ((1 − smoothing) · [c = y] + smoothing / C)`, w = 1 or `class_weights`, and ∂ℓ/∂z = `softmax(z) · Σ q − q`;
-/// of the others with `values[target_0 + m]`. Rows of `source`, `target` and `values` have `units · directions` elements, of
+/// of the others with `values[source_1 + m]`. Rows of `source`, `target` and `values` have `units · directions` elements, of
 /// each part `features` true ones; `scale`, `losses` and `classes` have one.
 pub(super) const LOSS: Declaration = Declaration {
     name: "loss",

@@ -65,8 +65,8 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
             ])
         }
         Training::ResetRows(_) => Extents::of(&[
-            (Role::Gates, (n(p.gates_0) * batch + rows) * units * 3),
-            (Role::Recurrent, (n(p.gates_0) * batch + rows) * units * 2),
+            by_row(Role::Gates, p.target_0, units * 3),
+            by_row(Role::Recurrent, p.target_0, units * 2),
             by_row(Role::Hidden, p.source_0, width),
             by_row(Role::Result, p.target_0, units),
         ]),
@@ -129,17 +129,17 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
             (Role::Delta, rows * units),
             (Role::Order, n(p.offset) + n(p.count)),
             (Role::Starts, n(p.token) + n(p.tokens) + 1),
-            (Role::Result, n(p.tokens) * units),
+            (Role::Result, (n(p.target_0) + n(p.tokens)) * units),
         ]),
         Training::Zero => Extents::of(&[by_row(Role::Result, p.target_0, units)]),
         Training::Loss(_) => Extents::of(&[
             by_row(Role::Source, p.source_0, width),
-            by_row(Role::Tokens, p.target_0, 1),
-            by_row(Role::Values, p.target_0, width),
-            by_row(Role::Scale, p.target_0, 1),
+            by_row(Role::Tokens, p.source_1, 1),
+            by_row(Role::Values, p.source_1, width),
+            by_row(Role::Scale, p.source_1, 1),
             (Role::ClassWeights, n(p.features)),
             by_row(Role::Result, p.target_0, width),
-            by_row(Role::Losses, p.target_0, 1),
+            by_row(Role::Losses, p.source_1, 1),
         ]),
     }
 }
