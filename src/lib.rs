@@ -228,6 +228,9 @@ pub mod weights;
 mod call;
 mod named;
 
+// What training makes small.
+mod loss;
+
 // Where weights and states sit, what kernels are, and what a call decides: for the command line and the tests.
 #[doc(hidden)]
 pub mod kernel;
@@ -269,6 +272,7 @@ pub use gpu::adapters;
 #[cfg(feature = "gpu")]
 pub use gpu::{AdapterInfo, AdapterKind};
 pub use kernel::{Mask, Storage};
+pub use loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, Objective, Targets, Term};
 pub use model::{
     Axes, Bias, Dim, Direction, Dropout, Drops, Embedding, Features, Flow, Graph, Gru, Initial, InputKind, InputPort,
     InputValue, Interface, Join, Layer, LayerKind, Linear, Lstm, Masking, Memory, Merge, Model, ModelInput,
