@@ -9,7 +9,7 @@ use super::Weights;
 use super::named::supplied;
 use super::tensors::{Tensor, Tensors};
 use crate::error::{Result, SMALLER_MODEL, zeros};
-use crate::model::{Init, Model, Param};
+use crate::model::{Model, Param};
 use crate::platform::affordable;
 
 impl Weights {
@@ -26,7 +26,8 @@ impl Weights {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut tensors = Tensors::new();
         for layer in &model.layers {
-            for Param { name, shape, init: Init::Uniform(bound), .. } in layer.kind.tensors() {
+            for Param { name, shape, init, .. } in layer.kind.tensors() {
+                let bound = init.bound;
                 let name = layer.weights.clone() + &name;
                 let mut data = zeros(format_args!("weights {name}"), &shape, SMALLER_MODEL)?;
                 data.fill_with(|| rng.random_range(-bound..=bound));

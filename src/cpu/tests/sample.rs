@@ -1,8 +1,8 @@
 //! `sample`, and the random numbers it draws by.
 
-use super::super::random::{gumbel, threefry};
 use super::*;
 use crate::kernel::{Draw, NO_TOKEN};
+use crate::random::{gumbel, threefry};
 
 #[test]
 fn threefry_gives_random123s_known_answers() {
