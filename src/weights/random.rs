@@ -1,4 +1,4 @@
-//! Random weights as PyTorch draws them, from a seed: for benchmarks, tests and the beginning of a training.
+//! Random weights from a seed, much as PyTorch draws them: for benchmarks and tests. A training begins elsewhere: in `train`.
 //!
 //! The same seed gives the same weights on every machine.
 
@@ -14,7 +14,7 @@ use crate::platform::affordable;
 
 impl Weights {
     /// Weights drawn from the seed: uniform between ±1/√H for a recurrent layer, biases and all, between ±1/√in for a
-    /// linear one, and between ±1 for an embedding.
+    /// linear one, and between ±1 for an embedding. A training begins with [`Weights::initial`].
     ///
     /// # Errors
     ///
