@@ -218,11 +218,15 @@ mod cell;
 mod error;
 mod model;
 mod platform;
+mod random;
 mod summary;
 
 // Named tensors become the weights of a model; and bytes of a file become a model and such tensors.
 pub mod formats;
 pub mod weights;
+
+// What a training is told, and the arithmetic of an update.
+mod train;
 
 // What a call brings, checked against the model; and by the names that callers use.
 mod call;
@@ -276,12 +280,17 @@ pub use loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, Objective, Targets
 pub use model::{
     Axes, Bias, Dim, Direction, Dropout, Drops, Embedding, Features, Flow, Graph, Gru, Initial, InputKind, InputPort,
     InputValue, Interface, Join, Layer, LayerKind, Linear, Lstm, Masking, Memory, Merge, Model, ModelInput,
-    ModelOutput, Node, OneHot, OutputPort, OutputValue, Padding, Pin, Recurrent, Required, Rnn, Select, Slice,
+    ModelOutput, Node, OneHot, OutputPort, OutputValue, Padding, Pin, Recurrent, Required, Rnn, Role, Select, Slice,
     SliceSteps, Sources, State, Value, WeightPart,
 };
 pub use named::{NamedTensors, Values};
 pub use plan::{Results, Strategy};
 pub use summary::Summary;
+pub use train::{
+    Adam, AdamW, Clip, L2, Like, Measure, Optimizer, Plateau, PlateauState, RmsProp, Schedule, Sgd, Update, WeightDecay,
+};
+#[doc(hidden)]
+pub use train::{Method, Moment, Rule, Scalars, squares, update};
 pub use weights::{CellWeights, LayerWeights, LearnedStates, Precision, Weights};
 
 /// The README's examples are tested with the rest.

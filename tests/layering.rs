@@ -13,12 +13,14 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("platform", &[]),
+    ("random", &[]),
     ("cell", &[]),
     ("model", &["cell"]),
     ("call", &["model"]),
     ("summary", &["model", "cell"]),
     ("weights", &["model", "cell"]),
     ("formats", &["model", "weights", "cell"]),
+    ("train", &["model", "weights", "random"]),
     ("named", &["model", "call", "weights"]),
     ("loss", &["model", "call", "cell"]),
     ("oracle", &["model", "weights", "cell", "call", "loss"]),
@@ -27,7 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("pack", &["weights", "layout", "kernel", "model", "cell"]),
     ("plan", &["model", "layout", "kernel", "cell"]),
     ("feed", &["call", "model", "plan", "kernel", "layout"]),
-    ("cpu", &["plan", "kernel", "layout", "pack", "cell"]),
+    ("cpu", &["plan", "kernel", "layout", "pack", "cell", "random"]),
     ("gpu", &["plan", "kernel", "pack"]),
     // In the place of `gpu`, where it is not built.
     ("gpu_absent", &["plan", "kernel", "pack"]),

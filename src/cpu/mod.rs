@@ -15,7 +15,6 @@ mod join;
 mod math;
 mod product;
 mod project;
-mod random;
 mod rows;
 mod sample;
 mod scan;

@@ -14,7 +14,7 @@ use super::{CellWeights, LayerWeights, LearnedStates, Weights};
 use crate::cell::Cell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    BIAS, INITIAL_CELL, INITIAL_HIDDEN, InputPort, InputValue, Layer, LayerKind, Model, Param, Part, Role, WEIGHT, Way,
+    BIAS, INITIAL_CELL, INITIAL_HIDDEN, InputPort, InputValue, Layer, LayerKind, Model, Param, Part, WEIGHT, Way,
     cell_tensor,
 };
 
@@ -186,8 +186,8 @@ pub(crate) fn names(model: &Model, tensors: &Tensors) -> HashSet<String> {
 
 /// Those of them that are the matrices of products, and nothing else.
 pub(crate) fn products(model: &Model, tensors: &Tensors) -> HashSet<String> {
-    let others = names_of(model, tensors, |param| param.role != Role::Matrix);
-    let products = names_of(model, tensors, |param| param.role == Role::Matrix);
+    let others = names_of(model, tensors, |param| !param.role.is_product());
+    let products = names_of(model, tensors, |param| param.role.is_product());
     products.into_iter().filter(|name| !others.contains(name)).collect()
 }
 

@@ -14,10 +14,10 @@ const ROOMS: &[&str] = &[
     "engine",
     "formats",
     "formats/description",
-    "formats/keras",
     "formats/onnx",
     "gpu",
     "plan/lower",
+    "train",
     "weights",
 ];
 
