@@ -12,6 +12,7 @@ mod gpus;
 #[cfg(not(target_arch = "wasm32"))]
 mod kernels;
 mod later;
+mod learner;
 mod memory;
 mod named;
 mod planner;
@@ -51,6 +52,7 @@ pub use device::{Device, DeviceInfo, SelfCheck};
 pub use generate::Sampling;
 #[cfg(not(target_arch = "wasm32"))]
 pub use kernels::KernelTime;
+pub(crate) use learner::{Found, Learner, Wanted};
 pub use planner::Planner;
 pub use progress::{Loading, Progress};
 pub use streams::{StreamId, Streams};

@@ -279,7 +279,7 @@ pub(crate) fn unpad_row(source: &[f32], features: Features, target: &mut [f32]) 
 }
 
 /// `[B][D · padded S]` → `[D, B, S]`.
-fn unpad_state(data: &[f32], mut state: ArrayViewMut3<'_, f32>) {
+pub(crate) fn unpad_state(data: &[f32], mut state: ArrayViewMut3<'_, f32>) {
     let (directions, batch, size) = state.dim();
     let data = ArrayView3::from_shape((batch, directions, padded(size)), data).expect("a plan reads whole states");
     state.assign(&data.slice(s![.., .., ..size]).permuted_axes([1, 0, 2]));

@@ -256,6 +256,9 @@ mod gpu;
 mod engine;
 mod feed;
 
+// Who trains.
+mod trainer;
+
 // Who checks.
 pub mod conformance;
 pub mod oracle;
@@ -291,6 +294,7 @@ pub use train::{
 };
 #[doc(hidden)]
 pub use train::{Method, Moment, Rule, Scalars, squares, update};
+pub use trainer::{Batch, Gradients, Trained, Trainer};
 pub use weights::{CellWeights, LayerWeights, LearnedStates, Precision, Weights};
 
 /// The README's examples are tested with the rest.

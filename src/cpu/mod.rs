@@ -82,6 +82,16 @@ impl Cpu {
         Ok(())
     }
 
+    /// Takes `buffer` in the place of packed buffer `index`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where there is no memory for it.
+    pub(crate) fn set(&mut self, index: usize, buffer: PackedBuffer) -> Result<()> {
+        self.weights[index] = Weights::widened(buffer)?;
+        Ok(())
+    }
+
     /// Runs a checked plan with what `caller` gives, and lets it take what the plan reads.
     ///
     /// # Errors

@@ -173,6 +173,18 @@ impl Executor {
         }
     }
 
+    /// Takes `buffer` in the place of packed buffer `index`, which is as large.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where the host has no memory for it; `Lost`, where the device is lost.
+    pub(super) async fn set(&mut self, index: usize, buffer: PackedBuffer) -> Result<()> {
+        match self {
+            Self::Cpu(cpu) => cpu.set(index, buffer),
+            Self::Gpu { gpu, loaded } => gpu.set(loaded, index, &buffer).await,
+        }
+    }
+
     /// Runs `plan` with what `caller` gives and takes: where the time went.
     pub(super) async fn run(&self, plan: &Arc<Plan>, caller: &mut dyn Caller, wait: Wait) -> Result<Timings> {
         match self {

@@ -78,9 +78,8 @@ impl Slopes<'_, '_> {
         let mut draw = ChaCha8Rng::seed_from_u64(seed);
         let size = back.loss.abs();
         let gradients = self.named(back);
-        let mut direction = |gradient: &ArrayD<f64>| {
-            gradient.mapv(|_| f64::from(draw.next_u32()) / f64::from(u32::MAX) * 2.0 - 1.0)
-        };
+        let mut direction =
+            |gradient: &ArrayD<f64>| gradient.mapv(|_| f64::from(draw.next_u32()) / f64::from(u32::MAX) * 2.0 - 1.0);
         let mut directions: Named =
             gradients.iter().map(|(name, gradient)| (name.clone(), direction(gradient))).collect();
         self.keep_still(&mut directions);
@@ -130,8 +129,7 @@ impl Slopes<'_, '_> {
     fn named(&self, back: Back) -> Named {
         let states = self.point.states.iter().enumerate();
         let states = states.map(|(stack, states)| states.as_ref().and_then(|_| back.states.get(&stack).cloned()));
-        let mut gradients =
-            Point { params: back.params, inputs: back.inputs, states: states.collect() };
+        let mut gradients = Point { params: back.params, inputs: back.inputs, states: states.collect() };
         let mut named: Named = Named::new();
         gradients.each(self.model, &mut |name, array| {
             let sum = named.entry(name).or_insert_with(|| ArrayD::zeros(array.raw_dim()));

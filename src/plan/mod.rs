@@ -42,6 +42,8 @@ pub enum Goal {
 pub struct Gradients {
     /// The losses whose sum is to become small.
     pub losses: Vec<LossTerm>,
+    /// Whether the gradients of the weights are given. Where neither these nor others are, there is no way back.
+    pub weights: bool,
     /// Whether the gradients of the model's inputs of features are given.
     pub inputs: bool,
     /// Whether those of the initial states are that the host writes.
@@ -142,7 +144,8 @@ pub enum Feed {
     Scale(usize),
     /// How much each class of a loss counts, one after the other, f32.
     ClassWeights(usize),
-    /// The rows of an input's tokens by token, those of one token ascending, `[T · B]` u32.
+    /// The rows of the tokens that an embedding, a layer of the model, takes, by token, those of one token ascending,
+    /// `[T · B]` u32. Rows that train nothing are behind the last.
     Order(usize),
     /// Where the rows of each token start among them, and where those of the last end, u32.
     Starts(usize),

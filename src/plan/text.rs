@@ -225,8 +225,8 @@ impl fmt::Display for Feed {
             Self::Targets(loss) => write!(f, "targets of loss {loss}"),
             Self::Scale(loss) => write!(f, "scale of loss {loss}"),
             Self::ClassWeights(loss) => write!(f, "class weights of loss {loss}"),
-            Self::Order(input) => write!(f, "order of input {input}"),
-            Self::Starts(input) => write!(f, "starts of input {input}"),
+            Self::Order(input) => write!(f, "order of layer {input}"),
+            Self::Starts(input) => write!(f, "starts of layer {input}"),
             Self::Hidden { stack, layer } => write!(f, "h_0 of stack {stack} layer {layer}"),
             Self::Memory { stack, layer } => write!(f, "c_0 of stack {stack} layer {layer}"),
         }

@@ -14,7 +14,7 @@ use super::{CellWeights, LayerWeights, LearnedStates, Weights};
 use crate::cell::Cell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    BIAS, INITIAL_CELL, INITIAL_HIDDEN, InputPort, InputValue, Layer, LayerKind, Model, Param, Part, WEIGHT, Way,
+    BIAS, INITIAL_CELL, INITIAL_HIDDEN, InputPort, InputValue, Layer, LayerKind, Model, Param, Part, Role, WEIGHT, Way,
     cell_tensor,
 };
 
@@ -106,6 +106,46 @@ impl Weights {
             }
         }
         Ok(tensors)
+    }
+}
+
+/// A tensor of a model, by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Named {
+    /// What it is for.
+    pub(crate) role: Role,
+    /// Its shape.
+    pub(crate) shape: Vec<usize>,
+    /// Its elements, row-major.
+    pub(crate) data: Vec<f32>,
+}
+
+impl Weights {
+    /// The tensors by their names, as [`to_tensors`](Self::to_tensors) has them; those of one name are added: gradients of
+    /// what layers share.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Weights`, where these are not of `model`.
+    pub(crate) fn sums(&self, model: &Model) -> Result<BTreeMap<String, Named>> {
+        let mut sums: BTreeMap<String, Named> = BTreeMap::new();
+        let mut stacks = 0;
+        for (layer, weights) in model.layers.iter().zip(&self.layers) {
+            let mut arrays = weights.arrays();
+            if let LayerKind::Recurrent(_) = layer.kind {
+                arrays.extend(self.initial.get(&stacks).into_iter().flat_map(LearnedStates::arrays));
+                stacks += 1;
+            }
+            for (Param { name, shape, role, .. }, tensor) in layer.kind.tensors().zip(arrays) {
+                let name = layer.weights.clone() + &name;
+                let data = tensor.read()?;
+                match sums.get_mut(&name) {
+                    Some(sum) => sum.data.iter_mut().zip(data.iter()).for_each(|(sum, own)| *sum += own),
+                    None => drop(sums.insert(name, Named { role, shape, data: data.into_owned() })),
+                }
+            }
+        }
+        Ok(sums)
     }
 }
 

@@ -9,15 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Every join.
-const JOINS: [Join; 7] = [
-    Join::Concat,
-    Join::Add,
-    Join::Subtract,
-    Join::Multiply,
-    Join::Average,
-    Join::Maximum,
-    Join::ConcatSteps,
-];
+const JOINS: [Join; 7] =
+    [Join::Concat, Join::Add, Join::Subtract, Join::Multiply, Join::Average, Join::Maximum, Join::ConcatSteps];
 
 /// The source of a model's random numbers.
 pub(crate) struct Draw(pub(crate) ChaCha8Rng);
@@ -321,7 +314,9 @@ impl Drawn<'_> {
         let size = stack.directions() * stack.state_size();
         let row = self.flows.iter().find(|flow| {
             // Not what the stack itself gives.
-            !flow.has_time && flow.size == size && !matches!(flow.value, Value::Layer(layer, _) if layer + 1 == self.layers)
+            !flow.has_time
+                && flow.size == size
+                && !matches!(flow.value, Value::Layer(layer, _) if layer + 1 == self.layers)
         });
         if let Some(row) = row.filter(|_| stack.num_layers == 1) {
             self.graph.begin(node, State::Hidden, row.value);

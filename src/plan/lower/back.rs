@@ -62,8 +62,6 @@ struct Back<'p, 'l> {
     turned: HashMap<usize, SlotId>,
     /// Scratch slots by name.
     scratch: HashMap<String, SlotId>,
-    /// The slots of tokens in their order, and where each token starts, by input.
-    sorted: HashMap<usize, [SlotId; 2]>,
 }
 
 impl Lowering<'_> {
@@ -89,10 +87,12 @@ impl Lowering<'_> {
             peepholes: HashSet::new(),
             turned: HashMap::new(),
             scratch: HashMap::new(),
-            sorted: HashMap::new(),
         };
         for (term, &source) in losses.iter().enumerate() {
             back.loss(term, source)?;
+        }
+        if !(wants.weights || wants.inputs || wants.states) {
+            return Ok(());
         }
         for index in (0..stages.len()).rev() {
             back.operation(index)?;

@@ -219,7 +219,7 @@ impl Back<'_, '_> {
         let Source::Input(input) = self.only(stage)? else {
             return Err(Error::internal(format!("layer {}: expected tokens", stage.op.layer)));
         };
-        let [order, starts] = self.sorted(input)?;
+        let [order, starts] = self.sorted(stage.op.layer, input)?;
         let (tokens, width) = super::super::windows::table(self.low.layout, buffer)?;
         let (gradient, first) = self.gradient_of(buffer, 0);
         let time = stage.time(self.low.shape);

@@ -248,11 +248,8 @@ impl Back<'_, '_> {
         panels.into_iter().map(table).collect()
     }
 
-    /// The slots of the rows of input `input` by token, and of where each token's start.
-    pub(super) fn sorted(&mut self, input: usize) -> Result<[SlotId; 2]> {
-        if let Some(&slots) = self.sorted.get(&input) {
-            return Ok(slots);
-        }
+    /// The slots of the rows of what layer `layer` takes of input `input` by token, and of where each token's start.
+    pub(super) fn sorted(&mut self, layer: usize, input: usize) -> Result<[SlotId; 2]> {
         let tokens = match self.low.inputs.get(input) {
             Some(Some(HostInput::Tokens(slot))) => *slot,
             _ => return Err(Error::internal(format!("input {input}: expected tokens"))),
@@ -261,11 +258,10 @@ impl Back<'_, '_> {
         let kind = needed(inputs.get(input), "an input of the model")?.kind;
         let below = needed(kind.flow().and_then(|flow| flow.tokens()), "a number of tokens")?;
         let rows = self.low.plan.slots[tokens].dims.clone();
-        let order = self.low.slot(format!("order.{input}"), SlotKind::Index, &rows);
-        let starts = self.low.slot(format!("starts.{input}"), SlotKind::Index, &[below + 1]);
-        self.low.write(Feed::Order(input), order, 0, rows[0]);
-        self.low.write(Feed::Starts(input), starts, 0, below + 1);
-        self.sorted.insert(input, [order, starts]);
+        let order = self.low.slot(format!("{layer}.order"), SlotKind::Index, &rows);
+        let starts = self.low.slot(format!("{layer}.starts"), SlotKind::Index, &[below + 1]);
+        self.low.write(Feed::Order(layer), order, 0, rows[0]);
+        self.low.write(Feed::Starts(layer), starts, 0, below + 1);
         Ok([order, starts])
     }
 }
