@@ -118,7 +118,9 @@ impl Measure {
                 if let Some(weights) = &loss.class_weights {
                     if weights.len() != features {
                         let got = weights.len();
-                        return Err(wrong(format!("class_weights: expected {features}, one for each class, got {got}")));
+                        return Err(wrong(format!(
+                            "class_weights: expected {features}, one for each class, got {got}"
+                        )));
                     }
                     if let Some(bad) = weights.iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
                         return Err(wrong(format!("class_weights: expected finite numbers from 0 on, got {bad}")));
@@ -130,9 +132,7 @@ impl Measure {
                 let class_weights = loss.class_weights.clone().unwrap_or_else(|| vec![1.0; features]);
                 Ok(Self::Smoothed { share: loss.smoothing, class_weights })
             }
-            Loss::BinaryCrossEntropy(loss) => {
-                within("smoothing", loss.smoothing).map(|()| Self::BinaryCrossEntropy)
-            }
+            Loss::BinaryCrossEntropy(loss) => within("smoothing", loss.smoothing).map(|()| Self::BinaryCrossEntropy),
             Loss::MeanSquared => Ok(Self::Squared),
             Loss::MeanAbsolute => Ok(Self::Absolute),
             Loss::Huber(Huber { delta }) if *delta > 0.0 && delta.is_finite() => Ok(Self::Huber { delta: *delta }),

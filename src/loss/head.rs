@@ -19,7 +19,9 @@ pub(super) fn part_of(loss: &Loss, model: &Model, value: Value) -> Result<Option
             return Ok(Some(layer));
         }
         (Loss::CrossEntropy(_), Sigmoid) => "softmax or none in the layer, or the loss binary_cross_entropy",
-        (Loss::BinaryCrossEntropy(_), Softmax | LogSoftmax) => "sigmoid or none in the layer, or the loss cross_entropy",
+        (Loss::BinaryCrossEntropy(_), Softmax | LogSoftmax) => {
+            "sigmoid or none in the layer, or the loss cross_entropy"
+        }
         _ => return Ok(None),
     };
     Err(Error::new(

@@ -193,7 +193,8 @@ impl Walk<'_, '_> {
     /// The same of a recurrent stack: of its steps, and of its final states by all their names.
     fn stack(&mut self, index: usize, r: &Recurrent) {
         let mut take = |pin| self.gradients.take(Value::Layer(index, pin));
-        let pins = [Pin::Output, Pin::LastOutput, Pin::FinalHidden, Pin::Hidden, Pin::FinalCell, Pin::Cell].map(&mut take);
+        let pins =
+            [Pin::Output, Pin::LastOutput, Pin::FinalHidden, Pin::Hidden, Pin::FinalCell, Pin::Cell].map(&mut take);
         if pins.iter().all(Option::is_none) {
             return;
         }

@@ -8,7 +8,8 @@ use crate::model::Join;
 
 /// The values as steps; rows meet each step, and of steps one after the other a row is one.
 fn as_steps(join: Join, values: &[Values]) -> Vec<Array3<f64>> {
-    let time = values.iter().find_map(|value| if let Values::Steps(x) = value { Some(x.len_of(Axis(0))) } else { None });
+    let time =
+        values.iter().find_map(|value| if let Values::Steps(x) = value { Some(x.len_of(Axis(0))) } else { None });
     let meets = time.filter(|_| join != Join::ConcatSteps).unwrap_or(1);
     let steps = |value: &Values| match value {
         Values::Rows(x) => Array3::from_shape_fn((meets, x.nrows(), x.ncols()), |(_, b, n)| x[[b, n]]),

@@ -63,11 +63,7 @@ fn elementwise(measure: &Measure, y: ArrayView1<'_, f64>, t: ArrayView1<'_, f64>
             Measure::Absolute => (e.abs(), sign(e)),
             Measure::Huber { delta } => {
                 let delta = f64::from(*delta);
-                if e.abs() <= delta {
-                    (e * e / 2.0, e)
-                } else {
-                    (delta * (e.abs() - delta / 2.0), delta * sign(e))
-                }
+                if e.abs() <= delta { (e * e / 2.0, e) } else { (delta * (e.abs() - delta / 2.0), delta * sign(e)) }
             }
             Measure::SumOfSquares => (y * y, 2.0 * y),
             Measure::CrossEntropy | Measure::Smoothed { .. } => unreachable!("checked targets are classes"),

@@ -30,10 +30,7 @@ pub(super) enum LayerParams {
     /// The cells, layer-major, forward before reverse.
     Recurrent(Vec<CellParams>),
     /// A product, `[out_features, in_features]`, and its bias.
-    Linear {
-        w: Array2<f64>,
-        b: Option<Array1<f64>>,
-    },
+    Linear { w: Array2<f64>, b: Option<Array1<f64>> },
 }
 
 /// The weights of a cell.

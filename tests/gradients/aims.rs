@@ -24,7 +24,8 @@ pub(crate) fn draw(
     // A softmax and a sigmoid each refuse the other's loss, and what is left may have no class that counts.
     for _ in 0..20 {
         let mut targets = Vec::new();
-        let terms: Vec<_> = shapes.iter().enumerate().map(|(output, shape)| term(&mut draw, output, shape, &mut targets)).collect();
+        let terms: Vec<_> =
+            shapes.iter().enumerate().map(|(output, shape)| term(&mut draw, output, shape, &mut targets)).collect();
         let objective = Objective::of_terms(terms);
         match oracle::gradients(model, weights, input, &objective, &targets) {
             Ok(_) => return Ok((objective, targets)),

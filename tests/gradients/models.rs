@@ -2,22 +2,15 @@
 
 use gatewave::conformance::{Case, InitialStates, MaskKind};
 use gatewave::{
-    Activation, Axes, Bias, Cell, Direction, Dropout, Embedding, Functions, Graph, Join, LayerKind, Linear, Masking,
-    Merge, Model, OneHot, Padding, Recurrent, Reset, Select, Slice, SliceSteps, State, Storage, Value,
+    Activation, Axes, Bias, Cell, Direction, Dropout, Embedding, Error, Functions, Graph, Join, LayerKind, Linear,
+    Masking, Merge, Model, OneHot, Padding, Recurrent, Reset, Select, Slice, SliceSteps, State, Storage, Value,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Every join.
-const JOINS: [Join; 7] = [
-    Join::Concat,
-    Join::Add,
-    Join::Subtract,
-    Join::Multiply,
-    Join::Average,
-    Join::Maximum,
-    Join::ConcatSteps,
-];
+const JOINS: [Join; 7] =
+    [Join::Concat, Join::Add, Join::Subtract, Join::Multiply, Join::Average, Join::Maximum, Join::ConcatSteps];
 
 /// The source of a model's random numbers.
 pub(crate) struct Draw(pub(crate) ChaCha8Rng);
@@ -50,6 +43,14 @@ struct Flow {
     has_time: bool,
     /// An input cannot be an output.
     is_input: bool,
+}
+
+/// Whether an error is of steps that a slice leaves none of, that do not meet, or that masks take out all of: the layers cannot
+/// tell before a call.
+pub(crate) fn is_of_steps(error: &Error) -> bool {
+    let text = error.to_string();
+    let of_steps = ["expected a step to be left", "as what it meets in a join has", "expected a step that there is"];
+    of_steps.iter().any(|part| text.contains(part))
 }
 
 /// A random case; none where the layers do not fit.
@@ -321,7 +322,9 @@ impl Drawn<'_> {
         let size = stack.directions() * stack.state_size();
         let row = self.flows.iter().find(|flow| {
             // Not what the stack itself gives.
-            !flow.has_time && flow.size == size && !matches!(flow.value, Value::Layer(layer, _) if layer + 1 == self.layers)
+            !flow.has_time
+                && flow.size == size
+                && !matches!(flow.value, Value::Layer(layer, _) if layer + 1 == self.layers)
         });
         if let Some(row) = row.filter(|_| stack.num_layers == 1) {
             self.graph.begin(node, State::Hidden, row.value);

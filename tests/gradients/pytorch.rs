@@ -98,11 +98,10 @@ fn read(path: &Path) -> BTreeMap<String, Tensor> {
     let tensors = SafeTensors::deserialize(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let tensor = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| {
         let (data, shape) = (view.data(), IxDyn(view.shape()));
-        let whole = |elements: Vec<f64>| Tensor::Numbers(ArrayD::from_shape_vec(shape.clone(), elements).expect("whole"));
+        let whole =
+            |elements: Vec<f64>| Tensor::Numbers(ArrayD::from_shape_vec(shape.clone(), elements).expect("whole"));
         let tensor = match view.dtype() {
-            Dtype::F32 => {
-                whole(data.as_chunks().0.iter().map(|&bytes| f64::from(f32::from_le_bytes(bytes))).collect())
-            }
+            Dtype::F32 => whole(data.as_chunks().0.iter().map(|&bytes| f64::from(f32::from_le_bytes(bytes))).collect()),
             Dtype::F64 => whole(data.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect()),
             Dtype::I64 => {
                 let elements = data.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect();
@@ -114,4 +113,3 @@ fn read(path: &Path) -> BTreeMap<String, Tensor> {
     };
     tensors.iter().map(tensor).collect()
 }
-
