@@ -114,7 +114,7 @@ impl Slopes<'_, '_> {
             // The last digits of the loss are noise, which the step makes large.
             let unit = length + 1e-3 * (1.0 + size);
             let error = (slope - gradient).abs() / unit;
-            if best.as_ref().is_none_or(|best| !(best.error <= error)) {
+            if best.as_ref().is_none_or(|best| error < best.error || best.error.is_nan()) {
                 // A smooth function's two sides differ by about the step.
                 let corner = error > CLOSE && sides > error * unit;
                 best = Some(Difference { name: name.clone(), slope, gradient, error, corner });

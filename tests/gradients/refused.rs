@@ -13,9 +13,9 @@ fn steps(activation: Activation) -> Model {
 
 /// The error of two rows of three steps, the first of which has two.
 fn error(model: &Model, objective: impl Into<Objective>, targets: &[Targets]) -> (ErrorKind, String) {
-    let weights = Weights::random(model, 0).unwrap();
+    let weights = Weights::random(model, 0).expect("the model is right");
     let input = Input::features(Array3::ones((2, 3, 1))).lengths([2, 3]);
-    let error = gradients(model, &weights, &input, &objective.into(), targets).unwrap_err();
+    let error = gradients(model, &weights, &input, &objective.into(), targets).expect_err("this is refused");
     (error.kind(), error.to_string())
 }
 

@@ -19,7 +19,7 @@ fn x() -> Array3<f32> {
 
 fn of(input: &Input, objective: impl Into<Objective>, targets: Targets) -> TrueGradients {
     let (model, weights) = same();
-    gradients(&model, &weights, input, &objective.into(), &[targets]).unwrap()
+    gradients(&model, &weights, input, &objective.into(), &[targets]).expect("targets fit")
 }
 
 #[track_caller]
@@ -119,8 +119,9 @@ fn ends(end: impl Fn(Model, Activation) -> Model, activation: Activation, loss: 
     let input = Input::features(x()).lengths([2, 3]);
     let at = |activation| {
         let model = end(Model::new().layer(Gru::new(2, 3)), activation);
-        let weights = Weights::random(&model, 4).unwrap();
-        gradients(&model, &weights, &input, &Objective::new(loss.clone()), std::slice::from_ref(targets)).unwrap()
+        let weights = Weights::random(&model, 4).expect("the model is right");
+        gradients(&model, &weights, &input, &Objective::new(loss.clone()), std::slice::from_ref(targets))
+            .expect("targets fit")
     };
     let (with, without) = (at(activation), at(Activation::Linear));
     near(with.loss, without.loss);
