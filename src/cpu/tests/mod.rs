@@ -1,7 +1,9 @@
 //! Each kernel against its sentence in `kernel::catalog`, restated naively in f64: odd sizes, both directions, masks,
 //! windows that start inside a slot, dispatches that compute a part of the panels, and both storages.
 
+mod back;
 mod crew;
+mod derivative;
 mod executor;
 mod join;
 mod math;
