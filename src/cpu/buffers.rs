@@ -268,6 +268,18 @@ impl Bound<'_> {
         self.buffers.slots[window.slot] = Buffer::Floats(data);
     }
 
+    /// Runs `write` with the floats bound as each of `roles` to write and the rest to read.
+    pub(super) fn write_all<const N: usize>(&mut self, roles: [Role; N], write: impl FnOnce(&Self, [&mut [f32]; N])) {
+        let windows = roles.map(|role| self.window(role));
+        let mut data = windows.map(|window| self.buffers.take(window.slot));
+        let mut cuts = data.iter_mut().zip(windows).map(|(data, window)| cut_mut(data, window));
+        let cuts = std::array::from_fn(|_| cuts.next().expect("as many as roles"));
+        write(self, cuts);
+        for (window, data) in windows.into_iter().zip(data) {
+            self.buffers.slots[window.slot] = Buffer::Floats(data);
+        }
+    }
+
     /// Runs `write` with the indices bound as `role` to write and the rest to read.
     pub(super) fn write_indices(&mut self, role: Role, write: impl FnOnce(&Self, &mut [u32])) {
         let window = window(self.program, self.windows, role);

@@ -12,6 +12,7 @@ use pulp::{Simd, WithSimd};
 
 use crate::cell::{Activation, Constant};
 pub(super) use exp::{exp, sigmoid, tanh};
+pub(super) use log::corner;
 
 /// `target = f(source)`, elementwise; both whole registers. The softmax family, which is not elementwise, is left alone.
 ///
