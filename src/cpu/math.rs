@@ -14,6 +14,7 @@ use pulp::{Simd, WithSimd};
 use crate::cell::{Activation, Constant};
 pub(super) use derivative::{Slopes, derivative};
 pub(super) use exp::{exp, sech_squared, sigmoid, tanh};
+pub(super) use log::corner;
 
 /// `target = f(source)`, elementwise; both whole registers. The softmax family, which is not elementwise, is left alone.
 ///

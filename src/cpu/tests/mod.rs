@@ -6,11 +6,14 @@ mod crew;
 mod derivative;
 mod executor;
 mod join;
+mod loss;
 mod math;
+mod outer;
 mod project;
 mod rows;
 mod sample;
 mod step;
+mod turned;
 
 use super::*;
 use crate::cell::{Activation, Cell, Reset, Variant};
