@@ -2,6 +2,8 @@
 
 mod loss;
 mod outer;
+mod rows_back;
+mod sums;
 mod transpose;
 mod zero;
 
@@ -15,11 +17,11 @@ pub(super) fn ns(training: Training, params: &Params, _sides: usize) -> usize {
     match training {
         Training::Outer(_) => outer::ns(params),
         Training::Transpose { gates, .. } => transpose::ns(params, gates),
+        Training::SoftmaxBack { .. } | Training::MaximumBack => rows_back::ns(params),
+        Training::SumSteps { .. } => sums::steps_ns(params),
+        Training::Scatter { .. } => sums::scatter_ns(params),
         Training::Zero => zero::ns(params),
         Training::Loss(loss) => loss::ns(params, loss),
-        Training::SoftmaxBack { .. } | Training::MaximumBack | Training::SumSteps { .. } | Training::Scatter { .. } => {
-            0
-        }
         Training::CellBack(_)
         | Training::ResetRows(_)
         | Training::NewBack(..)
@@ -35,11 +37,12 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, training: Training) {
     match training {
         Training::Outer(outer) => outer::run(arch, bound, outer),
         Training::Transpose { gates, after } => transpose::run(bound, gates, after),
+        Training::SoftmaxBack { log } => rows_back::softmax(arch, bound, log),
+        Training::MaximumBack => rows_back::maximum(bound),
+        Training::SumSteps { first } => sums::steps(arch, bound, first),
+        Training::Scatter { first } => sums::scatter(arch, bound, first),
         Training::Zero => zero::run(bound),
         Training::Loss(loss) => loss::run(arch, bound, loss),
-        Training::SoftmaxBack { .. } | Training::MaximumBack | Training::SumSteps { .. } | Training::Scatter { .. } => {
-            unimplemented!()
-        }
         Training::CellBack(_)
         | Training::ResetRows(_)
         | Training::NewBack(..)
@@ -48,4 +51,9 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, training: Training) {
         | Training::PeepholeBack { .. }
         | Training::ActivateBack(_) => unimplemented!(),
     }
+}
+
+/// Writes zeros into the padding of a row whose parts have so many elements, so many of them true.
+fn clear_padding([padded, size]: [usize; 2], row: &mut [f32]) {
+    row.chunks_exact_mut(padded).for_each(|part| part[size..].fill(0.0));
 }
