@@ -3,7 +3,13 @@
 const WORKGROUP: u32 = 64u;
 
 // RowLoss in src/kernel/training.rs.
-override LOSS: u32 = 0u;
+const LOSS_CROSS_ENTROPY: u32 = 0u;
+const LOSS_BINARY_CROSS_ENTROPY: u32 = 1u;
+const LOSS_SQUARED: u32 = 2u;
+const LOSS_ABSOLUTE: u32 = 3u;
+const LOSS_HUBER: u32 = 4u;
+const LOSS_SUM_OF_SQUARES: u32 = 5u;
+override LOSS: u32 = LOSS_CROSS_ENTROPY;
 override CONSTANT: f32 = 0.0;
 
 @group(0) @binding(1) var<storage, read> source: array<f32>; // [..][D · units]

@@ -1,8 +1,4 @@
 // Losses of each output by itself; loss/values.wgsl or loss/none.wgsl supplies target_value().
-const LOSS_BINARY_CROSS_ENTROPY: u32 = 1u;
-const LOSS_SQUARED: u32 = 2u;
-const LOSS_ABSOLUTE: u32 = 3u;
-const LOSS_HUBER: u32 = 4u;
 
 // What output z loses against y.
 fn term(z: f32, y: f32) -> f32 {
