@@ -52,8 +52,3 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, training: Training) {
         | Training::ActivateBack(_) => unimplemented!(),
     }
 }
-
-/// Writes zeros into the padding of a row whose parts have so many elements, so many of them true.
-fn clear_padding([padded, size]: [usize; 2], row: &mut [f32]) {
-    row.chunks_exact_mut(padded).for_each(|part| part[size..].fill(0.0));
-}

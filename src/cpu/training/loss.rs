@@ -6,9 +6,8 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::super::buffers::Bound;
 use super::super::math::{corner, exp, sigmoid};
-use super::super::rows::{span, span_mut, sum};
+use super::super::rows::{clear_padding, span, span_mut, sum};
 use super::super::threads;
-use super::clear_padding;
 use crate::kernel::{LANES, Params, Role, RowLoss, RowTargets};
 use crate::platform::parallel::*;
 

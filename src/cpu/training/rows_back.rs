@@ -4,9 +4,8 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::super::buffers::Bound;
 use super::super::math::exp;
-use super::super::rows::{by_rows, span, span_mut, sum};
+use super::super::rows::{by_rows, clear_padding, span, span_mut, sum};
 use super::super::threads;
-use super::clear_padding;
 use crate::kernel::{Params, Role};
 
 /// How long one thread takes for a dispatch of either.
