@@ -4,10 +4,10 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::super::buffers::Bound;
-use super::super::math::{corner, exp, sigmoid};
-use super::super::rows::{clear_padding, span, span_mut, sum};
-use super::super::threads;
+use crate::cpu::buffers::Bound;
+use crate::cpu::math::{corner, exp, sigmoid};
+use crate::cpu::rows::{clear_padding, span, span_mut, sum};
+use crate::cpu::threads;
 use crate::kernel::{LANES, Params, Role, RowLoss, RowTargets};
 use crate::platform::parallel::*;
 

@@ -2,10 +2,10 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::super::buffers::Bound;
-use super::super::math::exp;
-use super::super::rows::{by_rows, clear_padding, span, span_mut, sum};
-use super::super::threads;
+use crate::cpu::buffers::Bound;
+use crate::cpu::math::exp;
+use crate::cpu::rows::{by_rows, clear_padding, span, span_mut, sum};
+use crate::cpu::threads;
 use crate::kernel::{Params, Role};
 
 /// How long one thread takes for a dispatch of either.

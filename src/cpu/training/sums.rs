@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use pulp::Arch;
 
-use super::super::buffers::Bound;
-use super::super::rows::span_mut;
-use super::super::threads;
+use crate::cpu::buffers::Bound;
+use crate::cpu::rows::span_mut;
+use crate::cpu::threads;
 use crate::kernel::{LANES, Params, Role};
 use crate::platform::parallel::*;
 
