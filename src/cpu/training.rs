@@ -6,6 +6,8 @@ mod curves;
 
 mod loss;
 mod outer;
+mod rows_back;
+mod sums;
 mod transpose;
 mod zero;
 
@@ -20,11 +22,11 @@ pub(super) fn ns(training: Training, params: &Params, sides: usize) -> usize {
         Training::CellBack(_) => back::ns(params, training.gates(), sides),
         Training::Outer(_) => outer::ns(params),
         Training::Transpose { gates, .. } => transpose::ns(params, gates),
+        Training::SoftmaxBack { .. } | Training::MaximumBack => rows_back::ns(params),
+        Training::SumSteps { .. } => sums::steps_ns(params),
+        Training::Scatter { .. } => sums::scatter_ns(params),
         Training::Zero => zero::ns(params),
         Training::Loss(loss) => loss::ns(params, loss),
-        Training::SoftmaxBack { .. } | Training::MaximumBack | Training::SumSteps { .. } | Training::Scatter { .. } => {
-            0
-        }
         Training::ResetRows(_)
         | Training::NewBack(..)
         | Training::ResetBack(_)
@@ -40,11 +42,12 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, training: Training) {
         Training::CellBack(cell) => cell_back::cell_back(arch, bound, cell),
         Training::Outer(outer) => outer::run(arch, bound, outer),
         Training::Transpose { gates, after } => transpose::run(bound, gates, after),
+        Training::SoftmaxBack { log } => rows_back::softmax(arch, bound, log),
+        Training::MaximumBack => rows_back::maximum(bound),
+        Training::SumSteps { first } => sums::steps(arch, bound, first),
+        Training::Scatter { first } => sums::scatter(arch, bound, first),
         Training::Zero => zero::run(bound),
         Training::Loss(loss) => loss::run(arch, bound, loss),
-        Training::SoftmaxBack { .. } | Training::MaximumBack | Training::SumSteps { .. } | Training::Scatter { .. } => {
-            unimplemented!()
-        }
         Training::ResetRows(_)
         | Training::NewBack(..)
         | Training::ResetBack(_)

@@ -3,8 +3,8 @@
 //! No preprocessor: a module is its parts one after the other, each under a marker line that names its file.
 
 use super::{
-    Combine, Half, Join, JoinOp, Kernel, Loads, Mask, Matrix, Medium, Program, Project, RELU, StateKind, Step,
-    StepProject, Storage, Tile, Training,
+    Combine, Half, Join, JoinOp, Kernel, Loads, Mask, Matrix, Medium, Outer, Program, Project, RELU, RowLoss,
+    StateKind, Step, StepProject, Storage, Tile, Training,
 };
 use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 
@@ -49,18 +49,32 @@ parts![
     "kernel/diagonal.wgsl",
     "kernel/gather.wgsl",
     "kernel/join.wgsl",
+    "kernel/loss.wgsl",
+    "kernel/maximum_back.wgsl",
     "kernel/merge.wgsl",
     "kernel/one_hot.wgsl",
+    "kernel/outer.wgsl",
     "kernel/persistent.wgsl",
     "kernel/pick.wgsl",
     "kernel/project.wgsl",
     "kernel/sample.wgsl",
     "kernel/scan.wgsl",
+    "kernel/scatter.wgsl",
     "kernel/softmax.wgsl",
+    "kernel/softmax_back.wgsl",
     "kernel/step.wgsl",
     "kernel/step_new.wgsl",
     "kernel/step_project.wgsl",
     "kernel/step_reset.wgsl",
+    "kernel/sum_steps.wgsl",
+    "kernel/transpose.wgsl",
+    "kernel/zero.wgsl",
+    "loss/classes.wgsl",
+    "loss/elementwise.wgsl",
+    "loss/even.wgsl",
+    "loss/none.wgsl",
+    "loss/values.wgsl",
+    "loss/weighted.wgsl",
     "panel/floats.wgsl",
     "panel/integers.wgsl",
     "part/activation.wgsl",
@@ -151,16 +165,28 @@ fn training_parts(program: &Program, training: Training) -> Vec<&'static str> {
         | Training::ResetBack(_)
         | Training::ActivateBack(_) => Vec::new(),
         Training::StateBack(mask) => vec![live(mask)],
+        Training::SoftmaxBack { .. } => vec!["part/activation.wgsl"],
+        Training::Loss(loss) => loss_parts(loss),
         Training::Outer(_)
         | Training::PeepholeBack { .. }
         | Training::Transpose { .. }
-        | Training::SoftmaxBack { .. }
         | Training::MaximumBack
         | Training::SumSteps { .. }
         | Training::Scatter { .. }
-        | Training::Zero
-        | Training::Loss(_) => Vec::new(),
+        | Training::Zero => Vec::new(),
     }
+}
+
+fn loss_parts(loss: RowLoss) -> Vec<&'static str> {
+    let [kind, of_target] = match loss {
+        RowLoss::CrossEntropy { weighted: true, .. } => ["loss/classes.wgsl", "loss/weighted.wgsl"],
+        RowLoss::CrossEntropy { .. } => ["loss/classes.wgsl", "loss/even.wgsl"],
+        RowLoss::SumOfSquares => ["loss/elementwise.wgsl", "loss/none.wgsl"],
+        RowLoss::BinaryCrossEntropy { .. } | RowLoss::Squared | RowLoss::Absolute | RowLoss::Huber { .. } => {
+            ["loss/elementwise.wgsl", "loss/values.wgsl"]
+        }
+    };
+    vec!["part/activation.wgsl", "part/logarithm.wgsl", of_target, kind]
 }
 
 /// The parts of a step's product, and of its cell where it has one.
@@ -267,7 +293,33 @@ pub fn programs() -> Vec<Program> {
     programs.extend([Combine::Sum, Combine::Average, Combine::Product].map(Program::Merge));
     programs.extend(joins().map(Program::Join));
     programs.extend(Activation::ALL.map(Program::of_activation));
+    programs.extend(training_programs().into_iter().map(Program::Training));
     programs
+}
+
+/// Those of training.
+fn training_programs() -> Vec<Training> {
+    let mut programs = vec![Training::MaximumBack, Training::Zero];
+    for first in [false, true] {
+        programs.extend([(1, 1), (3, 1), (4, 2)].map(|(gates, after)| Training::Outer(Outer { gates, after, first })));
+        programs.extend([Training::SumSteps { first }, Training::Scatter { first }]);
+    }
+    programs.extend([(1, 1), (3, 1), (4, 2)].map(|(gates, after)| Training::Transpose { gates, after }));
+    programs.extend([false, true].map(|log| Training::SoftmaxBack { log }));
+    programs.extend(row_losses().into_iter().map(Training::Loss));
+    programs
+}
+
+/// Every loss, with and without what it may have.
+fn row_losses() -> Vec<RowLoss> {
+    let some = [0.0, 0.1].map(Constant::new);
+    let mut losses = vec![RowLoss::Squared, RowLoss::Absolute, RowLoss::SumOfSquares];
+    losses.push(RowLoss::Huber { delta: Constant::new(1.0) });
+    losses.extend(some.map(|smoothing| RowLoss::BinaryCrossEntropy { smoothing }));
+    for weighted in [false, true] {
+        losses.extend(some.map(|smoothing| RowLoss::CrossEntropy { smoothing, weighted }));
+    }
+    losses
 }
 
 /// Every way to join.

@@ -11,8 +11,10 @@ mod math;
 mod outer;
 mod project;
 mod rows;
+mod rows_back;
 mod sample;
 mod step;
+mod sums;
 mod turned;
 
 use super::*;

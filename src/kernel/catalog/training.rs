@@ -5,8 +5,8 @@
 //! Rows of gates and of their gradients δ are `[D][C][B][P][G][16]`, as the hoisted product has them, direction d of
 //! `directions` and step t of the chunk in row block `gates_z`.
 
-use super::super::{Access, Role, When};
 use super::{Declaration, FUNCTION, PARAMS, binding};
+use crate::kernel::{Access, Role, When};
 
 /// Of the way back through a cell: those of a general cell alone.
 const CELL_BACK_OVERRIDES: &[&str] =
