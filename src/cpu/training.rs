@@ -1,26 +1,28 @@
 //! The kernels of training. Each is in a file of its own; what some share is in `back` and `curves`.
 
+mod activate_back;
 mod back;
 mod cell_back;
 mod curves;
+mod halves;
+mod peephole_back;
 
 use pulp::Arch;
 
 use super::buffers::Bound;
+use super::rows;
 use crate::kernel::{Params, Training};
 
 /// How long one thread takes for a dispatch.
 pub(super) fn ns(training: Training, params: &Params, sides: usize) -> usize {
     match training {
-        Training::CellBack(_) => back::ns(params, training.gates(), sides),
-        Training::ResetRows(_)
-        | Training::NewBack(..)
-        | Training::ResetBack(_)
-        | Training::StateBack(_)
-        | Training::Outer(_)
-        | Training::PeepholeBack { .. }
+        Training::CellBack(_) | Training::NewBack(..) | Training::ResetBack(_) | Training::StateBack(_) => {
+            back::ns(params, training.gates(), sides)
+        }
+        Training::ResetRows(_) | Training::ActivateBack(_) => rows::ns(params, sides),
+        Training::PeepholeBack { .. } => peephole_back::ns(params),
+        Training::Outer(_)
         | Training::Transpose { .. }
-        | Training::ActivateBack(_)
         | Training::SoftmaxBack { .. }
         | Training::MaximumBack
         | Training::SumSteps { .. }
@@ -34,14 +36,14 @@ pub(super) fn ns(training: Training, params: &Params, sides: usize) -> usize {
 pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, training: Training) {
     match training {
         Training::CellBack(cell) => cell_back::cell_back(arch, bound, cell),
-        Training::ResetRows(_)
-        | Training::NewBack(..)
-        | Training::ResetBack(_)
-        | Training::StateBack(_)
-        | Training::Outer(_)
-        | Training::PeepholeBack { .. }
+        Training::ResetRows(variant) => halves::reset_rows(arch, bound, variant),
+        Training::NewBack(variant, _) => halves::new_back(arch, bound, variant),
+        Training::ResetBack(variant) => halves::reset_back(arch, bound, variant),
+        Training::StateBack(_) => halves::state_back(arch, bound),
+        Training::PeepholeBack { first } => peephole_back::peephole_back(arch, bound, first),
+        Training::ActivateBack(f) => activate_back::activate_back(arch, bound, f),
+        Training::Outer(_)
         | Training::Transpose { .. }
-        | Training::ActivateBack(_)
         | Training::SoftmaxBack { .. }
         | Training::MaximumBack
         | Training::SumSteps { .. }

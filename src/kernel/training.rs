@@ -364,14 +364,22 @@ impl Training {
         let width = u64::from(params.units) * u64::from(params.directions);
         match self {
             Self::Outer(_) => u64::from(params.rows),
-            Self::PeepholeBack { .. } => u64::from(params.rows),
+            // By blocks of rows, 256 or fewer.
+            Self::PeepholeBack { .. } => u64::from(params.rows) + u64::from(params.rows.div_ceil(256)),
             Self::SumSteps { .. } => u64::from(params.steps),
             Self::Scatter { .. } => u64::from(params.count),
             // A row goes by three or four times, and lanes tell each other twice or three times.
             Self::SoftmaxBack { .. } => 2 * width.div_ceil(lanes) + lanes,
             Self::Loss(_) => 4 * width.div_ceil(lanes) + 3 * lanes,
-            Self::CellBack(_) | Self::ResetRows(_) | Self::NewBack(..) | Self::ResetBack(_) => 4,
-            Self::StateBack(_) | Self::Transpose { .. } | Self::ActivateBack(_) | Self::MaximumBack | Self::Zero => 0,
+            Self::CellBack(_)
+            | Self::ResetRows(_)
+            | Self::NewBack(..)
+            | Self::ResetBack(_)
+            | Self::StateBack(_)
+            | Self::Transpose { .. }
+            | Self::ActivateBack(_)
+            | Self::MaximumBack
+            | Self::Zero => 0,
         }
     }
 }

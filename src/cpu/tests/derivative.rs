@@ -117,7 +117,7 @@ fn claims() -> Vec<Claim> {
             beside: |x| if x < 0.0 { (1.0 + x.abs()) * (x / 0.7).exp() } else { 1.0 },
             ..cornered(Activation::Celu { alpha: c(0.7) }, [0.0, 1.0], 3.0, &[0.0])
         },
-        claim(Activation::Softsign, [0.0, 0.0], 3.0),
+        claim(Activation::Softsign, [0.0, 0.0], 4.0),
         claim(Activation::Softplus, [0.0, 1.0], 3.0),
         claim(Activation::Exponential, [0.0, f32::INFINITY], 1.5),
         cornered(Activation::Clamp { alpha: c(-0.5), beta: c(2.0) }, [0.0, 0.0], 0.0, &[-0.5, 2.0]),
@@ -174,6 +174,7 @@ fn the_formulas_are_the_slopes_of_the_functions() {
 
 #[test]
 fn derivatives_are_within_their_claimed_error_everywhere() {
+    let mut wrong = Vec::new();
     for Claim { f, most, beside, corners, .. } in claims() {
         for sign in [1.0, -1.0] {
             let x = sweep(sign, f32::MAX, 4099);
@@ -187,10 +188,13 @@ fn derivatives_are_within_their_claimed_error_everywhere() {
                     .filter(|((x, _), _)| !near(**x))
                     .map(|((&x, &y), &want)| (units(y, want, want.abs().max(beside(f64::from(x)))), x));
                 let (error, at) = worst(errors);
-                assert!(error <= most, "{f}' at {at:e}: {error:.2} units in the last place, at most {most}");
+                if error.is_nan() || error > most {
+                    wrong.push(format!("{f}' at {at:e}: {error:.2} units in the last place, at most {most}"));
+                }
             }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod back;
 mod crew;
 mod derivative;
 mod executor;
+mod halves;
 mod join;
 mod math;
 mod project;
