@@ -11,7 +11,7 @@ fn reset_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
     let four = group.x * WORKGROUP + lane;
     let fours = params.units / 4u;
     if four < fours {
-        let panel = (params.gates_0 * params.batch + group.y) * (params.units / 16u) + four / 4u;
+        let panel = (params.target_0 + group.y) * (params.units / 16u) + four / 4u;
         let sum = gates[panel * 12u + four % 4u] + recurrent[panel * 8u + four % 4u];
         let h = hidden[((params.source_0 + group.y) * params.directions + params.direction) * fours + four];
         let is_true = (4u * four + vec4(0u, 1u, 2u, 3u)) < vec4(params.features);

@@ -364,8 +364,7 @@ impl Training {
         let width = u64::from(params.units) * u64::from(params.directions);
         match self {
             Self::Outer(_) => u64::from(params.rows),
-            // By blocks of rows, 256 or fewer.
-            Self::PeepholeBack { .. } => u64::from(params.rows) + u64::from(params.rows.div_ceil(256)),
+            Self::PeepholeBack { .. } => u64::from(params.rows),
             Self::SumSteps { .. } => u64::from(params.steps),
             Self::Scatter { .. } => u64::from(params.count),
             // A row goes by three or four times, and lanes tell each other twice or three times.

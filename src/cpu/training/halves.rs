@@ -93,6 +93,7 @@ struct Back<F>(F);
 
 impl<F: Curves> Rule for Back<F> {
     const GATES: [usize; 2] = [3, RECURRENT];
+    const WRITES: usize = 1;
 
     #[inline(always)]
     fn back<S: Simd>(self, simd: S, panel: &mut Panel<'_>) {
@@ -115,11 +116,10 @@ impl<F: Curves> Rule for Back<F> {
 /// `r ∘ h` of many rows.
 fn many_rows(arch: Arch, bound: &mut Bound<'_>, functions: impl Curves) {
     let p = *bound.params;
-    let [rows, units, directions, batch] = [p.rows, p.units, p.directions, p.batch].map(|n| n as usize);
-    let first = p.gates_0 as usize * batch;
+    let [rows, units, directions] = [p.rows, p.units, p.directions].map(|n| n as usize);
     bound.write(Role::Result, |bound, result| {
-        let gates = &bound.floats(Role::Gates)[first * 3 * units..][..rows * 3 * units];
-        let recurrent = &bound.floats(Role::Recurrent)[first * RECURRENT * units..][..rows * RECURRENT * units];
+        let gates = span(bound.floats(Role::Gates), p.target_0, rows, 3 * units);
+        let recurrent = span(bound.floats(Role::Recurrent), p.target_0, rows, RECURRENT * units);
         let width = directions * units;
         let hidden = &span(bound.floats(Role::Hidden), p.source_0, rows, width)[p.direction as usize * units..];
         by_rows(span_mut(result, p.target_0, rows, units), units, |from, target| {

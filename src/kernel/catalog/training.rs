@@ -53,7 +53,7 @@ pub(super) const CELL_BACK: Declaration = Declaration {
 };
 
 /// Of GRU with the reset before the product, for m < rows and n < units:
-/// `result[target_0 + m][n] = f(gates[gates_0 · batch + m][reset] + recurrent[gates_0 · batch + m][reset]) ∘
+/// `result[target_0 + m][n] = f(gates[target_0 + m][reset] + recurrent[target_0 + m][reset]) ∘
 /// hidden[source_0 + m][direction·units + n]`. `gates` has G = 3, `recurrent` G = 2 (reset, update); rows of `hidden` have
 /// `directions · units` elements, those of `result` `units`.
 pub(super) const RESET_ROWS: Declaration = Declaration {

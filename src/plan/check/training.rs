@@ -65,8 +65,8 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
             ])
         }
         Training::ResetRows(_) => Extents::of(&[
-            (Role::Gates, (n(p.gates_0) * batch + rows) * units * 3),
-            (Role::Recurrent, (n(p.gates_0) * batch + rows) * units * 2),
+            by_row(Role::Gates, p.target_0, units * 3),
+            by_row(Role::Recurrent, p.target_0, units * 2),
             by_row(Role::Hidden, p.source_0, width),
             by_row(Role::Result, p.target_0, units),
         ]),
