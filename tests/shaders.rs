@@ -29,7 +29,7 @@ use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validato
 use naga::{AddressSpace, Expression, ImageClass, Literal, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 
 /// The programs that ship. A new kernel, cell, storage, mask or tile changes it, and nothing else does.
-const PROGRAMS: usize = 1346;
+const PROGRAMS: usize = 1368;
 /// The files under `shaders/`.
 const FILES: usize = 104;
 
