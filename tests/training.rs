@@ -82,7 +82,11 @@ fn gradients_of_every_case_of_the_table_are_true() {
     let (mut count, mut largest) = (0, 0.0_f64);
     for case in conformance::cases() {
         let got = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worst_of(&case, &case.weights(), &options)));
-        let Ok(got) = got else { wrong.push(format!("{}: PANIC", case.name)); count += 1; continue };
+        let Ok(got) = got else {
+            wrong.push(format!("{}: PANIC", case.name));
+            count += 1;
+            continue;
+        };
         match got {
             Ok((_, off)) if off <= TOLERANCE => largest = largest.max(off),
             Ok((name, off)) => wrong.push(format!("{}: {name} is off by {off:.2e}", case.name)),
@@ -126,11 +130,22 @@ fn debug_one() {
     let input = case.input();
     let (objective, targets) = aims::draw(&case.model, &weights, &input, case.seed).unwrap();
     let want = oracle::gradients(&case.model, &weights, &input, &objective, &targets).unwrap();
-    let trainer = Trainer::new(case.model.clone(), &weights, objective.clone(), Update::by(Sgd::like(Like::Torch)), Options::default().device(device())).unwrap();
+    let trainer = Trainer::new(
+        case.model.clone(),
+        &weights,
+        objective.clone(),
+        Update::by(Sgd::like(Like::Torch)),
+        Options::default().device(device()),
+    )
+    .unwrap();
     let got = trainer.gradients(&Batch::of_several(input, targets)).unwrap();
     eprintln!("{}\n{}\n{objective:?}", case.name, case.model.summary());
     eprintln!("loss {} want {}", got.loss, want.loss);
     for (name, want) in &want.weights {
-        eprintln!("{name} got {:?} want {:?}", &got.weights[name][..got.weights[name].len().min(8)], want.iter().take(8).collect::<Vec<_>>());
+        eprintln!(
+            "{name} got {:?} want {:?}",
+            &got.weights[name][..got.weights[name].len().min(8)],
+            want.iter().take(8).collect::<Vec<_>>()
+        );
     }
 }

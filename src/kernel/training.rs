@@ -370,8 +370,15 @@ impl Training {
             // A row goes by twice or three times, and lanes tell each other once or four times.
             Self::SoftmaxBack { .. } => 2 * width.div_ceil(lanes) + lanes,
             Self::Loss(_) => 3 * width.div_ceil(lanes) + 4 * lanes,
-            Self::CellBack(_) | Self::ResetRows(_) | Self::NewBack(..) | Self::ResetBack(_) => 4,
-            Self::StateBack(_) | Self::Transpose { .. } | Self::ActivateBack(_) | Self::MaximumBack | Self::Zero => 0,
+            Self::CellBack(_)
+            | Self::ResetRows(_)
+            | Self::NewBack(..)
+            | Self::ResetBack(_)
+            | Self::StateBack(_)
+            | Self::Transpose { .. }
+            | Self::ActivateBack(_)
+            | Self::MaximumBack
+            | Self::Zero => 0,
         }
     }
 }

@@ -473,6 +473,7 @@ impl Back<'_, '_> {
                 direction: word(direction),
                 depth: word(way.state_units()),
                 panels: word(shaped.panels),
+                count: word(r.hidden_size),
                 weight_panel: word(matrix * shaped.panels),
                 target_0: word((direction * chunk.len + start) * batch),
                 memory_in: word(self.low.cell_row(r, index)),
