@@ -126,6 +126,14 @@ pub(super) fn storage(device: &Device, label: &str, bytes: u64) -> wgpu::Buffer 
     })
 }
 
+/// Writes `data` at byte `at` of `buffer`, and zeros behind it: `bytes` in all.
+pub(super) fn write_floats(device: &Device, buffer: &wgpu::Buffer, at: u64, data: &[f32], bytes: u64) {
+    let mut all = vec![0_u8; usize::try_from(bytes).expect("a row of states is in memory")];
+    let data: &[u8] = bytemuck::cast_slice(data);
+    all[..data.len()].copy_from_slice(data);
+    device.queue.write_buffer(buffer, at, &all);
+}
+
 /// Fills `buffer` with NaNs, so that an element that no kernel writes shows.
 pub(super) fn poison(queue: &wgpu::Queue, buffer: &wgpu::Buffer) {
     let block = vec![POISON; CHUNK / 4];

@@ -93,7 +93,7 @@ fn print(planner: &Planner, args: &Args, out: &mut impl Write) -> Outcome<()> {
 }
 
 fn plan(planner: &Planner, args: &Args) -> Result<Arc<Plan>> {
-    let goal = if args.draw { Goal::Tokens } else { Goal::Outputs };
+    let goal = if args.draw { Goal::Tokens(0) } else { Goal::Outputs };
     let shape = planner.shape(args.steps, args.batch, &args.steps_of).map_err(|e| e.at("--steps-of"))?;
     planner.plan_to(goal, shape)
 }
