@@ -64,7 +64,7 @@ impl Gpu {
         match *self {}
     }
 
-    pub(crate) async fn set(&self, _: &Loaded, _: usize, _: &PackedBuffer) -> Result<()> {
+    pub(crate) async fn replace(&self, _: &Loaded, _: usize, _: &PackedBuffer) -> Result<()> {
         match *self {}
     }
 

@@ -81,7 +81,15 @@ pub(super) fn output_of(fetch: Fetch) -> Option<usize> {
     match fetch {
         Fetch::Output => Some(0),
         Fetch::Other(output) => Some(output),
-        Fetch::Tokens | Fetch::Hidden { .. } | Fetch::HiddenPart { .. } | Fetch::Memory { .. } => None,
+        Fetch::Tokens
+        | Fetch::Losses(_)
+        | Fetch::Weights(_)
+        | Fetch::Input(_)
+        | Fetch::InitialHidden { .. }
+        | Fetch::InitialMemory { .. }
+        | Fetch::Hidden { .. }
+        | Fetch::HiddenPart { .. }
+        | Fetch::Memory { .. } => None,
     }
 }
 

@@ -89,7 +89,7 @@ impl Weights {
     /// # Errors
     ///
     /// Kind `Lost`, where the device is.
-    pub(super) async fn set(&self, device: &Device, index: usize, data: &PackedBuffer) -> Result<()> {
+    pub(super) async fn replace(&self, device: &Device, index: usize, data: &PackedBuffer) -> Result<()> {
         let Some(held) = self.get(index) else {
             return Err(Error::internal(format!("weights.{index}: expected some")));
         };

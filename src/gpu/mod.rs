@@ -107,9 +107,9 @@ impl Gpu {
     /// # Errors
     ///
     /// Kind `Lost`, where the device is lost.
-    pub(crate) async fn set(&self, loaded: &Loaded, index: usize, buffer: &PackedBuffer) -> Result<()> {
+    pub(crate) async fn replace(&self, loaded: &Loaded, index: usize, buffer: &PackedBuffer) -> Result<()> {
         self.device.check()?;
-        loaded.weights.set(&self.device, index, buffer).await
+        loaded.weights.replace(&self.device, index, buffer).await
     }
 
     /// Runs `plan` with what `caller` gives, and lets it take what the plan reads.
