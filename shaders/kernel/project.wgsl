@@ -1,6 +1,7 @@
 // The product of many rows at once: every timestep's input product, and linear layers. See src/kernel/catalog.rs.
 override PANELS: u32 = 1u;
 override SLICES: u32 = 1u; // tiles of rows that a workgroup computes
+override AFTER: u32 = 1u; // rows of a panel after those of the depth
 override ADD: bool = false; // whether the product is added to what stands in the result
 
 @group(0) @binding(2) var<storage, read> source: array<vec4<f32>>; // [..][source_units], of which K are taken
@@ -47,6 +48,6 @@ fn project(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     let tile = group.y * SLICES + lane / (4u * PANELS);
     let p = Place(lane % 4u, panel < params.panels, min(panel, params.panels - 1u), tile * ROWS, group.z);
     let first = params.weight_panel + p.z * params.weight_panels + p.panel;
-    product(p, first * panel_fours(1u) + p.quad, 0u, 1u);
+    product(p, first * panel_fours(AFTER) + p.quad, 0u, 1u);
     finish_rows(p);
 }

@@ -65,8 +65,15 @@ fn input_product(arch: Arch, bound: &mut Bound<'_>, step: Step, z: u32) -> Windo
     let below = state_row(p.direction + z - 1, p.memory_in);
     let Step { cell, matrix, tile, .. } = step;
     let gates = u32::try_from(cell.gates()).unwrap_or(u32::MAX);
-    let program =
-        Program::Project(Project { cell: Some(cell), gates, activation: Activation::Linear, matrix, tile, add: false });
+    let program = Program::Project(Project {
+        cell: Some(cell),
+        gates,
+        after: 1,
+        activation: Activation::Linear,
+        matrix,
+        tile,
+        add: false,
+    });
     let width = p.units * program.product_gates();
     let params = Params {
         rows: p.batch,

@@ -34,7 +34,8 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
     bound.write(Role::Result, |bound, result| {
         let p = bound.params;
         let (rows, depth, width) = (p.rows as usize, p.depth as usize, bound.program.product_gates() as usize * LANES);
-        let (panels, size) = (p.panels as usize, (depth + 1) * width);
+        let panel_rows = depth + bound.program.rows_after_depth() as usize;
+        let (panels, size) = (p.panels as usize, panel_rows * width);
         for z in 0..bound.sides {
             let first = p.weight_panel as usize + z * p.weight_panels as usize;
             let stride = p.source_units as usize;
@@ -43,7 +44,7 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
                 panels: &bound.floats(Role::Weights)[first * size..][..panels * size],
                 gates: bound.program.product_gates() as usize,
                 depth,
-                panel_rows: depth + 1,
+                panel_rows,
                 source: Rows { data: &bound.floats(Role::Source)[source..], stride },
             };
             let target = Target {

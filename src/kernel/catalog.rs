@@ -47,7 +47,7 @@ const PROJECT: Declaration = Declaration {
         binding(2, Role::Source, Access::Read, When::Always),
         binding(3, Role::Result, Access::ReadWrite, When::Always),
     ],
-    overrides: &["PANELS", "SLICES", "ADD", "ACTIVATION", "ALPHA", "BETA"],
+    overrides: &["PANELS", "SLICES", "AFTER", "ADD", "ACTIVATION", "ALPHA", "BETA"],
 };
 
 /// For b < batch, i < panels: `r = hidden[source_z][b][d·depth ..][..depth] · weights + bias`,

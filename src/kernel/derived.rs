@@ -39,7 +39,6 @@ impl Program {
             },
             // No layer of a run has peepholes.
             Self::Diagonal(_)
-            | Self::Project(_)
             | Self::StepReset(_)
             | Self::StepNew(..)
             | Self::StepProject(_)
@@ -53,6 +52,7 @@ impl Program {
             | Self::Softmax { .. }
             | Self::Activate(_)
             | Self::Sample => 1,
+            Self::Project(product) => product.after,
             Self::Training(training) => training.rows_after_depth(),
         }
     }

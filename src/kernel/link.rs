@@ -334,7 +334,8 @@ pub fn programs() -> Vec<Program> {
         }
         let matrix = Matrix::buffer(storage);
         for tile in tiles() {
-            let product = Project { cell: None, gates: 1, activation: Activation::Linear, matrix, tile, add: false };
+            let product =
+                Project { cell: None, gates: 1, after: 1, activation: Activation::Linear, matrix, tile, add: false };
             for activation in [Activation::Linear, Activation::Sigmoid] {
                 programs.push(Program::Project(Project { activation, ..product }));
             }

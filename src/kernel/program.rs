@@ -29,6 +29,8 @@ pub struct Project {
     pub cell: Option<Cell>,
     /// G: how many gates a panel has.
     pub gates: u32,
+    /// Rows of a panel after those of the depth: the bias, and peepholes, which it does not know.
+    pub after: u32,
     /// What the results go through.
     pub activation: Activation,
     /// The matrix.

@@ -151,7 +151,8 @@ fn plan() -> Plan {
             ..Params::default()
         };
         let matrix = Matrix::buffer(Storage::F32);
-        let product_of = Project { cell: None, activation: Activation::Linear, matrix, tile: Tile::NONE, add };
+        let product_of =
+            Project { cell: None, gates: 1, after: 1, activation: Activation::Linear, matrix, tile: Tile::NONE, add };
         plan.dispatch(Program::Project(product_of), params, [2, ROWS, 1], &[b, a, product]);
     }
 

@@ -45,7 +45,8 @@ fn project_part(
     ];
     let matrix = Matrix::buffer(storage);
     let gates = cell.map_or(1, |cell| cell.gates() as u32);
-    let program = Program::Project(Project { cell, gates, activation: f, matrix, tile: Tile::NONE, add: false });
+    let program =
+        Program::Project(Project { cell, gates, after: 1, activation: f, matrix, tile: Tile::NONE, add: false });
     Case { program, params, sides: 2, bound }
 }
 

@@ -119,6 +119,7 @@ impl Lowering<'_> {
                 let program = Program::Project(Project {
                     cell: product.cell,
                     gates: word(size.gates),
+                    after: word(product.after),
                     activation: product.activation,
                     matrix,
                     tile,
@@ -175,6 +176,8 @@ pub(super) struct HoistedProduct {
     /// Elements of a row of the source, where it has more than the product is deep, and the first that is taken.
     pub(super) source_width: Option<usize>,
     pub(super) source_column: usize,
+    /// Rows of a panel of the matrix after those of the depth.
+    pub(super) after: usize,
     /// Whether it is added to what stands in the result.
     pub(super) add: bool,
 }

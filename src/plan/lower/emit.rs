@@ -192,6 +192,7 @@ impl Lowering<'_> {
             panel,
             source_width: None,
             source_column: 0,
+            after: 1,
             add: false,
         };
         self.project(matrix, &product, 0, 1)

@@ -87,6 +87,7 @@ impl Lowering<'_> {
                     panel: 0,
                     source_width: None,
                     source_column: 0,
+                    after: 1,
                     add: false,
                 };
                 self.project(matrix, &product, side.first, side.count)

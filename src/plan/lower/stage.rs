@@ -269,7 +269,7 @@ impl Lowering<'_> {
     /// # Errors
     ///
     /// Kind `Internal`, where it has none.
-    fn features(&self, source: Source, stages: &[Stage<'_>]) -> Result<Sequence> {
+    pub(super) fn features(&self, source: Source, stages: &[Stage<'_>]) -> Result<Sequence> {
         match source {
             Source::Op(op) => Ok(stages[op].result),
             Source::Input(input) => match self.inputs.get(input).copied().flatten() {

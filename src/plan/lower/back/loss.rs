@@ -43,10 +43,7 @@ impl Back<'_, '_> {
     /// The loss of term `index`, which is of `source`, and the gradient that it begins.
     pub(super) fn loss(&mut self, index: usize, source: Source) -> Result<()> {
         let LossTerm { loss, .. } = self.wants.losses[index];
-        let Source::Op(op) = source else {
-            return Err(Error::new(ErrorKind::Model, "a loss: expected an output that a layer gives, got an input"));
-        };
-        let value = self.stages[op].result;
+        let value = self.low.features(source, self.stages)?;
         let (time, batch) = (value.axis.time(self.low.shape), self.low.shape.batch);
         let width = depth(value.features);
         let losses = self.low.slot(format!("losses.{index}"), SlotKind::Scratch, &[time, batch]);
@@ -70,7 +67,10 @@ impl Back<'_, '_> {
             self.low.write(Feed::ClassWeights(index), slot, 0, width);
         }
         // Another loss may be of the same output: it goes into scratch, and is added.
-        let given = Given::Op(op);
+        let given = match source {
+            Source::Op(op) => Given::Op(op),
+            Source::Input(input) => Given::Input(input),
+        };
         let by_values = loss.targets() == RowTargets::Values;
         self.each_row(given, value, time, |back, target, chunk| {
             let low = &mut *back.low;

@@ -243,6 +243,7 @@ impl Back<'_, '_> {
         ((source, first_source), source_width, source_column): ((Window, usize), Option<usize>, usize),
         (result, first_result, width, add): (Window, usize, usize, bool),
     ) -> Result<()> {
+        let shaped = self.shaped(place.buffer)?;
         let product = HoistedProduct {
             cell: None,
             activation: Activation::Linear,
@@ -255,9 +256,9 @@ impl Back<'_, '_> {
             panel: 0,
             source_width,
             source_column,
+            after: shaped.after,
             add,
         };
-        let shaped = self.shaped(place.buffer)?;
         let panels = self.low.panels(place, direction, 1)?;
         let size = Product { rows, depth: depth(shaped.source), panels: shaped.panels, gates: shaped.gates };
         self.low.project_panels(self.low.matrix(place.buffer), &panels, &product, size)
@@ -384,6 +385,7 @@ impl Back<'_, '_> {
             panel: 0,
             source_width: None,
             source_column: 0,
+            after: 1,
             add: false,
         };
         self.low.project_panels(Matrix::buffer(Storage::F32), &panels, &product, Product { rows: batch, ..size })

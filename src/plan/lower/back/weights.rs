@@ -228,6 +228,7 @@ impl Back<'_, '_> {
             panel: 0,
             source_width: None,
             source_column: 0,
+            after: 1,
             add: !first,
         };
         self.low.project_panels(Matrix::buffer(Storage::F32), &panels, &product, Product { rows, ..size })
