@@ -22,6 +22,8 @@ use crate::loss::{Aim, Aimed, Measure, Objective, Targets};
 use crate::model::{Axes, Embedding, InputKind, LayerKind, Model, Value};
 use crate::pack::{Packing, pack, unpack};
 use crate::plan::{Caller, Feed, Fetch, Gradients, LossTerm, Plan, Read, Shape, Write, lower};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::platform::block_on;
 use crate::weights::{LearnedStates, Source, Weights};
 
 /// Plans that are kept.
@@ -69,12 +71,8 @@ impl Learner {
     ///
     /// Those of an engine.
     pub(crate) async fn new(model: Model, weights: &Weights, options: &Options) -> Result<Self> {
-        let layout = Layout::for_training(&model)?;
         let source = Source::held(weights, &model)?;
-        let (machine, device) = Machine::open(options).await?;
-        let mut planner = Planner::on(model, layout, &machine, device, options)?;
-        // Matrices are read as they are and turned: a texture could not be bound for both.
-        planner.layout = planner.layout.with_medium(Medium::Buffer);
+        let (planner, machine) = Planner::open_for_training(model, options).await?;
         let initial = source.initial(&planner.model, planner.layout.storage.into())?;
         let mut executor = machine.executor();
         for packed in Packing::new(source, &planner.model, &planner.layout) {
@@ -117,15 +115,7 @@ impl Learner {
         if let Some(plan) = self.plans.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(plan);
         }
-        let Planner { model, layout, limits, tuning, device, .. } = &self.planner;
-        let mut tile = shape;
-        let plan = loop {
-            match lower::lower_gradients(model, layout, tile, limits, tuning, gradients) {
-                Err(e) if e.kind() == ErrorKind::Limits && tile.batch > 1 => tile.batch = tile.batch.div_ceil(2),
-                Err(e) => return Err(device.explain(e)),
-                Ok(plan) => break Arc::new(plan),
-            }
-        };
+        let plan = Arc::new(self.planner.lower_gradients(shape, gradients)?);
         self.plans.lock().unwrap_or_else(PoisonError::into_inner).put(key, Arc::clone(&plan));
         Ok(plan)
     }
@@ -194,6 +184,54 @@ impl Learner {
             first += most;
         }
         Ok(lesson.finish(|stack| learns[stack] && self.initial.contains_key(&stack)))
+    }
+}
+
+impl Planner {
+    /// A planner of the losses and gradients of `model` on the device that `options` mean.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn for_training(model: Model, options: &Options) -> Result<Self> {
+        Ok(block_on(Self::open_for_training(model, options))?.0)
+    }
+
+    /// The same, with the open device.
+    async fn open_for_training(model: Model, options: &Options) -> Result<(Self, Machine)> {
+        let layout = Layout::for_training(&model)?;
+        let (machine, device) = Machine::open(options).await?;
+        let mut planner = Self::on(model, layout, &machine, device, options)?;
+        // Matrices are read as they are and turned: a texture could not be bound for both.
+        planner.layout = planner.layout.with_medium(Medium::Buffer);
+        Ok((planner, machine))
+    }
+
+    /// The plan of what a call of `shape` loses by `objective`, and of the gradients of the weights.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where a loss does not fit the last layer; `Limits`, where not even one row fits the device.
+    pub fn plan_gradients(&self, objective: &Objective, shape: Shape) -> Result<Plan> {
+        let losses = objective.terms().iter().zip(objective.measured(&self.model)?).map(|(term, measured)| LossTerm {
+            output: term.output,
+            logits: measured.bare.is_some(),
+            loss: row_loss(&measured.measure),
+        });
+        self.lower_gradients(shape, &Gradients { losses: losses.collect(), weights: true, ..Gradients::default() })
+    }
+
+    /// The plan of `gradients` of a call of `shape`, its batch halved until it fits the device.
+    fn lower_gradients(&self, shape: Shape, gradients: &Gradients) -> Result<Plan> {
+        let Self { model, layout, limits, tuning, device, .. } = self;
+        let mut tile = shape;
+        loop {
+            match lower::lower_gradients(model, layout, tile, limits, tuning, gradients) {
+                Err(e) if e.kind() == ErrorKind::Limits && tile.batch > 1 => tile.batch = tile.batch.div_ceil(2),
+                plan => return plan.map_err(|e| device.explain(e)),
+            }
+        }
     }
 }
 
