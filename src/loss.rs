@@ -40,7 +40,7 @@ pub enum Loss {
 /// loss = Σ ℓ / Σ w_y                                               over targets that are not ignored
 /// ```
 ///
-/// With class weights `w` (else 1) and smoothing `s` (else 0): PyTorch's formula. A last activation of softmax or log_softmax
+/// With class weights `w` (else 1) and smoothing `s` (else 0): PyTorch's formula. A last activation of softmax or `log_softmax`
 /// is part of the loss, which is taken from the logits before it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CrossEntropy {

@@ -21,6 +21,8 @@ mod refused;
 #[path = "onnx/states.rs"]
 mod states;
 mod support;
+#[path = "onnx/time.rs"]
+mod time;
 
 use std::fmt::Write;
 use std::fs;

@@ -204,7 +204,7 @@ impl WithSimd for Softmax<'_> {
 /// The sum of a row, whose length is a multiple of 16. Lane by lane and block by block: one running sum would lose three
 /// digits over 100,000 classes.
 #[inline(always)]
-fn sum(row: &[f32]) -> f32 {
+pub(super) fn sum(row: &[f32]) -> f32 {
     let block = |block: &[f32]| {
         let mut lanes = [0.0; LANES];
         for part in block.chunks_exact(LANES) {

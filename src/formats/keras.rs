@@ -16,6 +16,7 @@ mod calls;
 mod config;
 mod graph;
 mod hdf5;
+mod items;
 mod joins;
 mod layers;
 mod masks;

@@ -40,6 +40,7 @@ mod table;
 mod times;
 mod tokens;
 mod value;
+mod what;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Seek};

@@ -36,8 +36,9 @@ const FUNCTION: &[&str] = &["ACTIVATION", "ALPHA", "BETA"];
 
 const PARAMS: Binding = binding(0, Role::Params, Access::Uniform, When::Always);
 
-/// `target[target_z + m][panel + i][g][u] = f(Σ_k source[source_z + m][k] · weights[weight_panel + z·weight_panels + i][k][g][u] + bias)`
-/// for m < rows, i < panels. A row of `source` has `depth` elements, a row of `target` has `units` (G included).
+/// `target[target_z + m][panel + i][g][u] = f(Σ_k source[source_z + m][source_offset + k] · weights[weight_panel + z·weight_panels + i][k][g][u] + bias)`
+/// for m < rows, i < panels, k < depth. A row of `source` has `source_units` elements, a row of `target` has `units` (G
+/// included). A program that adds has `+=` in place of `=`.
 const PROJECT: Declaration = Declaration {
     name: "project",
     bindings: &[

@@ -33,6 +33,17 @@ pub(super) struct Step {
     pub(super) c_next: Option<Array2<f64>>,
 }
 
+impl Step {
+    /// Forgets what row `row` computed, which has no step here: it may be no number, and 0 times it would be none.
+    pub(super) fn forget(&mut self, row: usize) {
+        let Self { x, h, c, gates, q, h_next, c_next } = self;
+        let gates = gates.iter_mut().flat_map(|gate| [&mut gate.sum, &mut gate.out]);
+        for array in [x, h, h_next].into_iter().chain([c, q, c_next].into_iter().flatten()).chain(gates) {
+            array.row_mut(row).fill(0.0);
+        }
+    }
+}
+
 /// A gate: what goes into it, and what comes out of its function, `[B, H]`.
 pub(super) struct Gate {
     /// Products, biases and peephole together, before they are clipped.

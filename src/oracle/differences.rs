@@ -31,6 +31,9 @@ pub struct Difference {
     pub gradient: f64,
     /// How far they are apart, for each unit of the gradient's length.
     pub error: f64,
+    /// Whether they are apart, and so are the slopes on the two sides: there is a corner right at the point, where PyTorch's
+    /// derivative need not be the mean of the two.
+    pub corner: bool,
 }
 
 /// What is moved.
@@ -69,6 +72,9 @@ pub(super) struct Slopes<'a, 'c> {
     pub(super) point: Point,
 }
 
+/// The error of slopes that agree.
+const CLOSE: f64 = 1e-6;
+
 /// Arrays by their names.
 type Named = BTreeMap<String, ArrayD<f64>>;
 
@@ -99,15 +105,21 @@ impl Slopes<'_, '_> {
         let all = || directions.iter().map(|(name, u)| (&gradients[name], u));
         let gradient: f64 = all().map(|(g, u)| (g * u).sum()).sum();
         let length = all().map(|(g, _)| g.mapv(|g| g * g).sum()).sum::<f64>().sqrt();
+        let here = self.loss_at(directions, 0.0)?;
         let mut best: Option<Difference> = None;
         for step in [1e-5, 1e-6, 1e-7] {
-            let slope = (self.loss_at(directions, step)? - self.loss_at(directions, -step)?) / (2.0 * step);
+            let (above, below) = (self.loss_at(directions, step)?, self.loss_at(directions, -step)?);
+            let slope = (above - below) / (2.0 * step);
+            let sides = ((above - here) / step - (here - below) / step).abs();
             // The last digits of the loss are noise, which the step makes large.
-            let error = (slope - gradient).abs() / (length + 1e-3 * (1.0 + size));
-            if best.as_ref().is_none_or(|best| !(best.error <= error)) {
-                best = Some(Difference { name: name.clone(), slope, gradient, error });
+            let unit = length + 1e-3 * (1.0 + size);
+            let error = (slope - gradient).abs() / unit;
+            if best.as_ref().is_none_or(|best| error < best.error || best.error.is_nan()) {
+                // A smooth function's two sides differ by about the step.
+                let corner = error > CLOSE && sides > error * unit;
+                best = Some(Difference { name: name.clone(), slope, gradient, error, corner });
             }
-            if best.as_ref().is_some_and(|best| best.error < 1e-6) {
+            if best.as_ref().is_some_and(|best| best.error < CLOSE) {
                 break;
             }
         }

@@ -177,7 +177,7 @@ impl<'a> OneDirection<'a> {
         let mut y = Array3::zeros((time, batch, h.ncols()));
         for n in 0..time {
             let t = self.walk.at(n, time);
-            let computed = step(self.cell, &self.variant, self.weights, x.index_axis(Axis(0), t), h, c.as_ref());
+            let mut computed = step(self.cell, &self.variant, self.weights, x.index_axis(Axis(0), t), h, c.as_ref());
             for b in 0..batch {
                 if live.is_none_or(|live| live[[t, b]]) {
                     h.row_mut(b).assign(&computed.h_next.row(b));
@@ -185,10 +185,13 @@ impl<'a> OneDirection<'a> {
                         c.row_mut(b).assign(&c_next.row(b));
                     }
                     y.slice_mut(s![n, b, ..]).assign(&computed.h_next.row(b));
-                } else if self.padding == Padding::Held && n > 0 {
-                    // Keras' `rnn`: a masked step repeats the output before it, which begins at zero.
-                    let before = y.slice(s![n - 1, b, ..]).to_owned();
-                    y.slice_mut(s![n, b, ..]).assign(&before);
+                } else {
+                    computed.forget(b);
+                    if self.padding == Padding::Held && n > 0 {
+                        // Keras' `rnn`: a masked step repeats the output before it, which begins at zero.
+                        let before = y.slice(s![n - 1, b, ..]).to_owned();
+                        y.slice_mut(s![n, b, ..]).assign(&before);
+                    }
                 }
             }
             if let Some(kept) = &mut kept {

@@ -13,7 +13,7 @@ use crate::refused::{Archive, archive};
 use crate::support::fixtures::read_io;
 
 /// How many model files there are.
-const COUNT: usize = 30;
+const COUNT: usize = 40;
 
 fn files() -> Vec<PathBuf> {
     let all = std::fs::read_dir(folder().join("keras-graphs")).expect("the fixtures");
@@ -176,4 +176,32 @@ fn models_that_double_in_models_are_refused_before_they_fill_memory() {
     }
     model.config = inner;
     model.refused(ErrorKind::Model, &["expected at most 4096 calls of layers in all, got more"]);
+}
+
+#[test]
+fn steps_that_no_slice_leaves_and_masks_that_none_lifts_are_errors() {
+    let mut bounds = graph("time-slices-3");
+    layer(&mut bounds, "crop")["config"]["cropping"] = json!([1, -2]);
+    bounds.refused(ErrorKind::Model, &["layer crop (Cropping1D): cropping: expected two whole numbers, got [1,-2]"]);
+    let mut every_other = graph("time-slices-3");
+    let item = "get_item";
+    layer(&mut every_other, item)["inbound_nodes"][0]["args"][1][1]["config"]["step"] = json!(2);
+    every_other
+        .refused(ErrorKind::Model, &["layer get_item (GetItem): expected steps of a sequence (x[:, a:b], x[:, -1])"]);
+    // A GRU under a mask has computed what a layer without one would take.
+    let mut lifted = graph("time-slices-3");
+    connect(&mut lifted, "r", 0, item);
+    lifted.refused(ErrorKind::Model, &["layer r (GRU): expected no mask, which Keras lays not over this layer"]);
+    let mut axis = graph("time-concat-3");
+    layer(&mut axis, "k")["config"]["axis"] = json!(0);
+    axis.refused(ErrorKind::Model, &["layer k (Concatenate): axis: expected -1 (the features) or 1 (time), got 0"]);
+    let mut short = graph("time-split-3");
+    layer(&mut short, "split")["config"]["indices_or_sections"] = json!([4, 4]);
+    short.refused(ErrorKind::Model, &["indices_or_sections: expected places among the steps of [B, 6, 3], got [4,4]"]);
+    let mut step = graph("time-first-step-3");
+    step.config["config"]["output_layers"] = json!([["r", 0, 0]]);
+    step.refused(
+        ErrorKind::Model,
+        &["expected a sequence, or features without time, got [B, 1, 3] of layer r (Reshape)"],
+    );
 }

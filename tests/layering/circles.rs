@@ -10,7 +10,7 @@ use crate::{code, group_items, rust_files};
 
 /// Folders whose files are held apart.
 const ROOMS: &[&str] =
-    &["cpu", "engine", "formats", "formats/description", "formats/onnx", "gpu", "plan/lower", "train", "weights"];
+    &["cpu", "engine", "formats", "formats/description", "formats/keras", "formats/onnx", "gpu", "plan/lower", "train", "weights"];
 
 /// Files of a room that may import each other, since one type stands in all of them.
 const ONE_TYPE: &[(&str, &[&str])] = &[("engine", &["later", "push", "streams"])];

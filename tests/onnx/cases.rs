@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::fixtures::{Array, read_io};
 
 /// How many cases the manifest holds: a test that walks fewer has lost some.
-pub(crate) const COUNT: usize = 117;
+pub(crate) const COUNT: usize = 129;
 
 /// How many of them have external data.
 pub(crate) const EXTERNAL: usize = 1;

@@ -108,14 +108,13 @@ fn states_come_from_what_other_nodes_give() {
 }
 
 #[test]
-fn a_step_that_is_none_and_a_direction_that_is_another_are_refused_at_their_node() {
+fn the_first_step_is_a_row_like_any_other() {
     let graph = gru()
         .initializer(&wholes("i", &[], &[0]))
         .node("Gather", &["Y", "i"], &["F"], &[])
         .node("Add", &["F", "H"], &["Z"], &[])
         .output("Z");
-    let text = refused(&graph);
-    assert!(text.contains("(Add): a step that is neither the last nor what a direction computes last"), "{text}");
+    assert_eq!(layers(&graph), [GRU, "slice_steps(0..1)", "last_step", "add"]);
 }
 
 /// A graph that squeezes axis 1 of `of`, and one that gives it as it is.

@@ -1,14 +1,19 @@
 //! Each kernel against its sentence in `kernel::catalog`, restated naively in f64: odd sizes, both directions, masks,
 //! windows that start inside a slot, dispatches that compute a part of the panels, and both storages.
 
+mod back;
 mod crew;
+mod derivative;
 mod executor;
 mod join;
+mod loss;
 mod math;
+mod outer;
 mod project;
 mod rows;
 mod sample;
 mod step;
+mod turned;
 
 use super::*;
 use crate::cell::{Activation, Cell, Reset, Variant};

@@ -27,6 +27,7 @@ impl Builder {
             Flow::Steps { time, bare: true, .. } => vec![*time],
             Flow::Steps { time, features, bare: false } => vec![*time, *features],
             Flow::Rows(features) => vec![Some(*features)],
+            Flow::OneStep(features) => vec![Some(1), Some(*features)],
         };
         let to = target(config, &from)?;
         let rows = matches!(self.now.flow, Flow::Rows(_));
@@ -37,6 +38,9 @@ impl Builder {
                     self.inputs[input].axes = Stands::WithoutFeatures;
                 }
                 self.now.flow = Flow::Steps { time: *time, features: Some(1), bare: false };
+            }
+            ([features], [Some(1), other]) if (rows || input.is_some()) && features == other => {
+                self.now = self.one_step(&self.now.clone())?;
             }
             ([time, features, Some(1)], [other, wide]) if input.is_some() && time == other && features == wide => {
                 if let Some(input) = input {

@@ -68,6 +68,8 @@ pub(super) struct Builder {
     pub(super) renamed: Option<String>,
     /// How many models there are around the current layer.
     pub(super) depth: usize,
+    /// Whether one of them is applied to each step.
+    pub(super) within_steps: bool,
     /// The name of the file's layer of which each layer of the model comes.
     pub(super) labels: Vec<String>,
     label: String,
@@ -132,6 +134,7 @@ impl Builder {
             order: None,
             renamed: None,
             depth: 0,
+            within_steps: false,
             labels: Vec::new(),
             label: String::new(),
             prefixes: HashMap::new(),
@@ -201,7 +204,10 @@ impl Builder {
         let place = scope.inner(&node.name, &node.path);
         self.label = place.names.join(".");
         if let Kind::Operation(operation) = &node.kind {
-            return self.operation(operation, &operands);
+            return match &call.axis {
+                Some(axis) => self.operation(&operation.over(axis), &operands),
+                None => self.operation(operation, &operands),
+            };
         }
         let mut tensors: Vec<Known> = operands.into_iter().filter_map(Operand::into_tensor).collect();
         if tensors.iter().any(|tensor| tensor.flow == Flow::Mask) {
@@ -237,7 +243,9 @@ impl Builder {
         let mask = known.mask.clone();
         let step = Known { flow: Flow::Rows(features), mask: Mask::None, ..known };
         self.depth += 1;
+        let around = std::mem::replace(&mut self.within_steps, true);
         let gives = self.run(graph, vec![step], &place);
+        self.within_steps = around;
         self.depth -= 1;
         let over_time = |known: Known| match known.flow {
             Flow::Rows(features) => {
@@ -283,6 +291,7 @@ impl Builder {
             "Dense" => self.dense(&mut config, place, Within::Layer)?,
             "TimeDistributed" => self.time_distributed(&mut config, place)?,
             "Flatten" | "Reshape" | "Permute" => self.rename_axes(&mut config)?,
+            "Cropping1D" => self.cropping(&mut config)?,
             _ => self.elementwise(&mut config)?,
         }
         config.finish()?;
@@ -348,7 +357,7 @@ impl Builder {
         if let Some(index) = known.is_input() {
             let kind = match known.flow {
                 Flow::Steps { features: Some(features), .. } => InputKind::Sequence(features),
-                Flow::Rows(features) => InputKind::Row(features),
+                Flow::Rows(features) | Flow::OneStep(features) => InputKind::Row(features),
                 _ => return Err(wrong("expected an input whose features are told".into())),
             };
             self.claim(index, kind)?;

@@ -36,6 +36,8 @@ pub(super) struct Call {
     pub(super) initial: Vec<Tensor>,
     /// The mask of each input, where the file says so.
     pub(super) mask: Option<Vec<Option<Tensor>>>,
+    /// Over which axis an operation of Keras 2 goes.
+    pub(super) axis: Option<Value>,
 }
 
 /// How what is called takes arguments.
@@ -150,6 +152,7 @@ impl Call {
                     Some(tensor) => Argument::Tensor(tensor),
                     None => Argument::Constant(operand.clone()),
                 }),
+                ("axis", Value::Number(_)) if takes == Takes::Constants => self.axis = Some(value.clone()),
                 ("mask", mask) => self.mask = Some(optional(mask).map_err(|e| e.at("mask"))?),
                 ("initial_state", states) if takes == Takes::States => {
                     if !self.initial.is_empty() {

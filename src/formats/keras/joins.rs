@@ -1,10 +1,11 @@
-//! The layers that join tensors: `Concatenate`, `Add`, `Subtract`, `Multiply`, `Average`, `Maximum`.
+//! The layers that join tensors: `Concatenate` (of features and of steps), `Add`, `Subtract`, `Multiply`, `Average`,
+//! `Maximum`.
 //!
 //! Knows shapes as Keras broadcasts them; what cannot be said here is refused.
 
 use super::builder::Builder;
 use super::config::{Config, short, wrong};
-use super::masks::{Makers, Mask};
+use super::masks::{Makers, Mask, in_pieces};
 use super::values::{Flow, Known, Source};
 use crate::error::Result;
 use crate::model::Join;
@@ -27,18 +28,60 @@ impl Builder {
     pub(super) fn merge(&mut self, join: Join, config: &mut Config, tensors: Vec<Known>) -> Result<Known> {
         config.dtype()?;
         drop(config.take("batch_input_shape"));
-        let mask = self.joined_mask(&tensors, join == Join::Concat);
-        let axis = config.take("axis");
-        let known = self.join(join, tensors)?;
-        let last = if matches!(known.flow, Flow::Rows(_)) { 1 } else { 2 };
+        let tensors = tensors.iter().map(|tensor| self.settled(tensor)).collect::<Result<Vec<_>>>()?;
+        let rows = tensors.iter().all(|tensor| matches!(tensor.flow, Flow::Rows(_)));
+        let (join, axis) = match (join, config.take("axis")) {
+            (Join::Concat, Some(axis)) if is_time(&axis) && !rows => (Join::ConcatSteps, None),
+            (join, axis) => (join, axis),
+        };
+        let last = if rows { 1 } else { 2 };
         if let Some(axis) = axis
             && !matches!(axis.as_i64(), Some(n) if n == -1 || n == last)
         {
-            return Err(wrong(format!("axis: expected -1 (the features), got {}", short(&axis))));
+            let text = if rows { "-1 (the features)" } else { "-1 (the features) or 1 (time)" };
+            return Err(wrong(format!("axis: expected {text}, got {}", short(&axis))));
         }
-        // A row has no steps.
-        let mask = if last == 1 { Mask::None } else { mask };
+        let mask = match join {
+            // A row has no steps.
+            _ if rows => Mask::None,
+            Join::ConcatSteps => Mask::in_pieces(&tensors.iter().collect::<Vec<_>>())?,
+            join => self.joined_mask(&tensors, join == Join::Concat),
+        };
+        let known = self.join(join, tensors)?;
         Ok(Known { mask, ..known })
+    }
+
+    /// `tensors`, step after step. Its mask is not said.
+    fn join_steps(&mut self, tensors: &[Known]) -> Result<Known> {
+        let (first, mut time) = (&tensors[0], Some(0_usize));
+        for tensor in tensors {
+            let (features, steps) = match tensor.flow {
+                Flow::Steps { features: Some(features), time, bare: false } => (features, time),
+                Flow::OneStep(features) => (features, Some(1)),
+                _ => {
+                    let text = format!(
+                        "expected sequences of features to join over time, got {} of {}",
+                        tensor.shape(),
+                        tensor.from
+                    );
+                    return Err(wrong(text));
+                }
+            };
+            if first.features() != Some(features) {
+                let (a, b) = (first.shape(), tensor.shape());
+                let text = format!(
+                    "expected inputs of equal features to join over time, got {a} of {} and {b} of {}",
+                    first.from, tensor.from
+                );
+                return Err(wrong(text));
+            }
+            time = time.zip(steps).and_then(|(all, steps)| all.checked_add(steps));
+        }
+        let held = in_pieces(tensors.iter().map(|tensor| (&tensor.held, &tensor.from)))?;
+        let from = tensors.iter().map(|tensor| self.edge(tensor)).collect::<Result<Vec<_>>>()?;
+        let source = Source::Whole(self.add("", Join::ConcatSteps, from, [None; 2]));
+        let flow = Flow::Steps { time, features: first.features(), bare: false };
+        Ok(Known { flow, source, mask: Mask::None, held, from: self.place.clone() })
     }
 
     /// What `join` makes of `tensors`. Its mask is not said.
@@ -46,11 +89,14 @@ impl Builder {
         let tensors = tensors.iter().map(|tensor| self.settled(tensor)).collect::<Result<Vec<_>>>()?;
         match (tensors.len(), join) {
             (0, _) => return Err(wrong("expected two inputs or more, got none".into())),
-            (1, Join::Concat) => return Ok(tensors[0].clone()),
+            (1, Join::Concat | Join::ConcatSteps) => return Ok(tensors[0].clone()),
             (2, _) => {}
             (got, Join::Subtract) => return Err(wrong(format!("expected two inputs, got {got}"))),
             (1, _) => return Err(wrong("expected two inputs or more, got 1".into())),
             _ => {}
+        }
+        if join == Join::ConcatSteps {
+            return self.join_steps(&tensors);
         }
         let unfit = |what: &str, one: &Known, other: &Known| {
             let (a, b) = (one.shape(), other.shape());
@@ -59,15 +105,19 @@ impl Builder {
         let (first, mut widths, mut time) = (&tensors[0], Vec::new(), None);
         let (mut held, mut timed) = (Makers::new(), None::<&Known>);
         for tensor in &tensors {
-            let (Some(features), Flow::Steps { bare: false, .. } | Flow::Rows(_)) = (tensor.features(), &tensor.flow)
+            let (Some(features), Flow::Steps { bare: false, .. } | Flow::Rows(_) | Flow::OneStep(_)) =
+                (tensor.features(), &tensor.flow)
             else {
                 return Err(wrong(format!("expected features, got {} of {}", tensor.shape(), tensor.from)));
             };
             if join != Join::Concat && tensor.features() != first.features() {
                 return unfit("equal features", first, tensor);
             }
-            let has_time = |known: &Known| matches!(known.flow, Flow::Steps { .. });
-            if join == Join::Concat && has_time(tensor) != has_time(first) {
+            let kind = |known: &Known| std::mem::discriminant(&known.flow);
+            // A row meets every step, but not the one step that a row is.
+            if kind(tensor) != kind(first)
+                && (join == Join::Concat || !tensors.iter().any(|tensor| matches!(tensor.flow, Flow::Steps { .. })))
+            {
                 return unfit("as many axes", first, tensor);
             }
             if let Flow::Steps { time: steps, .. } = tensor.flow {
@@ -77,7 +127,7 @@ impl Builder {
                 if let Some(other) = broadcast {
                     return unfit("equal steps", other, tensor);
                 }
-                held.extend(&tensor.held);
+                held.extend(tensor.held.iter().cloned());
                 (time, timed) = (time.or(steps), Some(tensor));
             }
             widths.push((tensor.source, features));
@@ -96,8 +146,14 @@ impl Builder {
         };
         let flow = match timed {
             Some(_) => Flow::Steps { time, features: Some(features), bare: false },
+            None if matches!(first.flow, Flow::OneStep(_)) => Flow::OneStep(features),
             None => Flow::Rows(features),
         };
         Ok(Known { flow, source, mask: Mask::None, held, from: self.place.clone() })
     }
+}
+
+/// Whether `axis` is that of time, of a sequence.
+pub(super) fn is_time(axis: &serde_json::Value) -> bool {
+    matches!(axis.as_i64(), Some(1 | -2))
 }

@@ -235,7 +235,7 @@ impl Builder {
                 "Dense" => self.dense(&mut inner, place, Within::Wrapped),
                 // Those that look further than a step.
                 "SimpleRNN" | "LSTM" | "GRU" | "Bidirectional" | "SpatialDropout1D" | "Embedding" | "Masking"
-                | "TimeDistributed" | "InputLayer" | "Flatten" | "Reshape" | "Permute" => {
+                | "TimeDistributed" | "InputLayer" | "Flatten" | "Reshape" | "Permute" | "Cropping1D" => {
                     Err(wrong("expected a Dense, an activation or what is left out at inference".into()))
                 }
                 _ => self.elementwise(&mut inner),

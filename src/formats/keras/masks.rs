@@ -5,6 +5,7 @@
 //! two against each other. Knows of layers those that make masks.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use super::activations::Version;
 use super::builder::Builder;
@@ -13,11 +14,83 @@ use super::values::{Known, Source};
 use crate::error::Result;
 use crate::model::{LayerKind, Value as Edge};
 
-/// What makes a mask: an input of the model, and the bits of the value that stands where there is no step.
-pub(super) type Maker = (usize, u32);
+/// What makes a mask.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Maker {
+    /// An input of the model, and the bits of the value that stands where there is no step.
+    Input(usize, u32),
+    /// Some of the steps of a mask.
+    Stretch(SliceOf, Makers),
+    /// One mask after the other.
+    Pieces(Vec<Piece>),
+}
 
 /// Those whose steps are taken out.
 pub(super) type Makers = BTreeSet<Maker>;
+
+/// The bounds of a slice over time.
+pub(super) type SliceOf = (i64, Option<i64>);
+
+/// A piece of a mask.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Piece {
+    /// What these take steps out of.
+    Masked(Makers),
+    /// All steps of what a layer gives: its name, where there are several such pieces.
+    Whole(Option<Rc<str>>),
+}
+
+/// More parts than this a mask of no model has.
+const MOST_PARTS: usize = 256;
+
+/// What takes steps out of `pieces`, one after the other. Of each: what takes steps out of it, and who gives it.
+pub(super) fn in_pieces<'a>(pieces: impl IntoIterator<Item = (&'a Makers, &'a Rc<str>)>) -> Result<Makers> {
+    let piece = |(makers, from): (&Makers, &Rc<str>)| match makers.is_empty() {
+        true => Piece::Whole(Some(from.clone())),
+        false => Piece::Masked(makers.clone()),
+    };
+    let mut pieces: Vec<Piece> = pieces.into_iter().map(piece).collect();
+    let whole = pieces.iter().filter(|piece| matches!(piece, Piece::Whole(_))).count();
+    if whole == pieces.len() {
+        return Ok(Makers::new());
+    }
+    // Where there is one, the others say which it is.
+    if whole == 1 {
+        pieces.iter_mut().for_each(|piece| {
+            if let Piece::Whole(name) = piece {
+                *name = None
+            }
+        });
+    }
+    limited(Makers::from([Maker::Pieces(pieces)]))
+}
+
+/// What takes steps out of a stretch of what `makers` take steps out of.
+pub(super) fn in_stretch(bounds: SliceOf, makers: &Makers) -> Result<Makers> {
+    if makers.is_empty() || bounds == (0, None) {
+        return Ok(makers.clone());
+    }
+    limited(Makers::from([Maker::Stretch(bounds, makers.clone())]))
+}
+
+/// Masks in masks grow with each layer.
+fn limited(makers: Makers) -> Result<Makers> {
+    fn parts(makers: &Makers) -> usize {
+        let inner = |maker: &Maker| match maker {
+            Maker::Input(..) => 0,
+            Maker::Stretch(_, of) => parts(of),
+            Maker::Pieces(pieces) => {
+                let of = |piece: &Piece| if let Piece::Masked(of) = piece { parts(of) } else { 1 };
+                pieces.iter().map(of).sum()
+            }
+        };
+        makers.iter().map(|maker| 1 + inner(maker)).sum()
+    }
+    match parts(&makers) {
+        0..=MOST_PARTS => Ok(makers),
+        got => Err(wrong(format!("mask: expected one of at most {MOST_PARTS} pieces, got {got}"))),
+    }
+}
 
 /// A mask of Keras'.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +110,7 @@ pub(super) enum Mask {
 impl Mask {
     pub(super) fn of(input: usize, value: f32) -> Self {
         // Both zeros are one number.
-        Self::Of(Makers::from([(input, (value + 0.0).to_bits())]))
+        Self::Of(Makers::from([Maker::Input(input, (value + 0.0).to_bits())]))
     }
 
     /// The steps that either has.
@@ -58,6 +131,32 @@ impl Mask {
             (Self::Of(one), Self::Of(other)) => Self::Of(&one | &other),
             _ => Self::Other,
         }
+    }
+
+    /// What takes steps out, where that can be said.
+    fn makers(&self) -> Option<Makers> {
+        match self {
+            Self::None => Some(Makers::new()),
+            Self::Of(makers) => Some(makers.clone()),
+            Self::Never | Self::Several(_) | Self::Other => None,
+        }
+    }
+
+    fn of_makers(makers: Makers) -> Self {
+        if makers.is_empty() { Self::None } else { Self::Of(makers) }
+    }
+
+    /// The masks of `tensors`, one after the other.
+    pub(super) fn in_pieces(tensors: &[&Known]) -> Result<Self> {
+        let makers: Option<Vec<Makers>> = tensors.iter().map(|tensor| tensor.mask.makers()).collect();
+        let Some(makers) = makers else { return Ok(Self::Other) };
+        in_pieces(makers.iter().zip(tensors.iter().map(|tensor| &tensor.from))).map(Self::of_makers)
+    }
+
+    /// Some of the steps of a mask.
+    pub(super) fn in_stretch(&self, bounds: SliceOf) -> Result<Self> {
+        let Some(makers) = self.makers() else { return Ok(Self::Other) };
+        in_stretch(bounds, &makers).map(Self::of_makers)
     }
 
     /// The mask of what a layer joins, by the rules of the Keras that wrote the file. `side_by_side`: features are.
@@ -136,7 +235,7 @@ impl Builder {
         Some(self.copy(index, layer))
     }
 
-    /// The mask that `tensors` have where a layer joins them.
+    /// The mask that `tensors` have where a layer joins their features or their numbers.
     pub(super) fn joined_mask(&self, tensors: &[Known], side_by_side: bool) -> Mask {
         let masks: Vec<_> = tensors.iter().map(|tensor| tensor.mask.clone()).collect();
         let alike = masks.windows(2).all(|two| two[0] == two[1]);
@@ -165,5 +264,29 @@ mod tests {
         }
         assert_eq!(Mask::of(1, 0.0), b);
         assert_eq!(a.clone().or(Mask::Never), a);
+    }
+
+    #[test]
+    fn pieces_of_masks_are_equal_where_they_take_out_the_same_steps() {
+        let known = |mask: &Mask, from: &str| Known { mask: mask.clone(), ..Known::steps(Mask::None, &from.into()) };
+        let (a, b) = (Mask::of(0, 0.0), Mask::of(1, 0.0));
+        let pieces = |all: [(&Mask, &str); 3]| {
+            let all = all.map(|(mask, from)| known(mask, from));
+            Mask::in_pieces(&all.each_ref()).expect("few pieces")
+        };
+        let [x, y] = [(&Mask::None, "x"), (&Mask::None, "y")];
+        assert_eq!(pieces([x, y, x]), Mask::None);
+        assert_eq!(pieces([x, (&a, "a"), (&b, "b")]), pieces([y, (&a, "c"), (&b, "b")]));
+        assert_ne!(pieces([x, (&a, "a"), (&b, "b")]), pieces([(&a, "a"), x, (&b, "b")]));
+        assert_ne!(pieces([x, (&a, "a"), y]), pieces([y, (&a, "a"), x]), "whose steps stand before is not told");
+        assert_eq!(pieces([x, (&Mask::Never, "a"), y]), Mask::Other);
+        assert_eq!(a.in_stretch((0, None)).expect("all of it"), a);
+        assert_ne!(a.in_stretch((1, None)).expect("a part"), a);
+        let mut mask = a;
+        let grows = (0..MOST_PARTS).try_for_each(|_| {
+            mask = Mask::in_pieces(&[&known(&mask, "x"), &known(&mask, "x")])?;
+            Ok::<_, crate::error::Error>(())
+        });
+        assert!(grows.expect_err("too many").to_string().contains("pieces"));
     }
 }

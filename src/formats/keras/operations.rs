@@ -5,12 +5,14 @@
 use serde_json::{Map, Value};
 
 use super::builder::Builder;
-use super::config::{short, wrong};
+use super::config::wrong;
+use super::items::item_of_mask;
+use super::joins::is_time;
 use super::masks::Mask;
-use super::values::{Flow, Known, Source};
+use super::values::{Flow, Known};
 use crate::cell::Activation;
 use crate::error::Result;
-use crate::model::{Join, Select};
+use crate::model::Join;
 
 /// The operations that are read.
 const CLASSES: &[&str] = &[
@@ -67,6 +69,8 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("math.exp", "Exp"),
     ("nn.relu", "Relu"),
     ("__operators__.getitem", "GetItem"),
+    ("concat", "Concatenate"),
+    ("expand_dims", "ExpandDims"),
 ];
 
 /// What an operation takes.
@@ -99,9 +103,27 @@ impl Operation {
         Self { class: class.to_owned(), keys }
     }
 
+    /// The same over `axis`.
+    pub(super) fn over(&self, axis: &Value) -> Self {
+        let mut over = self.clone();
+        over.keys.insert("axis".into(), axis.clone());
+        over
+    }
+
     fn is_last_axis(&self) -> bool {
         let axis = self.keys.get("axis");
         axis.is_some_and(|axis| *axis == -1 || *axis == serde_json::json!([-1]))
+    }
+
+    /// Whether it is over the steps of `tensor`.
+    fn is_over_time(&self, tensor: &Known) -> bool {
+        let has_time = matches!(tensor.flow, Flow::Input | Flow::Steps { .. } | Flow::OneStep(_) | Flow::Mask);
+        has_time && self.keys.get("axis").is_some_and(is_time)
+    }
+
+    /// What it was made with.
+    fn key(&self, key: &str) -> &Value {
+        self.keys.get(key).unwrap_or(&Value::Null)
     }
 }
 
@@ -109,7 +131,12 @@ impl Builder {
     /// What `operation` gives.
     pub(super) fn operation(&mut self, operation: &Operation, operands: &[Operand]) -> Result<Vec<Known>> {
         match (operation.class.as_str(), operands) {
-            ("Split", [Operand::Tensor(tensor)]) if operation.is_last_axis() => self.split(operation, tensor),
+            ("Split", [Operand::Tensor(tensor)]) if operation.is_last_axis() => {
+                self.split(operation.key("indices_or_sections"), tensor)
+            }
+            ("Split", [Operand::Tensor(tensor)]) if tensor.flow != Flow::Mask && operation.is_over_time(tensor) => {
+                self.split_steps(operation.key("indices_or_sections"), tensor)
+            }
             _ => Ok(vec![self.single(operation, operands)?]),
         }
     }
@@ -126,13 +153,26 @@ impl Builder {
                 only(mask.unwrap_or(Mask::Other))
             }
             // Of which all steps are there, or none.
-            ("OnesLike", [Operand::Tensor(_)]) => only(Mask::None),
+            ("OnesLike", [Operand::Tensor(tensor)]) => Ok(Known::steps(Mask::None, &tensor.from)),
             ("ZerosLike", [Operand::Tensor(_)]) => only(Mask::Never),
+            ("GetItem", [Operand::Tensor(tensor), Operand::Constant(index)]) if masks => {
+                only(item_of_mask(tensor, index)?)
+            }
+            ("Concatenate", _) if masks && operation.is_over_time(tensors[0]) => only(Mask::in_pieces(&tensors)?),
             (class, _) if masks => only(mask(operation, class, &tensors)),
             ("GetItem", [Operand::Tensor(tensor), Operand::Constant(index)]) => self.item(tensor, index),
             ("Concatenate", _) if tensors.len() == operands.len() && operation.is_last_axis() => {
                 let tensors: Vec<_> = tensors.into_iter().cloned().collect();
                 self.unmasked(|builder| builder.join(Join::Concat, tensors))
+            }
+            ("Concatenate", _)
+                if tensors.len() == operands.len() && tensors.iter().any(|t| operation.is_over_time(t)) =>
+            {
+                let tensors: Vec<_> = tensors.into_iter().cloned().collect();
+                self.unmasked(|builder| builder.join(Join::ConcatSteps, tensors))
+            }
+            ("ExpandDims", [Operand::Tensor(tensor)]) if operation.key("axis").as_i64() == Some(1) => {
+                self.one_step(tensor)
             }
             (class, [Operand::Tensor(one), Operand::Tensor(other)]) => {
                 let Some(join) = join(class) else { return Err(unread()) };
@@ -174,124 +214,11 @@ impl Builder {
     }
 
     /// What `make` gives, without the mask: no operation hands one on.
-    fn unmasked(&mut self, make: impl FnOnce(&mut Self) -> Result<Known>) -> Result<Known> {
+    pub(super) fn unmasked(&mut self, make: impl FnOnce(&mut Self) -> Result<Known>) -> Result<Known> {
         let mut known = make(self)?;
         known.mask = Mask::None;
         Ok(known)
     }
-
-    /// `x[:, -1]` and `x[…, a:b]`.
-    fn item(&mut self, tensor: &Known, index: &Value) -> Result<Known> {
-        let tensor = self.settled(tensor)?;
-        let unread = || {
-            let text = format!(
-                "expected the last step of a sequence (x[:, -1]) or some features (x[..., a:b]), got {}",
-                short(index)
-            );
-            wrong(format!("{text} of {}", tensor.shape()))
-        };
-        let features = tensor.features().filter(|_| !matches!(tensor.flow, Flow::Steps { bare: true, .. }));
-        let features = features.ok_or_else(unread)?;
-        let rank = if matches!(tensor.flow, Flow::Rows(_)) { 2 } else { 3 };
-        match &axes(index, rank)[..] {
-            [batch, last] if rank == 3 && is_whole(batch) && **last == -1 => self.last_step(tensor, features),
-            [batch, last, rest] if is_whole(batch) && **last == -1 && is_whole(rest) => {
-                self.last_step(tensor, features)
-            }
-            [before @ .., last] if before.len() + 1 == rank && before.iter().all(|axis| is_whole(axis)) => {
-                let (first, end) = span(last, features).ok_or_else(unread)?;
-                self.features(&tensor, first, end - first)
-            }
-            whole if whole.iter().all(|axis| is_whole(axis)) => self.unmasked(|_| Ok(tensor.clone())),
-            _ => Err(unread()),
-        }
-    }
-
-    fn last_step(&mut self, tensor: Known, features: usize) -> Result<Known> {
-        self.now = tensor;
-        self.push("", Select::LastStep)?;
-        Ok(Known::rows(self.now.source, features, &self.place))
-    }
-
-    /// Features `first .. first + count` of `tensor`.
-    fn features(&mut self, tensor: &Known, first: usize, count: usize) -> Result<Known> {
-        let all = tensor.features().unwrap_or_default();
-        let source = match tensor.source {
-            Source::Part { of, first: before, all, .. } => Source::part(of, before + first, count, all),
-            Source::Whole(_) if tensor.is_input().is_some() => Source::part(self.edge(tensor)?, first, count, all),
-            Source::Whole(of) => Source::part(of, first, count, all),
-        };
-        let flow = match tensor.flow {
-            Flow::Steps { time, .. } => Flow::Steps { time, features: Some(count), bare: false },
-            _ => Flow::Rows(count),
-        };
-        self.unmasked(|builder| Ok(Known { flow, source, from: builder.place.clone(), ..tensor.clone() }))
-    }
-
-    /// Parts of the features, side by side.
-    fn split(&mut self, operation: &Operation, tensor: &Known) -> Result<Vec<Known>> {
-        let tensor = self.settled(tensor)?;
-        let places = operation.keys.get("indices_or_sections").unwrap_or(&Value::Null);
-        let wrong = || {
-            wrong(format!(
-                "indices_or_sections: expected places among the features of {}, got {}",
-                tensor.shape(),
-                short(places)
-            ))
-        };
-        let all = tensor.features().ok_or_else(wrong)?;
-        let whole = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
-        let ends: Option<Vec<usize>> = match places {
-            Value::Array(places) => places.iter().map(whole).chain([Some(all)]).collect(),
-            parts => whole(parts)
-                .filter(|parts| *parts > 0 && *parts <= all && all % parts == 0)
-                .map(|parts| (1..=parts).map(|part| part * (all / parts)).collect()),
-        };
-        let (mut first, mut gives) = (0, Vec::new());
-        for end in ends.ok_or_else(wrong)? {
-            if end <= first || end > all {
-                return Err(wrong());
-            }
-            gives.push(self.features(&tensor, first, end - first)?);
-            first = end;
-        }
-        Ok(gives)
-    }
-}
-
-/// What is asked of each axis of `rank`; an ellipsis stands for those that are left out.
-fn axes(index: &Value, rank: usize) -> Vec<&Value> {
-    let list = index.as_array().map_or(std::slice::from_ref(index), |list| &list[..]);
-    let is_ellipsis = |axis: &&Value| axis.get("class_name").is_some_and(|class| *class == "__ellipsis__");
-    let mut axes = Vec::new();
-    for axis in list {
-        // The whole of an axis, as a slice without numbers is.
-        let times = if is_ellipsis(&axis) { (rank + 1).saturating_sub(list.len()) } else { 1 };
-        axes.extend(std::iter::repeat_n(if is_ellipsis(&axis) { &Value::Null } else { axis }, times));
-    }
-    axes
-}
-
-/// What a slice is made of: Keras 3 writes an object around it.
-fn slice(axis: &Value) -> Option<[&Value; 3]> {
-    let keys = axis.get("config").unwrap_or(axis).as_object()?;
-    Some(["start", "stop", "step"].map(|key| keys.get(key).unwrap_or(&Value::Null)))
-}
-
-fn is_whole(axis: &Value) -> bool {
-    axis.is_null() || slice(axis).is_some_and(|parts| parts.iter().all(|part| part.is_null()))
-}
-
-/// From where to where a slice of `features` goes, if not from nowhere.
-fn span(axis: &Value, features: usize) -> Option<(usize, usize)> {
-    let place = |value: &Value, default: usize| match value.as_i64() {
-        _ if value.is_null() => Some(default),
-        Some(n) if n < 0 => Some(features.saturating_sub(usize::try_from(n.unsigned_abs()).ok()?)),
-        n => Some(usize::try_from(n?).ok()?.min(features)),
-    };
-    let [start, stop, step] = slice(axis)?;
-    let (start, stop) = (place(start, 0)?, place(stop, features)?);
-    (start < stop && (step.is_null() || *step == 1)).then_some((start, stop))
 }
 
 impl Operand {
@@ -394,7 +321,7 @@ fn number(value: &Value) -> Option<f32> {
 
 fn unread() -> crate::error::Error {
     let text = "this operation is not read: sums, differences, products and maxima of two tensors are, a tensor times or \
-                plus a number, x[:, -1], x[..., a:b], split, relu, sigmoid, tanh, softplus, softsign, silu, log_sigmoid \
+                plus a number, x[:, a:b], x[..., a:b], concatenate, split, relu, sigmoid, tanh, softplus, softsign, silu, log_sigmoid \
                 and exp; try a layer for it";
     wrong(text.into())
 }

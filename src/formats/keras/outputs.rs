@@ -17,6 +17,14 @@ use crate::model::{
 /// Gives the model its outputs `gives`, and names what it takes and gives.
 pub(super) fn name(builder: &mut Builder, gives: &[Known]) -> Result<()> {
     let gives = gives.iter().map(|known| builder.settled(known)).collect::<Result<Vec<_>>>()?;
+    if let Some(known) = gives.iter().find(|known| matches!(known.flow, Flow::OneStep(_))) {
+        let text = format!(
+            "output_layers: expected a sequence, or features without time, got {} of {}; leave out the axis of one step",
+            known.shape(),
+            known.from
+        );
+        return Err(wrong(text));
+    }
     if let Some(known) = gives.iter().find(|known| known.flow == Flow::Mask || known.is_input().is_some()) {
         let text = format!("output_layers: expected what layers give, got {} of {}", known.shape(), known.from);
         return Err(wrong(text));

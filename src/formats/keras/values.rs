@@ -17,6 +17,8 @@ pub(super) enum Flow {
     Steps { time: Option<usize>, features: Option<usize>, bare: bool },
     /// No time axis.
     Rows(usize),
+    /// One step, whose value has no time axis in the model.
+    OneStep(usize),
     /// What Keras computes to say where there are steps.
     Mask,
 }
@@ -76,7 +78,7 @@ impl Known {
     /// Its features, where they are known.
     pub(super) fn features(&self) -> Option<usize> {
         match self.flow {
-            Flow::Rows(features) => Some(features),
+            Flow::Rows(features) | Flow::OneStep(features) => Some(features),
             Flow::Steps { features, .. } => features,
             Flow::Input | Flow::Mask => None,
         }
@@ -90,6 +92,7 @@ impl Known {
             Flow::Steps { time, bare: true, .. } => format!("[B, {}]", any(*time)),
             Flow::Steps { time, features, bare: false } => format!("[B, {}, {}]", any(*time), any(*features)),
             Flow::Rows(features) => format!("[B, {features}]"),
+            Flow::OneStep(features) => format!("[B, 1, {features}]"),
             Flow::Mask => "a mask".into(),
         }
     }

@@ -181,6 +181,7 @@ impl<'a> Work<'a> {
             }
             What::FinalCell | What::Row => true,
             What::Layer(LayerKind::Select(select)) if *select != Select::AllSteps => true,
+            what if what.begins_steps() => false,
             _ => link.parents.iter().all(|parent| self.rows.contains(parent)),
         };
         let value = match (&link.what, &from[..]) {

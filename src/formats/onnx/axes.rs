@@ -11,6 +11,7 @@ use super::misfit;
 use super::size::{Known, Size, shape_text};
 use super::value::{Axis, Data, Feed, FeedAxis, Fill, Filled, Repeated, Role, Tokens, Value};
 use crate::error::Result;
+use crate::model::SliceSteps;
 
 impl Value {
     /// The lengths of the axes.
@@ -180,18 +181,19 @@ impl Value {
         let range = match cut {
             Cut::All => return Ok(self),
             Cut::Range { start, step, len } => Some((start, step, len)),
-            Cut::Last | Cut::Reversed => None,
+            Cut::Last | Cut::Reversed | Cut::Stretch(_) => None,
         };
+        let len = || cut.len(&size).ok_or_else(|| misfit(format!("a part of {size} whose length a call tells")));
         let change = |(start, step, len)| Change::Slice { axis, start, step, len };
         Ok(match (self, range) {
             (Self::Constant(constant), Some(range)) => Self::Constant(constant.changed(change(range))?),
             (Self::Numbers(numbers), Some(range)) => Self::Numbers(change(range).apply(numbers)),
             (Self::Filled(mut filled), _) => {
-                filled.shape[axis] = cut.len(&size);
+                filled.shape[axis] = len()?;
                 Self::Filled(filled)
             }
             (Self::Repeated(Repeated { mut constant, mut shape }), range) => {
-                shape[axis] = cut.len(&size);
+                shape[axis] = len()?;
                 // Of an axis that is repeated, every part is the same.
                 if let (Some(range), false) = (range, constant.dims()[axis] == 1) {
                     constant = constant.changed(change(range))?;
@@ -202,6 +204,14 @@ impl Value {
                 let old = &mut feed.axes[axis];
                 if old.source.is_some() {
                     *old = FeedAxis { start: old.start + start, size: Size::len(len), whole: false, ..old.clone() };
+                }
+                Self::Input(feed)
+            }
+            (Self::Input(mut feed), _) if matches!(cut, Cut::Stretch(SliceSteps { start: 0.., .. })) => {
+                let (len, old) = (len()?, &mut feed.axes[axis]);
+                if let (Cut::Stretch(slice), Some(_)) = (cut, old.source) {
+                    let more = usize::try_from(slice.start).map_err(|e| misfit("a slice".into()).because(e))?;
+                    *old = FeedAxis { start: old.start + more, size: len, whole: false, ..old.clone() };
                 }
                 Self::Input(feed)
             }

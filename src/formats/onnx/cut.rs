@@ -5,6 +5,7 @@
 use super::misfit;
 use super::size::Size;
 use crate::error::Result;
+use crate::model::SliceSteps;
 
 /// Which part of an axis stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(super) enum Cut {
     Last,
     /// All of it, last element first, where the length is a call's.
     Reversed,
+    /// A part as Python's slices count it, where the length is a call's.
+    Stretch(SliceSteps),
     /// `len` elements from `start` on, `step` apart.
     Range { start: usize, step: i64, len: usize },
 }
@@ -39,7 +42,12 @@ impl Cut {
             _ if last.as_ref() == Some(start) && is_end => return Ok(Self::Last),
             _ => {}
         }
-        Err(misfit(format!("expected all, the first or the last of {size}, got {start}..{end} by {step}")))
+        let unread = || misfit(format!("expected a part of {size} by whole numbers, got {start}..{end} by {step}"));
+        // What depends on the length counts from the end.
+        let place = |at: &Size| at.value().or_else(|| at.minus(size)?.value().filter(|&behind| behind < 0));
+        let first = place(start).filter(|_| step == 1).ok_or_else(unread)?;
+        let end = if is_end { None } else { Some(place(end).ok_or_else(unread)?) };
+        Ok(Self::Stretch(SliceSteps { start: first, end }))
     }
 
     fn known(n: i64, start: i64, end: i64, step: i64) -> Result<Self> {
@@ -72,7 +80,10 @@ impl Cut {
             Some(0) => Ok(Self::Range { start: 0, step: 1, len: 1 }),
             Some(-1) => Ok(Self::Last),
             _ if size.minus(&Size::of(1)).as_ref() == Some(index) => Ok(Self::Last),
-            _ => Err(misfit(format!("expected the first or the last of {size}, got {index}"))),
+            _ => match index.plus(&Size::of(1)) {
+                Some(end) => Self::of(size, index, &end, 1),
+                None => Err(misfit(format!("expected a whole number below {size}, got {index}"))),
+            },
         }
     }
 
@@ -85,12 +96,36 @@ impl Cut {
         }
     }
 
-    /// How many elements stay of `size`.
-    pub(super) fn len(self, size: &Size) -> Size {
+    /// How many elements stay of `size`, where that can be said before a call.
+    pub(super) fn len(self, size: &Size) -> Option<Size> {
         match self {
-            Self::All | Self::Reversed => size.clone(),
-            Self::Last => Size::of(1),
-            Self::Range { len, .. } => Size::len(len),
+            Self::All | Self::Reversed => Some(size.clone()),
+            Self::Last => Some(Size::of(1)),
+            Self::Range { len, .. } => Some(Size::len(len)),
+            Self::Stretch(SliceSteps { start, end: Some(end) }) if start.checked_add(1) == Some(end) => {
+                Some(Size::of(1))
+            }
+            Self::Stretch(SliceSteps { start: start @ 0.., end: None }) => size.minus(&Size::of(start)),
+            Self::Stretch(SliceSteps { start: start @ 0.., end: Some(end @ ..0) }) => {
+                size.minus(&Size::of(start))?.plus(&Size::of(end))
+            }
+            Self::Stretch(_) => None,
+        }
+    }
+
+    /// The steps of a time axis of `size` that it leaves, where these are neither all nor the first or the last alone.
+    pub(super) fn stretch(self, size: &Size) -> Option<SliceSteps> {
+        let place = |at: usize| i64::try_from(at).ok();
+        match self {
+            Self::Stretch(slice) => Some(slice),
+            Self::Range { start, step: 1, len } if len > 0 => {
+                let end = start.checked_add(len)?;
+                let to_the_end = *size == Size::len(end);
+                let lone = len == 1 && (start == 0 || to_the_end);
+                let slice = SliceSteps { start: place(start)?, end: if to_the_end { None } else { Some(place(end)?) } };
+                (!lone).then_some(slice)
+            }
+            _ => None,
         }
     }
 }

@@ -40,7 +40,7 @@ impl Data {
     }
 
     /// The same at other steps.
-    fn at(mut self, change: impl Fn(At) -> At) -> Self {
+    pub(super) fn at(mut self, change: impl Fn(At) -> At) -> Self {
         self.content.iter_mut().flatten().for_each(|segment| segment.at = change(segment.at));
         self
     }
@@ -91,7 +91,7 @@ impl Data {
                     Cut::Last => true,
                     Cut::Range { start, len: 1, .. } if size.is(Size::len(start + 1).value().unwrap_or(0)) => true,
                     Cut::Range { start: 0, len: 1, .. } => false,
-                    _ => return Err(misfit("a part of the steps that is neither the first nor the last".into())),
+                    _ => return Err(misfit("steps that do not stand one next to the other".into())),
                 };
                 self = self.at(|at| match at {
                     At::All if last => At::Last,

@@ -10,7 +10,7 @@ use super::misfit;
 use super::size::{Size, shape_text};
 use super::value::{At, Axis, Data, Feed, FeedAxis, Role, Segment, Value};
 use crate::error::Result;
-use crate::model::Dim;
+use crate::model::{Dim, SliceSteps};
 
 /// An axis of an input that holds one state after the other, where it has one.
 pub(super) struct Layers {
@@ -27,7 +27,7 @@ impl Graph {
     pub(super) fn data(&mut self, value: Value, features: Option<usize>) -> Result<Data> {
         match value {
             Value::Data(data) => Ok(data),
-            Value::Input(feed) => self.features(&feed, features),
+            Value::Input(feed) => self.part_of_steps(&feed, features),
             other => Err(misfit(format!("expected a sequence, got {}", other.kind()))),
         }
     }
@@ -39,6 +39,74 @@ impl Graph {
             Value::Input(feed) => super::constant::is_real(self.inputs[feed.input].data_type),
             _ => false,
         }
+    }
+
+    /// The same of an input of which only some steps are meant.
+    fn part_of_steps(&mut self, feed: &Feed, features: Option<usize>) -> Result<Data> {
+        let before = feed.axes.len().saturating_sub(1);
+        // What a layer takes is a sequence. Elsewhere a part may be layers of states: those of a node are one or two.
+        let least = if features.is_some() { 2 } else { 3 };
+        let is_time = |axis: &FeedAxis, source| match self.roles.dim(self.inputs[feed.input].first_axis + source) {
+            Some(dim) => dim == Dim::Time,
+            None => axis.size.value().is_none_or(|steps| before == 2 && steps >= least),
+        };
+        let mut parts = feed.axes[..before].iter().enumerate().filter(|(_, axis)| !axis.whole);
+        let part =
+            parts.find(|(_, axis)| axis.source.is_some_and(|source| is_time(axis, source))).map(|(place, _)| place);
+        match part {
+            Some(place) => {
+                let (whole, slice, len) = self.all_steps(feed, place)?;
+                let data = self.features(&whole, features)?;
+                self.stretch(data, place, slice, Some(len))
+            }
+            None => self.features(feed, features),
+        }
+    }
+
+    /// `feed` with all steps along axis `axis`, and how a slice leaves those that it has.
+    pub(super) fn all_steps(&self, feed: &Feed, axis: usize) -> Result<(Feed, SliceSteps, Size)> {
+        let FeedAxis { source, size, start, .. } = &feed.axes[axis];
+        let GraphInput { name, sizes, .. } = &self.inputs[feed.input];
+        let unread = || misfit(format!("a part of the input {name:?}, of a length that is not told"));
+        let all = source.map(|source| sizes[source].clone().with(&self.known)).ok_or_else(unread)?;
+        let first = Size::len(*start);
+        let end = match all.minus(&first).and_then(|left| left.minus(size)?.value()) {
+            Some(0) => None,
+            behind => Some(match (first.plus(size).and_then(|end| end.value()), behind) {
+                (Some(end), _) => end,
+                (None, Some(behind @ 1..)) => -behind,
+                _ => return Err(unread()),
+            }),
+        };
+        let slice = SliceSteps { start: first.value().ok_or_else(unread)?, end };
+        let mut whole = feed.clone();
+        whole.axes[axis] = FeedAxis { size: all, start: 0, whole: true, ..whole.axes[axis].clone() };
+        Ok((whole, slice, size.clone()))
+    }
+
+    /// The steps `slice` of `data` along axis `axis`: so many as `len` says, where that is told before a call.
+    pub(super) fn stretch(
+        &mut self,
+        mut data: Data,
+        axis: usize,
+        slice: SliceSteps,
+        len: Option<Size>,
+    ) -> Result<Data> {
+        data.axes[axis] = self.settle(&data.axes[axis], Dim::Time)?;
+        for segment in data.content.iter_mut().flatten() {
+            // A row that meets every step meets those that are left.
+            if self.links.link(segment.link).time.is_some() && segment.at == At::All {
+                segment.link = self.links.stretch(segment.link, slice)?;
+            }
+        }
+        let len = len.unwrap_or_else(|| self.unknown());
+        if len.is(1) {
+            data = data.at(|at| if at == At::All { At::Last } else { at });
+            data.axes[axis] = Axis::one();
+        } else {
+            data.axes[axis].size = len;
+        }
+        Ok(data)
     }
 
     fn features(&mut self, feed: &Feed, wanted: Option<usize>) -> Result<Data> {
@@ -91,8 +159,9 @@ impl Graph {
         // Of an input the steps of a call, and features that do not stand side by side.
         let as_data = match cut {
             Cut::All => false,
-            Cut::Last | Cut::Reversed => true,
-            Cut::Range { step, .. } => step != 1 || size.value().is_none(),
+            _ if matches!(value, Value::Data(_)) => true,
+            Cut::Last | Cut::Reversed | Cut::Stretch(_) => true,
+            Cut::Range { step, .. } => step != 1 || size.value().is_none() || self.is_time(&value, axis),
         };
         if as_data && self.flows(&value) {
             let mut data = self.data(value, None)?;
@@ -102,9 +171,35 @@ impl Graph {
             if data.axes[axis].role == Role::Time && cut.is_reversed(&size) {
                 return self.links.reversed(data).map(Value::Data);
             }
+            if let (Role::Time, Some(slice)) = (&data.axes[axis].role, cut.stretch(&size)) {
+                return self.stretch(data, axis, slice, cut.len(&size)).map(Value::Data);
+            }
             value = Value::Data(data);
         }
         value.cut(axis, cut)
+    }
+
+    /// Whether axis `axis` of `value` is known to be time.
+    pub(super) fn is_time(&self, value: &Value, axis: usize) -> bool {
+        match value {
+            Value::Data(data) => data.axes.get(axis).is_some_and(|axis| self.told(axis).role == Role::Time),
+            Value::Input(feed) => {
+                let source = feed.axes.get(axis).and_then(|axis| axis.source);
+                let first = self.inputs[feed.input].first_axis;
+                source.is_some_and(|source| self.roles.dim(first + source) == Some(Dim::Time))
+            }
+            _ => false,
+        }
+    }
+
+    /// Says that axis `axis` of `value` is time, where it is a part of an input's.
+    pub(super) fn tell_time(&mut self, value: &Value, axis: usize) -> Result<()> {
+        if let Value::Input(feed) = value
+            && let Some(FeedAxis { source: Some(source), whole: false, .. }) = feed.axes.get(axis)
+        {
+            self.roles.tell(self.inputs[feed.input].first_axis + source, Dim::Time)?;
+        }
+        Ok(())
     }
 
     /// The axes of `feed`, whose last one alone may be a part of the input's, and one that holds layers.

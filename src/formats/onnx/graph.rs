@@ -195,6 +195,11 @@ impl Graph {
         }
     }
 
+    /// A length that a call tells.
+    pub(super) fn unknown(&mut self) -> Size {
+        self.dimension(proto::Dimension::default())
+    }
+
     fn node(&mut self, node: &proto::Node) -> Result<()> {
         let read = Node::new(node, self.opset).map_err(elsewhere)?;
         let operator = (self.operator)(read.op).expect("a test holds both tables of operators equal");

@@ -1,4 +1,4 @@
-//! Values joined: end to end along an axis, or element by element with what has no steps meeting every step.
+//! Values joined: end to end along an axis (time too), or element by element with what has no steps meeting every step.
 
 use super::constant::Constant;
 use super::graph::Graph;
@@ -6,7 +6,7 @@ use super::misfit;
 use super::size::Size;
 use super::value::{Axis, Data, Role};
 use crate::error::Result;
-use crate::model::{Join, Linear};
+use crate::model::{Dim, Join, Linear};
 use crate::weights::dialect::WEIGHT;
 
 /// `all` end to end along `axis`.
@@ -20,7 +20,45 @@ pub(super) fn concat(graph: &mut Graph, mut all: Vec<Data>, axis: usize) -> Resu
         }
     }
     graph.align(&mut all, Some(axis))?;
-    Data::concat(all, axis)
+    let is_time = |a: &Axis| a.role == Role::Time || matches!(a.role, Role::Open(_)) && !a.size.is(1);
+    match all.iter().any(|data| data.axes.get(axis).is_some_and(|axis| is_time(&graph.told(axis)))) {
+        true => concat_steps(graph, all, axis),
+        false => Data::concat(all, axis),
+    }
+}
+
+/// `all`, step after step along `axis`. What has no time axis is a step, and parts are steps.
+pub(super) fn concat_steps(graph: &mut Graph, mut all: Vec<Data>, axis: usize) -> Result<Data> {
+    let (mut steps, mut size) = (Vec::with_capacity(all.len()), Some(Size::of(0)));
+    for data in &mut all {
+        size = size.and_then(|size| size.plus(&data.axes[axis].size));
+        match data.axes[axis].role {
+            Role::Parts if data.content.ndim() == 1 => {
+                for cell in &data.content {
+                    let row = graph.links.exact(cell)?;
+                    steps.push(graph.links.row(row)?);
+                }
+                let first = data.content.first().cloned().unwrap_or_default();
+                data.content = ndarray::arr0(first).into_dyn();
+            }
+            Role::One => {
+                let row = graph.links.exact(&data.flat())?;
+                steps.push(graph.links.row(row)?);
+            }
+            _ => {
+                data.axes[axis] = graph.settle(&data.axes[axis], Dim::Time)?;
+                steps.push(graph.links.exact(&data.flat())?);
+            }
+        }
+    }
+    if all.iter().any(|data| data.content.shape() != all[0].content.shape()) {
+        return Err(misfit("directions or layers apart, joined with others over time".into()));
+    }
+    let link = graph.links.joined(Join::ConcatSteps, steps)?;
+    let mut joined = all.swap_remove(0);
+    joined.fill(link);
+    joined.axes[axis] = Axis::new(Role::Time, size.unwrap_or_else(|| graph.unknown()));
+    Ok(joined)
 }
 
 /// `all`, element by element; each is stretched where it has length 1.

@@ -3,7 +3,7 @@
 //! A graph may go two ways from one link (`x · sigmoid(x)`, two heads); in the end the links that its outputs need are the
 //! model. Knows layers; knows no operator, and not what several links are together: `rewrite` does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ndarray::{ArrayD, IxDyn};
@@ -12,9 +12,11 @@ use super::constant::Constant;
 use super::misfit;
 use super::times::Times;
 use super::value::{At, Data, Segment};
+use super::what::Made;
+pub(super) use super::what::What;
 use crate::cell::{Activation, Constant as Number};
 use crate::error::Result;
-use crate::model::{Direction, Join, LayerKind, Linear, Recurrent, Select, Slice};
+use crate::model::{Direction, Join, LayerKind, Linear, Recurrent, Select, Slice, SliceSteps};
 use crate::weights::dialect::{BIAS, WEIGHT};
 
 /// All links, each after those that it takes.
@@ -24,6 +26,8 @@ pub(super) struct Links {
     made: HashMap<(Made, Vec<usize>), usize>,
     /// The links of each serial number.
     variants: HashMap<usize, Vec<usize>>,
+    /// The links of which no lengths take steps out.
+    unmasked: HashSet<usize>,
     /// Which inputs have their steps in common.
     pub(super) times: Times,
     /// The node that is read: what its links are called in errors.
@@ -44,76 +48,10 @@ pub(super) struct Link {
     pub(super) initial: [Option<usize>; 2],
     /// Which node of the graph it is; a stack whose outputs are merged is the node that gave them.
     pub(super) serial: usize,
-    /// The input whose steps it has, where it has steps.
+    /// The input whose steps it has, where it has steps; or an axis of its own.
     pub(super) time: Option<usize>,
     /// The node, in errors.
     pub(super) node: Arc<str>,
-}
-
-/// What a link is.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum What {
-    /// An input of the graph, as it comes.
-    Source(usize),
-    Layer(LayerKind),
-    /// The final cell state of a stack, as features.
-    FinalCell,
-    /// Features without a time axis: the only step, where its input comes without one.
-    Row,
-    /// An input, each feature times its [`SCALE`], plus its [`SHIFT`]: a part of the layer that takes it.
-    Scaled,
-    /// Last step first: a part of a layer that goes backwards.
-    Reversed,
-    /// `erf(x)`: a part of a Gelu.
-    Erf,
-    /// `x · (1 + erf(x / √2))`: twice a Gelu.
-    TwiceGelu,
-    /// The place of the largest feature: an output alone.
-    Largest,
-}
-
-/// What a link without weights is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Made {
-    Activation(Activation),
-    Select(Select),
-    Slice(Slice),
-    Join(Join),
-    FinalCell,
-    Row,
-    Reversed,
-    Erf,
-    TwiceGelu,
-    Largest,
-}
-
-impl What {
-    /// What it is as a link without weights, if it can be that.
-    fn made(&self) -> Option<Made> {
-        Some(match self {
-            Self::Layer(LayerKind::Activation(activation)) => Made::Activation(*activation),
-            Self::Layer(LayerKind::Select(select)) => Made::Select(*select),
-            Self::Layer(LayerKind::Slice(slice)) => Made::Slice(*slice),
-            Self::Layer(LayerKind::Join(join)) => Made::Join(*join),
-            Self::FinalCell => Made::FinalCell,
-            Self::Row => Made::Row,
-            Self::Reversed => Made::Reversed,
-            Self::Erf => Made::Erf,
-            Self::TwiceGelu => Made::TwiceGelu,
-            Self::Largest => Made::Largest,
-            Self::Source(_) | Self::Layer(_) | Self::Scaled => return None,
-        })
-    }
-
-    pub(super) fn activation(activation: Activation) -> Self {
-        Self::Layer(LayerKind::Activation(activation))
-    }
-
-    /// Whether what it gives has no steps, whatever it takes.
-    fn ends_steps(&self) -> bool {
-        matches!(self, Self::FinalCell | Self::Row)
-            || matches!(self, Self::Layer(LayerKind::Select(select)) if *select != Select::AllSteps)
-    }
 }
 
 impl Link {
@@ -146,6 +84,7 @@ impl Links {
             links: Vec::new(),
             made: HashMap::new(),
             variants: HashMap::new(),
+            unmasked: HashSet::new(),
             times: Times::default(),
             node: "".into(),
         }
@@ -164,7 +103,13 @@ impl Links {
 
     fn add(&mut self, parents: Vec<usize>, what: What, features: usize, tensors: Vec<(String, Constant)>) -> usize {
         let (serial, node) = (self.links.len(), self.node.clone());
-        let time = if what.ends_steps() { None } else { parents.iter().find_map(|&parent| self.links[parent].time) };
+        let time = if what.ends_steps() {
+            None
+        } else if what.begins_steps() {
+            Some(self.times.derived())
+        } else {
+            parents.iter().find_map(|&parent| self.links[parent].time)
+        };
         self.push(Link { parents, what, features, tensors, initial: [None; 2], serial, time, node })
     }
 
@@ -227,7 +172,8 @@ impl Links {
 
     /// `parents`, joined. What has steps has those of the others.
     pub(super) fn joined(&mut self, join: Join, parents: Vec<usize>) -> Result<usize> {
-        let mut times = parents.iter().filter_map(|&parent| self.links[parent].time);
+        let apart = join == Join::ConcatSteps;
+        let mut times = parents.iter().filter_map(|&parent| self.links[parent].time).filter(|_| !apart);
         if let Some(first) = times.next() {
             for other in times {
                 self.times.unite(first, other)?;
@@ -236,6 +182,32 @@ impl Links {
         let features = parents.iter().map(|&parent| self.links[parent].features);
         let features = if join == Join::Concat { features.sum() } else { features.max().unwrap_or(0) };
         Ok(self.child_of(parents, What::Layer(join.into()), features))
+    }
+
+    /// The steps `slice` of `link`.
+    pub(super) fn stretch(&mut self, link: usize, slice: SliceSteps) -> Result<usize> {
+        let link = self.plain(link)?;
+        Ok(self.child(link, What::Layer(slice.into()), self.links[link].features))
+    }
+
+    /// Says that no lengths take steps out of the pieces that `link` comes of: they would be missing in it too, and its
+    /// node knows of none.
+    pub(super) fn without_lengths(&mut self, link: usize) -> Result<()> {
+        const TEXT: &str = "expected none of steps that are sliced or joined before another recurrent node";
+        let mut open = vec![link];
+        while let Some(link) = open.pop() {
+            if self.links[link].time.is_none() || !self.unmasked.insert(link) {
+                continue;
+            }
+            let Link { parents, what, .. } = &self.links[link];
+            for time in parents.iter().filter_map(|&parent| self.links[parent].time) {
+                if what.begins_steps() && !self.times.is_derived(time) {
+                    self.times.tell(time, None, TEXT)?;
+                }
+            }
+            open.extend(parents);
+        }
+        Ok(())
     }
 
     /// Link `of` as another layer with the same weights and input: what became of its outputs was told later.
@@ -294,7 +266,8 @@ impl Links {
             At::Last => Select::LastStep,
             At::Cell => return Ok(Some((self.child(link, What::FinalCell, features), runs))),
             At::First => {
-                return Err(misfit("a step that is neither the last nor what a direction computes last".into()));
+                let first = self.stretch(link, SliceSteps::from(0).to(1))?;
+                return Ok(Some((self.child(first, What::Layer(Select::LastStep.into()), features), runs)));
             }
         };
         Ok(Some((self.child(link, What::Layer(LayerKind::Select(select)), features), runs)))

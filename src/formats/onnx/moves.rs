@@ -162,6 +162,9 @@ pub(super) fn concat(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
         return Ok(values);
     }
     if values.iter().any(|value| graph.flows(value)) {
+        if values.iter().any(|value| graph.is_time(value, axis)) {
+            values.iter().try_for_each(|value| graph.tell_time(value, axis))?;
+        }
         let all = values.into_iter().map(|value| graph.data(value, None)).collect::<Result<Vec<_>>>()?;
         return join::concat(graph, all, axis).map(|data| vec![Value::Data(data)]);
     }
@@ -211,13 +214,23 @@ pub(super) fn split(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     if count == 0 || count > MAX_NUMBERS {
         return Err(misfit(format!("splits in {count} parts")));
     }
-    let size = value.size(axis)?;
+    let given: Option<Vec<i64>> = match (node.ints("split")?, graph.whole_numbers(node, 1)?) {
+        (Some(lens), _) => Some(lens.to_vec()),
+        (None, Some(lens)) => Some(lens.iter().map(|len| len.value().unwrap_or(-1)).collect()),
+        (None, None) => None,
+    };
+    let mut size = value.size(axis)?;
+    if let Some(all) = given.as_ref().map(|lens| lens.iter().fold(0_i64, |all, &len| all.saturating_add(len)))
+        && size.value().is_none()
+        && let Some(told) = graph.known.equal(&size, &Size::of(all))
+    {
+        size = told;
+    }
     let whole = size.value().and_then(|n| usize::try_from(n).ok());
     let whole = whole.ok_or_else(|| misfit(format!("splits an axis of {size}")))?;
-    let lens: Vec<i64> = match (node.ints("split")?, graph.whole_numbers(node, 1)?) {
-        (Some(lens), _) => lens.to_vec(),
-        (None, Some(lens)) => lens.iter().map(|len| len.value().unwrap_or(-1)).collect(),
-        (None, None) => {
+    let lens: Vec<i64> = match given {
+        Some(lens) => lens,
+        None => {
             if node.int("num_outputs")?.is_some_and(|n| !Size::len(count).is(n)) {
                 return Err(misfit("num_outputs: expected as many as there are outputs".into()));
             }
@@ -231,10 +244,11 @@ pub(super) fn split(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
         return Err(misfit(format!("split: expected {count} lengths of together {whole}, got {lens:?}")));
     }
     let mut start = 0;
+    let value = value.resized(&graph.known);
     let part = |len: usize| {
         let cut = if len == whole { Cut::All } else { Cut::Range { start, step: 1, len } };
         start += len;
-        value.clone().cut(axis, cut)
+        graph.cut(value.clone(), axis, cut)
     };
     lens.into_iter().map(part).collect()
 }

@@ -9,6 +9,7 @@ use super::change::Change;
 use super::constant::{Constant, is_possible};
 use super::dense::{self, spread};
 use super::graph::{Draft, Graph, Of};
+use super::join;
 use super::links::What;
 use super::misfit;
 use super::node::Node;
@@ -91,6 +92,7 @@ pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
             graph.drafts.push(Draft { input: *input, value, axes: Vec::new(), of: Of::Link(link) });
         }
     }
+    graph.links.without_lengths(parent)?;
     let lengths = lengths(graph, node, steps_of, &time, &batch)?;
     if direction == Direction::Backwards && lengths.is_some() {
         return Err(misfit("sequence_lens: expected none of a sequence in reverse".into()));
@@ -305,7 +307,12 @@ fn sequence(
     stack: &Recurrent,
     w: Weight,
 ) -> Result<(usize, [Axis; 2], Weight)> {
-    let data = graph.data(x, Some(stack.input_size))?;
+    let axis = usize::from(layout == Layout::BatchMajor);
+    graph.tell_time(&x, axis)?;
+    let mut data = graph.data(x, Some(stack.input_size))?;
+    if data.axes.get(axis).is_some_and(|axis| axis.role == Role::Parts) && data.content.len() > 1 {
+        data = join::concat_steps(graph, vec![data], axis)?;
+    }
     let [first, second, Axis { role: Role::Features, size, .. }] = &data.axes[..] else {
         return Err(misfit(format!("X: expected time, batch and features, got {}", data.axes_text())));
     };

@@ -35,6 +35,18 @@ impl Value {
     }
 }
 
+/// `a` and `b` without the lengths that both have: what is left has fewer factors that a call tells.
+fn differing(a: &[Size], b: &[Size]) -> (Vec<Size>, Vec<Size>) {
+    let (mut left, mut others) = (Vec::new(), b.to_vec());
+    for size in a {
+        match others.iter().position(|other| other == size) {
+            Some(same) => drop(others.remove(same)),
+            None => left.push(size.clone()),
+        }
+    }
+    (left, others)
+}
+
 /// `wanted` with a length for its −1.
 fn told(sizes: &[Size], mut wanted: Vec<Size>) -> Result<Vec<Size>> {
     let mismatch =
@@ -44,12 +56,15 @@ fn told(sizes: &[Size], mut wanted: Vec<Size>) -> Result<Vec<Size>> {
         (None, _) => {}
         (Some(_), Some(_)) => return Err(misfit(format!("expected one -1, got {}", shape_text(&wanted)))),
         (Some(i), None) => {
-            let rest = Size::product(wanted.iter().enumerate().filter(|&(j, _)| j != i).map(|(_, n)| n));
-            let left = Size::product(sizes).zip(rest).and_then(|(all, rest)| all.exactly_over(&rest));
+            let others: Vec<Size> =
+                wanted.iter().enumerate().filter(|&(j, _)| j != i).map(|(_, n)| n.clone()).collect();
+            let (all, rest) = differing(sizes, &others);
+            let left = Size::product(&all).zip(Size::product(&rest)).and_then(|(all, rest)| all.exactly_over(&rest));
             wanted[i] = left.ok_or_else(|| mismatch(&wanted))?;
         }
     }
-    match (Size::product(sizes), Size::product(&wanted)) {
+    let (old, new) = differing(sizes, &wanted);
+    match (Size::product(&old), Size::product(&new)) {
         (Some(old), Some(new)) if old == new => Ok(wanted),
         _ => Err(mismatch(&wanted)),
     }

@@ -1,11 +1,14 @@
 //! Which inputs have their steps in common, and the lengths of their rows.
 //!
-//! Inputs whose values meet step by step have one time axis. Knows no link and no node.
+//! Inputs whose values meet step by step have one time axis. What slices or joins steps has an axis of its own. Knows no link and no node.
 
 use std::collections::HashMap;
 
 use super::misfit;
 use crate::error::Result;
+
+/// From this number on, axes are no inputs'.
+const DERIVED: usize = usize::MAX / 2;
 
 /// Groups of inputs, each of which has one time axis.
 #[derive(Default)]
@@ -14,6 +17,8 @@ pub(super) struct Times {
     nearer: HashMap<usize, usize>,
     /// Of the first of a group, the input that holds its lengths, or none: the same for all its recurrent nodes.
     lengths: HashMap<usize, Option<usize>>,
+    /// How many axes are no inputs'.
+    derived: usize,
 }
 
 impl Times {
@@ -23,6 +28,17 @@ impl Times {
             input = nearer;
         }
         input
+    }
+
+    /// A time axis that is no input's.
+    pub(super) fn derived(&mut self) -> usize {
+        self.derived += 1;
+        DERIVED + self.derived
+    }
+
+    /// Whether no input has axis `axis`.
+    pub(super) fn is_derived(&self, axis: usize) -> bool {
+        self.first(axis) >= DERIVED
     }
 
     /// Says that `a` and `b` have one time axis.
@@ -50,6 +66,10 @@ impl Times {
     /// Says which input holds the lengths of the group of `input`; `text` is the error where it was another.
     pub(super) fn tell(&mut self, input: usize, lengths: Option<usize>, text: &str) -> Result<()> {
         let first = self.first(input);
+        if lengths.is_some() && first >= DERIVED {
+            let text = "sequence_lens: expected none of steps that are sliced or joined, which no input has, got some";
+            return Err(misfit(text.into()));
+        }
         match *self.lengths.entry(first).or_insert(lengths) == lengths {
             true => Ok(()),
             false => Err(misfit(format!("sequence_lens: {text}"))),

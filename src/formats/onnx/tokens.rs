@@ -58,8 +58,17 @@ fn looked_up(
     features: usize,
     tensors: Vec<(String, Constant)>,
 ) -> Result<Value> {
-    if !feed.axes.iter().all(|axis| axis.whole) {
-        return Err(misfit(format!("a part of the input {:?} as tokens", graph.inputs[feed.input].name)));
+    // What is looked up for some of the steps is what all of them give, and then some of it.
+    let mut parts = feed.axes.iter().enumerate().filter(|(_, axis)| !axis.whole).map(|(place, _)| place);
+    if let (Some(place), false) = (parts.next(), feed.axes.is_empty()) {
+        if parts.next().is_some() || feed.axes[place].size.is(1) {
+            return Err(misfit(format!("a part of the input {:?} as tokens", graph.inputs[feed.input].name)));
+        }
+        let (whole, slice, len) = graph.all_steps(feed, place)?;
+        let Value::Data(data) = looked_up(graph, &whole, kind, features, tensors)? else {
+            return Err(misfit("expected what layers give".into()));
+        };
+        return graph.stretch(data, place, slice, Some(len)).map(Value::Data);
     }
     let (mut axes, _) = graph.claim(feed)?;
     axes.push(Axis::new(Role::Features, Size::len(features)));

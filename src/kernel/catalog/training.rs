@@ -1,5 +1,6 @@
 //! The kernels of training. A padded feature or unit of what they write is 0, whatever stands in the padding of what they
-//! read, which is finite: gradients of padding must not become weights.
+//! read, which is finite: gradients of padding must not become weights. Of a step's kernels `features` of the `units` are
+//! true.
 //!
 //! Rows of gates and of their gradients δ are `[D][C][B][P][G][16]`, as the hoisted product has them, direction d of
 //! `directions` and step t of the chunk in row block `gates_z`.

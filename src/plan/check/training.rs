@@ -137,7 +137,7 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
             by_row(Role::Tokens, p.source_1, 1),
             by_row(Role::Values, p.source_1, width),
             by_row(Role::Scale, p.source_1, 1),
-            (Role::ClassWeights, n(p.features)),
+            (Role::ClassWeights, n(p.features) * directions),
             by_row(Role::Result, p.target_0, width),
             by_row(Role::Losses, p.source_1, 1),
         ]),
