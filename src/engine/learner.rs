@@ -12,6 +12,8 @@ use super::cache::Cache;
 use super::exchange::Exchange;
 use super::executor::{Executor, Machine, Wait};
 use super::planner::Planner;
+#[cfg(not(target_arch = "wasm32"))]
+use super::kernels::{self, KernelTime};
 use super::{DeviceInfo, Options, shape_of};
 use crate::call::{Batching, Call, Input, Output, States, initial};
 use crate::error::{ErrorKind, Result};
@@ -157,6 +159,41 @@ impl Learner {
         targets: &[Targets],
         wanted: Wanted,
     ) -> Result<Found> {
+        self.learn(input, objective, (targets, wanted), async |plan, lesson| {
+            self.executor.run(plan, lesson, Wait::Aside).await.map(drop)
+        })
+        .await
+    }
+
+    /// What the programs took of a call that finds the gradients of the weights.
+    ///
+    /// # Errors
+    ///
+    /// As [`gradients`](Self::gradients); kind `Device`, where the device has no clock.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn clocked(
+        &self,
+        input: &Input,
+        objective: &Objective,
+        targets: &[Targets],
+    ) -> Result<Vec<KernelTime>> {
+        let mut times = Vec::new();
+        block_on(self.learn(input, objective, (targets, Wanted::Weights), async |plan, lesson| {
+            let spent = self.executor.run_clocked(plan, lesson).await?;
+            kernels::add(&mut times, plan, spent);
+            Ok(())
+        }))?;
+        Ok(times)
+    }
+
+    /// [`gradients`](Self::gradients), the plan of each tile of the batch run by `run`.
+    async fn learn(
+        &self,
+        input: &Input,
+        objective: &Objective,
+        (targets, wanted): (&[Targets], Wanted),
+        mut run: impl AsyncFnMut(&Arc<Plan>, &mut Lesson<'_, '_>) -> Result<()>,
+    ) -> Result<Found> {
         let Planner { model, layout, device, .. } = &self.planner;
         let call = self.planner.call(input)?;
         // Those that begin where the model has learned to.
@@ -180,7 +217,7 @@ impl Learner {
             let plan = self.plan(Shape { batch: most.min(batch - first), ..shape }, &gradients)?;
             most = plan.shape.batch;
             lesson.rows = first..first + most;
-            self.executor.run(&plan, &mut lesson, Wait::Aside).await.map_err(|e| device.explain(e))?;
+            run(&plan, &mut lesson).await.map_err(|e| device.explain(e))?;
             first += most;
         }
         Ok(lesson.finish(|stack| learns[stack] && self.initial.contains_key(&stack)))

@@ -13,6 +13,8 @@ mod targets;
 use std::collections::BTreeMap;
 
 use crate::call::{Input, Output};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::engine::KernelTime;
 use crate::engine::{DeviceInfo, Engine, Found, Learner, Options, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
@@ -179,6 +181,17 @@ impl Trainer {
     #[doc(hidden)]
     pub fn rehearse(&self, batch: &Batch) -> Result<f64> {
         Ok(block_on(self.found(batch, Wanted::Weights))?.loss)
+    }
+
+    /// [`rehearse`](Self::rehearse): what the programs of the device took.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step); kind `Device`, where the device has no clock.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[doc(hidden)]
+    pub fn rehearse_clocked(&self, batch: &Batch) -> Result<Vec<KernelTime>> {
+        self.learner.clocked(&batch.input, &self.objective, &batch.targets)
     }
 
     /// Changes the weights by gradients from elsewhere: of several batches or machines, averaged.

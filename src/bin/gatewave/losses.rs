@@ -2,7 +2,6 @@
 
 use std::str::FromStr;
 
-use clap::builder::NonEmptyStringValueParser;
 use gatewave::{Error, ErrorKind, Loss, Model, NamedTensors, Objective, OutputValue, Result, Term};
 
 /// What is made small.
@@ -10,12 +9,13 @@ use gatewave::{Error, ErrorKind, Loss, Model, NamedTensors, Objective, OutputVal
 pub(crate) struct LossArgs {
     /// The loss: `cross_entropy`, `binary_cross_entropy`, `mse`, `mae` or `huber`. A model of several outputs takes it for each of
     /// which there are targets, or OUTPUT=LOSS, which may be repeated
-    #[arg(long, required = true, value_name = "LOSS", value_parser = NonEmptyStringValueParser::new())]
-    loss: Vec<String>,
+    #[arg(long, required = true, value_name = "LOSS")]
+    loss: Vec<Said>,
 }
 
 /// A loss, and the output that it is of, where that is said.
-struct Said {
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
     output: Option<String>,
     loss: Loss,
 }
@@ -28,28 +28,26 @@ impl LossArgs {
 }
 
 impl FromStr for Said {
-    type Err = Error;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> Result<Self, String> {
         let (output, word) = match text.rsplit_once('=') {
             Some((output, word)) => (Some(output.to_owned()), word),
             None => (None, text),
         };
-        let loss = Loss::of_name(word).ok_or_else(|| {
-            let names = Loss::NAMES.join(", ");
-            wrong(format!("expected one of {names}, got {word}"))
-        })?;
-        Ok(Self { output, loss })
+        match Loss::of_name(word) {
+            Some(loss) => Ok(Self { output, loss }),
+            None => Err(format!("expected one of {}, got {word}", Loss::NAMES.join(", "))),
+        }
     }
 }
 
-/// The objective that `words` mean of `model`, whose outputs have targets as `has_targets` says of their names.
+/// The objective that `said` means of `model`, whose outputs have targets as `has_targets` says of their names.
 ///
 /// # Errors
 ///
-/// Kind `Training`, where a word is no loss, or it is not plain of which output it is.
-pub(crate) fn objective(words: &[String], model: &Model, has_targets: impl Fn(&str) -> bool) -> Result<Objective> {
-    let said = words.iter().map(|word| word.parse::<Said>()).collect::<Result<Vec<_>>>()?;
+/// Kind `Training`, where it is not plain of which output a loss is.
+pub(crate) fn objective(said: &[Said], model: &Model, has_targets: impl Fn(&str) -> bool) -> Result<Objective> {
     let ports = model.ports();
     let outputs: Vec<(usize, &str)> = ports
         .outputs
@@ -64,7 +62,7 @@ pub(crate) fn objective(words: &[String], model: &Model, has_targets: impl Fn(&s
     let term = |output, loss: &Loss| Term { output, loss: loss.clone(), weight: 1.0 };
     let names = || outputs.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
     let mut terms: Vec<Term> = Vec::new();
-    match &said[..] {
+    match said {
         [Said { output: None, loss }] if !several => terms.push(term(0, loss)),
         [Said { output: None, loss }] => {
             for (index, _) in outputs.iter().filter(|(_, name)| has_targets(name)) {
