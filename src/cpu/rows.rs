@@ -201,6 +201,11 @@ impl WithSimd for Softmax<'_> {
     }
 }
 
+/// Writes zeros into the padding of a row whose parts have so many elements, so many of them true.
+pub(super) fn clear_padding([padded, size]: [usize; 2], row: &mut [f32]) {
+    row.chunks_exact_mut(padded).for_each(|part| part[size..].fill(0.0));
+}
+
 /// The sum of a row, whose length is a multiple of 16. Lane by lane and block by block: one running sum would lose three
 /// digits over 100,000 classes.
 #[inline(always)]

@@ -2,7 +2,7 @@
 //!
 //! `plan::check` holds these numbers against a device's limits, and `tests/shaders.rs` against the WGSL.
 
-use super::{Half, PATIENCE, Params, Program, Project, RELU, Step, StepProject, Tile, WORKGROUP, finite};
+use super::{Half, PATIENCE, Params, Program, Project, RELU, Step, StepProject, Tile, Training, WORKGROUP, finite};
 use crate::cell::{Activation, Cell, Constant, Functions, Peepholes, Variant};
 
 impl Program {
@@ -114,7 +114,7 @@ impl Program {
         match self {
             Self::Project(product) => product.activation != Activation::Linear,
             Self::Softmax { .. } | Self::Activate(_) => true,
-            Self::Training(training) => training.activation() != Activation::Linear,
+            Self::Training(training) => matches!(training, Training::ActivateBack(_) | Training::SoftmaxBack { .. }),
             Self::Step(_)
             | Self::Diagonal(_)
             | Self::Scan(_)

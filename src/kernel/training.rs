@@ -367,11 +367,18 @@ impl Training {
             Self::PeepholeBack { .. } => u64::from(params.rows),
             Self::SumSteps { .. } => u64::from(params.steps),
             Self::Scatter { .. } => u64::from(params.count),
-            // A row goes by three or four times, and lanes tell each other twice or three times.
+            // A row goes by twice or three times, and lanes tell each other once or four times.
             Self::SoftmaxBack { .. } => 2 * width.div_ceil(lanes) + lanes,
-            Self::Loss(_) => 4 * width.div_ceil(lanes) + 3 * lanes,
-            Self::CellBack(_) | Self::ResetRows(_) | Self::NewBack(..) | Self::ResetBack(_) => 4,
-            Self::StateBack(_) | Self::Transpose { .. } | Self::ActivateBack(_) | Self::MaximumBack | Self::Zero => 0,
+            Self::Loss(_) => 3 * width.div_ceil(lanes) + 4 * lanes,
+            Self::CellBack(_)
+            | Self::ResetRows(_)
+            | Self::NewBack(..)
+            | Self::ResetBack(_)
+            | Self::StateBack(_)
+            | Self::Transpose { .. }
+            | Self::ActivateBack(_)
+            | Self::MaximumBack
+            | Self::Zero => 0,
         }
     }
 }

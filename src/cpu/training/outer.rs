@@ -9,9 +9,9 @@ use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::super::buffers::Bound;
-use super::super::product::even;
-use super::super::threads;
+use crate::cpu::buffers::Bound;
+use crate::cpu::product::even;
+use crate::cpu::threads;
 use crate::kernel::{LANES, Outer, Params, Role};
 use crate::platform::parallel::*;
 

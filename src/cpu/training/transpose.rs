@@ -1,7 +1,7 @@
 //! `transpose`: a matrix turned, panels of 16 of its rows.
 
-use super::super::buffers::Bound;
-use super::super::threads;
+use crate::cpu::buffers::Bound;
+use crate::cpu::threads;
 use crate::kernel::{LANES, Params, Role};
 use crate::platform::parallel::*;
 

@@ -1,8 +1,8 @@
 //! `zero`: rows of zeros.
 
-use super::super::buffers::Bound;
-use super::super::rows::{by_rows, span_mut};
-use super::super::threads;
+use crate::cpu::buffers::Bound;
+use crate::cpu::rows::{by_rows, span_mut};
+use crate::cpu::threads;
 use crate::kernel::{Params, Role};
 
 /// How long one thread takes for a dispatch.

@@ -5,8 +5,8 @@
 //! Rows of gates and of their gradients δ are `[D][C][B][P][G][16]`, as the hoisted product has them, direction d of
 //! `directions` and step t of the chunk in row block `gates_z`.
 
-use super::super::{Access, Role, When};
 use super::{Declaration, FUNCTION, PARAMS, binding};
+use crate::kernel::{Access, Role, When};
 
 /// Of the way back through a cell: those of a general cell alone.
 const CELL_BACK_OVERRIDES: &[&str] =
@@ -70,7 +70,8 @@ pub(super) const RESET_ROWS: Declaration = Declaration {
 
 /// Of GRU with the reset before the product, the half that comes last: as [`CELL_BACK`], but `recurrent` has G = 2 (reset,
 /// update) and `new` G = 1. `n = g(gates_new + new)`, `z = f(gates_update + recurrent_update)`. Writes δ of the new gate
-/// over `gates` and `new`, δ of the update gate over `gates` and `recurrent`; `direct = z ∘ dh`.
+/// over `gates` and `new`, δ of the update gate over `gates` and `recurrent`; `direct = z ∘ dh`. Of a padded unit and of a
+/// row without a step it leaves 0 in the place of the reset gate too.
 pub(super) const NEW_BACK: Declaration = Declaration {
     name: "new_back",
     bindings: &[
@@ -134,7 +135,8 @@ pub(super) const OUTER: Declaration = Declaration {
     overrides: &["FIRST", "GATES", "AFTER"],
 };
 
-/// The gradient of an LSTM's peepholes, row `depth + 1` of the panels of a matrix (G = 4) as [`OUTER`] has it: for i < panels,
+/// The gradient of an LSTM's peepholes, row `depth + 1` of the panels of a matrix (G = 4) as [`OUTER`] has it, added to what
+/// stands there and 0 for units from `count` on: for i < panels,
 /// of gates input and forget `Σ_m δ ∘ c₋`, of output `Σ_m δ ∘ c`, of cell 0. Row m is step t = m / batch and b = m % batch:
 /// δ is `gates[target_0 + m]`, `c₋ = memory[memory_in + t · hidden_step_0][b][direction·P·16 + n]`, c likewise from
 /// `memory_out` on, modulo 2³²; rows of `memory` have `directions · P · 16` elements, P = `panels`.

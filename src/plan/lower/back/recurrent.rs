@@ -182,6 +182,7 @@ impl Back<'_, '_> {
                             directions: word(r.directions),
                             direction: word(direction),
                             units: word(r.units()),
+                            features: word(r.hidden_size),
                             source_0: word(first_hidden + row),
                             target_0: word(block + row),
                             ..Params::default()
@@ -291,6 +292,7 @@ impl Back<'_, '_> {
             rows: word(batch),
             direction: word(side.first),
             units: word(r.units()),
+            features: word(r.hidden_size),
             target_0,
             target_1,
             ..forward
@@ -325,7 +327,8 @@ impl Back<'_, '_> {
         match (r.projection, way.projected) {
             (Some(projection), Some([projected, unprojected, product])) => {
                 states_of = StateKind::Projected;
-                let params = Params { units: word(way.state_units()), ..params };
+                let features = word(way.hidden.features.size);
+                let params = Params { units: word(way.state_units()), features, ..params };
                 let result = (Role::Result, Some(self.low.whole(projected)));
                 let program = Program::Training(Training::StateBack(mask));
                 self.low.dispatch(program, params, grid(way.state_units()), &[live, result, delta, handed, direct])?;
@@ -470,6 +473,7 @@ impl Back<'_, '_> {
                 direction: word(direction),
                 depth: word(way.state_units()),
                 panels: word(shaped.panels),
+                count: word(r.hidden_size),
                 weight_panel: word(matrix * shaped.panels),
                 target_0: word((direction * chunk.len + start) * batch),
                 memory_in: word(self.low.cell_row(r, index)),
