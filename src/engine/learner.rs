@@ -11,9 +11,9 @@ use ndarray::{Array3, ArrayD, Axis, IxDyn, s};
 use super::cache::Cache;
 use super::exchange::Exchange;
 use super::executor::{Executor, Machine, Wait};
-use super::planner::Planner;
 #[cfg(not(target_arch = "wasm32"))]
 use super::kernels::{self, KernelTime};
+use super::planner::Planner;
 use super::{DeviceInfo, Options, shape_of};
 use crate::call::{Batching, Call, Input, Output, States, initial};
 use crate::error::{ErrorKind, Result};
@@ -171,12 +171,7 @@ impl Learner {
     ///
     /// As [`gradients`](Self::gradients); kind `Device`, where the device has no clock.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn clocked(
-        &self,
-        input: &Input,
-        objective: &Objective,
-        targets: &[Targets],
-    ) -> Result<Vec<KernelTime>> {
+    pub(crate) fn clocked(&self, input: &Input, objective: &Objective, targets: &[Targets]) -> Result<Vec<KernelTime>> {
         let mut times = Vec::new();
         block_on(self.learn(input, objective, (targets, Wanted::Weights), async |plan, lesson| {
             let spent = self.executor.run_clocked(plan, lesson).await?;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::Trainer;
 use super::data::Dataset;
 use crate::error::{Error, ErrorKind, Result};
+use crate::platform::Instant;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
-use crate::platform::Instant;
 use crate::random::threefry;
 use crate::weights::non_finite;
 

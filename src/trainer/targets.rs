@@ -89,12 +89,7 @@ fn rows(axes: &[Dim]) -> Vec<Dim> {
 }
 
 /// `array`, which has the axes of `port`, in those of a call.
-fn arranged<A: Clone>(
-    model: &Model,
-    term: &Term,
-    port: Option<&OutputPort>,
-    array: ArrayD<A>,
-) -> Result<ArrayD<A>> {
+fn arranged<A: Clone>(model: &Model, term: &Term, port: Option<&OutputPort>, array: ArrayD<A>) -> Result<ArrayD<A>> {
     let wanted = model_axes(model, term.output);
     let Some(port) = port.filter(|port| port.axes != wanted) else { return Ok(array) };
     let (all, of_rows) = (&port.axes, rows(&port.axes));

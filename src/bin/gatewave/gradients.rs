@@ -3,9 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use gatewave::{
-    Batch, Error, ErrorKind, InputValue, Like, Options, Result, Sgd, Trainer, Update, Values, Weights,
-};
+use gatewave::{Batch, Error, ErrorKind, InputValue, Like, Options, Result, Sgd, Trainer, Update, Values, Weights};
 use serde::Serialize;
 
 use crate::args::{DeviceArgs, ModelArgs, note_device, spare, unused};

@@ -79,7 +79,9 @@ pub(crate) fn objective(said: &[Said], model: &Model, has_targets: impl Fn(&str)
             for Said { output, loss } in all {
                 let Some(name) = output else {
                     let got = loss.name();
-                    return Err(wrong(format!("expected one, or OUTPUT=LOSS for each output, got {got} beside others")));
+                    return Err(wrong(format!(
+                        "expected one, or OUTPUT=LOSS for each output, got {got} beside others"
+                    )));
                 };
                 let Some((index, _)) = outputs.iter().find(|(_, known)| known == name) else {
                     return Err(wrong(format!("expected an output of the model ({}), got {name}", names())));

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use gatewave::oracle::{self, TrueGradients};
 use gatewave::{
-    Batch, Device, Gradients, Input, KernelTime, Like, Loss, Model, Objective, Options, Planner, Result, Sgd, Targets, Trainer,
-    Update, Weights,
+    Batch, Device, Gradients, Input, KernelTime, Like, Loss, Model, Objective, Options, Planner, Result, Sgd, Targets,
+    Trainer, Update, Weights,
 };
 
 use super::Args;

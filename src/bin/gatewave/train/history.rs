@@ -11,7 +11,8 @@ use gatewave::{Epoch, Error, ErrorKind, Result};
 pub(super) fn write(path: &Path, epochs: &[Epoch]) -> Result<()> {
     let text = text(epochs);
     Replacement::open(path)?.finish(|file| {
-        let cannot = |e: std::io::Error| Error::new(ErrorKind::Io, format!("{}: cannot be written: {e}", path.display()));
+        let cannot =
+            |e: std::io::Error| Error::new(ErrorKind::Io, format!("{}: cannot be written: {e}", path.display()));
         file.write_all(text.as_bytes()).map_err(cannot)
     })
 }
