@@ -10,20 +10,20 @@ use ndarray::{Array3, ArrayD, Axis, IxDyn, s};
 
 use super::cache::Cache;
 use super::exchange::Exchange;
-use super::executor::{Executor, Machine, Wait};
+use super::executor::{Executor, Wait};
 #[cfg(not(target_arch = "wasm32"))]
 use super::kernels::{self, KernelTime};
-use super::planner::Planner;
+use super::planner::{Planner, row_loss};
 use super::{DeviceInfo, Options, shape_of};
 use crate::call::{Batching, Call, Input, Output, States, initial};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::feed::{Decoder, encode, unpad_row, unpad_state};
-use crate::kernel::{Medium, RowLoss, padded};
+use crate::kernel::{Medium, padded};
 use crate::layout::Layout;
 use crate::loss::{Aim, Aimed, Measure, Objective, Targets};
 use crate::model::{Axes, Embedding, InputKind, LayerKind, Model, Value};
 use crate::pack::{Packing, pack, unpack};
-use crate::plan::{Caller, Feed, Fetch, Gradients, LossTerm, Plan, Read, Shape, Write, lower};
+use crate::plan::{Caller, Feed, Fetch, Gradients, LossTerm, Plan, Read, Shape, Write};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 use crate::weights::{LearnedStates, Source, Weights};
@@ -216,67 +216,6 @@ impl Learner {
             first += most;
         }
         Ok(lesson.finish(|stack| learns[stack] && self.initial.contains_key(&stack)))
-    }
-}
-
-impl Planner {
-    /// A planner of the losses and gradients of `model` on the device that `options` mean.
-    ///
-    /// # Errors
-    ///
-    /// As [`new`](Self::new).
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn for_training(model: Model, options: &Options) -> Result<Self> {
-        Ok(block_on(Self::open_for_training(model, options))?.0)
-    }
-
-    /// The same, with the open device.
-    async fn open_for_training(model: Model, options: &Options) -> Result<(Self, Machine)> {
-        let layout = Layout::for_training(&model)?;
-        let (machine, device) = Machine::open(options).await?;
-        let mut planner = Self::on(model, layout, &machine, device, options)?;
-        // Matrices are read as they are and turned: a texture could not be bound for both.
-        planner.layout = planner.layout.with_medium(Medium::Buffer);
-        Ok((planner, machine))
-    }
-
-    /// The plan of what a call of `shape` loses by `objective`, and of the gradients of the weights.
-    ///
-    /// # Errors
-    ///
-    /// Kind `Model`, where a loss does not fit the last layer; `Limits`, where not even one row fits the device.
-    pub fn plan_gradients(&self, objective: &Objective, shape: Shape) -> Result<Plan> {
-        let losses = objective.terms().iter().zip(objective.measured(&self.model)?).map(|(term, measured)| LossTerm {
-            output: term.output,
-            logits: measured.bare.is_some(),
-            loss: row_loss(&measured.measure),
-        });
-        self.lower_gradients(shape, &Gradients { losses: losses.collect(), weights: true, ..Gradients::default() })
-    }
-
-    /// The plan of `gradients` of a call of `shape`, its batch halved until it fits the device.
-    fn lower_gradients(&self, shape: Shape, gradients: &Gradients) -> Result<Plan> {
-        let Self { model, layout, limits, tuning, device, .. } = self;
-        let mut tile = shape;
-        loop {
-            match lower::lower_gradients(model, layout, tile, limits, tuning, gradients) {
-                Err(e) if e.kind() == ErrorKind::Limits && tile.batch > 1 => tile.batch = tile.batch.div_ceil(2),
-                plan => return plan.map_err(|e| device.explain(e)),
-            }
-        }
-    }
-}
-
-/// The loss of a row that a measure is.
-fn row_loss(measure: &Measure) -> RowLoss {
-    match measure {
-        Measure::CrossEntropy => RowLoss::CrossEntropy { smoothing: 0.0.into(), weighted: false },
-        Measure::Smoothed { share, .. } => RowLoss::CrossEntropy { smoothing: (*share).into(), weighted: true },
-        Measure::BinaryCrossEntropy => RowLoss::BinaryCrossEntropy { smoothing: 0.0.into() },
-        Measure::Squared => RowLoss::Squared,
-        Measure::Absolute => RowLoss::Absolute,
-        Measure::Huber { delta } => RowLoss::Huber { delta: (*delta).into() },
-        Measure::SumOfSquares => RowLoss::SumOfSquares,
     }
 }
 
