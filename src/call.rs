@@ -19,7 +19,7 @@ use ndarray::{ArcArray, Array, ArrayD, Dimension, IxDyn};
 
 pub(crate) use check::Call;
 pub(crate) use form::{Batching, Form};
-pub(crate) use states::{Batched, batched, initial};
+pub(crate) use states::{Batched, batched, check as check_states, initial};
 pub(crate) use steps::Own;
 
 use crate::error::{Error, ErrorKind};

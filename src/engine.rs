@@ -3,10 +3,13 @@
 //! It decides two things: which device (`engine::device`), and how a batch that does not fit it is cut into tiles.
 //! Everything about how a call is computed is the plan's.
 
+mod begin;
 mod cache;
 mod device;
 mod exchange;
 mod executor;
+mod forward;
+mod frames;
 mod generate;
 mod gpus;
 #[cfg(not(target_arch = "wasm32"))]
@@ -55,6 +58,7 @@ pub use kernels::KernelTime;
 pub(crate) use learner::{Found, Learner, Wanted};
 pub use planner::Planner;
 pub use progress::{Loading, Progress};
+pub use push::FrameValue;
 pub use streams::{StreamId, Streams};
 pub use timings::Timings;
 

@@ -15,7 +15,7 @@ pub(crate) use info::{AdapterInfo, AdapterKind, Choice, Timings, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Medium;
 use crate::pack::PackedBuffer;
-use crate::plan::{Caller, Limits, Plan, Read, Results, SlotId, Spent};
+use crate::plan::{Caller, Limits, Plan, Read, Results, SlotId, Spent, StateRow};
 
 /// Why `Choice::Auto` finds nothing.
 pub(crate) const NONE_HERE: &str = "built without the feature `gpu`";
@@ -64,7 +64,7 @@ impl Gpu {
         match *self {}
     }
 
-    pub(crate) async fn set(&self, _: &Loaded, _: usize, _: &PackedBuffer) -> Result<()> {
+    pub(crate) async fn replace(&self, _: &Loaded, _: usize, _: &PackedBuffer) -> Result<()> {
         match *self {}
     }
 
@@ -97,6 +97,10 @@ impl Gpu {
     }
 
     pub(crate) async fn grow(&self, _: &mut States, _: usize) -> Result<()> {
+        match *self {}
+    }
+
+    pub(crate) async fn set(&self, _: &mut States, _: &[StateRow]) -> Result<()> {
         match *self {}
     }
 

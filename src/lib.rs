@@ -115,6 +115,10 @@
 //! Streams of tokens can go on by themselves: [`Streams::generate`] draws each next token where the engine computes, as
 //! [`Sampling`] says, many of them for one answer.
 //!
+//! A graph streams as well, where nothing in it needs later frames. Of several sequences each frame has a part of each
+//! ([`Streams::push_named`]), and each of several outputs has its results ([`Streams::output`]). An input without a time axis is set
+//! once ([`Streams::set_row`]), and so are states to begin with ([`Streams::set_states`]).
+//!
 //! # Sequences of different lengths
 //!
 //! [`Input::lengths`] gives each row its number of steps, in any order; [`Input::mask`] says it step by step, holes
@@ -271,7 +275,7 @@ pub use engine::KernelTime;
 #[doc(hidden)]
 pub use engine::Planner;
 pub use engine::{
-    Device, DeviceInfo, Engine, Loading, Options, Progress, Sampling, SelfCheck, StreamId, Streams, Timings,
+    Device, DeviceInfo, Engine, FrameValue, Loading, Options, Progress, Sampling, SelfCheck, StreamId, Streams, Timings,
 };
 pub use error::{Error, ErrorKind, Result};
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]

@@ -9,8 +9,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use gatewave::{
-    Device, Embedding, Engine, Gru, Input, Linear, Lstm, Masking, Model, OneHot, Output, Results, Rnn, Sampling,
-    Select, Streams, Weights,
+    Device, Embedding, Engine, FrameValue, Gru, Input, Join, Linear, Lstm, Masking, Model, OneHot, Output, Results,
+    Rnn, Sampling, Select, State, Streams, Weights,
 };
 use ndarray::{Array1, Array2, Array3, Array4, array};
 
@@ -163,6 +163,36 @@ fn a_push_of_streams_asks_for_nothing() {
             streams.leave(guest).unwrap();
         });
         assert!(round < 2 || count == 0, "{count} in round {round}");
+    }
+}
+
+#[test]
+fn a_push_of_streams_of_a_graph_asks_for_nothing() {
+    let mut g = Model::graph();
+    let (words, x, facts) = (g.tokens("words", 30), g.sequence("x", 5), g.row("facts", 20));
+    let vectors = g.add("vectors", Embedding::new(30, 4), words);
+    let joined = g.add("joined", Join::Concat, [vectors.y(), x, facts]);
+    let stack = g.add("stack", Gru::new(29, 20), joined);
+    g.begin(stack, State::Hidden, facts);
+    let head = g.add("head", Linear::new(20, 3), stack);
+    g.output("newest", stack.final_hidden());
+    g.output("head", head);
+    let engine = engine(g.finish().unwrap());
+    let mut streams = Streams::new(&engine, 3).unwrap();
+    let ids = [streams.join(), streams.join()];
+    ids.iter().for_each(|&id| streams.set_row(id, "facts", &[0.5; 20]).unwrap());
+    let frame = [("words", FrameValue::Token(7)), ("x", FrameValue::Features(&[0.1; 5]))];
+    let (both, one) = (ids.map(|id| (id, frame)), [(ids[0], frame), (ids[0], frame)]);
+    for round in 0..10 {
+        let (shape, count) = counted(|| {
+            streams.push_named(&both, Results::Wanted).unwrap();
+            streams.push_named(&one, Results::Unwanted).unwrap();
+            streams.push_named(&both, Results::Later).unwrap();
+            streams.receive().unwrap();
+            streams.output("head").unwrap().dim()
+        });
+        assert!(round < 2 || count == 0, "{count} in round {round}");
+        assert_eq!(shape, (2, 3));
     }
 }
 

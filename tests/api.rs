@@ -5,6 +5,8 @@
 
 #[path = "api/generate.rs"]
 mod generate;
+#[path = "api/graph_streams.rs"]
+mod graph_streams;
 #[path = "api/integers.rs"]
 mod integers;
 #[path = "api/learned.rs"]

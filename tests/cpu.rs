@@ -9,7 +9,7 @@ use gatewave::{
 };
 use ndarray::{Axis, concatenate, s};
 use support::noise::noise;
-use support::{drawing, executor};
+use support::{drawing, executor, forward_graphs, graph_streams};
 
 #[test]
 fn every_case_of_the_table_gives_the_truth() {
@@ -39,6 +39,18 @@ fn chains_are_those_drawn_by_hand() {
 #[test]
 fn streams_go_on_as_if_they_were_pushed() {
     drawing::streams_go_on_as_if_they_were_pushed(&Device::Cpu, drawing::models());
+}
+
+#[test]
+fn frames_of_graphs_give_what_whole_calls_give() {
+    let graphs = forward_graphs::graphs().into_iter().map(|(name, model)| (name.to_owned(), model));
+    let random = (0..60).map(|seed| (format!("graph {seed}"), forward_graphs::random(seed)));
+    graph_streams::frames_give_what_whole_calls_give(&Device::Cpu, graphs.chain(random));
+}
+
+#[test]
+fn draws_of_graphs_are_the_likeliest_of_whole_calls() {
+    graph_streams::draws_are_the_likeliest_of_whole_calls(&Device::Cpu);
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub(crate) fn initial(stack: &Recurrent, form: Form) -> Result<Batched> {
 /// # Errors
 ///
 /// Kind `Shape`, where they cannot.
-pub(super) fn check(given: &States, stack: &Recurrent, form: Form) -> Result<()> {
+pub(crate) fn check(given: &States, stack: &Recurrent, form: Form) -> Result<()> {
     let rows = stack.num_layers * stack.directions();
     let one = |name: &str, state: &ArrayD<f32>, size: usize| {
         let (expected, letters): (&[usize], _) = match form.batching {

@@ -87,7 +87,7 @@ impl Cpu {
     /// # Errors
     ///
     /// Kind `Limits`, where there is no memory for it.
-    pub(crate) fn set(&mut self, index: usize, buffer: PackedBuffer) -> Result<()> {
+    pub(crate) fn replace(&mut self, index: usize, buffer: PackedBuffer) -> Result<()> {
         self.weights[index] = Weights::widened(buffer)?;
         Ok(())
     }

@@ -5,7 +5,7 @@
 
 use super::buffers::{Buffer, Buffers, Floats, elems};
 use crate::error::{Result, SMALLER_CALL};
-use crate::plan::{Plan, SlotId};
+use crate::plan::{Plan, SlotId, StateRow};
 
 /// The states of every stack and layer of a model, zero at first.
 pub(crate) struct States {
@@ -44,6 +44,14 @@ impl States {
         for (data, width) in &mut self.all {
             data[row * *width..][..*width].fill(0.0);
         }
+    }
+
+    /// A row becomes what it is to be.
+    pub(crate) fn set(&mut self, to: &StateRow) {
+        let (data, width) = &mut self.all[to.state];
+        let (numbers, padding) = data[to.row * *width..][..*width].split_at_mut(to.data.len());
+        numbers.copy_from_slice(&to.data);
+        padding.fill(0.0);
     }
 
     /// Rows from `first` on become what `plan` begins with.

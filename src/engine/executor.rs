@@ -178,10 +178,10 @@ impl Executor {
     /// # Errors
     ///
     /// Kind `Limits`, where the host has no memory for it; `Lost`, where the device is lost.
-    pub(super) async fn set(&mut self, index: usize, buffer: PackedBuffer) -> Result<()> {
+    pub(super) async fn replace(&mut self, index: usize, buffer: PackedBuffer) -> Result<()> {
         match self {
-            Self::Cpu(cpu) => cpu.set(index, buffer),
-            Self::Gpu { gpu, loaded } => gpu.set(loaded, index, &buffer).await,
+            Self::Cpu(cpu) => cpu.replace(index, buffer),
+            Self::Gpu { gpu, loaded } => gpu.replace(loaded, index, &buffer).await,
         }
     }
 

@@ -9,13 +9,14 @@ use ndarray::ArrayView2;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Draw, Mask, NO_TOKEN};
-use crate::model::Flow;
 use crate::plan::{Caller, Feed, Fetch, Goal, Read, Results, Shape, Write};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 
 use super::Engine;
 use super::executor::Wait;
+use super::forward::Forward;
+use super::frames::is_token;
 use super::push::Place;
 use super::streams::{Slot, StreamId, Streams, shape};
 
@@ -117,8 +118,8 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     /// # Errors
     ///
     /// Kind `Shape`, where a stream has left or is there twice, a token is none of the model's, or a [`Sampling`] is none;
-    /// `Model`, where the model does not take tokens, or its output is not a number for each of them (linear, softmax or
-    /// log-softmax); `Limits`, where the steps do not fit the device: nothing has changed then. `Weights`, where the model
+    /// `Model`, where the model does not take tokens or takes another sequence beside them, or its output is not a number for
+    /// each of them (linear, softmax or log-softmax); `Limits`, where the steps do not fit the device: nothing has changed then. `Weights`, where the model
     /// gives NaN, or −∞ for every token: then reset the streams. `Device` or `Lost`, where the device fails: then the
     /// states are lost.
     ///
@@ -158,6 +159,16 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         Ok(self.drawn(streams.len(), steps))
     }
 
+    /// Sets the output that tokens are drawn from, by its name; it is the first one until then.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where the model has no such output.
+    pub fn draw_from(&mut self, output: &str) -> Result<()> {
+        self.drawn_from = self.find_output(output)?;
+        Ok(())
+    }
+
     fn drawn(&self, streams: usize, steps: usize) -> ArrayView2<'_, i64> {
         ArrayView2::from_shape((streams, steps), &self.drawn).expect("a row for each stream")
     }
@@ -170,18 +181,26 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         }
         let batch = self.slots.len();
         let mask = if streams.len() == batch { Mask::All } else { Mask::Live };
-        let shape = Shape::new(steps, batch, mask);
+        let (shape, goal) = (Shape::new(steps, batch, mask), Goal::Tokens(self.drawn_from));
         // What no device takes needs no memory for its tokens, nor states.
-        self.engine.planner.plan_to(Goal::Tokens, shape)?;
-        self.settle(Goal::Tokens, steps).await?;
+        self.engine.planner.plan_to(goal, shape)?;
+        self.settle(goal, steps, wait).await?;
         self.drawn.resize(streams.len() * steps, 0);
         // Whatever becomes of the run: a row that begins anew is cleared.
         self.places.iter().for_each(|place| self.slots[place.row].is_used = true);
         let engine = &*self.engine;
         let states = self.states.as_mut().expect("they have been made");
-        let (places, slots) = (&self.places, &self.slots);
-        let mut generation = Generation { streams, places, slots, steps, rows: 0..0, drawn: &mut self.drawn };
-        for tile in engine.tiles_of(Goal::Tokens, shape) {
+        let mut generation = Generation {
+            streams,
+            places: &self.places,
+            slots: &self.slots,
+            forward: &self.forward,
+            once: self.begun.rows(),
+            steps,
+            rows: 0..0,
+            drawn: &mut self.drawn,
+        };
+        for tile in engine.tiles_of(goal, shape) {
             let tile = tile?;
             generation.rows = tile.rows.clone();
             let states = (&mut *states, tile.rows.start);
@@ -191,7 +210,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         let given = u32::try_from(steps).expect("a plan has fewer steps");
         for place in &self.places {
             let slot = &mut self.slots[place.row];
-            slot.has_lived = true;
+            slot.lived = u8::MAX;
             slot.position = slot.position.wrapping_add(given);
         }
         self.all_drawn(streams, steps)
@@ -199,13 +218,11 @@ impl<E: Deref<Target = Engine>> Streams<E> {
 
     /// Whether all is as it should be before anything changes; finds each stream its row.
     fn admit(&mut self, streams: &[(StreamId, i64, Sampling)]) -> Result<()> {
-        let Flow::Tokens(bound) = self.engine.model().input()? else {
-            let text = "layer 0: expected an embedding or one_hot, to take the tokens that are drawn";
-            return Err(Error::new(ErrorKind::Model, text));
-        };
+        // A model that does not take tokens is refused by its plan.
+        let bound = self.engine.model().input()?.tokens().unwrap_or(1);
         for (index, (_, token, sampling)) in streams.iter().enumerate() {
             sampling.check().map_err(|e| e.at(format!("frame {index}")))?;
-            if usize::try_from(*token).map_or(true, |token| token >= bound) {
+            if !is_token(*token, bound) {
                 return Err(shape(format!("frame {index}: expected a token from 0 to {}, got {token}", bound - 1)));
             }
         }
@@ -234,6 +251,9 @@ struct Generation<'a> {
     /// The row of each stream.
     places: &'a [Place],
     slots: &'a [Slot],
+    forward: &'a Forward,
+    /// What each row of the batch was given once, `[rows][features]`.
+    once: &'a [f32],
     steps: usize,
     rows: Range<usize>,
     /// `[streams][steps]`.
@@ -260,6 +280,7 @@ impl Caller for Generation<'_> {
                     let draws: &mut [Draw] = bytemuck::cast_slice_mut(words);
                     draws[b] = sampling.draw(self.slots[self.places[index].row].position);
                 }
+                Feed::Other(input) => drop(self.forward.give_row(input, self.once, &self.rows, words)),
                 Feed::Live(_) => words.chunks_exact_mut(batch).for_each(|live| live[b] = 1),
                 _ => unreachable!("a plan that draws takes tokens, and states stay where they are"),
             }

@@ -7,13 +7,13 @@ use std::ops::Deref;
 use ndarray::ArrayView2;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::MOST_LATER;
+use crate::plan::{MOST_LATER, Read};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 
 use super::Engine;
 use super::executor::Wait;
-use super::push::{Part, Place};
+use super::push::{Part, Place, output_of};
 use super::resident::Flight;
 use super::streams::{Streams, shape};
 
@@ -33,7 +33,7 @@ pub(super) struct Later {
 struct Pushed {
     places: Vec<Place>,
     order: Vec<usize>,
-    /// `[frames][features]`, but for what the flights bring.
+    /// `[frames][features]` of each output, but for what the flights bring.
     outputs: Vec<f32>,
     flights: Vec<(Flight, Part)>,
 }
@@ -126,9 +126,13 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         let Some(pushed) = self.later.pushes.front_mut() else {
             return Err(shape("receive: expected a push whose results are for later, got none that waits"));
         };
-        let (engine, features) = (&*self.engine, self.engine.planner.flow().features());
+        let (engine, outputs) = (&*self.engine, &self.forward.outputs);
         for (flight, part) in &mut pushed.flights {
-            let cut = |_, data: &[f32]| part.cut(data, (&pushed.places, &pushed.order), features, &mut pushed.outputs);
+            let cut = |read: Read, data: &[f32]| {
+                if let Some(output) = output_of(read.fetch) {
+                    part.cut(data, (&pushed.places, &pushed.order), &outputs[output], &mut pushed.outputs);
+                }
+            };
             if let Err(error) = engine.executor.land(flight, cut, wait).await {
                 self.later.pushes.pop_front();
                 return Err(engine.device().explain(error));

@@ -101,7 +101,7 @@ impl Learner {
     pub(crate) async fn set(&mut self, weights: &Weights) -> Result<()> {
         let packed = pack(weights, &self.planner.model, &self.planner.layout)?;
         for (index, buffer) in packed.buffers.into_iter().enumerate() {
-            self.executor.set(index, buffer).await?;
+            self.executor.replace(index, buffer).await?;
         }
         self.initial.clone_from(&weights.initial);
         Ok(())

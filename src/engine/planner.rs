@@ -135,11 +135,6 @@ impl Planner {
         Ok(Shape::of_model(&self.model, of, batch, Mask::All))
     }
 
-    /// What its first output is.
-    pub(super) fn flow(&self) -> Flow {
-        self.flows[0]
-    }
-
     /// The call that `input` makes of the model.
     ///
     /// # Errors
@@ -203,15 +198,20 @@ impl Planner {
 
     fn lower(&self, goal: Goal, shape: Shape) -> Result<Plan> {
         let lower = match goal {
-            Goal::Outputs | Goal::Frames => lower::lower,
-            Goal::Tokens => lower::lower_drawing,
+            Goal::Outputs => lower::lower,
+            Goal::Frames => lower::lower_frames,
+            Goal::Beginnings => lower::lower_beginnings,
+            Goal::Tokens(output) => {
+                let (shape, tuning) = ((shape, output), self.tuning_for(goal));
+                return lower::lower_drawing(&self.model, &self.layout, shape, &self.limits, &tuning);
+            }
         };
         lower(&self.model, &self.layout, shape, &self.limits, &self.tuning_for(goal))
     }
 
     /// Why one sequence does not fit, and how long a sequence would.
     fn too_long(&self, goal: Goal, shape: Shape, why: Error) -> Error {
-        if goal == Goal::Tokens {
+        if matches!(goal, Goal::Tokens(_)) {
             // Whoever draws can draw fewer at a time, and `why` says so.
             return self.device.explain(why.at(format!("{} steps on {}", shape.time, self.device)));
         }

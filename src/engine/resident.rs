@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::cpu;
 use crate::error::Result;
 use crate::gpu;
-use crate::plan::{Caller, Plan, Read, Results};
+use crate::plan::{Caller, Plan, Read, Results, StateRow};
 
 use super::executor::{Executor, Wait};
 
@@ -59,6 +59,20 @@ impl Executor {
             (Self::Gpu { gpu, .. }, Resident::Gpu(states)) => gpu.grow(states, rows).await,
             (Self::Cpu(_), Resident::Gpu(_)) => unreachable!("states are where their engine is"),
         }
+    }
+
+    /// Sets rows of the states, each before the next run.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Device` or `Lost`, where the device fails.
+    pub(super) async fn set(&self, states: &mut Resident, rows: &[StateRow]) -> Result<()> {
+        match (self, states) {
+            (_, Resident::Cpu(states)) => rows.iter().for_each(|row| states.set(row)),
+            (Self::Gpu { gpu, .. }, Resident::Gpu(states)) => gpu.set(states, rows).await?,
+            (Self::Cpu(_), Resident::Gpu(_)) => unreachable!("states are where their engine is"),
+        }
+        Ok(())
     }
 
     /// Runs `plan` on rows of `states` from `first` on: `caller` gives all but states, and takes the output alone. Where a GPU

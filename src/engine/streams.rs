@@ -1,24 +1,23 @@
 //! Many independent streams in one batch, frame by frame, their states where the engine computes.
 //!
 //! Which row is whose, who has frames this time and who waits stand here; the rows themselves are `resident`'s, what a plan
-//! is given and gives for one push is `push`'s, results that are fetched later are `later`'s, and streams that draw their own
-//! next tokens are `generate`'s.
+//! is given and gives for one push is `push`'s, the ways to give frames are in `frames`, what streams begin with is in
+//! `begin`, results that are fetched later are `later`'s, and streams that draw their own next tokens are `generate`'s.
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use ndarray::ArrayView2;
 
-use crate::call::Own;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Mask;
-use crate::model::{Clocks, Direction, Flow, Initial, LayerKind, Model, Pin, Value};
-use crate::plan::{Goal, Results, Shape};
-#[cfg(not(target_arch = "wasm32"))]
-use crate::platform::block_on;
+use crate::plan::{Goal, Results, Shape, Steps};
 
 use super::Engine;
+use super::begin::Begun;
 use super::executor::Wait;
+use super::forward::Forward;
 use super::later::Later;
 use super::push::{Frames, Part, Place, Push};
 use super::resident::Resident;
@@ -54,10 +53,10 @@ use super::resident::Resident;
 /// ```
 pub struct Streams<E> {
     pub(super) engine: E,
-    /// Which frames are no steps to the stacks.
-    own: Vec<Own>,
-    /// Of which frames the features are not read.
-    unread: Vec<Own>,
+    /// What is known of the model.
+    pub(super) forward: Arc<Forward>,
+    /// What streams were given once.
+    pub(super) begun: Begun,
     /// By row of the batch.
     pub(super) slots: Vec<Slot>,
     /// Rows that no stream has, the next to be given last.
@@ -72,8 +71,9 @@ pub struct Streams<E> {
     pub(super) outputs: Vec<f32>,
     /// Pushes whose results are for later.
     pub(super) later: Later,
-    /// The tokens that were drawn last.
+    /// The tokens that were drawn last, and the output that they are drawn from.
     pub(super) drawn: Vec<i64>,
+    pub(super) drawn_from: usize,
 }
 
 /// One of the [`Streams`] that made it, until it leaves.
@@ -91,12 +91,28 @@ pub(super) struct Slot {
     is_taken: bool,
     /// Whether its states may be other than zero.
     pub(super) is_used: bool,
-    /// Whether its stream has had a live step.
-    pub(super) has_lived: bool,
+    /// By which clocks of the model its stream has had a live step, a bit for each.
+    pub(super) lived: u8,
+    /// Whether values of the model have begun its stacks.
+    pub(super) has_begun: bool,
     /// Its frames in the push under way.
     frames: usize,
     /// How many frames it has been given since it began, modulo 2³².
     pub(super) position: u32,
+}
+
+impl StreamId {
+    /// The row of the batch.
+    pub(super) fn row(self) -> usize {
+        self.row
+    }
+}
+
+impl Slot {
+    /// Whether its stream has had a live step by clock `clock`.
+    pub(super) fn has_lived(&self, clock: usize) -> bool {
+        self.lived & 1 << clock != 0
+    }
 }
 
 impl<E: Deref<Target = Engine>> Streams<E> {
@@ -104,15 +120,15 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where a stack looks at later steps too (it is bidirectional, or goes from the last step to the
-    /// first), or where the model takes several inputs.
+    /// Kind `Model`, where something in the model needs later frames: a stack that looks at later steps too (it is
+    /// bidirectional, or goes from the last step to the first), a stack that begins where another one ended, steps that are
+    /// sliced or joined, or what is known after the last step and meets each of them.
     pub fn new(engine: E, capacity: usize) -> Result<Self> {
-        check(engine.model())?;
-        let ([own, unread], capacity) = (own(engine.model()), capacity.max(1));
+        let (forward, capacity) = (Arc::new(Forward::of(engine.model())?), capacity.max(1));
         let mut streams = Self {
             engine,
-            own,
-            unread,
+            forward,
+            begun: Begun::default(),
             slots: Vec::new(),
             free: Vec::new(),
             states: None,
@@ -122,12 +138,13 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             outputs: Vec::new(),
             later: Later::default(),
             drawn: Vec::new(),
+            drawn_from: 0,
         };
         streams.extend(capacity);
         Ok(streams)
     }
 
-    /// A new stream, which begins at zero. Where there is no room, the next push makes twice as much.
+    /// A new stream, which begins at zero, or with what values of the model begin it. Where there is no room, the next push makes twice as much.
     pub fn join(&mut self) -> StreamId {
         let row = self.free.pop().unwrap_or_else(|| {
             self.extend(2 * self.slots.len());
@@ -144,13 +161,14 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     /// Kind `Shape`, where it has left already.
     pub fn leave(&mut self, stream: StreamId) -> Result<()> {
         self.reset(stream)?;
+        self.begun.forget(stream.row, &self.forward);
         let slot = &mut self.slots[stream.row];
         (slot.is_taken, slot.turn) = (false, slot.turn + 1);
         self.free.push(stream.row);
         Ok(())
     }
 
-    /// The stream begins anew, at zero.
+    /// The stream begins anew, as one that has just joined; rows that were set for it stay.
     ///
     /// # Errors
     ///
@@ -158,7 +176,8 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     pub fn reset(&mut self, stream: StreamId) -> Result<()> {
         let slot = self.slot(stream)?;
         let was_used = slot.is_used;
-        (slot.is_used, slot.has_lived, slot.position) = (false, false, 0);
+        (slot.is_used, slot.has_begun, slot.lived, slot.position) = (false, false, 0, 0);
+        self.begun.forget_states(stream.row);
         if let (true, Some(states)) = (was_used, &mut self.states) {
             states.clear(stream.row);
         }
@@ -180,103 +199,6 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         self.slots.len()
     }
 
-    /// Gives streams their next frames: what each frame gives. Frames of one stream stand in the order of time.
-    ///
-    /// Where results are [`Unwanted`](Results::Unwanted) a GPU still computes when this returns, and there are none; nor are
-    /// there where they are for [`Later`](Results::Later): [`receive`](Self::receive) then waits for them.
-    ///
-    /// # Shapes
-    ///
-    /// A frame is `[I]`; the result `[frames, F]`, a row for each frame.
-    ///
-    /// # Errors
-    ///
-    /// Kind `Shape`, where a stream has left or a frame does not fit the model; `Limits`, where no plan of the batch fits the
-    /// device, or 16 pushes wait for [`receive`](Self::receive) and this would be one more: nothing has changed then.
-    /// `Limits`, where the device's memory runs out, `Device` or `Lost`, where it fails: then the states are lost.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn push<F: AsRef<[f32]> + Sync>(
-        &mut self,
-        frames: &[(StreamId, F)],
-        results: Results,
-    ) -> Result<ArrayView2<'_, f32>> {
-        block_on(self.features(frames, results, Wait::Here))?;
-        Ok(self.view())
-    }
-
-    /// [`push`](Self::push), without blocking on a GPU. Where the future is dropped before it is ready, the frames may have been
-    /// computed or not: reset their streams.
-    ///
-    /// # Errors
-    ///
-    /// As [`push`](Self::push).
-    pub async fn push_async<F: AsRef<[f32]> + Sync>(
-        &mut self,
-        frames: &[(StreamId, F)],
-        results: Results,
-    ) -> Result<ArrayView2<'_, f32>> {
-        self.features(frames, results, Wait::Aside).await?;
-        Ok(self.view())
-    }
-
-    /// [`push`](Self::push) for a model that takes tokens: a frame is one of them.
-    ///
-    /// # Errors
-    ///
-    /// As [`push`](Self::push).
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn push_tokens(&mut self, tokens: &[(StreamId, i64)], results: Results) -> Result<ArrayView2<'_, f32>> {
-        block_on(self.tokens(tokens, results, Wait::Here))?;
-        Ok(self.view())
-    }
-
-    /// [`push_tokens`](Self::push_tokens), without blocking on a GPU.
-    ///
-    /// # Errors
-    ///
-    /// As [`push`](Self::push).
-    pub async fn push_tokens_async(
-        &mut self,
-        tokens: &[(StreamId, i64)],
-        results: Results,
-    ) -> Result<ArrayView2<'_, f32>> {
-        self.tokens(tokens, results, Wait::Aside).await?;
-        Ok(self.view())
-    }
-
-    async fn features<F: AsRef<[f32]> + Sync>(
-        &mut self,
-        frames: &[(StreamId, F)],
-        results: Results,
-        wait: Wait,
-    ) -> Result<()> {
-        match self.engine.model().input()? {
-            Flow::Steps(features) | Flow::Rows(features) => {
-                let wrong = frames.iter().position(|(_, frame)| frame.as_ref().len() != features.len());
-                if let Some(frame) = wrong {
-                    let (expected, got) = (features.len(), frames[frame].1.as_ref().len());
-                    return Err(shape(format!("frame {frame}: expected {expected} features, got {got}")));
-                }
-            }
-            Flow::Tokens(_) => return Err(shape("frames: expected tokens (push_tokens), got features")),
-        }
-        self.place(frames.iter().map(|(stream, _)| *stream))?;
-        self.walk(Frames::Features(&|frame| frames[frame].1.as_ref()), results, wait).await
-    }
-
-    async fn tokens(&mut self, tokens: &[(StreamId, i64)], results: Results, wait: Wait) -> Result<()> {
-        let Flow::Tokens(bound) = self.engine.model().input()? else {
-            return Err(shape("frames: expected features (push), got tokens"));
-        };
-        let wrong = |(_, token): &(StreamId, i64)| usize::try_from(*token).map_or(true, |token| token >= bound);
-        if let Some(frame) = tokens.iter().position(wrong) {
-            let (last, got) = (bound - 1, tokens[frame].1);
-            return Err(shape(format!("frame {frame}: expected a token from 0 to {last}, got {got}")));
-        }
-        self.place(tokens.iter().map(|(stream, _)| *stream))?;
-        self.walk(Frames::Tokens(&|frame| tokens[frame].1), results, wait).await
-    }
-
     /// Finds each frame its step and row.
     pub(super) fn place(&mut self, streams: impl Iterator<Item = StreamId> + Clone) -> Result<()> {
         for (frame, stream) in streams.clone().enumerate() {
@@ -287,22 +209,21 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             self.places.push(Place { step: self.slots[row].frames, row });
             self.slots[row].frames += 1;
         }
-        streams.for_each(|stream| self.slots[stream.row].frames = 0);
-        Ok(())
+        streams.clone().for_each(|stream| self.slots[stream.row].frames = 0);
+        self.begun.check(streams, &self.forward)
     }
 
     /// Computes the frames that were placed.
-    async fn walk(&mut self, frames: Frames<'_>, results: Results, wait: Wait) -> Result<()> {
-        let flow = self.engine.planner.flow();
+    pub(super) async fn walk(&mut self, frames: Frames<'_>, results: Results, wait: Wait) -> Result<()> {
         if results == Results::Later {
             self.later.begin()?;
         }
-        let wanted = if results == Results::Unwanted { 0 } else { self.places.len() * flow.features().len() };
+        let wanted = if results == Results::Unwanted { 0 } else { self.places.len() * self.forward.output_width() };
         self.outputs.resize(wanted, 0.0);
         if let Some(last) = self.places.iter().map(|place| place.step).max() {
-            // A model whose time axis is gone gives one row a run: each frame is a run then.
-            let (time, rounds) = if matches!(flow, Flow::Rows(_)) { (1, last + 1) } else { (last + 1, 1) };
-            self.settle(Goal::Frames, time).await?;
+            // What is known after the last step is one row a run: each frame is a run then.
+            let (time, rounds) = if self.forward.one_by_one { (1, last + 1) } else { (last + 1, 1) };
+            self.settle(Goal::Frames, time, wait).await?;
             self.order.clear();
             self.order.extend(0..self.places.len());
             if rounds > 1 {
@@ -323,20 +244,21 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         Ok(())
     }
 
-    /// Makes the states, or room for those that joined.
-    pub(super) async fn settle(&mut self, goal: Goal, time: usize) -> Result<()> {
+    /// Makes the states, or room for those that joined; those that begin are given what they begin with.
+    pub(super) async fn settle(&mut self, goal: Goal, time: usize, wait: Wait) -> Result<()> {
         let (engine, rows) = (&*self.engine, self.slots.len());
         let explain = |e| engine.device().explain(e);
         match &mut self.states {
             None => {
                 let plan = engine.planner.plan_to(goal, Shape::new(time, rows, Mask::Live))?;
+                self.begun.know(&plan);
                 self.states = Some(engine.executor.resident(&plan, rows).await.map_err(explain)?);
             }
             Some(states) if self.rows < rows => engine.executor.grow(states, rows).await.map_err(explain)?,
             Some(_) => {}
         }
         self.rows = rows;
-        Ok(())
+        self.begin(wait).await
     }
 
     /// One run of the steps of `part`, in all rows.
@@ -352,14 +274,14 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             places: &self.places,
             order: &self.order,
             slots: &self.slots,
-            own: &self.own,
-            unread: &self.unread,
+            forward: &self.forward,
+            once: self.begun.rows(),
             part,
-            features: engine.planner.flow().features(),
             outputs: &mut self.outputs,
         };
-        let mask = if push.live_frames() == time * batch { Mask::All } else { Mask::Live };
-        for tile in engine.tiles_of(Goal::Frames, Shape::new(time, batch, mask)) {
+        let mask = |clock| if push.live_frames(clock) == time * batch { Mask::All } else { Mask::Live };
+        let steps = (0..push.forward.own.len()).map(|clock| Steps { time, mask: mask(clock) });
+        for tile in engine.tiles_of(Goal::Frames, Shape::of_clocks(batch, steps)) {
             let tile = tile?;
             push.part.rows = tile.rows.clone();
             let run = engine.executor.run_on(&tile.plan, &mut push, (&mut *states, tile.rows.start), results, wait);
@@ -369,7 +291,9 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         }
         for &frame in here {
             let slot = &mut self.slots[self.places[frame].row];
-            slot.has_lived |= frames.is_live(&self.own, frame);
+            for (clock, own) in self.forward.own.iter().enumerate() {
+                slot.lived |= u8::from(frames.is_live(own, frame)) << clock;
+            }
             slot.position = slot.position.wrapping_add(1);
         }
         Ok(())
@@ -377,12 +301,18 @@ impl<E: Deref<Target = Engine>> Streams<E> {
 
     /// What the last push gave.
     pub(super) fn view(&self) -> ArrayView2<'_, f32> {
-        let features = self.engine.planner.flow().features().len();
-        let dims = (self.outputs.len() / features, features);
-        ArrayView2::from_shape(dims, &self.outputs).expect("whole rows")
+        self.view_of(0)
     }
 
-    fn slot(&mut self, stream: StreamId) -> Result<&mut Slot> {
+    /// The same of output `output`.
+    pub(super) fn view_of(&self, output: usize) -> ArrayView2<'_, f32> {
+        let frames = self.outputs.len() / self.forward.output_width();
+        let (given, features) = (&self.forward.outputs[output], self.forward.outputs[output].features.len());
+        let data = &self.outputs[frames * given.first..][..frames * features];
+        ArrayView2::from_shape((frames, features), data).expect("whole rows")
+    }
+
+    pub(super) fn slot(&mut self, stream: StreamId) -> Result<&mut Slot> {
         let slot = self.slots.get_mut(stream.row).filter(|slot| slot.is_taken && slot.turn == stream.turn);
         slot.ok_or_else(|| shape(format!("stream {stream}: it has left, or is of other streams")))
     }
@@ -391,83 +321,8 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     fn extend(&mut self, capacity: usize) {
         self.free.extend((self.slots.len()..capacity).rev());
         self.slots.resize(capacity, Slot::default());
+        self.begun.extend(capacity, &self.forward);
     }
-}
-
-/// Whether frames of `model` can be computed as they come.
-fn check(model: &Model) -> Result<()> {
-    let stacks = model.layers.iter().enumerate().filter_map(|(index, layer)| match &layer.kind {
-        LayerKind::Recurrent(stack) => Some((index, stack)),
-        _ => None,
-    });
-    for (index, stack) in stacks {
-        let got = match stack.direction {
-            Direction::Forward if stack.initial == Initial::Zero => continue,
-            Direction::Forward => "one with learned states: streams begin at zero",
-            Direction::Reverse => "a reverse one: it needs later frames",
-            Direction::Backwards => "a backwards one: it needs later frames",
-            Direction::Both => "a bidirectional one: it needs later frames",
-        };
-        let text = format!("layer {index} {}: expected a forward stack, got {got}", stack.cell.name());
-        return Err(Error::new(ErrorKind::Model, text));
-    }
-    graph_goes_forward(model)?;
-    let clocks = Clocks::of(model);
-    if let Some(layer) = (0..model.layers.len()).find(|&layer| clocks.of_pieces(model, layer).is_some()) {
-        let text = format!(
-            "layer {}: expected what each frame gives, got steps that are sliced or joined",
-            model.place(layer)
-        );
-        return Err(Error::new(ErrorKind::Model, text));
-    }
-    match clocks.of_stacks(model).position(|clock| clock > 0) {
-        None => Ok(()),
-        Some(stack) => {
-            let text =
-                format!("stack {stack}: expected the mask of the first one, by which a frame is a step, got another");
-            Err(Error::new(ErrorKind::Model, text))
-        }
-    }
-}
-
-/// Which frames are no steps to the stacks of `model`, and of which the features are not read.
-fn own(model: &Model) -> [Vec<Own>; 2] {
-    let clocks = Clocks::of(model);
-    let of = |clock| Own::of_clock(model, &clocks, clock).into_iter().map(|(_, own)| own).collect();
-    [of(0), clocks.of_read(model.main_input()).map_or_else(Vec::new, of)]
-}
-
-/// Whether a model that is no chain gives each frame's output from that frame and those before it alone.
-fn graph_goes_forward(model: &Model) -> Result<()> {
-    let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
-    let main = model.main_input();
-    if let Some((_, other)) = model.inputs.iter().enumerate().find(|(index, _)| *index != main) {
-        return wrong(format!(
-            "inputs: expected one sequence, which a stream is given frame by frame, got {} too",
-            other.name
-        ));
-    }
-    if model.feature_outputs().len() > 1 {
-        return wrong(format!("outputs: expected one, got {}", model.feature_outputs().len()));
-    }
-    // Values that are there only after the last step.
-    let mut late: Vec<Value> = Vec::new();
-    for ((index, layer), flow) in model.layers.iter().enumerate().zip(model.flows()?) {
-        let is_late =
-            |value: &&Value| late.contains(value) || matches!(value, Value::Layer(_, pin) if *pin != Pin::Output);
-        let at_each_step = matches!(flow, Flow::Steps(_));
-        let taken = layer.from.iter().filter(|_| at_each_step).chain(layer.initial.iter().flatten());
-        if taken.into_iter().any(|value| is_late(&value)) {
-            let place = model.place(index);
-            return wrong(format!(
-                "layer {place}: expected what each frame gives, got what is known after the last one"
-            ));
-        }
-        if matches!(flow, Flow::Rows(_)) {
-            late.push(Value::Layer(index, Pin::Output));
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn shape(message: impl Into<String>) -> Error {

@@ -89,7 +89,7 @@ impl Weights {
     /// # Errors
     ///
     /// Kind `Lost`, where the device is.
-    pub(super) async fn set(&self, device: &Device, index: usize, data: &PackedBuffer) -> Result<()> {
+    pub(super) async fn replace(&self, device: &Device, index: usize, data: &PackedBuffer) -> Result<()> {
         let Some(held) = self.get(index) else {
             return Err(Error::internal(format!("weights.{index}: expected some")));
         };
@@ -124,6 +124,14 @@ pub(super) fn storage(device: &Device, label: &str, bytes: u64) -> wgpu::Buffer 
         usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
         mapped_at_creation: false,
     })
+}
+
+/// Writes `data` at byte `at` of `buffer`, and zeros behind it: `bytes` in all.
+pub(super) fn write_floats(device: &Device, buffer: &wgpu::Buffer, at: u64, data: &[f32], bytes: u64) {
+    let mut all = vec![0_u8; usize::try_from(bytes).expect("a row of states is in memory")];
+    let data: &[u8] = bytemuck::cast_slice(data);
+    all[..data.len()].copy_from_slice(data);
+    device.queue.write_buffer(buffer, at, &all);
 }
 
 /// Fills `buffer` with NaNs, so that an element that no kernel writes shows.

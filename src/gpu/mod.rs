@@ -45,7 +45,7 @@ pub(crate) use tune::MOST_RESIDENT;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Medium;
 use crate::pack::PackedBuffer;
-use crate::plan::{Caller, Limits, Plan, Read, Results, SlotId, Spent};
+use crate::plan::{Caller, Limits, Plan, Read, Results, SlotId, Spent, StateRow};
 use crate::platform::Instant;
 
 /// Why `Choice::Auto` may find nothing.
@@ -107,9 +107,9 @@ impl Gpu {
     /// # Errors
     ///
     /// Kind `Lost`, where the device is lost.
-    pub(crate) async fn set(&self, loaded: &Loaded, index: usize, buffer: &PackedBuffer) -> Result<()> {
+    pub(crate) async fn replace(&self, loaded: &Loaded, index: usize, buffer: &PackedBuffer) -> Result<()> {
         self.device.check()?;
-        loaded.weights.set(&self.device, index, buffer).await
+        loaded.weights.replace(&self.device, index, buffer).await
     }
 
     /// Runs `plan` with what `caller` gives, and lets it take what the plan reads.
@@ -203,6 +203,16 @@ impl Gpu {
     pub(crate) async fn grow(&self, states: &mut States, rows: usize) -> Result<()> {
         self.device.check()?;
         states.grow(&self.device, rows).await
+    }
+
+    /// Sets rows of `states`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Device` or `Lost`, where the device fails.
+    pub(crate) async fn set(&self, states: &mut States, rows: &[StateRow]) -> Result<()> {
+        self.device.check()?;
+        states.set(&self.device, rows).await
     }
 
     /// Runs `plan` on fresh, poisoned buffers and returns every f32 slot that is not weights, in full; `None` where its

@@ -6,7 +6,7 @@
 use super::buffers::{self, Held};
 use super::device::Device;
 use crate::error::Result;
-use crate::plan::Plan;
+use crate::plan::{Plan, StateRow};
 
 /// The states of every stack and layer of a model, zero at first.
 pub(crate) struct States {
@@ -52,6 +52,28 @@ impl States {
     /// Row `row` begins anew.
     pub(crate) fn clear(&mut self, row: usize) {
         self.cleared.push(row);
+    }
+
+    /// Rows become what they are to be, before the next run and after those that were submitted.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Device` or `Lost`, where the device fails.
+    pub(super) async fn set(&mut self, device: &Device, rows: &[StateRow]) -> Result<()> {
+        let write = || {
+            // What is written comes before what the next run records: a row that begins anew is cleared here.
+            let cleared = |row: usize| rows.iter().any(|to| to.row == row);
+            for row in self.cleared.extract_if(.., |row| cleared(*row)) {
+                for (state, bytes) in &self.all {
+                    buffers::write_floats(device, state, row as u64 * bytes, &[], *bytes);
+                }
+            }
+            for to in rows {
+                let (state, bytes) = &self.all[to.state];
+                buffers::write_floats(device, state, to.row as u64 * bytes, &to.data, *bytes);
+            }
+        };
+        device.guard("states", write).await
     }
 
     /// Records that rows from `first` on become what `plan` begins with.

@@ -23,6 +23,17 @@ pub trait Caller: Send {
 /// fetches is told.
 pub(crate) const MOST_LATER: usize = 16;
 
+/// What a row of a state becomes.
+#[derive(Clone, Debug)]
+pub(crate) struct StateRow {
+    /// Which state, in the order of [`Plan::states`].
+    pub(crate) state: usize,
+    /// The row.
+    pub(crate) row: usize,
+    /// Its numbers; what stands behind them is zero.
+    pub(crate) data: Vec<f32>,
+}
+
 /// Whether what a run gives is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Results {

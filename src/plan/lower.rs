@@ -11,6 +11,7 @@ mod dispatch;
 mod draw;
 mod emit;
 mod flatten;
+mod frames;
 mod groups;
 mod join;
 mod ops;
@@ -54,24 +55,70 @@ const MOST_DISPATCHES: usize = 1 << 22;
 /// of the call is made, so that any size may be asked for. Kind `Internal` where the plan contradicts itself.
 pub fn lower(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuning: &Tuning) -> Result<Plan> {
     let all = flatten::flatten(model, layout, shape)?;
+    together(model, layout, (shape, Goal::Outputs), limits, tuning, all)
+}
+
+/// Decides how streams go on by the frames of `shape`, from states that stay where they are, whatever they began with.
+///
+/// # Errors
+///
+/// As [`lower`].
+pub fn lower_frames(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuning: &Tuning) -> Result<Plan> {
+    let all = frames::going_on(flatten::flatten(model, layout, shape)?);
+    together(model, layout, (shape, Goal::Frames), limits, tuning, all)
+}
+
+/// Decides how rows of a batch get what values of the model begin its stacks with: an output for each state, hidden before
+/// cell, stack by stack.
+///
+/// # Errors
+///
+/// As [`lower`].
+pub fn lower_beginnings(
+    model: &Model,
+    layout: &Layout,
+    shape: Shape,
+    limits: &Limits,
+    tuning: &Tuning,
+) -> Result<Plan> {
+    let all = frames::beginnings(flatten::flatten(model, layout, shape)?);
+    plan(model, layout, (shape, Goal::Beginnings), limits, tuning, (&all, 1))
+}
+
+/// The plan of `all`, whose layers of a run go together where that pays.
+fn together(
+    model: &Model,
+    layout: &Layout,
+    (shape, goal): (Shape, Goal),
+    limits: &Limits,
+    tuning: &Tuning,
+    all: Ops,
+) -> Result<Plan> {
     let all = flatten::together(all, |run, r| diagonal::pays(layout, run, r, shape, limits, tuning))?;
     let inputs = model.all_inputs()?;
     let features = inputs.iter().filter_map(|input| input.kind.flow()).filter(|flow| flow.tokens().is_none());
     let input = features.map(|flow| depth(flow.features())).max().unwrap_or(1);
     let chunk = chunk_length(&all.ops, input, shape, limits, tuning);
-    plan(model, layout, (shape, Goal::Outputs), limits, tuning, (&all, chunk))
+    plan(model, layout, (shape, goal), limits, tuning, (&all, chunk))
 }
 
-/// Decides how tokens are drawn, `shape.time` of them one after the other: each step takes the one before.
+/// Decides how tokens are drawn from output `output`, `shape.time` of them one after the other: each step takes the one
+/// before.
 ///
 /// # Errors
 ///
 /// As [`lower`]; kind `Model`, where `model` does not give a number for each token that it takes.
-pub fn lower_drawing(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuning: &Tuning) -> Result<Plan> {
-    let all = draw::drawing(model, flatten::flatten(model, layout, shape)?)?;
+pub fn lower_drawing(
+    model: &Model,
+    layout: &Layout,
+    (shape, output): (Shape, usize),
+    limits: &Limits,
+    tuning: &Tuning,
+) -> Result<Plan> {
+    let all = draw::drawing(model, flatten::flatten(model, layout, shape)?, output)?;
     // No layer can run ahead: it would need a token that is not drawn yet.
     let tuning = tuning.with_strategy(Some(Strategy::Step));
-    plan(model, layout, (shape, Goal::Tokens), limits, &tuning, (&all, CHUNK_ALIGN.min(shape.time)))
+    plan(model, layout, (shape, Goal::Tokens(output)), limits, &tuning, (&all, CHUNK_ALIGN.min(shape.time)))
 }
 
 /// Decides how the losses of a call of `shape` are found, and their gradients: the call as [`lower`] has it, but that
@@ -276,22 +323,18 @@ impl Lowering<'_> {
         let mut dispatches = 0_usize;
         for stage in stages {
             let steps = stage.op.layers() > 0 && !self.goes_at_once(stage.op)?;
-            dispatches = dispatches.saturating_add(if steps {
-                stage.time(self.shape)
-            } else if self.goal == Goal::Tokens {
-                self.shape.time
-            } else {
-                stage.time(self.shape).div_ceil(self.chunk)
-            });
+            let each = steps || matches!(self.goal, Goal::Tokens(_));
+            let time = stage.time(self.shape);
+            dispatches = dispatches.saturating_add(if each { time } else { time.div_ceil(self.chunk) });
         }
         countable(dispatches)
     }
 
     fn chunks(&self, time: usize) -> Vec<Chunk> {
         let len = match self.goal {
-            Goal::Outputs | Goal::Frames => self.chunk,
+            Goal::Outputs | Goal::Frames | Goal::Beginnings => self.chunk,
             // Each step needs the token that is drawn after the one before.
-            Goal::Tokens => 1,
+            Goal::Tokens(_) => 1,
         };
         let of = |start| Chunk { index: start / self.chunk, at: start % self.chunk, start, len: len.min(time - start) };
         (0..time).step_by(len).map(of).collect()
@@ -300,9 +343,9 @@ impl Lowering<'_> {
     fn read_output(&mut self, index: usize, output: Sequence) {
         let time = output.axis.time(self.shape);
         let fetch = match self.goal {
-            Goal::Outputs | Goal::Frames if index > 0 => Fetch::Other(index),
-            Goal::Outputs | Goal::Frames => Fetch::Output,
-            Goal::Tokens => Fetch::Tokens,
+            Goal::Outputs | Goal::Frames | Goal::Beginnings if index > 0 => Fetch::Other(index),
+            Goal::Outputs | Goal::Frames | Goal::Beginnings => Fetch::Output,
+            Goal::Tokens(_) => Fetch::Tokens,
         };
         self.read(fetch, output.slot, output.first, time);
     }
@@ -424,7 +467,8 @@ fn title(model: &Model, layout: &Layout, shape: Shape, goal: Goal) -> String {
     times.dedup();
     let drawn = match goal {
         Goal::Outputs | Goal::Frames => "",
-        Goal::Tokens => " drawn",
+        Goal::Beginnings => " begun",
+        Goal::Tokens(_) => " drawn",
     };
     format!("{}  T={} B={} {storage}{mask}{drawn}", layers.join(" → "), times.join(","), shape.batch)
 }

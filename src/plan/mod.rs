@@ -16,8 +16,8 @@ mod text;
 pub mod tune;
 mod work;
 
-pub(crate) use caller::MOST_LATER;
 pub use caller::{Caller, FeedData, Listed, Results};
+pub(crate) use caller::{MOST_LATER, StateRow};
 pub(crate) use idle::Idle;
 pub use shape::{OtherSteps, Shape, Steps};
 pub use strategy::Strategy;
@@ -33,8 +33,11 @@ pub enum Goal {
     Outputs,
     /// The same, from states that stay where they are: a run cannot be had again.
     Frames,
-    /// Tokens: one is drawn from what each step gives, and the next step takes it.
-    Tokens,
+    /// What values of the model begin its stacks with, for rows of a batch that begin.
+    Beginnings,
+    /// Tokens: one is drawn from what this output gives at each step, counted from 0 among those that are no final states,
+    /// and the next step takes it.
+    Tokens(usize),
 }
 
 /// What a plan of gradients takes and gives.

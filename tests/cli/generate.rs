@@ -1,12 +1,17 @@
 //! `gatewave generate`: a text goes on.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
+use serde_json::json;
+
 #[cfg(feature = "gpu")]
 use crate::gatewave_on_adapter;
-use crate::{MODEL, command, gatewave};
+use crate::support::fixtures::Array;
+use crate::support::noise::noise;
+use crate::{Folder, MODEL, command, gatewave, write_tensors};
 
 #[test]
 fn generate_always_taking_the_likeliest_writes_the_known_text() {
@@ -75,4 +80,56 @@ fn a_reader_that_leaves_is_no_error() {
     let output = child.wait_with_output().unwrap();
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !err.contains("panicked"), "{err}");
+}
+
+/// A model of a text and of a row that meets each character and begins the states.
+#[test]
+fn a_graph_writes_on_with_what_goes_beside_the_text() {
+    let folder = Folder::new("generate_graph");
+    let (model, weights, input) =
+        (folder.path("model.json"), folder.path("weights.safetensors"), folder.path("in.safetensors"));
+    let description = json!({"gatewave": 1, "batch_first": true, "vocabulary": "abcdefghi",
+        "inputs": [{"name": "text", "type": "tokens", "size": 9}, {"name": "mood", "type": "row", "size": 4}],
+        "layers": [
+            {"type": "embedding", "name": "vectors", "from": "text", "weights": "v."},
+            {"type": "gru", "name": "stack", "h_0": "mood", "weights": "g."},
+            {"type": "add", "name": "sum", "from": ["stack", "mood"]},
+            {"type": "linear", "name": "value", "from": "sum", "weights": "value."},
+            {"type": "linear", "name": "next", "from": "sum", "weights": "next."}],
+        "outputs": [{"name": "value", "from": "value"}, {"name": "next", "from": "next"}]});
+    fs::write(&model, description.to_string()).unwrap();
+    let tensor = |name: &str, shape: &[usize]| (name.to_owned(), Array::F32(noise(shape, 5).mapv(|x| 3.0 * x)));
+    write_tensors(
+        &weights,
+        &BTreeMap::from([
+            tensor("v.weight", &[9, 4]),
+            tensor("g.weight_ih_l0", &[12, 4]),
+            tensor("g.weight_hh_l0", &[12, 4]),
+            tensor("g.bias_ih_l0", &[12]),
+            tensor("g.bias_hh_l0", &[12]),
+            tensor("value.weight", &[1, 4]),
+            tensor("value.bias", &[1]),
+            tensor("next.weight", &[9, 4]),
+            tensor("next.bias", &[9]),
+        ]),
+    );
+    let common = ["generate", &weights, "--model", &model, "--prompt", "abc", "--length", "40"];
+    let error = gatewave(common.into_iter().chain(["--output", "next"])).refused();
+    assert_eq!(error, "mood: expected it in a file of what goes with the text (--input), got none");
+    let texts = [1, 2].map(|mood| {
+        write_tensors(&input, &BTreeMap::from([("mood".to_owned(), Array::F32(noise(&[1, 4], mood)))]));
+        let args = ["--output", "next", "--input", &input];
+        let text = gatewave(common.into_iter().chain(args)).done();
+        assert_eq!(gatewave(common.into_iter().chain(args)).done(), text);
+        assert!(
+            text.starts_with("abc") && text.len() == 43 && text.chars().all(|c| ('a'..='i').contains(&c)),
+            "{text}"
+        );
+        text
+    });
+    assert_ne!(texts[0], texts[1], "another mood");
+    let error = gatewave(common.into_iter().chain(["--input", &input])).refused();
+    assert_eq!(error, "the output: expected 9 features, one for each character, got a sequence of 1 features");
+    let error = gatewave(common.into_iter().chain(["--input", &input, "--output", "mood"])).refused();
+    assert!(error.starts_with("--output: mood: expected an output that each frame gives (value, next)"), "{error}");
 }

@@ -3,8 +3,8 @@
 use gatewave::{Embedding, Gru, Linear, Model, Options, Weights};
 
 use crate::runs::alone;
-use crate::support::drawing;
 use crate::support::executor::adapter;
+use crate::support::{drawing, graph_streams};
 
 #[test]
 fn chains_are_those_drawn_by_hand() {
@@ -15,6 +15,11 @@ fn chains_are_those_drawn_by_hand() {
 fn streams_go_on_as_if_they_were_pushed() {
     // One of each cell, tokens and selections among them: the CPU has them all.
     drawing::streams_go_on_as_if_they_were_pushed(&adapter(), drawing::models().into_iter().step_by(3));
+}
+
+#[test]
+fn draws_of_graphs_are_the_likeliest_of_whole_calls() {
+    graph_streams::draws_are_the_likeliest_of_whole_calls(&adapter());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use ndarray::{Array2, ArrayD, Axis};
 use crate::runs::{self, assert_near, engine};
 use crate::support::executor::adapter;
 use crate::support::noise::noise;
+use crate::support::{forward_graphs, graph_streams};
 
 const FEATURES: usize = 5;
 
@@ -69,6 +70,13 @@ fn streams_give_what_whole_calls_give_on_the_cpu() {
             assert_near(&got, &expected, Tolerance::executors(&model, time));
         }
     }
+}
+
+#[test]
+fn frames_of_graphs_give_what_whole_calls_give_on_the_cpu() {
+    let graphs = forward_graphs::graphs().into_iter().map(|(name, model)| (name.to_owned(), model));
+    let random = (0..4).map(|seed| (format!("graph {seed}"), forward_graphs::random(seed)));
+    graph_streams::frames_give_what_whole_calls_give(&adapter(), graphs.chain(random));
 }
 
 #[test]

@@ -12,6 +12,9 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 const JOINS: [Join; 7] =
     [Join::Concat, Join::Add, Join::Subtract, Join::Multiply, Join::Average, Join::Maximum, Join::ConcatSteps];
 
+/// What takes steps out: no function has its corner or its jump there.
+const MASKED: f32 = 0.55;
+
 /// The source of a model's random numbers.
 pub(crate) struct Draw(pub(crate) ChaCha8Rng);
 
@@ -117,7 +120,7 @@ fn chain(draw: &mut Draw) -> Model {
         0 => model = model.layer(OneHot::new(size)),
         1 => model = model.layer(Embedding::new(4, size)),
         2 => model = model.layer(Embedding::new(4, size).mask_token(draw.below(4))),
-        3 => model = model.layer(Masking::new(size, 0.5)),
+        3 => model = model.layer(Masking::new(size, MASKED)),
         _ => {}
     }
     for _ in 0..1 + draw.below(2) {
@@ -219,7 +222,7 @@ impl Drawn<'_> {
         }
         if self.draw.chance(4) {
             let name = self.name();
-            let node = self.graph.add(name, Masking::new(size, 0.5), x);
+            let node = self.graph.add(name, Masking::new(size, MASKED), x);
             self.push(node.y(), size, true);
         }
     }

@@ -23,7 +23,7 @@ const ROOMS: &[&str] = &[
 ];
 
 /// Files of a room that may import each other, since one type stands in all of them.
-const ONE_TYPE: &[(&str, &[&str])] = &[("engine", &["later", "push", "streams"])];
+const ONE_TYPE: &[(&str, &[&str])] = &[("engine", &["begin", "later", "push", "streams"])];
 
 type Imports = BTreeMap<String, BTreeSet<String>>;
 

@@ -1,15 +1,16 @@
 //! Plans that draw tokens: each step takes the one that was drawn before it.
 
 use gatewave::kernel::Params;
-use gatewave::plan::lower::lower_drawing;
+use gatewave::plan::lower::{lower_beginnings, lower_drawing, lower_frames};
 use gatewave::plan::{Feed, Fetch};
+use gatewave::{Join, State};
 
 use super::*;
 
 fn drawing_on(model: &Model, shape: (usize, usize, Mask), limits: &Limits, target: Target) -> Result<Plan, Error> {
     let layout = Layout::of(model, Storage::F32).expect("the model is right");
     let (time, batch, mask) = shape;
-    lower_drawing(model, &layout, Shape::new(time, batch, mask), limits, &Tuning::of(target))
+    lower_drawing(model, &layout, (Shape::new(time, batch, mask), 0), limits, &Tuning::of(target))
 }
 
 fn text_model() -> Model {
@@ -74,6 +75,54 @@ fn each_step_takes_the_token_that_was_drawn_before_it() {
             }
         }
     }
+}
+
+/// A row that begins a stack, one that meets each step, two stacks side by side, two outputs.
+fn graph() -> Model {
+    let mut g = Model::graph();
+    let (facts, text) = (g.row("facts", 20), g.tokens("text", 65));
+    let known = g.add("known", Linear::new(20, 5), facts);
+    let vectors = g.add("vectors", Embedding::new(65, 7), text);
+    let joined = g.add("joined", Join::Concat, [vectors, known]);
+    let one = g.add("one", Lstm::new(12, 16), joined);
+    let two = g.add("two", Gru::new(12, 20), joined);
+    g.begin(two, State::Hidden, facts);
+    let both = g.add("both", Join::Concat, [one, two]);
+    let next = g.add("next", Linear::new(36, 65).activation(Activation::Softmax), both);
+    let score = g.add("score", Linear::new(16, 1), one.final_hidden());
+    g.output("score", score);
+    g.output("next", next);
+    g.finish().expect("the model is right")
+}
+
+#[test]
+fn what_knows_no_token_is_computed_once_and_what_nobody_draws_from_never() {
+    let model = graph();
+    let layout = Layout::of(&model, Storage::F32).expect("the model is right");
+    for target in [Target::Host, Target::Software, Target::Gpu] {
+        for time in [1, 6, 33] {
+            let (shape, tuning) = (Shape::new(time, 3, Mask::Live), Tuning::of(target));
+            let plan = lower_drawing(&model, &layout, (shape, 1), &Limits::WEBGPU, &tuning).expect("it fits");
+            let count = |kernel: Kernel| {
+                plan.steps.iter().filter(|step| plan.programs[step.program].kernel() == kernel).count()
+            };
+            // The products of each step: of two stacks, and of the logits; and that of the row.
+            assert_eq!((count(Kernel::Sample), count(Kernel::Project)), (time, 3 * time + 1), "{plan}");
+            assert!(plan.steps.iter().all(|step| covers(&plan, step)), "{plan}");
+            assert_eq!(plan.states().count(), 3, "those of all stacks");
+        }
+    }
+    let frames = lower_frames(&model, &layout, Shape::new(5, 3, Mask::All), &Limits::WEBGPU, &Tuning::of(Target::Gpu));
+    let frames = frames.expect("it fits");
+    let states = |plan: &Plan| plan.states().map(|(write, _)| write.feed).collect::<Vec<_>>();
+    let drawn =
+        lower_drawing(&model, &layout, (Shape::new(5, 3, Mask::All), 1), &Limits::WEBGPU, &Tuning::of(Target::Gpu));
+    assert_eq!(states(&frames), states(&drawn.expect("it fits")), "what streams keep is the same");
+    let begun =
+        lower_beginnings(&model, &layout, Shape::new(1, 3, Mask::All), &Limits::WEBGPU, &Tuning::of(Target::Gpu));
+    let begun = begun.expect("it fits");
+    let feeds: Vec<_> = begun.writes.iter().map(|write| write.feed).collect();
+    assert_eq!((feeds, begun.reads.len(), begun.steps.len()), (vec![Feed::Other(0)], 1, 1), "{begun}");
 }
 
 #[test]

@@ -5,7 +5,9 @@
 pub mod drawing;
 pub mod executor;
 pub mod fixtures;
+pub mod forward_graphs;
 pub mod golden;
+pub mod graph_streams;
 pub mod noise;
 pub mod plans;
 pub mod pytorch;

@@ -3,11 +3,15 @@
 //! Knows characters and how they are printed; what is drawn, and how, is a stream's.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
-use gatewave::{Direction, Error, ErrorKind, Flow, Model, Result, Results, Sampling, Streams};
+use gatewave::{
+    Direction, Error, ErrorKind, Flow, InputKind, Model, ModelOutput, NamedTensors, Pin, Result, Results, Sampling,
+    Streams, Value,
+};
 
 use crate::args::{DeviceArgs, ModelArgs, Precision};
-use crate::{Outcome, Verdict};
+use crate::{Outcome, Verdict, tensors};
 
 /// Characters that are drawn before they are printed: enough that a device is seldom asked, few enough to watch.
 const AT_ONCE: usize = 32;
@@ -24,6 +28,12 @@ pub(crate) struct Args {
     /// The text to go on from
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: String,
+    /// What the model takes beside the text, once: rows and initial states, by their names, as .safetensors or .npz
+    #[arg(short, long, value_name = "IN")]
+    input: Option<PathBuf>,
+    /// The output that characters are drawn from [default: the first]
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
     /// How many characters to write
     #[arg(short = 'n', long, value_name = "N", default_value_t = 200, allow_negative_numbers = true)]
     length: usize,
@@ -57,15 +67,22 @@ fn top_k(text: &str) -> Result<usize, String> {
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
     let (model, tensors) = args.model.read()?;
-    let vocabulary = vocabulary(&model)?;
+    let vocabulary = vocabulary(&model, args.output.as_deref())?;
     let (prompt, mut last) = tokens(&args.prompt, &vocabulary)?;
+    let beside = beside(&model, args.input.as_deref())?;
     let engine = args.model.engine(model, &tensors, device, args.precision)?;
     let sampling = Sampling { temperature: args.temperature, top_k: args.top_k, seed: args.seed };
 
-    write!(out, "{}", args.prompt)?;
-    out.flush()?;
     let mut streams = Streams::new(&engine, 1)?;
     let text = streams.join();
+    if let (Some(path), Some(tensors)) = (&args.input, beside) {
+        streams.set_named(text, &tensors).map_err(|e| e.at(path.display()))?;
+    }
+    if let Some(output) = &args.output {
+        streams.draw_from(output).map_err(|e| e.at("--output"))?;
+    }
+    write!(out, "{}", args.prompt)?;
+    out.flush()?;
     let prompt: Vec<_> = prompt.into_iter().map(|token| (text, token)).collect();
     streams.push_tokens(&prompt, Results::Unwanted)?;
     let mut left = args.length;
@@ -83,8 +100,23 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     Ok(Verdict::Done)
 }
 
-/// The characters of `model`, one for each number of its output.
-fn vocabulary(model: &Model) -> Result<Vec<char>> {
+/// What the model takes beside the text.
+fn beside(model: &Model, path: Option<&Path>) -> Result<Option<NamedTensors>> {
+    match path {
+        Some(path) => tensors::read(path, "x").map(Some),
+        None => match model.inputs.iter().find(|input| matches!(input.kind, InputKind::Row(_))) {
+            None => Ok(None),
+            Some(row) => {
+                let text =
+                    format!("{}: expected it in a file of what goes with the text (--input), got none", row.name);
+                Err(Error::new(ErrorKind::Shape, text))
+            }
+        },
+    }
+}
+
+/// The characters of `model`, one for each number of output `output`, or of its first.
+fn vocabulary(model: &Model, output: Option<&str>) -> Result<Vec<char>> {
     let unfit = |what: &str| Err(Error::new(ErrorKind::Model, what));
     let Some(vocabulary) = &model.vocabulary else {
         return unfit("vocabulary: expected a character model, got a description without a vocabulary");
@@ -92,8 +124,9 @@ fn vocabulary(model: &Model) -> Result<Vec<char>> {
     if model.input()?.tokens().is_none() {
         return unfit("layer 0: expected an embedding or one_hot first, to take characters");
     }
-    if model.inputs.len() > 1 {
-        return unfit("inputs: expected a model of one text, got one with another input beside it");
+    let sequences = model.inputs.iter().filter(|input| !matches!(input.kind, InputKind::Row(_) | InputKind::State(_)));
+    if let Some(other) = sequences.skip(1).last() {
+        return unfit(&format!("{}: expected no sequence beside the text, got one", other.name));
     }
     if let Some(stack) = model.stacks().find(|stack| stack.direction != Direction::Forward) {
         let direction = match stack.direction {
@@ -103,7 +136,18 @@ fn vocabulary(model: &Model) -> Result<Vec<char>> {
         };
         return unfit(&format!("{direction}: a model that reads a text from its end cannot continue it"));
     }
-    match model.flows()?.last() {
+    let flows = model.flows()?;
+    let is_meant = |other: &&ModelOutput| match output {
+        Some(name) => other.name == name,
+        None => !matches!(other.from, Value::Layer(_, Pin::Hidden | Pin::Cell)),
+    };
+    let flow = match model.outputs.iter().find(is_meant).map(|output| output.from) {
+        None => flows.last(),
+        Some(Value::Layer(layer, Pin::Output)) => flows.get(layer),
+        // A result of a stack: whoever draws from it says whether it fits.
+        Some(_) => return Ok(vocabulary.clone()),
+    };
+    match flow {
         Some(Flow::Steps(features) | Flow::Rows(features)) if features.len() == vocabulary.len() => {
             Ok(vocabulary.clone())
         }

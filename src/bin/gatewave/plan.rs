@@ -106,7 +106,7 @@ fn print(plan: &Plan, args: &Args, out: &mut impl Write) -> Outcome<()> {
 }
 
 fn plan(planner: &Planner, args: &Args, objective: Option<&Objective>) -> Result<Arc<Plan>> {
-    let goal = if args.draw { Goal::Tokens } else { Goal::Outputs };
+    let goal = if args.draw { Goal::Tokens(0) } else { Goal::Outputs };
     let shape = planner.shape(args.steps, args.batch, &args.steps_of).map_err(|e| e.at("--steps-of"))?;
     match objective {
         Some(objective) => planner.plan_gradients(objective, shape).map(Arc::new),

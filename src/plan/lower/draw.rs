@@ -5,37 +5,58 @@
 //! those are data.
 
 use super::dispatch::word;
+use super::frames::{going_on, kept};
 use super::ops::{Axis, Op, OpKind, Ops, Sequence, Source, Span};
-use super::walk::Walk;
 use super::{Chunk, Lowering, needed};
 use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Kernel, Params, Program, Role};
 use crate::layout::depth;
-use crate::model::{Embedding, Features, LayerKind, Model};
+use crate::model::{Direction, Embedding, Features, LayerKind, Model, Slice, State};
 use crate::plan::SlotId;
 
-/// What becomes of the operations of `model` where each step is to end in a draw.
+/// What becomes of the operations of `model` where each step is to end in a draw from output `output`.
 ///
 /// Dead steps show to nobody, so nothing is blanked; a step is the last one when it is drawn from, so that a selection of
 /// the last gives what it takes. A softmax at the end takes nothing but a constant from the logits, which no draw sees.
+/// What knows no token is computed once, before the first step.
 ///
 /// # Errors
 ///
 /// Kind `Model`, where what the model gives is not a number for each token that it takes.
-pub(super) fn drawing(model: &Model, all: Ops) -> Result<Ops> {
-    if !model.is_chain() {
-        let text = "the model: expected layers one after the other, to draw tokens from, got a graph";
-        return Err(Error::new(ErrorKind::Model, text));
+pub(super) fn drawing(model: &Model, all: Ops, output: usize) -> Result<Ops> {
+    let tokens = tokens(model)?;
+    let drawn = needed(all.outputs.get(output).copied(), format_args!("output {output} of the model"))?;
+    // What other outputs give shows to nobody.
+    let Ops { ops: all, outputs, inputs } = going_on(Ops { outputs: vec![drawn], ..all });
+    let mut once = vec![false; all.len()];
+    for (index, op) in all.iter().enumerate() {
+        let known = |source: &Source| match *source {
+            Source::Input(input) => input != model.main_input(),
+            Source::Op(op) => once[op],
+        };
+        once[index] = op.axis == Axis::Rows && op.from.iter().all(known);
     }
-    let mut each: Vec<Op> = Vec::with_capacity(all.ops.len() + 1);
-    for op in all.ops {
-        match op.kind {
-            OpKind::Blank(_) | OpKind::LastStep => {}
-            OpKind::Final(_) => {
-                // What lies between a layer and the selection of its state gives nothing.
-                let kept = each.iter().rposition(|op| op.layers() > 0).map_or(0, |last| last + 1);
-                each.truncate(kept);
+    let mut each: Vec<Op> = Vec::with_capacity(all.len() + 2);
+    // Where what each gave is now.
+    let mut places = vec![Source::Input(model.main_input()); all.len()];
+    let order = (0..all.len()).filter(|&index| once[index]).chain((0..all.len()).filter(|&index| !once[index]));
+    for index in order {
+        let mut op = all[index].clone();
+        op.from.iter_mut().for_each(|source| *source = moved(*source, &places));
+        places[index] = match op.kind {
+            OpKind::Blank(_) | OpKind::LastStep | OpKind::Final(State::Hidden) => op.from[0],
+            OpKind::Final(State::Cell) => {
+                return unfit(format!(
+                    "layer {}: expected what a step gives, to draw from, got a final cell state",
+                    model.place(op.layer)
+                ));
+            }
+            OpKind::Pieces(_) => {
+                return unfit(format!(
+                    "layer {}: expected what each step gives, got steps that are sliced or joined",
+                    model.place(op.layer)
+                ));
             }
             OpKind::Gather { .. }
             | OpKind::OneHot
@@ -46,49 +67,98 @@ pub(super) fn drawing(model: &Model, all: Ops) -> Result<Ops> {
             | OpKind::Rowwise { .. }
             | OpKind::Join(_)
             | OpKind::Slice(_)
-            | OpKind::Pieces(_)
-            | OpKind::Sample => each.push(Op { axis: Axis::Steps(0), ..op }),
-        }
+            | OpKind::Sample => {
+                op.axis = if once[index] { Axis::Rows } else { Axis::Steps(0) };
+                each.push(op);
+                Source::Op(each.len() - 1)
+            }
+        };
     }
-    if matches!(each.last(), Some(Op { kind: OpKind::Rowwise { kernel: Kernel::Softmax, .. }, .. })) {
-        each.pop();
+    let (mut source, features) = logits(tokens, &each, moved(outputs[0], &places))?;
+    let (layer, axis) = (model.layers.len(), Axis::Steps(0));
+    if features.parts > 1 {
+        let (kind, features) =
+            (OpKind::Slice(Slice { first: 0, count: features.len() }), Features::one(features.len()));
+        each.push(Op { layer, stacked: None, kind, from: vec![source], axis: each_axis(&each, source), features });
+        source = Source::Op(each.len() - 1);
     }
-    let features = logits(model, &each)?;
-    let layer = model.layers.len();
-    each.push(Op { layer, stacked: None, kind: OpKind::Sample, from: Vec::new(), axis: Axis::Steps(0), features });
-    // Each takes what the one before it gives.
-    for (index, op) in each.iter_mut().enumerate() {
-        op.from = vec![index.checked_sub(1).map_or(Source::Input(0), Source::Op)];
-    }
+    let features = Features::one(features.len());
+    each.push(Op { layer, stacked: None, kind: OpKind::Sample, from: vec![source], axis, features });
     let outputs = vec![Source::Op(each.len() - 1)];
-    Ok(Ops { ops: each, outputs, inputs: all.inputs })
+    // States go on whether the draw needs them or not.
+    Ok(kept(Ops { ops: each, outputs, inputs }, |op| op.layers() > 0))
 }
 
-/// The features that tokens can be drawn from by.
-fn logits(model: &Model, ops: &[Op]) -> Result<Features> {
-    let unfit = |text: String| Err(Error::new(ErrorKind::Model, text));
+/// How many tokens `model` takes, one a step and nothing else.
+fn tokens(model: &Model) -> Result<usize> {
+    let main = model.main_input();
     let Some(tokens) = model.input()?.tokens() else {
-        return unfit("layer 0: expected an embedding or one_hot, to take the tokens that are drawn".into());
+        return unfit(match model.inputs.get(main) {
+            None => "layer 0: expected an embedding or one_hot, to take the tokens that are drawn".into(),
+            Some(input) => format!("{}: expected tokens, to take those that are drawn, got features", input.name),
+        });
     };
-    if let LayerKind::Embedding(Embedding { mask_token: Some(token), .. }) = model.layers[0].kind {
-        return unfit(format!("layer 0: expected every token to be a step, got one that is none ({token})"));
+    let other = model.inputs.iter().enumerate().find(|(index, input)| *index != main && input.kind.has_time());
+    if let Some((_, other)) = other {
+        let (name, drawn) = (&other.name, &model.inputs[main].name);
+        return unfit(format!(
+            "{name}: expected no sequence beside {drawn}, whose tokens are drawn, got one; nothing gives its steps"
+        ));
     }
-    let turned = |op: &&Op| matches!(&op.kind, OpKind::Recurrent(r) if r.walks != [Walk::Forward; 2]);
-    if let Some(op) = ops.iter().find(turned) {
-        return unfit(format!("layer {}: expected a forward stack, got one that needs later tokens", op.layer));
+    for (index, layer) in model.layers.iter().enumerate() {
+        if let LayerKind::Embedding(Embedding { mask_token: Some(token), .. }) = layer.kind {
+            return unfit(format!("layer {index}: expected every token to be a step, got one that is none ({token})"));
+        }
+        if let LayerKind::Recurrent(stack) = &layer.kind
+            && stack.direction != Direction::Forward
+        {
+            let place = model.place(index);
+            return unfit(format!("layer {place}: expected a forward stack, got one that needs later tokens"));
+        }
     }
-    let last = ops.last().ok_or_else(|| Error::new(ErrorKind::Model, "the model has no layer that gives features"))?;
+    Ok(tokens)
+}
+
+/// What is drawn from and its features, a number for each of `tokens` or fewer.
+fn logits(tokens: usize, ops: &[Op], output: Source) -> Result<(Source, Features)> {
+    let of = |source: Source| match source {
+        Source::Op(op) => Ok(&ops[op]),
+        Source::Input(_) => Err(Error::new(ErrorKind::Model, "the model has no layer that gives features")),
+    };
+    let last = of(output)?;
+    let is_softmax = matches!(last.kind, OpKind::Rowwise { kernel: Kernel::Softmax, .. });
+    let source = if is_softmax { last.from[0] } else { output };
+    let last = of(source)?;
     if let OpKind::Linear { activation, .. } | OpKind::Rowwise { activation, .. } = &last.kind
         && *activation != Activation::Linear
     {
         return unfit(format!("the output: expected linear, softmax or log_softmax, got {}", activation.name()));
     }
-    let features = last.features;
-    if features.parts > 1 || features.len() > tokens {
-        let got = features.len();
+    if last.features.len() > tokens {
+        let got = last.features.len();
         return unfit(format!("the output: expected a number for each of {tokens} tokens or fewer, got {got}"));
     }
-    Ok(features)
+    Ok((source, last.features))
+}
+
+/// Where `source` is now.
+fn moved(source: Source, places: &[Source]) -> Source {
+    match source {
+        Source::Input(_) => source,
+        Source::Op(op) => places[op],
+    }
+}
+
+/// Whether `source` is there at each step.
+fn each_axis(ops: &[Op], source: Source) -> Axis {
+    match source {
+        Source::Op(op) => ops[op].axis,
+        Source::Input(_) => Axis::Steps(0),
+    }
+}
+
+fn unfit<T>(text: String) -> Result<T> {
+    Err(Error::new(ErrorKind::Model, text))
 }
 
 impl Lowering<'_> {

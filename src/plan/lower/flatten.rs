@@ -389,7 +389,7 @@ pub(super) fn together(all: Ops, diagonal: impl Fn(usize, &Recurrence) -> Result
 }
 
 /// `op` with its sources where `places` say.
-fn moved(mut op: Op, places: &[usize]) -> Op {
+pub(super) fn moved(mut op: Op, places: &[usize]) -> Op {
     op.from.iter_mut().for_each(|source| *source = there(*source, places));
     if let OpKind::Recurrent(r) = &mut op.kind {
         for begin in r.begin.iter_mut().flatten() {
@@ -402,7 +402,7 @@ fn moved(mut op: Op, places: &[usize]) -> Op {
     op
 }
 
-fn there(source: Source, places: &[usize]) -> Source {
+pub(super) fn there(source: Source, places: &[usize]) -> Source {
     match source {
         Source::Input(input) => Source::Input(input),
         Source::Op(op) => Source::Op(places[op]),

@@ -1,6 +1,6 @@
 //! Slots: which buffers a plan has, those that the host writes among them.
 
-use super::ops::{Axis, Op, OpKind, Ops, Sequence, Span};
+use super::ops::{Axis, Op, OpKind, Ops, Sequence, Source, Span};
 use super::{HostInput, Lowering};
 use crate::error::{Error, Result};
 use crate::kernel::{Draw, LANES, Mask};
@@ -54,10 +54,15 @@ impl Lowering<'_> {
         for (index, input) in self.model.all_inputs()?.into_iter().enumerate() {
             let clock = all.inputs.get(index).copied().flatten();
             let axis = clock.map_or(Axis::Rows, Axis::Steps);
-            let input = input.kind.flow().map(|flow| self.host_input(index, index == main, flow, axis));
+            // What streams do not take at each frame is not written for each.
+            let is_read = self.goal == Goal::Outputs
+                || ops.iter().any(|op| op.from.contains(&Source::Input(index)))
+                || matches!(self.goal, Goal::Tokens(_)) && index == main;
+            let input =
+                input.kind.flow().filter(|_| is_read).map(|flow| self.host_input(index, index == main, flow, axis));
             self.inputs.push(input);
         }
-        if self.goal == Goal::Tokens {
+        if matches!(self.goal, Goal::Tokens(_)) {
             let slot = self.slot("draws", SlotKind::Index, &[batch, size_of::<Draw>() / 4]);
             self.write(Feed::Draws, slot, 0, batch);
             self.draws = Some(slot);
@@ -99,8 +104,8 @@ impl Lowering<'_> {
         let (Flow::Steps(features) | Flow::Rows(features)) = flow else {
             // Those that are drawn come behind the first.
             let (rows, written) = match self.goal {
-                Goal::Outputs | Goal::Frames => (time, time),
-                Goal::Tokens => (time.saturating_add(1), 1),
+                Goal::Outputs | Goal::Frames | Goal::Beginnings => (time, time),
+                Goal::Tokens(_) => (time.saturating_add(1), 1),
             };
             let slot = self.slot(named("tokens"), SlotKind::Index, &[rows, batch]);
             self.write(if is_main { Feed::Tokens } else { Feed::Other(index) }, slot, 0, written);

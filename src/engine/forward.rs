@@ -1,0 +1,234 @@
+//! Models whose frames can be computed as they come: which cannot, and why; what streams know of one that can.
+//!
+//! Knows models and their clocks; knows no stream, no plan and no device.
+
+use crate::call::Own;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{
+    Clocks, Direction, Features, Flow, Initial, InputKind, InputValue, LayerKind, Model, ModelInput, OutputValue, Pin,
+    Select, State, Value,
+};
+
+/// What streams know of their model.
+pub(super) struct Forward {
+    /// The inputs of which each frame has a part, the main one among them.
+    pub(super) frames: Vec<Part>,
+    /// The inputs without a time axis, which a stream is given once.
+    pub(super) rows: Vec<Row>,
+    /// Of each clock: which frames are no steps, and the input that tells.
+    pub(super) own: Vec<Vec<(usize, Own)>>,
+    /// Of each input: the clock by which its features are read, where it has one.
+    read: Vec<Option<usize>>,
+    /// Which input tells the steps.
+    pub(super) main: usize,
+    /// The states that values of the model begin, hidden before cell, stack by stack.
+    pub(super) begins: Vec<(usize, State)>,
+    /// Whether an output is of the newest frame alone: then each frame is a run of its own.
+    pub(super) one_by_one: bool,
+    /// What each frame gives.
+    pub(super) outputs: Vec<Given>,
+}
+
+/// An input of which each frame has a part.
+pub(super) struct Part {
+    /// Its place among the model's inputs.
+    pub(super) input: usize,
+    /// What it may be called.
+    pub(super) names: Vec<String>,
+    pub(super) flow: Flow,
+}
+
+/// An input without a time axis.
+pub(super) struct Row {
+    pub(super) input: usize,
+    pub(super) names: Vec<String>,
+    pub(super) size: usize,
+    /// Features of the rows before it.
+    pub(super) first: usize,
+}
+
+/// An output.
+pub(super) struct Given {
+    pub(super) names: Vec<String>,
+    pub(super) features: Features,
+    /// Whether it has no time axis.
+    pub(super) is_row: bool,
+    /// Features of the outputs before it.
+    pub(super) first: usize,
+}
+
+impl Forward {
+    /// Of `model`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where something in it cannot be computed frame by frame.
+    pub(super) fn of(model: &Model) -> Result<Self> {
+        check_stacks(model)?;
+        let clocks = Clocks::of(model);
+        if let Some(layer) = (0..model.layers.len()).find(|&layer| clocks.of_pieces(model, layer).is_some()) {
+            let place = model.place(layer);
+            return wrong(format!(
+                "layer {place}: expected what each frame gives, got steps that are sliced or joined"
+            ));
+        }
+        let late = late(model)?;
+        let own = (0..clocks.all().len()).map(|clock| Own::of_clock(model, &clocks, clock)).collect();
+        let ports = model.ports();
+        let (mut frames, mut rows, mut first) = (Vec::new(), Vec::new(), 0);
+        let inputs = model.all_inputs()?;
+        let main = model.main_input();
+        for (input, ModelInput { name, kind }) in inputs.iter().enumerate() {
+            let is_it = |value: InputValue| match value {
+                InputValue::Sequence => input == main,
+                InputValue::Input(other) => input == other,
+                InputValue::Lengths(_)
+                | InputValue::Mask(_)
+                | InputValue::State { .. }
+                | InputValue::Weights { .. } => false,
+            };
+            let others = ports.inputs.iter().filter(|port| is_it(port.value)).map(|port| &port.name);
+            let names = names(name, others);
+            match (*kind, kind.flow()) {
+                (InputKind::Row(size), _) => {
+                    rows.push(Row { input, names, size, first });
+                    first += size;
+                }
+                (_, Some(flow)) => frames.push(Part { input, names, flow }),
+                (_, None) => {}
+            }
+        }
+        let read = (0..inputs.len()).map(|input| clocks.of_read(input)).collect();
+        let begins = begins(model);
+        let one_by_one = model.feature_outputs().iter().any(|value| late.contains(value) || is_pinned(*value));
+        Ok(Self { frames, rows, own, read, main, begins, one_by_one, outputs: outputs(model)? })
+    }
+
+    /// What takes frames out of what is read of input `input`.
+    pub(super) fn unread(&self, input: usize) -> &[(usize, Own)] {
+        self.read.get(input).copied().flatten().map_or(&[], |clock| &self.own[clock])
+    }
+
+    /// Features of all rows that a stream is given once.
+    pub(super) fn row_width(&self) -> usize {
+        self.rows.last().map_or(0, |row| row.first + row.size)
+    }
+
+    /// Features of all outputs of a frame.
+    pub(super) fn output_width(&self) -> usize {
+        self.outputs.last().map_or(0, |output| output.first + output.features.len())
+    }
+
+    /// The names of what each frame has, in messages.
+    pub(super) fn frame_names(&self) -> String {
+        self.frames.iter().map(|part| part.names[0].as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// `own`, and those of `others` that are other names.
+fn names<'a>(own: &str, others: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut names = vec![own.to_owned()];
+    for other in others {
+        if !names.contains(other) {
+            names.push(other.clone());
+        }
+    }
+    names
+}
+
+/// The outputs of `model` that are no final states.
+fn outputs(model: &Model) -> Result<Vec<Given>> {
+    let is_state = |value: Value| matches!(value, Value::Layer(_, Pin::Hidden | Pin::Cell));
+    let own: Vec<_> = model.outputs.iter().filter(|output| !is_state(output.from)).collect();
+    let ports = model.ports();
+    let (mut outputs, mut first) = (Vec::new(), 0);
+    for (index, flow) in model.output_flows()?.into_iter().enumerate() {
+        let is_it = |value: &OutputValue| match value {
+            OutputValue::Output => index == 0,
+            OutputValue::Another(other) => index == *other,
+            OutputValue::Direction(_) | OutputValue::Largest(_) | OutputValue::States { .. } => false,
+        };
+        let others = ports.outputs.iter().filter(|port| is_it(&port.value)).map(|port| &port.name);
+        let names = names(own.get(index).map_or("output", |output| &output.name), others);
+        let features = flow.features();
+        outputs.push(Given { names, features, is_row: matches!(flow, Flow::Rows(_)), first });
+        first += features.len();
+    }
+    Ok(outputs)
+}
+
+/// Whether each stack goes forward, from a state that a stream can begin with.
+fn check_stacks(model: &Model) -> Result<()> {
+    for (index, layer) in model.layers.iter().enumerate() {
+        let LayerKind::Recurrent(stack) = &layer.kind else { continue };
+        let got = match stack.direction {
+            Direction::Forward if stack.initial == Initial::Zero => continue,
+            Direction::Forward => "one with learned states: streams begin at zero",
+            Direction::Reverse => "a reverse one: it needs later frames",
+            Direction::Backwards => "a backwards one: it needs later frames",
+            Direction::Both => "a bidirectional one: it needs later frames",
+        };
+        return wrong(format!("layer {}: expected a forward stack, got {got}", model.place(index)));
+    }
+    Ok(())
+}
+
+/// The values that are there only after the last frame.
+///
+/// # Errors
+///
+/// Kind `Model`, where a frame or a beginning needs one of them.
+fn late(model: &Model) -> Result<Vec<Value>> {
+    let inputs = model.all_inputs()?;
+    let mut late: Vec<Value> = Vec::new();
+    for ((index, layer), flow) in model.layers.iter().enumerate().zip(model.flows()?) {
+        let is_late = |value: &Value| late.contains(value) || is_pinned(*value);
+        let named = |value: Value| (model.place(index), model.called(value, &inputs));
+        let of_steps = |value: &&Value| matches!(flow, Flow::Steps(_)) && is_late(value);
+        if let Some(value) = layer.from.iter().find(of_steps) {
+            let (place, value) = named(*value);
+            return wrong(format!(
+                "layer {place}: expected what each frame gives, got {value}, which is known after the last one"
+            ));
+        }
+        if let Some(value) = layer.initial.iter().flatten().find(|value| is_late(value)) {
+            let (place, value) = named(*value);
+            return wrong(format!(
+                "layer {place}: expected to begin with what is known before the first frame, got {value}, which is known \
+                 after the last one"
+            ));
+        }
+        let selects =
+            matches!(layer.kind, LayerKind::Select(Select::LastStep | Select::FinalHidden | Select::LastOutput));
+        if matches!(flow, Flow::Rows(_)) && (selects || layer.from.iter().any(is_late)) {
+            late.push(Value::Layer(index, Pin::Output));
+        }
+    }
+    Ok(late)
+}
+
+/// Whether `value` is what a stack ends with.
+fn is_pinned(value: Value) -> bool {
+    matches!(value, Value::Layer(_, pin) if pin != Pin::Output)
+}
+
+/// The states that values of `model` begin.
+fn begins(model: &Model) -> Vec<(usize, State)> {
+    let mut begins = Vec::new();
+    let stacks = model.layers.iter().filter(|layer| matches!(layer.kind, LayerKind::Recurrent(_)));
+    for (stack, layer) in stacks.enumerate() {
+        for (state, value) in [State::Hidden, State::Cell].into_iter().zip(layer.initial) {
+            let is_begun = match value {
+                None => false,
+                Some(Value::Input(input)) => model.inputs.get(input).is_some_and(|input| input.kind.flow().is_some()),
+                Some(Value::Layer(..)) => true,
+            };
+            begins.extend(is_begun.then_some((stack, state)));
+        }
+    }
+    begins
+}
+
+fn wrong<T>(text: String) -> Result<T> {
+    Err(Error::new(ErrorKind::Model, text))
+}
