@@ -7,6 +7,8 @@ use std::path::Path;
 use ndarray::{ArrayD, IxDyn};
 use serde_json::Value;
 
+#[cfg(feature = "gpu")]
+use crate::support;
 use crate::support::fixtures::Array;
 use crate::{Folder, MODEL, gatewave, read_tensors, write_tensors};
 
@@ -55,31 +57,43 @@ fn gradients_gives_what_pytorch_gives() {
 
 #[test]
 fn trainings_end_where_those_of_the_frameworks_do() {
-    let folder = Folder::new("trainings");
     let cases = cases("train.run");
     assert_eq!(cases.len(), 7);
-    for case in &cases {
-        let (output, history) = (folder.path("out.safetensors"), folder.path("history.csv"));
-        let mut args: Vec<String> =
-            ["train", &file(case, "model"), "--data", &file(case, "batch"), "--no-shuffle"].map(str::to_owned).into();
-        args.extend(["--loss".to_owned(), case["loss"].as_str().unwrap().to_owned()]);
-        for (key, value) in case["run"].as_object().unwrap() {
-            args.push(format!("--{}", key.replace('_', "-")));
-            match value {
-                Value::Bool(true) => {}
-                Value::String(text) => args.push(text.clone()),
-                Value::Array(all) => args.push(all.iter().map(Value::to_string).collect::<Vec<_>>().join(",")),
-                other => args.push(other.to_string()),
-            }
-        }
-        args.extend(["--output", &output, "--history", &history, "--force"].map(str::to_owned));
-        gatewave(&args).done();
-        let weights = read_tensors(&output).into_iter().map(|(name, array)| (format!("weight.{name}"), array));
-        let mut got: BTreeMap<_, _> = weights.collect();
-        let losses = column(&history, "loss");
-        got.insert("loss".to_owned(), ArrayD::from_shape_vec(IxDyn(&[losses.len()]), losses).unwrap());
-        compare(case, &got, |name, most| if name == "loss" { most } else { 1.0 });
+    cases.iter().for_each(|case| train_case(case, "cpu"));
+}
+
+#[test]
+#[cfg(feature = "gpu")]
+fn trainings_on_an_adapter_end_there_too() {
+    let device = support::executor::adapter_name();
+    for case in cases("train.run").iter().take(3) {
+        train_case(case, &device);
     }
+}
+
+/// Trains a golden case from its files, and compares losses and weights.
+fn train_case(case: &Value, device: &str) {
+    let folder = Folder::new(&format!("train-{device}-{}", case["id"].as_str().unwrap()));
+    let (output, history) = (folder.path("out.safetensors"), folder.path("history.csv"));
+    let mut args: Vec<String> =
+        ["train", &file(case, "model"), "--data", &file(case, "batch"), "--no-shuffle"].map(str::to_owned).into();
+    args.extend(["--device", device, "--loss", case["loss"].as_str().unwrap()].map(str::to_owned));
+    for (key, value) in case["run"].as_object().unwrap() {
+        args.push(format!("--{}", key.replace('_', "-")));
+        match value {
+            Value::Bool(true) => {}
+            Value::String(text) => args.push(text.clone()),
+            Value::Array(all) => args.push(all.iter().map(Value::to_string).collect::<Vec<_>>().join(",")),
+            other => args.push(other.to_string()),
+        }
+    }
+    args.extend(["--output", &output, "--history", &history, "--force"].map(str::to_owned));
+    gatewave(&args).done();
+    let weights = read_tensors(&output).into_iter().map(|(name, array)| (format!("weight.{name}"), array));
+    let mut got: BTreeMap<_, _> = weights.collect();
+    let losses = column(&history, "loss");
+    got.insert("loss".to_owned(), ArrayD::from_shape_vec(IxDyn(&[losses.len()]), losses).unwrap());
+    compare(case, &got, |name, most| if name == "loss" { most } else { 1.0 });
 }
 
 /// A column of a history.
@@ -252,13 +266,18 @@ fn a_training_that_leaves_the_floats_stops_and_writes_nothing() {
     let [description, data] = small(&folder);
     let output = folder.path("out.safetensors");
     fs::write(&output, "before").unwrap();
-    let args = ["train", &description, "--data", &data, "--loss", "cross_entropy", "--output", &output, "--force"];
-    let more = ["--optimizer", "sgd", "--learning-rate", "3e38", "--epochs", "20", "--batch-size", "2"];
-    let error = gatewave(args.iter().chain(&more)).refused();
-    assert!(
-        error.starts_with("epoch ") && error.contains("expected ") && error.contains("try a smaller learning rate"),
-        "{error}"
-    );
+    // Squares of an output without bounds grow with each step that is too long.
+    let text = fs::read_to_string(&description).unwrap().replace("softmax", "linear");
+    fs::write(&description, text).unwrap();
+    let mut tensors = examples(10);
+    tensors.insert("y".to_owned(), Array::F32(ArrayD::ones(IxDyn(&[10, 2]))));
+    write_tensors(&data, &tensors);
+    let args = ["train", &description, "--data", &data, "--loss", "mse", "--output", &output, "--force"];
+    let more = ["--optimizer", "sgd", "--learning-rate", "1000", "--epochs", "100", "--batch-size", "2"];
+    let ran = gatewave(args.iter().chain(&more));
+    let error = ran.refused();
+    assert!(error.starts_with("epoch ") && error.contains(": expected "), "{error}");
+    assert!(error.contains("try a smaller learning rate"), "{error}");
     assert_eq!(fs::read_to_string(&output).unwrap(), "before");
     assert_eq!(folder.names(), ["data.safetensors", "model.json", "out.safetensors"]);
 }
