@@ -298,7 +298,7 @@ pub use train::{
 };
 #[doc(hidden)]
 pub use train::{Method, Moment, Rule, Scalars, squares, update};
-pub use trainer::{Batch, Gradients, Trained, Trainer};
+pub use trainer::{Batch, Dataset, Epoch, Fit, Gradients, Trained, Trainer};
 pub use weights::{CellWeights, LayerWeights, LearnedStates, Precision, Weights};
 
 /// The README's examples are tested with the rest.

@@ -37,9 +37,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "engine",
         &[
             "cell", "model", "call", "named", "summary", "weights", "oracle", "kernel", "layout", "pack", "plan",
-            "feed", "cpu", "gpu",
+            "feed", "cpu", "gpu", "loss",
         ],
     ),
+    ("trainer", &["engine", "model", "call", "named", "loss", "train", "weights", "random"]),
     ("conformance", &["oracle", "model", "weights", "cell", "call", "kernel"]),
 ];
 

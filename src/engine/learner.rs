@@ -10,18 +10,22 @@ use ndarray::{Array3, ArrayD, Axis, IxDyn, s};
 
 use super::cache::Cache;
 use super::exchange::Exchange;
-use super::executor::{Executor, Machine, Wait};
-use super::planner::Planner;
+use super::executor::{Executor, Wait};
+#[cfg(not(target_arch = "wasm32"))]
+use super::kernels::{self, KernelTime};
+use super::planner::{Planner, row_loss};
 use super::{DeviceInfo, Options, shape_of};
 use crate::call::{Batching, Call, Input, Output, States, initial};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::feed::{Decoder, encode, unpad_row, unpad_state};
-use crate::kernel::{Medium, RowLoss, padded};
+use crate::kernel::{Medium, padded};
 use crate::layout::Layout;
 use crate::loss::{Aim, Aimed, Measure, Objective, Targets};
 use crate::model::{Axes, Embedding, InputKind, LayerKind, Model, Value};
 use crate::pack::{Packing, pack, unpack};
-use crate::plan::{Caller, Feed, Fetch, Gradients, LossTerm, Plan, Read, Shape, Write, lower};
+use crate::plan::{Caller, Feed, Fetch, Gradients, LossTerm, Plan, Read, Shape, Write};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::platform::block_on;
 use crate::weights::{LearnedStates, Source, Weights};
 
 /// Plans that are kept.
@@ -69,12 +73,8 @@ impl Learner {
     ///
     /// Those of an engine.
     pub(crate) async fn new(model: Model, weights: &Weights, options: &Options) -> Result<Self> {
-        let layout = Layout::for_training(&model)?;
         let source = Source::held(weights, &model)?;
-        let (machine, device) = Machine::open(options).await?;
-        let mut planner = Planner::on(model, layout, &machine, device, options)?;
-        // Matrices are read as they are and turned: a texture could not be bound for both.
-        planner.layout = planner.layout.with_medium(Medium::Buffer);
+        let (planner, machine) = Planner::open_for_training(model, options).await?;
         let initial = source.initial(&planner.model, planner.layout.storage.into())?;
         let mut executor = machine.executor();
         for packed in Packing::new(source, &planner.model, &planner.layout) {
@@ -117,15 +117,7 @@ impl Learner {
         if let Some(plan) = self.plans.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(plan);
         }
-        let Planner { model, layout, limits, tuning, device, .. } = &self.planner;
-        let mut tile = shape;
-        let plan = loop {
-            match lower::lower_gradients(model, layout, tile, limits, tuning, gradients) {
-                Err(e) if e.kind() == ErrorKind::Limits && tile.batch > 1 => tile.batch = tile.batch.div_ceil(2),
-                Err(e) => return Err(device.explain(e)),
-                Ok(plan) => break Arc::new(plan),
-            }
-        };
+        let plan = Arc::new(self.planner.lower_gradients(shape, gradients)?);
         self.plans.lock().unwrap_or_else(PoisonError::into_inner).put(key, Arc::clone(&plan));
         Ok(plan)
     }
@@ -167,6 +159,36 @@ impl Learner {
         targets: &[Targets],
         wanted: Wanted,
     ) -> Result<Found> {
+        self.learn(input, objective, (targets, wanted), async |plan, lesson| {
+            self.executor.run(plan, lesson, Wait::Aside).await.map(drop)
+        })
+        .await
+    }
+
+    /// What the programs took of a call that finds the gradients of the weights.
+    ///
+    /// # Errors
+    ///
+    /// As [`gradients`](Self::gradients); kind `Device`, where the device has no clock.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn clocked(&self, input: &Input, objective: &Objective, targets: &[Targets]) -> Result<Vec<KernelTime>> {
+        let mut times = Vec::new();
+        block_on(self.learn(input, objective, (targets, Wanted::Weights), async |plan, lesson| {
+            let spent = self.executor.run_clocked(plan, lesson).await?;
+            kernels::add(&mut times, plan, spent);
+            Ok(())
+        }))?;
+        Ok(times)
+    }
+
+    /// [`gradients`](Self::gradients), the plan of each tile of the batch run by `run`.
+    async fn learn(
+        &self,
+        input: &Input,
+        objective: &Objective,
+        (targets, wanted): (&[Targets], Wanted),
+        mut run: impl AsyncFnMut(&Arc<Plan>, &mut Lesson<'_, '_>) -> Result<()>,
+    ) -> Result<Found> {
         let Planner { model, layout, device, .. } = &self.planner;
         let call = self.planner.call(input)?;
         // Those that begin where the model has learned to.
@@ -190,23 +212,10 @@ impl Learner {
             let plan = self.plan(Shape { batch: most.min(batch - first), ..shape }, &gradients)?;
             most = plan.shape.batch;
             lesson.rows = first..first + most;
-            self.executor.run(&plan, &mut lesson, Wait::Aside).await.map_err(|e| device.explain(e))?;
+            run(&plan, &mut lesson).await.map_err(|e| device.explain(e))?;
             first += most;
         }
         Ok(lesson.finish(|stack| learns[stack] && self.initial.contains_key(&stack)))
-    }
-}
-
-/// The loss of a row that a measure is.
-fn row_loss(measure: &Measure) -> RowLoss {
-    match measure {
-        Measure::CrossEntropy => RowLoss::CrossEntropy { smoothing: 0.0.into(), weighted: false },
-        Measure::Smoothed { share, .. } => RowLoss::CrossEntropy { smoothing: (*share).into(), weighted: true },
-        Measure::BinaryCrossEntropy => RowLoss::BinaryCrossEntropy { smoothing: 0.0.into() },
-        Measure::Squared => RowLoss::Squared,
-        Measure::Absolute => RowLoss::Absolute,
-        Measure::Huber { delta } => RowLoss::Huber { delta: (*delta).into() },
-        Measure::SumOfSquares => RowLoss::SumOfSquares,
     }
 }
 

@@ -27,6 +27,19 @@ pub(crate) struct Aim {
     pub(crate) scale: Array2<f32>,
 }
 
+/// What a term of an objective measures, whatever the call.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Measured {
+    /// The output.
+    value: Value,
+    /// What flows from it.
+    flow: Flow,
+    /// The layer whose activation is left off on the way to it.
+    pub(crate) bare: Option<usize>,
+    /// What ℓ is.
+    pub(crate) measure: Measure,
+}
+
 /// ℓ of a row of outputs `y` or logits `z` with F features.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Measure {
@@ -74,29 +87,46 @@ impl Objective {
     /// Kind `Shape`, where targets or sample weights do not fit an output; `Model`, where a loss does not fit the last layer or
     /// the model has no such output.
     pub(crate) fn check(&self, model: &Model, call: &Call<'_>, targets: &[Targets]) -> Result<Vec<Aim>> {
-        let (values, flows) = (model.feature_outputs(), model.output_flows()?);
-        if self.terms.is_empty() {
-            return Err(wrong("objective: expected at least one loss, got none"));
-        }
+        let measured = self.measured(model)?;
         if targets.len() != self.terms.len() {
             let (wanted, got) = (self.terms.len(), targets.len());
             return Err(shape(format!("targets: expected {wanted}, one for each loss of the objective, got {got}")));
         }
         let several = self.terms.len() > 1;
         let mut aims = Vec::with_capacity(self.terms.len());
-        for (index, (term, targets)) in self.terms.iter().zip(targets).enumerate() {
-            let place = |what: &str| if several { format!("{what} {index}") } else { what.to_owned() };
-            let (Some(&value), Some(&flow)) = (values.get(term.output), flows.get(term.output)) else {
-                let text = format!("expected an output below {}, got {}", values.len(), term.output);
-                return Err(wrong(text).at(place("loss")));
-            };
-            let bare = part_of(&term.loss, model, value).map_err(|e| e.at(place("loss")))?;
-            let measure = Measure::of(term, flow.features().len()).map_err(|e| e.at(place("loss")))?;
+        for (index, ((term, targets), measured)) in self.terms.iter().zip(targets).zip(measured).enumerate() {
+            let Measured { value, flow, bare, measure } = measured;
+            let place = if several { format!("targets {index}") } else { "targets".to_owned() };
             let rows = Rows::of(call, value, flow);
-            let (aimed, scale) = rows.aimed(term, &measure, targets).map_err(|e| e.at(place("targets")))?;
+            let (aimed, scale) = rows.aimed(term, &measure, targets).map_err(|e| e.at(place))?;
             aims.push(Aim { value, bare, measure, aimed, scale });
         }
         Ok(aims)
+    }
+
+    /// What each term measures of `model`, whatever the call.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where a loss does not fit the last layer or the model has no such output.
+    pub(crate) fn measured(&self, model: &Model) -> Result<Vec<Measured>> {
+        let (values, flows) = (model.feature_outputs(), model.output_flows()?);
+        if self.terms.is_empty() {
+            return Err(wrong("objective: expected at least one loss, got none"));
+        }
+        let several = self.terms.len() > 1;
+        let mut all = Vec::with_capacity(self.terms.len());
+        for (index, term) in self.terms.iter().enumerate() {
+            let place = if several { format!("loss {index}") } else { "loss".to_owned() };
+            let (Some(&value), Some(&flow)) = (values.get(term.output), flows.get(term.output)) else {
+                let text = format!("expected an output below {}, got {}", values.len(), term.output);
+                return Err(wrong(text).at(place));
+            };
+            let bare = part_of(&term.loss, model, value).map_err(|e| e.at(&place))?;
+            let measure = Measure::of(term, flow.features().len()).map_err(|e| e.at(place))?;
+            all.push(Measured { value, flow, bare, measure });
+        }
+        Ok(all)
     }
 }
 

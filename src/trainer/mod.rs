@@ -1,13 +1,20 @@
 //! Training: a model, its weights and what an optimizer keeps of them, on a device.
 //!
 //! A [`Trainer`] is to training what [`Engine`](crate::Engine) is to running a model. It takes a batch, finds what the model
-//! loses on it and by which the weights are to change, and changes them. It knows no epochs and no files of data.
+//! loses on it and by which the weights are to change, and changes them. `data` has the examples that batches are taken out of,
+//! and `fit` goes over them epoch by epoch. Nothing here knows files.
 
 mod batch;
+mod data;
+mod fit;
+mod named;
+mod targets;
 
 use std::collections::BTreeMap;
 
 use crate::call::{Input, Output};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::engine::KernelTime;
 use crate::engine::{DeviceInfo, Engine, Found, Learner, Options, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
@@ -18,6 +25,8 @@ use crate::train::{Clip, Update, squares, update};
 use crate::weights::{Named, Tensor, Tensors, Weights};
 
 pub use batch::{Batch, Gradients};
+pub use data::Dataset;
+pub use fit::{Epoch, Fit};
 
 /// A model that is being trained.
 ///
@@ -161,6 +170,28 @@ impl Trainer {
     pub async fn gradients_async(&self, batch: &Batch) -> Result<Gradients> {
         let found = self.found(batch, Wanted::All).await?;
         self.named(found)
+    }
+
+    /// Finds the gradients of the weights, and drops them: what the model loses. For whoever measures.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    #[cfg(not(target_arch = "wasm32"))]
+    #[doc(hidden)]
+    pub fn rehearse(&self, batch: &Batch) -> Result<f64> {
+        Ok(block_on(self.found(batch, Wanted::Weights))?.loss)
+    }
+
+    /// [`rehearse`](Self::rehearse): what the programs of the device took.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step); kind `Device`, where the device has no clock.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[doc(hidden)]
+    pub fn rehearse_clocked(&self, batch: &Batch) -> Result<Vec<KernelTime>> {
+        self.learner.clocked(&batch.input, &self.objective, &batch.targets)
     }
 
     /// Changes the weights by gradients from elsewhere: of several batches or machines, averaged.
