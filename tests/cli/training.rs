@@ -322,3 +322,52 @@ fn plan_and_bench_show_the_way_back() {
     let out = gatewave(args.into_iter().chain(["--kernels"])).done();
     assert!(out.contains("outer") && out.contains("% of copy"), "{out}");
 }
+
+#[test]
+fn each_output_of_a_graph_has_a_loss_and_targets_of_its_own() {
+    let folder = Folder::new("train-outputs");
+    let [description, data] = ["model.json", "data.safetensors"].map(|name| folder.path(name));
+    let text = r#"{"gatewave": 1, "batch_first": false,
+        "inputs": [{"name": "words", "type": "tokens", "size": 20}, {"name": "facts", "type": "row", "size": 3}],
+        "layers": [
+            {"type": "embedding", "name": "embedding", "from": "words", "num_embeddings": 20, "embedding_dim": 4, "weights": "e."},
+            {"type": "lstm", "name": "lstm", "from": "embedding", "input_size": 4, "hidden_size": 6, "weights": "lstm."},
+            {"type": "linear", "name": "tags", "from": "lstm", "in_features": 6, "out_features": 5, "weights": "tags."},
+            {"type": "concat", "name": "joined", "from": ["lstm.final_hidden", "facts"]},
+            {"type": "linear", "name": "head", "from": "joined", "in_features": 9, "out_features": 1, "activation": "sigmoid",
+             "weights": "head."}],
+        "outputs": [{"name": "score", "from": "head"}, {"name": "tags", "from": "tags"}]}"#;
+    fs::write(&description, text).unwrap();
+    let whole = |shape: &[usize], below: i64| {
+        let count = i64::try_from(shape.iter().product::<usize>()).unwrap();
+        Array::I64(ArrayD::from_shape_vec(IxDyn(shape), (0..count).map(|n| n * 7 % below).collect()).unwrap())
+    };
+    // Seven steps of ten rows, one of which is shorter.
+    write_tensors(
+        &data,
+        &BTreeMap::from([
+            ("words".to_owned(), whole(&[7, 10], 20)),
+            ("facts".to_owned(), Array::F32(ArrayD::from_elem(IxDyn(&[10, 3]), 0.5))),
+            (
+                "lengths".to_owned(),
+                Array::I64(ArrayD::from_shape_fn(IxDyn(&[10]), |at| if at[0] == 3 { 4 } else { 7 })),
+            ),
+            ("y_score".to_owned(), whole(&[10], 2)),
+            ("y_tags".to_owned(), whole(&[7, 10], 5)),
+        ]),
+    );
+    let train = |losses: &[&str]| {
+        let flags = losses.iter().flat_map(|loss| ["--loss", *loss]);
+        gatewave(["train", &description, "--data", &data, "--batch-size", "4"].into_iter().chain(flags))
+    };
+    let both = ["score=binary_cross_entropy", "tags=cross_entropy"];
+    assert_eq!(train(&both).done(), "");
+    let refused = |losses: &[&str]| train(losses).refused().replace(&format!("{data}: "), "");
+    assert_eq!(refused(&["other=mse"]), "--loss: expected an output of the model (score, tags), got other");
+    assert_eq!(refused(&["tags=mse", "tags=mse"]), "--loss: expected one loss of an output, got two of tags");
+    let error = refused(&["cross_entropy"]);
+    assert!(
+        error.starts_with("loss 0: expected a loss that fits the last layer, got cross_entropy after sigmoid"),
+        "{error}"
+    );
+}
