@@ -341,8 +341,8 @@ pub fn programs() -> Vec<Program> {
             }
             programs.extend([1, 2, 3, 4].map(|gates| Program::Project(Project { add: true, gates, ..product })));
             for cell in Cell::ALL {
-                let gates = Program::Project(Project { cell: Some(cell), gates: cell.gates() as u32, ..product });
-                programs.push(gates);
+                let gates = u32::try_from(cell.gates()).expect("a cell has at most four gates");
+                programs.push(Program::Project(Project { cell: Some(cell), gates, ..product }));
             }
             programs.extend(step_programs(matrix, tile));
             if tile.loads == Loads::Lane {

@@ -274,13 +274,26 @@ impl Training {
             When::Projected => self.states() == Some(StateKind::Projected),
             When::Unprojected => self.states() != Some(StateKind::Projected),
             When::Recurrent => matches!(self, Self::CellBack(CellBack { cell: Cell::Gru(_), .. })),
-            When::Direct => match self {
-                Self::CellBack(back) => {
-                    back.states != StateKind::Projected
-                        && (matches!(back.cell, Cell::Gru(_)) || back.mask == Mask::Live)
-                }
-                _ => true,
-            },
+            When::Direct => {
+                let CellBack { cell, states, mask, .. } = match self {
+                    Self::CellBack(back) => *back,
+                    Self::ResetRows(_)
+                    | Self::NewBack(..)
+                    | Self::ResetBack(_)
+                    | Self::StateBack(_)
+                    | Self::Outer(_)
+                    | Self::PeepholeBack { .. }
+                    | Self::Transpose { .. }
+                    | Self::ActivateBack(_)
+                    | Self::SoftmaxBack { .. }
+                    | Self::MaximumBack
+                    | Self::SumSteps { .. }
+                    | Self::Scatter { .. }
+                    | Self::Zero
+                    | Self::Loss(_) => return true,
+                };
+                states != StateKind::Projected && (matches!(cell, Cell::Gru(_)) || mask == Mask::Live)
+            }
             When::Peepholes => self.cell().is_some_and(|(_, variant)| variant.peepholes == Peepholes::Diagonal),
             When::Classes => loss.is_some_and(|loss| loss.targets() == RowTargets::Classes),
             When::Values => loss.is_some_and(|loss| loss.targets() == RowTargets::Values),

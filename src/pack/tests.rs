@@ -301,7 +301,7 @@ fn all_padding_is_zero() {
 fn the_first_elements_of_a_panel_are_the_first_feature_of_sixteen_units_gate_by_gate() {
     let model = Model::new().layer(crate::model::Lstm::new(3, 20).bias(Bias::One));
     let layout = Layout::of(&model, Storage::F32).unwrap();
-    let mut weights = blank(&model);
+    let mut weights = Weights::zeros(&model);
     let LayerWeights::Recurrent(cells) = &mut weights.layers[0] else { panic!("an lstm") };
     cells[0].w_x.indexed_iter_mut().for_each(|((n, i), w)| *w = (100 * i + n) as f32);
     cells[0].b_x.iter_mut().flatten().enumerate().for_each(|(n, b)| *b = -(n as f32));

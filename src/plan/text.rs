@@ -112,7 +112,7 @@ impl fmt::Display for Program {
         if let Some(training) = self.training() {
             trained(f, training)?;
         }
-        if let Program::Project(Project { add: true, .. }) = self {
+        if let Self::Project(Project { add: true, .. }) = self {
             f.write_str(" add")?;
         }
         if let Some(storage) = self.storage().filter(|&storage| storage != Storage::F32) {

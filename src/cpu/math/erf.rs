@@ -66,5 +66,5 @@ pub(super) fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 pub(super) fn gelu_slope<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let (tail, e) = tail(simd, simd.abs_f32s(x));
     let x = clamp(simd, x, -15.0, 15.0);
-    simd.mul_add_e_f32s(simd.mul_f32s(x, simd.splat_f32s(0.398_942_28)), e, part(simd, x, tail))
+    simd.mul_add_e_f32s(simd.mul_f32s(x, simd.splat_f32s(0.398_942_3)), e, part(simd, x, tail))
 }

@@ -29,7 +29,7 @@ fn grid(case: &Case, training: Training) -> Option<[u32; 3]> {
         }
         Training::ResetRows(_) => Some([columns(p.units), p.rows, 1]),
         Training::ActivateBack(_) => Some([columns(p.units * p.directions), p.rows, 1]),
-        Training::PeepholeBack { .. } => Some([columns(p.panels * LANES as u32), 1, 1]),
+        Training::PeepholeBack { .. } => Some([columns(p.panels * 16), 1, 1]),
         _ => None,
     }
 }

@@ -44,7 +44,7 @@ fn project_part(
         ("result", Data::Floats(noise(7, (2 * rows + 2) * units))),
     ];
     let matrix = Matrix::buffer(storage);
-    let gates = cell.map_or(1, |cell| cell.gates() as u32);
+    let gates = cell.map_or(1, |cell| n(cell.gates()));
     let program =
         Program::Project(Project { cell, gates, after: 1, activation: f, matrix, tile: Tile::NONE, add: false });
     Case { program, params, sides: 2, bound }

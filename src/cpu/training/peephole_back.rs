@@ -70,6 +70,7 @@ impl Sum<'_> {
         let width = p.directions as usize * panels * LANES;
         let mut sum = [0.0; PANEL];
         for m in rows {
+            #[allow(clippy::cast_possible_truncation, reason = "rows are counted in 32 bits")]
             let (t, b) = ((m / batch) as u32, m % batch);
             let at = |first: u32| {
                 let row = first.wrapping_add(t.wrapping_mul(p.hidden_step_0)) as usize;

@@ -22,8 +22,8 @@ const HALF_BACK: &[&str] = &["CLIP", "F", "F_ALPHA", "F_BETA", "G", "G_ALPHA", "
 /// is the state before the step (GRU), `c₋ = memory[memory_in][b][d·units + n]` and `c = memory[memory_out][b][d·units + n]`
 /// the cell state before and after it (LSTM). `weights[weight_panel + z·weight_panels + n/16][depth + 1]` are peepholes.
 ///
-/// The gradient of the state after the step is `dh = product[(d·batch + b)][n] + direct[d·batch + b][n]
-/// + delta[target_z][b][d·units + n]`; without a mask an RNN and an LSTM have no `direct`. Before a projection it is
+/// The gradient of the state after the step, dh, is the sum of `product[d·batch + b][n]`, `direct[d·batch + b][n]` and
+/// `delta[target_z][b][d·units + n]`; without a mask an RNN and an LSTM have no `direct`. Before a projection it is
 /// `product` alone. That of the cell state is `carry[d·batch + b][n]`.
 ///
 /// Writes δ, the gradient of what goes into the gates, over `gates`, and a GRU's of the recurrent product over
@@ -31,8 +31,8 @@ const HALF_BACK: &[&str] = &["CLIP", "F", "F_ALPHA", "F_BETA", "G", "G_ALPHA", "
 /// (`z ∘ dh` of a GRU, else 0). Before a projection `result[gates_z][b][n] = o ∘ h(c)`. Where `live[live_z][b]` is 0: δ and
 /// `result` are 0, `direct = dh`, and `carry` stays.
 ///
-/// Equations: section 10 of any text on backpropagation through time; here with every function f, g, h by its derivative at
-/// what goes into it, 0 where that was clipped.
+/// The equations are those of backpropagation through time (Werbos 1990), every function f, g, h by its derivative at what
+/// goes into it, 0 where that was clipped: docs/training.md has them.
 pub(super) const CELL_BACK: Declaration = Declaration {
     name: "cell_back",
     bindings: &[

@@ -241,10 +241,7 @@ impl Back<'_, '_> {
     fn add_all(&mut self, given: Given, source: Sequence, combine: JoinOp, time: usize) -> Result<()> {
         let (target, first) = self.begin(given, true)?;
         for chunk in self.chunks(time) {
-            let combine = match combine {
-                JoinOp::Add if first => JoinOp::Set,
-                other => other,
-            };
+            let combine = if first && combine == JoinOp::Add { JoinOp::Set } else { combine };
             let part = Part { combine, taken: [0, source.features.len()], offset: 0, scale: 1.0 };
             self.low.join_part(&part, first, source, target, chunk)?;
         }

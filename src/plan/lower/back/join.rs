@@ -28,22 +28,18 @@ impl Back<'_, '_> {
             let Some(given) = self.given(source) else { continue };
             let Some(own) = value.source else { return Err(Error::internal("a join: expected its values apart")) };
             let meets_all = own.axis == Axis::Rows && delta.axis != Axis::Rows;
-            match join {
-                Join::Add if !meets_all => self.add_all(given, delta, JoinOp::Add, time)?,
-                Join::Subtract if !meets_all => {
-                    let combine = if index == 0 { JoinOp::Add } else { JoinOp::Subtract };
-                    self.add_all(given, delta, combine, time)?;
-                }
-                _ => {
-                    let make = |back: &mut Self, target: Sequence, chunk: Chunk| {
-                        back.share(join, (values, index, from), delta, target, chunk)
-                    };
-                    if meets_all {
-                        self.each_sum(given, delta, time, make)?;
-                    } else {
-                        self.each_row(given, delta, time, make)?;
-                    }
-                }
+            if !meets_all && matches!(join, Join::Add | Join::Subtract) {
+                let combine = if join == Join::Subtract && index > 0 { JoinOp::Subtract } else { JoinOp::Add };
+                self.add_all(given, delta, combine, time)?;
+                continue;
+            }
+            let make = |back: &mut Self, target: Sequence, chunk: Chunk| {
+                back.share(join, (values, index, from), delta, target, chunk)
+            };
+            if meets_all {
+                self.each_sum(given, delta, time, make)?;
+            } else {
+                self.each_row(given, delta, time, make)?;
             }
         }
         Ok(())

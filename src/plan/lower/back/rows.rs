@@ -67,11 +67,10 @@ impl Back<'_, '_> {
         time: usize,
     ) -> Result<()> {
         let Some(given) = self.given(self.only(stage)?) else { return Ok(()) };
-        let (program, seen, x) = match activation {
-            Activation::Softmax | Activation::LogSoftmax => {
-                (Training::SoftmaxBack { log: activation == Activation::LogSoftmax }, stage.result, 1)
-            }
-            activation => (Training::ActivateBack(activation), source, lanes(depth(source.features))),
+        let (program, seen, x) = if activation.is_elementwise() {
+            (Training::ActivateBack(activation), source, lanes(depth(source.features)))
+        } else {
+            (Training::SoftmaxBack { log: activation == Activation::LogSoftmax }, stage.result, 1)
         };
         self.each_row(given, delta, time, |back, target, chunk| {
             back.by_rows(program, x, (seen, None), delta, target, chunk)
