@@ -12,7 +12,10 @@ use std::env;
 
 use gatewave::conformance::{self, Case};
 use gatewave::oracle::{self, TrueGradients};
-use gatewave::{Batch, Device, Error, ErrorKind, Gradients, Like, Options, Sgd, Trainer, Update, Weights};
+use gatewave::{
+    Batch, Device, Embedding, Error, ErrorKind, Gradients, Input, Like, Linear, Model, Options, Sgd, Trainer, Update,
+    Weights,
+};
 use ndarray::ArrayD;
 
 /// What a gradient may be off by, for each unit of its largest element: sums of a few thousand products in f32.
@@ -38,7 +41,7 @@ fn worse(worst: &mut Worst, name: String, got: impl IntoIterator<Item = f32>, wa
     for (got, want) in got.into_iter().zip(want) {
         let off = (f64::from(got) - want).abs() / most;
         // A NaN is as far off as can be.
-        if !(off <= worst.1) {
+        if off.is_nan() || off > worst.1 {
             *worst = (name.clone(), if off.is_nan() { f64::INFINITY } else { off });
         }
     }
@@ -80,7 +83,9 @@ fn gradients_of_every_case_of_the_table_are_true() {
     let options = Options::default().device(device());
     let mut wrong = Vec::new();
     let (mut count, mut largest) = (0, 0.0_f64);
-    for case in conformance::cases() {
+    // Every case compiles kernels of its own, which takes long on a software adapter.
+    let every = if device() == Device::Cpu { 1 } else { 6 };
+    for case in conformance::cases().into_iter().step_by(every) {
         match worst_of(&case, &case.weights(), &options) {
             Ok((_, off)) if off <= TOLERANCE => largest = largest.max(off),
             Ok((name, off)) => wrong.push(format!("{}: {name} is off by {off:.2e}", case.name)),
@@ -92,11 +97,48 @@ fn gradients_of_every_case_of_the_table_are_true() {
     eprintln!("{count} cases, {largest:.2e} off at most");
 }
 
+/// Stacks so wide that they go through time in several chunks, and back through them the last one first.
+#[test]
+fn gradients_of_long_calls_are_true() {
+    let lengths: Vec<i64> = (0..33).map(|b| 70 - b).collect();
+    let features = ndarray::Array3::from_shape_fn((33, 70, 24), |(b, t, n)| ((b * 7 + t * 3 + n) as f32).sin());
+    let tokens = ndarray::Array2::from_shape_fn((33, 70), |(b, t)| ((b * 5 + t * t) % 40) as i64);
+    let wide = |cell| gatewave::Recurrent::new(cell, 24, 100).num_layers(2);
+    let select = gatewave::Select::AllSteps;
+    for cell in gatewave::Cell::ALL {
+        for (model, input) in [
+            (Model::new().layer(wide(cell)), Input::features(features.clone())),
+            (
+                Model::new().layer(wide(cell).bidirectional()).layer(select),
+                Input::features(features.clone()).lengths(lengths.clone()),
+            ),
+            (
+                Model::new().layer(Embedding::new(40, 24)).layer(wide(cell)).layer(Linear::new(100, 40)),
+                Input::tokens(tokens.clone()),
+            ),
+        ] {
+            let weights = Weights::random(&model, 3).expect("the model is right");
+            let (objective, targets) = aims::draw(&model, &weights, &input, 5).expect("targets fit");
+            let want = oracle::gradients(&model, &weights, &input, &objective, &targets).expect("the truth");
+            let update = Update::by(Sgd::like(Like::Torch));
+            let options = Options::default().device(device());
+            let trainer = Trainer::new(model.clone(), &weights, objective, update, options).expect("a trainer");
+            let got = trainer.gradients(&Batch::of_several(input, targets)).expect("gradients");
+            let (name, off) = compare(&got, &want);
+            assert!(off <= TOLERANCE, "{}: {name} is off by {off:.2e}", model.summary());
+        }
+    }
+}
+
 #[test]
 fn gradients_of_random_models_are_true() {
-    let models = env::var("GATEWAVE_RANDOM").ok().and_then(|n| n.parse().ok()).unwrap_or(100);
+    let models = env::var("GATEWAVE_RANDOM").ok().and_then(|n| n.parse().ok()).unwrap_or(if device() == Device::Cpu {
+        200
+    } else {
+        10
+    });
     let options = Options::default().device(device());
-    let (mut seed, mut done) = (0, 0);
+    let (mut seed, mut done, mut lost) = (0, 0, 0);
     let mut wrong = Vec::new();
     while done < models {
         seed += 1;
@@ -104,6 +146,8 @@ fn gradients_of_random_models_are_true() {
         let weights = Weights::random(&case.model, seed).expect("the model is right");
         match worst_of(&case, &weights, &options) {
             Ok((_, off)) if off <= TOLERANCE => {}
+            // Functions without a bound can drive a model out of f32.
+            Ok((_, off)) if off.is_infinite() => lost += 1,
             Ok((name, off)) => wrong.push(format!("seed {seed}: {name} is off by {off:.2e}\n{}", case.model.summary())),
             Err(error) if models::is_of_steps(&error) => continue,
             Err(error) => {
@@ -114,4 +158,5 @@ fn gradients_of_random_models_are_true() {
         done += 1;
     }
     assert!(wrong.is_empty(), "{} of {done}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(50 * lost <= models, "{lost} of {models} models lost");
 }

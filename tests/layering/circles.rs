@@ -9,18 +9,8 @@ use std::path::Path;
 use crate::{code, group_items, rust_files};
 
 /// Folders whose files are held apart.
-const ROOMS: &[&str] = &[
-    "cpu",
-    "engine",
-    "formats",
-    "formats/description",
-    "formats/keras",
-    "formats/onnx",
-    "gpu",
-    "plan/lower",
-    "train",
-    "weights",
-];
+const ROOMS: &[&str] =
+    &["cpu", "engine", "formats", "formats/description", "formats/onnx", "gpu", "plan/lower", "train", "weights"];
 
 /// Files of a room that may import each other, since one type stands in all of them.
 const ONE_TYPE: &[(&str, &[&str])] = &[("engine", &["begin", "later", "push", "streams"])];

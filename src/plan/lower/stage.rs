@@ -237,7 +237,8 @@ impl Lowering<'_> {
     /// How much of what `op` gives is in a slot at once.
     pub(super) fn span(&self, op: &Op, used: Use) -> Span {
         let by_chunk = used.by_chunk && op.streams() && op.axis != Axis::Rows && op.axis.time(self.shape) > self.chunk;
-        if by_chunk { Span::Chunk } else { Span::Whole }
+        // The way back wants all of it.
+        if by_chunk && !self.keeps { Span::Chunk } else { Span::Whole }
     }
 
     /// The row of the memory of layer `r` that has the cell state before step `index` of its walk: two take turns, or each

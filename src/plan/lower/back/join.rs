@@ -1,15 +1,15 @@
 //! The way back through joins: each value takes the gradient of what it went into.
 
-use super::super::Chunk;
-use super::super::dispatch::{lanes, word};
-use super::super::join::Part;
-use super::super::ops::{Axis, Sequence};
-use super::super::stage::{Joined, Stage};
 use super::{Back, Given};
 use crate::error::{Error, Result};
 use crate::kernel::{JoinOp, Params, Program, Role, Training};
 use crate::layout::depth;
 use crate::model::Join;
+use crate::plan::lower::Chunk;
+use crate::plan::lower::dispatch::{lanes, word};
+use crate::plan::lower::join::Part;
+use crate::plan::lower::ops::{Axis, Sequence};
+use crate::plan::lower::stage::{Joined, Stage};
 
 impl Back<'_, '_> {
     /// The way back through a join.

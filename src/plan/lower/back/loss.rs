@@ -1,11 +1,11 @@
 //! Where gradients begin: what each row of an output loses, and how it is to change.
 
-use super::super::dispatch::word;
-use super::super::ops::{Op, OpKind, Ops, Source};
 use super::{Back, Given};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Params, Program, Role, RowTargets, Training};
 use crate::layout::depth;
+use crate::plan::lower::dispatch::word;
+use crate::plan::lower::ops::{Op, OpKind, Ops, Source};
 use crate::plan::{Feed, Fetch, LossTerm, SlotKind};
 
 /// What the loss `term` is of: an output, or what goes into its last function.

@@ -5,14 +5,6 @@
 //! leaves δ of the gates in their place, and a product of δ with the recurrent matrix turned, for the step before. When a
 //! chunk is done its gradients of the matrices, and that of the layer's input, are products over all of its rows.
 
-use super::super::Chunk;
-use super::super::dispatch::{HoistedProduct, lanes, pair, word};
-use super::super::join::Part;
-use super::super::needed;
-use super::super::ops::{Axis, Begin, Recurrence, Sequence, Span};
-use super::super::recurrent::Layer;
-use super::super::stage::{States, Taken};
-use super::super::walk::{Side, Walk};
 use super::weights::Outside;
 use super::{Back, Given};
 use crate::cell::{Activation, Cell, Peepholes, Reset};
@@ -20,6 +12,14 @@ use crate::error::{Error, Result};
 use crate::kernel::{CellBack, JoinOp, Mask, Matrix, Params, Program, Role, StateKind, Storage, Training};
 use crate::layout::{Place, depth};
 use crate::model::{Features, State};
+use crate::plan::lower::Chunk;
+use crate::plan::lower::dispatch::{HoistedProduct, lanes, pair, word};
+use crate::plan::lower::join::Part;
+use crate::plan::lower::needed;
+use crate::plan::lower::ops::{Axis, Begin, Recurrence, Sequence, Span};
+use crate::plan::lower::recurrent::Layer;
+use crate::plan::lower::stage::{States, Taken};
+use crate::plan::lower::walk::{Side, Walk};
 use crate::plan::tune::Product;
 use crate::plan::{Fetch, SlotId, SlotKind, Window};
 

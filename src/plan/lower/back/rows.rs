@@ -1,10 +1,5 @@
 //! The way back through what makes rows of rows: products, functions, masks, merges, slices, tables.
 
-use super::super::Chunk;
-use super::super::dispatch::{lanes, word};
-use super::super::join::{Part, Rows};
-use super::super::ops::{Axis, Sequence, Shows, Source};
-use super::super::stage::Stage;
 use super::Back;
 use super::weights::Outside;
 use crate::cell::Activation;
@@ -12,6 +7,11 @@ use crate::error::{Error, Result};
 use crate::kernel::{Combine, JoinOp, Params, Program, Role, Training};
 use crate::layout::{Place, depth};
 use crate::model::Slice;
+use crate::plan::lower::Chunk;
+use crate::plan::lower::dispatch::{lanes, word};
+use crate::plan::lower::join::{Part, Rows};
+use crate::plan::lower::ops::{Axis, Sequence, Shows, Source};
+use crate::plan::lower::stage::Stage;
 
 impl Back<'_, '_> {
     /// What an operation of one value takes.
@@ -219,7 +219,7 @@ impl Back<'_, '_> {
             return Err(Error::internal(format!("layer {}: expected tokens", stage.op.layer)));
         };
         let [order, starts] = self.sorted(stage.op.layer, input)?;
-        let (tokens, width) = super::super::windows::table(self.low.layout, buffer)?;
+        let (tokens, width) = crate::plan::lower::windows::table(self.low.layout, buffer)?;
         let (gradient, first) = self.gradient_of(buffer, 0);
         let time = stage.time(self.low.shape);
         let batch = self.low.shape.batch;

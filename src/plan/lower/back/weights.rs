@@ -1,17 +1,17 @@
 //! Where gradients end: in matrices, their biases and tables, laid out as the packed weights are; and the turned matrices
 //! that gradients go back through.
 
-use super::super::dispatch::{HoistedProduct, lanes, word};
-use super::super::needed;
-use super::super::ops::Sequence;
-use super::super::windows::{Panels, Table};
-use super::super::{Chunk, HostInput};
 use super::Back;
 use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{LANES, Matrix, Outer, Params, Program, Role, Storage, Training};
 use crate::layout::{Form, Place, depth};
 use crate::model::Features;
+use crate::plan::lower::dispatch::{HoistedProduct, lanes, word};
+use crate::plan::lower::needed;
+use crate::plan::lower::ops::Sequence;
+use crate::plan::lower::windows::{Panels, Table};
+use crate::plan::lower::{Chunk, HostInput};
 use crate::plan::tune::Product;
 use crate::plan::{Feed, Fetch, SlotId, SlotKind, Window};
 
