@@ -25,6 +25,7 @@ fn loss_case(loss: RowLoss, rows: usize, [parts, units, features]: [usize; 3]) -
         units: n(units),
         features: n(features),
         source_0: 2,
+        source_1: 1,
         target_0: 1,
         ..Params::default()
     };
