@@ -15,10 +15,10 @@ use std::collections::BTreeMap;
 use crate::call::{Input, Output};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::engine::KernelTime;
-use crate::engine::{DeviceInfo, Engine, Found, Learner, Options, Wanted};
+use crate::engine::{DeviceInfo, Found, Learner, Options, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
-use crate::model::Model;
+use crate::model::{LayerKind, Model};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 use crate::train::{Clip, Update, squares, update};
@@ -112,6 +112,11 @@ impl Trainer {
     ) -> Result<Self> {
         update.check()?;
         model.check()?;
+        for (index, layer) in model.layers.iter().enumerate() {
+            if matches!(&layer.kind, LayerKind::Dropout(dropout) if dropout.rate.get() > 0.0) {
+                log::warn!("layer {}: dropout drops nothing in training yet", model.place(index));
+            }
+        }
         let moments = update.rule().moments().len();
         let mut tensors = BTreeMap::new();
         // Checks the shapes, and that layers of one name share their weights.
@@ -288,8 +293,8 @@ impl Trainer {
     ///
     /// Those of an engine.
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn engine(&self, options: impl Into<Options>) -> Result<Engine> {
-        Engine::with_options(self.model().clone(), &self.weights()?, options.into())
+    pub fn engine(&self, options: impl Into<Options>) -> Result<crate::Engine> {
+        crate::Engine::with_options(self.model().clone(), &self.weights()?, options.into())
     }
 
     /// Sets the learning rate of the updates that follow: what a [`Schedule`](crate::Schedule) says.
