@@ -1,6 +1,7 @@
 //! Gradients of executors against the oracle's: every case of the table, and random models.
 //!
-//! `GATEWAVE_ADAPTER` names the adapter, where there is one; without it the CPU computes.
+//! The CPU computes all of them, and the adapter that `GATEWAVE_ADAPTER` names some: each case compiles kernels of its own,
+//! which takes long on a software adapter. `GATEWAVE_RANDOM` says how many models the CPU draws.
 
 #[path = "gradients/aims.rs"]
 mod aims;
@@ -13,10 +14,10 @@ use std::env;
 use gatewave::conformance::{self, Case};
 use gatewave::oracle::{self, TrueGradients};
 use gatewave::{
-    Batch, Device, Embedding, Error, ErrorKind, Gradients, Input, Like, Linear, Model, Options, Sgd, Trainer, Update,
-    Weights,
+    Batch, Cell, Device, Embedding, Error, Gradients, Input, Like, Linear, Model, Options, Recurrent, Sgd, Trainer,
+    Update, Weights,
 };
-use ndarray::ArrayD;
+use ndarray::{Array2, Array3, ArrayD};
 
 /// What a gradient may be off by, for each unit of its largest element: sums of a few thousand products in f32.
 const TOLERANCE: f64 = 5e-4;
@@ -24,11 +25,10 @@ const TOLERANCE: f64 = 5e-4;
 /// The least that a gradient's largest element counts as: smaller ones are what is left of sums that cancel.
 const LEAST: f64 = 1e-3;
 
-fn device() -> Device {
-    match env::var("GATEWAVE_ADAPTER") {
-        Ok(name) if !name.is_empty() => Device::Named(name),
-        _ => Device::Cpu,
-    }
+/// The CPU, and the adapter that is named.
+fn devices() -> Vec<Device> {
+    let named = env::var("GATEWAVE_ADAPTER").ok().filter(|name| !name.is_empty());
+    [Device::Cpu].into_iter().chain(named.map(Device::Named)).collect()
 }
 
 /// The worst of what is compared, and how far it is off.
@@ -80,83 +80,80 @@ fn worst_of(case: &Case, weights: &Weights, options: &Options) -> Result<Worst, 
 
 #[test]
 fn gradients_of_every_case_of_the_table_are_true() {
-    let options = Options::default().device(device());
-    let mut wrong = Vec::new();
-    let (mut count, mut largest) = (0, 0.0_f64);
-    // Every case compiles kernels of its own, which takes long on a software adapter.
-    let every = if device() == Device::Cpu { 1 } else { 6 };
-    for case in conformance::cases().into_iter().step_by(every) {
-        match worst_of(&case, &case.weights(), &options) {
-            Ok((_, off)) if off <= TOLERANCE => largest = largest.max(off),
-            Ok((name, off)) => wrong.push(format!("{}: {name} is off by {off:.2e}", case.name)),
-            Err(error) => wrong.push(format!("{}: {error}", case.name)),
+    for device in devices() {
+        let every = if device == Device::Cpu { 1 } else { 6 };
+        let options = Options::default().device(device.clone());
+        let mut wrong = Vec::new();
+        for case in conformance::cases().into_iter().step_by(every) {
+            match worst_of(&case, &case.weights(), &options) {
+                Ok((_, off)) if off <= TOLERANCE => {}
+                Ok((name, off)) => wrong.push(format!("{}: {name} is off by {off:.2e}", case.name)),
+                Err(error) => wrong.push(format!("{}: {error}", case.name)),
+            }
         }
-        count += 1;
+        assert!(wrong.is_empty(), "{device:?}: {}:\n{}", wrong.len(), wrong.join("\n"));
     }
-    assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
-    eprintln!("{count} cases, {largest:.2e} off at most");
 }
 
-/// Stacks so wide that they go through time in several chunks, and back through them the last one first.
+/// Stacks so wide that they go through time in several chunks, and back through them the last one first. The same call gives
+/// the same bits.
 #[test]
-fn gradients_of_long_calls_are_true() {
+fn gradients_of_long_calls_are_true_and_the_same_bits_each_time() {
     let lengths: Vec<i64> = (0..33).map(|b| 70 - b).collect();
-    let features = ndarray::Array3::from_shape_fn((33, 70, 24), |(b, t, n)| ((b * 7 + t * 3 + n) as f32).sin());
-    let tokens = ndarray::Array2::from_shape_fn((33, 70), |(b, t)| ((b * 5 + t * t) % 40) as i64);
-    let wide = |cell| gatewave::Recurrent::new(cell, 24, 100).num_layers(2);
-    let select = gatewave::Select::AllSteps;
-    for cell in gatewave::Cell::ALL {
-        for (model, input) in [
+    let features = Array3::from_shape_fn((33, 70, 24), |(b, t, n)| ((b * 7 + t * 3 + n) as f32).sin());
+    let tokens = Array2::from_shape_fn((33, 70), |(b, t)| ((b * 5 + t * t) % 40) as i64);
+    let wide = |cell| Recurrent::new(cell, 24, 100).num_layers(2);
+    let calls = Cell::ALL.into_iter().flat_map(|cell| {
+        let head = Model::new().layer(Embedding::new(40, 24)).layer(wide(cell)).layer(Linear::new(100, 40));
+        [
             (Model::new().layer(wide(cell)), Input::features(features.clone())),
             (
-                Model::new().layer(wide(cell).bidirectional()).layer(select),
+                Model::new().layer(wide(cell).bidirectional()),
                 Input::features(features.clone()).lengths(lengths.clone()),
             ),
-            (
-                Model::new().layer(Embedding::new(40, 24)).layer(wide(cell)).layer(Linear::new(100, 40)),
-                Input::tokens(tokens.clone()),
-            ),
-        ] {
-            let weights = Weights::random(&model, 3).expect("the model is right");
-            let (objective, targets) = aims::draw(&model, &weights, &input, 5).expect("targets fit");
-            let want = oracle::gradients(&model, &weights, &input, &objective, &targets).expect("the truth");
-            let update = Update::by(Sgd::like(Like::Torch));
-            let options = Options::default().device(device());
-            let trainer = Trainer::new(model.clone(), &weights, objective, update, options).expect("a trainer");
-            let got = trainer.gradients(&Batch::of_several(input, targets)).expect("gradients");
+            (head, Input::tokens(tokens.clone())),
+        ]
+    });
+    for (model, input) in calls {
+        let weights = Weights::random(&model, 3).expect("the model is right");
+        let (objective, targets) = aims::draw(&model, &weights, &input, 5).expect("targets fit");
+        let want = oracle::gradients(&model, &weights, &input, &objective, &targets).expect("the truth");
+        for device in devices() {
+            let (update, options) = (Update::by(Sgd::like(Like::Torch)), Options::default().device(device.clone()));
+            let trainer = Trainer::new(model.clone(), &weights, objective.clone(), update, options).expect("a trainer");
+            let batch = Batch::of_several(input.clone(), targets.clone());
+            let got = trainer.gradients(&batch).expect("gradients");
             let (name, off) = compare(&got, &want);
-            assert!(off <= TOLERANCE, "{}: {name} is off by {off:.2e}", model.summary());
+            assert!(off <= TOLERANCE, "{device:?}: {}: {name} is off by {off:.2e}", model.summary());
+            assert!(trainer.gradients(&batch).expect("gradients") == got, "{device:?}: {}", model.summary());
         }
     }
 }
 
 #[test]
 fn gradients_of_random_models_are_true() {
-    let models = env::var("GATEWAVE_RANDOM").ok().and_then(|n| n.parse().ok()).unwrap_or(if device() == Device::Cpu {
-        200
-    } else {
-        10
-    });
-    let options = Options::default().device(device());
-    let (mut seed, mut done, mut lost) = (0, 0, 0);
-    let mut wrong = Vec::new();
-    while done < models {
-        seed += 1;
-        let Some(case) = models::draw(seed) else { continue };
-        let weights = Weights::random(&case.model, seed).expect("the model is right");
-        match worst_of(&case, &weights, &options) {
-            Ok((_, off)) if off <= TOLERANCE => {}
-            // Functions without a bound can drive a model out of f32.
-            Ok((_, off)) if off.is_infinite() => lost += 1,
-            Ok((name, off)) => wrong.push(format!("seed {seed}: {name} is off by {off:.2e}\n{}", case.model.summary())),
-            Err(error) if models::is_of_steps(&error) => continue,
-            Err(error) => {
-                assert_ne!(error.kind(), ErrorKind::Internal, "seed {seed}: {error}");
-                wrong.push(format!("seed {seed}: {error}\n{}", case.model.summary()));
+    for device in devices() {
+        let asked = env::var("GATEWAVE_RANDOM").ok().and_then(|n| n.parse().ok());
+        let models = if device == Device::Cpu { asked.unwrap_or(200) } else { 10 };
+        let options = Options::default().device(device.clone());
+        let (mut seed, mut done, mut lost) = (0, 0, 0);
+        let mut wrong = Vec::new();
+        while done < models {
+            seed += 1;
+            let Some(case) = models::draw(seed) else { continue };
+            let weights = Weights::random(&case.model, seed).expect("the model is right");
+            let say = |what: String| format!("seed {seed}: {what}\n{}", case.model.summary());
+            match worst_of(&case, &weights, &options) {
+                Ok((_, off)) if off <= TOLERANCE => {}
+                // Functions without a bound can drive a model out of f32.
+                Ok((_, off)) if off.is_infinite() => lost += 1,
+                Ok((name, off)) => wrong.push(say(format!("{name} is off by {off:.2e}"))),
+                Err(error) if models::is_of_steps(&error) => continue,
+                Err(error) => wrong.push(say(error.to_string())),
             }
+            done += 1;
         }
-        done += 1;
+        assert!(wrong.is_empty(), "{device:?}: {} of {done}:\n{}", wrong.len(), wrong.join("\n"));
+        assert!(50 * lost <= models, "{device:?}: {lost} of {models} models lost");
     }
-    assert!(wrong.is_empty(), "{} of {done}:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(50 * lost <= models, "{lost} of {models} models lost");
 }

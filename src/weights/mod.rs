@@ -37,7 +37,7 @@ pub use tensors::{Tensor, Tensors, non_finite};
 pub struct Weights {
     /// One for each layer of the model.
     pub layers: Vec<LayerWeights>,
-    /// Where stacks of [`Initial::Learned`](crate::Initial::Learned) begin, by stack, counted from 0 among the model's
+    /// Where stacks of [`Initial::Learned`] begin, by stack, counted from 0 among the model's
     /// recurrent layers.
     pub initial: BTreeMap<usize, LearnedStates>,
 }
