@@ -293,8 +293,8 @@ impl Trainer {
     ///
     /// Those of an engine.
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn engine(&self, options: impl Into<Options>) -> Result<crate::Engine> {
-        crate::Engine::with_options(self.model().clone(), &self.weights()?, options.into())
+    pub fn engine(&self, options: impl Into<Options>) -> Result<crate::engine::Engine> {
+        crate::engine::Engine::with_options(self.model().clone(), &self.weights()?, options.into())
     }
 
     /// Sets the learning rate of the updates that follow: what a [`Schedule`](crate::Schedule) says.
