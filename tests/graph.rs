@@ -2,33 +2,25 @@
 //! named tensors go by the model's own names.
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
+mod support;
+
 use std::sync::Mutex;
 
 use gatewave::formats::description::{from_json, to_json};
 use gatewave::weights::{Tensor, Tensors};
 use gatewave::{
-    Activation, Axes, Device, Dim, Dropout, Embedding, Engine, ErrorKind, Gru, InputKind, InputValue, Interface, Join,
-    Layer, LayerKind, Linear, Lstm, Model, ModelInput, ModelOutput, NamedTensors, Output, OutputValue, Pin, Rnn,
-    Select, State, States, Value, Values, Weights,
+    Axes, Device, Dim, Dropout, Embedding, Engine, ErrorKind, Gru, InputKind, InputValue, Interface, Join, Layer,
+    LayerKind, Linear, Lstm, Model, ModelInput, ModelOutput, NamedTensors, Output, OutputValue, Pin, Rnn, Select,
+    State, States, Value, Values, Weights,
 };
 use ndarray::{ArrayD, array};
 use serde_json::{Value as Json, json};
+use support::forward_graphs::eight_nodes;
 
 /// Two inputs, a residual sum, a concatenation, two outputs.
 fn eight_layers() -> Model {
     let mut g = Model::graph();
-    let words = g.tokens("words", 20);
-    let facts = g.row("facts", 3);
-    let embedding = g.add("embedding", Embedding::new(20, 8), words);
-    let lower = g.add("lower", Lstm::new(8, 8), embedding);
-    let sum = g.add("sum", Join::Add, [embedding, lower]);
-    let upper = g.add("upper", Lstm::new(8, 6), sum);
-    let hidden = g.add("hidden", Linear::new(3, 4).activation(Activation::Relu), facts);
-    let joined = g.add("joined", Join::Concat, [upper.final_hidden(), hidden.y()]);
-    let tags = g.add("tags", Linear::new(6, 5).activation(Activation::Softmax), upper);
-    let score = g.add("score", Linear::new(10, 1).activation(Activation::Sigmoid), joined);
-    g.output("score", score);
-    g.output("tags", tags);
+    let upper = eight_nodes(&mut g);
     g.output("last", upper.cell());
     g.finish().unwrap()
 }

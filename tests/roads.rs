@@ -11,10 +11,9 @@ use std::{fs, iter};
 use gatewave::conformance::{Tolerance, compare};
 use gatewave::formats::{description, keras, onnx, safetensors};
 use gatewave::weights::Tensors;
-use gatewave::{
-    Activation, Device, Embedding, Engine, Join, Linear, Lstm, Model, NamedTensors, Options, Values, oracle,
-};
+use gatewave::{Device, Engine, Model, NamedTensors, Options, Values, oracle};
 use support::fixtures::read_io;
+use support::forward_graphs::eight_nodes;
 
 fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/roads").join(name)
@@ -27,18 +26,7 @@ fn tensors(name: &str) -> Tensors {
 /// The four models, each with its weights, and what it calls its outputs.
 fn roads() -> Vec<(&'static str, Model, Tensors, [&'static str; 2])> {
     let mut g = Model::graph();
-    let words = g.tokens("words", 20);
-    let facts = g.row("facts", 3);
-    let embedding = g.add("embedding", Embedding::new(20, 8), words);
-    let lower = g.add("lower", Lstm::new(8, 8), embedding);
-    let sum = g.add("sum", Join::Add, [embedding, lower]);
-    let upper = g.add("upper", Lstm::new(8, 6), sum);
-    let hidden = g.add("hidden", Linear::new(3, 4).activation(Activation::Relu), facts);
-    let joined = g.add("joined", Join::Concat, [upper.final_hidden(), hidden.y()]);
-    let tags = g.add("tags", Linear::new(6, 5).activation(Activation::Softmax), upper);
-    let score = g.add("score", Linear::new(10, 1).activation(Activation::Sigmoid), joined);
-    g.output("score", score);
-    g.output("tags", tags);
+    eight_nodes(&mut g);
     let json = fs::read_to_string(file("model.json")).expect("the files of the roads");
     let described = description::from_json(&json, &tensors("weights.safetensors")).expect("the files of the roads");
     let (from_keras, keras_tensors) = keras::read(&file("model.keras")).expect("the files of the roads");

@@ -13,23 +13,29 @@ fn built(build: impl FnOnce(&mut Graph)) -> Model {
     graph.finish().expect("the model of a test is right")
 }
 
+/// Adds two inputs, a residual sum, a concatenation and the outputs "score" and "tags"; gives the upper LSTM.
+pub fn eight_nodes(g: &mut Graph) -> Node {
+    let (words, facts) = (g.tokens("words", 20), g.row("facts", 3));
+    let embedding = g.add("embedding", Embedding::new(20, 8), words);
+    let lower = g.add("lower", Lstm::new(8, 8), embedding);
+    let sum = g.add("sum", Join::Add, [embedding, lower]);
+    let upper = g.add("upper", Lstm::new(8, 6), sum);
+    let hidden = g.add("hidden", Linear::new(3, 4).activation(Activation::Relu), facts);
+    let joined = g.add("joined", Join::Concat, [upper.final_hidden(), hidden.y()]);
+    let tags = g.add("tags", Linear::new(6, 5).activation(Activation::Softmax), upper);
+    let score = g.add("score", Linear::new(10, 1).activation(Activation::Sigmoid), joined);
+    g.output("score", score);
+    g.output("tags", tags);
+    upper
+}
+
 /// Graphs that go forward, each with something of its own.
 pub fn graphs() -> Vec<(&'static str, Model)> {
     let mut graphs = vec![
         (
             "tokens, a row, a residual sum, an output of steps and one of the newest",
             built(|g| {
-                let (words, facts) = (g.tokens("words", 20), g.row("facts", 3));
-                let embedding = g.add("embedding", Embedding::new(20, 8), words);
-                let lower = g.add("lower", Lstm::new(8, 8), embedding);
-                let sum = g.add("sum", Join::Add, [embedding, lower]);
-                let upper = g.add("upper", Lstm::new(8, 6), sum);
-                let hidden = g.add("hidden", Linear::new(3, 4).activation(Activation::Relu), facts);
-                let joined = g.add("joined", Join::Concat, [upper.final_hidden(), hidden.y()]);
-                let tags = g.add("tags", Linear::new(6, 5).activation(Activation::Softmax), upper);
-                let score = g.add("score", Linear::new(10, 1).activation(Activation::Sigmoid), joined);
-                g.output("score", score);
-                g.output("tags", tags);
+                let upper = eight_nodes(g);
                 g.output("last", upper.cell());
             }),
         ),
