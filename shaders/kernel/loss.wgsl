@@ -46,14 +46,16 @@ fn sum_of_lanes(lane: u32, part: f32) -> f32 {
 @compute @workgroup_size(WORKGROUP)
 fn loss(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let width = params.directions * params.units;
-    let row = params.target_0 + group.y;
+    // What belongs to rows of the call has windows of its own: its rows are not the gradient's.
+    let row = params.source_1 + group.y;
+    let write_at = (params.target_0 + group.y) * width;
     let read_at = (params.source_0 + group.y) * width;
     let by = scale[row];
     let is_counted = by != 0.0;
     let lost = row_loss(row, read_at, lane);
     for (var c = lane; c < width; c += WORKGROUP) {
         let value = by * gradient(row, c, source[read_at + c]);
-        result[row * width + c] = select(0.0, value, is_feature(c) && is_counted);
+        result[write_at + c] = select(0.0, value, is_feature(c) && is_counted);
     }
     if lane == 0u {
         losses[row] = select(0.0, by * lost, is_counted);

@@ -18,26 +18,36 @@ fn device() -> Option<&'static Gpu> {
     DEVICE.get_or_init(open).as_ref()
 }
 
-/// The workgroups of a kernel of training, where a row is computed by invocations of four units each.
-fn grid(case: &Case, training: Training) -> Option<[u32; 3]> {
+/// The workgroups of a kernel of training.
+fn grid(case: &Case, training: Training) -> [u32; 3] {
     let p = &case.params;
+    let width = p.units * p.directions;
+    // Invocations of four units each.
     let columns = |elems: u32| elems.div_ceil(4 * WORKGROUP);
-    let sides = u32::try_from(case.sides).unwrap();
+    let (sides, lanes) = (u32::try_from(case.sides).unwrap(), u32::try_from(LANES).unwrap());
     match training {
         Training::CellBack(_) | Training::NewBack(..) | Training::ResetBack(_) | Training::StateBack(_) => {
-            Some([columns(p.units), p.batch, sides])
+            [columns(p.units), p.batch, sides]
         }
-        Training::ResetRows(_) => Some([columns(p.units), p.rows, 1]),
-        Training::ActivateBack(_) => Some([columns(p.units * p.directions), p.rows, 1]),
-        Training::PeepholeBack { .. } => Some([columns(p.panels * 16), 1, 1]),
-        _ => None,
+        Training::ResetRows(_) | Training::Zero => [columns(p.units), p.rows, 1],
+        // Tiles of 16 rows by 64 columns, the bias in one of its own.
+        Training::Outer(_) => [p.depth / lanes + 1, p.units.div_ceil(4 * lanes), 1],
+        Training::PeepholeBack { .. } => [columns(p.panels * lanes), 1, 1],
+        Training::Transpose { gates, .. } => {
+            [columns((p.panels * gates * lanes + 1) * lanes), p.depth.div_ceil(lanes), 1]
+        }
+        Training::ActivateBack(_) | Training::MaximumBack => [columns(width), p.rows, 1],
+        Training::SumSteps { .. } => [columns(width), p.batch, 1],
+        Training::Scatter { .. } => [columns(p.units), p.tokens, 1],
+        // A workgroup a row.
+        Training::SoftmaxBack { .. } | Training::Loss(_) => [1, p.rows, 1],
     }
 }
 
 impl Case {
     /// Runs it on the device, if there is one and the kernel is one of training, and compares as [`check`](Self::check).
     pub(super) fn check_on_device(&self, expected: &[(&str, usize, f64)]) {
-        let grid = self.program.training().and_then(|training| grid(self, training));
+        let grid = self.program.training().map(|training| grid(self, training));
         let (Some(grid), Some(gpu)) = (grid, device()) else { return };
         let (mut plan, feeds, packed) = self.plan();
         plan.steps[0].grid = grid;

@@ -16,6 +16,9 @@ fn losses() -> Vec<RowLoss> {
     losses
 }
 
+/// Where a dispatch's rows of what belongs to rows of the call begin; where those of the gradient do is in no way the same.
+const FIRST: usize = 3;
+
 /// Rows of so many parts of `units`, of which `features` are true; each third row counts nothing.
 fn loss_case(loss: RowLoss, rows: usize, [parts, units, features]: [usize; 3]) -> Case {
     let (n, width) = (|n: usize| u32::try_from(n).unwrap(), parts * units);
@@ -25,15 +28,15 @@ fn loss_case(loss: RowLoss, rows: usize, [parts, units, features]: [usize; 3]) -
         units: n(units),
         features: n(features),
         source_0: 2,
-        source_1: 1,
+        source_1: n(FIRST),
         target_0: 1,
         ..Params::default()
     };
     let mut source: Vec<f32> = noise(1, (rows + 3) * width).into_iter().map(|x| x * 6.0).collect();
     // Padding is no feature, whatever it holds.
     source.chunks_exact_mut(units).for_each(|part| part[features..].fill(1e30));
-    let scale: Vec<f32> = (0..rows + 2).map(|m| if m % 3 == 2 { 0.0 } else { 0.25 + m as f32 / 64.0 }).collect();
-    for m in (0..rows).filter(|m| scale[1 + m] == 0.0) {
+    let scale: Vec<f32> = (0..rows + 4).map(|m| if m % 3 == 2 { 0.0 } else { 0.25 + m as f32 / 64.0 }).collect();
+    for m in (0..rows).filter(|m| scale[FIRST + m] == 0.0) {
         source[(2 + m) * width] = f32::NAN;
     }
     let mut bound = vec![("source", Data::Floats(source))];
@@ -41,10 +44,10 @@ fn loss_case(loss: RowLoss, rows: usize, [parts, units, features]: [usize; 3]) -
         RowTargets::Classes => {
             // One that does not count has no class.
             let class = |m: usize| if scale[m] == 0.0 { u32::MAX } else { n(m * 7 % (parts * features)) };
-            bound.push(("tokens", Data::Indices((0..rows + 2).map(class).collect())));
+            bound.push(("tokens", Data::Indices((0..rows + 4).map(class).collect())));
         }
         RowTargets::Values => {
-            let mut values: Vec<f32> = noise(2, (rows + 2) * width).into_iter().map(|x| x / 2.0 + 0.5).collect();
+            let mut values: Vec<f32> = noise(2, (rows + 4) * width).into_iter().map(|x| x / 2.0 + 0.5).collect();
             values.chunks_exact_mut(units).for_each(|part| part[features..].fill(-1e30));
             bound.push(("values", Data::Floats(values)));
         }
@@ -55,7 +58,7 @@ fn loss_case(loss: RowLoss, rows: usize, [parts, units, features]: [usize; 3]) -
         bound.push(("class_weights", Data::Floats(noise(4, parts * features).into_iter().map(|x| x + 1.5).collect())));
     }
     bound.push(("result", Data::Floats(noise(5, (rows + 2) * width))));
-    bound.push(("losses", Data::Floats(noise(6, rows + 2))));
+    bound.push(("losses", Data::Floats(noise(6, rows + 4))));
     Case { program: Program::Training(Training::Loss(loss)), params, sides: 1, bound }
 }
 
@@ -63,10 +66,10 @@ fn loss_case(loss: RowLoss, rows: usize, [parts, units, features]: [usize; 3]) -
 fn row_loss(case: &Case, loss: RowLoss, m: usize, z: &[f64], place: impl Fn(usize) -> usize) -> (f64, Vec<f64>) {
     let constant = f64::from(loss.constant().get());
     let value =
-        |c: usize| case.float("values", (1 + m) * (case.params.units * case.params.directions) as usize + place(c));
+        |c: usize| case.float("values", (FIRST + m) * (case.params.units * case.params.directions) as usize + place(c));
     let pairs: Vec<(f64, f64)> = match loss {
         RowLoss::CrossEntropy { weighted, .. } => {
-            let class = case.index("tokens", 1 + m);
+            let class = case.index("tokens", FIRST + m);
             let weight = |c| if weighted { case.float("class_weights", c) } else { 1.0 };
             let q = |c| weight(c) * ((1.0 - constant) * f64::from(u8::from(c == class)) + constant / z.len() as f64);
             let most = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -107,10 +110,10 @@ fn loss_expected(case: &Case, loss: RowLoss) -> Vec<(&'static str, usize, f64)> 
     let mut expected = Vec::new();
     for m in 0..p.rows as usize {
         let z: Vec<f64> = (0..parts * features).map(|c| case.float("source", (2 + m) * width + place(c))).collect();
-        let scale = case.float("scale", 1 + m);
+        let scale = case.float("scale", FIRST + m);
         let (of_row, gradient) = row_loss(case, loss, m, &z, place);
         let counted = |x: f64| if scale == 0.0 { 0.0 } else { scale * x };
-        expected.push(("losses", 1 + m, counted(of_row)));
+        expected.push(("losses", FIRST + m, counted(of_row)));
         expected.extend((0..width).map(|c| ("result", (1 + m) * width + c, 0.0)));
         expected.extend(gradient.iter().enumerate().map(|(c, g)| ("result", (1 + m) * width + place(c), counted(*g))));
     }
