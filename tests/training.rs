@@ -1,7 +1,8 @@
 //! Gradients of executors against the oracle's: every case of the table, and random models.
 //!
 //! The CPU computes all of them, and the adapter that `GATEWAVE_ADAPTER` names some: each case compiles kernels of its own,
-//! which takes long on a software adapter. `GATEWAVE_RANDOM` says how many models the CPU draws.
+//! which takes long on a software adapter. `GATEWAVE_RANDOM` says how many models the CPU draws; an adapter draws a hundredth,
+//! and ten or twenty at least.
 
 #[path = "gradients/aims.rs"]
 mod aims;
@@ -13,6 +14,7 @@ use std::env;
 
 use gatewave::conformance::{self, Case};
 use gatewave::oracle::{self, TrueGradients};
+use gatewave::plan::Limits;
 use gatewave::{
     Batch, Cell, Device, Embedding, Error, Gradients, Input, Like, Linear, Model, Options, Recurrent, Sgd, Trainer,
     Update, Weights,
@@ -132,21 +134,48 @@ fn gradients_of_long_calls_are_true_and_the_same_bits_each_time() {
 
 #[test]
 fn gradients_of_random_models_are_true() {
+    random_models(10, |case| (case, Options::default()));
+}
+
+/// Chunks of four steps, and dispatches of few workgroups and loops: so small models are cut as only large ones are by
+/// themselves, and every dispatch begins at other rows in each of its bindings.
+#[test]
+fn gradients_of_random_models_in_many_pieces_are_true() {
+    random_models(20, |case| {
+        let mut draw = models::Draw::of(case.seed);
+        let (time, wide) = (1 + draw.below(23), draw.chance(4));
+        let batch = 1 + draw.below(if wide { 80 } else { 5 });
+        let workgroups = u32::try_from(batch.max(8) + draw.below(8)).expect("few");
+        // Lanes of a softmax tell each other in some three hundred.
+        let limits = Limits { workgroups, loop_iterations: 320, ..Limits::HOST };
+        let options = Options { chunk_bytes: Some(0), limits: Some(limits), ..Options::default() };
+        (Case { time, batch, ..case }, options)
+    });
+}
+
+/// Whether the CPU's numbers of a case are no numbers.
+fn is_lost(case: &Case, weights: &Weights) -> bool {
+    worst_of(case, weights, &Options::default().device(Device::Cpu)).is_ok_and(|(_, off)| off.is_infinite())
+}
+
+/// Random models, so many on an adapter, each changed by `change`.
+fn random_models(on_adapter: usize, change: impl Fn(Case) -> (Case, Options)) {
     for device in devices() {
         let asked = env::var("GATEWAVE_RANDOM").ok().and_then(|n| n.parse().ok());
-        let models = if device == Device::Cpu { asked.unwrap_or(200) } else { 10 };
-        let options = Options::default().device(device.clone());
+        let models =
+            if device == Device::Cpu { asked.unwrap_or(200) } else { on_adapter.max(asked.unwrap_or(0) / 100) };
         let (mut seed, mut done, mut lost) = (0, 0, 0);
         let mut wrong = Vec::new();
         while done < models {
             seed += 1;
-            let Some(case) = models::draw(seed) else { continue };
+            let Some((case, options)) = models::draw(seed).map(&change) else { continue };
+            let options = options.device(device.clone());
             let weights = Weights::random(&case.model, seed).expect("the model is right");
             let say = |what: String| format!("seed {seed}: {what}\n{}", case.model.summary());
             match worst_of(&case, &weights, &options) {
                 Ok((_, off)) if off <= TOLERANCE => {}
-                // Functions without a bound can drive a model out of f32.
-                Ok((_, off)) if off.is_infinite() => lost += 1,
+                // Functions without a bound can drive a model out of f32: then in one piece as well.
+                Ok((_, off)) if off.is_infinite() && is_lost(&case, &weights) => lost += 1,
                 Ok((name, off)) => wrong.push(say(format!("{name} is off by {off:.2e}"))),
                 Err(error) if models::is_of_steps(&error) => continue,
                 Err(error) => wrong.push(say(error.to_string())),
@@ -154,6 +183,6 @@ fn gradients_of_random_models_are_true() {
             done += 1;
         }
         assert!(wrong.is_empty(), "{device:?}: {} of {done}:\n{}", wrong.len(), wrong.join("\n"));
-        assert!(50 * lost <= models, "{device:?}: {lost} of {models} models lost");
+        assert!(20 * lost <= models, "{device:?}: {lost} of {models} models lost");
     }
 }

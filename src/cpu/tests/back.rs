@@ -16,8 +16,11 @@ pub(super) struct Sizes {
     pub(super) sides: usize,
 }
 
-/// A case of a kernel of one timestep. States are rows 0 and 1, gradients rows 2 and 1, gates chunk rows 1 and 2; weights begin two
-/// panels into their window. In the padding, and in dead rows, stands what must not be read.
+/// Rows of the mask and of gates, by direction of the dispatch.
+const LIVE: [usize; 2] = [3, 0];
+const GATES: [usize; 2] = [4, 2];
+
+/// A case of a kernel of one timestep. States are rows 0 and 1, gradients rows 2 and 3, cell states rows 5 and 6; weights begin two panels into their window. In the padding, and in dead rows, stands what must not be read.
 pub(super) fn back_case(training: Training, s: Sizes) -> Case {
     let program = Program::Training(training);
     let (gates, width, depth) = (program.product_gates() as usize, s.directions * s.units, 5);
@@ -26,11 +29,11 @@ pub(super) fn back_case(training: Training, s: Sizes) -> Case {
     let panel = (depth + program.rows_after_depth() as usize) * gates * LANES;
     let live: Vec<u32> = (0..4 * s.batch).map(|i| u32::from(i % 3 != 1)).collect();
     let rows = |seed, size: f32, gates: usize| {
-        let mut data: Vec<f32> = noise(seed, 4 * s.batch * s.units * gates).into_iter().map(|x| size * x).collect();
+        let mut data: Vec<f32> = noise(seed, 5 * s.batch * s.units * gates).into_iter().map(|x| size * x).collect();
         if program.mask() == Mask::Live {
             for (z, b) in (0..2).flat_map(|z| (0..s.batch).map(move |b| (z, b))) {
-                if live[(1 + z) * s.batch + b] == 0 {
-                    data[((1 + z) * s.batch + b) * s.units * gates..][..s.units * gates].fill(f32::NAN);
+                if live[LIVE[z] * s.batch + b] == 0 {
+                    data[(GATES[z] * s.batch + b) * s.units * gates..][..s.units * gates].fill(f32::NAN);
                 }
             }
         }
@@ -52,7 +55,7 @@ pub(super) fn back_case(training: Training, s: Sizes) -> Case {
         "result" => rows(5, 1.0, 1),
         "live" => Data::Indices(live.clone()),
         "hidden" => padded_noise(6, 4 * s.batch * width),
-        "memory" => padded_noise(7, 4 * s.batch * width),
+        "memory" => padded_noise(7, 7 * s.batch * width),
         "delta" => padded_noise(8, 4 * s.batch * width),
         "product" => padded_noise(9, s.directions * s.batch * s.units),
         "direct" => padded_noise(10, s.directions * s.batch * s.units),
@@ -74,13 +77,13 @@ pub(super) fn back_case(training: Training, s: Sizes) -> Case {
         source_0: 0,
         source_1: 1,
         target_0: 2,
-        target_1: 1,
-        gates_0: 1,
-        gates_1: 2,
-        live_0: 1,
-        live_1: 2,
-        memory_in: 3,
-        memory_out: 1,
+        target_1: 3,
+        gates_0: n(GATES[0]),
+        gates_1: n(GATES[1]),
+        live_0: n(LIVE[0]),
+        live_1: n(LIVE[1]),
+        memory_in: 5,
+        memory_out: 6,
         ..Params::default()
     };
     Case { program, params, sides: s.sides, bound }

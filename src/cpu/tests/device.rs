@@ -12,7 +12,7 @@ use crate::platform::block_on;
 fn device() -> Option<&'static Gpu> {
     static DEVICE: OnceLock<Option<Gpu>> = OnceLock::new();
     let open = || {
-        let name = env::var("GATEWAVE_ADAPTER").ok()?;
+        let name = env::var("GATEWAVE_ADAPTER").ok().filter(|name| !name.is_empty())?;
         Some(block_on(Gpu::open(Choice::Named(name))).unwrap().expect("it was named"))
     };
     DEVICE.get_or_init(open).as_ref()

@@ -139,18 +139,18 @@ fn activate_back_multiplies_by_the_derivative() {
                 units: 16,
                 features: 11,
                 source_0: 2,
-                source_1: 1,
+                source_1: 3,
                 target_0: 1,
                 ..Params::default()
             };
             let bound = vec![
                 ("source", Data::Floats(noise(1, (rows + 2) * 32).into_iter().map(|x| x * 9.0).collect())),
-                ("delta", Data::Floats(noise(2, (rows + 1) * 32))),
+                ("delta", Data::Floats(noise(2, (rows + 3) * 32))),
                 ("result", Data::Floats(noise(3, (rows + 2) * 32))),
             ];
             let program = Program::Training(Training::ActivateBack(f));
             let case = Case { program, params, sides: 1, bound };
-            let value = |i: usize| case.float("delta", 32 + i) * slope(f, case.float("source", 64 + i));
+            let value = |i: usize| case.float("delta", 96 + i) * slope(f, case.float("source", 64 + i));
             let all = (0..rows * 32).map(|i| ("result", 32 + i, if i % 16 < 11 { value(i) } else { 0.0 }));
             case.check(&all.collect::<Vec<_>>());
         }
@@ -175,7 +175,7 @@ fn peephole_back_sums_over_all_rows() {
             panels: n(panels),
             units: n(width * 4),
             weight_panel: 1,
-            target_0: 2,
+            target_0: 7,
             memory_in: if back { n(steps) + 1 } else { 1 },
             memory_out: if back { n(steps) } else { 2 },
             hidden_step_0: if back { u32::MAX } else { 1 },
@@ -185,7 +185,7 @@ fn peephole_back_sums_over_all_rows() {
         let panel = (depth + 2) * 4 * LANES;
         let bound = vec![
             ("memory", Data::Floats(noise(1, (steps + 2) * batch * directions * width))),
-            ("gates", Data::Floats(noise(2, (rows + 2) * width * 4).into_iter().map(|x| x / 20.0).collect())),
+            ("gates", Data::Floats(noise(2, (rows + 7) * width * 4).into_iter().map(|x| x / 20.0).collect())),
             ("result", Data::Floats(noise(3, (1 + panels) * panel))),
         ];
         let program = Program::Training(Training::PeepholeBack { first });
@@ -198,7 +198,7 @@ fn peephole_back_sums_over_all_rows() {
                 case.float("memory", (row * batch + m % batch) * directions * width + width + u)
             };
             let delta =
-                |m: usize| case.float("gates", ((2 + m) * panels + u / LANES) * 4 * LANES + g * LANES + u % LANES);
+                |m: usize| case.float("gates", ((7 + m) * panels + u / LANES) * 4 * LANES + g * LANES + u % LANES);
             let sum: f64 = match g {
                 2 => 0.0,
                 _ => (0..rows).map(|m| delta(m) * memory(m, usize::from(g != 3))).sum(),

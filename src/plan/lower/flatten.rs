@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Combine, Kernel, Mask};
 use crate::layout::{Layout, Place, Role};
 use crate::model::{
-    Clocks, Direction, Features, Flow, Join, LayerKind, Merge, Model, Pin, Recurrent, Select, State, Value,
+    Clocks, Direction, Features, Flow, Join, LayerKind, Merge, Model, Pin, Recurrent, Select, Slice, State, Value,
 };
 use crate::plan::{Feed, Shape, Steps};
 
@@ -278,17 +278,44 @@ impl Flattening<'_> {
                 Some(Value::Input(input)) if self.model.inputs[input].kind.flow().is_none() => None,
                 Some(Value::Layer(from, pin @ (Pin::Hidden | Pin::Cell))) => {
                     let state = if pin == Pin::Hidden { State::Hidden } else { State::Cell };
-                    let own = self.stacks.get(&from).and_then(|layers| layers.get(stacked).copied());
-                    let op = own.ok_or_else(|| {
-                        Error::internal(format!("layer {from}: expected a stack of {} layers", r.num_layers))
-                    })?;
-                    Some(Begin::Final(op, state))
+                    Some(self.begin_of_stack((layer, r, stacked), from, state)?)
                 }
                 Some(value) => Some(Begin::Row(self.value(value, layer)?)),
             };
             Ok::<_, Error>(begin)
         };
         Ok([one(hidden)?, one(cell)?])
+    }
+
+    /// What layer `stacked` of stack `layer` begins with, where it is a final state of stack `from`. States are counted layer by
+    /// layer, in each by direction: so two layers may begin the two directions of one.
+    fn begin_of_stack(
+        &mut self,
+        (layer, r, stacked): (usize, &Recurrent, usize),
+        from: usize,
+        state: State,
+    ) -> Result<Begin> {
+        let LayerKind::Recurrent(before) = &self.model.layers[from].kind else {
+            return Err(Error::internal(format!("layer {from}: expected a stack")));
+        };
+        let (size, parts) = (state.size(before), before.directions());
+        let of_layer = |back: &Self, which: usize| {
+            let op = back.stacks.get(&from).and_then(|layers| layers.get(which).copied());
+            op.ok_or_else(|| Error::internal(format!("layer {from}: expected a stack of more layers")))
+        };
+        if parts == r.directions() {
+            return Ok(Begin::Final(of_layer(self, stacked)?, state));
+        }
+        let mut rows = Vec::new();
+        let row = |kind, from, features| Op { layer, stacked: None, kind, from, axis: Axis::Rows, features };
+        for which in stacked * r.directions()..(stacked + 1) * r.directions() {
+            let whole = vec![Source::Op(of_layer(self, which / parts)?)];
+            let own = self.add(row(OpKind::Final(state), whole, Features { parts, size }));
+            let slice = Slice { first: which % parts * size, count: size };
+            rows.push(self.add(row(OpKind::Slice(slice), vec![own], Features::one(size))));
+        }
+        let features = Features::one(size * rows.len());
+        Ok(Begin::Row(self.add(row(OpKind::Join(Join::Concat), rows, features))))
     }
 }
 

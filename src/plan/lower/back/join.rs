@@ -83,8 +83,11 @@ impl Back<'_, '_> {
                     self.low.join_part(&set([0, size], 1.0), true, *side, copy, chunk)?;
                     *side = copy;
                 }
-                let x = lanes(depth(target.features));
-                self.by_rows(Training::MaximumBack, x, (sides[0], Some(sides[1])), delta, target, chunk)
+                // Rows are compared feature by feature, as the join has them: its values may have theirs in other parts.
+                let share = self.scratch("share", delta.axis, delta.features);
+                let x = lanes(depth(share.features));
+                self.by_rows(Training::MaximumBack, x, (sides[0], Some(sides[1])), delta, share, chunk)?;
+                self.low.join_part(&set([0, size], 1.0), true, share, target, chunk)
             }
             Join::ConcatSteps => Err(Error::internal("a join over time: expected its pieces")),
         }
