@@ -15,6 +15,7 @@ mod gpus;
 #[cfg(not(target_arch = "wasm32"))]
 mod kernels;
 mod later;
+mod learner;
 mod memory;
 mod named;
 mod planner;
@@ -40,7 +41,7 @@ use crate::layout::Layout;
 use crate::model::Model;
 use crate::pack::Packing;
 use crate::plan::tune::Target;
-use crate::plan::{Goal, Plan, Shape, Steps, Strategy};
+use crate::plan::{Goal, Limits, Plan, Shape, Steps, Strategy};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 use crate::weights::{LearnedStates, Precision, Source, Tensors, Weights};
@@ -54,6 +55,7 @@ pub use device::{Device, DeviceInfo, SelfCheck};
 pub use generate::Sampling;
 #[cfg(not(target_arch = "wasm32"))]
 pub use kernels::KernelTime;
+pub(crate) use learner::{Found, Learner, Wanted};
 pub use planner::Planner;
 pub use progress::{Loading, Progress};
 pub use push::FrameValue;
@@ -112,6 +114,13 @@ pub struct Options {
     /// do not.
     #[doc(hidden)]
     pub resident_workgroups: Option<u32>,
+    /// Bytes that a chunk of time may take: `None` is what the device is given. For tests, that cut short calls as long ones
+    /// are cut.
+    #[doc(hidden)]
+    pub chunk_bytes: Option<u64>,
+    /// What a dispatch is held to besides the device's own limits. For tests, that cut small calls as large ones are cut.
+    #[doc(hidden)]
+    pub limits: Option<Limits>,
     /// Who is told how far loading is.
     pub progress: Progress,
 }

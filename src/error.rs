@@ -17,6 +17,8 @@ pub enum ErrorKind {
     Weights,
     /// An input, a length, a mask or a state does not fit the model: mend the call.
     Shape,
+    /// What a training is told is out of range or contradicts itself: mend the settings.
+    Training,
     /// The work does not fit the device: make it smaller, or choose another device.
     Limits,
     /// There is no such device, or it refused: choose another device.

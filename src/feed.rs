@@ -43,6 +43,9 @@ pub(crate) fn encode(call: &Call<'_>, model: &Model, rows: Range<usize>, feed: F
         // Its first row is of the last step, where the walk begins.
         Feed::SeenBackwards(_) => seen(words, batch, Order::Kept, |_| false, |t, b| live(time - 1 - t, b) != 0),
         Feed::Draws => unreachable!("a call draws no tokens"),
+        Feed::Targets(_) | Feed::Scale(_) | Feed::ClassWeights(_) | Feed::Order(_) | Feed::Starts(_) => {
+            unreachable!("a call has no losses")
+        }
         Feed::Hidden { stack, layer } => state(call.initial(stack).map(|(h, _)| h), stack, layer, words),
         Feed::Memory { stack, layer } => state(call.initial(stack).and_then(|(_, c)| c), stack, layer, words),
     }
@@ -192,6 +195,11 @@ impl<'a> Decoder<'a> {
             Fetch::Output => self.output(0, rows, data),
             Fetch::Other(output) => self.output(output, rows, data),
             Fetch::Tokens => unreachable!("a call draws no tokens"),
+            Fetch::Losses(_)
+            | Fetch::Weights(_)
+            | Fetch::Input(_)
+            | Fetch::InitialHidden { .. }
+            | Fetch::InitialMemory { .. } => unreachable!("a call has no losses"),
             Fetch::Hidden { stack, layer } => unpad(&mut self.states[stack].h, part(layer, directions(stack))),
             Fetch::HiddenPart { stack, layer, direction } => {
                 let directions = directions(stack);
@@ -271,7 +279,7 @@ pub(crate) fn unpad_row(source: &[f32], features: Features, target: &mut [f32]) 
 }
 
 /// `[B][D · padded S]` → `[D, B, S]`.
-fn unpad_state(data: &[f32], mut state: ArrayViewMut3<'_, f32>) {
+pub(crate) fn unpad_state(data: &[f32], mut state: ArrayViewMut3<'_, f32>) {
     let (directions, batch, size) = state.dim();
     let data = ArrayView3::from_shape((batch, directions, padded(size)), data).expect("a plan reads whole states");
     state.assign(&data.slice(s![.., .., ..size]).permuted_axes([1, 0, 2]));

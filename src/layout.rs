@@ -25,6 +25,9 @@ pub struct Layout {
     pub buffers: Vec<Buffer>,
     /// The layers whose weights lie together.
     pub runs: Vec<Run>,
+    /// Whether every weight stands by itself, so that it can be trained: no vectors of tokens are folded into a table of
+    /// products, and no layers lie together.
+    pub trains: bool,
 }
 
 /// Recurrent layers of equal shape, each on the outputs of the one before: at least two, stacked or one after the other
@@ -174,16 +177,30 @@ impl Layout {
     ///
     /// Kind `Model`, where the layers do not fit each other; `Limits`, where there are too many to list.
     pub fn of(model: &Model, storage: Storage) -> Result<Self> {
+        Self::with(model, storage, false)
+    }
+
+    /// The layout of `model`'s weights where they are trained: in 32-bit floats, each by itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](Self::of).
+    pub fn for_training(model: &Model) -> Result<Self> {
+        Self::with(model, Storage::F32, true)
+    }
+
+    fn with(model: &Model, storage: Storage, trains: bool) -> Result<Self> {
         if let Some((layer, r)) = recurrent(model).find(|(_, r)| r.num_layers > MOST_STACKED) {
             let text = format!("layer {layer}: a stack of {} layers, the most is {MOST_STACKED}", r.num_layers);
             return Err(Error::new(ErrorKind::Limits, text));
         }
-        let mut layout = Self { storage, medium: Medium::Buffer, buffers: Vec::new(), runs: runs(model) };
+        let runs = if trains { Vec::new() } else { runs(model) };
+        let mut layout = Self { storage, medium: Medium::Buffer, buffers: Vec::new(), runs, trains };
         for (layer, (Layer { kind, .. }, taken)) in model.layers.iter().zip(model.taken()?).enumerate() {
             // What the layer takes, in the parts that it is given in.
             let source = taken.features();
             match kind {
-                LayerKind::Embedding(_) if is_folded(model, layer) => {}
+                LayerKind::Embedding(_) if layout.is_folded(model, layer) => {}
                 LayerKind::Embedding(e) => layout.add(
                     format!("{layer}.table"),
                     Role::Table { layer },
@@ -224,7 +241,7 @@ impl Layout {
         let run = self.run(layer, stacked);
         // The products of a run lie where its first layer's do, and its first layer's input product by itself.
         if run.is_none_or(|(_, index)| index == 0) {
-            match vectors(model, layer).filter(|_| stacked == 0) {
+            match self.vectors(model, layer).filter(|_| stacked == 0) {
                 Some((vectors, rows)) => self.add(
                     format!("{layer}.w_x.0"),
                     Role::InputTable { layer, vectors },
@@ -302,6 +319,16 @@ impl Layout {
         let fits =
             matches!(buffer.form, Form::Matrix { .. }) && self.bytes_of(buffer) <= Medium::most_bytes(self.storage);
         if fits { self.medium } else { Medium::Buffer }
+    }
+
+    /// [`vectors`], where they are folded.
+    pub fn vectors(&self, model: &Model, layer: usize) -> Option<(Vectors, usize)> {
+        if self.trains { None } else { vectors(model, layer) }
+    }
+
+    /// [`is_folded`], where anything is.
+    pub fn is_folded(&self, model: &Model, layer: usize) -> bool {
+        !self.trains && is_folded(model, layer)
     }
 
     /// The index of the buffer that holds `role`.

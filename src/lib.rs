@@ -222,15 +222,22 @@ mod cell;
 mod error;
 mod model;
 mod platform;
+mod random;
 mod summary;
 
 // Named tensors become the weights of a model; and bytes of a file become a model and such tensors.
 pub mod formats;
 pub mod weights;
 
+// What a training is told, and the arithmetic of an update.
+mod train;
+
 // What a call brings, checked against the model; and by the names that callers use.
 mod call;
 mod named;
+
+// What training makes small.
+mod loss;
 
 // Where weights and states sit, what kernels are, and what a call decides: for the command line and the tests.
 #[doc(hidden)]
@@ -253,6 +260,9 @@ mod gpu;
 mod engine;
 mod feed;
 
+// Who trains.
+mod trainer;
+
 // Who checks.
 pub mod conformance;
 pub mod oracle;
@@ -273,15 +283,22 @@ pub use gpu::adapters;
 #[cfg(feature = "gpu")]
 pub use gpu::{AdapterInfo, AdapterKind};
 pub use kernel::{Mask, Storage};
+pub use loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, Objective, Targets, Term};
 pub use model::{
     Axes, Bias, Dim, Direction, Dropout, Drops, Embedding, Features, Flow, Graph, Gru, Initial, InputKind, InputPort,
     InputValue, Join, Layer, LayerKind, Linear, Lstm, Masking, Memory, Merge, Model, ModelInput, ModelOutput, Node,
-    OneHot, OutputPort, OutputValue, Padding, Pin, Ports, Recurrent, Required, Rnn, Select, Slice, SliceSteps, Sources,
-    State, Value, WeightPart,
+    OneHot, OutputPort, OutputValue, Padding, Pin, Ports, Recurrent, Required, Rnn, Role, Select, Slice, SliceSteps,
+    Sources, State, Value, WeightPart,
 };
 pub use named::{NamedTensors, Values};
 pub use plan::{Results, Strategy};
 pub use summary::Summary;
+pub use train::{
+    Adam, AdamW, Clip, L2, Like, Measure, Optimizer, Plateau, PlateauState, RmsProp, Schedule, Sgd, Update, WeightDecay,
+};
+#[doc(hidden)]
+pub use train::{Method, Moment, Rule, Scalars, squares, update};
+pub use trainer::{Batch, Dataset, Epoch, Fit, Gradients, Trained, Trainer};
 pub use weights::{CellWeights, LayerWeights, LearnedStates, Precision, Weights};
 
 /// The README's examples are tested with the rest.

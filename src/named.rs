@@ -145,7 +145,7 @@ fn letter(dim: Dim, features: &str) -> &str {
 }
 
 /// `array`, whose axes are `axes`, with the axes `wanted`: what it lacks has length 1, what is left out must have it.
-fn arrange<A>(mut array: ArrayD<A>, axes: &[Dim], wanted: &[Dim]) -> ArrayD<A> {
+pub(crate) fn arrange<A>(mut array: ArrayD<A>, axes: &[Dim], wanted: &[Dim]) -> ArrayD<A> {
     let mut axes = axes.to_vec();
     for place in (0..axes.len()).rev() {
         if !wanted.contains(&axes[place]) {

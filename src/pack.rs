@@ -5,6 +5,7 @@
 //! device.
 
 mod panels;
+mod unpack;
 
 use std::ops::Range;
 
@@ -21,6 +22,7 @@ use crate::platform::parallel::*;
 use crate::weights::Weights;
 use crate::weights::{Array, EachPart, Part, Source, round_rows};
 use panels::{Element, PanelShape, Panels, Stored};
+pub(crate) use unpack::unpack;
 
 /// The packed buffers of a model, in the layout's order: of the model that checks a device, and of tests.
 #[derive(Clone, Debug, PartialEq)]

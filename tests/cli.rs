@@ -24,6 +24,8 @@ mod named;
 mod programs;
 #[path = "cli/run.rs"]
 mod run;
+#[path = "cli/training.rs"]
+mod training;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -51,6 +51,30 @@ fn a_decoder_begins_where_its_encoder_ended() {
 }
 
 #[test]
+fn the_layers_of_one_stack_begin_the_directions_of_another() {
+    for (cell, turned) in Cell::ALL.into_iter().flat_map(|cell| [(cell, false), (cell, true)]) {
+        let mut g = Model::graph();
+        let x = g.sequence("x", 5);
+        let layers = Recurrent::new(cell, 5, 9).num_layers(2);
+        let directions = Recurrent::new(cell, 5, 9).bidirectional();
+        let [from, to] = if turned { [directions, layers] } else { [layers, directions] };
+        let (from, to) = (g.add("from", from, x), g.add("to", to, x));
+        g.begin(to, State::Hidden, from.hidden());
+        if cell == Cell::Lstm {
+            g.begin(to, State::Cell, from.cell());
+        }
+        g.output("y", to);
+        let model = g.finish().expect("a model whose layers fit");
+        let case = Case { name: format!("{cell} {turned}"), model, ..case(cell, MaskKind::Lengths) };
+        let engine = Engine::new(case.model.clone(), &case.weights(), Device::Cpu).unwrap();
+        let got = engine.run(&case.input()).unwrap();
+        let truth = gatewave::oracle::run(&case.model, &case.weights(), &case.input()).unwrap();
+        let compared = compare(got.output.view(), truth.output.view(), Tolerance { abs: 1e-5, rel: 1e-5 }).unwrap();
+        assert!(compared.passed(), "{}: {compared}", case.name);
+    }
+}
+
+#[test]
 fn a_native_file_holds_the_encoder_too() {
     let model = model(Cell::Lstm);
     let weights = Weights::random(&model, 3).unwrap();

@@ -27,6 +27,8 @@ mod sizes;
 mod slots;
 #[path = "gpu/streams.rs"]
 mod streams;
+#[path = "gpu/training.rs"]
+mod training;
 #[path = "gpu/variants.rs"]
 mod variants;
 

@@ -13,20 +13,23 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("platform", &[]),
+    ("random", &[]),
     ("cell", &[]),
     ("model", &["cell"]),
     ("call", &["model"]),
     ("summary", &["model", "cell"]),
     ("weights", &["model", "cell"]),
     ("formats", &["model", "weights", "cell"]),
+    ("train", &["model", "weights", "random"]),
     ("named", &["model", "call", "weights"]),
-    ("oracle", &["model", "weights", "cell", "call"]),
+    ("loss", &["model", "call", "cell"]),
+    ("oracle", &["model", "weights", "cell", "call", "loss"]),
     ("kernel", &["cell"]),
     ("layout", &["model", "kernel", "cell"]),
     ("pack", &["weights", "layout", "kernel", "model", "cell"]),
     ("plan", &["model", "layout", "kernel", "cell"]),
     ("feed", &["call", "model", "plan", "kernel", "layout"]),
-    ("cpu", &["plan", "kernel", "layout", "pack", "cell"]),
+    ("cpu", &["plan", "kernel", "layout", "pack", "cell", "random"]),
     ("gpu", &["plan", "kernel", "pack"]),
     // In the place of `gpu`, where it is not built.
     ("gpu_absent", &["plan", "kernel", "pack"]),
@@ -34,9 +37,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "engine",
         &[
             "cell", "model", "call", "named", "summary", "weights", "oracle", "kernel", "layout", "pack", "plan",
-            "feed", "cpu", "gpu",
+            "feed", "cpu", "gpu", "loss",
         ],
     ),
+    ("trainer", &["engine", "model", "call", "named", "loss", "train", "weights", "random"]),
     ("conformance", &["oracle", "model", "weights", "cell", "call", "kernel"]),
 ];
 

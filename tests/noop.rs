@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gatewave::conformance::cases;
-use gatewave::kernel::Kernel;
+use gatewave::kernel::{Kernel, Program, link};
 use gatewave::plan::tune::{Target, Tuning};
 use gatewave::plan::{Limits, Plan, Shape};
 use gatewave::{
@@ -41,6 +41,8 @@ fn the_validator_takes_every_plan_of_the_table_for_every_device() {
     }
     // Tokens are drawn for streams alone, and workgroups share layers where they run side by side: see below.
     kernels.extend([Kernel::Sample, Kernel::Persistent, Kernel::Clear]);
+    // Those of training are in plans of gradients: adapters run them in `training`.
+    kernels.extend(link::programs().iter().filter(|program| program.training().is_some()).map(Program::kernel));
     assert_eq!(kernels.into_iter().collect::<Vec<_>>(), Kernel::ALL);
     let all = 2 * cases().len();
     assert_eq!(outcomes.map(|outcomes| outcomes.counts()), [(all, vec![]), (all - 15, vec![("binding", 15)])]);

@@ -29,9 +29,9 @@ use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validato
 use naga::{AddressSpace, Expression, ImageClass, Literal, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 
 /// The programs that ship. A new kernel, cell, storage, mask or tile changes it, and nothing else does.
-const PROGRAMS: usize = 1277;
+const PROGRAMS: usize = 1461;
 /// The files under `shaders/`.
-const FILES: usize = 77;
+const FILES: usize = 118;
 
 /// What every WebGPU device can do.
 const BASELINE: Capabilities = Capabilities::empty();
@@ -290,8 +290,13 @@ fn the_overrides_are_the_given_ones_and_each_that_is_declared_is_given_to_some()
 fn a_plain_cell_is_linked_with_no_part_of_a_general_one() {
     for_every_program(|program, linked| {
         let general = linked.text.contains("override CLIP");
-        let step = program.kernel().is_step() && program.cell().is_some();
-        let of_tile = if program.kernel() == Kernel::Persistent { 3 } else { 2 };
+        let is_training = program.training().is_some();
+        let step = (program.kernel().is_step() || is_training) && program.cell().is_some();
+        let of_tile = match program.kernel() {
+            Kernel::Persistent => 3,
+            _ if is_training => 0,
+            _ => 2,
+        };
         let overrides = program.overrides().len() > of_tile;
         let mut found: Vec<_> = differ("general parts", &(step && !program.is_plain()), &general).into_iter().collect();
         if step {
@@ -426,7 +431,7 @@ fn gates_and_states_of_each_program_are_those_of_its_cell() {
     assert_eq!(cells.len(), Cell::ALL.len(), "cells linked: {cells:?}");
     let products: BTreeSet<_> =
         programs.iter().filter(|p| p.kernel().is_product()).map(|p| (p.kernel(), p.product_gates())).collect();
-    assert_eq!(products.len(), 3 + 3 + 3 + 3 + 3 + 3, "kernels and gates of products: {products:?}");
+    assert_eq!(products.len(), 4 + 3 + 3 + 3 + 3 + 3, "kernels and gates of products: {products:?}");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 // The product of many rows at once: every timestep's input product, and linear layers. See src/kernel/catalog.rs.
 override PANELS: u32 = 1u;
 override SLICES: u32 = 1u; // tiles of rows that a workgroup computes
+override AFTER: u32 = 1u; // rows of a panel after those of the depth
+override ADD: bool = false; // whether the product is added to what stands in the result
 
-@group(0) @binding(2) var<storage, read> source: array<vec4<f32>>; // [..][K]
+@group(0) @binding(2) var<storage, read> source: array<vec4<f32>>; // [..][source_units], of which K are taken
 @group(0) @binding(3) var<storage, read_write> result: array<vec4<f32>>; // [..][P][G][16]
 
 struct Place {
@@ -19,7 +21,7 @@ fn load_source(at: u32) -> vec4<f32> {
 
 fn row_source(p: Place, i: u32) -> u32 {
     let row = of_direction(p.z, params.source_0, params.source_1) + min(p.row + i, params.rows - 1u);
-    return row * (params.depth / 4u);
+    return row * (params.source_units / 4u) + params.source_offset / 4u;
 }
 
 fn share(lane: u32, row: u32, sum: array<vec4<f32>, PRODUCT_GATES>) {
@@ -30,7 +32,12 @@ fn finish(p: Place, i: u32, r: array<vec4<f32>, PRODUCT_GATES>) {
         let row = of_direction(p.z, params.target_0, params.target_1) + p.row + i;
         let at = row * (params.units / 4u) + (params.panel + p.panel) * 4u * PRODUCT_GATES + p.quad;
         for (var g = 0u; g < PRODUCT_GATES; g++) {
-            result[at + g * 4u] = activate_chosen(r[g]);
+            let product = activate_chosen(r[g]);
+            if ADD {
+                result[at + g * 4u] += product;
+            } else {
+                result[at + g * 4u] = product;
+            }
         }
     }
 }
@@ -41,6 +48,6 @@ fn project(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     let tile = group.y * SLICES + lane / (4u * PANELS);
     let p = Place(lane % 4u, panel < params.panels, min(panel, params.panels - 1u), tile * ROWS, group.z);
     let first = params.weight_panel + p.z * params.weight_panels + p.panel;
-    product(p, first * panel_fours(1u) + p.quad, 0u, 1u);
+    product(p, first * panel_fours(AFTER) + p.quad, 0u, 1u);
     finish_rows(p);
 }

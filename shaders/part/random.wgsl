@@ -1,6 +1,6 @@
 // Random numbers without a state: Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror and Shaw, "Parallel random numbers:
 // as easy as 1, 2, 3", 2011), four counters at a time. Additions, rotations and exclusive ors alone: the same bits on
-// every device and in src/cpu/random.rs.
+// every device and in src/random.rs.
 
 // Both words of four counters.
 struct Words {

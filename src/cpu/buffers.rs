@@ -268,6 +268,33 @@ impl Bound<'_> {
         self.buffers.slots[window.slot] = Buffer::Floats(data);
     }
 
+    /// Runs `write` with the floats bound as each of `roles` to write and the rest to read; none where nothing is bound so.
+    pub(super) fn write_each<const N: usize>(&mut self, roles: [Role; N], write: impl FnOnce(&Self, [&mut [f32]; N])) {
+        let windows = roles.map(|role| bound(self.program, self.windows, role));
+        let mut data = windows.map(|window| window.map(|window| self.buffers.take(window.slot)).unwrap_or_default());
+        let mut windowed = windows.iter();
+        let each = data.each_mut().map(|data| match windowed.next() {
+            Some(Some(window)) => cut_mut(data, *window),
+            _ => &mut [],
+        });
+        write(self, each);
+        for (window, data) in windows.into_iter().zip(data) {
+            if let Some(window) = window {
+                self.buffers.slots[window.slot] = Buffer::Floats(data);
+            }
+        }
+    }
+
+    /// The floats bound as `role`; none where nothing is.
+    pub(super) fn floats_or_none(&self, role: Role) -> &[f32] {
+        bound(self.program, self.windows, role).map_or(&[], |_| self.floats(role))
+    }
+
+    /// The indices bound as `role`; none where nothing is.
+    pub(super) fn indices_or_none(&self, role: Role) -> &[u32] {
+        bound(self.program, self.windows, role).map_or(&[], |_| self.indices(role))
+    }
+
     /// Runs `write` with the indices bound as `role` to write and the rest to read.
     pub(super) fn write_indices(&mut self, role: Role, write: impl FnOnce(&Self, &mut [u32])) {
         let window = window(self.program, self.windows, role);

@@ -66,6 +66,14 @@ pub(super) struct Run<'a> {
     weights: &'a [Weights],
 }
 
+impl Run<'_> {
+    /// Whether two rows of the memory take turns, so that what a step leaves there is soon written over: where a way back
+    /// wants them, each stays.
+    fn takes_turns(&self) -> bool {
+        self.steps.last().is_none_or(|last| self.plan.params[last.params].memory_out < 2)
+    }
+}
+
 /// How many dispatches from the first of `steps` on are a run.
 pub(super) fn len(plan: &Plan, steps: &[Dispatch]) -> usize {
     let first = &steps[0];
@@ -361,7 +369,8 @@ impl Leader<'_> {
         let other = &self.members[member];
         for index in other.collected.load(Ordering::Relaxed)..until {
             let job = self.jobs.get(index);
-            let whose = if index + LAST < self.run.steps.len() { Whose::Others } else { Whose::All };
+            let overwritten = index + LAST < self.run.steps.len() && self.run.takes_turns();
+            let whose = if overwritten { Whose::Others } else { Whose::All };
             other.fetch(self.roll, index, &job, &mut self.states, (&cut.part(&job, member), whose));
             other.collected.store(index + 1, Ordering::Release);
         }

@@ -64,12 +64,22 @@ fn input_product(arch: Arch, bound: &mut Bound<'_>, step: Step, z: u32) -> Windo
     let p = *bound.params;
     let below = state_row(p.direction + z - 1, p.memory_in);
     let Step { cell, matrix, tile, .. } = step;
-    let program = Program::Project(Project { cell: Some(cell), activation: Activation::Linear, matrix, tile });
+    let gates = u32::try_from(cell.gates()).unwrap_or(u32::MAX);
+    let program = Program::Project(Project {
+        cell: Some(cell),
+        gates,
+        after: 1,
+        activation: Activation::Linear,
+        matrix,
+        tile,
+        add: false,
+    });
     let width = p.units * program.product_gates();
     let params = Params {
         rows: p.batch,
         depth: p.depth,
         units: width,
+        source_units: p.depth,
         panels: p.panels,
         weight_panel: p.weight_panel + z * p.weight_panels - p.weight_panels / 2,
         source_0: below * p.batch,

@@ -4,6 +4,7 @@
 //! limit, its infinity gives it, and a NaN stays one. The errors are measured over the whole range by `tests::math`.
 //! Knows no kernel.
 
+mod derivative;
 mod erf;
 mod exp;
 mod log;
@@ -11,7 +12,9 @@ mod log;
 use pulp::{Simd, WithSimd};
 
 use crate::cell::{Activation, Constant};
-pub(super) use exp::{exp, sigmoid, tanh};
+pub(super) use derivative::{Slopes, derivative};
+pub(super) use exp::{exp, sech_squared, sigmoid, tanh};
+pub(super) use log::corner;
 
 /// `target = f(source)`, elementwise; both whole registers. The softmax family, which is not elementwise, is left alone.
 ///

@@ -15,7 +15,6 @@ mod join;
 mod math;
 mod product;
 mod project;
-mod random;
 mod rows;
 mod sample;
 mod scan;
@@ -25,6 +24,7 @@ mod step;
 #[allow(clippy::wildcard_enum_match_arm, reason = "tests are of some kernels")]
 mod tests;
 mod threads;
+mod training;
 mod tune;
 
 use std::collections::BTreeSet;
@@ -79,6 +79,16 @@ impl Cpu {
     /// Kind `Limits`, where there is no memory for it.
     pub(crate) fn add(&mut self, buffer: PackedBuffer) -> Result<()> {
         self.weights.push(Weights::widened(buffer)?);
+        Ok(())
+    }
+
+    /// Takes `buffer` in the place of packed buffer `index`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where there is no memory for it.
+    pub(crate) fn replace(&mut self, index: usize, buffer: PackedBuffer) -> Result<()> {
+        self.weights[index] = Weights::widened(buffer)?;
         Ok(())
     }
 
@@ -215,6 +225,7 @@ impl Cpu {
             Program::Softmax { log } => rows::softmax(self.arch, bound, log),
             Program::Activate(f) => rows::activate(self.arch, bound, f),
             Program::Sample => sample::run(self.arch, bound),
+            Program::Training(training) => training::run(self.arch, bound, training),
             Program::Step(_) | Program::StepReset(_) | Program::StepNew(..) | Program::StepProject(_) => {
                 unreachable!("a recurrent kernel is a stage of steps")
             }
@@ -269,6 +280,7 @@ impl Stage<'_> {
                     Program::Scan(_) | Program::Persistent(_) | Program::Clear => 0,
                     Program::Diagonal(_) => 2 * step::ns(program, params, sides),
                     Program::Sample => sample::ns(params),
+                    Program::Training(training) => training::ns(*training, params, sides),
                     Program::Gather(_)
                     | Program::OneHot
                     | Program::Pick

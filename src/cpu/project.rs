@@ -11,12 +11,12 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::buffers::Bound;
-use super::math::Map;
+use super::math::{Map, apply};
 use super::product::{Epilogue, Product, Rows, even};
 use super::threads;
 use super::tune::NEAR_ROWS;
 use crate::cell::Activation;
-use crate::kernel::{LANES, Params, Program, Role};
+use crate::kernel::{LANES, Params, Program, Project, Role};
 use crate::platform::parallel::*;
 
 /// How long one thread takes for a dispatch of the kernel.
@@ -28,28 +28,31 @@ pub(super) fn ns(program: &Program, params: &Params, sides: usize) -> usize {
 /// Runs `project`.
 pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
     let activation = bound.program.activation();
+    let add = matches!(bound.program, Program::Project(Project { add: true, .. }));
     let threads = threads::worth(ns(bound.program, bound.params, bound.sides));
     let mut scratch = std::mem::take(&mut bound.buffers.scratch);
     bound.write(Role::Result, |bound, result| {
         let p = bound.params;
         let (rows, depth, width) = (p.rows as usize, p.depth as usize, bound.program.product_gates() as usize * LANES);
-        let (panels, size) = (p.panels as usize, (depth + 1) * width);
+        let panel_rows = depth + bound.program.rows_after_depth() as usize;
+        let (panels, size) = (p.panels as usize, panel_rows * width);
         for z in 0..bound.sides {
             let first = p.weight_panel as usize + z * p.weight_panels as usize;
-            let source = [p.source_0, p.source_1][z] as usize * depth;
+            let stride = p.source_units as usize;
+            let source = [p.source_0, p.source_1][z] as usize * stride + p.source_offset as usize;
             let product = Product {
                 panels: &bound.floats(Role::Weights)[first * size..][..panels * size],
                 gates: bound.program.product_gates() as usize,
                 depth,
-                panel_rows: depth + 1,
-                source: Rows { data: &bound.floats(Role::Source)[source..], stride: depth },
+                panel_rows,
+                source: Rows { data: &bound.floats(Role::Source)[source..], stride },
             };
             let target = Target {
                 data: &mut result[[p.target_0, p.target_1][z] as usize * p.units as usize..],
                 stride: p.units as usize,
                 column: p.panel as usize * width,
             };
-            let whole = Share { product, activation, rows: 0..rows, panels: 0..panels, target };
+            let whole = Share { product, activation, add, rows: 0..rows, panels: 0..panels, target };
             if threads == 1 {
                 arch.dispatch(whole);
             } else if rows >= 2 * threads || panels < threads {
@@ -63,19 +66,19 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
 }
 
 fn by_rows(arch: Arch, whole: Share<'_>, threads: usize) {
-    let Share { product, activation, rows, panels, target } = whole;
+    let Share { product, activation, add, rows, panels, target } = whole;
     let Target { data, stride, column } = target;
     // As few parts as stay in a core's L2, since each walks over all weights, and equally many for each thread.
     let each = rows.len().div_ceil(rows.len().div_ceil(NEAR_ROWS).next_multiple_of(threads));
     data[..rows.len() * stride].par_chunks_mut(each * stride).enumerate().for_each(|(i, data)| {
         let rows = i * each..i * each + data.len() / stride;
         let target = Target { data, stride, column };
-        arch.dispatch(Share { product, activation, rows, panels: panels.clone(), target });
+        arch.dispatch(Share { product, activation, add, rows, panels: panels.clone(), target });
     });
 }
 
 fn by_panels(arch: Arch, whole: Share<'_>, threads: usize, mut scratch: &mut [f32]) {
-    let Share { product, activation, rows, panels, target } = whole;
+    let Share { product, activation, add, rows, panels, target } = whole;
     let width = product.gates * LANES;
     let mut parts = Vec::with_capacity(threads);
     for panels in even(panels.clone(), panels.len().div_ceil(threads)) {
@@ -85,12 +88,17 @@ fn by_panels(arch: Arch, whole: Share<'_>, threads: usize, mut scratch: &mut [f3
     }
     parts.par_iter_mut().with_max_len(1).for_each(|(panels, data)| {
         let target = Target { data, stride: panels.len() * width, column: 0 };
-        arch.dispatch(Share { product, activation, rows: rows.clone(), panels: panels.clone(), target });
+        arch.dispatch(Share { product, activation, add: false, rows: rows.clone(), panels: panels.clone(), target });
     });
     for (panels, data) in parts {
         for (row, part) in data.chunks_exact(panels.len() * width).enumerate() {
             let start = row * target.stride + target.column + panels.start * width;
-            target.data[start..start + part.len()].copy_from_slice(part);
+            let target = &mut target.data[start..start + part.len()];
+            if add {
+                target.iter_mut().zip(part).for_each(|(y, x)| *y += x);
+            } else {
+                target.copy_from_slice(part);
+            }
         }
     }
 }
@@ -106,6 +114,8 @@ struct Target<'a> {
 struct Share<'a> {
     product: Product<'a>,
     activation: Activation,
+    /// Whether it is added to what stands in the target.
+    add: bool,
     rows: Range<usize>,
     panels: Range<usize>,
     target: Target<'a>,
@@ -128,7 +138,13 @@ impl Epilogue for Share<'_> {
         let start = (row - self.rows.start) * *stride + *column + (panel - self.panels.start) * product.len();
         let target = &mut data[start..][..product.len()];
         let f = self.activation;
-        if matches!(f, Activation::Linear | Activation::Softmax | Activation::LogSoftmax) {
+        let is_linear = matches!(f, Activation::Linear | Activation::Softmax | Activation::LogSoftmax);
+        if self.add {
+            for (x, y) in S::as_simd_f32s(product).0.iter().zip(S::as_mut_simd_f32s(target).0) {
+                let x = if is_linear { *x } else { apply(simd, f, *x) };
+                *y = simd.add_f32s(*y, x);
+            }
+        } else if is_linear {
             // Register by register: a row of a panel is too short for a call of `memcpy`.
             for (x, y) in S::as_simd_f32s(product).0.iter().zip(S::as_mut_simd_f32s(target).0) {
                 *y = *x;

@@ -201,10 +201,15 @@ impl WithSimd for Softmax<'_> {
     }
 }
 
+/// Writes zeros into the padding of a row whose parts have so many elements, so many of them true.
+pub(super) fn clear_padding([padded, size]: [usize; 2], row: &mut [f32]) {
+    row.chunks_exact_mut(padded).for_each(|part| part[size..].fill(0.0));
+}
+
 /// The sum of a row, whose length is a multiple of 16. Lane by lane and block by block: one running sum would lose three
 /// digits over 100,000 classes.
 #[inline(always)]
-fn sum(row: &[f32]) -> f32 {
+pub(super) fn sum(row: &[f32]) -> f32 {
     let block = |block: &[f32]| {
         let mut lanes = [0.0; LANES];
         for part in block.chunks_exact(LANES) {

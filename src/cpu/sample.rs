@@ -5,11 +5,11 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::buffers::Bound;
-use super::random::{gumbel, threefry};
 use super::threads;
 use super::tune::LOGIT_NS;
 use crate::kernel::{Draw, LANES, NO_TOKEN, Params, Role};
 use crate::platform::parallel::*;
+use crate::random::{gumbel, threefry};
 
 /// The number of a NaN: above all others.
 const NAN: u32 = u32::MAX;

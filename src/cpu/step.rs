@@ -61,7 +61,8 @@ impl<'a> Timestep<'a> {
             | Program::Join(_)
             | Program::Softmax { .. }
             | Program::Activate(_)
-            | Program::Sample => None,
+            | Program::Sample
+            | Program::Training(_) => None,
         }
     }
 }

@@ -124,7 +124,15 @@ impl Machine {
             Self::Cpu => Limits::HOST,
             Self::Gpu(gpu) => Limits { resident_workgroups: gpus::resident(gpu), ..gpu.limits() },
         };
-        Limits { resident_workgroups: options.resident_workgroups.unwrap_or(limits.resident_workgroups), ..limits }
+        let limits =
+            Limits { resident_workgroups: options.resident_workgroups.unwrap_or(limits.resident_workgroups), ..limits };
+        let Some(held) = options.limits else { return limits };
+        Limits {
+            binding_bytes: held.binding_bytes.min(limits.binding_bytes),
+            workgroups: held.workgroups.min(limits.workgroups),
+            loop_iterations: held.loop_iterations.min(limits.loop_iterations),
+            ..limits
+        }
     }
 
     /// Whether workgroups of the device have waited for each other in vain: told by whoever sees it.
@@ -148,7 +156,7 @@ impl Machine {
             Self::Gpu(gpu) if options.resident_workgroups.is_some() => (gpus::target(gpu), options.strategy),
             Self::Gpu(gpu) => (gpus::target(gpu), gpus::sound(gpu, options.strategy)?),
         };
-        Ok(Tuning::of(options.target.unwrap_or(own)).with_strategy(strategy))
+        Ok(Tuning::of(options.target.unwrap_or(own)).with_strategy(strategy).with_chunk_bytes(options.chunk_bytes))
     }
 
     /// The executor, without weights yet.
@@ -170,6 +178,18 @@ impl Executor {
         match self {
             Self::Cpu(cpu) => cpu.add(buffer),
             Self::Gpu { gpu, loaded } => gpu.add(loaded, buffer, medium).await,
+        }
+    }
+
+    /// Takes `buffer` in the place of packed buffer `index`, which is as large.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where the host has no memory for it; `Lost`, where the device is lost.
+    pub(super) async fn replace(&mut self, index: usize, buffer: PackedBuffer) -> Result<()> {
+        match self {
+            Self::Cpu(cpu) => cpu.replace(index, buffer),
+            Self::Gpu { gpu, loaded } => gpu.replace(loaded, index, &buffer).await,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::cell::Activation;
 use crate::error::Result;
 use crate::kernel::{LANES, Mask, Params, Program, WORKGROUP};
 use crate::plan::{
-    Dispatch, Feed, FeedData, Fetch, Listed, Plan, Read, Shape, Slot, SlotKind, Window, Work, Write, check,
+    Dispatch, Feed, FeedData, Fetch, Listed, Plan, Read, Shape, Slot, SlotKind, Spent, Window, Work, Write, check,
 };
 use crate::platform::block_on;
 
@@ -53,18 +53,7 @@ impl Engine {
                     (plan, spent)
                 }
             };
-            for (programs, time) in spent {
-                let mut work = Work::default();
-                programs.iter().for_each(|&program| work += plan.work(program));
-                let programs: Vec<_> = programs.iter().map(|&program| plan.programs[program]).collect();
-                match times.iter_mut().find(|known| known.programs == programs) {
-                    Some(known) => {
-                        known.work += work;
-                        known.time += time;
-                    }
-                    None => times.push(KernelTime { programs, work, time }),
-                }
-            }
+            add(&mut times, &plan, spent);
         }
         Ok(times)
     }
@@ -84,6 +73,22 @@ impl Engine {
         let feeds = [FeedData::F32(data.collect())];
         let spent = block_on(self.executor.run_clocked(&plan, &mut Listed::of(&plan, &feeds)?))?;
         Ok(KernelTime { programs: plan.programs.clone(), work: plan.work(0), time: spent.into_values().sum() })
+    }
+}
+
+/// Adds what the programs of `plan` took.
+pub(super) fn add(times: &mut Vec<KernelTime>, plan: &Plan, spent: Spent) {
+    for (programs, time) in spent {
+        let mut work = Work::default();
+        programs.iter().for_each(|&program| work += plan.work(program));
+        let programs: Vec<_> = programs.iter().map(|&program| plan.programs[program]).collect();
+        match times.iter_mut().find(|known| known.programs == programs) {
+            Some(known) => {
+                known.work += work;
+                known.time += time;
+            }
+            None => times.push(KernelTime { programs, work, time }),
+        }
     }
 }
 

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::call::{Call, Input};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::Mask;
+use crate::kernel::{Mask, Medium, RowLoss};
 use crate::layout::Layout;
+use crate::loss::{Measure, Objective};
 use crate::model::{Clocks, Flow, Model};
 use crate::plan::tune::Tuning;
-use crate::plan::{Goal, Limits, Plan, Shape, Strategy, lower};
+use crate::plan::{Goal, Gradients, Limits, LossTerm, Plan, Shape, Strategy, lower};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 
@@ -249,5 +250,67 @@ impl Planner {
     fn plans(&self) -> MutexGuard<'_, Cache<Key, Arc<Plan>>> {
         // A plan goes in whole or not at all: a panic elsewhere left nothing half done.
         self.plans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Plans of training.
+impl Planner {
+    /// A planner of the losses and gradients of `model` on the device that `options` mean.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn for_training(model: Model, options: &Options) -> Result<Self> {
+        Ok(block_on(Self::open_for_training(model, options))?.0)
+    }
+
+    /// The same, with the open device.
+    pub(super) async fn open_for_training(model: Model, options: &Options) -> Result<(Self, Machine)> {
+        let layout = Layout::for_training(&model)?;
+        let (machine, device) = Machine::open(options).await?;
+        let mut planner = Self::on(model, layout, &machine, device, options)?;
+        // Matrices are read as they are and turned: a texture could not be bound for both.
+        planner.layout = planner.layout.with_medium(Medium::Buffer);
+        Ok((planner, machine))
+    }
+
+    /// The plan of what a call of `shape` loses by `objective`, and of the gradients of the weights.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where a loss does not fit the last layer; `Limits`, where not even one row fits the device.
+    pub fn plan_gradients(&self, objective: &Objective, shape: Shape) -> Result<Plan> {
+        let losses = objective.terms().iter().zip(objective.measured(&self.model)?).map(|(term, measured)| LossTerm {
+            output: term.output,
+            logits: measured.bare.is_some(),
+            loss: row_loss(&measured.measure),
+        });
+        self.lower_gradients(shape, &Gradients { losses: losses.collect(), weights: true, ..Gradients::default() })
+    }
+
+    /// The plan of `gradients` of a call of `shape`, its batch halved until it fits the device.
+    pub(super) fn lower_gradients(&self, shape: Shape, gradients: &Gradients) -> Result<Plan> {
+        let Self { model, layout, limits, tuning, device, .. } = self;
+        let mut tile = shape;
+        loop {
+            match lower::lower_gradients(model, layout, tile, limits, tuning, gradients) {
+                Err(e) if e.kind() == ErrorKind::Limits && tile.batch > 1 => tile.batch = tile.batch.div_ceil(2),
+                plan => return plan.map_err(|e| device.explain(e)),
+            }
+        }
+    }
+}
+
+/// The loss of a row that a measure is.
+pub(super) fn row_loss(measure: &Measure) -> RowLoss {
+    match measure {
+        Measure::CrossEntropy => RowLoss::CrossEntropy { smoothing: 0.0.into(), weighted: false },
+        Measure::Smoothed { share, .. } => RowLoss::CrossEntropy { smoothing: (*share).into(), weighted: true },
+        Measure::BinaryCrossEntropy => RowLoss::BinaryCrossEntropy { smoothing: 0.0.into() },
+        Measure::Squared => RowLoss::Squared,
+        Measure::Absolute => RowLoss::Absolute,
+        Measure::Huber { delta } => RowLoss::Huber { delta: (*delta).into() },
+        Measure::SumOfSquares => RowLoss::SumOfSquares,
     }
 }

@@ -81,7 +81,15 @@ pub(super) fn output_of(fetch: Fetch) -> Option<usize> {
     match fetch {
         Fetch::Output => Some(0),
         Fetch::Other(output) => Some(output),
-        Fetch::Tokens | Fetch::Hidden { .. } | Fetch::HiddenPart { .. } | Fetch::Memory { .. } => None,
+        Fetch::Tokens
+        | Fetch::Losses(_)
+        | Fetch::Weights(_)
+        | Fetch::Input(_)
+        | Fetch::InitialHidden { .. }
+        | Fetch::InitialMemory { .. }
+        | Fetch::Hidden { .. }
+        | Fetch::HiddenPart { .. }
+        | Fetch::Memory { .. } => None,
     }
 }
 
@@ -228,6 +236,9 @@ impl Caller for Push<'_, '_> {
             Feed::Live(clock) => self.live(clock, words),
             Feed::Seen(clock) => self.seen(clock, words),
             Feed::Draws => unreachable!("a push draws no tokens"),
+            Feed::Targets(_) | Feed::Scale(_) | Feed::ClassWeights(_) | Feed::Order(_) | Feed::Starts(_) => {
+                unreachable!("a push has no losses")
+            }
             Feed::LiveBackwards(_) | Feed::SeenBackwards(_) => unreachable!("streams go forward"),
             Feed::Hidden { .. } | Feed::Memory { .. } => unreachable!("states stay where they are"),
         }

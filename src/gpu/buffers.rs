@@ -83,6 +83,28 @@ impl Weights {
     }
 }
 
+impl Weights {
+    /// Writes `data` over buffer `index`, which is as large: what runs after this has it.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Lost`, where the device is.
+    pub(super) async fn replace(&self, device: &Device, index: usize, data: &PackedBuffer) -> Result<()> {
+        let Some(held) = self.get(index) else {
+            return Err(Error::internal(format!("weights.{index}: expected some")));
+        };
+        let (name, bytes) = (format!("weights.{index}"), data.bytes());
+        for (chunk, part) in bytes.chunks(CHUNK).enumerate() {
+            let upload = || match held {
+                Held::Buffer(buffer) => device.queue.write_buffer(buffer, (chunk * CHUNK) as u64, part),
+                Held::Matrix(texture) => texture.write(device, chunk * CHUNK, part),
+            };
+            device.guard(&name, upload).await?;
+        }
+        Ok(())
+    }
+}
+
 /// `error`, with what would make `data` smaller.
 fn smaller(error: Error, data: &PackedBuffer) -> Error {
     match data {

@@ -102,6 +102,16 @@ impl Gpu {
         loaded.weights.add(&self.device, buffer, medium).await
     }
 
+    /// Writes `buffer` over packed buffer `index` of `loaded`, which is as large.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Lost`, where the device is lost.
+    pub(crate) async fn replace(&self, loaded: &Loaded, index: usize, buffer: &PackedBuffer) -> Result<()> {
+        self.device.check()?;
+        loaded.weights.replace(&self.device, index, buffer).await
+    }
+
     /// Runs `plan` with what `caller` gives, and lets it take what the plan reads.
     ///
     /// # Errors

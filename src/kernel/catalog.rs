@@ -3,6 +3,8 @@
 //! `z` counts the directions of a dispatch; `d = direction + z` is the direction in the features. A pair written
 //! `source_z` is `source_0` or `source_1`. `W = 16 G` is the width of a panel's row.
 
+mod training;
+
 use super::{Access, Binding, Kernel, Role, When};
 
 /// What is fixed about a kernel whatever it is linked with.
@@ -34,8 +36,9 @@ const FUNCTION: &[&str] = &["ACTIVATION", "ALPHA", "BETA"];
 
 const PARAMS: Binding = binding(0, Role::Params, Access::Uniform, When::Always);
 
-/// `target[target_z + m][panel + i][g][u] = f(Σ_k source[source_z + m][k] · weights[weight_panel + z·weight_panels + i][k][g][u] + bias)`
-/// for m < rows, i < panels. A row of `source` has `depth` elements, a row of `target` has `units` (G included).
+/// `target[target_z + m][panel + i][g][u] = f(Σ_k source[source_z + m][source_offset + k] · weights[weight_panel + z·weight_panels + i][k][g][u] + bias)`
+/// for m < rows, i < panels, k < depth. A row of `source` has `source_units` elements, a row of `target` has `units` (G
+/// included). A program that adds has `+=` in place of `=`.
 const PROJECT: Declaration = Declaration {
     name: "project",
     bindings: &[
@@ -44,7 +47,7 @@ const PROJECT: Declaration = Declaration {
         binding(2, Role::Source, Access::Read, When::Always),
         binding(3, Role::Result, Access::ReadWrite, When::Always),
     ],
-    overrides: &["PANELS", "SLICES", "ACTIVATION", "ALPHA", "BETA"],
+    overrides: &["PANELS", "SLICES", "AFTER", "ADD", "ACTIVATION", "ALPHA", "BETA"],
 };
 
 /// For b < batch, i < panels: `r = hidden[source_z][b][d·depth ..][..depth] · weights + bias`,
@@ -296,7 +299,7 @@ const SAMPLE: Declaration = Declaration {
 
 impl Kernel {
     /// Every kernel.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 33] = [
         Self::Project,
         Self::Step,
         Self::Diagonal,
@@ -315,6 +318,21 @@ impl Kernel {
         Self::Softmax,
         Self::Activate,
         Self::Sample,
+        Self::CellBack,
+        Self::ResetRows,
+        Self::NewBack,
+        Self::ResetBack,
+        Self::StateBack,
+        Self::Outer,
+        Self::PeepholeBack,
+        Self::Transpose,
+        Self::ActivateBack,
+        Self::SoftmaxBack,
+        Self::MaximumBack,
+        Self::SumSteps,
+        Self::Scatter,
+        Self::Zero,
+        Self::Loss,
     ];
 
     /// What is fixed about the kernel.
@@ -338,6 +356,21 @@ impl Kernel {
             Self::Softmax => &SOFTMAX,
             Self::Activate => &ACTIVATE,
             Self::Sample => &SAMPLE,
+            Self::CellBack => &training::CELL_BACK,
+            Self::ResetRows => &training::RESET_ROWS,
+            Self::NewBack => &training::NEW_BACK,
+            Self::ResetBack => &training::RESET_BACK,
+            Self::StateBack => &training::STATE_BACK,
+            Self::Outer => &training::OUTER,
+            Self::PeepholeBack => &training::PEEPHOLE_BACK,
+            Self::Transpose => &training::TRANSPOSE,
+            Self::ActivateBack => &training::ACTIVATE_BACK,
+            Self::SoftmaxBack => &training::SOFTMAX_BACK,
+            Self::MaximumBack => &training::MAXIMUM_BACK,
+            Self::SumSteps => &training::SUM_STEPS,
+            Self::Scatter => &training::SCATTER,
+            Self::Zero => &training::ZERO,
+            Self::Loss => &training::LOSS,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! `plan::check` holds these numbers against a device's limits, and `tests/shaders.rs` against the WGSL.
 
-use super::{Half, PATIENCE, Params, Program, Project, RELU, Step, StepProject, Tile, WORKGROUP, finite};
+use super::{Half, PATIENCE, Params, Program, Project, RELU, Step, StepProject, Tile, Training, WORKGROUP, finite};
 use crate::cell::{Activation, Cell, Constant, Functions, Peepholes, Variant};
 
 impl Program {
@@ -10,7 +10,7 @@ impl Program {
     #[allow(clippy::cast_possible_truncation, reason = "a cell has at most four gates")]
     pub fn product_gates(&self) -> u32 {
         match self {
-            Self::Project(product) => product.cell.map_or(1, |cell| cell.gates() as u32),
+            Self::Project(product) => product.gates,
             Self::Step(step) | Self::Diagonal(step) | Self::Scan(step) | Self::Persistent(step) => {
                 step.cell.gates() as u32
             }
@@ -26,6 +26,7 @@ impl Program {
             | Self::Softmax { .. }
             | Self::Activate(_)
             | Self::Sample => 1,
+            Self::Training(training) => training.gates(),
         }
     }
 
@@ -38,7 +39,6 @@ impl Program {
             },
             // No layer of a run has peepholes.
             Self::Diagonal(_)
-            | Self::Project(_)
             | Self::StepReset(_)
             | Self::StepNew(..)
             | Self::StepProject(_)
@@ -52,6 +52,8 @@ impl Program {
             | Self::Softmax { .. }
             | Self::Activate(_)
             | Self::Sample => 1,
+            Self::Project(product) => product.after,
+            Self::Training(training) => training.rows_after_depth(),
         }
     }
 
@@ -62,7 +64,7 @@ impl Program {
             let relu = cell == Cell::Rnn && variant == Variant { functions: RELU, ..Variant::NONE };
             relu || variant == Variant::plain(cell)
         };
-        !self.kernel().is_step() || self.cell().is_none_or(plain)
+        !(self.kernel().is_step() || self.training().is_some()) || self.cell().is_none_or(plain)
     }
 
     /// The override constants and their values. A function has its code and two constants, 0 where it has none.
@@ -81,10 +83,15 @@ impl Program {
         let function = match function {
             "PANELS" => return Some(self.tile()?.panels.into()),
             "SLICES" => return Some(self.tile()?.slices.into()),
+            "ADD" => return Some(u32::from(matches!(self, Self::Project(Project { add: true, .. }))).into()),
             "LAYER" => return Some(self.tile()?.layer.into()),
             "COMBINE" => return Some((self.combine()? as u32).into()),
             "JOIN" => return Some((self.join()?.combine as u32).into()),
-            "FIRST" => return Some(u32::from(self.join()?.first).into()),
+            "FIRST" => return Some(u32::from(self.first()?).into()),
+            "GATES" => return Some(self.product_gates().into()),
+            "AFTER" => return Some(self.rows_after_depth().into()),
+            "LOSS" => return Some(self.training()?.loss()?.code().into()),
+            "CONSTANT" => return Some(finite(self.training()?.loss()?.constant())),
             "BROADCAST" => return Some(u32::from(self.join()?.broadcast).into()),
             "CLIP" if functions > 0 => return Some(finite(variant.clip.unwrap_or(Constant::new(0.0)))),
             "COUPLED" if matches!(general, Some((Cell::Lstm, _))) => return Some((variant.coupling as u32).into()),
@@ -107,6 +114,7 @@ impl Program {
         match self {
             Self::Project(product) => product.activation != Activation::Linear,
             Self::Softmax { .. } | Self::Activate(_) => true,
+            Self::Training(training) => matches!(training, Training::ActivateBack(_) | Training::SoftmaxBack { .. }),
             Self::Step(_)
             | Self::Diagonal(_)
             | Self::Scan(_)
@@ -154,6 +162,7 @@ impl Program {
             | Self::Merge(_)
             | Self::Join(_)
             | Self::Activate(_) => 0,
+            Self::Training(training) => training.workgroup_bytes(),
         }
     }
 
@@ -202,7 +211,13 @@ impl Program {
             | Self::Merge(_)
             | Self::Join(_)
             | Self::Activate(_) => 0,
+            Self::Training(training) => training.loop_iterations(params),
         }
+    }
+
+    /// Whether it is the first dispatch of its target, where that depends.
+    fn first(&self) -> Option<bool> {
+        self.join().map(|join| join.first).or_else(|| self.training()?.first())
     }
 }
 

@@ -3,8 +3,8 @@
 //! No preprocessor: a module is its parts one after the other, each under a marker line that names its file.
 
 use super::{
-    Combine, Half, Join, JoinOp, Kernel, Loads, Mask, Matrix, Medium, Program, Project, RELU, StateKind, Step,
-    StepProject, Storage, Tile,
+    CellBack, Combine, Half, Join, JoinOp, Kernel, Loads, Mask, Matrix, Medium, Outer, Program, Project, RELU, Role,
+    RowLoss, StateKind, Step, StepProject, Storage, Tile, Training,
 };
 use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 
@@ -16,6 +16,16 @@ macro_rules! parts {
 }
 
 parts![
+    "back/gru.wgsl",
+    "back/lstm.wgsl",
+    "back/lstm_general.wgsl",
+    "back/no_peephole.wgsl",
+    "back/peephole.wgsl",
+    "back/rnn.wgsl",
+    "back/state.wgsl",
+    "back/state_direct.wgsl",
+    "back/state_projected.wgsl",
+    "back/unit.wgsl",
     "cell/gru.wgsl",
     "cell/gru_before.wgsl",
     "cell/gru_general.wgsl",
@@ -24,9 +34,19 @@ parts![
     "cell/rnn_general.wgsl",
     "cell/rnn_relu.wgsl",
     "cell/rnn_tanh.wgsl",
+    "curve/clip.wgsl",
+    "curve/curve.wgsl",
+    "curve/f.wgsl",
+    "curve/g.wgsl",
+    "curve/h.wgsl",
+    "curve/plain.wgsl",
+    "curve/relu.wgsl",
+    "curve/tanh.wgsl",
     "function/all.wgsl",
     "function/chosen.wgsl",
+    "function/chosen_slope.wgsl",
     "function/clip.wgsl",
+    "function/derivative.wgsl",
     "function/f.wgsl",
     "function/g.wgsl",
     "function/h.wgsl",
@@ -44,23 +64,44 @@ parts![
     "hold/depth_8.wgsl",
     "hold/none.wgsl",
     "kernel/activate.wgsl",
+    "kernel/activate_back.wgsl",
     "kernel/blank.wgsl",
+    "kernel/cell_back.wgsl",
     "kernel/clear.wgsl",
     "kernel/diagonal.wgsl",
     "kernel/gather.wgsl",
     "kernel/join.wgsl",
+    "kernel/loss.wgsl",
+    "kernel/maximum_back.wgsl",
     "kernel/merge.wgsl",
+    "kernel/new_back.wgsl",
     "kernel/one_hot.wgsl",
+    "kernel/outer.wgsl",
+    "kernel/peephole_back.wgsl",
     "kernel/persistent.wgsl",
     "kernel/pick.wgsl",
     "kernel/project.wgsl",
+    "kernel/reset_back.wgsl",
+    "kernel/reset_rows.wgsl",
     "kernel/sample.wgsl",
     "kernel/scan.wgsl",
+    "kernel/scatter.wgsl",
     "kernel/softmax.wgsl",
+    "kernel/softmax_back.wgsl",
+    "kernel/state_back.wgsl",
     "kernel/step.wgsl",
     "kernel/step_new.wgsl",
     "kernel/step_project.wgsl",
     "kernel/step_reset.wgsl",
+    "kernel/sum_steps.wgsl",
+    "kernel/transpose.wgsl",
+    "kernel/zero.wgsl",
+    "loss/classes.wgsl",
+    "loss/elementwise.wgsl",
+    "loss/even.wgsl",
+    "loss/none.wgsl",
+    "loss/values.wgsl",
+    "loss/weighted.wgsl",
     "panel/floats.wgsl",
     "panel/integers.wgsl",
     "part/activation.wgsl",
@@ -136,9 +177,99 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
         Program::Activate(_) => parts.extend(chosen(program)),
         Program::Sample => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl", "part/random.wgsl"]),
         Program::Clear | Program::OneHot | Program::Pick | Program::Blank | Program::Merge(_) => {}
+        Program::Training(training) => parts.extend(training_parts(program, training)),
     }
     parts.push(kernel_file(kernel));
     parts
+}
+
+/// The parts of a training program but its kernel.
+fn training_parts(program: &Program, training: Training) -> Vec<&'static str> {
+    match training {
+        Training::CellBack(back) => {
+            let mut parts = curve_parts(program, back.cell, back.variant);
+            parts.extend(["back/unit.wgsl", live(back.mask), state_back(program, back)]);
+            match back.cell {
+                Cell::Rnn => parts.push("back/rnn.wgsl"),
+                Cell::Gru(_) => parts.push("back/gru.wgsl"),
+                Cell::Lstm if program.is_plain() => parts.push("back/lstm.wgsl"),
+                Cell::Lstm => parts.extend([
+                    match back.variant.peepholes {
+                        Peepholes::None => "back/no_peephole.wgsl",
+                        Peepholes::Diagonal => "back/peephole.wgsl",
+                    },
+                    "back/lstm_general.wgsl",
+                ]),
+            }
+            parts
+        }
+        Training::ResetRows(_) if program.is_plain() => vec!["part/activation.wgsl", "function/plain.wgsl"],
+        Training::ResetRows(_) => {
+            [&FUNCTIONS[..], &["function/clip.wgsl", "function/f.wgsl", "function/g.wgsl"]].concat()
+        }
+        Training::NewBack(variant, mask) => {
+            let mut parts = curve_parts(program, Cell::Gru(Reset::Before), variant);
+            parts.extend(["back/unit.wgsl", live(mask), "back/state_direct.wgsl"]);
+            parts
+        }
+        Training::ResetBack(variant) => {
+            let mut parts = curve_parts(program, Cell::Gru(Reset::Before), variant);
+            parts.extend(["back/unit.wgsl", live(Mask::All)]);
+            parts
+        }
+        Training::StateBack(mask) => vec!["back/unit.wgsl", live(mask), "back/state_direct.wgsl"],
+        Training::ActivateBack(_) => {
+            [&FUNCTIONS[..], &["function/derivative.wgsl", "function/chosen_slope.wgsl"]].concat()
+        }
+        Training::SoftmaxBack { .. } => vec!["part/activation.wgsl"],
+        Training::Loss(loss) => loss_parts(loss),
+        Training::Outer(_)
+        | Training::PeepholeBack { .. }
+        | Training::Transpose { .. }
+        | Training::MaximumBack
+        | Training::SumSteps { .. }
+        | Training::Scatter { .. }
+        | Training::Zero => Vec::new(),
+    }
+}
+
+fn loss_parts(loss: RowLoss) -> Vec<&'static str> {
+    let [kind, of_target] = match loss {
+        RowLoss::CrossEntropy { weighted: true, .. } => ["loss/classes.wgsl", "loss/weighted.wgsl"],
+        RowLoss::CrossEntropy { .. } => ["loss/classes.wgsl", "loss/even.wgsl"],
+        RowLoss::SumOfSquares => ["loss/elementwise.wgsl", "loss/none.wgsl"],
+        RowLoss::BinaryCrossEntropy { .. } | RowLoss::Squared | RowLoss::Absolute | RowLoss::Huber { .. } => {
+            ["loss/elementwise.wgsl", "loss/values.wgsl"]
+        }
+    };
+    vec!["part/activation.wgsl", "part/logarithm.wgsl", of_target, kind]
+}
+
+/// The functions of a cell with their derivatives.
+fn curve_parts(program: &Program, cell: Cell, variant: Variant) -> Vec<&'static str> {
+    if program.is_plain() {
+        let file = match cell {
+            Cell::Rnn if variant.functions.f == Activation::Relu => "curve/relu.wgsl",
+            Cell::Rnn => "curve/tanh.wgsl",
+            Cell::Lstm | Cell::Gru(_) => "curve/plain.wgsl",
+        };
+        return vec!["part/activation.wgsl", "curve/curve.wgsl", file];
+    }
+    let letters = ["function/f.wgsl", "function/g.wgsl", "function/h.wgsl"];
+    let curves = ["curve/f.wgsl", "curve/g.wgsl", "curve/h.wgsl"];
+    let count = cell.function_count();
+    let shared = ["function/derivative.wgsl", "function/clip.wgsl", "curve/curve.wgsl", "curve/clip.wgsl"];
+    [&FUNCTIONS[..], &shared, &letters[..count], &curves[..count]].concat()
+}
+
+/// Where the gradient of a state comes from, on the way back through a cell.
+fn state_back(program: &Program, back: CellBack) -> &'static str {
+    let is_direct = program.bindings().any(|binding| binding.role == Role::Direct);
+    match back.states {
+        StateKind::Projected => "back/state_projected.wgsl",
+        StateKind::Hidden | StateKind::Memory if is_direct => "back/state_direct.wgsl",
+        StateKind::Hidden | StateKind::Memory => "back/state.wgsl",
+    }
 }
 
 /// The parts of a step's product, and of its cell where it has one.
@@ -203,12 +334,15 @@ pub fn programs() -> Vec<Program> {
         }
         let matrix = Matrix::buffer(storage);
         for tile in tiles() {
-            let product = Project { cell: None, activation: Activation::Linear, matrix, tile };
+            let product =
+                Project { cell: None, gates: 1, after: 1, activation: Activation::Linear, matrix, tile, add: false };
             for activation in [Activation::Linear, Activation::Sigmoid] {
                 programs.push(Program::Project(Project { activation, ..product }));
             }
+            programs.extend([1, 2, 3, 4].map(|gates| Program::Project(Project { add: true, gates, ..product })));
             for cell in Cell::ALL {
-                programs.push(Program::Project(Project { cell: Some(cell), ..product }));
+                let gates = u32::try_from(cell.gates()).expect("a cell has at most four gates");
+                programs.push(Program::Project(Project { cell: Some(cell), gates, ..product }));
             }
             programs.extend(step_programs(matrix, tile));
             if tile.loads == Loads::Lane {
@@ -243,7 +377,52 @@ pub fn programs() -> Vec<Program> {
     programs.extend([Combine::Sum, Combine::Average, Combine::Product].map(Program::Merge));
     programs.extend(joins().map(Program::Join));
     programs.extend(Activation::ALL.map(Program::of_activation));
+    programs.extend(training_programs().into_iter().map(Program::Training));
+    programs.extend(steps_back().into_iter().map(Program::Training));
+    let elementwise = Activation::ALL.into_iter().filter(|f| f.is_elementwise());
+    programs.extend(elementwise.map(|f| Program::Training(Training::ActivateBack(f))));
+    programs.extend([false, true].map(|first| Program::Training(Training::PeepholeBack { first })));
     programs
+}
+
+/// Those of training.
+fn training_programs() -> Vec<Training> {
+    let mut programs = vec![Training::MaximumBack, Training::Zero];
+    for first in [false, true] {
+        programs.extend([(1, 1), (3, 1), (4, 2)].map(|(gates, after)| Training::Outer(Outer { gates, after, first })));
+        programs.extend([Training::SumSteps { first }, Training::Scatter { first }]);
+    }
+    programs.extend([(1, 1), (3, 1), (4, 2)].map(|(gates, after)| Training::Transpose { gates, after }));
+    programs.extend([false, true].map(|log| Training::SoftmaxBack { log }));
+    programs.extend(row_losses().into_iter().map(Training::Loss));
+    programs
+}
+
+/// Every loss, with and without what it may have.
+fn row_losses() -> Vec<RowLoss> {
+    let some = [0.0, 0.1].map(Constant::new);
+    let mut losses = vec![RowLoss::Squared, RowLoss::Absolute, RowLoss::SumOfSquares];
+    losses.push(RowLoss::Huber { delta: Constant::new(1.0) });
+    losses.extend(some.map(|smoothing| RowLoss::BinaryCrossEntropy { smoothing }));
+    for weighted in [false, true] {
+        losses.extend(some.map(|smoothing| RowLoss::CrossEntropy { smoothing, weighted }));
+    }
+    losses
+}
+
+/// The way back through every step, by plain and general cells.
+fn steps_back() -> Vec<Training> {
+    let masks = [Mask::All, Mask::Live];
+    let mut back: Vec<_> = masks.map(Training::StateBack).to_vec();
+    for step in steps(Matrix::buffer(Storage::F32), Tile::NONE) {
+        let Step { cell, variant, states, mask, .. } = step;
+        back.push(Training::CellBack(CellBack { cell, variant, states, mask }));
+    }
+    for variant in variants(Cell::Gru(Reset::Before), Tile::NONE) {
+        back.extend(masks.map(|mask| Training::NewBack(variant, mask)));
+        back.extend([Training::ResetRows(variant), Training::ResetBack(variant)]);
+    }
+    back
 }
 
 /// Every way to join.

@@ -23,6 +23,7 @@
 //! - **memory** (what a cell keeps beside its hidden state): `[M][B][D · padded H]`.
 //! - **live**, **tokens**: `[T][B]` u32; live of held outputs (`Feed::Seen`) `[2][T][B]`; tokens that are drawn `[T + 1][B]`.
 //! - **draws**: `[B]` [`Draw`]s, how each row's tokens are drawn.
+//! - **product**, **direct**, **carry** of training: `[D][B][padded units]`, what a step back hands to the one before it.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -33,11 +34,13 @@ pub mod link;
 mod params;
 mod program;
 mod storage;
+mod training;
 
 pub use draw::{Draw, NO_TOKEN};
 pub use params::Params;
 pub use program::{Half, Join, Matrix, Program, Project, Step, StepProject};
 pub use storage::{Medium, Storage};
+pub use training::{CellBack, Outer, RowLoss, RowTargets, Training};
 
 use crate::cell::{Activation, Constant, Functions};
 
@@ -105,6 +108,36 @@ pub enum Kernel {
     Activate,
     /// One token a row, drawn from its logits.
     Sample,
+    /// Training: the way back through the cell of a timestep of RNN, LSTM or GRU (reset after).
+    CellBack,
+    /// Training: `r ∘ h` of GRU with the reset before the product, many rows at once.
+    ResetRows,
+    /// Training: the way back through the second half of a timestep of GRU with the reset before the product.
+    NewBack,
+    /// Training: the way back through the first half.
+    ResetBack,
+    /// Training: the gradient of a projected state.
+    StateBack,
+    /// Training: the gradient of a matrix and its bias.
+    Outer,
+    /// Training: the gradient of peepholes.
+    PeepholeBack,
+    /// Training: a matrix turned.
+    Transpose,
+    /// Training: the way back through an elementwise activation.
+    ActivateBack,
+    /// Training: the way back through softmax or log-softmax.
+    SoftmaxBack,
+    /// Training: the way back through the larger of two values.
+    MaximumBack,
+    /// Training: the sum of a sequence over its steps.
+    SumSteps,
+    /// Training: the gradient of a table.
+    Scatter,
+    /// Training: zeros.
+    Zero,
+    /// Training: what each row of outputs loses, and how it is to change.
+    Loss,
 }
 
 /// What a step does with its states: which buffers it has, and what it writes.
@@ -238,6 +271,18 @@ pub enum When {
     Projected,
     /// In programs that write the hidden state themselves.
     Unprojected,
+    /// In training programs of a GRU.
+    Recurrent,
+    /// In training programs in which a part of a state's gradient goes past the products.
+    Direct,
+    /// In training programs with peepholes.
+    Peepholes,
+    /// In losses of a class a row.
+    Classes,
+    /// In losses of a number for each output.
+    Values,
+    /// In losses whose classes have weights.
+    Weighted,
 }
 
 /// What a binding is to a kernel.
@@ -267,11 +312,37 @@ pub enum Role {
     Tokens,
     /// How tokens are drawn.
     Draws,
+    /// Training: gradients of rows.
+    Delta,
+    /// Training: a gradient of states that came through a product.
+    Product,
+    /// Training: a gradient of states that goes past the products.
+    Direct,
+    /// Training: the gradient of cell states.
+    Carry,
+    /// Training: a GRU's recurrent product, and its gradient.
+    Recurrent,
+    /// Training: what goes into the new gate of a GRU besides, and its gradient.
+    New,
+    /// Training: the value that one is compared with.
+    Other,
+    /// Training: rows by their tokens.
+    Order,
+    /// Training: where the rows of each token start.
+    Starts,
+    /// Training: the numbers that outputs are compared with.
+    Values,
+    /// Training: how much each row counts.
+    Scale,
+    /// Training: how much each class counts.
+    ClassWeights,
+    /// Training: what each row loses.
+    Losses,
 }
 
 impl Role {
     /// How many there are.
-    pub const COUNT: usize = Self::Draws as usize + 1;
+    pub const COUNT: usize = Self::Losses as usize + 1;
 
     /// The name of the WGSL variable.
     pub fn name(self) -> &'static str {
@@ -288,6 +359,19 @@ impl Role {
             Self::Exchange => "exchange",
             Self::Tokens => "tokens",
             Self::Draws => "draws",
+            Self::Delta => "delta",
+            Self::Product => "product",
+            Self::Direct => "direct",
+            Self::Carry => "carry",
+            Self::Recurrent => "recurrent",
+            Self::New => "new_gate",
+            Self::Other => "other",
+            Self::Order => "order",
+            Self::Starts => "starts",
+            Self::Values => "values",
+            Self::Scale => "scale",
+            Self::ClassWeights => "class_weights",
+            Self::Losses => "losses",
         }
     }
 }
@@ -344,7 +428,22 @@ impl Kernel {
             | Self::Join
             | Self::Softmax
             | Self::Activate
-            | Self::Sample => Family::Rows,
+            | Self::Sample
+            | Self::CellBack
+            | Self::ResetRows
+            | Self::NewBack
+            | Self::ResetBack
+            | Self::StateBack
+            | Self::Outer
+            | Self::PeepholeBack
+            | Self::Transpose
+            | Self::ActivateBack
+            | Self::SoftmaxBack
+            | Self::MaximumBack
+            | Self::SumSteps
+            | Self::Scatter
+            | Self::Zero
+            | Self::Loss => Family::Rows,
         }
     }
 

@@ -65,12 +65,14 @@ pub struct Params {
     /// The same at z = 1.
     pub time_step_1: u32,
     /// `Join`: padded features of a part of the source; a row of it has `source_units · source_directions`.
+    /// `Project`, `Outer`: elements of a row of the source.
     pub source_units: u32,
     /// `Join`: the true features of a part of the source.
     pub source_features: u32,
     /// `Join`: the parts of a row of the source.
     pub source_directions: u32,
     /// `Join`: the first true feature of the source that is taken, counted over all parts.
+    /// `Project`, `Outer`: the first element of a row of the source that is taken.
     pub source_offset: u32,
     /// `Join`: the true feature of the target that takes it, counted over all parts.
     pub offset: u32,

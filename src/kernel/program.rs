@@ -3,7 +3,7 @@
 //! Each kernel has a variant that holds what it means and nothing else. Whatever must be said of a kernel is said by a match
 //! without a wildcard: a new one does not compile until all of it is.
 
-use super::{Access, Binding, Combine, JoinOp, Kernel, Mask, Medium, Role, StateKind, Storage, Tile, When};
+use super::{Access, Binding, Combine, JoinOp, Kernel, Mask, Medium, Role, StateKind, Storage, Tile, Training, When};
 use crate::cell::{Activation, Cell, Reset, Variant};
 
 /// How a device has the matrix of a product.
@@ -25,14 +25,20 @@ impl Matrix {
 /// A product of many rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Project {
-    /// The cell whose gates it computes, if it computes any.
+    /// The cell whose gates it computes, if it computes all of one's.
     pub cell: Option<Cell>,
+    /// G: how many gates a panel has.
+    pub gates: u32,
+    /// Rows of a panel after those of the depth: the bias, and peepholes, which it does not know.
+    pub after: u32,
     /// What the results go through.
     pub activation: Activation,
     /// The matrix.
     pub matrix: Matrix,
     /// How it is cut.
     pub tile: Tile,
+    /// Whether it is added to what stands in the target.
+    pub add: bool,
 }
 
 /// One or many timesteps of a cell, each of one product.
@@ -127,6 +133,8 @@ pub enum Program {
     Activate(Activation),
     /// [`Kernel::Sample`].
     Sample,
+    /// A program of training.
+    Training(Training),
 }
 
 /// What it has.
@@ -161,6 +169,7 @@ impl Program {
             Self::Softmax { .. } => Kernel::Softmax,
             Self::Activate(_) => Kernel::Activate,
             Self::Sample => Kernel::Sample,
+            Self::Training(training) => training.kernel(),
         }
     }
 
@@ -213,7 +222,8 @@ impl Program {
             | Self::Join(_)
             | Self::Softmax { .. }
             | Self::Activate(_)
-            | Self::Sample => None,
+            | Self::Sample
+            | Self::Training(_) => None,
         }
     }
 
@@ -242,6 +252,7 @@ impl Program {
             | Self::Softmax { .. }
             | Self::Activate(_)
             | Self::Sample => None,
+            Self::Training(training) => training.cell(),
         }
     }
 
@@ -263,6 +274,7 @@ impl Program {
             | Self::Softmax { .. }
             | Self::Activate(_)
             | Self::Sample => None,
+            Self::Training(training) => training.states(),
         }
     }
 
@@ -283,6 +295,7 @@ impl Program {
             | Self::Softmax { .. }
             | Self::Activate(_)
             | Self::Sample => Mask::All,
+            Self::Training(training) => training.mask(),
         }
     }
 
@@ -308,6 +321,7 @@ impl Program {
             | Self::Merge(_)
             | Self::Join(_)
             | Self::Sample => Activation::Linear,
+            Self::Training(training) => training.activation(),
         }
     }
 
@@ -321,16 +335,30 @@ impl Program {
         if let Self::Join(join) = self { Some(*join) } else { None }
     }
 
+    /// The training program that it is, if it is one.
+    pub fn training(&self) -> Option<Training> {
+        if let Self::Training(training) = self { Some(*training) } else { None }
+    }
+
+    /// Whether a binding that is there at times is there.
+    fn has(&self, when: When) -> bool {
+        if let Self::Training(training) = self {
+            return training.has(when);
+        }
+        match when {
+            When::Always => true,
+            When::Masked => self.mask() == Mask::Live,
+            When::Memory => matches!(self.states(), Some(StateKind::Memory | StateKind::Projected)),
+            When::Projected => self.states() == Some(StateKind::Projected),
+            When::Unprojected => self.states() != Some(StateKind::Projected),
+            When::Recurrent | When::Direct | When::Peepholes | When::Classes | When::Values | When::Weighted => false,
+        }
+    }
+
     /// The bindings of this program, in order; the first is always `params`.
     pub fn bindings(&self) -> impl Iterator<Item = Binding> + use<> {
-        let (mask, states, matrix) = (self.mask(), self.states(), self.matrix());
-        let here = self.kernel().declaration().bindings.iter().filter(move |binding| match binding.when {
-            When::Always => true,
-            When::Masked => mask == Mask::Live,
-            When::Memory => matches!(states, Some(StateKind::Memory | StateKind::Projected)),
-            When::Projected => states == Some(StateKind::Projected),
-            When::Unprojected => states != Some(StateKind::Projected),
-        });
+        let (program, matrix) = (*self, self.matrix());
+        let here = self.kernel().declaration().bindings.iter().filter(move |binding| program.has(binding.when));
         here.map(move |&binding| match matrix {
             Some(Matrix { medium: Medium::Texture, storage }) if binding.role == Role::Weights => {
                 let access = match storage {

@@ -67,12 +67,12 @@ fn elementwise(f: Activation, x: f64) -> f64 {
 }
 
 /// `1 / (1 + exp(−x))`.
-fn sigmoid(x: f64) -> f64 {
+pub(super) fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
 /// `ln(1 + exp(x))` without its overflow: `max(x, 0) + ln(1 + exp(−|x|))`.
-fn softplus(x: f64) -> f64 {
+pub(super) fn softplus(x: f64) -> f64 {
     bounded(x, 0.0, f64::INFINITY) + (-x.abs()).exp().ln_1p()
 }
 

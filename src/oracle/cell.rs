@@ -9,29 +9,62 @@
 //!   the forget gate are not used.
 //! - The output gate's peephole sees the new cell state, unclipped; those of input and forget the old one.
 
-use ndarray::{Array1, Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2, s};
 
 use super::activation::{activate, bounded};
+use super::params::CellParams;
 use crate::cell::{Activation, Cell, Coupling, Reset, Variant};
-use crate::weights::CellWeights;
+
+/// One step of every row: what it takes, what it gives, and what lies between.
+pub(super) struct Step {
+    /// `[B, I]`.
+    pub(super) x: Array2<f64>,
+    /// `[B, state_size]`.
+    pub(super) h: Array2<f64>,
+    /// Of an LSTM, `[B, H]`.
+    pub(super) c: Option<Array2<f64>>,
+    /// The gates in the cell's order.
+    pub(super) gates: Vec<Gate>,
+    /// Of a GRU, `[B, H]`: `h·W_hn + b_hn` where the reset is after the product, `r ∘ h` where it is before.
+    pub(super) q: Option<Array2<f64>>,
+    /// The next `h`.
+    pub(super) h_next: Array2<f64>,
+    /// The next `c`.
+    pub(super) c_next: Option<Array2<f64>>,
+}
+
+impl Step {
+    /// Forgets what row `row` computed, which has no step here: it may be no number, and 0 times it would be none.
+    pub(super) fn forget(&mut self, row: usize) {
+        let Self { x, h, c, gates, q, h_next, c_next } = self;
+        let gates = gates.iter_mut().flat_map(|gate| [&mut gate.sum, &mut gate.out]);
+        for array in [x, h, h_next].into_iter().chain([c, q, c_next].into_iter().flatten()).chain(gates) {
+            array.row_mut(row).fill(0.0);
+        }
+    }
+}
+
+/// A gate: what goes into it, and what comes out of its function, `[B, H]`.
+pub(super) struct Gate {
+    /// Products, biases and peephole together, before they are clipped.
+    pub(super) sum: Array2<f64>,
+    /// The gate itself.
+    pub(super) out: Array2<f64>,
+}
 
 /// One step of every row: `h` `[B, state_size]` and, of an LSTM, `c` `[B, H]`.
 pub(super) fn step(
     cell: Cell,
     variant: &Variant,
-    w: &TrueWeights,
+    w: &CellParams,
     x: ArrayView2<'_, f64>,
     h: &Array2<f64>,
     c: Option<&Array2<f64>>,
-) -> (Array2<f64>, Option<Array2<f64>>) {
+) -> Step {
     match cell {
-        Cell::Rnn => (rnn(variant, w, x, h), None),
-        Cell::Lstm => {
-            let c = c.expect("a checked call has the cell state of an LSTM");
-            let (h, c) = lstm(variant, w, x, h, c);
-            (h, Some(c))
-        }
-        Cell::Gru(reset) => (gru(reset, variant, w, x, h), None),
+        Cell::Rnn => rnn(variant, w, x, h),
+        Cell::Lstm => lstm(variant, w, x, h, c.expect("a checked call has the cell state of an LSTM")),
+        Cell::Gru(reset) => gru(reset, variant, w, x, h),
     }
 }
 
@@ -40,8 +73,10 @@ pub(super) fn step(
 /// ```
 ///
 /// Elman, "Finding Structure in Time", 1990; torch.nn.RNN; ONNX RNN; Keras `SimpleRNN`.
-fn rnn(variant: &Variant, w: &TrueWeights, x: ArrayView2<'_, f64>, h: &Array2<f64>) -> Array2<f64> {
-    gate(variant, variant.functions.f, w.x(0, x) + w.h(0, h))
+fn rnn(variant: &Variant, w: &CellParams, x: ArrayView2<'_, f64>, h: &Array2<f64>) -> Step {
+    let hidden = Gate::of(variant, variant.functions.f, w.x(0, x) + w.h(0, h));
+    let h_next = hidden.out.clone();
+    Step { x: x.to_owned(), h: h.clone(), c: None, gates: vec![hidden], q: None, h_next, c_next: None }
 }
 
 /// ```text
@@ -56,29 +91,24 @@ fn rnn(variant: &Variant, w: &TrueWeights, x: ArrayView2<'_, f64>, h: &Array2<f6
 /// Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997, with the forget gate of Gers et al., 1999; the peepholes
 /// of Gers and Schmidhuber, "Recurrent Nets that Time and Count", 2000; coupled gates: Greff et al., "LSTM: A Search
 /// Space Odyssey", 2017; the projection of Sak et al., 2014; torch.nn.LSTM; ONNX LSTM; Keras `LSTM`.
-fn lstm(
-    variant: &Variant,
-    w: &TrueWeights,
-    x: ArrayView2<'_, f64>,
-    h: &Array2<f64>,
-    c: &Array2<f64>,
-) -> (Array2<f64>, Array2<f64>) {
+fn lstm(variant: &Variant, w: &CellParams, x: ArrayView2<'_, f64>, h: &Array2<f64>, c: &Array2<f64>) -> Step {
     let functions = variant.functions;
     let product = |index| w.x(index, x) + w.h(index, h);
-    let i = gate(variant, functions.f, w.peep(0, c, product(0)));
+    let i = Gate::of(variant, functions.f, w.peep(0, c, product(0)));
     let f = match variant.coupling {
-        Coupling::Apart => gate(variant, functions.f, w.peep(1, c, product(1))),
-        Coupling::InputForget => i.mapv(|i| 1.0 - i),
+        Coupling::Apart => Gate::of(variant, functions.f, w.peep(1, c, product(1))),
+        Coupling::InputForget => Gate { sum: Array2::zeros(i.out.dim()), out: i.out.mapv(|i| 1.0 - i) },
     };
-    let g = gate(variant, functions.g, product(2));
-    let c_next = f * c + i * g;
-    let o = gate(variant, functions.f, w.peep(2, &c_next, product(3)));
-    let h_next = o * activate(functions.h, c_next.clone());
+    let g = Gate::of(variant, functions.g, product(2));
+    let c_next = &f.out * c + &i.out * &g.out;
+    let o = Gate::of(variant, functions.f, w.peep(2, &c_next, product(3)));
+    let h_next = &o.out * &activate(functions.h, c_next.clone());
     let h_next = match &w.w_r {
         Some(w_r) => h_next.dot(&w_r.t()),
         None => h_next,
     };
-    (h_next, c_next)
+    let (x, h, c, c_next) = (x.to_owned(), h.clone(), Some(c.clone()), Some(c_next));
+    Step { x, h, c, gates: vec![i, f, g, o], q: None, h_next, c_next }
 }
 
 /// ```text
@@ -91,72 +121,64 @@ fn lstm(
 ///
 /// Cho et al., 2014: reset before. torch.nn.GRU and cuDNN: after. ONNX's `linear_before_reset` and Keras' `reset_after`
 /// choose.
-fn gru(reset: Reset, variant: &Variant, w: &TrueWeights, x: ArrayView2<'_, f64>, h: &Array2<f64>) -> Array2<f64> {
+fn gru(reset: Reset, variant: &Variant, w: &CellParams, x: ArrayView2<'_, f64>, h: &Array2<f64>) -> Step {
     let functions = variant.functions;
-    let r = gate(variant, functions.f, w.x(0, x) + w.h(0, h));
-    let z = gate(variant, functions.f, w.x(1, x) + w.h(1, h));
-    let recurrent = match reset {
-        Reset::After => r * w.h(2, h),
-        Reset::Before => w.h(2, &(r * h)),
-    };
-    let n = gate(variant, functions.g, w.x(2, x) + recurrent);
-    let new = z.mapv(|z| 1.0 - z);
-    new * n + z * h
-}
-
-/// A gate from what goes into it: clipped, then through its function.
-fn gate(variant: &Variant, function: Activation, x: Array2<f64>) -> Array2<f64> {
-    let x = match variant.clip {
-        Some(clip) => x.mapv(|x| bounded(x, -f64::from(clip.get()), f64::from(clip.get()))),
-        None => x,
-    };
-    activate(function, x)
-}
-
-/// The weights of a cell in f64; an absent bias is zero.
-pub(super) struct TrueWeights {
-    /// `[G · H, I]`.
-    w_x: Array2<f64>,
-    /// `[G · H, state_size]`.
-    w_h: Array2<f64>,
-    /// `[G · H]`.
-    b_x: Array1<f64>,
-    /// `[G · H]`.
-    b_h: Array1<f64>,
-    /// `[proj_size, H]`.
-    w_r: Option<Array2<f64>>,
-    /// `[3, H]`: gates input, forget, output.
-    peepholes: Option<Array2<f64>>,
-    /// The rows of each gate: gate g has the rows from g · H up to (g + 1) · H.
-    hidden: usize,
-}
-
-impl TrueWeights {
-    pub(super) fn of(cell: Cell, weights: &CellWeights) -> Self {
-        let rows = weights.w_h.nrows();
-        let hidden = rows / cell.gates();
-        let bias = |b: &Option<Array1<f32>>| b.as_ref().map_or_else(|| Array1::zeros(rows), |b| b.mapv(f64::from));
-        Self {
-            w_x: weights.w_x.mapv(f64::from),
-            w_h: weights.w_h.mapv(f64::from),
-            b_x: bias(&weights.b_x),
-            b_h: bias(&weights.b_h),
-            w_r: weights.w_r.as_ref().map(|w| w.mapv(f64::from)),
-            peepholes: weights.peepholes.as_ref().map(|p| p.mapv(f64::from)),
-            hidden,
+    let r = Gate::of(variant, functions.f, w.x(0, x) + w.h(0, h));
+    let z = Gate::of(variant, functions.f, w.x(1, x) + w.h(1, h));
+    let (q, recurrent) = match reset {
+        Reset::After => {
+            let q = w.h(2, h);
+            let recurrent = &r.out * &q;
+            (q, recurrent)
         }
-    }
+        Reset::Before => {
+            let q = &r.out * h;
+            let recurrent = w.h(2, &q);
+            (q, recurrent)
+        }
+    };
+    let n = Gate::of(variant, functions.g, w.x(2, x) + recurrent);
+    let new = z.out.mapv(|z| 1.0 - z);
+    let h_next = new * &n.out + &z.out * h;
+    let (x, h) = (x.to_owned(), h.clone());
+    Step { x, h, c: None, gates: vec![r, z, n], q: Some(q), h_next, c_next: None }
+}
 
+impl Gate {
+    /// A gate from what goes into it: clipped, then through its function.
+    fn of(variant: &Variant, function: Activation, sum: Array2<f64>) -> Self {
+        let out = activate(function, clipped(variant, sum.clone()));
+        Self { sum, out }
+    }
+}
+
+/// What goes into a gate's function.
+pub(super) fn clipped(variant: &Variant, sum: Array2<f64>) -> Array2<f64> {
+    match variant.clip {
+        Some(clip) => sum.mapv_into(|x| bounded(x, -f64::from(clip.get()), f64::from(clip.get()))),
+        None => sum,
+    }
+}
+
+impl CellParams {
     /// `x·W_x + b_x` of one gate: `[B, I]` to `[B, H]`.
     fn x(&self, gate: usize, x: ArrayView2<'_, f64>) -> Array2<f64> {
         let rows = gate * self.hidden..(gate + 1) * self.hidden;
-        x.dot(&self.w_x.slice(s![rows.clone(), ..]).t()) + self.b_x.slice(s![rows])
+        let product = x.dot(&self.w_x.slice(s![rows.clone(), ..]).t());
+        match &self.b_x {
+            Some(b) => product + b.slice(s![rows]),
+            None => product,
+        }
     }
 
     /// `h·W_h + b_h` of one gate: `[B, state_size]` to `[B, H]`.
     fn h(&self, gate: usize, h: &Array2<f64>) -> Array2<f64> {
         let rows = gate * self.hidden..(gate + 1) * self.hidden;
-        h.dot(&self.w_h.slice(s![rows.clone(), ..]).t()) + self.b_h.slice(s![rows])
+        let product = h.dot(&self.w_h.slice(s![rows.clone(), ..]).t());
+        match &self.b_h {
+            Some(b) => product + b.slice(s![rows]),
+            None => product,
+        }
     }
 
     /// `product + p ∘ c` of one gate, by its row in the peepholes; without peepholes the product, whatever is in c.

@@ -4,13 +4,13 @@
 
 use ndarray::{Array, Array2, Array3, ArrayView3, Axis, RemoveAxis, concatenate, s};
 
-use super::cell::{TrueWeights, step};
+use super::cell::{Step, step};
+use super::params::CellParams;
 use crate::cell::{Cell, Variant};
 use crate::model::{Direction, Merge, Padding, Recurrent};
-use crate::weights::CellWeights;
 
 /// The states of one stack on their way.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct States {
     /// `[L · D, B, state_size]`.
     pub(super) h: Array3<f64>,
@@ -25,6 +25,20 @@ impl States {
         let c = (r.cell.states() > 1).then(|| Array3::zeros((rows, batch, r.hidden_size)));
         Self { h: Array3::zeros((rows, batch, r.state_size())), c }
     }
+
+    /// The hidden and the cell state of a row of layers and directions.
+    pub(super) fn row(&self, row: usize) -> (Array2<f64>, Option<Array2<f64>>) {
+        let own = |all: &Array3<f64>| all.index_axis(Axis(0), row).to_owned();
+        (own(&self.h), self.c.as_ref().map(own))
+    }
+
+    /// Sets them.
+    pub(super) fn set_row(&mut self, row: usize, h: &Array2<f64>, c: Option<&Array2<f64>>) {
+        self.h.index_axis_mut(Axis(0), row).assign(h);
+        if let (Some(all), Some(c)) = (&mut self.c, c) {
+            all.index_axis_mut(Axis(0), row).assign(c);
+        }
+    }
 }
 
 /// What a stack gives.
@@ -35,6 +49,27 @@ pub(super) struct Given {
     pub(super) last: Array2<f64>,
     /// The final states.
     pub(super) states: States,
+    /// What each layer and direction computed on the way; nothing where it is not wanted.
+    pub(super) kept: Vec<Kept>,
+}
+
+/// What one direction of one layer computed.
+pub(super) struct Kept {
+    /// What it gave, `[T, B, state_size]`, in the order in which it was computed.
+    pub(super) y: Array3<f64>,
+    /// The steps in that order.
+    pub(super) steps: Vec<Step>,
+    /// Which steps there are, `[T, B]` in the order of the input.
+    pub(super) live: Option<Array2<bool>>,
+}
+
+/// Whether what is computed on the way is kept, as the way back needs it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// It is not.
+    Nothing,
+    /// It is.
+    Steps,
 }
 
 /// A stack of recurrent layers: each layer runs over what the one below gave, in each of its directions.
@@ -43,62 +78,87 @@ pub(super) struct Given {
 /// [`Merge`] says (Keras' `Bidirectional`).
 pub(super) fn stack(
     r: &Recurrent,
-    cells: &[CellWeights],
+    cells: &[CellParams],
     x: Array3<f64>,
     live: Option<&Array2<bool>>,
     initial: States,
+    keep: Keep,
 ) -> Given {
-    let walks: &[_] = match r.direction {
-        Direction::Forward => &[Walk::Up],
-        Direction::Reverse | Direction::Backwards => &[Walk::Down],
-        Direction::Both => &[Walk::Up, Walk::Down],
-    };
+    let walks = Walk::of(r);
     let mut states = initial;
-    let (mut y, mut last) = (x, None);
+    let (mut y, mut last, mut all) = (x, None, Vec::new());
     for layer in 0..r.num_layers {
         let (mut steps, mut lasts) = (Vec::new(), Vec::new());
         for (d, &walk) in walks.iter().enumerate() {
             let row = layer * walks.len() + d;
-            let mut h = states.h.index_axis(Axis(0), row).to_owned();
-            let mut c = states.c.as_ref().map(|c| c.index_axis(Axis(0), row).to_owned());
-            let weights = TrueWeights::of(r.cell, &cells[row]);
-            let direction = OneDirection { cell: r.cell, variant: r.variant(d), weights, walk, padding: r.padding };
-            let computed = direction.over_time(y.view(), live, &mut h, &mut c);
+            let (mut h, mut c) = states.row(row);
+            let direction = OneDirection::of(r, d, &cells[row]);
+            let mut kept = (keep == Keep::Steps).then(Vec::new);
+            let computed = direction.over_time(y.view(), live, &mut h, &mut c, kept.as_mut());
+            all.extend(kept.map(|steps| Kept { y: computed.clone(), steps, live: live.cloned() }));
             lasts.push(computed.index_axis(Axis(0), computed.len_of(Axis(0)) - 1).to_owned());
-            steps.push(match (walk, r.direction) {
-                (Walk::Up, _) | (_, Direction::Backwards) => computed,
-                (Walk::Down, _) => flipped(computed),
-            });
-            states.h.index_axis_mut(Axis(0), row).assign(&h);
-            if let (Some(all), Some(c)) = (&mut states.c, &c) {
-                all.index_axis_mut(Axis(0), row).assign(c);
-            }
+            steps.push(walk.in_place(r, computed));
+            states.set_row(row, &h, c.as_ref());
         }
         y = merged(r.merge, steps);
         last = Some(merged(r.merge, lasts));
     }
-    Given { steps: y, last: last.expect("a checked stack has a layer"), states }
+    Given { steps: y, last: last.expect("a checked stack has a layer"), states, kept: all }
 }
 
 /// The order in which a direction visits the steps.
 #[derive(Clone, Copy)]
-enum Walk {
+pub(super) enum Walk {
     /// 0 … T − 1.
     Up,
     /// T − 1 … 0.
     Down,
 }
 
-/// One direction of one layer.
-struct OneDirection {
-    cell: Cell,
-    variant: Variant,
-    weights: TrueWeights,
-    walk: Walk,
-    padding: Padding,
+impl Walk {
+    /// Those of the directions of a stack.
+    pub(super) fn of(r: &Recurrent) -> &'static [Self] {
+        match r.direction {
+            Direction::Forward => &[Self::Up],
+            Direction::Reverse | Direction::Backwards => &[Self::Down],
+            Direction::Both => &[Self::Up, Self::Down],
+        }
+    }
+
+    /// The step that is visited as number `n` of `time`.
+    pub(super) fn at(self, n: usize, time: usize) -> usize {
+        match self {
+            Self::Up => n,
+            Self::Down => time - 1 - n,
+        }
+    }
+
+    /// What was computed in this order, as the stack gives it: each output where its step is, but for a stack that goes
+    /// backwards. The way there is the way back.
+    pub(super) fn in_place(self, r: &Recurrent, mut computed: Array3<f64>) -> Array3<f64> {
+        if matches!(self, Self::Down) && r.direction != Direction::Backwards {
+            computed.invert_axis(Axis(0));
+        }
+        computed
+    }
 }
 
-impl OneDirection {
+/// One direction of one layer.
+pub(super) struct OneDirection<'a> {
+    pub(super) cell: Cell,
+    pub(super) variant: Variant,
+    pub(super) weights: &'a CellParams,
+    pub(super) walk: Walk,
+    pub(super) padding: Padding,
+}
+
+impl<'a> OneDirection<'a> {
+    /// Direction `direction` of a stack, with the weights of one of its layers.
+    pub(super) fn of(r: &Recurrent, direction: usize, weights: &'a CellParams) -> Self {
+        let (variant, walk) = (r.variant(direction), Walk::of(r)[direction]);
+        Self { cell: r.cell, variant, weights, walk, padding: r.padding }
+    }
+
     /// `[T, B, state_size]` in the order in which the steps are computed. `h` and `c` come in initial and go out final.
     ///
     /// Where `live[t, b]` is false, row b has no step at t: its state stays, and the output is padding. Walked down, a
@@ -111,38 +171,35 @@ impl OneDirection {
         live: Option<&Array2<bool>>,
         h: &mut Array2<f64>,
         c: &mut Option<Array2<f64>>,
+        mut kept: Option<&mut Vec<Step>>,
     ) -> Array3<f64> {
         let (time, batch, _) = x.dim();
         let mut y = Array3::zeros((time, batch, h.ncols()));
         for n in 0..time {
-            let t = match self.walk {
-                Walk::Up => n,
-                Walk::Down => time - 1 - n,
-            };
-            let (h_next, c_next) =
-                step(self.cell, &self.variant, &self.weights, x.index_axis(Axis(0), t), h, c.as_ref());
+            let t = self.walk.at(n, time);
+            let mut computed = step(self.cell, &self.variant, self.weights, x.index_axis(Axis(0), t), h, c.as_ref());
             for b in 0..batch {
                 if live.is_none_or(|live| live[[t, b]]) {
-                    h.row_mut(b).assign(&h_next.row(b));
-                    if let (Some(c), Some(c_next)) = (c.as_mut(), &c_next) {
+                    h.row_mut(b).assign(&computed.h_next.row(b));
+                    if let (Some(c), Some(c_next)) = (c.as_mut(), &computed.c_next) {
                         c.row_mut(b).assign(&c_next.row(b));
                     }
-                    y.slice_mut(s![n, b, ..]).assign(&h_next.row(b));
-                } else if self.padding == Padding::Held && n > 0 {
-                    // Keras' `rnn`: a masked step repeats the output before it, which begins at zero.
-                    let before = y.slice(s![n - 1, b, ..]).to_owned();
-                    y.slice_mut(s![n, b, ..]).assign(&before);
+                    y.slice_mut(s![n, b, ..]).assign(&computed.h_next.row(b));
+                } else {
+                    computed.forget(b);
+                    if self.padding == Padding::Held && n > 0 {
+                        // Keras' `rnn`: a masked step repeats the output before it, which begins at zero.
+                        let before = y.slice(s![n - 1, b, ..]).to_owned();
+                        y.slice_mut(s![n, b, ..]).assign(&before);
+                    }
                 }
+            }
+            if let Some(kept) = &mut kept {
+                kept.push(computed);
             }
         }
         y
     }
-}
-
-/// The same steps, the last first.
-fn flipped(mut y: Array3<f64>) -> Array3<f64> {
-    y.invert_axis(Axis(0));
-    y
 }
 
 /// What one or two directions give, merged over the features (the last axis).

@@ -18,7 +18,7 @@ use crate::weights::{CellWeights, LayerWeights, Tensor, Tensors};
 
 /// The weights that `packed` holds, read by the formula of each form, one element at a time.
 fn unpack(packed: &Packed, layout: &Layout, model: &Model) -> Weights {
-    let mut weights = blank(model);
+    let mut weights = Weights::zeros(model);
     for (_, layer) in weights.layers.iter_mut().enumerate().filter(|(index, _)| is_folded(model, *index)) {
         if let LayerWeights::Embedding(table) = layer {
             unit_vectors(table);
@@ -128,35 +128,10 @@ fn read_tokens(data: &[f32], form: Form, d: usize, stack: &Recurrent, cell: &mut
     }
 }
 
-/// Weights of the right shapes, all zero.
-fn blank(model: &Model) -> Weights {
-    let one = |layer: &crate::model::Layer| match &layer.kind {
-        LayerKind::Embedding(e) => LayerWeights::Embedding(Array2::zeros((e.num_embeddings, e.embedding_dim))),
-        LayerKind::Linear(l) => LayerWeights::Linear {
-            w: Array2::zeros((l.out_features, l.in_features)),
-            b: (l.bias != Bias::None).then(|| Array1::zeros(l.out_features)),
-        },
-        LayerKind::Recurrent(r) => {
-            let rows = r.cell.gates() * r.hidden_size;
-            let cell = |index: usize| CellWeights {
-                w_x: Array2::zeros((rows, r.layer_input(index / r.directions()).len())),
-                w_h: Array2::zeros((rows, r.state_size())),
-                b_x: (r.bias != Bias::None).then(|| Array1::zeros(rows)),
-                b_h: (r.bias == Bias::Two).then(|| Array1::zeros(rows)),
-                peepholes: (r.peepholes != Peepholes::None).then(|| Array2::zeros((3, r.hidden_size))),
-                w_r: r.proj_size.map(|p| Array2::zeros((p, r.hidden_size))),
-            };
-            LayerWeights::Recurrent((0..r.num_layers * r.directions()).map(cell).collect())
-        }
-        _ => LayerWeights::None,
-    };
-    Weights::new(model.layers.iter().map(one).collect())
-}
-
 /// Weights that halves hold exactly, and so do sums of two: multiples of 1/64 below 2.
 fn random(model: &Model) -> Weights {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
-    let mut weights = blank(model);
+    let mut weights = Weights::zeros(model);
     let mut fill = |w: &mut f32| *w = f32::from(rng.random_range(-127_i8..=127)) / 64.0;
     for (index, layer) in weights.layers.iter_mut().enumerate() {
         match layer {
@@ -261,6 +236,22 @@ fn unpacking_what_was_packed_gives_the_weights_back() {
     assert_eq!(cases, (4 + 3) * 3 * 2 * 3 * 4 * 3);
 }
 
+/// What a training's layout holds comes back by the road that gradients take.
+#[test]
+fn what_is_packed_for_training_comes_back() {
+    for model in models() {
+        let layout = Layout::for_training(&model).unwrap();
+        let weights = random(&model);
+        let packed = pack(&weights, &model, &layout).unwrap();
+        let floats = |buffer: &PackedBuffer| match buffer {
+            PackedBuffer::F32(data) => bytemuck::cast_slice(data)[..].to_vec(),
+            PackedBuffer::F16(_) | PackedBuffer::I8 { .. } => panic!("32-bit floats"),
+        };
+        let buffers: Vec<Vec<f32>> = packed.buffers.iter().map(floats).collect();
+        assert!(super::unpack(&model, &layout, &buffers) == weights, "{model:?}");
+    }
+}
+
 #[test]
 fn all_padding_is_zero() {
     for model in models() {
@@ -309,7 +300,7 @@ fn all_padding_is_zero() {
 fn the_first_elements_of_a_panel_are_the_first_feature_of_sixteen_units_gate_by_gate() {
     let model = Model::new().layer(crate::model::Lstm::new(3, 20).bias(Bias::One));
     let layout = Layout::of(&model, Storage::F32).unwrap();
-    let mut weights = blank(&model);
+    let mut weights = Weights::zeros(&model);
     let LayerWeights::Recurrent(cells) = &mut weights.layers[0] else { panic!("an lstm") };
     cells[0].w_x.indexed_iter_mut().for_each(|((n, i), w)| *w = (100 * i + n) as f32);
     cells[0].b_x.iter_mut().flatten().enumerate().for_each(|(n, b)| *b = -(n as f32));

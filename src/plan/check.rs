@@ -2,6 +2,8 @@
 //!
 //! wgpu does not see most of this: workgroups sized by overrides, grids past the limit, rows out of a window.
 
+mod training;
+
 use std::fmt::{self, Display};
 
 use super::{Dispatch, Limits, Plan, Slot, SlotKind, WINDOW_ALIGN};
@@ -258,7 +260,12 @@ fn goes_by_direction(program: &Program) -> bool {
         | Program::Softmax { .. }
         | Program::Activate(_)
         | Program::Sample => false,
+        Program::Training(training) => training::goes_by_direction(training),
     }
+}
+
+fn n(word: u32) -> u64 {
+    word.into()
 }
 
 /// How many elements of each binding a dispatch reaches, from the start of the window.
@@ -281,7 +288,6 @@ impl Extents {
 fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
     let pairs = grid[2] > 1 && program.kernel() != Kernel::Diagonal;
     let last = |first: u32, second: u32| u64::from(if pairs { first.max(second) } else { first });
-    let n = u64::from;
     let (rows, batch, directions, depth, units) = (n(p.rows), n(p.batch), n(p.directions), n(p.depth), n(p.units));
     let width = directions * units;
     let (source, target) = (last(p.source_0, p.source_1), last(p.target_0, p.target_1));
@@ -299,7 +305,8 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
     match program {
         Program::Project(Project { matrix, .. }) => Extents::of(&[
             weights(matrix.storage),
-            (Role::Source, (source + rows) * depth),
+            // Nothing is taken past the depth of the last row.
+            (Role::Source, (source + rows) * n(p.source_units).max(depth)),
             (Role::Result, (target + rows) * units),
         ]),
         Program::Step(Step { matrix, states: StateKind::Projected, .. }) => {
@@ -387,6 +394,7 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
                 (Role::Tokens, target + rows),
             ])
         }
+        Program::Training(training) => training::extents(*training, p, grid),
         Program::Softmax { .. } | Program::Activate(_) => {
             Extents::of(&[(Role::Source, (source + rows) * width), (Role::Result, (target + rows) * width)])
         }
@@ -395,7 +403,6 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
 
 /// The elements of its source that a join reaches; none where its params contradict each other.
 fn joined(join: Join, p: &Params) -> Option<u64> {
-    let n = |word: u32| u64::from(word);
     let fits = |first: u32, parts: u32, features: u32| n(first) + n(p.count) <= n(parts) * n(features);
     let parts_fit = p.features <= p.units && p.source_features <= p.source_units;
     let columns_fit =
@@ -431,6 +438,7 @@ pub fn covers(plan: &Plan, step: &Dispatch) -> bool {
         | Program::StepReset(Half { tile, .. })
         | Program::StepNew(Half { tile, .. }, _)
         | Program::StepProject(StepProject { tile, .. }) => tiles(*tile, 1, p.batch),
+        Program::Training(training) => training::covers(*training, p, step.grid),
         Program::Pick => y >= u64::from(p.batch) && columns(p.units),
         Program::Softmax { .. } | Program::Sample => y >= u64::from(p.rows),
         Program::Blank => y >= u64::from(p.rows) && columns(p.units) && z == u64::from(p.directions),

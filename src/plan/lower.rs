@@ -5,6 +5,7 @@
 //! to the first, or both ways, needs the whole sequence before and after it: it is a group of its own. Knows no bytes
 //! and no device beyond its limits.
 
+mod back;
 mod diagonal;
 mod dispatch;
 mod draw;
@@ -27,7 +28,9 @@ use std::fmt;
 use std::ops::Range;
 
 use super::tune::Tuning;
-use super::{Dispatch, Feed, Fetch, Goal, Limits, Plan, Read, Shape, SlotId, SlotKind, Strategy, Window, Write, check};
+use super::{
+    Dispatch, Feed, Fetch, Goal, Gradients, Limits, Plan, Read, Shape, SlotId, SlotKind, Strategy, Window, Write, check,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Mask, Params, Program, Role};
 use crate::layout::{Layout, depth};
@@ -118,6 +121,36 @@ pub fn lower_drawing(
     plan(model, layout, (shape, Goal::Tokens(output)), limits, &tuning, (&all, CHUNK_ALIGN.min(shape.time)))
 }
 
+/// Decides how the losses of a call of `shape` are found, and their gradients: the call as [`lower`] has it, but that
+/// what the way back needs stays, the losses, and each operation back, the last one first. `layout` is one for training.
+///
+/// # Errors
+///
+/// As [`lower`]; kind `Model`, where `model` has no such output.
+pub fn lower_gradients(
+    model: &Model,
+    layout: &Layout,
+    shape: Shape,
+    limits: &Limits,
+    tuning: &Tuning,
+    gradients: &Gradients,
+) -> Result<Plan> {
+    let mut all = flatten::flatten(model, layout, shape)?;
+    let losses = gradients.losses.iter().map(|term| back::loss_source(&mut all, *term)).collect::<Result<Vec<_>>>()?;
+    let inputs = model.all_inputs()?;
+    let features = inputs.iter().filter_map(|input| input.kind.flow()).filter(|flow| flow.tokens().is_none());
+    let input = features.map(|flow| depth(flow.features())).max().unwrap_or(1);
+    // Each step keeps what its way back needs.
+    let tuning = tuning.with_strategy(Some(Strategy::Step));
+    let chunk = chunk_length(&all.ops, input, shape, limits, &tuning);
+    let mut lowering = Lowering::new(model, layout, (shape, Goal::Outputs), limits, &tuning, chunk);
+    lowering.plan.title += " gradients";
+    lowering.keeps = true;
+    lowering.gradients(&all, gradients, &losses)?;
+    check::check(&lowering.plan, limits).map_err(check::Violation::into_error)?;
+    Ok(lowering.plan)
+}
+
 /// The plan of `ops`, chunk by chunk of so many timesteps.
 fn plan(
     model: &Model,
@@ -127,34 +160,7 @@ fn plan(
     tuning: &Tuning,
     (all, chunk): (&Ops, usize),
 ) -> Result<Plan> {
-    let mut lowering = Lowering {
-        model,
-        layout,
-        shape,
-        limits,
-        tuning,
-        chunk,
-        goal,
-        plan: Plan {
-            title: title(model, layout, shape, goal),
-            shape,
-            slots: Vec::new(),
-            programs: Vec::new(),
-            params: Vec::new(),
-            writes: Vec::new(),
-            steps: Vec::new(),
-            reads: Vec::new(),
-        },
-        programs: HashMap::new(),
-        params: HashMap::new(),
-        weights: HashMap::new(),
-        inputs: Vec::new(),
-        draws: None,
-        masks: HashMap::new(),
-        gates: None,
-        exchange: None,
-        concatenated: HashMap::new(),
-    };
+    let mut lowering = Lowering::new(model, layout, (shape, goal), limits, tuning, chunk);
     lowering.run(all)?;
     check::check(&lowering.plan, limits).map_err(check::Violation::into_error)?;
     Ok(lowering.plan)
@@ -194,6 +200,8 @@ struct Lowering<'a> {
     exchange: Option<SlotId>,
     /// What the concatenations give that others write into, by operation.
     concatenated: HashMap<usize, Sequence>,
+    /// Whether all that is computed stays, for a way back.
+    keeps: bool,
 }
 
 /// An input of the model in a slot.
@@ -205,31 +213,80 @@ enum HostInput {
     Features(Sequence),
 }
 
+impl<'l> Lowering<'l> {
+    /// Nothing yet.
+    fn new(
+        model: &'l Model,
+        layout: &'l Layout,
+        (shape, goal): (Shape, Goal),
+        limits: &'l Limits,
+        tuning: &'l Tuning,
+        chunk: usize,
+    ) -> Self {
+        Self {
+            model,
+            layout,
+            shape,
+            limits,
+            tuning,
+            chunk,
+            goal,
+            plan: Plan {
+                title: title(model, layout, shape, goal),
+                shape,
+                slots: Vec::new(),
+                programs: Vec::new(),
+                params: Vec::new(),
+                writes: Vec::new(),
+                steps: Vec::new(),
+                reads: Vec::new(),
+            },
+            programs: HashMap::new(),
+            params: HashMap::new(),
+            weights: HashMap::new(),
+            inputs: Vec::new(),
+            draws: None,
+            masks: HashMap::new(),
+            gates: None,
+            exchange: None,
+            concatenated: HashMap::new(),
+            keeps: false,
+        }
+    }
+}
+
 impl Lowering<'_> {
     fn run(&mut self, all: &Ops) -> Result<()> {
         let groups = groups(&all.ops, self.shape);
         let stages = self.stages(all, &groups)?;
         self.fits(&stages)?;
-        for group in &groups {
-            let group = &stages[group.clone()];
-            for stage in group {
-                self.begin(stage)?;
-            }
-            for chunk in self.chunks(group[0].time(self.shape)) {
-                for stage in group {
-                    self.emit(stage, chunk)?;
-                    countable(self.plan.steps.len())?;
-                }
-            }
-            for stage in group {
-                self.finals(stage)?;
-            }
-        }
+        self.forward(&stages, &groups, |_| true)?;
         for (index, &output) in all.outputs.iter().enumerate() {
             let Source::Op(op) = output else {
                 return Err(Error::new(ErrorKind::Model, "the model has no layer that gives features"));
             };
             self.read_output(index, stages[op].result);
+        }
+        Ok(())
+    }
+
+    /// The dispatches of the operations that `needed` tells of, group by group.
+    fn forward(&mut self, stages: &[Stage<'_>], groups: &[Range<usize>], needed: impl Fn(usize) -> bool) -> Result<()> {
+        for group in groups {
+            let Some(time) = stages.get(group.start).map(|stage| stage.time(self.shape)) else { continue };
+            let group = || group.clone().filter(|&op| needed(op)).map(|op| &stages[op]);
+            for stage in group() {
+                self.begin(stage)?;
+            }
+            for chunk in self.chunks(time) {
+                for stage in group() {
+                    self.emit(stage, chunk)?;
+                    countable(self.plan.steps.len())?;
+                }
+            }
+            for stage in group() {
+                self.finals(stage)?;
+            }
         }
         Ok(())
     }

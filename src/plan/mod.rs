@@ -24,7 +24,7 @@ pub use strategy::Strategy;
 pub(crate) use work::Spent;
 pub use work::Work;
 
-use crate::kernel::{Params, Program};
+use crate::kernel::{Params, Program, RowLoss};
 
 /// What a plan is to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +38,32 @@ pub enum Goal {
     /// Tokens: one is drawn from what this output gives at each step, counted from 0 among those that are no final states,
     /// and the next step takes it.
     Tokens(usize),
+}
+
+/// What a plan of gradients takes and gives.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Gradients {
+    /// The losses whose sum is to become small.
+    pub losses: Vec<LossTerm>,
+    /// Whether the gradients of the weights are given. Where neither these nor others are, there is no way back.
+    pub weights: bool,
+    /// Whether the gradients of the model's inputs of features are given.
+    pub inputs: bool,
+    /// Whether those of the initial states are that the host writes.
+    pub states: bool,
+    /// Whether the final states are given, to begin the next call with.
+    pub finals: bool,
+}
+
+/// A loss of one output of the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LossTerm {
+    /// Which of the outputs that are no final states.
+    pub output: usize,
+    /// Whether it is of what goes into the output's last function, and not of what comes out.
+    pub logits: bool,
+    /// What a row loses.
+    pub loss: RowLoss,
 }
 
 /// A call, decided.
@@ -115,6 +141,17 @@ pub enum Feed {
     Seen(usize),
     /// The second half of [`Seen`](Self::Seen) from the last step to the first, `[T][B]` u32.
     SeenBackwards(usize),
+    /// What a loss compares its output with: classes `[T][B]` u32, or `[T][B][padded features]` f32.
+    Targets(usize),
+    /// How much each row of the output of a loss counts, `[T][B]` f32.
+    Scale(usize),
+    /// How much each class of a loss counts, one after the other, f32.
+    ClassWeights(usize),
+    /// The rows of the tokens that an embedding, a layer of the model, takes, by token, those of one token ascending,
+    /// `[T · B]` u32. Rows that train nothing are behind the last.
+    Order(usize),
+    /// Where the rows of each token start among them, and where those of the last end, u32.
+    Starts(usize),
     /// The initial hidden state of a layer of a stack, `[B][D · padded]` f32.
     Hidden {
         /// Which recurrent stack of the model.
@@ -140,6 +177,11 @@ impl Feed {
             | Self::Other(_)
             | Self::Tokens
             | Self::Draws
+            | Self::Targets(_)
+            | Self::Scale(_)
+            | Self::ClassWeights(_)
+            | Self::Order(_)
+            | Self::Starts(_)
             | Self::Hidden { .. }
             | Self::Memory { .. } => 0,
         }
@@ -182,6 +224,26 @@ pub enum Fetch {
     Other(usize),
     /// The tokens that were drawn, `[T][B]` u32: of each the bits of an f32.
     Tokens,
+    /// What each row of the output of a loss loses, `[T][B]` f32.
+    Losses(usize),
+    /// The gradient of a packed buffer of weights, as that is laid out, f32.
+    Weights(usize),
+    /// The gradient of an input of the model, counted from 0, as the host wrote that.
+    Input(usize),
+    /// The gradient of the initial hidden state of a layer of a stack, `[B][D · padded]` f32.
+    InitialHidden {
+        /// Which recurrent stack of the model.
+        stack: usize,
+        /// Which layer of the stack.
+        layer: usize,
+    },
+    /// That of the initial cell state.
+    InitialMemory {
+        /// Which recurrent stack of the model.
+        stack: usize,
+        /// Which layer of the stack.
+        layer: usize,
+    },
     /// The final hidden state of a layer of a stack, `[B][D · padded]` f32.
     Hidden {
         /// Which recurrent stack of the model.
@@ -211,7 +273,7 @@ pub enum Fetch {
 impl Fetch {
     /// Whether it is a state.
     pub(crate) fn is_state(self) -> bool {
-        !matches!(self, Self::Output | Self::Other(_) | Self::Tokens)
+        matches!(self, Self::Hidden { .. } | Self::HiddenPart { .. } | Self::Memory { .. })
     }
 }
 

@@ -4,7 +4,9 @@ use std::fmt;
 
 use super::{Dispatch, Feed, Fetch, Plan, SlotKind};
 use crate::cell::{Activation, Cell, Coupling, Peepholes, Variant};
-use crate::kernel::{Access, Combine, JoinOp, Loads, Mask, Params, Program, StateKind, Storage, Tile};
+use crate::kernel::{
+    Access, Combine, JoinOp, Loads, Mask, Params, Program, Project, RowLoss, StateKind, Storage, Tile, Training,
+};
 
 /// Dispatches in a row that differ in their params alone are shown by the first two and the last.
 const SHOWN: usize = 3;
@@ -80,7 +82,7 @@ impl fmt::Display for Program {
         f.write_str(self.kernel().name())?;
         if let Some((cell, variant)) = self.cell() {
             write!(f, " {cell}")?;
-            if self.kernel().is_step() {
+            if self.kernel().is_step() || self.training().is_some() {
                 departures(f, cell, &variant)?;
             }
         }
@@ -107,6 +109,12 @@ impl fmt::Display for Program {
             let flags = [(join.first, " first"), (join.broadcast, " broadcast")];
             flags.into_iter().filter(|flag| flag.0).try_for_each(|flag| f.write_str(flag.1))?;
         }
+        if let Some(training) = self.training() {
+            trained(f, training)?;
+        }
+        if let Self::Project(Project { add: true, .. }) = self {
+            f.write_str(" add")?;
+        }
         if let Some(storage) = self.storage().filter(|&storage| storage != Storage::F32) {
             write!(f, " {}", storage.name())?;
         }
@@ -127,6 +135,22 @@ impl fmt::Display for Program {
         }
         Ok(())
     }
+}
+
+/// What a training program is told besides: ` cross_entropy first`.
+fn trained(f: &mut fmt::Formatter<'_>, training: Training) -> fmt::Result {
+    match training.loss() {
+        Some(RowLoss::CrossEntropy { smoothing, weighted }) => {
+            write!(f, " cross_entropy smoothing {smoothing}{}", if weighted { " weighted" } else { "" })?;
+        }
+        Some(RowLoss::BinaryCrossEntropy { smoothing }) => write!(f, " binary_cross_entropy smoothing {smoothing}")?,
+        Some(RowLoss::Squared) => f.write_str(" squared")?,
+        Some(RowLoss::Absolute) => f.write_str(" absolute")?,
+        Some(RowLoss::Huber { delta }) => write!(f, " huber delta {delta}")?,
+        Some(RowLoss::SumOfSquares) => f.write_str(" sum_of_squares")?,
+        None => {}
+    }
+    if training.first() == Some(true) { f.write_str(" first") } else { Ok(()) }
 }
 
 /// What a variant has that its cell's name alone does not say: ` peepholes clip 0.6 f hard_sigmoid`.
@@ -198,6 +222,11 @@ impl fmt::Display for Feed {
             Self::LiveBackwards(clock) => by_clock(f, "live backwards", *clock),
             Self::Seen(clock) => by_clock(f, "seen", *clock),
             Self::SeenBackwards(clock) => by_clock(f, "seen backwards", *clock),
+            Self::Targets(loss) => write!(f, "targets of loss {loss}"),
+            Self::Scale(loss) => write!(f, "scale of loss {loss}"),
+            Self::ClassWeights(loss) => write!(f, "class weights of loss {loss}"),
+            Self::Order(input) => write!(f, "order of layer {input}"),
+            Self::Starts(input) => write!(f, "starts of layer {input}"),
             Self::Hidden { stack, layer } => write!(f, "h_0 of stack {stack} layer {layer}"),
             Self::Memory { stack, layer } => write!(f, "c_0 of stack {stack} layer {layer}"),
         }
@@ -215,6 +244,11 @@ impl fmt::Display for Fetch {
             Self::Output => f.write_str("output"),
             Self::Other(output) => write!(f, "output {output}"),
             Self::Tokens => f.write_str("tokens"),
+            Self::Losses(loss) => write!(f, "loss {loss}"),
+            Self::Weights(buffer) => write!(f, "gradient of weights {buffer}"),
+            Self::Input(input) => write!(f, "gradient of input {input}"),
+            Self::InitialHidden { stack, layer } => write!(f, "gradient of h_0 of stack {stack} layer {layer}"),
+            Self::InitialMemory { stack, layer } => write!(f, "gradient of c_0 of stack {stack} layer {layer}"),
             Self::Hidden { stack, layer } => write!(f, "h_n of stack {stack} layer {layer}"),
             Self::HiddenPart { stack, layer, direction } => {
                 write!(f, "h_n of stack {stack} layer {layer} direction {direction}")

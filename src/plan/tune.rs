@@ -64,6 +64,7 @@ pub(crate) const PARALLEL_ELEMS: usize = 1 << 16;
 pub struct Tuning {
     target: Target,
     strategy: Option<Strategy>,
+    chunk_bytes: Option<u64>,
 }
 
 impl From<Target> for Tuning {
@@ -75,7 +76,7 @@ impl From<Target> for Tuning {
 impl Tuning {
     /// The choices for `target`.
     pub fn of(target: Target) -> Self {
-        Self { target, strategy: None }
+        Self { target, strategy: None, chunk_bytes: None }
     }
 
     /// What the choices are for.
@@ -87,6 +88,12 @@ impl Tuning {
     #[must_use]
     pub fn with_strategy(self, strategy: Option<Strategy>) -> Self {
         Self { strategy, ..self }
+    }
+
+    /// The same choices but for the bytes of a chunk, where they are given.
+    #[must_use]
+    pub fn with_chunk_bytes(self, chunk_bytes: Option<u64>) -> Self {
+        Self { chunk_bytes, ..self }
     }
 
     /// The strategy that is taken wherever it can be, if one is.
@@ -154,10 +161,10 @@ impl Tuning {
     ///
     /// On a host a chunk should stay in the caches; on a GPU it should be long, since each costs a dispatch a layer.
     pub fn chunk_bytes(&self) -> u64 {
-        match self.target {
+        self.chunk_bytes.unwrap_or(match self.target {
             Target::Host => 4 << 20,
             Target::Software | Target::Gpu => 16 << 20,
-        }
+        })
     }
 
     /// The tile of the hoisted product and of linear layers: every weight loaded serves `rows` rows; panels, then tiles

@@ -2,12 +2,12 @@
 //!
 //! For whoever measures: beside a time they say which of the two a kernel meets. Nothing is decided by them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::AddAssign;
 use std::time::Duration;
 
-use super::{Dispatch, Plan};
-use crate::kernel::{LANES, Params, Program, StateKind, Step};
+use super::{Dispatch, Plan, SlotKind};
+use crate::kernel::{Kernel, LANES, Params, Program, StateKind, Step};
 
 /// What a run took, by programs: more than one together, where they were not told apart.
 pub(crate) type Spent = BTreeMap<Vec<usize>, Duration>;
@@ -39,6 +39,19 @@ impl Plan {
             work += self.work_of(step);
         }
         work
+    }
+
+    /// Bytes that a plan of gradients keeps for the way back: of what is computed before the first loss and read after it.
+    pub fn kept_bytes(&self) -> u64 {
+        let is_loss = |step: &Dispatch| self.programs[step.program].kernel() == Kernel::Loss;
+        let Some(loss) = self.steps.iter().position(is_loss) else { return 0 };
+        let (before, after) = self.steps.split_at(loss);
+        let touched = |steps: &[Dispatch]| -> HashSet<_> {
+            steps.iter().flat_map(|step| step.windows.iter().map(|window| window.slot)).collect()
+        };
+        let (before, after) = (touched(before), touched(after));
+        let kept = before.intersection(&after).map(|&slot| &self.slots[slot]);
+        kept.filter(|slot| matches!(slot.kind, SlotKind::Scratch | SlotKind::Output)).map(|slot| slot.bytes).sum()
     }
 
     fn work_of(&self, step: &Dispatch) -> Work {
@@ -86,6 +99,8 @@ fn products(program: &Program, p: &Params, sides: u64) -> u64 {
         | Program::Softmax { .. }
         | Program::Activate(_)
         | Program::Sample => 0,
+        // Each counts its own.
+        Program::Training(_) => 0,
     }
 }
 
@@ -120,6 +135,7 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
         Program::StepProject(_) => sides * batch * part,
         Program::Gather(_) => sides * rows * units * 2,
         Program::OneHot | Program::Sample => rows * units,
+        Program::Training(_) => rows * units * u64::from(p.directions.max(1)),
         Program::Pick => sides * batch * units * 2,
         Program::Blank => sides * rows * units * 2,
         Program::Merge(_) => rows * units * 3,

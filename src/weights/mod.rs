@@ -18,11 +18,14 @@ use std::collections::BTreeMap;
 use half::f16;
 use ndarray::{Array1, Array2};
 
+use crate::cell::Peepholes;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Bias, Initial, LayerKind, Model};
 
 pub(crate) use dialect::Part;
 pub(crate) use dialect::from_onnx;
 pub(crate) use integers::{Scale, round_rows};
+pub(crate) use named::Named;
 pub use random::draw_supplied;
 #[doc(hidden)]
 pub use replace::Replacement;
@@ -34,7 +37,7 @@ pub use tensors::{Tensor, Tensors, non_finite};
 pub struct Weights {
     /// One for each layer of the model.
     pub layers: Vec<LayerWeights>,
-    /// Where stacks of [`Initial::Learned`](crate::Initial::Learned) begin, by stack, counted from 0 among the model's
+    /// Where stacks of [`Initial::Learned`] begin, by stack, counted from 0 among the model's
     /// recurrent layers.
     pub initial: BTreeMap<usize, LearnedStates>,
 }
@@ -43,6 +46,17 @@ impl Weights {
     /// The weights of a model of these layers, which begins at zero.
     pub fn new(layers: Vec<LayerWeights>) -> Self {
         Self { layers, initial: BTreeMap::new() }
+    }
+
+    /// Weights of the shapes that `model` has, learned states among them, all zero.
+    pub(crate) fn zeros(model: &Model) -> Self {
+        let mut weights = Self::new(model.layers.iter().map(|layer| LayerWeights::zeros(&layer.kind)).collect());
+        for (stack, r) in model.stacks().enumerate().filter(|(_, r)| r.initial == Initial::Learned) {
+            let rows = r.num_layers * r.directions();
+            let c = (r.cell.states() > 1).then(|| Array2::zeros((rows, r.hidden_size)));
+            weights.initial.insert(stack, LearnedStates { h: Array2::zeros((rows, r.state_size())), c });
+        }
+        weights
     }
 }
 
@@ -71,6 +85,39 @@ pub enum LayerWeights {
         /// `[out_features]`.
         b: Option<Array1<f32>>,
     },
+}
+
+impl LayerWeights {
+    /// Those of a layer of `kind`, all zero.
+    fn zeros(kind: &LayerKind) -> Self {
+        match kind {
+            LayerKind::Embedding(e) => Self::Embedding(Array2::zeros((e.num_embeddings, e.embedding_dim))),
+            LayerKind::Linear(l) => Self::Linear {
+                w: Array2::zeros((l.out_features, l.in_features)),
+                b: (l.bias != Bias::None).then(|| Array1::zeros(l.out_features)),
+            },
+            LayerKind::Recurrent(r) => {
+                let rows = r.cell.gates() * r.hidden_size;
+                let cell = |index: usize| CellWeights {
+                    w_x: Array2::zeros((rows, r.layer_input(index / r.directions()).len())),
+                    w_h: Array2::zeros((rows, r.state_size())),
+                    b_x: (r.bias != Bias::None).then(|| Array1::zeros(rows)),
+                    b_h: (r.bias == Bias::Two).then(|| Array1::zeros(rows)),
+                    peepholes: (r.peepholes != Peepholes::None).then(|| Array2::zeros((3, r.hidden_size))),
+                    w_r: r.proj_size.map(|p| Array2::zeros((p, r.hidden_size))),
+                };
+                Self::Recurrent((0..r.num_layers * r.directions()).map(cell).collect())
+            }
+            LayerKind::OneHot(_)
+            | LayerKind::Select(_)
+            | LayerKind::Activation(_)
+            | LayerKind::Masking(_)
+            | LayerKind::Dropout(_)
+            | LayerKind::Join(_)
+            | LayerKind::Slice(_)
+            | LayerKind::SliceSteps(_) => Self::None,
+        }
+    }
 }
 
 /// The weights of one layer and direction of a stack, gates in the cell's canonical order.

@@ -109,6 +109,46 @@ impl Weights {
     }
 }
 
+/// A tensor of a model, by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Named {
+    /// What it is for.
+    pub(crate) role: Role,
+    /// Its shape.
+    pub(crate) shape: Vec<usize>,
+    /// Its elements, row-major.
+    pub(crate) data: Vec<f32>,
+}
+
+impl Weights {
+    /// The tensors by their names, as [`to_tensors`](Self::to_tensors) has them; those of one name are added: gradients of
+    /// what layers share.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Weights`, where these are not of `model`.
+    pub(crate) fn sums(&self, model: &Model) -> Result<BTreeMap<String, Named>> {
+        let mut sums: BTreeMap<String, Named> = BTreeMap::new();
+        let mut stacks = 0;
+        for (layer, weights) in model.layers.iter().zip(&self.layers) {
+            let mut arrays = weights.arrays();
+            if let LayerKind::Recurrent(_) = layer.kind {
+                arrays.extend(self.initial.get(&stacks).into_iter().flat_map(LearnedStates::arrays));
+                stacks += 1;
+            }
+            for (Param { name, shape, role, .. }, tensor) in layer.kind.tensors().zip(arrays) {
+                let name = layer.weights.clone() + &name;
+                let data = tensor.read()?;
+                match sums.get_mut(&name) {
+                    Some(sum) => sum.data.iter_mut().zip(data.iter()).for_each(|(sum, own)| *sum += own),
+                    None => drop(sums.insert(name, Named { role, shape, data: data.into_owned() })),
+                }
+            }
+        }
+        Ok(sums)
+    }
+}
+
 impl LearnedStates {
     fn arrays(&self) -> impl Iterator<Item = Tensor> {
         let tensor = |w: &Array2<f32>| Tensor::new(w.shape(), w.iter().copied().collect());
@@ -186,8 +226,8 @@ pub(crate) fn names(model: &Model, tensors: &Tensors) -> HashSet<String> {
 
 /// Those of them that are the matrices of products, and nothing else.
 pub(crate) fn products(model: &Model, tensors: &Tensors) -> HashSet<String> {
-    let others = names_of(model, tensors, |param| param.role != Role::Matrix);
-    let products = names_of(model, tensors, |param| param.role == Role::Matrix);
+    let others = names_of(model, tensors, |param| !param.role.is_product());
+    let products = names_of(model, tensors, |param| param.role.is_product());
     products.into_iter().filter(|name| !others.contains(name)).collect()
 }
 

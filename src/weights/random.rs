@@ -1,4 +1,4 @@
-//! Random weights as PyTorch draws them, from a seed: for benchmarks, tests and the beginning of a training.
+//! Random weights from a seed, much as PyTorch draws them: for benchmarks and tests. A training begins elsewhere: in `train`.
 //!
 //! The same seed gives the same weights on every machine.
 
@@ -9,12 +9,12 @@ use super::Weights;
 use super::named::supplied;
 use super::tensors::{Tensor, Tensors};
 use crate::error::{Result, SMALLER_MODEL, zeros};
-use crate::model::{Init, Model, Param};
+use crate::model::{Model, Param};
 use crate::platform::affordable;
 
 impl Weights {
     /// Weights drawn from the seed: uniform between ±1/√H for a recurrent layer, biases and all, between ±1/√in for a
-    /// linear one, and between ±1 for an embedding.
+    /// linear one, and between ±1 for an embedding. A training begins with [`Weights::initial`].
     ///
     /// # Errors
     ///
@@ -26,7 +26,8 @@ impl Weights {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut tensors = Tensors::new();
         for layer in &model.layers {
-            for Param { name, shape, init: Init::Uniform(bound), .. } in layer.kind.tensors() {
+            for Param { name, shape, init, .. } in layer.kind.tensors() {
+                let bound = init.bound;
                 let name = layer.weights.clone() + &name;
                 let mut data = zeros(format_args!("weights {name}"), &shape, SMALLER_MODEL)?;
                 data.fill_with(|| rng.random_range(-bound..=bound));

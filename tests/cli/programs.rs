@@ -31,7 +31,8 @@ fn a_dispatchs_program_is_printed_with_its_overrides_on_top() {
         let first = lines.next().unwrap();
         assert!(first.starts_with("// dispatch ") && first.contains(&format!(": {kernel} lstm")), "{first}");
         let overrides: Vec<_> = lines.by_ref().take_while(|line| line.starts_with("// override ")).collect();
-        assert_eq!(overrides.len(), 2, "{overrides:?}");
+        // A product may be of panels with peepholes, and added to what is there.
+        assert_eq!(overrides.len(), if kernel == "project" { 4 } else { 2 }, "{overrides:?}");
         assert!(overrides[0].starts_with("// override PANELS = "), "{overrides:?}");
         assert!(overrides[1].starts_with("// override SLICES = "), "{overrides:?}");
         assert!(text.contains(&format!("\n// part: {part}\n")), "{text}");

@@ -18,6 +18,7 @@ const ROOMS: &[&str] = &[
     "formats/onnx",
     "gpu",
     "plan/lower",
+    "train",
     "weights",
 ];
 

@@ -2,7 +2,8 @@
 
 use std::cell::RefCell;
 
-use gatewave::kernel::{self, Combine, Draw, JoinOp, NO_TOKEN};
+use gatewave::Constant;
+use gatewave::kernel::{self, Combine, Draw, JoinOp, NO_TOKEN, RowLoss};
 
 use super::*;
 
@@ -12,9 +13,19 @@ fn functions_and_combinations_have_the_same_codes_in_wgsl_and_rust() {
     let combinations = [Combine::Sum, Combine::Average, Combine::Product]
         .map(|combine| ("COMBINE", format!("{combine:?}").to_uppercase(), combine as u32));
     let joins = JoinOp::ALL.map(|join| ("JOIN", format!("{join:?}").to_uppercase(), join as u32));
+    let none = Constant::new(0.0);
+    let losses = [
+        ("CROSS_ENTROPY", RowLoss::CrossEntropy { smoothing: none, weighted: false }),
+        ("BINARY_CROSS_ENTROPY", RowLoss::BinaryCrossEntropy { smoothing: none }),
+        ("SQUARED", RowLoss::Squared),
+        ("ABSOLUTE", RowLoss::Absolute),
+        ("HUBER", RowLoss::Huber { delta: none }),
+        ("SUM_OF_SQUARES", RowLoss::SumOfSquares),
+    ]
+    .map(|(name, loss)| ("LOSS", name.to_owned(), loss.code()));
     let seen = RefCell::new(BTreeSet::new());
     for_every_program(|_, linked| {
-        let codes = functions.iter().chain(&combinations).chain(&joins);
+        let codes = functions.iter().chain(&combinations).chain(&joins).chain(&losses);
         let differ = codes.filter_map(|(kind, name, code)| {
             let name = format!("{kind}_{name}");
             let wgsl = linked.constant(&name)?;
@@ -23,7 +34,7 @@ fn functions_and_combinations_have_the_same_codes_in_wgsl_and_rust() {
         });
         differ.collect()
     });
-    let codes = functions.len() + combinations.len() + joins.len();
+    let codes = functions.len() + combinations.len() + joins.len() + losses.len();
     assert_eq!(seen.into_inner().len(), codes, "codes that no file declares");
 }
 

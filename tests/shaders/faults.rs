@@ -96,7 +96,18 @@ fn planted_faults_of_gates_are_found() {
     finds_planted(reset, &faults, gates_differ);
     let matrix = Matrix::buffer(Storage::F32);
     let activation = Activation::Linear;
-    let project = |cell| Program::Project(Project { cell: Some(cell), activation, matrix, tile: Tile::NONE });
+    let project = |cell: Cell| {
+        let gates = u32::try_from(cell.gates()).expect("few gates");
+        Program::Project(Project {
+            cell: Some(cell),
+            gates,
+            after: 1,
+            activation,
+            matrix,
+            tile: Tile::NONE,
+            add: false,
+        })
+    };
     let other = Linked::of(&project(Cell::Gru(Reset::After))).expect("it ships");
     assert_eq!(gates_differ(&project(Cell::Lstm), &other), ["PRODUCT_GATES: expected Some(4), got Some(3)"]);
 }

@@ -49,6 +49,14 @@ impl ModelArgs {
         formats::read(&self.path, self.description.as_deref())
     }
 
+    /// The same error, at the model's file where it is about weights.
+    pub(crate) fn at(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Weights => error.at(self.path.display()),
+            _ => error,
+        }
+    }
+
     /// An engine of what [`read`](Self::read) gave, with a line about its device on standard error.
     pub(crate) fn engine(
         &self,
@@ -58,10 +66,7 @@ impl ModelArgs {
         precision: Precision,
     ) -> Result<Engine> {
         let options = Options::default().device(device).precision(precision.into()).progress(progress::shown());
-        let engine = Engine::from_tensors(model, tensors, options).map_err(|e| match e.kind() {
-            ErrorKind::Weights => e.at(self.path.display()),
-            _ => e,
-        })?;
+        let engine = Engine::from_tensors(model, tensors, options).map_err(|e| self.at(e))?;
         note_device(engine.device());
         Ok(engine)
     }
@@ -98,6 +103,14 @@ pub(crate) fn spare<'a>(what: &str, read: impl Iterator<Item = &'a Path>, output
             format!("{what}: expected a file of its own, got {}, which is read in this call", output.display()),
         )),
     }
+}
+
+/// Refuses an output that is there already, but by `force`.
+pub(crate) fn unused(path: &Path, force: bool) -> Result<()> {
+    if path.exists() && !force {
+        return Err(Error::new(ErrorKind::Io, "is there already; --force writes over it").at(path.display()));
+    }
+    Ok(())
 }
 
 /// Which device.

@@ -1,6 +1,6 @@
 //! `gatewave bench`: the CPU against a device, on the shapes of a work list.
 //!
-//! Five ways to look: times (`measure`, `report`), times beside other engines' (`compare`), times of each kernel beside what
+//! Six ways to look: times (`measure`, `report`), those of gradients (`train`), times beside other engines' (`compare`), times of each kernel beside what
 //! the device can do (`kernels`), how times grow with one size (`sweep`), and what a plan counts, without a clock (`count`).
 
 mod compare;
@@ -10,6 +10,7 @@ mod measure;
 mod plot;
 mod report;
 mod sweep;
+mod train;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -67,6 +68,9 @@ pub(crate) struct Args {
     /// What each kernel takes of the device, and how that stands against a large copy and a large product
     #[arg(long, conflicts_with = "compare")]
     kernels: bool,
+    /// Times the gradients of all weights, forward and back, of the sum of squares of the output
+    #[arg(long, conflicts_with_all = ["sweep", "count", "check", "precision", "strategy"])]
+    train: bool,
     /// How the time of one shape grows with T, B or H, doubled from FROM up to TO
     #[arg(long, value_name = "T|B|H=FROM..TO", conflicts_with_all = ["json", "compare", "kernels"])]
     sweep: Option<Sweep>,
@@ -92,6 +96,9 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     if args.count {
         return count::print(&work, args.precision, args.json, out);
     }
+    if args.train && args.kernels {
+        return train::kernels(args, &work, out);
+    }
     if args.kernels {
         return kernels::run(args, &work, out);
     }
@@ -110,7 +117,8 @@ fn times(args: &Args, work: &[Work], out: &mut impl Write) -> Outcome {
     let mut lines = Vec::new();
     let mut verdict = Verdict::Done;
     for work in work {
-        match bench.shape(work, &device)? {
+        let measured = if args.train { bench.gradients(work, &device)? } else { bench.shape(work, &device)? };
+        match measured {
             Measured::Different(what) => {
                 bench.bar.suspend(|| note(format_args!("error: {}: {what}; not timed", work.id)));
                 verdict = Verdict::Different;
@@ -133,7 +141,10 @@ fn times(args: &Args, work: &[Work], out: &mut impl Write) -> Outcome {
     }
     bench.bar.finish_and_clear();
     if !args.json {
-        writeln!(out, "{table}\nThe first result of a new engine:\n{starts}")?;
+        writeln!(out, "{table}")?;
+        if !args.train {
+            writeln!(out, "The first result of a new engine:\n{starts}")?;
+        }
         peers.compare(&lines, out)?;
     }
     Ok(verdict)

@@ -9,7 +9,7 @@ use std::slice;
 
 use gatewave::{Error, ErrorKind, formats};
 
-use crate::args::{ModelArgs, Precision, spare};
+use crate::args::{ModelArgs, Precision, spare, unused};
 use crate::{Outcome, Verdict};
 
 /// Writes a model as a .safetensors file with its description
@@ -37,9 +37,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         return Err(io_error(path, "expected a name that ends in .safetensors").into());
     }
     spare("OUT", args.model.files(), slice::from_ref(&args.out))?;
-    if path.exists() && !args.force {
-        return Err(io_error(path, "is there already; --force writes over it").into());
-    }
+    unused(path, args.force)?;
     let (model, tensors) = args.model.read()?;
     formats::write(path, &model, tensors, args.precision.into())?;
     let bytes = fs::metadata(path).map_err(|e| io_error(path, &e.to_string()))?.len();

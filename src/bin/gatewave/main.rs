@@ -1,19 +1,22 @@
 //! The command line: parses the arguments, calls the subcommand, and turns its result into an exit status.
 //!
 //! Results go to standard output, everything else to standard error. Exit status 0: done; 1: failed; 2: the
-//! arguments or files cannot be used. One file per subcommand; what they share is in `args`, `shapes`, `tensors`.
+//! arguments or files cannot be used. One file per subcommand; what they share is in `args`, `losses`, `shapes`, `tensors`.
 
 mod adapters;
 mod args;
 mod bench;
 mod convert;
 mod generate;
+mod gradients;
+mod losses;
 mod plan;
 mod progress;
 mod run;
 mod shapes;
 mod summary;
 mod tensors;
+mod train;
 mod verify;
 
 use std::error::Error as _;
@@ -41,6 +44,8 @@ enum Command {
     Adapters(adapters::Args),
     Verify(verify::Args),
     Bench(bench::Args),
+    Gradients(gradients::Args),
+    Train(train::Args),
 }
 
 /// How a subcommand ended.
@@ -93,6 +98,8 @@ fn execute(command: &Command, out: &mut impl Write) -> Outcome {
         Command::Adapters(args) => adapters::run(args, out),
         Command::Verify(args) => verify::run(args, out),
         Command::Bench(args) => bench::run(args, out),
+        Command::Gradients(args) => gradients::run(args, out),
+        Command::Train(args) => train::run(args, out),
     }?;
     out.flush()?;
     Ok(verdict)

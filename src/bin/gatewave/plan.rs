@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use gatewave::kernel::link;
 use gatewave::plan::{Goal, Plan, SlotKind};
-use gatewave::{Error, ErrorKind, Options, Planner, Result};
+use gatewave::{Error, ErrorKind, Objective, Options, Planner, Result};
 
 use crate::args::{DeviceArgs, MaybeModelArgs, Precision, Walk, note_device};
+use crate::losses::{self, Said};
 use crate::shapes::StackArgs;
 use crate::{Outcome, Verdict, note};
 
@@ -29,6 +30,13 @@ pub(crate) struct Args {
     /// Each step draws a token for the next, as `generate` does
     #[arg(long, conflicts_with = "strategy")]
     draw: bool,
+    /// The plan of a step of training: what the call loses, and the gradients of the weights
+    #[arg(long, requires = "loss", conflicts_with_all = ["draw", "strategy", "precision"])]
+    train: bool,
+    /// What is lost: `cross_entropy`, `binary_cross_entropy`, `mse`, `mae` or `huber`, of each output; or OUTPUT=LOSS, which may
+    /// be repeated
+    #[arg(long, requires = "train", value_name = "LOSS")]
+    loss: Vec<Said>,
     /// Timesteps of another input, where it has its own; may be given several times [default: those of the call]
     #[arg(long, value_name = "INPUT=T", value_parser = steps_of)]
     steps_of: Vec<(String, usize)>,
@@ -53,11 +61,16 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     };
     // Without weights: a plan may be asked for before there is memory for them.
     let options = Options::default().device(device).precision(args.precision.into()).strategy(args.strategy);
-    let planner = Planner::new(model, &options)?;
+    let objective = if args.train { Some(losses::objective(&args.loss, &model, |_| true)?) } else { None };
+    let planner = match objective {
+        Some(_) => Planner::for_training(model, &options)?,
+        None => Planner::new(model, &options)?,
+    };
     note_device(planner.device());
+    let plan = plan(&planner, args, objective.as_ref())?;
     match args.wgsl {
-        Some(index) => print_program(&planner, args, index, out)?,
-        None => print(&planner, args, out)?,
+        Some(index) => print_program(&plan, index, out)?,
+        None => print(&plan, args, out)?,
     }
     Ok(Verdict::Done)
 }
@@ -70,14 +83,14 @@ fn steps_of(text: &str) -> std::result::Result<(String, usize), String> {
 }
 
 /// The plan of the call.
-fn print(planner: &Planner, args: &Args, out: &mut impl Write) -> Outcome<()> {
-    let plan = plan(planner, args)?;
+fn print(plan: &Plan, args: &Args, out: &mut impl Write) -> Outcome<()> {
     if plan.shape.batch < args.batch {
         note(format_args!("the batch runs in tiles of {} rows; this is the plan of one", plan.shape.batch));
     }
     writeln!(out, "{}", plan.to_string().trim_end())?;
     writeln!(out)?;
-    for (name, bytes) in [("params", plan.params_bytes()), ("staging", plan.staging_bytes())] {
+    let kept = args.train.then(|| ("kept", plan.kept_bytes()));
+    for (name, bytes) in [("params", plan.params_bytes()), ("staging", plan.staging_bytes())].into_iter().chain(kept) {
         writeln!(out, "{name:<12}{bytes:>14} bytes")?;
     }
     writeln!(out, "{:<12}{:>14}", "dispatches", plan.steps.len())?;
@@ -92,15 +105,17 @@ fn print(planner: &Planner, args: &Args, out: &mut impl Write) -> Outcome<()> {
     Ok(())
 }
 
-fn plan(planner: &Planner, args: &Args) -> Result<Arc<Plan>> {
+fn plan(planner: &Planner, args: &Args, objective: Option<&Objective>) -> Result<Arc<Plan>> {
     let goal = if args.draw { Goal::Tokens(0) } else { Goal::Outputs };
     let shape = planner.shape(args.steps, args.batch, &args.steps_of).map_err(|e| e.at("--steps-of"))?;
-    planner.plan_to(goal, shape)
+    match objective {
+        Some(objective) => planner.plan_gradients(objective, shape).map(Arc::new),
+        None => planner.plan_to(goal, shape),
+    }
 }
 
 /// The linked WGSL of the program of dispatch `index`, under lines that say which it is and what its overrides are.
-fn print_program(planner: &Planner, args: &Args, index: usize, out: &mut impl Write) -> Outcome<()> {
-    let plan = plan(planner, args)?;
+fn print_program(plan: &Plan, index: usize, out: &mut impl Write) -> Outcome<()> {
     let Some(dispatch) = plan.steps.get(index) else {
         let got = format!("--wgsl: expected a dispatch from 0 to {}, got {index}", plan.steps.len().saturating_sub(1));
         return Err(Error::new(ErrorKind::Shape, got).into());

@@ -5,7 +5,7 @@
 use pulp::Simd;
 
 use super::exp::{above_nothing, exponential};
-use super::keep_nan;
+use super::{clamp, keep_nan};
 
 /// `exp(a²/2) · Φ(−a)` is `t` times a polynomial in `t = 1 / (1 + SLOPE · a)`.
 const SLOPE: f32 = 0.3;
@@ -23,9 +23,19 @@ const SERIES: [f32; 10] = [
     0.119_686_715,
 ];
 
-/// `Φ(−a)` for a ≥ 0: the part of a normal distribution beyond a.
+/// `exp(−a²/2)`, with what the square lost in rounding: fused even where that is slow. For |a| ≤ 15.
 #[inline(always)]
-fn tail<S: Simd>(simd: S, a: S::f32s) -> S::f32s {
+fn bell<S: Simd>(simd: S, a: S::f32s) -> S::f32s {
+    let square = simd.mul_f32s(a, a);
+    let lost = simd.mul_add_f32s(a, a, simd.neg_f32s(square));
+    let minus_half = simd.splat_f32s(-0.5);
+    let e = exponential(simd, simd.mul_f32s(minus_half, square));
+    simd.mul_add_e_f32s(simd.mul_f32s(minus_half, lost), e, e)
+}
+
+/// `Φ(−a)` for a ≥ 0, the part of a normal distribution beyond a, and `exp(−a²/2)`.
+#[inline(always)]
+fn tail<S: Simd>(simd: S, a: S::f32s) -> (S::f32s, S::f32s) {
     let one = simd.splat_f32s(1.0);
     let a = simd.min_f32s(simd.splat_f32s(15.0), a);
     let t = simd.div_f32s(one, simd.mul_add_e_f32s(a, simd.splat_f32s(SLOPE), one));
@@ -33,20 +43,28 @@ fn tail<S: Simd>(simd: S, a: S::f32s) -> S::f32s {
     for c in &SERIES[1..] {
         series = simd.mul_add_e_f32s(series, t, simd.splat_f32s(*c));
     }
-    // exp(−a²/2), with what the square lost in rounding: fused even where that is slow.
-    let square = simd.mul_f32s(a, a);
-    let lost = simd.mul_add_f32s(a, a, simd.neg_f32s(square));
-    let minus_half = simd.splat_f32s(-0.5);
-    let e = exponential(simd, simd.mul_f32s(minus_half, square));
-    let e = simd.mul_add_e_f32s(simd.mul_f32s(minus_half, lost), e, e);
-    simd.mul_f32s(simd.mul_f32s(t, series), e)
+    let e = bell(simd, a);
+    (simd.mul_f32s(simd.mul_f32s(t, series), e), e)
+}
+
+/// `Φ(x)` of `Φ(−|x|)`.
+#[inline(always)]
+fn part<S: Simd>(simd: S, x: S::f32s, tail: S::f32s) -> S::f32s {
+    let below = simd.less_than_f32s(x, simd.splat_f32s(0.0));
+    simd.select_f32s(below, tail, simd.sub_f32s(simd.splat_f32s(1.0), tail))
 }
 
 /// `x · Φ(x)`.
 #[inline(always)]
 pub(super) fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    let tail = tail(simd, simd.abs_f32s(x));
-    let below = simd.less_than_f32s(x, simd.splat_f32s(0.0));
-    let part = simd.select_f32s(below, tail, simd.sub_f32s(simd.splat_f32s(1.0), tail));
-    keep_nan(simd, x, simd.mul_f32s(above_nothing(simd, x), part))
+    let (tail, _) = tail(simd, simd.abs_f32s(x));
+    keep_nan(simd, x, simd.mul_f32s(above_nothing(simd, x), part(simd, x, tail)))
+}
+
+/// `(x · Φ(x))'`, which is `Φ(x) + x · exp(−x²/2) / √(2π)`.
+#[inline(always)]
+pub(super) fn gelu_slope<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let (tail, e) = tail(simd, simd.abs_f32s(x));
+    let x = clamp(simd, x, -15.0, 15.0);
+    simd.mul_add_e_f32s(simd.mul_f32s(x, simd.splat_f32s(0.398_942_3)), e, part(simd, x, tail))
 }

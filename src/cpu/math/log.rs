@@ -25,7 +25,7 @@ fn ln_1p<S: Simd>(simd: S, t: S::f32s) -> S::f32s {
 
 /// `ln(1 + exp(−|x|))`; NaN where x is.
 #[inline(always)]
-fn corner<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub(in crate::cpu) fn corner<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     ln_1p(simd, exponential(simd, simd.neg_f32s(simd.abs_f32s(x))))
 }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::cell::Constant;
 use crate::cpu::math::{Map, exp};
 
-fn erfc(z: f64) -> f64 {
+pub(super) fn erfc(z: f64) -> f64 {
     let scale = (-z * z).exp() / std::f64::consts::PI.sqrt();
     if z < 0.0 {
         2.0 - erfc(-z)
@@ -154,14 +154,14 @@ fn results(f: Activation, x: &[f32]) -> Vec<Vec<f32>> {
 }
 
 /// Every `step`-th finite f32 with this sign, up to `end`; a multiple of 16 of them.
-fn sweep(sign: f32, end: f32, step: usize) -> Vec<f32> {
+pub(super) fn sweep(sign: f32, end: f32, step: usize) -> Vec<f32> {
     let mut x: Vec<f32> = (0..=end.to_bits()).step_by(step).map(|bits| f32::from_bits(bits) * sign).collect();
     x.truncate(x.len() / 16 * 16);
     x
 }
 
 /// How far `got` is from `want` in units of the last place of `size`, which is no less than the least normal number.
-fn units(got: f32, want: f64, size: f64) -> f64 {
+pub(super) fn units(got: f32, want: f64, size: f64) -> f64 {
     if want.abs() > f64::from(f32::MAX) {
         return if f64::from(got) == f64::INFINITY.copysign(want) { 0.0 } else { f64::INFINITY };
     }
@@ -171,7 +171,7 @@ fn units(got: f32, want: f64, size: f64) -> f64 {
 }
 
 /// The largest of `errors`, and where; a NaN is larger than all.
-fn worst(errors: impl Iterator<Item = (f64, f32)>) -> (f64, f32) {
+pub(super) fn worst(errors: impl Iterator<Item = (f64, f32)>) -> (f64, f32) {
     errors.fold((0.0, 0.0), |worst, error| if error.0 > worst.0 || error.0.is_nan() { error } else { worst })
 }
 

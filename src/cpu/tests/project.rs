@@ -4,6 +4,17 @@ use super::*;
 
 /// A hoisted product of `rows` rows, for both directions.
 fn project_case(cell: Option<Cell>, f: Activation, storage: Storage, [rows, depth, panels]: [usize; 3]) -> Case {
+    project_part(cell, f, storage, [rows, depth, panels], [depth, 0])
+}
+
+/// The same with rows of the source that have so many elements, of which those from a place on are taken.
+fn project_part(
+    cell: Option<Cell>,
+    f: Activation,
+    storage: Storage,
+    [rows, depth, panels]: [usize; 3],
+    [source_units, source_offset]: [usize; 2],
+) -> Case {
     let gates = cell.map_or(1, Cell::gates);
     let (all, n) = (panels + 2, |n: usize| u32::try_from(n).unwrap());
     let units = all * gates * LANES;
@@ -18,6 +29,8 @@ fn project_case(cell: Option<Cell>, f: Activation, storage: Storage, [rows, dept
         panels: n(panels),
         weight_panel: 1,
         weight_panels: n(panels + 1),
+        source_units: n(source_units),
+        source_offset: n(source_offset),
         source_0: 1,
         source_1: 2,
         target_0: n(rows + 1),
@@ -27,11 +40,13 @@ fn project_case(cell: Option<Cell>, f: Activation, storage: Storage, [rows, dept
     let small = |x: f32| x / (depth as f32).sqrt();
     let bound = vec![
         ("weights", Data::Weights(noise(5, weights).into_iter().map(small).collect())),
-        ("source", Data::Floats(noise(6, (rows + 3) * depth))),
+        ("source", Data::Floats(noise(6, (rows + 3) * source_units))),
         ("result", Data::Floats(noise(7, (2 * rows + 2) * units))),
     ];
     let matrix = Matrix::buffer(storage);
-    let program = Program::Project(Project { cell, activation: f, matrix, tile: Tile::NONE });
+    let gates = cell.map_or(1, |cell| n(cell.gates()));
+    let program =
+        Program::Project(Project { cell, gates, after: 1, activation: f, matrix, tile: Tile::NONE, add: false });
     Case { program, params, sides: 2, bound }
 }
 
@@ -45,15 +60,42 @@ fn project_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                 (0..p.panels as usize).flat_map(|i| (0..gates).flat_map(move |g| (0..LANES).map(move |u| (i, g, u))))
             {
                 let panel = p.weight_panel as usize + p.weight_panels as usize * z + i;
-                let row = (source as usize + m) * p.depth as usize;
+                let row = (source as usize + m) * p.source_units as usize + p.source_offset as usize;
                 let sum = product(case, gates, [panel, g, u], |k| case.float("source", row + k));
                 let column = ((p.panel as usize + i) * gates + g) * LANES + u;
                 let place = (target as usize + m) * p.units as usize + column;
-                expected.push(("result", place, activation(case.program.activation(), sum)));
+                let before = if is_added(case) { case.float("result", place) } else { 0.0 };
+                expected.push(("result", place, before + activation(case.program.activation(), sum)));
             }
         }
     }
     expected
+}
+
+fn is_added(case: &Case) -> bool {
+    matches!(case.program, Program::Project(Project { add: true, .. }))
+}
+
+#[test]
+fn project_takes_a_part_of_each_row_of_its_source() {
+    for sizes in [[1, 16, 1], [7, 32, 3], [331, 128, 5], [3, 512, 80]] {
+        let case = project_part(None, Activation::Linear, Storage::F32, sizes, [sizes[1] + 48, 32]);
+        case.check(&project_expected(&case));
+    }
+}
+
+#[test]
+fn project_adds_to_its_target() {
+    for sizes in [[1, 16, 1], [2, 48, 5], [7, 32, 3], [331, 128, 5], [3, 512, 80]] {
+        for (cell, f) in [(None, Activation::Linear), (Some(Cell::Lstm), Activation::Linear), (None, Activation::Tanh)]
+        {
+            let mut case = project_part(cell, f, Storage::F32, sizes, [sizes[1] + 16, 16]);
+            if let Program::Project(product) = &mut case.program {
+                product.add = true;
+            }
+            case.check(&project_expected(&case));
+        }
+    }
 }
 
 #[test]

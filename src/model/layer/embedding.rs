@@ -3,7 +3,7 @@
 use std::{fmt, iter};
 
 use super::Kind;
-use super::param::{Init, Param, Role, WEIGHT};
+use super::param::{Init, Law, Param, Role, WEIGHT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::flow::{Features, Flow, positive, vectors};
 
@@ -58,7 +58,9 @@ impl Kind for Embedding {
 
     fn tensors(&self) -> Box<dyn Iterator<Item = Param> + '_> {
         let shape = vec![self.num_embeddings, self.embedding_dim];
-        Box::new(iter::once(Param { name: WEIGHT.into(), shape, role: Role::Table, init: Init::Uniform(1.0) }))
+        // Keras has no padding_idx, and trains the row that `mask_zero` masks.
+        let init = Init { bound: 1.0, torch: Law::Normal, keras: Law::Uniform(0.05), zero_row: self.padding_idx };
+        Box::new(iter::once(Param { name: WEIGHT.into(), shape, role: Role::Table, init }))
     }
 
     fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

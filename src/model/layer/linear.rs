@@ -3,7 +3,7 @@
 use std::{fmt, iter};
 
 use super::Kind;
-use super::param::{BIAS, Init, Param, Role, WEIGHT};
+use super::param::{BIAS, Init, Law, Param, Role, WEIGHT};
 use super::recurrent::Bias;
 use crate::cell::Activation;
 use crate::error::Result;
@@ -66,10 +66,15 @@ impl Kind for Linear {
     }
 
     fn tensors(&self) -> Box<dyn Iterator<Item = Param> + '_> {
-        let init = Init::of_terms(self.in_features);
-        let param = move |name: &str, shape, role| Param { name: name.into(), shape, role, init };
-        let bias = (self.bias != Bias::None).then(|| param(BIAS, vec![self.out_features], Role::Bias));
-        let weight = param(WEIGHT, vec![self.out_features, self.in_features], Role::Matrix);
+        let (inputs, outputs) = (self.in_features, self.out_features);
+        let param = move |name: &str, shape, role, keras| Param {
+            name: name.into(),
+            shape,
+            role,
+            init: Init::of_terms(inputs, keras),
+        };
+        let bias = (self.bias != Bias::None).then(|| param(BIAS, vec![outputs], Role::Bias, Law::Zero));
+        let weight = param(WEIGHT, vec![outputs, inputs], Role::Matrix, Law::glorot(inputs, outputs));
         Box::new(iter::once(weight).chain(bias))
     }
 

@@ -71,21 +71,44 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The hoisted product of `directions` directions from `first` on.
-    pub(super) fn project(&mut self, product: &HoistedProduct, first: usize, directions: usize) -> Result<()> {
-        let one = windows::product(self.layout, product.matrix.buffer, product.rows)?;
-        let Product { depth, panels: all, .. } = one;
-        for panels in self.panels(product.matrix, first, directions)? {
-            let size = Product { panels: all * directions, ..one };
-            let tile = self.tuning.project(size, self.limits);
-            let tile_rows = tile.rows * tile.slices;
+    /// The hoisted product of `directions` directions from `first` on with the matrix at `place`.
+    pub(super) fn project(
+        &mut self,
+        place: Place,
+        product: &HoistedProduct,
+        first: usize,
+        directions: usize,
+    ) -> Result<()> {
+        let one = windows::product(self.layout, place.buffer, product.rows)?;
+        let panels = self.panels(place, first, directions)?;
+        self.project_panels(
+            self.matrix(place.buffer),
+            &panels,
+            product,
+            Product { panels: one.panels * directions, ..one },
+        )
+    }
+
+    /// The hoisted product with `panels` of `matrix`, which is of `size` in all.
+    pub(super) fn project_panels(
+        &mut self,
+        matrix: Matrix,
+        panels: &[Panels],
+        product: &HoistedProduct,
+        size: Product,
+    ) -> Result<()> {
+        let tile = self.tuning.project(size, self.limits);
+        let tile_rows = tile.rows * tile.slices;
+        for panels in panels {
             for (row, rows) in self.pieces(product.rows, tile_rows) {
                 let (source_0, source_1) = pair(panels.direction, panels.directions, |d| product.sources[d] + row);
                 let (target_0, target_1) = pair(panels.direction, panels.directions, |d| product.targets[d] + row);
                 let params = Params {
                     rows: word(rows),
-                    depth: word(depth),
+                    depth: word(size.depth),
                     units: word(product.width),
+                    source_units: word(product.source_width.unwrap_or(size.depth)),
+                    source_offset: word(product.source_column),
                     source_0,
                     source_1,
                     target_0,
@@ -95,9 +118,12 @@ impl Lowering<'_> {
                 };
                 let program = Program::Project(Project {
                     cell: product.cell,
+                    gates: word(size.gates),
+                    after: word(product.after),
                     activation: product.activation,
-                    matrix: self.matrix(product.matrix.buffer),
+                    matrix,
                     tile,
+                    add: product.add,
                 });
                 let grid = [
                     panels.panels.div_ceil(tile.panels as usize),
@@ -133,9 +159,8 @@ pub(super) struct Gather {
     pub(super) targets: [usize; 2],
 }
 
-/// A product of many rows with a packed matrix.
+/// A product of many rows with a matrix.
 pub(super) struct HoistedProduct {
-    pub(super) matrix: Place,
     /// The cell whose gates it gives; none for a linear layer.
     pub(super) cell: Option<Cell>,
     pub(super) activation: Activation,
@@ -148,6 +173,13 @@ pub(super) struct HoistedProduct {
     /// Elements of a row of the result, and the panel of it where the product begins.
     pub(super) width: usize,
     pub(super) panel: usize,
+    /// Elements of a row of the source, where it has more than the product is deep, and the first that is taken.
+    pub(super) source_width: Option<usize>,
+    pub(super) source_column: usize,
+    /// Rows of a panel of the matrix after those of the depth.
+    pub(super) after: usize,
+    /// Whether it is added to what stands in the result.
+    pub(super) add: bool,
 }
 
 impl Panels {

@@ -127,7 +127,7 @@ impl Lowering<'_> {
         }
         if r.cell.states() == 2 {
             let memory = needed(states.memory, "a memory of a layer with cell states")?;
-            self.read(Fetch::Memory { stack, layer }, memory, time % 2, 1);
+            self.read(Fetch::Memory { stack, layer }, memory, self.cell_row(r, time), 1);
         }
         Ok(())
     }
@@ -181,7 +181,6 @@ impl Lowering<'_> {
         let (source, source_base) = self.rows(source, read, chunk.len);
         let (result, result_base) = self.rows(result, written, chunk.len);
         let product = HoistedProduct {
-            matrix,
             cell: None,
             activation,
             rows: chunk.len * batch,
@@ -191,12 +190,16 @@ impl Lowering<'_> {
             targets: [(written - result_base) * batch; 2],
             width,
             panel,
+            source_width: None,
+            source_column: 0,
+            after: 1,
+            add: false,
         };
-        self.project(&product, 0, 1)
+        self.project(matrix, &product, 0, 1)
     }
 
     /// A sequence with zeros where `shows` has no step.
-    fn blank(&mut self, shows: Shows, source: Sequence, result: Sequence, chunk: Chunk) -> Result<()> {
+    pub(super) fn blank(&mut self, shows: Shows, source: Sequence, result: Sequence, chunk: Chunk) -> Result<()> {
         let (batch, parts) = (self.shape.batch, result.features.parts);
         let mask = needed(self.masks.get(&shows.feed).copied(), format_args!("a slot of {}", shows.feed))?;
         let live = self.whole(mask);

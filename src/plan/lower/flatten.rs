@@ -13,9 +13,9 @@ use super::walk::Walk;
 use crate::cell::{Activation, Cell, Reset};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Combine, Kernel, Mask};
-use crate::layout::{Layout, Place, Role, is_folded, vectors};
+use crate::layout::{Layout, Place, Role};
 use crate::model::{
-    Clocks, Direction, Features, Flow, Join, LayerKind, Merge, Model, Pin, Recurrent, Select, State, Value,
+    Clocks, Direction, Features, Flow, Join, LayerKind, Merge, Model, Pin, Recurrent, Select, Slice, State, Value,
 };
 use crate::plan::{Feed, Shape, Steps};
 
@@ -71,7 +71,7 @@ impl Flattening<'_> {
         }
         // Vectors of tokens that are folded into the tables of those that take them.
         if let Value::Layer(origin, _) = model.origin(Value::Layer(layer, Pin::Output))
-            && is_folded(model, origin)
+            && layout.is_folded(model, origin)
         {
             return Ok(());
         }
@@ -89,9 +89,14 @@ impl Flattening<'_> {
             LayerKind::Select(Select::LastStep) => vec![OpKind::LastStep],
             LayerKind::Linear(l) => {
                 let matrix = place(layout, Role::Linear { layer })?;
+                let product = |activation| OpKind::Linear { matrix, activation };
                 match self::rowwise(l.activation) {
-                    Some(softmax) => vec![OpKind::Linear { matrix, activation: Activation::Linear }, softmax],
-                    None => vec![OpKind::Linear { matrix, activation: l.activation }],
+                    Some(softmax) => vec![product(Activation::Linear), softmax],
+                    // The way back needs what goes into the function.
+                    None if layout.trains && l.activation != Activation::Linear => {
+                        vec![product(Activation::Linear), rowwise(l.activation)]
+                    }
+                    None => vec![product(l.activation)],
                 }
             }
             LayerKind::Activation(activation) => vec![rowwise(*activation)],
@@ -106,6 +111,24 @@ impl Flattening<'_> {
                     return Err(Error::new(ErrorKind::Shape, text));
                 }
                 vec![OpKind::Pieces(pieces)]
+            }
+            // The way back is through two values at a time.
+            LayerKind::Join(Join::Maximum) if layout.trains && from.len() > 2 => {
+                let last = from.pop().into_iter();
+                let mut others = from.into_iter();
+                let mut most = others.next().ok_or_else(|| Error::internal("a join of no values"))?;
+                for other in others {
+                    most = self.add(Op {
+                        layer,
+                        stacked: None,
+                        kind: OpKind::Join(Join::Maximum),
+                        from: vec![most, other],
+                        axis,
+                        features,
+                    });
+                }
+                from = [most].into_iter().chain(last).collect();
+                vec![OpKind::Join(Join::Maximum)]
             }
             LayerKind::Join(join) => vec![OpKind::Join(*join)],
             LayerKind::Slice(slice) => vec![OpKind::Slice(*slice)],
@@ -194,7 +217,7 @@ impl Flattening<'_> {
         let taken = model.layers[layer].from[0];
         let clock = self.clock(taken)?;
         let Steps { time, mask } = self.shape.steps(clock);
-        let mut source = match vectors(model, layer) {
+        let mut source = match self.layout.vectors(model, layer) {
             // Tokens go straight into a table that the layer before is folded into.
             Some(_) => match model.origin(taken) {
                 Value::Layer(before, _) => self.value(model.layers[before].from[0], layer)?,
@@ -214,9 +237,21 @@ impl Flattening<'_> {
                 features,
             };
             let begin = self.begin(layer, r, stacked)?;
-            let recurrence = Recurrence { begin, clock, ..recurrence(model, self.layout, r, layer, stack, stacked)? };
+            let mut recurrence =
+                Recurrence { begin, clock, ..recurrence(model, self.layout, r, layer, stack, stacked)? };
+            // The way back wants states and gates in one order of time: outputs in the order of the walk are turned after.
+            let turned = self.layout.trains && r.direction == Direction::Backwards;
+            if turned {
+                recurrence.walks = [Walk::Reverse; 2];
+            }
             source = self.add(op(OpKind::Recurrent(Box::new(recurrence)), source, r.hidden()));
             self.stacks.entry(layer).or_default().push(self.ops.len() - 1);
+            if turned {
+                source = self.add(Op {
+                    from: vec![source; time],
+                    ..op(OpKind::Pieces((0..time).rev().map(|step| (step, 1)).collect()), source, r.hidden())
+                });
+            }
             let taker = if is_last { taker(model, layer) } else { Taker::Cell };
             let padding_shows = match taker {
                 Taker::Cell => r.direction == Direction::Backwards,
@@ -243,17 +278,44 @@ impl Flattening<'_> {
                 Some(Value::Input(input)) if self.model.inputs[input].kind.flow().is_none() => None,
                 Some(Value::Layer(from, pin @ (Pin::Hidden | Pin::Cell))) => {
                     let state = if pin == Pin::Hidden { State::Hidden } else { State::Cell };
-                    let own = self.stacks.get(&from).and_then(|layers| layers.get(stacked).copied());
-                    let op = own.ok_or_else(|| {
-                        Error::internal(format!("layer {from}: expected a stack of {} layers", r.num_layers))
-                    })?;
-                    Some(Begin::Final(op, state))
+                    Some(self.begin_of_stack((layer, r, stacked), from, state)?)
                 }
                 Some(value) => Some(Begin::Row(self.value(value, layer)?)),
             };
             Ok::<_, Error>(begin)
         };
         Ok([one(hidden)?, one(cell)?])
+    }
+
+    /// What layer `stacked` of stack `layer` begins with, where it is a final state of stack `from`. States are counted layer by
+    /// layer, in each by direction: so two layers may begin the two directions of one.
+    fn begin_of_stack(
+        &mut self,
+        (layer, r, stacked): (usize, &Recurrent, usize),
+        from: usize,
+        state: State,
+    ) -> Result<Begin> {
+        let LayerKind::Recurrent(before) = &self.model.layers[from].kind else {
+            return Err(Error::internal(format!("layer {from}: expected a stack")));
+        };
+        let (size, parts) = (state.size(before), before.directions());
+        let of_layer = |back: &Self, which: usize| {
+            let op = back.stacks.get(&from).and_then(|layers| layers.get(which).copied());
+            op.ok_or_else(|| Error::internal(format!("layer {from}: expected a stack of more layers")))
+        };
+        if parts == r.directions() {
+            return Ok(Begin::Final(of_layer(self, stacked)?, state));
+        }
+        let mut rows = Vec::new();
+        let row = |kind, from, features| Op { layer, stacked: None, kind, from, axis: Axis::Rows, features };
+        for which in stacked * r.directions()..(stacked + 1) * r.directions() {
+            let whole = vec![Source::Op(of_layer(self, which / parts)?)];
+            let own = self.add(row(OpKind::Final(state), whole, Features { parts, size }));
+            let slice = Slice { first: which % parts * size, count: size };
+            rows.push(self.add(row(OpKind::Slice(slice), vec![own], Features::one(size))));
+        }
+        let features = Features::one(size * rows.len());
+        Ok(Begin::Row(self.add(row(OpKind::Join(Join::Concat), rows, features))))
     }
 }
 
@@ -303,7 +365,7 @@ fn recurrence(
         walks: Walk::of(r.direction),
         variants: [0, 1].map(|direction| r.variant(direction)),
         hidden_size: r.hidden_size,
-        input: match vectors(model, layer).filter(|_| stacked == 0) {
+        input: match layout.vectors(model, layer).filter(|_| stacked == 0) {
             Some((vectors, _)) => Input::Table(buffer(layout, Role::InputTable { layer, vectors })?),
             None => Input::Matrix(place(layout, Role::Input { layer, stacked })?),
         },

@@ -12,23 +12,24 @@ use crate::layout::depth;
 use crate::model::{Features, Join, Slice};
 
 /// Features of one value that go into another.
-struct Part {
-    combine: JoinOp,
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub(super) combine: JoinOp,
     /// The first feature that is taken, and how many.
-    taken: [usize; 2],
+    pub(super) taken: [usize; 2],
     /// The first feature of the result that it goes to.
-    offset: usize,
+    pub(super) offset: usize,
     /// What the result is multiplied with afterwards.
-    scale: f32,
+    pub(super) scale: f32,
 }
 
 /// The rows of a source that are read, and those of a result that are written: the first, and how many.
 #[derive(Clone, Copy)]
-struct Rows {
-    read: usize,
-    steps: usize,
-    written: usize,
-    len: usize,
+pub(super) struct Rows {
+    pub(super) read: usize,
+    pub(super) steps: usize,
+    pub(super) written: usize,
+    pub(super) len: usize,
 }
 
 impl Lowering<'_> {
@@ -92,14 +93,21 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn join_part(&mut self, part: &Part, first: bool, source: Sequence, result: Sequence, chunk: Chunk) -> Result<()> {
+    pub(super) fn join_part(
+        &mut self,
+        part: &Part,
+        first: bool,
+        source: Sequence,
+        result: Sequence,
+        chunk: Chunk,
+    ) -> Result<()> {
         let broadcast = source.axis == Axis::Rows && result.axis != Axis::Rows;
         let (read, steps) = if broadcast { (source.first, 1) } else { (self.row_of(source, chunk, 0), chunk.len) };
         let rows = Rows { read, steps, written: self.row_of(result, chunk, 0), len: chunk.len };
         self.join_rows(part, first, (source, result), rows, broadcast)
     }
 
-    fn join_rows(
+    pub(super) fn join_rows(
         &mut self,
         part: &Part,
         first: bool,
@@ -145,7 +153,7 @@ impl Lowering<'_> {
         }
         if let Some(source) = *cell {
             let last = needed(states.last_cell, "cell states of a layer that begins with some")?;
-            self.copy_row(source, Sequence { first: 0, ..last })?;
+            self.copy_row(source, Sequence { first: self.cell_row(r, 0), ..last })?;
         }
         Ok(())
     }

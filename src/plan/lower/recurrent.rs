@@ -76,7 +76,6 @@ impl Lowering<'_> {
                     self.rows(source, row(side.first), chunk.len)
                 };
                 let product = HoistedProduct {
-                    matrix,
                     cell: Some(r.cell),
                     activation: Activation::Linear,
                     rows: chunk.len * batch,
@@ -86,8 +85,12 @@ impl Lowering<'_> {
                     targets,
                     width: r.gates_width(),
                     panel: 0,
+                    source_width: None,
+                    source_column: 0,
+                    after: 1,
+                    add: false,
                 };
-                self.project(&product, side.first, side.count)
+                self.project(matrix, &product, side.first, side.count)
             }
         }
     }
@@ -161,8 +164,8 @@ impl Lowering<'_> {
             gates_1,
             live_0,
             live_1,
-            memory_in: word(index % 2),
-            memory_out: word((index + 1) % 2),
+            memory_in: word(self.cell_row(r, index)),
+            memory_out: word(self.cell_row(r, index + 1)),
             ..Params::default()
         }
     }

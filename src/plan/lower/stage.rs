@@ -5,9 +5,9 @@ use super::ops::{Axis, Begin, Input, Op, OpKind, Recurrence, Sequence, Shows, So
 use super::view::Inside;
 use super::walk::Walk;
 use super::{HostInput, Lowering, needed};
-use crate::cell::Activation;
+use crate::cell::{Activation, Cell};
 use crate::error::{Error, Result};
-use crate::kernel::Combine;
+use crate::kernel::{Combine, MEMORY_UNPROJECTED};
 use crate::layout::{Place, depth};
 use crate::model::{Features, Join, Slice, State};
 use crate::plan::{Feed, Shape, SlotId, SlotKind};
@@ -238,7 +238,25 @@ impl Lowering<'_> {
     /// How much of what `op` gives is in a slot at once.
     pub(super) fn span(&self, op: &Op, used: Use) -> Span {
         let by_chunk = used.by_chunk && op.streams() && op.axis != Axis::Rows && op.axis.time(self.shape) > self.chunk;
-        if by_chunk { Span::Chunk } else { Span::Whole }
+        // The way back wants all of it.
+        if by_chunk && !self.keeps { Span::Chunk } else { Span::Whole }
+    }
+
+    /// The row of the memory of layer `r` that has the cell state before step `index` of its walk: two take turns, or each
+    /// stays.
+    pub(super) fn cell_row(&self, r: &Recurrence, index: usize) -> usize {
+        match self.keeps {
+            false => index % 2,
+            // What waits for a projection has a row among the first.
+            true => index + if r.projection.is_some() { MEMORY_UNPROJECTED + 1 } else { 0 },
+        }
+    }
+
+    fn memory_rows(&self, r: &Recurrence) -> usize {
+        match r.cell {
+            Cell::Lstm if self.keeps => self.cell_row(r, self.shape.steps(r.clock).time) + 1,
+            Cell::Lstm | Cell::Rnn | Cell::Gru(_) => r.memory_rows(),
+        }
     }
 
     fn rows_of(&self, op: &Op, span: Span) -> usize {
@@ -253,7 +271,7 @@ impl Lowering<'_> {
     /// # Errors
     ///
     /// Kind `Internal`, where it has none.
-    fn features(&self, source: Source, stages: &[Stage<'_>]) -> Result<Sequence> {
+    pub(super) fn features(&self, source: Source, stages: &[Stage<'_>]) -> Result<Sequence> {
         match source {
             Source::Op(op) => Ok(stages[op].result),
             Source::Input(input) => match self.inputs.get(input).copied().flatten() {
@@ -336,15 +354,15 @@ impl Lowering<'_> {
         }
         let met = r.directions == 2 && met;
         let meeting = met.then(|| self.slot(format!("{layer}.final.{stacked}"), SlotKind::Scratch, &[1, batch, width]));
-        let dims = [r.memory_rows(), batch, r.directions * r.units()];
+        let dims = [self.memory_rows(r), batch, r.directions * r.units()];
         let memory = (dims[0] > 0).then(|| self.slot(format!("{layer}.memory.{stacked}"), SlotKind::Scratch, &dims));
         let cells = memory.filter(|_| r.cell.states() == 2);
         if let (Some(memory), None) = (cells, begin[1]) {
-            self.write(Feed::Memory { stack, layer: stacked }, memory, 0, 1);
+            self.write(Feed::Memory { stack, layer: stacked }, memory, self.cell_row(r, 0), 1);
         }
         let last_cell = cells.map(|slot| Sequence {
             slot,
-            first: op.axis.time(self.shape) % 2,
+            first: self.cell_row(r, op.axis.time(self.shape)),
             features: Features { parts: r.directions, size: r.hidden_size },
             axis: Axis::Rows,
             span: Span::Whole,

@@ -31,7 +31,8 @@ impl Lowering<'_> {
     /// The operations that write their parts of what operation `index` gives, and the panels where those begin.
     fn parts_inside(&self, all: &Ops, uses: &[Use], users: &[Vec<User>], index: usize) -> Vec<(usize, usize)> {
         let op = &all.ops[index];
-        let OpKind::Join(Join::Concat) = op.kind else { return Vec::new() };
+        // The way back takes every part by itself.
+        let (OpKind::Join(Join::Concat), false) = (&op.kind, self.keeps) else { return Vec::new() };
         let whole = self.span(op, uses[index]) == Span::Whole;
         let writes = |part: usize| {
             matches!(all.ops[part].kind, OpKind::Linear { .. })

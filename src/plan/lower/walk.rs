@@ -52,6 +52,19 @@ impl Walk {
         }
     }
 
+    /// The step, counted in time, that is the `index`-th of the walk.
+    pub(super) fn step(self, index: usize, time: usize) -> usize {
+        self.first_step(index, 1, time)
+    }
+
+    /// The step that the walk ends with.
+    pub(super) fn last_row(self, time: usize) -> usize {
+        match self {
+            Self::Forward | Self::Backwards => time - 1,
+            Self::Reverse => 0,
+        }
+    }
+
     /// The lowest row of the hidden state that steps `start .. start + len` of the walk touch; they touch `len + 1`.
     pub(super) fn lowest_row(self, start: usize, len: usize, first: usize, time: usize) -> usize {
         match self {

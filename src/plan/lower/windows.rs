@@ -95,23 +95,29 @@ impl Lowering<'_> {
         let slot = self.weights(matrix.buffer);
         let form = self.layout.buffers[matrix.buffer].form;
         let Product { panels, .. } = product(self.layout, matrix.buffer, 0)?;
-        let panel_bytes = self.layout.panel_bytes(form);
-        if self.layout.medium_of(matrix.buffer) == Medium::Texture || self.fit_whole(&[slot]) {
+        let whole = self.layout.medium_of(matrix.buffer) == Medium::Texture || self.fit_whole(&[slot]);
+        let panel_bytes = (!whole).then(|| self.layout.panel_bytes(form));
+        Ok(self.panels_of((slot, panels, panel_bytes), matrix.first, first, directions))
+    }
+
+    /// The panels of the matrices in `slot`, `panels` each, for `directions` directions from `first` on, the first of all
+    /// in matrix `matrix`: in one window, or cut where a size of a panel says so.
+    pub(super) fn panels_of(
+        &self,
+        (slot, panels, panel_bytes): (SlotId, usize, Option<u64>),
+        matrix: usize,
+        first: usize,
+        directions: usize,
+    ) -> Vec<Panels> {
+        let Some(panel_bytes) = panel_bytes else {
             let window = self.whole(slot);
-            return Ok(vec![Panels {
-                window,
-                direction: first,
-                directions,
-                panel: 0,
-                panels,
-                at: (matrix.first + first) * panels,
-                stride: panels,
-            }]);
-        }
+            let at = (matrix + first) * panels;
+            return vec![Panels { window, direction: first, directions, panel: 0, panels, at, stride: panels }];
+        };
         let mut windows = Vec::new();
         let (fit, aligned) = self.cuts(panel_bytes);
         for direction in first..first + directions {
-            let base = (matrix.first + direction) * panels;
+            let base = (matrix + direction) * panels;
             let mut panel = 0;
             while panel < panels {
                 let start = (base + panel) / aligned * aligned;
@@ -133,7 +139,7 @@ impl Lowering<'_> {
                 panel = end - base;
             }
         }
-        Ok(windows)
+        windows
     }
 
     /// The rows of a packed table, in as few windows as the binding limit allows, for `directions` directions from `first`

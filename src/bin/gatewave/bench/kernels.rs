@@ -3,7 +3,7 @@
 //! The clock is the device's own, a tick before and after each run of one program; on the CPU it is the host's. The plan
 //! says what was computed and moved.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -30,7 +30,7 @@ const TRIES: usize = 5;
 
 /// What a device was seen to do at most.
 #[derive(Clone, Copy)]
-struct Peaks {
+pub(super) struct Peaks {
     /// Bytes read and bytes written in a nanosecond, of a large copy.
     bytes: f64,
     /// Operations in a nanosecond, of a large product.
@@ -38,7 +38,7 @@ struct Peaks {
 }
 
 /// The times of one kernel, of all runs.
-struct Kernels {
+pub(super) struct Kernels {
     programs: Vec<Program>,
     work: Counted,
     series: Series,
@@ -86,51 +86,69 @@ pub(super) fn run(args: &Args, work: &[Work], out: &mut impl Write) -> Outcome {
         };
         let name = device_name(engine.device());
         let plain = bench.time(&engine, &input)?;
-        let (kernels, clocked) = time(&engine, &input, args.runs)?;
-        bench.bar.suspend(|| {
-            if args.json {
-                let lines = kernels.iter().map(|kernel| kernel.line(&kernels, (work, args.precision), &name, peaks));
-                return lines.map(|line| serde_json::to_string(&line).expect("plain data")).try_for_each(|line| writeln!(out, "{line}"));
-            }
-            writeln!(out, "{}\n{}", work.id, table(&kernels, peaks))?;
-            writeln!(
-                out,
-                "{name}: kernels {:.3} ms; a call {:.3} ms, {:.3} ms while kernels are timed; peaks: product {:.1} GFLOP/s, \
-                 copy {:.1} GB/s\n",
-                sum(&kernels), plain.median(), clocked.median(), peaks.operations, peaks.bytes
-            )
-        })?;
+        let (kernels, clocked) = time(&name, || engine.run_clocked(&input), args.runs)?;
+        bench.bar.suspend(|| print((args, work), &name, (&kernels, peaks), [&plain, &clocked], out))?;
         out.flush()?;
     }
     bench.bar.finish_and_clear();
     Ok(verdict)
 }
 
-/// The kernels of `runs` calls of a warm engine, and the wall clock of these calls.
-fn time(engine: &Engine, input: &Input, runs: u32) -> Result<(Vec<Kernels>, Series)> {
-    for _ in 0..WARM_UP {
-        engine.run_clocked(input)?;
+/// What was measured of a shape: a line for each kernel, or a table.
+pub(super) fn print(
+    (args, work): (&Args, &Work),
+    name: &str,
+    (kernels, peaks): (&[Kernels], Peaks),
+    [plain, clocked]: [&Series; 2],
+    out: &mut impl Write,
+) -> io::Result<()> {
+    if args.json {
+        let lines = kernels.iter().map(|kernel| kernel.line(kernels, (work, args.precision), name, peaks));
+        return lines
+            .map(|line| serde_json::to_string(&line).expect("plain data"))
+            .try_for_each(|line| writeln!(out, "{line}"));
     }
-    let name = device_name(engine.device());
+    writeln!(out, "{}\n{}", work.id, table(kernels, peaks))?;
+    writeln!(
+        out,
+        "{name}: kernels {:.3} ms; a call {:.3} ms, {:.3} ms while kernels are timed; peaks: product {:.1} GFLOP/s, copy {:.1} \
+         GB/s\n",
+        sum(kernels),
+        plain.median(),
+        clocked.median(),
+        peaks.operations,
+        peaks.bytes
+    )
+}
+
+/// The kernels of `runs` calls on a warm device, and the wall clock of these calls.
+pub(super) fn time(
+    name: &str,
+    call: impl Fn() -> Result<Vec<KernelTime>>,
+    runs: u32,
+) -> Result<(Vec<Kernels>, Series)> {
+    for _ in 0..WARM_UP {
+        call()?;
+    }
     let (mut kernels, mut walls): (Vec<Kernels>, _) = (Vec::new(), Vec::new());
     for _ in 0..runs {
         let start = Instant::now();
-        let times = engine.run_clocked(input)?;
+        let times = call()?;
         walls.push(start.elapsed());
         for (index, KernelTime { programs, work, time }) in times.into_iter().enumerate() {
             if kernels.len() == index {
-                kernels.push(Kernels { programs, work, series: Series::of(name.clone(), Vec::new()) });
+                kernels.push(Kernels { programs, work, series: Series::of(name.to_owned(), Vec::new()) });
             }
             kernels[index].series.walls.push(time);
         }
     }
     kernels.iter_mut().for_each(|kernel| kernel.series.walls.sort_unstable());
-    Ok((kernels, Series::of(name, walls)))
+    Ok((kernels, Series::of(name.to_owned(), walls)))
 }
 
 impl Peaks {
     /// Those of the device that `engine` is on, which `device` means.
-    fn of(engine: &Engine, device: &Device, precision: Precision) -> Result<Self> {
+    pub(super) fn of(engine: &Engine, device: &Device, precision: Precision) -> Result<Self> {
         let mut bytes = 0.0;
         for _ in 0..TRIES {
             let copied = engine.copy_clocked(COPIED)?;

@@ -23,18 +23,18 @@ use crate::verify::{as_truth, kernels};
 /// Calls before the first that is timed.
 pub(super) const WARM_UP: usize = 3;
 /// Products up to which the CPU is compared with the oracle: about a second of it.
-const ORACLE_PRODUCTS: u128 = 200_000_000;
+pub(super) const ORACLE_PRODUCTS: u128 = 200_000_000;
 /// The seed of weights and inputs.
-const SEED: u64 = 7;
+pub(super) const SEED: u64 = 7;
 
 /// How shapes are measured.
 pub(super) struct Bench {
     precision: Precision,
     strategy: Walk,
-    runs: u32,
+    pub(super) runs: u32,
     pub(super) bar: ProgressBar,
     /// Set once the device is on standard error: it is the same for every shape.
-    announced: OnceCell<()>,
+    pub(super) announced: OnceCell<()>,
 }
 
 /// What came of a shape.
@@ -64,6 +64,8 @@ pub(super) struct Series {
     pub(super) start: Option<Start>,
     /// Of the plan that ran last, by name: what became of a strategy that was asked for.
     pub(super) kernels: Vec<String>,
+    /// What was timed, as the peers' scripts name it.
+    pub(super) mode: &'static str,
     /// What it was held to, where it was, as a name's end: ` by step`.
     pub(super) by: String,
 }
@@ -194,7 +196,7 @@ fn difference(got: &Output, want: &Truth, tolerance: Tolerance) -> Result<Option
 /// # Errors
 ///
 /// Kind `Limits`, where there is no memory for it.
-fn features(work: &Work) -> Result<Array3<f32>> {
+pub(super) fn features(work: &Work) -> Result<Array3<f32>> {
     let dims = [work.steps, work.batch, work.input];
     let len = dims.iter().fold(1_usize, |len, &n| len.saturating_mul(n));
     let mut data = Vec::new();
@@ -215,7 +217,8 @@ impl Series {
     /// Of these times.
     pub(super) fn of(device: String, mut walls: Vec<Duration>) -> Self {
         walls.sort_unstable();
-        Self { device, walls, parts: Timings::default(), start: None, kernels: Vec::new(), by: String::new() }
+        let (parts, kernels, by) = (Timings::default(), Vec::new(), String::new());
+        Self { device, walls, parts, start: None, kernels, mode: "forward", by }
     }
 
     pub(super) fn milliseconds(duration: Duration) -> f64 {

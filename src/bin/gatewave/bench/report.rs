@@ -58,7 +58,7 @@ impl Series {
             device: self.device.clone(),
             dtype: precision.name().to_owned(),
             id: work.id.clone(),
-            mode: "forward".to_owned(),
+            mode: self.mode.to_owned(),
             ms_median: self.median(),
             ms_min: self.shortest(),
             ms_max: self.longest(),
@@ -113,7 +113,10 @@ pub(super) fn rows(table: &mut Table, work: &Work, times: &[Series]) {
     let cpu = times[0].median();
     for (index, series) in times.iter().enumerate() {
         let total = (series.parts.upload + series.parts.compute + series.parts.readback).as_secs_f64();
-        let share = |part: Duration| format!("{:.0}", 100.0 * part.as_secs_f64() / total.max(f64::MIN_POSITIVE));
+        let share = |part: Duration| match total {
+            0.0 => String::new(),
+            total => format!("{:.0}", 100.0 * part.as_secs_f64() / total),
+        };
         table.add_row([
             if index == 0 { work.id.clone() } else { String::new() },
             series.device.clone(),

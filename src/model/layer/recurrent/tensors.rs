@@ -1,8 +1,8 @@
 //! The parameters of a recurrent stack, cell by cell, and PyTorch's names for them.
 
 use super::{Bias, Direction, Initial, Recurrent};
-use crate::cell::Peepholes;
-use crate::model::layer::param::{Init, Param, Role};
+use crate::cell::{Cell, Coupling, Peepholes};
+use crate::model::layer::param::{Init, Law, Param, Role};
 
 /// The name of the hidden states that a stack begins at.
 pub(crate) const INITIAL_HIDDEN: &str = "h_0";
@@ -73,19 +73,43 @@ impl Recurrent {
 
     /// The parameters of the cell of layer `stacked` that goes `way`.
     pub(crate) fn of_cell(&self, stacked: usize, way: Way) -> impl Iterator<Item = Param> + use<> {
-        let rows = self.cell.gates().saturating_mul(self.hidden_size);
-        let there = |is: bool, part, role, shape| is.then_some((part, role, shape));
+        let (units, inputs) = (self.hidden_size, self.layer_input(stacked).len());
+        let rows = self.cell.gates().saturating_mul(units);
+        // Whether it is there, and what it is in Keras before any training. PyTorch draws all of them alike.
+        let there = |is: bool, part, role, shape, keras| is.then_some((part, role, shape, keras));
         let parts = [
-            there(true, Part::WX, Role::Matrix, vec![rows, self.layer_input(stacked).len()]),
-            there(true, Part::WH, Role::Matrix, vec![rows, self.state_size()]),
-            there(self.bias != Bias::None, Part::BX, Role::Bias, vec![rows]),
-            there(self.bias == Bias::Two, Part::BH, Role::Bias, vec![rows]),
-            self.proj_size.map(|size| (Part::WR, Role::Matrix, vec![size, self.hidden_size])),
-            there(self.peepholes != Peepholes::None, Part::Peepholes, Role::Diagonal, vec![3, self.hidden_size]),
+            // The fans of all gates as one matrix.
+            there(true, Part::WX, Role::Matrix, vec![rows, inputs], Law::glorot(inputs, rows)),
+            there(true, Part::WH, Role::Recurrent, vec![rows, self.state_size()], Law::Orthogonal),
+            there(self.bias != Bias::None, Part::BX, Role::Bias, vec![rows], self.keras_bias()),
+            there(self.bias == Bias::Two, Part::BH, Role::Bias, vec![rows], Law::Zero),
+            // Keras has no projection: its law for a dense layer's kernel.
+            self.proj_size.map(|size| (Part::WR, Role::Projection, vec![size, units], Law::glorot(units, size))),
+            // As tf.keras.experimental.PeepholeLSTMCell: by the kernel's law, three vectors whose fans are H and H.
+            there(
+                self.peepholes != Peepholes::None,
+                Part::Peepholes,
+                Role::Diagonal,
+                vec![3, units],
+                Law::glorot(units, units),
+            ),
         ];
-        let init = Init::of_terms(self.hidden_size);
-        let param = move |(part, role, shape)| Param { name: cell_tensor(part, stacked, way), shape, role, init };
+        let param = move |(part, role, shape, keras)| Param {
+            name: cell_tensor(part, stacked, way),
+            shape,
+            role,
+            init: Init::of_terms(units, keras),
+        };
         parts.into_iter().flatten().map(param)
+    }
+
+    /// The bias in Keras before any training: one for an LSTM's forget gate (`unit_forget_bias`), zero elsewhere. A forget
+    /// gate that is 1 − i has no use for its bias.
+    fn keras_bias(&self) -> Law {
+        match (self.cell, self.coupling) {
+            (Cell::Lstm, Coupling::Apart) => Law::OneAt { first: self.hidden_size, count: self.hidden_size },
+            _ => Law::Zero,
+        }
     }
 
     /// The learned states, hidden and cell, each `[L · D, size]`.
@@ -96,7 +120,8 @@ impl Recurrent {
             is.then_some((INITIAL_HIDDEN, self.state_size())),
             (is && self.cell.states() > 1).then_some((INITIAL_CELL, self.hidden_size)),
         ];
-        let init = Init::of_terms(self.hidden_size);
+        // Neither PyTorch nor Keras has them: a training begins where a stack without them does, at zero.
+        let init = Init { torch: Law::Zero, ..Init::of_terms(self.hidden_size, Law::Zero) };
         let param = move |(name, size): (&str, _)| Param {
             name: name.into(),
             shape: vec![rows, size],

@@ -1,19 +1,17 @@
 //! Random numbers without a state: Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror and Shaw, "Parallel random numbers:
 //! as easy as 1, 2, 3", 2011), and numbers of the Gumbel distribution made of them. The twin of `shaders/part/random.wgsl`.
 //!
-//! Sixteen counters at a time, in plain loops that compile to the widest registers of whoever inlines them. The words are
+//! N counters at a time, in plain loops that compile to the widest registers of whoever inlines them. The words are
 //! a GPU's, bit for bit; the logarithms are computed in the same order, but a driver may fuse what is apart here.
-
-use crate::kernel::LANES;
 
 /// The rotations of four rounds, in turn.
 const ROTATIONS: [[u32; 4]; 2] = [[13, 15, 26, 6], [17, 29, 16, 24]];
 
 /// Both words that counters `(counter, index)` give under `key`.
 #[inline(always)]
-pub(super) fn threefry(key: [u32; 2], counter: u32, index: [u32; LANES]) -> [[u32; LANES]; 2] {
+pub(crate) fn threefry<const N: usize>(key: [u32; 2], counter: u32, index: [u32; N]) -> [[u32; N]; 2] {
     let keys = [key[0], key[1], 0x1bd1_1bda ^ key[0] ^ key[1]];
-    let [mut first, mut second] = [[counter; LANES], index];
+    let [mut first, mut second] = [[counter; N], index];
     for group in 0..=5 {
         for (a, b) in first.iter_mut().zip(&mut second) {
             *a = a.wrapping_add(keys[group % 3]);
@@ -36,7 +34,7 @@ const GROUPS: [u32; 6] = [0, 1, 2, 3, 4, 5];
 
 /// `−ln(−ln(1 − w))` for `w = (bits + 1/2) / 2³²`: numbers of the standard Gumbel distribution, from −3.1 to 22.9.
 #[inline(always)]
-pub(super) fn gumbel(bits: [u32; LANES]) -> [f32; LANES] {
+pub(crate) fn gumbel<const N: usize>(bits: [u32; N]) -> [f32; N] {
     bits.map(|bits| {
         let unit = |bits: u32| (bits as f32 + 0.5) * 2.328_306_4e-10;
         let (w, rest) = (unit(bits), unit(!bits));

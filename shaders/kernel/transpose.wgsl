@@ -1,0 +1,27 @@
+// A matrix turned: the columns of a panel become rows, four rows of the depth an invocation. See src/kernel/catalog.rs.
+const WORKGROUP: u32 = 64u;
+
+override GATES: u32 = 1u;
+override AFTER: u32 = 1u; // rows of a panel after those of the depth
+
+@group(0) @binding(1) var<storage, read> weights: array<f32>; // [P][K + AFTER][G][16]
+@group(0) @binding(2) var<storage, read_write> result: array<vec4<f32>>; // [K / 16][N + 1][16]
+
+@compute @workgroup_size(WORKGROUP)
+fn transpose(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let columns = params.panels * GATES * 16u;
+    let at = group.x * WORKGROUP + lane;
+    let column = at / 4u;
+    let k = group.y * 16u + at % 4u * 4u;
+    let width = GATES * 16u;
+
+    // The row after the last column is a bias of zeros.
+    let read = min(column, columns - 1u);
+    let panel = params.weight_panel + read / width;
+    let first = (panel * (params.depth + AFTER) + min(k, params.depth - 4u)) * width + read % width;
+    let turned = vec4(weights[first], weights[first + width], weights[first + 2u * width], weights[first + 3u * width]);
+    if column <= columns && k < params.depth {
+        let write = ((params.target_0 + group.y) * (columns + 1u) + column) * 4u + at % 4u;
+        result[write] = select(turned, vec4(0.0), column == columns);
+    }
+}

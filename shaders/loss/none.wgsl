@@ -1,0 +1,4 @@
+// No target.
+fn target_value(row: u32, c: u32) -> f32 {
+    return 0.0;
+}

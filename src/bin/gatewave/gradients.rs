@@ -1,0 +1,110 @@
+//! `gatewave gradients`: what a model loses on one batch, and the gradients of that.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use gatewave::{Batch, Error, ErrorKind, InputValue, Like, Options, Result, Sgd, Trainer, Update, Values, Weights};
+use serde::Serialize;
+
+use crate::args::{DeviceArgs, ModelArgs, note_device, spare, unused};
+use crate::losses::LossArgs;
+use crate::tensors::{self, Destination};
+use crate::{Outcome, Verdict};
+
+/// Computes what a model loses on one batch, and the gradients
+///
+/// The batch holds what `run` takes, and the targets `y`: integers for `cross_entropy`, else numbers of the output's shape. A
+/// model of several outputs takes `y_OUTPUT`, by the names of its outputs. Prints the loss and the norm of each gradient. OUT
+/// holds `loss`, `grad.NAME` of each tensor of the model, and of the inputs and initial states that the batch brings, where they
+/// are floats (`grad.x`, `grad.h_0`).
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The batch: a .safetensors, .npz or .npy file
+    #[arg(long, value_name = "BATCH")]
+    data: PathBuf,
+    #[command(flatten)]
+    loss: LossArgs,
+    /// Where the gradients go: .safetensors or .npz
+    #[arg(short, long, value_name = "OUT")]
+    output: Option<PathBuf>,
+    /// Write over a file that is there already
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// One JSON object a line in place of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints of a gradient.
+#[derive(Serialize)]
+struct Line<'a> {
+    name: &'a str,
+    shape: &'a [usize],
+    norm: f64,
+}
+
+pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
+    let destination = destination(args)?;
+    let device = args.device.device()?;
+    let (model, mut stored) = args.model.read()?;
+    let ports = model.all_ports();
+    let sequence = ports.inputs.iter().find(|port| port.value == InputValue::Sequence);
+    let given = tensors::read(&args.data, sequence.map_or("x", |port| &port.name))?;
+    let read = || {
+        let objective = args.loss.objective(&model, &given)?;
+        let batch = Batch::named(&model, objective.clone(), &given)?;
+        Ok((objective, batch, model.named_weights(&given)?))
+    };
+    let (objective, batch, brought) = read().map_err(|e: Error| e.at(args.data.display()))?;
+    stored.extend([brought]);
+    let weights = Weights::from_tensors(&model, stored).map_err(|e| args.model.at(e))?;
+    // No update is made.
+    let update = Update::by(Sgd::like(Like::Torch));
+    let options = Options::default().device(device);
+    let trainer = Trainer::new(model.clone(), &weights, objective, update, options).map_err(|e| args.model.at(e))?;
+    note_device(trainer.device());
+    let gradients = trainer.gradients(&batch).map_err(|e| e.at(args.data.display()))?;
+    let named = gradients.named(&model, &given)?;
+    print(args.json, gradients.loss, &named[1..], out)?;
+    if let Some(destination) = destination {
+        destination.write(&named)?;
+    }
+    Ok(Verdict::Done)
+}
+
+/// Opens the output before any work, so that none is done in vain.
+fn destination(args: &Args) -> Result<Option<Destination>> {
+    let Some(path) = &args.output else { return Ok(None) };
+    spare("--output", args.model.files().chain([args.data.as_path()]), std::slice::from_ref(path))?;
+    unused(path, args.force)?;
+    if path.extension().is_some_and(|extension| extension == "npy") {
+        let text = "expected a name that ends in .safetensors or .npz, since a .npy file holds one tensor";
+        return Err(Error::new(ErrorKind::Io, text).at(path.display()));
+    }
+    Destination::open(path).map(Some)
+}
+
+/// The loss, and a line for each gradient.
+fn print(json: bool, loss: f64, gradients: &[(String, Values)], out: &mut impl Write) -> Outcome<()> {
+    let norm = |values: &Values| values.real().iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
+    if json {
+        writeln!(out, "{}", serde_json::json!({ "name": "loss", "value": loss }))?;
+        for (name, values) in gradients {
+            let line = Line { name, shape: values.shape(), norm: norm(values) };
+            writeln!(out, "{}", serde_json::to_string(&line).expect("plain data"))?;
+        }
+        return Ok(());
+    }
+    let shape = |values: &Values| format!("{:?}", values.shape());
+    let names = gradients.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let shapes = gradients.iter().map(|(_, values)| shape(values).len()).max().unwrap_or(0);
+    writeln!(out, "{:<names$}  {:<shapes$}  {loss:.8}", "loss", "")?;
+    for (name, values) in gradients {
+        writeln!(out, "{name:<names$}  {:<shapes$}  {:.6e}", shape(values), norm(values))?;
+    }
+    Ok(())
+}

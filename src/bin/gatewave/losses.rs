@@ -1,0 +1,101 @@
+//! `--loss`: words → what is made small, one loss for each output that has targets.
+
+use std::str::FromStr;
+
+use gatewave::{Error, ErrorKind, Loss, Model, NamedTensors, Objective, OutputValue, Result, Term};
+
+/// What is made small.
+#[derive(clap::Args)]
+pub(crate) struct LossArgs {
+    /// The loss: `cross_entropy`, `binary_cross_entropy`, `mse`, `mae` or `huber`. A model of several outputs takes it for each of
+    /// which there are targets, or OUTPUT=LOSS, which may be repeated
+    #[arg(long, required = true, value_name = "LOSS")]
+    loss: Vec<Said>,
+}
+
+/// A loss, and the output that it is of, where that is said.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    output: Option<String>,
+    loss: Loss,
+}
+
+impl LossArgs {
+    /// The objective of `model` on tensors like these.
+    pub(crate) fn objective(&self, model: &Model, tensors: &NamedTensors) -> Result<Objective> {
+        objective(&self.loss, model, |output| tensors.contains_key(&format!("y_{output}")))
+    }
+}
+
+impl FromStr for Said {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (output, word) = match text.rsplit_once('=') {
+            Some((output, word)) => (Some(output.to_owned()), word),
+            None => (None, text),
+        };
+        match Loss::of_name(word) {
+            Some(loss) => Ok(Self { output, loss }),
+            None => Err(format!("expected one of {}, got {word}", Loss::NAMES.join(", "))),
+        }
+    }
+}
+
+/// The objective that `said` means of `model`, whose outputs have targets as `has_targets` says of their names.
+///
+/// # Errors
+///
+/// Kind `Training`, where it is not plain of which output a loss is.
+pub(crate) fn objective(said: &[Said], model: &Model, has_targets: impl Fn(&str) -> bool) -> Result<Objective> {
+    let ports = model.all_ports();
+    let outputs: Vec<(usize, &str)> = ports
+        .outputs
+        .iter()
+        .filter_map(|port| match port.value {
+            OutputValue::Output => Some((0, port.name.as_str())),
+            OutputValue::Another(index) => Some((index, port.name.as_str())),
+            _ => None,
+        })
+        .collect();
+    let several = outputs.iter().any(|(index, _)| *index > 0);
+    let term = |output, loss: &Loss| Term { output, loss: loss.clone(), weight: 1.0 };
+    let names = || outputs.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
+    let mut terms: Vec<Term> = Vec::new();
+    match said {
+        [Said { output: None, loss }] if !several => terms.push(term(0, loss)),
+        [Said { output: None, loss }] => {
+            for (index, _) in outputs.iter().filter(|(_, name)| has_targets(name)) {
+                if terms.iter().all(|term| term.output != *index) {
+                    terms.push(term(*index, loss));
+                }
+            }
+            if terms.is_empty() {
+                let names = outputs.iter().map(|(_, name)| format!("y_{name}")).collect::<Vec<_>>().join(" or ");
+                return Err(wrong(format!("expected targets of an output ({names}), got none")));
+            }
+        }
+        all => {
+            for Said { output, loss } in all {
+                let Some(name) = output else {
+                    let got = loss.name();
+                    return Err(wrong(format!(
+                        "expected one, or OUTPUT=LOSS for each output, got {got} beside others"
+                    )));
+                };
+                let Some((index, _)) = outputs.iter().find(|(_, known)| known == name) else {
+                    return Err(wrong(format!("expected an output of the model ({}), got {name}", names())));
+                };
+                if terms.iter().any(|term| term.output == *index) {
+                    return Err(wrong(format!("expected one loss of an output, got two of {name}")));
+                }
+                terms.push(term(*index, loss));
+            }
+        }
+    }
+    Ok(Objective::of_terms(terms))
+}
+
+fn wrong(text: String) -> Error {
+    Error::new(ErrorKind::Training, text).at("--loss")
+}

@@ -1,0 +1,59 @@
+//! The kernels of training. Each is in a file of its own; what some share is in `back` and `curves`.
+
+mod activate_back;
+mod back;
+mod cell_back;
+mod curves;
+mod halves;
+mod loss;
+mod outer;
+mod peephole_back;
+mod rows_back;
+mod sums;
+mod transpose;
+mod zero;
+
+use pulp::Arch;
+
+use super::buffers::Bound;
+use super::rows;
+use crate::kernel::{Params, Training};
+
+/// How long one thread takes for a dispatch.
+pub(super) fn ns(training: Training, params: &Params, sides: usize) -> usize {
+    match training {
+        Training::CellBack(_) | Training::NewBack(..) | Training::ResetBack(_) | Training::StateBack(_) => {
+            back::ns(params, training.gates(), sides)
+        }
+        Training::ResetRows(_) | Training::ActivateBack(_) => rows::ns(params, sides),
+        Training::PeepholeBack { .. } => peephole_back::ns(params),
+        Training::Outer(_) => outer::ns(params),
+        Training::Transpose { gates, .. } => transpose::ns(params, gates),
+        Training::SoftmaxBack { .. } | Training::MaximumBack => rows_back::ns(params),
+        Training::SumSteps { .. } => sums::steps_ns(params),
+        Training::Scatter { .. } => sums::scatter_ns(params),
+        Training::Zero => zero::ns(params),
+        Training::Loss(loss) => loss::ns(params, loss),
+    }
+}
+
+/// Runs a dispatch.
+pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, training: Training) {
+    match training {
+        Training::CellBack(cell) => cell_back::cell_back(arch, bound, cell),
+        Training::Outer(outer) => outer::run(arch, bound, outer),
+        Training::Transpose { gates, after } => transpose::run(bound, gates, after),
+        Training::SoftmaxBack { log } => rows_back::softmax(arch, bound, log),
+        Training::MaximumBack => rows_back::maximum(bound),
+        Training::SumSteps { first } => sums::steps(arch, bound, first),
+        Training::Scatter { first } => sums::scatter(arch, bound, first),
+        Training::Zero => zero::run(bound),
+        Training::Loss(loss) => loss::run(arch, bound, loss),
+        Training::ResetRows(variant) => halves::reset_rows(arch, bound, variant),
+        Training::NewBack(variant, _) => halves::new_back(arch, bound, variant),
+        Training::ResetBack(variant) => halves::reset_back(arch, bound, variant),
+        Training::StateBack(_) => halves::state_back(arch, bound),
+        Training::PeepholeBack { first } => peephole_back::peephole_back(arch, bound, first),
+        Training::ActivateBack(f) => activate_back::activate_back(arch, bound, f),
+    }
+}

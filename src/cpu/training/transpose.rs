@@ -1,0 +1,42 @@
+//! `transpose`: a matrix turned, panels of 16 of its rows.
+
+use crate::cpu::buffers::Bound;
+use crate::cpu::threads;
+use crate::kernel::{LANES, Params, Role};
+use crate::platform::parallel::*;
+
+/// How long one thread takes for a dispatch.
+pub(super) fn ns(p: &Params, gates: u32) -> usize {
+    threads::copy_ns(p.depth as usize * p.panels as usize * gates as usize * LANES)
+}
+
+/// Runs a dispatch.
+pub(super) fn run(bound: &mut Bound<'_>, gates: u32, after: u32) {
+    let p = *bound.params;
+    let (width, depth, panels) = (gates as usize * LANES, p.depth as usize, p.panels as usize);
+    let (size, turned) = ((depth + after as usize) * width, (panels * width + 1) * LANES);
+    let threads = threads::worth(ns(&p, gates));
+    bound.write(Role::Result, |bound, result| {
+        let weights = &bound.floats(Role::Weights)[p.weight_panel as usize * size..][..panels * size];
+        let target = &mut result[p.target_0 as usize * turned..][..depth / LANES * turned];
+        let turn = |(i, target): (usize, &mut [f32])| {
+            let (target, bias) = target.split_at_mut(panels * width * LANES);
+            for (panel, target) in weights.chunks_exact(size).zip(target.chunks_exact_mut(width * LANES)) {
+                let rows = &panel[i * LANES * width..][..LANES * width];
+                // Blocks of 16 by 16: what is read of a row stays in L1 until the whole line is turned.
+                for (gate, target) in target.as_chunks_mut::<{ LANES * LANES }>().0.iter_mut().enumerate() {
+                    for (k, row) in rows.chunks_exact(width).enumerate() {
+                        let row = &row[gate * LANES..][..LANES];
+                        target[k..].iter_mut().step_by(LANES).zip(row).for_each(|(y, x)| *y = *x);
+                    }
+                }
+            }
+            bias.fill(0.0);
+        };
+        if threads == 1 {
+            target.chunks_exact_mut(turned).enumerate().for_each(turn);
+        } else {
+            target.par_chunks_exact_mut(turned).enumerate().for_each(turn);
+        }
+    });
+}

@@ -1,0 +1,397 @@
+//! The programs of training: losses, the way back through each kernel, and what gradients are added up by.
+//!
+//! [`Program`](super::Program) holds them as one variant. Whatever must be said of one of them is said here, by a match
+//! without a wildcard. What each computes is in [`catalog`](super::catalog).
+
+use super::{Kernel, Mask, Params, StateKind, WORKGROUP, When};
+use crate::cell::{Activation, Cell, Constant, Peepholes, Reset, Variant};
+
+/// A program of training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Training {
+    /// [`Kernel::CellBack`].
+    CellBack(CellBack),
+    /// [`Kernel::ResetRows`], and the variant of the cell.
+    ResetRows(Variant),
+    /// [`Kernel::NewBack`], the variant of the cell, and whether a mask is bound.
+    NewBack(Variant, Mask),
+    /// [`Kernel::ResetBack`], and the variant of the cell.
+    ResetBack(Variant),
+    /// [`Kernel::StateBack`], and whether a mask is bound.
+    StateBack(Mask),
+    /// [`Kernel::Outer`].
+    Outer(Outer),
+    /// [`Kernel::PeepholeBack`], and whether it is the first dispatch of its target: then it takes that for zeros.
+    PeepholeBack {
+        /// Whether it is.
+        first: bool,
+    },
+    /// [`Kernel::Transpose`].
+    Transpose {
+        /// G.
+        gates: u32,
+        /// Rows of a panel after those of the depth.
+        after: u32,
+    },
+    /// [`Kernel::ActivateBack`], and through which elementwise function.
+    ActivateBack(Activation),
+    /// [`Kernel::SoftmaxBack`], or through its logarithm.
+    SoftmaxBack {
+        /// Whether it is the logarithm.
+        log: bool,
+    },
+    /// [`Kernel::MaximumBack`].
+    MaximumBack,
+    /// [`Kernel::SumSteps`], and whether it is the first dispatch of its target: then it takes that for zeros.
+    SumSteps {
+        /// Whether it is.
+        first: bool,
+    },
+    /// [`Kernel::Scatter`], and whether it is the first dispatch of its target: then it takes that for zeros.
+    Scatter {
+        /// Whether it is.
+        first: bool,
+    },
+    /// [`Kernel::Zero`].
+    Zero,
+    /// [`Kernel::Loss`], and which.
+    Loss(RowLoss),
+}
+
+/// The way back through the cell of a timestep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CellBack {
+    /// The cell: never a GRU with the reset before the product.
+    pub cell: Cell,
+    /// How it departs from what its name alone stands for.
+    pub variant: Variant,
+    /// What the step did with its states.
+    pub states: StateKind,
+    /// Whether a mask is bound.
+    pub mask: Mask,
+}
+
+/// Products of each element of a row with each of another, summed over rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Outer {
+    /// G.
+    pub gates: u32,
+    /// Rows of a panel of the target after those of the depth: the bias, and peepholes, which it leaves alone.
+    pub after: u32,
+    /// Whether it is the first dispatch of its target: then it takes that for zeros.
+    pub first: bool,
+}
+
+/// What a row of outputs loses, and by which the row is to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RowLoss {
+    /// `−Σ_c q_c · log softmax(z)_c`, q of the target's class and `smoothing`; `weighted` by class or not.
+    CrossEntropy {
+        /// What of 1 is shared by all classes.
+        smoothing: Constant,
+        /// Whether each class has a weight.
+        weighted: bool,
+    },
+    /// `Σ_n max(z, 0) − z · y + ln(1 + exp(−|z|))`, `y = target · (1 − smoothing) + smoothing / 2`.
+    BinaryCrossEntropy {
+        /// What of 1 is shared by both classes.
+        smoothing: Constant,
+    },
+    /// `Σ_n (z − y)²`.
+    Squared,
+    /// `Σ_n |z − y|`.
+    Absolute,
+    /// `Σ_n (z − y)² / 2` where `|z − y|` is at most `delta`, else `delta · (|z − y| − delta / 2)`.
+    Huber {
+        /// Where the square ends.
+        delta: Constant,
+    },
+    /// `Σ_n z²`, whatever the target.
+    SumOfSquares,
+}
+
+impl RowLoss {
+    /// What the targets of the loss are.
+    pub fn targets(self) -> RowTargets {
+        match self {
+            Self::CrossEntropy { .. } => RowTargets::Classes,
+            Self::BinaryCrossEntropy { .. } | Self::Squared | Self::Absolute | Self::Huber { .. } => RowTargets::Values,
+            Self::SumOfSquares => RowTargets::None,
+        }
+    }
+
+    /// The place of the loss among all, for the kernel.
+    pub fn code(self) -> u32 {
+        match self {
+            Self::CrossEntropy { .. } => 0,
+            Self::BinaryCrossEntropy { .. } => 1,
+            Self::Squared => 2,
+            Self::Absolute => 3,
+            Self::Huber { .. } => 4,
+            Self::SumOfSquares => 5,
+        }
+    }
+
+    /// The constant of the loss; 0 where it has none.
+    pub fn constant(self) -> Constant {
+        match self {
+            Self::CrossEntropy { smoothing, .. } | Self::BinaryCrossEntropy { smoothing } => smoothing,
+            Self::Huber { delta } => delta,
+            Self::Squared | Self::Absolute | Self::SumOfSquares => Constant::new(0.0),
+        }
+    }
+}
+
+/// What a row of outputs is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RowTargets {
+    /// A class, u32.
+    Classes,
+    /// A number for each output.
+    Values,
+    /// Nothing.
+    None,
+}
+
+/// What it has.
+impl Training {
+    /// Its kernel.
+    pub fn kernel(&self) -> Kernel {
+        match self {
+            Self::CellBack(_) => Kernel::CellBack,
+            Self::ResetRows(_) => Kernel::ResetRows,
+            Self::NewBack(..) => Kernel::NewBack,
+            Self::ResetBack(_) => Kernel::ResetBack,
+            Self::StateBack(_) => Kernel::StateBack,
+            Self::Outer(_) => Kernel::Outer,
+            Self::PeepholeBack { .. } => Kernel::PeepholeBack,
+            Self::Transpose { .. } => Kernel::Transpose,
+            Self::ActivateBack(_) => Kernel::ActivateBack,
+            Self::SoftmaxBack { .. } => Kernel::SoftmaxBack,
+            Self::MaximumBack => Kernel::MaximumBack,
+            Self::SumSteps { .. } => Kernel::SumSteps,
+            Self::Scatter { .. } => Kernel::Scatter,
+            Self::Zero => Kernel::Zero,
+            Self::Loss(_) => Kernel::Loss,
+        }
+    }
+
+    /// The cell whose way back it is, and how that departs from its plain equations.
+    pub fn cell(&self) -> Option<(Cell, Variant)> {
+        match *self {
+            Self::CellBack(back) => Some((back.cell, back.variant)),
+            Self::ResetRows(variant) | Self::NewBack(variant, _) | Self::ResetBack(variant) => {
+                Some((Cell::Gru(Reset::Before), variant))
+            }
+            Self::StateBack(_)
+            | Self::Outer(_)
+            | Self::PeepholeBack { .. }
+            | Self::Transpose { .. }
+            | Self::ActivateBack(_)
+            | Self::SoftmaxBack { .. }
+            | Self::MaximumBack
+            | Self::SumSteps { .. }
+            | Self::Scatter { .. }
+            | Self::Zero
+            | Self::Loss(_) => None,
+        }
+    }
+
+    /// What the step of which it is the way back did with its states.
+    pub fn states(&self) -> Option<StateKind> {
+        if let Self::CellBack(back) = self { Some(back.states) } else { None }
+    }
+
+    /// Whether a mask is bound, where that depends.
+    pub fn mask(&self) -> Mask {
+        match self {
+            Self::CellBack(CellBack { mask, .. }) | Self::NewBack(_, mask) | Self::StateBack(mask) => *mask,
+            Self::ResetRows(_)
+            | Self::ResetBack(_)
+            | Self::Outer(_)
+            | Self::PeepholeBack { .. }
+            | Self::Transpose { .. }
+            | Self::ActivateBack(_)
+            | Self::SoftmaxBack { .. }
+            | Self::MaximumBack
+            | Self::SumSteps { .. }
+            | Self::Scatter { .. }
+            | Self::Zero
+            | Self::Loss(_) => Mask::All,
+        }
+    }
+
+    /// The function that it is the way back through: `Linear` where that is none.
+    pub fn activation(&self) -> Activation {
+        match *self {
+            Self::ActivateBack(activation) => activation,
+            Self::SoftmaxBack { log: false } => Activation::Softmax,
+            Self::SoftmaxBack { log: true } => Activation::LogSoftmax,
+            Self::CellBack(_)
+            | Self::ResetRows(_)
+            | Self::NewBack(..)
+            | Self::ResetBack(_)
+            | Self::StateBack(_)
+            | Self::Outer(_)
+            | Self::PeepholeBack { .. }
+            | Self::Transpose { .. }
+            | Self::MaximumBack
+            | Self::SumSteps { .. }
+            | Self::Scatter { .. }
+            | Self::Zero
+            | Self::Loss(_) => Activation::Linear,
+        }
+    }
+
+    /// Whether it is the first dispatch of its target, where that depends.
+    pub fn first(&self) -> Option<bool> {
+        match *self {
+            Self::Outer(Outer { first, .. })
+            | Self::PeepholeBack { first }
+            | Self::SumSteps { first }
+            | Self::Scatter { first } => Some(first),
+            Self::CellBack(_)
+            | Self::ResetRows(_)
+            | Self::NewBack(..)
+            | Self::ResetBack(_)
+            | Self::StateBack(_)
+            | Self::Transpose { .. }
+            | Self::ActivateBack(_)
+            | Self::SoftmaxBack { .. }
+            | Self::MaximumBack
+            | Self::Zero
+            | Self::Loss(_) => None,
+        }
+    }
+
+    /// Whether a binding that is there at times is there.
+    pub(super) fn has(&self, when: When) -> bool {
+        let loss = if let Self::Loss(loss) = self { Some(*loss) } else { None };
+        match when {
+            When::Always => true,
+            When::Masked => self.mask() == Mask::Live,
+            When::Memory => matches!(self.states(), Some(StateKind::Memory | StateKind::Projected)),
+            When::Projected => self.states() == Some(StateKind::Projected),
+            When::Unprojected => self.states() != Some(StateKind::Projected),
+            When::Recurrent => matches!(self, Self::CellBack(CellBack { cell: Cell::Gru(_), .. })),
+            When::Direct => {
+                let CellBack { cell, states, mask, .. } = match self {
+                    Self::CellBack(back) => *back,
+                    Self::ResetRows(_)
+                    | Self::NewBack(..)
+                    | Self::ResetBack(_)
+                    | Self::StateBack(_)
+                    | Self::Outer(_)
+                    | Self::PeepholeBack { .. }
+                    | Self::Transpose { .. }
+                    | Self::ActivateBack(_)
+                    | Self::SoftmaxBack { .. }
+                    | Self::MaximumBack
+                    | Self::SumSteps { .. }
+                    | Self::Scatter { .. }
+                    | Self::Zero
+                    | Self::Loss(_) => return true,
+                };
+                states != StateKind::Projected && (matches!(cell, Cell::Gru(_)) || mask == Mask::Live)
+            }
+            When::Peepholes => self.cell().is_some_and(|(_, variant)| variant.peepholes == Peepholes::Diagonal),
+            When::Classes => loss.is_some_and(|loss| loss.targets() == RowTargets::Classes),
+            When::Values => loss.is_some_and(|loss| loss.targets() == RowTargets::Values),
+            When::Weighted => matches!(loss, Some(RowLoss::CrossEntropy { weighted: true, .. })),
+        }
+    }
+
+    /// The gates of the rows that it goes by.
+    pub fn gates(&self) -> u32 {
+        match *self {
+            Self::Outer(Outer { gates, .. }) | Self::Transpose { gates, .. } => gates,
+            Self::PeepholeBack { .. } => 4,
+            #[allow(clippy::cast_possible_truncation, reason = "a cell has at most four gates")]
+            Self::CellBack(_) | Self::ResetRows(_) | Self::NewBack(..) | Self::ResetBack(_) => {
+                self.cell().map_or(1, |(cell, _)| cell.gates() as u32)
+            }
+            Self::StateBack(_)
+            | Self::ActivateBack(_)
+            | Self::SoftmaxBack { .. }
+            | Self::MaximumBack
+            | Self::SumSteps { .. }
+            | Self::Scatter { .. }
+            | Self::Zero
+            | Self::Loss(_) => 1,
+        }
+    }
+
+    /// The loss that it is, if it is one.
+    pub fn loss(&self) -> Option<RowLoss> {
+        if let Self::Loss(loss) = self { Some(*loss) } else { None }
+    }
+
+    /// Rows of a panel after those of the depth.
+    pub(super) fn rows_after_depth(&self) -> u32 {
+        match *self {
+            Self::Outer(Outer { after, .. }) | Self::Transpose { after, .. } => after,
+            // The bias and the peepholes.
+            Self::PeepholeBack { .. } => 2,
+            Self::CellBack(back) => match back.variant.peepholes {
+                Peepholes::None => 1,
+                Peepholes::Diagonal => 2,
+            },
+            Self::ResetRows(_)
+            | Self::NewBack(..)
+            | Self::ResetBack(_)
+            | Self::StateBack(_)
+            | Self::ActivateBack(_)
+            | Self::SoftmaxBack { .. }
+            | Self::MaximumBack
+            | Self::SumSteps { .. }
+            | Self::Scatter { .. }
+            | Self::Zero
+            | Self::Loss(_) => 1,
+        }
+    }
+
+    /// Bytes of workgroup memory.
+    pub(super) fn workgroup_bytes(&self) -> u32 {
+        match self {
+            // A lane's part of a sum.
+            Self::SoftmaxBack { .. } | Self::Loss(_) => 4 * WORKGROUP,
+            Self::CellBack(_)
+            | Self::ResetRows(_)
+            | Self::NewBack(..)
+            | Self::ResetBack(_)
+            | Self::StateBack(_)
+            | Self::Outer(_)
+            | Self::PeepholeBack { .. }
+            | Self::Transpose { .. }
+            | Self::ActivateBack(_)
+            | Self::MaximumBack
+            | Self::SumSteps { .. }
+            | Self::Scatter { .. }
+            | Self::Zero => 0,
+        }
+    }
+
+    /// Iterations of all loops that one invocation runs at most, were none of them unrolled.
+    pub(super) fn loop_iterations(&self, params: &Params) -> u64 {
+        let lanes = u64::from(WORKGROUP);
+        let width = u64::from(params.units) * u64::from(params.directions);
+        match self {
+            Self::Outer(_) => u64::from(params.rows),
+            Self::PeepholeBack { .. } => u64::from(params.rows),
+            Self::SumSteps { .. } => u64::from(params.steps),
+            Self::Scatter { .. } => u64::from(params.count),
+            // A row goes by twice or three times, and lanes tell each other once or four times.
+            Self::SoftmaxBack { .. } => 2 * width.div_ceil(lanes) + lanes,
+            Self::Loss(_) => 3 * width.div_ceil(lanes) + 4 * lanes,
+            Self::CellBack(_)
+            | Self::ResetRows(_)
+            | Self::NewBack(..)
+            | Self::ResetBack(_)
+            | Self::StateBack(_)
+            | Self::Transpose { .. }
+            | Self::ActivateBack(_)
+            | Self::MaximumBack
+            | Self::Zero => 0,
+        }
+    }
+}

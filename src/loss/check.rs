@@ -1,0 +1,384 @@
+//! `Objective` and `Targets` → what an executor aims at: time-major, checked, every factor of a row in one number.
+
+use ndarray::{Array2, Array3, ArrayD};
+
+use super::head::part_of;
+use super::{Huber, Loss, Objective, Targets, Term, Wanted};
+use crate::call::{Batching, Call};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Axes, Flow, Model, Value};
+
+/// A term of an objective for one call: its loss is `Σ scale[t, b] · ℓ(row t, b)`.
+///
+/// T is that of the output, 1 where it has no time axis.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Aim {
+    /// The output that is measured.
+    pub(crate) value: Value,
+    /// The layer whose activation is left off on the way to it: that of the output, or one behind dropout and selections. Other
+    /// layers may take what it gives with the activation.
+    pub(crate) bare: Option<usize>,
+    /// What ℓ is.
+    pub(crate) measure: Measure,
+    /// The targets; 0 where `scale` is 0.
+    pub(crate) aimed: Aimed,
+    /// `[T, B]`: 0 where there is no step and where the target is ignored; else the term's weight times the sample weight times
+    /// that of the class, over what the mean divides by.
+    pub(crate) scale: Array2<f32>,
+}
+
+/// What a term of an objective measures, whatever the call.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Measured {
+    /// The output.
+    value: Value,
+    /// What flows from it.
+    flow: Flow,
+    /// The layer whose activation is left off on the way to it.
+    pub(crate) bare: Option<usize>,
+    /// What ℓ is.
+    pub(crate) measure: Measure,
+}
+
+/// ℓ of a row of outputs `y` or logits `z` with F features.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Measure {
+    /// `−ln p_y` with `p = softmax(z)`.
+    CrossEntropy,
+    /// `(1 − s) w_y (−ln p_y) + s/F · Σ_c w_c (−ln p_c)`. Here, and here alone, the weight of the row's class is in ℓ and not in
+    /// the scale.
+    Smoothed {
+        /// s.
+        share: f32,
+        /// w, one for each class.
+        class_weights: Vec<f32>,
+    },
+    /// `Σ_f −t ln σ(z) − (1 − t) ln (1 − σ(z))`; the targets are smoothed already.
+    BinaryCrossEntropy,
+    /// `Σ_f (y − t)²`.
+    Squared,
+    /// `Σ_f |y − t|`.
+    Absolute,
+    /// `Σ_f` of `e²/2` where `|e| ≤ δ`, else `δ (|e| − δ/2)`.
+    Huber {
+        /// δ.
+        delta: f32,
+    },
+    /// `Σ_f y²`.
+    SumOfSquares,
+}
+
+/// The targets of a term.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Aimed {
+    /// `[T, B]`.
+    Classes(Array2<u32>),
+    /// `[T, B, F]`.
+    Values(Array3<f32>),
+    /// None are needed.
+    None,
+}
+
+impl Objective {
+    /// What each term aims at in a call.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where targets or sample weights do not fit an output; `Model`, where a loss does not fit the last layer or
+    /// the model has no such output.
+    pub(crate) fn check(&self, model: &Model, call: &Call<'_>, targets: &[Targets]) -> Result<Vec<Aim>> {
+        let measured = self.measured(model)?;
+        if targets.len() != self.terms.len() {
+            let (wanted, got) = (self.terms.len(), targets.len());
+            return Err(shape(format!("targets: expected {wanted}, one for each loss of the objective, got {got}")));
+        }
+        let several = self.terms.len() > 1;
+        let mut aims = Vec::with_capacity(self.terms.len());
+        for (index, ((term, targets), measured)) in self.terms.iter().zip(targets).zip(measured).enumerate() {
+            let Measured { value, flow, bare, measure } = measured;
+            let place = if several { format!("targets {index}") } else { "targets".to_owned() };
+            let rows = Rows::of(call, value, flow);
+            let (aimed, scale) = rows.aimed(term, &measure, targets).map_err(|e| e.at(place))?;
+            aims.push(Aim { value, bare, measure, aimed, scale });
+        }
+        Ok(aims)
+    }
+
+    /// What each term measures of `model`, whatever the call.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where a loss does not fit the last layer or the model has no such output.
+    pub(crate) fn measured(&self, model: &Model) -> Result<Vec<Measured>> {
+        let (values, flows) = (model.feature_outputs(), model.output_flows()?);
+        if self.terms.is_empty() {
+            return Err(wrong("objective: expected at least one loss, got none"));
+        }
+        let several = self.terms.len() > 1;
+        let mut all = Vec::with_capacity(self.terms.len());
+        for (index, term) in self.terms.iter().enumerate() {
+            let place = if several { format!("loss {index}") } else { "loss".to_owned() };
+            let (Some(&value), Some(&flow)) = (values.get(term.output), flows.get(term.output)) else {
+                let text = format!("expected an output below {}, got {}", values.len(), term.output);
+                return Err(wrong(text).at(place));
+            };
+            let bare = part_of(&term.loss, model, value).map_err(|e| e.at(&place))?;
+            let measure = Measure::of(term, flow.features().len()).map_err(|e| e.at(place))?;
+            all.push(Measured { value, flow, bare, measure });
+        }
+        Ok(all)
+    }
+}
+
+impl Measure {
+    /// That of a term whose output has `features` features.
+    fn of(term: &Term, features: usize) -> Result<Self> {
+        let within = |what: &str, share: f32| {
+            if (0.0..=1.0).contains(&share) {
+                return Ok(());
+            }
+            Err(wrong(format!("{what}: expected 0 to 1, got {share}")))
+        };
+        if !term.weight.is_finite() {
+            return Err(wrong(format!("weight: expected a finite number, got {}", term.weight)));
+        }
+        match &term.loss {
+            Loss::CrossEntropy(loss) => {
+                within("smoothing", loss.smoothing)?;
+                if let Some(weights) = &loss.class_weights {
+                    if weights.len() != features {
+                        let got = weights.len();
+                        return Err(wrong(format!(
+                            "class_weights: expected {features}, one for each class, got {got}"
+                        )));
+                    }
+                    if let Some(bad) = weights.iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
+                        return Err(wrong(format!("class_weights: expected finite numbers from 0 on, got {bad}")));
+                    }
+                }
+                if loss.smoothing == 0.0 {
+                    return Ok(Self::CrossEntropy);
+                }
+                let class_weights = loss.class_weights.clone().unwrap_or_else(|| vec![1.0; features]);
+                Ok(Self::Smoothed { share: loss.smoothing, class_weights })
+            }
+            Loss::BinaryCrossEntropy(loss) => within("smoothing", loss.smoothing).map(|()| Self::BinaryCrossEntropy),
+            Loss::MeanSquared => Ok(Self::Squared),
+            Loss::MeanAbsolute => Ok(Self::Absolute),
+            Loss::Huber(Huber { delta }) if *delta > 0.0 && delta.is_finite() => Ok(Self::Huber { delta: *delta }),
+            Loss::Huber(Huber { delta }) => Err(wrong(format!("delta: expected a number above 0, got {delta}"))),
+            Loss::SumOfSquares => Ok(Self::SumOfSquares),
+        }
+    }
+}
+
+/// The rows of an output in a call.
+struct Rows<'a, 'c> {
+    call: &'a Call<'c>,
+    /// Of an output with a time axis.
+    clock: Option<usize>,
+    /// T; 1 without a time axis.
+    time: usize,
+    /// F.
+    features: usize,
+}
+
+impl<'a, 'c> Rows<'a, 'c> {
+    fn of(call: &'a Call<'c>, value: Value, flow: Flow) -> Self {
+        let clock = call.clocks().of_value(value).filter(|_| matches!(flow, Flow::Steps(_)));
+        Self { call, clock, time: clock.map_or(1, |clock| call.time(clock)), features: flow.features().len() }
+    }
+
+    /// Those that there are: all rows, or the live steps of each, by `[t, b]`.
+    fn live(&self) -> impl Iterator<Item = [usize; 2]> {
+        let is_live = |at: &[usize; 2]| self.clock.is_none_or(|clock| self.call.is_live(clock, at[0], at[1]));
+        (0..self.time).flat_map(|t| (0..self.call.form.batch).map(move |b| [t, b])).filter(is_live)
+    }
+
+    /// The user's axes.
+    fn shape(&self) -> Vec<usize> {
+        self.index([self.time, self.call.form.batch])
+    }
+
+    /// The user's index of row b at t; of the end of each axis, their lengths.
+    fn index(&self, [t, b]: [usize; 2]) -> Vec<usize> {
+        match (self.clock, self.call.form.batching, self.call.form.axes) {
+            (None, Batching::Single, _) => Vec::new(),
+            (None, Batching::Batch, _) => vec![b],
+            (Some(_), Batching::Single, _) => vec![t],
+            (Some(_), Batching::Batch, Axes::BatchFirst) => vec![b, t],
+            (Some(_), Batching::Batch, Axes::TimeMajor) => vec![t, b],
+        }
+    }
+
+    /// The letters of the axes, for messages.
+    fn letters(&self) -> &'static str {
+        match (self.clock, self.call.form.batching, self.call.form.axes) {
+            (None, Batching::Single, _) => "one row",
+            (None, Batching::Batch, _) => "B",
+            (Some(_), Batching::Single, _) => "T",
+            (Some(_), Batching::Batch, Axes::BatchFirst) => "B, T",
+            (Some(_), Batching::Batch, Axes::TimeMajor) => "T, B",
+        }
+    }
+
+    /// The targets of a term, and the scale of each row.
+    fn aimed(&self, term: &Term, measure: &Measure, targets: &Targets) -> Result<(Aimed, Array2<f32>)> {
+        let mut weights: Array2<f64> = Array2::zeros((self.time, self.call.form.batch));
+        let (aimed, denominator) = match (&term.loss, &targets.wanted) {
+            (Loss::CrossEntropy(loss), Wanted::Classes(given)) => {
+                let classes = self.classes(given, loss.ignore, &mut weights)?;
+                let class_weight = |at: [usize; 2]| match &loss.class_weights {
+                    Some(all) => f64::from(all[classes[at] as usize]),
+                    None => 1.0,
+                };
+                let counted: Vec<_> = self.live().filter(|at| weights[*at] > 0.0).collect();
+                let sum: f64 = counted.iter().map(|&at| class_weight(at)).sum();
+                if sum == 0.0 {
+                    let text = if counted.is_empty() {
+                        format!("expected a class that counts, got {} at every step that there is", loss.ignore)
+                    } else {
+                        "expected a class of a weight above 0, got none".to_owned()
+                    };
+                    return Err(shape(text));
+                }
+                if *measure == Measure::CrossEntropy {
+                    counted.into_iter().for_each(|at| weights[at] = class_weight(at));
+                }
+                (Aimed::Classes(classes), sum)
+            }
+            (Loss::CrossEntropy(_), _) => {
+                let (wanted, letters) = (self.shape(), self.letters());
+                return Err(shape(format!("expected integer classes {wanted:?} ({letters}), got {}", targets.text())));
+            }
+            (Loss::SumOfSquares, Wanted::None) => {
+                self.live().for_each(|at| weights[at] = 1.0);
+                (Aimed::None, 1.0)
+            }
+            (Loss::SumOfSquares, _) => {
+                return Err(shape(format!("expected none for sum_of_squares, got {}", targets.text())));
+            }
+            (_, Wanted::Values(given)) => {
+                let values = self.values(given, &term.loss, &mut weights)?;
+                #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+                let count = (self.live().count() * self.features) as f64;
+                if count == 0.0 {
+                    return Err(shape("expected a step that there is, got none in any row"));
+                }
+                (Aimed::Values(values), count)
+            }
+            (loss, Wanted::Classes(_) | Wanted::None) => {
+                return Err(shape(format!(
+                    "expected numbers {:?} for {}, got {}",
+                    self.with_features(),
+                    loss.name(),
+                    targets.text()
+                )));
+            }
+        };
+        if let Some(given) = &targets.sample_weights {
+            self.weigh(given, &mut weights).map_err(|e| e.at("sample_weights"))?;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "the nearest f32 is what executors multiply by")]
+        let scale = weights.mapv(|weight| (f64::from(term.weight) * weight / denominator) as f32);
+        Ok((aimed, scale))
+    }
+
+    /// The classes, each below F; sets the weight of those that count to 1.
+    fn classes(&self, given: &ArrayD<i64>, ignore: i64, weights: &mut Array2<f64>) -> Result<Array2<u32>> {
+        if given.shape() != self.shape() {
+            let (wanted, letters) = (self.shape(), self.letters());
+            return Err(shape(format!("expected classes {wanted:?} ({letters}), got {:?}", given.shape())));
+        }
+        let mut classes = Array2::zeros((self.time, self.call.form.batch));
+        for at in self.live() {
+            let class = given[&self.index(at)[..]];
+            if class == ignore {
+                continue;
+            }
+            let Some(known) = u32::try_from(class).ok().filter(|&class| (class as usize) < self.features) else {
+                let (last, place) = (self.features - 1, self.index(at));
+                return Err(shape(format!(
+                    "expected classes from 0 to {last}, or {ignore} for one that does not count, got {class} at {place:?}"
+                )));
+            };
+            classes[at] = known;
+            weights[at] = 1.0;
+        }
+        Ok(classes)
+    }
+
+    /// The numbers; sets the weight of rows that there are to 1.
+    fn values(&self, given: &ArrayD<f32>, loss: &Loss, weights: &mut Array2<f64>) -> Result<Array3<f32>> {
+        let (rows, wanted) = (self.shape(), self.with_features());
+        let flat = matches!(loss, Loss::BinaryCrossEntropy(_)) && self.features == 1 && given.shape() == rows;
+        if given.shape() != wanted && !flat {
+            let letters = self.letters();
+            return Err(shape(format!("expected {wanted:?} ({letters}, F), got {:?}", given.shape())));
+        }
+        let mut values = Array3::zeros((self.time, self.call.form.batch, self.features));
+        for at in self.live() {
+            weights[at] = 1.0;
+            for feature in 0..self.features {
+                let mut place = self.index(at);
+                place.extend((!flat).then_some(feature));
+                let value = given[&place[..]];
+                let value = match loss {
+                    Loss::BinaryCrossEntropy(_) if !(0.0..=1.0).contains(&value) => {
+                        return Err(shape(format!("expected numbers from 0 to 1, got {value} at {place:?}")));
+                    }
+                    Loss::BinaryCrossEntropy(loss) => value * (1.0 - loss.smoothing) + loss.smoothing / 2.0,
+                    _ if !value.is_finite() => {
+                        return Err(shape(format!("expected finite numbers, got {value} at {place:?}")));
+                    }
+                    _ => value,
+                };
+                values[[at[0], at[1], feature]] = value;
+            }
+        }
+        Ok(values)
+    }
+
+    /// Multiplies the weights of rows that count.
+    fn weigh(&self, given: &ArrayD<f32>, weights: &mut Array2<f64>) -> Result<()> {
+        let (each, batched) = (self.shape(), self.call.form.batching == Batching::Batch);
+        let by_row = batched && given.shape() == [self.call.form.batch];
+        if given.shape() != each && !by_row {
+            let or = if batched && self.clock.is_some() { " or one for each row [B]" } else { "" };
+            let letters = self.letters();
+            return Err(shape(format!("expected {each:?} ({letters}){or}, got {:?}", given.shape())));
+        }
+        for at in self.live() {
+            let place = if by_row { vec![at[1]] } else { self.index(at) };
+            let weight = given[&place[..]];
+            if !(weight.is_finite() && weight >= 0.0) {
+                return Err(shape(format!("expected finite numbers from 0 on, got {weight} at {place:?}")));
+            }
+            weights[at] *= f64::from(weight);
+        }
+        Ok(())
+    }
+
+    fn with_features(&self) -> Vec<usize> {
+        self.shape().into_iter().chain([self.features]).collect()
+    }
+}
+
+impl Targets {
+    /// What they are, in messages.
+    fn text(&self) -> String {
+        match &self.wanted {
+            Wanted::Classes(classes) => format!("integers {:?}", classes.shape()),
+            Wanted::Values(values) => format!("numbers {:?}", values.shape()),
+            Wanted::None => "none".into(),
+        }
+    }
+}
+
+fn wrong(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Model, text)
+}
+
+fn shape(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Shape, text)
+}

@@ -1,0 +1,201 @@
+//! Finite differences against the gradients: the independent check of the oracle itself.
+//!
+//! Moves the numbers of a call a little to both sides along a random direction `u`, in f64, and compares
+//! `(L(p + εu) − L(p − εu)) / 2ε` with `⟨δp, u⟩`.
+
+use std::collections::BTreeMap;
+
+use ndarray::{Array, ArrayD, ArrayViewMutD, Dimension};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::back::{Back, back, loss};
+use super::forward::{Forward, Point, forward};
+use super::params::Params;
+use super::stack::{Keep, States};
+use super::values::Values;
+use crate::call::{Call, Input};
+use crate::error::Result;
+use crate::loss::{Aim, Objective, Targets};
+use crate::model::{LayerKind, Model};
+use crate::weights::Weights;
+
+/// How far the objective's slope along a direction is from what the gradients say.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// What was moved: `rnn.weight_ih_l0`, `input x`, `h of stack 0`, or `all`.
+    pub name: String,
+    /// The slope by differences.
+    pub slope: f64,
+    /// The slope by the gradients.
+    pub gradient: f64,
+    /// How far they are apart, for each unit of the gradient's length.
+    pub error: f64,
+    /// Whether they are apart, and so are the slopes on the two sides: there is a corner right at the point, where PyTorch's
+    /// derivative need not be the mean of the two.
+    pub corner: bool,
+}
+
+/// What is moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Along {
+    /// Each tensor, input and state by itself.
+    Each,
+    /// All of them at once.
+    All,
+}
+
+/// Compares slopes with the gradients of a call, in directions that are drawn from `seed`.
+///
+/// # Errors
+///
+/// As [`gradients`](super::gradients).
+pub fn differences(
+    model: &Model,
+    weights: &Weights,
+    input: &Input,
+    (objective, targets): (&Objective, &[Targets]),
+    along: Along,
+    seed: u64,
+) -> Result<Vec<Difference>> {
+    let (call, aims, point) = super::start(model, weights, input, objective, targets)?;
+    let slopes = Slopes { model, call: &call, aims: &aims, point };
+    let forward = forward(model, &call, &slopes.point, Keep::Steps)?;
+    let back = back(model, &call, &slopes.point, &forward, &aims);
+    slopes.against(back, along, seed)
+}
+
+pub(super) struct Slopes<'a, 'c> {
+    pub(super) model: &'a Model,
+    pub(super) call: &'a Call<'c>,
+    pub(super) aims: &'a [Aim],
+    pub(super) point: Point,
+}
+
+/// The error of slopes that agree.
+const CLOSE: f64 = 1e-6;
+
+/// Arrays by their names.
+type Named = BTreeMap<String, ArrayD<f64>>;
+
+impl Slopes<'_, '_> {
+    /// Compares slopes with `back`.
+    pub(super) fn against(&self, back: Back, along: Along, seed: u64) -> Result<Vec<Difference>> {
+        let mut draw = ChaCha8Rng::seed_from_u64(seed);
+        let size = back.loss.abs();
+        let gradients = self.named(back);
+        let mut direction =
+            |gradient: &ArrayD<f64>| gradient.mapv(|_| f64::from(draw.next_u32()) / f64::from(u32::MAX) * 2.0 - 1.0);
+        let mut directions: Named =
+            gradients.iter().map(|(name, gradient)| (name.clone(), direction(gradient))).collect();
+        self.keep_still(&mut directions);
+        match along {
+            Along::All => Ok(vec![self.along("all".into(), &gradients, &directions, size)?]),
+            Along::Each => {
+                let one = |(name, direction): (String, ArrayD<f64>)| {
+                    self.along(name.clone(), &gradients, &Named::from([(name, direction)]), size)
+                };
+                directions.into_iter().map(one).collect()
+            }
+        }
+    }
+
+    /// Compares the slope along `directions`. A step that crosses a corner says nothing: the best of several counts.
+    fn along(&self, name: String, gradients: &Named, directions: &Named, size: f64) -> Result<Difference> {
+        let all = || directions.iter().map(|(name, u)| (&gradients[name], u));
+        let gradient: f64 = all().map(|(g, u)| (g * u).sum()).sum();
+        let length = all().map(|(g, _)| g.mapv(|g| g * g).sum()).sum::<f64>().sqrt();
+        let here = self.loss_at(directions, 0.0)?;
+        let mut best: Option<Difference> = None;
+        for step in [1e-5, 1e-6, 1e-7] {
+            let (above, below) = (self.loss_at(directions, step)?, self.loss_at(directions, -step)?);
+            let slope = (above - below) / (2.0 * step);
+            let sides = ((above - here) / step - (here - below) / step).abs();
+            // The last digits of the loss are noise, which the step makes large.
+            let unit = length + 1e-3 * (1.0 + size);
+            let error = (slope - gradient).abs() / unit;
+            if best.as_ref().is_none_or(|best| error < best.error || best.error.is_nan()) {
+                // A smooth function's two sides differ by about the step.
+                let corner = error > CLOSE && sides > error * unit;
+                best = Some(Difference { name: name.clone(), slope, gradient, error, corner });
+            }
+            if best.as_ref().is_some_and(|best| best.error < CLOSE) {
+                break;
+            }
+        }
+        Ok(best.expect("several steps were tried"))
+    }
+
+    fn loss_at(&self, directions: &Named, step: f64) -> Result<f64> {
+        let mut point = self.point.clone();
+        point.each(self.model, &mut |name, mut array| {
+            if let Some(direction) = directions.get(&name) {
+                array.scaled_add(step, direction);
+            }
+        });
+        let forward: Forward = forward(self.model, self.call, &point, Keep::Nothing)?;
+        Ok(loss(self.model, &point, &forward, self.aims))
+    }
+
+    /// The gradients by the names of what they are of.
+    fn named(&self, back: Back) -> Named {
+        let states = self.point.states.iter().enumerate();
+        let states = states.map(|(stack, states)| states.as_ref().and_then(|_| back.states.get(&stack).cloned()));
+        let mut gradients = Point { params: back.params, inputs: back.inputs, states: states.collect() };
+        let mut named: Named = Named::new();
+        gradients.each(self.model, &mut |name, array| {
+            let sum = named.entry(name).or_insert_with(|| ArrayD::zeros(array.raw_dim()));
+            *sum += &array;
+        });
+        named
+    }
+
+    /// Leaves out what has no gradient although the objective depends on it: steps that nobody may look at, and rows of a
+    /// table that do not train.
+    fn keep_still(&self, directions: &mut Named) {
+        for (&index, values) in &self.point.inputs {
+            let (Values::Steps(x), Some(u)) = (values, directions.get_mut(&input_name(index))) else { continue };
+            for ((t, b, n), _) in x.indexed_iter() {
+                if self.call.features(index, t, b).is_none() {
+                    u[[t, b, n]] = 0.0;
+                }
+            }
+        }
+        for layer in &self.model.layers {
+            if let LayerKind::Embedding(e) = &layer.kind
+                && let (Some(row), Some(u)) = (e.padding_idx, directions.get_mut(&format!("{}weight", layer.weights)))
+            {
+                u.index_axis_mut(ndarray::Axis(0), row).fill(0.0);
+            }
+        }
+    }
+}
+
+impl Point {
+    /// Calls `f` with each array and its name.
+    fn each(&mut self, model: &Model, f: &mut dyn FnMut(String, ArrayViewMutD<'_, f64>)) {
+        Params::each(&mut self.params, model, f);
+        for (&index, values) in &mut self.inputs {
+            match values {
+                Values::Steps(x) => f(input_name(index), dynamic(x)),
+                Values::Rows(x) => f(input_name(index), dynamic(x)),
+                Values::Tokens(_) | Values::States(_) => {}
+            }
+        }
+        for (stack, states) in self.states.iter_mut().enumerate() {
+            let Some(States { h, c }) = states else { continue };
+            f(format!("h of stack {stack}"), dynamic(h));
+            if let Some(c) = c {
+                f(format!("c of stack {stack}"), dynamic(c));
+            }
+        }
+    }
+}
+
+fn input_name(index: usize) -> String {
+    format!("input {index}")
+}
+
+fn dynamic<D: Dimension>(x: &mut Array<f64, D>) -> ArrayViewMutD<'_, f64> {
+    x.view_mut().into_dyn()
+}

@@ -1,0 +1,190 @@
+//! The way forward: every layer in its order, from all numbers that a call is computed from.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ndarray::{Array2, Array3, Axis, s};
+
+use super::activation::activate;
+use super::join::joined;
+use super::layers::{embedding, last_layer, last_step, linear, part, side_by_side, unit_vectors, zeroed};
+use super::params::{LayerParams, Params};
+use super::stack::{Keep, Kept, States, stack};
+use super::values::Values;
+use crate::call::Call;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{InputKind, LayerKind, Model, Pin, Recurrent, Select, Value};
+use crate::weights::Weights;
+
+/// All numbers that a call is computed from, in f64: what gradients are of.
+#[derive(Clone)]
+pub(super) struct Point {
+    /// The weights.
+    pub(super) params: Params,
+    /// The inputs of the model by their places; none of initial states.
+    pub(super) inputs: BTreeMap<usize, Values>,
+    /// Where each stack begins that has not learned it: where the call says, else at zero.
+    pub(super) states: Vec<Option<States>>,
+}
+
+/// What the layers computed.
+pub(super) struct Forward {
+    /// Every value.
+    pub(super) values: HashMap<Value, Values>,
+    /// The final states of each stack.
+    pub(super) states: Vec<States>,
+    /// What each stack computed on the way.
+    pub(super) kept: Vec<Vec<Kept>>,
+}
+
+impl Point {
+    /// That of a call of `model` with `weights`.
+    pub(super) fn of(model: &Model, weights: &Weights, call: &Call<'_>) -> Result<Self> {
+        let params = Params::of(model, weights);
+        let mut inputs = BTreeMap::new();
+        for (index, of) in model.all_inputs()?.iter().enumerate() {
+            inputs.extend(host_values(call, index, of.kind).map(|given| (index, given)));
+        }
+        let begin = |(index, stack): (usize, &Recurrent)| match call.initial(index) {
+            Some((h, c)) => Some(States { h: h.mapv(f64::from), c: c.map(|c| c.mapv(f64::from)) }),
+            None if params.initial.contains_key(&index) => None,
+            None => Some(States::zero(stack, call.form.batch)),
+        };
+        let states = model.stacks().enumerate().map(begin).collect();
+        Ok(Self { params, inputs, states })
+    }
+}
+
+/// Which steps there are of `value`, `[T, B]`; none where there are all, or where it has no time axis.
+pub(super) fn live(call: &Call<'_>, value: Value) -> Option<Array2<bool>> {
+    let clock = call.clocks().of_value(value).filter(|&clock| call.masked(clock))?;
+    Some(Array2::from_shape_fn((call.time(clock), call.form.batch), |(t, b)| call.is_live(clock, t, b)))
+}
+
+/// Which rows begin at what stack `stack` has learned: all, but in a model with inputs of its own a row without a step stays
+/// at zero. So does ONNX Runtime, whatever the states.
+pub(super) fn rows_that_learn(model: &Model, call: &Call<'_>, stack: usize) -> Vec<usize> {
+    let clock = call.clocks().of_stacks(model).nth(stack).unwrap_or(0);
+    let has_step = |row: usize| (0..call.time(clock)).any(|t| call.is_live(clock, t, row));
+    (0..call.form.batch).filter(|&row| model.has_usual_inputs() || has_step(row)).collect()
+}
+
+/// Every layer in its order.
+pub(super) fn forward(model: &Model, call: &Call<'_>, point: &Point, keep: Keep) -> Result<Forward> {
+    let mut values: HashMap<Value, Values> = HashMap::new();
+    values.extend(point.inputs.iter().map(|(&index, given)| (Value::Input(index), given.clone())));
+    let (mut states, mut kept) = (Vec::new(), Vec::new());
+    for (index, (layer, params)) in model.layers.iter().zip(&point.params.layers).enumerate() {
+        let taken: Vec<Values> = layer.from.iter().map(|value| values[value].clone()).collect();
+        let own = |pin| Value::Layer(index, pin);
+        let given = match (&layer.kind, params, &taken[0]) {
+            (LayerKind::Embedding(_), LayerParams::Embedding(table), Values::Tokens(tokens)) => {
+                Values::Steps(embedding(tokens, table))
+            }
+            (LayerKind::OneHot(one_hot), _, Values::Tokens(tokens)) => {
+                Values::Steps(unit_vectors(tokens, one_hot.num_classes))
+            }
+            (LayerKind::Recurrent(r), LayerParams::Recurrent(cells), Values::Steps(x)) => {
+                let mut initial = initial(model, call, point, r, states.len());
+                let [hidden, cell] = layer.initial;
+                if let Some(begun) = hidden.and_then(|value| begun(values.get(&value)?, r)) {
+                    initial.h = begun;
+                }
+                if let Some(begun) = cell.and_then(|value| begun(values.get(&value)?, r)) {
+                    initial.c = Some(begun);
+                }
+                let given = stack(r, cells, x.clone(), live(call, layer.from[0]).as_ref(), initial, keep);
+                values.insert(own(Pin::FinalHidden), Values::Rows(last_layer(&given.states.h, r.directions())));
+                values.insert(own(Pin::Hidden), Values::States(given.states.h.clone()));
+                values.insert(own(Pin::LastOutput), Values::Rows(given.last));
+                if let Some(c) = &given.states.c {
+                    values.insert(own(Pin::FinalCell), Values::Rows(last_layer(c, r.directions())));
+                    values.insert(own(Pin::Cell), Values::States(c.clone()));
+                }
+                states.push(given.states);
+                kept.push(given.kept);
+                Values::Steps(given.steps)
+            }
+            (LayerKind::Select(Select::LastStep), _, Values::Steps(x)) => Values::Rows(last_step(x)),
+            (LayerKind::Select(Select::AllSteps), _, values @ Values::Steps(_)) => values.clone(),
+            // Results of a stack, which the layer takes by their names.
+            (LayerKind::Select(Select::LastOutput | Select::FinalHidden), _, values @ Values::Rows(_)) => {
+                values.clone()
+            }
+            (LayerKind::Linear(l), LayerParams::Linear { w, b }, x @ (Values::Steps(_) | Values::Rows(_))) => {
+                x.of_steps(linear(&x.steps(), w, b.as_ref(), l.activation))
+            }
+            (LayerKind::Activation(f), _, x @ (Values::Steps(_) | Values::Rows(_))) => {
+                x.of_steps(activate(*f, x.steps()))
+            }
+            (LayerKind::Masking(_), _, Values::Steps(x)) => {
+                Values::Steps(zeroed(x.clone(), live(call, own(Pin::Output)).as_ref()))
+            }
+            (LayerKind::Dropout(_), _, values @ (Values::Steps(_) | Values::Rows(_))) => values.clone(),
+            (LayerKind::Join(join), _, Values::Steps(_) | Values::Rows(_)) => joined(*join, &taken),
+            (LayerKind::SliceSteps(slice), _, Values::Steps(x)) => {
+                let (first, count) = slice.range(x.len_of(Axis(0)));
+                Values::Steps(part(x, Axis(0), first, count))
+            }
+            (LayerKind::Slice(slice), _, x @ (Values::Steps(_) | Values::Rows(_))) => {
+                x.of_steps(part(&x.steps(), Axis(2), slice.first, slice.count))
+            }
+            (kind, ..) => {
+                let message = format!("layer {index} {}: expected its weights, got another layer's", kind.name());
+                return Err(Error::new(ErrorKind::Weights, message));
+            }
+        };
+        values.insert(own(Pin::Output), given);
+    }
+    Ok(Forward { values, states, kept })
+}
+
+/// What input `index` of the model is given: 0 at dead steps. None of initial states.
+fn host_values(call: &Call<'_>, index: usize, kind: InputKind) -> Option<Values> {
+    let (clock, batch) = (call.clocks().of_value(Value::Input(index)), call.form.batch);
+    let time = clock.map_or(1, |clock| call.time(clock));
+    let steps = || (0..time).flat_map(|t| (0..batch).map(move |b| (t, b)));
+    Some(match kind {
+        InputKind::Tokens(_) => Values::Tokens(Array2::from_shape_fn((time, batch), |(t, b)| call.token(index, t, b))),
+        InputKind::Sequence(size) => {
+            let mut x = Array3::zeros((time, batch, size));
+            for (t, b) in steps() {
+                if let Some(features) = call.features(index, t, b) {
+                    x.slice_mut(s![t, b, ..]).assign(&features.mapv(f64::from));
+                }
+            }
+            Values::Steps(x)
+        }
+        InputKind::Row(size) => {
+            Values::Rows(Array2::from_shape_fn((batch, size), |(b, n)| f64::from(call.row(index, b)[n])))
+        }
+        InputKind::State(_) => return None,
+    })
+}
+
+/// Where stack `index` begins, if no value begins it.
+fn initial(model: &Model, call: &Call<'_>, point: &Point, r: &Recurrent, index: usize) -> States {
+    match (&point.states[index], point.params.initial.get(&index)) {
+        (Some(states), _) => states.clone(),
+        (None, Some((h, c))) => {
+            let mut states = States::zero(r, call.form.batch);
+            for row in rows_that_learn(model, call, index) {
+                states.h.index_axis_mut(Axis(1), row).assign(h);
+                if let (Some(all), Some(c)) = (&mut states.c, c) {
+                    all.index_axis_mut(Axis(1), row).assign(c);
+                }
+            }
+            states
+        }
+        (None, None) => States::zero(r, call.form.batch),
+    }
+}
+
+/// The states `[L · D, B, size]` that a value begins stack `r` with.
+fn begun(value: &Values, r: &Recurrent) -> Option<Array3<f64>> {
+    match value {
+        Values::States(states) => Some(states.clone()),
+        // The directions of the one layer stand side by side.
+        Values::Rows(row) => Some(side_by_side(row, r.directions())),
+        Values::Steps(_) | Values::Tokens(_) => None,
+    }
+}

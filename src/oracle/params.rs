@@ -1,0 +1,153 @@
+//! The weights of a model in f64, and their gradients, which have the same shapes.
+//!
+//! Knows weights and the tables of tensors; knows no equation.
+
+use std::collections::BTreeMap;
+use std::iter;
+
+use ndarray::{Array, Array1, Array2, ArrayD, ArrayViewMutD, Dimension};
+
+use crate::cell::Cell;
+use crate::model::{LayerKind, Model};
+use crate::weights::{CellWeights, LayerWeights, LearnedStates, Weights};
+
+/// The weights of a model.
+#[derive(Clone, Debug)]
+pub(super) struct Params {
+    /// One for each layer.
+    pub(super) layers: Vec<LayerParams>,
+    /// Where stacks begin that have learned it, by stack: hidden states, and cell states of an LSTM, `[L · D, size]`.
+    pub(super) initial: BTreeMap<usize, (Array2<f64>, Option<Array2<f64>>)>,
+}
+
+/// The weights of a layer.
+#[derive(Clone, Debug)]
+pub(super) enum LayerParams {
+    /// It has none.
+    None,
+    /// The table, `[V, features]`.
+    Embedding(Array2<f64>),
+    /// The cells, layer-major, forward before reverse.
+    Recurrent(Vec<CellParams>),
+    /// A product, `[out_features, in_features]`, and its bias.
+    Linear { w: Array2<f64>, b: Option<Array1<f64>> },
+}
+
+/// The weights of a cell.
+#[derive(Clone, Debug)]
+pub(super) struct CellParams {
+    /// `[G · H, I]`.
+    pub(super) w_x: Array2<f64>,
+    /// `[G · H, state_size]`.
+    pub(super) w_h: Array2<f64>,
+    /// `[G · H]`.
+    pub(super) b_x: Option<Array1<f64>>,
+    /// `[G · H]`.
+    pub(super) b_h: Option<Array1<f64>>,
+    /// `[proj_size, H]`.
+    pub(super) w_r: Option<Array2<f64>>,
+    /// `[3, H]`: gates input, forget, output.
+    pub(super) peepholes: Option<Array2<f64>>,
+    /// The rows of each gate: gate g has the rows from g · H up to (g + 1) · H.
+    pub(super) hidden: usize,
+}
+
+impl Params {
+    /// `weights`, which are those of `model`.
+    pub(super) fn of(model: &Model, weights: &Weights) -> Self {
+        let layers = model.layers.iter().zip(&weights.layers);
+        let learned = |states: &LearnedStates| (wide(&states.h), states.c.as_ref().map(wide));
+        Self {
+            layers: layers.map(|(layer, weights)| LayerParams::of(&layer.kind, weights)).collect(),
+            initial: weights.initial.iter().map(|(&stack, states)| (stack, learned(states))).collect(),
+        }
+    }
+
+    /// Zeros of the same shapes: what gradients are added to.
+    pub(super) fn zeros(&self, model: &Model) -> Self {
+        let mut zeros = self.clone();
+        zeros.each(model, &mut |_, mut array| array.fill(0.0));
+        zeros
+    }
+
+    /// Calls `f` with each array and its name, which several arrays may have: layers of one prefix share their tensors.
+    pub(super) fn each(&mut self, model: &Model, f: &mut dyn FnMut(String, ArrayViewMutD<'_, f64>)) {
+        let mut stack = 0;
+        for (layer, params) in model.layers.iter().zip(&mut self.layers) {
+            let mut arrays = params.arrays();
+            if let LayerKind::Recurrent(_) = layer.kind {
+                if let Some((h, c)) = self.initial.get_mut(&stack) {
+                    arrays.extend(iter::once(h).chain(c).map(|states| states.view_mut().into_dyn()));
+                }
+                stack += 1;
+            }
+            for (param, array) in layer.kind.tensors().zip(arrays) {
+                f(layer.weights.clone() + &param.name, array);
+            }
+        }
+    }
+
+    /// The tensors by their names, as [`Weights::to_tensors`] has them. Arrays of one name are added: what several layers
+    /// share has the sum of their gradients.
+    pub(super) fn into_tensors(mut self, model: &Model) -> BTreeMap<String, ArrayD<f64>> {
+        let mut tensors: BTreeMap<String, ArrayD<f64>> = BTreeMap::new();
+        self.each(model, &mut |name, array| {
+            let sum = tensors.entry(name).or_insert_with(|| ArrayD::zeros(array.raw_dim()));
+            *sum += &array;
+        });
+        tensors
+    }
+}
+
+impl LayerParams {
+    fn of(layer: &LayerKind, weights: &LayerWeights) -> Self {
+        match (layer, weights) {
+            (_, LayerWeights::Embedding(table)) => Self::Embedding(wide(table)),
+            (LayerKind::Recurrent(r), LayerWeights::Recurrent(cells)) => {
+                Self::Recurrent(cells.iter().map(|cell| CellParams::of(r.cell, cell)).collect())
+            }
+            (_, LayerWeights::Linear { w, b }) => Self::Linear { w: wide(w), b: b.as_ref().map(wide) },
+            _ => Self::None,
+        }
+    }
+
+    /// The arrays in the order of the layer's table.
+    fn arrays(&mut self) -> Vec<ArrayViewMutD<'_, f64>> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Embedding(table) => vec![table.view_mut().into_dyn()],
+            Self::Recurrent(cells) => cells.iter_mut().flat_map(CellParams::arrays).collect(),
+            Self::Linear { w, b } => {
+                iter::once(w.view_mut().into_dyn()).chain(b.as_mut().map(|b| b.view_mut().into_dyn())).collect()
+            }
+        }
+    }
+}
+
+impl CellParams {
+    fn of(cell: Cell, weights: &CellWeights) -> Self {
+        Self {
+            w_x: wide(&weights.w_x),
+            w_h: wide(&weights.w_h),
+            b_x: weights.b_x.as_ref().map(wide),
+            b_h: weights.b_h.as_ref().map(wide),
+            w_r: weights.w_r.as_ref().map(wide),
+            peepholes: weights.peepholes.as_ref().map(wide),
+            hidden: weights.w_h.nrows() / cell.gates(),
+        }
+    }
+
+    /// The arrays in the order of the layer's table.
+    fn arrays(&mut self) -> Vec<ArrayViewMutD<'_, f64>> {
+        let Self { w_x, w_h, b_x, b_h, w_r, peepholes, .. } = self;
+        let products = [w_x, w_h].map(|w| w.view_mut().into_dyn());
+        let biases = [b_x, b_h].into_iter().flatten().map(|b| b.view_mut().into_dyn());
+        let rest = [w_r, peepholes].into_iter().flatten().map(|w| w.view_mut().into_dyn());
+        products.into_iter().chain(biases).chain(rest).collect()
+    }
+}
+
+/// The same numbers in f64.
+fn wide<D: Dimension>(array: &Array<f32, D>) -> Array<f64, D> {
+    array.mapv(f64::from)
+}

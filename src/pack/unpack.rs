@@ -1,0 +1,105 @@
+//! Packed buffers → `Weights`: of a layout for training, where every weight stands by itself.
+
+use std::ops::Range;
+
+use ndarray::{Array1, Array2, ArrayViewMut1, Axis};
+
+use super::{Content, PEEPHOLES, content, layer_of};
+use crate::kernel::{LANES, padded};
+use crate::layout::{Form, Layout, Role, depth};
+use crate::model::Model;
+use crate::weights::{Array, LayerWeights, Part, Weights};
+
+/// The weights that `buffers`, one for each of a layout for training, hold; learned states are zero.
+pub(crate) fn unpack(model: &Model, layout: &Layout, buffers: &[Vec<f32>]) -> Weights {
+    let mut weights = Weights::zeros(model);
+    for (buffer, data) in layout.buffers.iter().zip(buffers) {
+        let directions = match buffer.form {
+            Form::Matrix { matrices, .. } => matrices,
+            Form::Table { directions, .. } => directions,
+        };
+        for (direction, data) in data.chunks_exact(data.len() / directions).enumerate() {
+            let content = content(model, layout, buffer, direction);
+            let layer = &mut weights.layers[layer_of(layout, buffer.role)];
+            match (buffer.form, buffer.role) {
+                (Form::Table { width, .. }, Role::Table { .. }) => {
+                    let LayerWeights::Embedding(table) = layer else { unreachable!("a table is an embedding's") };
+                    for (mut row, data) in table.axis_iter_mut(Axis(0)).zip(data.chunks_exact(width)) {
+                        row.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
+                    }
+                }
+                _ => matrix(layer, &content, buffer.form, data),
+            }
+        }
+    }
+    weights
+}
+
+/// A matrix, its bias and its peepholes.
+fn matrix(layer: &mut LayerWeights, content: &Content, form: Form, data: &[f32]) {
+    let Form::Matrix { source, gates, extra, units, .. } = form else { unreachable!("a table is an embedding's") };
+    let (deep, panel) = (depth(source), (depth(source) + 1 + extra) * gates * LANES);
+    let at = |row: usize, k: usize| {
+        let (gate, unit) = (row / units, row % units);
+        data[unit / LANES * panel + (k * gates + gate) * LANES + unit % LANES]
+    };
+    let rows = content.rows.clone();
+    let w = array(layer, content.w);
+    for (n, mut row) in w.axis_iter_mut(Axis(0)).skip(rows.start).take(rows.len()).enumerate() {
+        for (feature, w) in row.iter_mut().enumerate() {
+            *w = at(n, feature / source.size * padded(source.size) + feature % source.size);
+        }
+    }
+    if let Some(bias) = content.bias {
+        put(vector(layer, bias), rows.clone(), |n| at(n, deep));
+    }
+    if let Some(peepholes) = content.peepholes {
+        let peepholes = array(layer, peepholes);
+        for (gate, of) in PEEPHOLES.into_iter().enumerate() {
+            let Some(of) = of else { continue };
+            put_row(peepholes.row_mut(of), |unit| at(gate * units + unit, deep + 1));
+        }
+    }
+}
+
+fn put(vector: &mut Array1<f32>, rows: Range<usize>, of: impl Fn(usize) -> f32) {
+    for (n, to) in vector.iter_mut().skip(rows.start).take(rows.len()).enumerate() {
+        *to = of(n);
+    }
+}
+
+fn put_row(row: ArrayViewMut1<'_, f32>, of: impl Fn(usize) -> f32) {
+    row.into_iter().enumerate().for_each(|(unit, to)| *to = of(unit));
+}
+
+fn array(layer: &mut LayerWeights, array: Array) -> &mut Array2<f32> {
+    match (layer, array) {
+        (LayerWeights::Linear { w, .. }, Array::Weight) => w,
+        (LayerWeights::Recurrent(cells), Array::Cell { cell, part }) => {
+            let cell = &mut cells[cell];
+            let absent = "the layout is of this model";
+            match part {
+                Part::WX => &mut cell.w_x,
+                Part::WH => &mut cell.w_h,
+                Part::WR => cell.w_r.as_mut().expect(absent),
+                Part::Peepholes => cell.peepholes.as_mut().expect(absent),
+                Part::BX | Part::BH => unreachable!("a bias is no matrix"),
+            }
+        }
+        _ => unreachable!("the layout is of this model"),
+    }
+}
+
+fn vector(layer: &mut LayerWeights, array: Array) -> &mut Array1<f32> {
+    let absent = "the layout is of this model";
+    match (layer, array) {
+        (LayerWeights::Linear { b, .. }, Array::Bias) => b.as_mut().expect(absent),
+        (LayerWeights::Recurrent(cells), Array::Cell { cell, part: Part::BX }) => {
+            cells[cell].b_x.as_mut().expect(absent)
+        }
+        (LayerWeights::Recurrent(cells), Array::Cell { cell, part: Part::BH }) => {
+            cells[cell].b_h.as_mut().expect(absent)
+        }
+        _ => unreachable!("the layout is of this model"),
+    }
+}

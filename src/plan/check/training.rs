@@ -1,0 +1,169 @@
+//! What must hold for the dispatches of training: see [`check`](super).
+
+use super::{Extents, n};
+use crate::cell::{Cell, Peepholes};
+use crate::kernel::{LANES, Outer, Params, Role, StateKind, Training, WORKGROUP};
+use crate::plan::check::farthest;
+
+/// Whether the grid's z counts directions that stand side by side in a row.
+pub(super) fn goes_by_direction(training: &Training) -> bool {
+    match training {
+        Training::CellBack(_) | Training::NewBack(..) | Training::ResetBack(_) | Training::StateBack(_) => true,
+        Training::ResetRows(_)
+        | Training::Outer(_)
+        | Training::PeepholeBack { .. }
+        | Training::Transpose { .. }
+        | Training::ActivateBack(_)
+        | Training::SoftmaxBack { .. }
+        | Training::MaximumBack
+        | Training::SumSteps { .. }
+        | Training::Scatter { .. }
+        | Training::Zero
+        | Training::Loss(_) => false,
+    }
+}
+
+/// How many elements of each binding a dispatch reaches, from the start of the window.
+pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents {
+    let last = |first: u32, second: u32| n(if grid[2] > 1 { first.max(second) } else { first });
+    let (rows, batch, directions, units, depth) = (n(p.rows), n(p.batch), n(p.directions), n(p.units), n(p.depth));
+    let (panels, width, gates) = (n(p.panels), directions * units, n(training.gates()));
+    let lanes = LANES as u64;
+    // Of the rows of one timestep.
+    let gated = |gates: u64| (last(p.gates_0, p.gates_1) + 1) * batch * units * gates;
+    let live = (Role::Live, (last(p.live_0, p.live_1) + 1) * batch);
+    let hidden = (Role::Hidden, (last(p.source_0, p.source_1) + 1) * batch * width);
+    let delta = (Role::Delta, (last(p.target_0, p.target_1) + 1) * batch * width);
+    let handed = |role: Role| (role, (n(p.direction) + n(grid[2])) * batch * units);
+    // Of rows of features.
+    let by_row = |role: Role, first: u32, width: u64| (role, (n(first) + rows) * width);
+    match training {
+        Training::CellBack(back) => {
+            let memory = (Role::Memory, (n(p.memory_in.max(p.memory_out)) + 1) * batch * width);
+            let peepholes = match back.variant.peepholes {
+                Peepholes::None => 0,
+                Peepholes::Diagonal => {
+                    let last = n(p.weight_panel) + n(grid[2] - 1) * n(p.weight_panels) + units / lanes;
+                    last * (depth + 2) * gates * lanes
+                }
+            };
+            let given = [Role::Product, Role::Direct, Role::Carry].map(handed);
+            let result = if back.states == StateKind::Projected { gated(1) } else { 0 };
+            let recurrent = if matches!(back.cell, Cell::Gru(_)) { gated(gates) } else { 0 };
+            Extents::of(&[
+                (Role::Weights, peepholes),
+                (Role::Gates, gated(gates)),
+                (Role::Recurrent, recurrent),
+                (Role::Result, result),
+                live,
+                hidden,
+                memory,
+                delta,
+                given[0],
+                given[1],
+                given[2],
+            ])
+        }
+        Training::ResetRows(_) => Extents::of(&[
+            by_row(Role::Gates, p.target_0, units * 3),
+            by_row(Role::Recurrent, p.target_0, units * 2),
+            by_row(Role::Hidden, p.source_0, width),
+            by_row(Role::Result, p.target_0, units),
+        ]),
+        Training::NewBack(..) => Extents::of(&[
+            (Role::New, gated(1)),
+            (Role::Gates, gated(3)),
+            (Role::Recurrent, gated(2)),
+            live,
+            hidden,
+            delta,
+            handed(Role::Product),
+            handed(Role::Direct),
+        ]),
+        Training::ResetBack(_) => Extents::of(&[
+            (Role::Gates, gated(3)),
+            (Role::Recurrent, gated(2)),
+            hidden,
+            handed(Role::Product),
+            handed(Role::Direct),
+        ]),
+        Training::StateBack(_) => {
+            Extents::of(&[(Role::Result, gated(1)), live, delta, handed(Role::Product), handed(Role::Direct)])
+        }
+        Training::Outer(Outer { gates, after, .. }) => {
+            let panel = (depth + n(after)) * n(gates) * lanes;
+            Extents::of(&[
+                by_row(Role::Source, p.source_0, n(p.source_units)),
+                by_row(Role::Delta, p.target_0, units),
+                (Role::Result, (n(p.weight_panel) + panels) * panel),
+            ])
+        }
+        Training::PeepholeBack { .. } => {
+            let steps = if batch == 0 { 0 } else { p.rows / p.batch };
+            let reach = |first: u32| farthest(first, p.hidden_step_0, steps);
+            let memory = (reach(p.memory_in).max(reach(p.memory_out)) + 1) * batch * directions * panels * lanes;
+            Extents::of(&[
+                (Role::Memory, memory),
+                by_row(Role::Gates, p.target_0, panels * gates * lanes),
+                (Role::Result, (n(p.weight_panel) + panels) * (depth + 2) * gates * lanes),
+            ])
+        }
+        Training::Transpose { gates, after } => {
+            let turned = panels * n(gates) * lanes;
+            Extents::of(&[
+                (Role::Weights, (n(p.weight_panel) + panels) * (depth + n(after)) * n(gates) * lanes),
+                (Role::Result, (n(p.target_0) + depth / lanes) * (turned + 1) * lanes),
+            ])
+        }
+        Training::ActivateBack(_) | Training::SoftmaxBack { .. } | Training::MaximumBack => Extents::of(&[
+            by_row(Role::Source, p.source_0, width),
+            by_row(Role::Other, p.source_0, width),
+            by_row(Role::Delta, p.source_1, width),
+            by_row(Role::Result, p.target_0, width),
+        ]),
+        Training::SumSteps { .. } => Extents::of(&[
+            (Role::Source, (n(p.source_0) + n(p.steps) * batch) * width),
+            (Role::Result, (n(p.target_0) + batch) * width),
+        ]),
+        Training::Scatter { .. } => Extents::of(&[
+            (Role::Delta, rows * units),
+            (Role::Order, n(p.offset) + n(p.count)),
+            (Role::Starts, n(p.token) + n(p.tokens) + 1),
+            (Role::Result, (n(p.target_0) + n(p.tokens)) * units),
+        ]),
+        Training::Zero => Extents::of(&[by_row(Role::Result, p.target_0, units)]),
+        Training::Loss(_) => Extents::of(&[
+            by_row(Role::Source, p.source_0, width),
+            by_row(Role::Tokens, p.source_1, 1),
+            by_row(Role::Values, p.source_1, width),
+            by_row(Role::Scale, p.source_1, 1),
+            (Role::ClassWeights, n(p.features) * directions),
+            by_row(Role::Result, p.target_0, width),
+            by_row(Role::Losses, p.source_1, 1),
+        ]),
+    }
+}
+
+/// Whether the grid reaches every row and element that the params speak of.
+pub(super) fn covers(training: Training, p: &Params, grid: [u32; 3]) -> bool {
+    let [x, y, _] = grid.map(u64::from);
+    let lanes = LANES as u64;
+    let columns = |elems: u64| x * u64::from(WORKGROUP) * 4 >= elems;
+    let width = n(p.units) * n(p.directions);
+    match training {
+        Training::CellBack(_) | Training::NewBack(..) | Training::ResetBack(_) | Training::StateBack(_) => {
+            y >= n(p.batch) && columns(n(p.units))
+        }
+        Training::ResetRows(_) | Training::Zero => y >= n(p.rows) && columns(n(p.units)),
+        // Tiles of 16 rows of the target, the bias in one of its own, by 64 columns.
+        Training::Outer(_) => x * lanes >= n(p.depth) + lanes && y * 4 * lanes >= n(p.units),
+        Training::PeepholeBack { .. } => columns(n(p.panels) * lanes),
+        Training::Transpose { gates, .. } => {
+            columns((n(p.panels) * n(gates) * lanes + 1) * lanes) && y * lanes >= n(p.depth)
+        }
+        Training::ActivateBack(_) | Training::MaximumBack => y >= n(p.rows) && columns(width),
+        Training::SumSteps { .. } => y >= n(p.batch) && columns(width),
+        Training::SoftmaxBack { .. } | Training::Loss(_) => y >= n(p.rows),
+        Training::Scatter { .. } => y >= n(p.tokens) && columns(n(p.units)),
+    }
+}

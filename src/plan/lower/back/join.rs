@@ -1,0 +1,132 @@
+//! The way back through joins: each value takes the gradient of what it went into.
+
+use super::{Back, Given};
+use crate::error::{Error, Result};
+use crate::kernel::{JoinOp, Params, Program, Role, Training};
+use crate::layout::depth;
+use crate::model::Join;
+use crate::plan::lower::Chunk;
+use crate::plan::lower::dispatch::{lanes, word};
+use crate::plan::lower::join::Part;
+use crate::plan::lower::ops::{Axis, Sequence};
+use crate::plan::lower::stage::{Joined, Stage};
+
+impl Back<'_, '_> {
+    /// The way back through a join.
+    pub(super) fn join(
+        &mut self,
+        stage: &Stage<'_>,
+        join: Join,
+        values: &[Joined],
+        delta: Sequence,
+        time: usize,
+    ) -> Result<()> {
+        let mut offset = 0;
+        for (index, (&source, value)) in stage.op.from.iter().zip(values).enumerate() {
+            let from = if join == Join::Concat { offset } else { 0 };
+            offset += value.size;
+            let Some(given) = self.given(source) else { continue };
+            let Some(own) = value.source else { return Err(Error::internal("a join: expected its values apart")) };
+            let meets_all = own.axis == Axis::Rows && delta.axis != Axis::Rows;
+            if !meets_all && matches!(join, Join::Add | Join::Subtract) {
+                let combine = if join == Join::Subtract && index > 0 { JoinOp::Subtract } else { JoinOp::Add };
+                self.add_all(given, delta, combine, time)?;
+                continue;
+            }
+            let make = |back: &mut Self, target: Sequence, chunk: Chunk| {
+                back.share(join, (values, index, from), delta, target, chunk)
+            };
+            if meets_all {
+                self.each_sum(given, delta, time, make)?;
+            } else {
+                self.each_row(given, delta, time, make)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What value `index` of a join takes of the gradient at each step.
+    fn share(
+        &mut self,
+        join: Join,
+        (values, index, from): (&[Joined], usize, usize),
+        delta: Sequence,
+        target: Sequence,
+        chunk: Chunk,
+    ) -> Result<()> {
+        let size = values[index].size;
+        let set = |taken, scale| Part { combine: JoinOp::Set, taken, offset: 0, scale };
+        let own =
+            |index: usize| values[index].source.ok_or_else(|| Error::internal("a join: expected its values apart"));
+        match join {
+            Join::Concat => self.low.join_part(&set([from, size], 1.0), true, delta, target, chunk),
+            Join::Add => self.low.join_part(&set([0, size], 1.0), true, delta, target, chunk),
+            Join::Subtract => {
+                let scale = if index == 0 { 1.0 } else { -1.0 };
+                self.low.join_part(&set([0, size], scale), true, delta, target, chunk)
+            }
+            #[expect(clippy::cast_precision_loss, reason = "a model joins few values")]
+            Join::Average => self.low.join_part(&set([0, size], 1.0 / values.len() as f32), true, delta, target, chunk),
+            Join::Multiply => {
+                self.low.join_part(&set([0, size], 1.0), true, delta, target, chunk)?;
+                for other in (0..values.len()).filter(|&other| other != index) {
+                    let part = Part { combine: JoinOp::Multiply, taken: [0, size], offset: 0, scale: 1.0 };
+                    self.low.join_part(&part, false, own(other)?, target, chunk)?;
+                }
+                Ok(())
+            }
+            Join::Maximum => {
+                // Both by rows: what meets every step is written out for each.
+                let mut sides = [own(index)?, own(1 - index)?];
+                for (side, name) in sides.iter_mut().zip(["compared", "other"]) {
+                    let copy = self.scratch(name, delta.axis, delta.features);
+                    self.low.join_part(&set([0, size], 1.0), true, *side, copy, chunk)?;
+                    *side = copy;
+                }
+                // Rows are compared feature by feature, as the join has them: its values may have theirs in other parts.
+                let share = self.scratch("share", delta.axis, delta.features);
+                let x = lanes(depth(share.features));
+                self.by_rows(Training::MaximumBack, x, (sides[0], Some(sides[1])), delta, share, chunk)?;
+                self.low.join_part(&set([0, size], 1.0), true, share, target, chunk)
+            }
+            Join::ConcatSteps => Err(Error::internal("a join over time: expected its pieces")),
+        }
+    }
+
+    /// Lets `make` write what a row that meets every step takes at each, chunk by chunk, and adds that up to its gradient.
+    fn each_sum(
+        &mut self,
+        given: Given,
+        like: Sequence,
+        time: usize,
+        make: impl Fn(&mut Self, Sequence, Chunk) -> Result<()>,
+    ) -> Result<()> {
+        let (target, mut first) = self.begin(given, true)?;
+        let scratch = self.scratch("each", like.axis, target.features);
+        let batch = self.low.shape.batch;
+        let most = (self.low.limits.loop_iterations as usize).saturating_sub(16).max(1);
+        for chunk in self.chunks(time) {
+            make(self, scratch, chunk)?;
+            let row = self.low.row_of(scratch, chunk, 0);
+            let (source, base) = self.low.rows(scratch, row, chunk.len);
+            let (result, result_base) = self.low.rows(target, target.first, 1);
+            for start in (0..chunk.len).step_by(most) {
+                let params = Params {
+                    batch: word(batch),
+                    rows: word(batch),
+                    directions: word(target.features.parts),
+                    units: word(depth(target.features) / target.features.parts),
+                    steps: word(most.min(chunk.len - start)),
+                    source_0: word((row - base + start) * batch),
+                    target_0: word((target.first - result_base) * batch),
+                    ..Params::default()
+                };
+                let windows = [(Role::Source, Some(source)), (Role::Result, Some(result))];
+                let grid = [lanes(depth(target.features)), batch, 1];
+                self.low.dispatch(Program::Training(Training::SumSteps { first }), params, grid, &windows)?;
+                first = false;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! Where gradients begin: what each row of an output loses, and how it is to change.
+
+use super::{Back, Given};
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::{Params, Program, Role, RowTargets, Training};
+use crate::layout::depth;
+use crate::plan::lower::dispatch::word;
+use crate::plan::lower::ops::{Op, OpKind, Ops, Source};
+use crate::plan::{Feed, Fetch, LossTerm, SlotKind};
+
+/// What the loss `term` is of: an output, or what goes into its last function.
+///
+/// # Errors
+///
+/// Kind `Model`, where there is no such output.
+pub(in crate::plan::lower) fn loss_source(all: &mut Ops, term: LossTerm) -> Result<Source> {
+    let output = all.outputs.get(term.output).copied().ok_or_else(|| {
+        let text = format!("a loss: expected one of {} outputs, got output {}", all.outputs.len(), term.output);
+        Error::new(ErrorKind::Model, text)
+    })?;
+    Ok(if term.logits { logits(all, output) } else { output })
+}
+
+/// What goes into the function that ends in `source`, seen through the choice of the last step.
+fn logits(all: &mut Ops, source: Source) -> Source {
+    let Source::Op(index) = source else { return source };
+    let op = all.ops[index].clone();
+    match (&op.kind, op.from.first()) {
+        (OpKind::Rowwise { .. }, Some(&before)) => before,
+        (OpKind::LastStep, Some(&before)) => {
+            let inner = logits(all, before);
+            if inner == before {
+                return source;
+            }
+            all.ops.push(Op { from: vec![inner], ..op });
+            Source::Op(all.ops.len() - 1)
+        }
+        _ => source,
+    }
+}
+
+impl Back<'_, '_> {
+    /// The loss of term `index`, which is of `source`, and the gradient that it begins.
+    pub(super) fn loss(&mut self, index: usize, source: Source) -> Result<()> {
+        let LossTerm { loss, .. } = self.wants.losses[index];
+        let value = self.low.features(source, self.stages)?;
+        let (time, batch) = (value.axis.time(self.low.shape), self.low.shape.batch);
+        let width = depth(value.features);
+        let losses = self.low.slot(format!("losses.{index}"), SlotKind::Scratch, &[time, batch]);
+        let scale = self.low.slot(format!("scale.{index}"), SlotKind::Input, &[time, batch]);
+        self.low.write(Feed::Scale(index), scale, 0, time);
+        let targets = match loss.targets() {
+            RowTargets::Classes => Some(self.low.slot(format!("targets.{index}"), SlotKind::Index, &[time, batch])),
+            RowTargets::Values => {
+                Some(self.low.slot(format!("targets.{index}"), SlotKind::Input, &[time, batch, width]))
+            }
+            RowTargets::None => None,
+        };
+        if let Some(targets) = targets {
+            self.low.write(Feed::Targets(index), targets, 0, time);
+        }
+        let program = Program::Training(Training::Loss(loss));
+        let weighted = program.bindings().any(|binding| binding.role == Role::ClassWeights);
+        let class_weights =
+            weighted.then(|| self.low.slot(format!("class_weights.{index}"), SlotKind::Input, &[width]));
+        if let Some(slot) = class_weights {
+            self.low.write(Feed::ClassWeights(index), slot, 0, width);
+        }
+        // Another loss may be of the same output: it goes into scratch, and is added.
+        let given = match source {
+            Source::Op(op) => Given::Op(op),
+            Source::Input(input) => Given::Input(input),
+        };
+        let by_values = loss.targets() == RowTargets::Values;
+        self.each_row(given, value, time, |back, target, chunk| {
+            let low = &mut *back.low;
+            let window = |low: &super::Lowering<'_>, sequence| {
+                let row = low.row_of(sequence, chunk, 0);
+                let (window, base) = low.rows(sequence, row, chunk.len);
+                (window, (row - base) * batch)
+            };
+            let (source, first_source) = window(low, value);
+            let (result, first_result) = window(low, target);
+            let at = chunk.start * batch;
+            for (first, rows) in low.pieces(chunk.len * batch, 1) {
+                let params = Params {
+                    rows: word(rows),
+                    directions: word(value.features.parts),
+                    units: word(width / value.features.parts),
+                    features: word(value.features.size),
+                    source_0: word(first_source + first),
+                    source_1: word(at + first),
+                    target_0: word(first_result + first),
+                    ..Params::default()
+                };
+                let windows = [
+                    (Role::Source, Some(source)),
+                    (Role::Tokens, targets.filter(|_| !by_values).map(|slot| low.whole(slot))),
+                    (Role::Values, targets.filter(|_| by_values).map(|slot| low.whole(slot))),
+                    (Role::Scale, Some(low.whole(scale))),
+                    (Role::ClassWeights, class_weights.map(|slot| low.whole(slot))),
+                    (Role::Result, Some(result)),
+                    (Role::Losses, Some(low.whole(losses))),
+                ];
+                low.dispatch(program, params, [1, rows, 1], &windows)?;
+            }
+            Ok(())
+        })?;
+        self.low.read(Fetch::Losses(index), losses, 0, time);
+        Ok(())
+    }
+}

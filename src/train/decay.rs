@@ -1,0 +1,96 @@
+//! What pulls weights towards zero: weight decay of an update, and the L2 penalty that is a part of the loss.
+
+use super::settings::not_negative;
+use crate::error::Result;
+use crate::model::Role;
+
+/// The weights that decay in an update, and how much.
+///
+/// In PyTorch `weight_decay` of SGD, RMSprop and Adam is coupled: `g += λw`, after clipping. In AdamW, and in Keras with
+/// any optimizer, it is decoupled: `w −= ηλw`. A framework decays all weights; [`except`](Self::except) leaves some out.
+///
+/// ```
+/// use gatewave::{AdamW, Like, Role, WeightDecay};
+///
+/// let decay = WeightDecay::new(0.01).except([Role::Bias, Role::Table]);
+/// let optimizer = AdamW::like(Like::Torch).weight_decay(decay);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct WeightDecay {
+    rate: f64,
+    /// By role, in the order of [`Role::ALL`].
+    excepted: [bool; Role::ALL.len()],
+}
+
+impl WeightDecay {
+    /// λ for all weights.
+    pub fn new(rate: f64) -> Self {
+        Self { rate, ..Self::default() }
+    }
+
+    /// The same without the weights of these roles.
+    #[must_use]
+    pub fn except(mut self, roles: impl IntoIterator<Item = Role>) -> Self {
+        roles.into_iter().for_each(|role| self.excepted[role as usize] = true);
+        self
+    }
+
+    /// λ of weights of `role`.
+    pub fn of(&self, role: Role) -> f64 {
+        if self.excepted[role as usize] { 0.0 } else { self.rate }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        not_negative("weight_decay", self.rate)
+    }
+}
+
+impl From<f64> for WeightDecay {
+    fn from(rate: f64) -> Self {
+        Self::new(rate)
+    }
+}
+
+/// An L2 penalty, as Keras' regularizers have it: the loss gains `λ Σw²`, so that each gradient gains `2λw` before it is
+/// clipped.
+///
+/// ```
+/// use gatewave::{L2, Role};
+///
+/// // kernel_regularizer and recurrent_regularizer.
+/// let penalty = L2::none().on(Role::Matrix, 1e-4).on(Role::Recurrent, 1e-5);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct L2 {
+    /// By role, in the order of [`Role::ALL`].
+    rates: [f64; Role::ALL.len()],
+}
+
+impl L2 {
+    /// No penalty.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// The same with λ for the weights of `role`.
+    #[must_use]
+    pub fn on(mut self, role: Role, rate: f64) -> Self {
+        self.rates[role as usize] = rate;
+        self
+    }
+
+    /// λ of weights of `role`.
+    pub fn of(&self, role: Role) -> f64 {
+        self.rates[role as usize]
+    }
+
+    /// What the loss gains by weights of `role`: `λ Σw²`, summed in their order.
+    pub fn loss(&self, role: Role, weights: &[f32]) -> f64 {
+        // K regularizers/regularizers.py, L2.
+        self.of(role) * weights.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>()
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        self.rates.iter().try_for_each(|&rate| not_negative("l2", rate))
+    }
+}

@@ -1,0 +1,190 @@
+//! An optimizer with all that changes a gradient before it: what is compiled, and the numbers of each update.
+
+use super::clip::{Clip, rounded};
+use super::decay::L2;
+use super::optimizer::{Adam, AdamW, Optimizer, RmsProp, Sgd};
+use super::rule::{Method, Rule, Scalars};
+use super::settings::{Like, not_negative, wrong};
+use crate::error::Result;
+use crate::model::Role;
+
+/// How gradients become new weights: an optimizer, clipping and a penalty.
+///
+/// The order is the frameworks': the penalty is a part of the gradient, then the gradient is clipped, then weights decay,
+/// then the optimizer moves them.
+///
+/// ```
+/// use gatewave::{Clip, L2, Like, RmsProp, Role, Update};
+///
+/// let update = Update::by(RmsProp::like(Like::Keras)).clip(Clip::GlobalNorm(1.0)).l2(L2::none().on(Role::Matrix, 1e-4));
+/// assert!(update.check().is_ok());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Update {
+    /// What moves the weights.
+    pub optimizer: Optimizer,
+    /// How gradients are bounded.
+    pub clip: Clip,
+    /// What the loss gains by the size of weights.
+    pub l2: L2,
+}
+
+impl Update {
+    /// By this optimizer alone.
+    pub fn by(optimizer: impl Into<Optimizer>) -> Self {
+        Self { optimizer: optimizer.into(), clip: Clip::None, l2: L2::none() }
+    }
+
+    /// Sets how gradients are bounded.
+    #[must_use]
+    pub fn clip(mut self, clip: Clip) -> Self {
+        self.clip = clip;
+        self
+    }
+
+    /// Sets the penalty.
+    #[must_use]
+    pub fn l2(mut self, l2: L2) -> Self {
+        self.l2 = l2;
+        self
+    }
+
+    /// Whether the settings can be.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`.
+    pub fn check(&self) -> Result<()> {
+        self.optimizer.check()?;
+        self.clip.check()?;
+        self.l2.check()
+    }
+
+    /// What never changes from update to update.
+    pub fn rule(&self) -> Rule {
+        let (method, momentum) = match &self.optimizer {
+            Optimizer::Sgd(sgd) => (Method::Gradient, sgd.momentum > 0.0),
+            Optimizer::RmsProp(rms) => (Method::RmsProp { centered: rms.centered }, rms.momentum > 0.0),
+            Optimizer::Adam(Adam { amsgrad, .. }) | Optimizer::AdamW(AdamW { amsgrad, .. }) => {
+                (Method::Adam { amsgrad: *amsgrad }, false)
+            }
+        };
+        Rule { method, momentum, clips_value: self.clip.value().is_some() }
+    }
+
+    /// The numbers of update `t`, counted from 1, for weights of `role` at the learning rate `rate`. Computed in 64 bits and
+    /// rounded once.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`, where the rate is negative or not finite, or `t` is 0.
+    pub fn scalars(&self, role: Role, rate: f64, t: u64) -> Result<Scalars> {
+        not_negative("learning_rate", rate)?;
+        if t == 0 {
+            return Err(wrong("update: expected 1 or more, got 0; updates count from 1"));
+        }
+        let optimizer = &self.optimizer;
+        let moving = match optimizer {
+            Optimizer::Sgd(sgd) => of_sgd(sgd, rate, t),
+            Optimizer::RmsProp(rms) => of_rms(rms, rate),
+            Optimizer::Adam(Adam { like, betas, epsilon, .. })
+            | Optimizer::AdamW(AdamW { like, betas, epsilon, .. }) => of_adam(*like, *betas, *epsilon, rate, t),
+        };
+        let lambda = optimizer.weight_decay().of(role);
+        let is_coupled = optimizer.like() == Like::Torch && !matches!(optimizer, Optimizer::AdamW(_));
+        let (coupled, decoupled) = if is_coupled { (lambda, 0.0) } else { (0.0, rate * lambda) };
+        Ok(Scalars {
+            penalty: rounded(2.0 * self.l2.of(role)),
+            clip_norm: self.clip.norm().unwrap_or_default(),
+            clip_slack: Clip::slack(optimizer.like()),
+            clip_value: self.clip.value().unwrap_or(f32::MAX),
+            coupled: rounded(coupled),
+            decoupled: rounded(decoupled),
+            ..moving
+        })
+    }
+
+    /// What gradients of this norm are multiplied by: the norm of all of them together, or of one tensor's for
+    /// [`Clip::TensorNorm`], with the penalty's part ([`squares`](super::squares) sums it).
+    pub fn clip_factor(&self, norm: f64) -> f32 {
+        self.clip.factor(self.optimizer.like(), norm)
+    }
+}
+
+/// SGD: how much of a gradient goes into the momentum, and from there into the weights.
+fn of_sgd(sgd: &Sgd, rate: f64, t: u64) -> Scalars {
+    let &Sgd { like, momentum, dampening, nesterov, .. } = sgd;
+    let (into, direct, through) = match like {
+        _ if momentum <= 0.0 => (0.0, rate, 0.0),
+        // P optim/sgd.py: b = μb + (1 − τ)g, the first b = g; w −= ηb, Nesterov: w −= η(g + μb).
+        Like::Torch => {
+            let into = if t == 1 { 1.0 } else { 1.0 - dampening };
+            if nesterov { (into, rate, rate * momentum) } else { (into, 0.0, rate) }
+        }
+        // K optimizers/sgd.py, where v = −b: b = μb + ηg; w −= b, Nesterov: w −= ηg + μb.
+        Like::Keras if nesterov => (rate, rate, momentum),
+        Like::Keras => (rate, 0.0, 1.0),
+    };
+    Scalars {
+        momentum: rounded(momentum),
+        into: rounded(into),
+        direct: rounded(direct),
+        through: rounded(through),
+        ..Scalars::default()
+    }
+}
+
+/// RMSprop: where ε stands, and where the learning rate.
+fn of_rms(rms: &RmsProp, rate: f64) -> Scalars {
+    // P optim/rmsprop.py: d = g / (√s + ε); b = μb + d, w −= ηb.
+    // K optimizers/rmsprop.py: d = g / √(s + ε); b = μb + ηd, w −= b.
+    let (inside, epsilon) = if rms.like == Like::Keras { (rms.epsilon, 0.0) } else { (0.0, rms.epsilon) };
+    let (into, direct, through) = match rms.like {
+        _ if rms.momentum <= 0.0 => (0.0, rate, 0.0),
+        Like::Torch => (1.0, 0.0, rate),
+        Like::Keras => (rate, 0.0, 1.0),
+    };
+    Scalars {
+        mean: rounded(1.0 - rms.alpha),
+        square: rounded(1.0 - rms.alpha),
+        inside: rounded(inside),
+        epsilon: rounded(epsilon),
+        momentum: rounded(rms.momentum),
+        into: rounded(into),
+        direct: rounded(direct),
+        through: rounded(through),
+        ..Scalars::default()
+    }
+}
+
+/// Adam: how the means, which began at zero, are corrected.
+fn of_adam(like: Like, betas: [f64; 2], epsilon: f64, rate: f64, t: u64) -> Scalars {
+    let [mean, square] = betas.map(|beta| 1.0 - power(beta, t));
+    let (direct, root) = match like {
+        // P optim/adam.py: w −= η/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + ε).
+        Like::Torch => (rate / mean, square.sqrt().recip()),
+        // K optimizers/adam.py: w −= η√(1 − β₂ᵗ)/(1 − β₁ᵗ) · m / (√v + ε).
+        Like::Keras => (rate * square.sqrt() / mean, 1.0),
+    };
+    Scalars {
+        mean: rounded(1.0 - betas[0]),
+        square: rounded(1.0 - betas[1]),
+        root: rounded(root),
+        epsilon: rounded(epsilon),
+        direct: rounded(direct),
+        ..Scalars::default()
+    }
+}
+
+/// `x` to the power `n` by products alone, so that it is the same on every machine.
+fn power(x: f64, mut n: u64) -> f64 {
+    let (mut result, mut square) = (1.0, x);
+    while n > 0 {
+        if n & 1 == 1 {
+            result *= square;
+        }
+        square *= square;
+        n >>= 1;
+    }
+    result
+}

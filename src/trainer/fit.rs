@@ -1,0 +1,278 @@
+//! Training over epochs: the order of the rows, batches of them, and validation. Knows a trainer and no kernel.
+
+use std::time::Duration;
+
+use super::Trainer;
+use super::data::Dataset;
+use crate::error::{Error, ErrorKind, Result};
+use crate::platform::Instant;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::platform::block_on;
+use crate::random::threefry;
+use crate::weights::non_finite;
+
+/// Sets apart what is drawn here from what else a seed gives.
+const PURPOSE: u32 = 0x6f72_6472;
+
+/// How a training goes over its examples.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fit {
+    /// How often it goes over all of them.
+    pub epochs: u64,
+    /// The rows of a batch; the last one of an epoch may have fewer.
+    pub batch_size: usize,
+    /// Whether each epoch takes the rows in another order.
+    pub shuffle: bool,
+    /// What the orders are drawn from: the same seed gives the same orders on every machine.
+    pub seed: u64,
+}
+
+impl Default for Fit {
+    /// Keras' defaults: one epoch, 32 rows a batch, shuffled.
+    fn default() -> Self {
+        Self { epochs: 1, batch_size: 32, shuffle: true, seed: 0 }
+    }
+}
+
+impl Fit {
+    /// Sets how often it goes over all examples.
+    #[must_use]
+    pub fn epochs(mut self, epochs: u64) -> Self {
+        self.epochs = epochs;
+        self
+    }
+
+    /// Sets the rows of a batch.
+    #[must_use]
+    pub fn batch_size(mut self, rows: usize) -> Self {
+        self.batch_size = rows;
+        self
+    }
+
+    /// Sets whether each epoch takes the rows in another order.
+    #[must_use]
+    pub fn shuffle(mut self, shuffle: bool) -> Self {
+        self.shuffle = shuffle;
+        self
+    }
+
+    /// Sets what the orders are drawn from.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Whether the settings can be.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`.
+    pub fn check(&self) -> Result<()> {
+        let zero = if self.epochs == 0 { "epochs" } else { "batch_size" };
+        if self.epochs == 0 || self.batch_size == 0 {
+            return Err(Error::new(ErrorKind::Training, format!("{zero}: expected 1 or more, got 0")));
+        }
+        Ok(())
+    }
+}
+
+/// What became of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Epoch {
+    /// Which, counted from 1.
+    pub number: u64,
+    /// The mean of what its batches lost before their updates, weighted by their rows.
+    pub loss: f64,
+    /// The same of the examples to validate with, after the updates.
+    pub validation_loss: Option<f64>,
+    /// The learning rate of its last update.
+    pub learning_rate: f64,
+    /// What it took, with the validation.
+    pub time: Duration,
+}
+
+impl Trainer {
+    /// Trains on all of `data`, epoch by epoch, and tells `each` what became of it.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use gatewave::{Adam, Dataset, Device, Fit, Gru, Like, Linear, Loss, Model, NamedTensors, Select, Trainer, Update, Weights};
+    /// use ndarray::{Array2, Array3};
+    ///
+    /// # fn main() -> gatewave::Result<()> {
+    /// let model = Model::new().layer(Gru::new(2, 8)).layer(Select::LastStep).layer(Linear::new(8, 1));
+    /// let tensors = NamedTensors::from([
+    ///     ("x".to_owned(), Array3::<f32>::ones((10, 5, 2)).into()),
+    ///     ("y".to_owned(), Array2::<f32>::ones((10, 1)).into()),
+    /// ]);
+    /// let data = Dataset::new(&model, Loss::MeanSquared, tensors)?;
+    /// let weights = Weights::initial(&model, Like::Torch, 0)?;
+    /// let update = Update::by(Adam::like(Like::Torch).learning_rate(0.01));
+    /// let mut trainer = Trainer::new(model, &weights, Loss::MeanSquared, update, Device::Cpu)?;
+    /// let epochs = trainer.fit(&data, None, &Fit::default().epochs(3).batch_size(4), |_| {})?;
+    /// assert!(epochs[2].loss < epochs[0].loss);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step); kind `Training`, where the settings cannot be, or weights or a loss are no longer finite.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn fit(
+        &mut self,
+        data: &Dataset,
+        validation: Option<&Dataset>,
+        settings: &Fit,
+        each: impl FnMut(&Epoch),
+    ) -> Result<Vec<Epoch>> {
+        block_on(self.fit_async(data, validation, settings, each))
+    }
+
+    /// [`fit`](Self::fit), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`fit`](Self::fit).
+    pub async fn fit_async(
+        &mut self,
+        data: &Dataset,
+        validation: Option<&Dataset>,
+        settings: &Fit,
+        mut each: impl FnMut(&Epoch),
+    ) -> Result<Vec<Epoch>> {
+        settings.check()?;
+        let mut epochs = Vec::new();
+        for number in 1..=settings.epochs {
+            let start = Instant::now();
+            let order = match settings.shuffle {
+                true => shuffled(data.rows(), settings.seed, number),
+                false => (0..data.rows()).collect(),
+            };
+            let mut mean = Mean::default();
+            for (index, rows) in order.chunks(settings.batch_size).enumerate() {
+                let step = async { self.step_async(&data.batch(rows)?).await };
+                let step = step.await.map_err(|e| e.at(format!("epoch {number}, batch {}", index + 1)))?;
+                mean.add(step.loss, rows.len());
+            }
+            self.check_weights().map_err(|e| e.at(format!("epoch {number}")))?;
+            let validation_loss = match validation {
+                Some(data) => Some(self.evaluate_async(data, settings.batch_size).await?),
+                None => None,
+            };
+            let (loss, learning_rate) = (mean.value(), self.learning_rate());
+            let epoch = Epoch { number, loss, validation_loss, learning_rate, time: start.elapsed() };
+            each(&epoch);
+            epochs.push(epoch);
+        }
+        Ok(epochs)
+    }
+
+    /// What the model loses on all of `data`: the mean of batches of so many rows, weighted by their rows.
+    ///
+    /// # Errors
+    ///
+    /// As [`loss`](Self::loss); kind `Training`, where it is not finite.
+    pub async fn evaluate_async(&self, data: &Dataset, batch_size: usize) -> Result<f64> {
+        let order: Vec<usize> = (0..data.rows()).collect();
+        let mut mean = Mean::default();
+        for rows in order.chunks(batch_size.max(1)) {
+            mean.add(self.loss_async(&data.batch(rows)?).await?, rows.len());
+        }
+        let loss = mean.value();
+        if !loss.is_finite() {
+            let text = format!("validation: expected a finite loss, got {loss}; try a smaller learning rate");
+            return Err(Error::new(ErrorKind::Training, text));
+        }
+        Ok(loss)
+    }
+
+    /// [`evaluate_async`](Self::evaluate_async), blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`evaluate_async`](Self::evaluate_async).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn evaluate(&self, data: &Dataset, batch_size: usize) -> Result<f64> {
+        block_on(self.evaluate_async(data, batch_size))
+    }
+
+    /// An update by finite gradients may still drive a weight out of the floats: it shows in no loss before the next one.
+    fn check_weights(&self) -> Result<()> {
+        let tensors = self.weights()?.to_tensors(self.model())?;
+        match non_finite(&tensors).first() {
+            None => Ok(()),
+            Some(name) => {
+                let text = format!("{name}: expected finite weights, got others; try a smaller learning rate");
+                Err(Error::new(ErrorKind::Training, text))
+            }
+        }
+    }
+}
+
+/// A mean, each value by its weight.
+#[derive(Default)]
+struct Mean {
+    sum: f64,
+    weight: f64,
+}
+
+impl Mean {
+    #[expect(clippy::cast_precision_loss, reason = "rows are far fewer than 2^52")]
+    fn add(&mut self, value: f64, rows: usize) {
+        self.sum += value * rows as f64;
+        self.weight += rows as f64;
+    }
+
+    fn value(&self) -> f64 {
+        self.sum / self.weight
+    }
+}
+
+/// The rows in the order of an epoch: the shuffle of Fisher and Yates, by random numbers without a state.
+#[expect(clippy::cast_possible_truncation, reason = "both halves are taken; a product of a fraction and n is below n")]
+fn shuffled(rows: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    let halves = |x: u64| [x as u32, (x >> 32) as u32];
+    let [low, high] = halves(epoch);
+    let [[first], [second]] = threefry(halves(seed), PURPOSE ^ high, [low]);
+    let mut order: Vec<usize> = (0..rows).collect();
+    for last in (1..rows).rev() {
+        let [low, high] = halves(last as u64);
+        let [[a], [b]] = threefry([first, second], high, [low]);
+        let word = u64::from(a) << 32 | u64::from(b);
+        order.swap(last, ((u128::from(word) * (last as u128 + 1)) >> 64) as usize);
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_has_each_row_once_and_is_the_same_everywhere() {
+        // By another program of the same words.
+        assert_eq!(shuffled(8, 0, 1), [4, 1, 7, 6, 0, 2, 3, 5]);
+        assert_eq!(shuffled(8, 7, 2), [2, 6, 3, 5, 1, 0, 7, 4]);
+        let mut orders = vec![shuffled(100, 0, 1), shuffled(100, 0, 2), shuffled(100, 1, 1), shuffled(100, 1 << 32, 1)];
+        orders.sort();
+        orders.dedup();
+        assert_eq!(orders.len(), 4);
+        for mut order in orders {
+            order.sort_unstable();
+            assert!(order.into_iter().eq(0..100));
+        }
+        assert!(shuffled(0, 0, 1).is_empty() && shuffled(1, 0, 1) == [0]);
+    }
+
+    #[test]
+    fn every_row_comes_first_about_as_often() {
+        let mut counts = [0_u32; 5];
+        (1..=1000).for_each(|epoch| counts[shuffled(5, 7, epoch)[0]] += 1);
+        assert!(counts.iter().all(|&count| (150..250).contains(&count)), "{counts:?}");
+    }
+}

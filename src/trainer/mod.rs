@@ -1,0 +1,378 @@
+//! Training: a model, its weights and what an optimizer keeps of them, on a device.
+//!
+//! A [`Trainer`] is to training what [`Engine`](crate::Engine) is to running a model. It takes a batch, finds what the model
+//! loses on it and by which the weights are to change, and changes them. `data` has the examples that batches are taken out of,
+//! and `fit` goes over them epoch by epoch. Nothing here knows files.
+
+mod batch;
+mod data;
+mod fit;
+mod named;
+mod targets;
+
+use std::collections::BTreeMap;
+
+use crate::call::{Input, Output};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::engine::KernelTime;
+use crate::engine::{DeviceInfo, Found, Learner, Options, Wanted};
+use crate::error::{Error, ErrorKind, Result};
+use crate::loss::Objective;
+use crate::model::{LayerKind, Model};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::platform::block_on;
+use crate::train::{Clip, Update, squares, update};
+use crate::weights::{Named, Tensor, Tensors, Weights};
+
+pub use batch::{Batch, Gradients};
+pub use data::Dataset;
+pub use fit::{Epoch, Fit};
+
+/// A model that is being trained.
+///
+/// # Example
+///
+/// ```
+/// use gatewave::{Adam, Batch, CrossEntropy, Device, Input, Like, Linear, Lstm, Model, Select, Targets, Trainer, Update, Weights};
+/// use ndarray::{Array3, arr1};
+///
+/// # fn main() -> gatewave::Result<()> {
+/// let model = Model::new().layer(Lstm::new(3, 8)).layer(Select::LastStep).layer(Linear::new(8, 2));
+/// let weights = Weights::initial(&model, Like::Torch, 0)?;
+/// let update = Update::by(Adam::like(Like::Torch).learning_rate(0.01));
+/// let mut trainer = Trainer::new(model, &weights, CrossEntropy::default(), update, Device::Cpu)?;
+///
+/// let batch = Batch::new(Input::features(Array3::ones((4, 5, 3))), Targets::classes(arr1(&[0, 1, 0, 0])));
+/// let first = trainer.step(&batch)?.loss;
+/// for _ in 0..20 {
+///     trainer.step(&batch)?;
+/// }
+/// assert!(trainer.loss(&batch)? < first);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Trainer {
+    learner: Learner,
+    objective: Objective,
+    update: Update,
+    rate: f64,
+    /// Updates so far.
+    updates: u64,
+    /// Each tensor by its name, and what the optimizer keeps of it.
+    tensors: BTreeMap<String, Trainable>,
+}
+
+/// A tensor that is trained.
+struct Trainable {
+    named: Named,
+    /// In the order of the rule's moments.
+    moments: Vec<Vec<f32>>,
+}
+
+/// What an update was made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Trained {
+    /// What the model lost on the batch, before the update.
+    pub loss: f64,
+    /// The norm of all gradients together, before clipping.
+    pub norm: f64,
+    /// Which update it was, counted from 1.
+    pub update: u64,
+}
+
+impl Trainer {
+    /// A trainer of `model` that begins at `weights`, makes `objective` small by `update`, and computes on `options`' device.
+    ///
+    /// # Errors
+    ///
+    /// Those of an engine; kind `Training`, where the update's settings cannot be; `Weights`, where a weight is not finite.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn new(
+        model: Model,
+        weights: &Weights,
+        objective: impl Into<Objective>,
+        update: Update,
+        options: impl Into<Options>,
+    ) -> Result<Self> {
+        block_on(Self::new_async(model, weights, objective, update, options))
+    }
+
+    /// [`new`](Self::new), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub async fn new_async(
+        model: Model,
+        weights: &Weights,
+        objective: impl Into<Objective>,
+        update: Update,
+        options: impl Into<Options>,
+    ) -> Result<Self> {
+        update.check()?;
+        model.check()?;
+        for (index, layer) in model.layers.iter().enumerate() {
+            if matches!(&layer.kind, LayerKind::Dropout(dropout) if dropout.rate.get() > 0.0) {
+                log::warn!("layer {}: dropout drops nothing in training yet", model.place(index));
+            }
+        }
+        let moments = update.rule().moments().len();
+        let mut tensors = BTreeMap::new();
+        // Checks the shapes, and that layers of one name share their weights.
+        weights.to_tensors(&model)?;
+        for (name, named) in held(weights, &model)? {
+            if let Some(bad) = named.data.iter().position(|w| !w.is_finite()) {
+                let text =
+                    format!("{name}: expected finite weights to train, got {} at element {bad}", named.data[bad]);
+                return Err(Error::new(ErrorKind::Weights, text));
+            }
+            let zeros = vec![vec![0.0; named.data.len()]; moments];
+            tensors.insert(name, Trainable { named, moments: zeros });
+        }
+        let learner = Learner::new(model, weights, &options.into()).await?;
+        let rate = update.optimizer.learning_rate();
+        Ok(Self { learner, objective: objective.into(), update, rate, updates: 0, tensors })
+    }
+
+    /// Trains on one batch: finds its gradients, and changes the weights by them.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where the batch does not fit the model; `Training`, where the loss or a gradient is not finite: the weights
+    /// are then as they were. Kinds `Limits`, `Device` and `Lost` as of an engine.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn step(&mut self, batch: &Batch) -> Result<Trained> {
+        block_on(self.step_async(batch))
+    }
+
+    /// [`step`](Self::step), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    pub async fn step_async(&mut self, batch: &Batch) -> Result<Trained> {
+        let found = self.found(batch, Wanted::Weights).await?;
+        let gradients = self.named(found)?;
+        self.apply_async(&gradients).await
+    }
+
+    /// What the model loses on a batch, and all gradients of it; the weights stay.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn gradients(&self, batch: &Batch) -> Result<Gradients> {
+        block_on(self.gradients_async(batch))
+    }
+
+    /// [`gradients`](Self::gradients), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    pub async fn gradients_async(&self, batch: &Batch) -> Result<Gradients> {
+        let found = self.found(batch, Wanted::All).await?;
+        self.named(found)
+    }
+
+    /// Finds the gradients of the weights, and drops them: what the model loses. For whoever measures.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    #[cfg(not(target_arch = "wasm32"))]
+    #[doc(hidden)]
+    pub fn rehearse(&self, batch: &Batch) -> Result<f64> {
+        Ok(block_on(self.found(batch, Wanted::Weights))?.loss)
+    }
+
+    /// [`rehearse`](Self::rehearse): what the programs of the device took.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step); kind `Device`, where the device has no clock.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[doc(hidden)]
+    pub fn rehearse_clocked(&self, batch: &Batch) -> Result<Vec<KernelTime>> {
+        self.learner.clocked(&batch.input, &self.objective, &batch.targets)
+    }
+
+    /// Changes the weights by gradients from elsewhere: of several batches or machines, averaged.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`, where loss or gradients are not finite, or of another model: the weights are then as they were;
+    /// `Lost`, where the device is lost.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn apply(&mut self, gradients: &Gradients) -> Result<Trained> {
+        block_on(self.apply_async(gradients))
+    }
+
+    /// [`apply`](Self::apply), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply).
+    pub async fn apply_async(&mut self, gradients: &Gradients) -> Result<Trained> {
+        let t = self.updates + 1;
+        let norm = self.check(gradients, t)?;
+        let rule = self.update.rule();
+        for (name, tensor) in &mut self.tensors {
+            let gradient = &gradients.weights[name];
+            let scalars = self.update.scalars(tensor.named.role, self.rate, t)?;
+            let own = match self.update.clip {
+                Clip::TensorNorm(_) => squares(&scalars, &tensor.named.data, gradient).sqrt(),
+                Clip::None | Clip::GlobalNorm(_) | Clip::Value(_) => norm,
+            };
+            let factor = self.update.clip_factor(own);
+            let mut moments: Vec<&mut [f32]> = tensor.moments.iter_mut().map(Vec::as_mut_slice).collect();
+            update(rule, &scalars, factor, &mut tensor.named.data, gradient, &mut moments);
+        }
+        self.updates = t;
+        let weights = self.weights()?;
+        self.learner.set(&weights).await?;
+        Ok(Trained { loss: gradients.loss, norm, update: t })
+    }
+
+    /// What the model loses on a batch.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn loss(&self, batch: &Batch) -> Result<f64> {
+        block_on(self.loss_async(batch))
+    }
+
+    /// [`loss`](Self::loss), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    pub async fn loss_async(&self, batch: &Batch) -> Result<f64> {
+        Ok(self.found(batch, Wanted::Loss).await?.loss)
+    }
+
+    /// What the model gives for `input` by the weights of now.
+    ///
+    /// # Errors
+    ///
+    /// Those of an engine's run.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn run(&self, input: &Input) -> Result<Output> {
+        block_on(self.run_async(input))
+    }
+
+    /// [`run`](Self::run), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub async fn run_async(&self, input: &Input) -> Result<Output> {
+        self.learner.run(input).await
+    }
+
+    /// The weights of now.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where there is no memory for them.
+    pub fn weights(&self) -> Result<Weights> {
+        let mut tensors = Tensors::new();
+        for (name, Trainable { named, .. }) in &self.tensors {
+            tensors.insert(name.clone(), Tensor::new(named.shape.clone(), named.data.clone()));
+        }
+        Weights::from_tensors(self.model(), tensors)
+    }
+
+    /// An engine of the model with the weights of now.
+    ///
+    /// # Errors
+    ///
+    /// Those of an engine.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn engine(&self, options: impl Into<Options>) -> Result<crate::engine::Engine> {
+        crate::engine::Engine::with_options(self.model().clone(), &self.weights()?, options.into())
+    }
+
+    /// Sets the learning rate of the updates that follow: what a [`Schedule`](crate::Schedule) says.
+    pub fn set_learning_rate(&mut self, rate: f64) {
+        self.rate = rate;
+    }
+
+    /// The learning rate of the next update.
+    pub fn learning_rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// Updates so far.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        self.learner.model()
+    }
+
+    /// Where it computes, and why there.
+    pub fn device(&self) -> &DeviceInfo {
+        self.learner.device()
+    }
+
+    async fn found(&self, batch: &Batch, wanted: Wanted) -> Result<Found> {
+        self.learner.gradients(&batch.input, &self.objective, &batch.targets, wanted).await
+    }
+
+    /// Gradients by the names of tensors and inputs.
+    fn named(&self, found: Found) -> Result<Gradients> {
+        let inputs = self.model().all_inputs()?;
+        let input = |(index, array): (usize, _)| Some((inputs.get(index)?.name.clone(), array));
+        Ok(Gradients {
+            loss: found.loss,
+            weights: found.weights.sums(self.model())?.into_iter().map(|(name, named)| (name, named.data)).collect(),
+            inputs: found.inputs.into_iter().filter_map(input).collect(),
+            states: found.states,
+        })
+    }
+
+    /// The norm of all gradients together.
+    fn check(&self, gradients: &Gradients, t: u64) -> Result<f64> {
+        let wrong = |text: String| Err(Error::new(ErrorKind::Training, format!("update {t}: {text}")));
+        let mut sum = 0.0;
+        for (name, tensor) in &self.tensors {
+            let wanted = tensor.named.data.len();
+            let Some(gradient) = gradients.weights.get(name) else {
+                return wrong(format!("expected a gradient of {name}, got none"));
+            };
+            if gradient.len() != wanted {
+                return wrong(format!("{name}: expected a gradient of {wanted} elements, got {}", gradient.len()));
+            }
+            let scalars = self.update.scalars(tensor.named.role, self.rate, t)?;
+            sum += squares(&scalars, &tensor.named.data, gradient);
+        }
+        let norm = sum.sqrt();
+        if !gradients.loss.is_finite() || !norm.is_finite() {
+            return wrong(format!(
+                "expected a finite loss and finite gradients, got a loss of {} and a norm of {norm}; the weights are as they \
+                 were; try a smaller learning rate, or clip gradients by their norm",
+                gradients.loss
+            ));
+        }
+        Ok(norm)
+    }
+}
+
+/// The tensors of `weights` by their names, each once.
+fn held(weights: &Weights, model: &Model) -> Result<BTreeMap<String, Named>> {
+    let mut named = weights.sums(model)?;
+    // What layers share was added up: it is the same in each.
+    for (name, tensor) in weights.to_tensors(model)?.iter() {
+        if let Some(own) = named.get_mut(name) {
+            own.data.copy_from_slice(&tensor.read()?);
+        }
+    }
+    Ok(named)
+}

@@ -1,0 +1,113 @@
+//! `Gradients` → named tensors: what each is the gradient of, in the axes that it has for the caller.
+
+use std::collections::{BTreeMap, HashSet};
+
+use ndarray::{ArrayD, Axis, IxDyn, arr1, concatenate};
+
+use super::batch::Gradients;
+use crate::error::{Error, Result};
+use crate::model::{Dim, InputPort, InputValue, Model, State};
+use crate::named::{NamedTensors, Values, arrange};
+
+impl Gradients {
+    /// The loss as `loss` `[1]`, and the gradients as `grad.NAME`: of each tensor of `model`, and of what `given` brings, where
+    /// it is floats: inputs and initial states, in their own axes.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Internal`, where these are no gradients of `model`.
+    pub fn named(&self, model: &Model, given: &NamedTensors) -> Result<Vec<(String, Values)>> {
+        #[expect(clippy::cast_possible_truncation, reason = "the nearest f32 is what a file holds")]
+        let mut all = vec![("loss".to_owned(), Values::from(arr1(&[self.loss as f32])))];
+        let mut seen = HashSet::new();
+        for layer in &model.layers {
+            for param in layer.kind.tensors() {
+                let name = layer.weights.clone() + &param.name;
+                if let Some(gradient) = self.weights.get(&name).filter(|_| seen.insert(name.clone())) {
+                    let array = ArrayD::from_shape_vec(IxDyn(&param.shape), gradient.clone());
+                    let array = array.map_err(|e| Error::internal(format!("{name}: {e}")).because(e))?;
+                    all.push((format!("grad.{name}"), Values::Real(array)));
+                }
+            }
+        }
+        let of_inputs = self.of_inputs(model, given)?;
+        all.extend(of_inputs.into_iter().chain(self.of_states(model, given)?));
+        Ok(all)
+    }
+
+    /// Those of inputs of features.
+    fn of_inputs(&self, model: &Model, given: &NamedTensors) -> Result<Vec<(String, Values)>> {
+        let (ports, inputs) = (model.all_ports(), model.all_inputs()?);
+        let mut all = Vec::new();
+        for port in &ports.inputs {
+            let index = match port.value {
+                InputValue::Sequence => model.main_input(),
+                InputValue::Input(index) => index,
+                _ => continue,
+            };
+            let is_given = matches!(given.get(&port.name), Some(Values::Real(_)));
+            let input = inputs.get(index).filter(|_| is_given);
+            let gradient = input.and_then(|input| Some((self.inputs.get(&input.name)?, input.kind.flow()?)));
+            let Some((gradient, flow)) = gradient else { continue };
+            let mut axes = model.axes_of_flow(flow);
+            let mut gradient = gradient.clone();
+            if !model.has_usual_axes() {
+                let groups = port.axes.iter().position(|dim| *dim == Dim::Layers);
+                let groups = groups.and_then(|place| given[&port.name].shape().get(place)).copied();
+                if let Some(groups) = groups.filter(|groups| *groups > 0) {
+                    let (rows, features) = (gradient.shape()[0], gradient.len() / gradient.shape()[0].max(1));
+                    axes = vec![Dim::Batch, Dim::Layers, Dim::Features];
+                    gradient = reshaped(&gradient, &[rows, groups, features / groups])?;
+                }
+                gradient = as_port(gradient, &axes, port);
+            }
+            all.push((format!("grad.{}", port.name), Values::Real(gradient)));
+        }
+        Ok(all)
+    }
+
+    /// Those of initial states. Several stacks may take theirs from one tensor: parts of it, or the same.
+    fn of_states(&self, model: &Model, given: &NamedTensors) -> Result<Vec<(String, Values)>> {
+        let ports = model.all_ports();
+        let mut parts: BTreeMap<&str, (&InputPort, BTreeMap<usize, ArrayD<f32>>)> = BTreeMap::new();
+        for port in ports.inputs.iter().filter(|port| given.contains_key(&port.name)) {
+            let InputValue::State { stack, state, first } = port.value else { continue };
+            let gradient = self.states.get(&stack).and_then(|states| match state {
+                State::Hidden => Some(&states.h),
+                State::Cell => states.c.as_ref(),
+            });
+            let Some(gradient) = gradient else { continue };
+            let (_, rows) = parts.entry(&port.name).or_insert_with(|| (port, BTreeMap::new()));
+            match rows.get_mut(&first) {
+                Some(sum) => *sum += gradient,
+                None => drop(rows.insert(first, gradient.clone())),
+            }
+        }
+        let mut all = Vec::new();
+        for (name, (port, rows)) in parts {
+            let views: Vec<_> = rows.values().map(|array| array.view()).collect();
+            let mut gradient =
+                concatenate(Axis(0), &views).map_err(|e| Error::internal(format!("{name}: {e}")).because(e))?;
+            if !model.has_usual_axes() {
+                gradient = as_port(gradient, &[Dim::Layers, Dim::Batch, Dim::Features], port);
+            }
+            all.push((format!("grad.{name}"), Values::Real(gradient)));
+        }
+        Ok(all)
+    }
+}
+
+/// `array`, whose axes are `axes`, with those of `port`: what the port has none of has length 1.
+fn as_port(array: ArrayD<f32>, axes: &[Dim], port: &InputPort) -> ArrayD<f32> {
+    let long: Vec<Dim> = port.axes.iter().copied().filter(|dim| *dim != Dim::One).collect();
+    let mut array = arrange(array, axes, &long);
+    for place in port.axes.iter().enumerate().filter(|(_, dim)| **dim == Dim::One).map(|(place, _)| place) {
+        array.insert_axis_inplace(Axis(place));
+    }
+    array.as_standard_layout().into_owned()
+}
+
+fn reshaped(array: &ArrayD<f32>, lengths: &[usize]) -> Result<ArrayD<f32>> {
+    let array = array.as_standard_layout().into_owned();
+    array.into_shape_with_order(IxDyn(lengths)).map_err(|e| Error::internal(format!("a gradient: {e}")).because(e))
+}

@@ -1,0 +1,188 @@
+//! Gradients of executors against the oracle's: every case of the table, and random models.
+//!
+//! The CPU computes all of them, and the adapter that `GATEWAVE_ADAPTER` names some: each case compiles kernels of its own,
+//! which takes long on a software adapter. `GATEWAVE_RANDOM` says how many models the CPU draws; an adapter draws a hundredth,
+//! and ten or twenty at least.
+
+#[path = "gradients/aims.rs"]
+mod aims;
+#[path = "gradients/models.rs"]
+mod models;
+mod support;
+
+use std::env;
+
+use gatewave::conformance::{self, Case};
+use gatewave::oracle::{self, TrueGradients};
+use gatewave::plan::Limits;
+use gatewave::{
+    Batch, Cell, Device, Embedding, Error, Gradients, Input, Like, Linear, Model, Options, Recurrent, Sgd, Trainer,
+    Update, Weights,
+};
+use ndarray::{Array2, Array3, ArrayD};
+
+/// What a gradient may be off by, for each unit of its largest element: sums of a few thousand products in f32.
+const TOLERANCE: f64 = 5e-4;
+
+/// The least that a gradient's largest element counts as: smaller ones are what is left of sums that cancel.
+const LEAST: f64 = 1e-3;
+
+/// The CPU, and the adapter that is named.
+fn devices() -> Vec<Device> {
+    let named = env::var("GATEWAVE_ADAPTER").ok().filter(|name| !name.is_empty());
+    [Device::Cpu].into_iter().chain(named.map(Device::Named)).collect()
+}
+
+/// The worst of what is compared, and how far it is off.
+type Worst = (String, f64);
+
+fn worse(worst: &mut Worst, name: String, got: impl IntoIterator<Item = f32>, want: &ArrayD<f64>) {
+    let most = want.iter().fold(LEAST, |most, x| most.max(x.abs()));
+    let got: Vec<f32> = got.into_iter().collect();
+    assert_eq!(got.len(), want.len(), "{name}");
+    for (got, want) in got.into_iter().zip(want) {
+        let off = (f64::from(got) - want).abs() / most;
+        // A NaN is as far off as can be.
+        if off.is_nan() || off > worst.1 {
+            *worst = (name.clone(), if off.is_nan() { f64::INFINITY } else { off });
+        }
+    }
+}
+
+/// The worst of all gradients.
+fn compare(got: &Gradients, want: &TrueGradients) -> Worst {
+    let mut worst = ("nothing".to_owned(), 0.0);
+    let loss = (got.loss - want.loss).abs() / want.loss.abs().max(LEAST);
+    worst = if loss > worst.1 || loss.is_nan() { ("the loss".to_owned(), loss) } else { worst };
+    assert_eq!(got.weights.keys().collect::<Vec<_>>(), want.weights.keys().collect::<Vec<_>>());
+    for (name, want) in &want.weights {
+        worse(&mut worst, name.clone(), got.weights[name].iter().copied(), want);
+    }
+    for (name, want) in &want.inputs {
+        worse(&mut worst, name.clone(), got.inputs[name].iter().copied(), want);
+    }
+    for (stack, want) in &want.states {
+        let got = &got.states[stack];
+        worse(&mut worst, format!("h_0.{stack}"), got.h.iter().copied(), &want.h);
+        if let Some(want) = &want.c {
+            worse(&mut worst, format!("c_0.{stack}"), got.c.as_ref().expect("cell states").iter().copied(), want);
+        }
+    }
+    worst
+}
+
+fn worst_of(case: &Case, weights: &Weights, options: &Options) -> Result<Worst, Error> {
+    let input = case.input();
+    let (objective, targets) = aims::draw(&case.model, weights, &input, case.seed)?;
+    let want = oracle::gradients(&case.model, weights, &input, &objective, &targets)?;
+    let update = Update::by(Sgd::like(Like::Torch));
+    let trainer = Trainer::new(case.model.clone(), weights, objective, update, options.clone())?;
+    Ok(compare(&trainer.gradients(&Batch::of_several(input, targets))?, &want))
+}
+
+#[test]
+fn gradients_of_every_case_of_the_table_are_true() {
+    for device in devices() {
+        let every = if device == Device::Cpu { 1 } else { 6 };
+        let options = Options::default().device(device.clone());
+        let mut wrong = Vec::new();
+        for case in conformance::cases().into_iter().step_by(every) {
+            match worst_of(&case, &case.weights(), &options) {
+                Ok((_, off)) if off <= TOLERANCE => {}
+                Ok((name, off)) => wrong.push(format!("{}: {name} is off by {off:.2e}", case.name)),
+                Err(error) => wrong.push(format!("{}: {error}", case.name)),
+            }
+        }
+        assert!(wrong.is_empty(), "{device:?}: {}:\n{}", wrong.len(), wrong.join("\n"));
+    }
+}
+
+/// Stacks so wide that they go through time in several chunks, and back through them the last one first. The same call gives
+/// the same bits.
+#[test]
+fn gradients_of_long_calls_are_true_and_the_same_bits_each_time() {
+    let lengths: Vec<i64> = (0..33).map(|b| 70 - b).collect();
+    let features = Array3::from_shape_fn((33, 70, 24), |(b, t, n)| ((b * 7 + t * 3 + n) as f32).sin());
+    let tokens = Array2::from_shape_fn((33, 70), |(b, t)| ((b * 5 + t * t) % 40) as i64);
+    let wide = |cell| Recurrent::new(cell, 24, 100).num_layers(2);
+    let calls = Cell::ALL.into_iter().flat_map(|cell| {
+        let head = Model::new().layer(Embedding::new(40, 24)).layer(wide(cell)).layer(Linear::new(100, 40));
+        [
+            (Model::new().layer(wide(cell)), Input::features(features.clone())),
+            (
+                Model::new().layer(wide(cell).bidirectional()),
+                Input::features(features.clone()).lengths(lengths.clone()),
+            ),
+            (head, Input::tokens(tokens.clone())),
+        ]
+    });
+    for (model, input) in calls {
+        let weights = Weights::random(&model, 3).expect("the model is right");
+        let (objective, targets) = aims::draw(&model, &weights, &input, 5).expect("targets fit");
+        let want = oracle::gradients(&model, &weights, &input, &objective, &targets).expect("the truth");
+        for device in devices() {
+            let (update, options) = (Update::by(Sgd::like(Like::Torch)), Options::default().device(device.clone()));
+            let trainer = Trainer::new(model.clone(), &weights, objective.clone(), update, options).expect("a trainer");
+            let batch = Batch::of_several(input.clone(), targets.clone());
+            let got = trainer.gradients(&batch).expect("gradients");
+            let (name, off) = compare(&got, &want);
+            assert!(off <= TOLERANCE, "{device:?}: {}: {name} is off by {off:.2e}", model.summary());
+            assert!(trainer.gradients(&batch).expect("gradients") == got, "{device:?}: {}", model.summary());
+        }
+    }
+}
+
+#[test]
+fn gradients_of_random_models_are_true() {
+    random_models(10, |case| (case, Options::default()));
+}
+
+/// Chunks of four steps, and dispatches of few workgroups and loops: so small models are cut as only large ones are by
+/// themselves, and every dispatch begins at other rows in each of its bindings.
+#[test]
+fn gradients_of_random_models_in_many_pieces_are_true() {
+    random_models(20, |case| {
+        let mut draw = models::Draw::of(case.seed);
+        let (time, wide) = (1 + draw.below(23), draw.chance(4));
+        let batch = 1 + draw.below(if wide { 80 } else { 5 });
+        let workgroups = u32::try_from(batch.max(8) + draw.below(8)).expect("few");
+        // Lanes of a softmax tell each other in some three hundred.
+        let limits = Limits { workgroups, loop_iterations: 320, ..Limits::HOST };
+        let options = Options { chunk_bytes: Some(0), limits: Some(limits), ..Options::default() };
+        (Case { time, batch, ..case }, options)
+    });
+}
+
+/// Whether the CPU's numbers of a case are no numbers.
+fn is_lost(case: &Case, weights: &Weights) -> bool {
+    worst_of(case, weights, &Options::default().device(Device::Cpu)).is_ok_and(|(_, off)| off.is_infinite())
+}
+
+/// Random models, so many on an adapter, each changed by `change`.
+fn random_models(on_adapter: usize, change: impl Fn(Case) -> (Case, Options)) {
+    for device in devices() {
+        let asked = env::var("GATEWAVE_RANDOM").ok().and_then(|n| n.parse().ok());
+        let models =
+            if device == Device::Cpu { asked.unwrap_or(200) } else { on_adapter.max(asked.unwrap_or(0) / 100) };
+        let (mut seed, mut done, mut lost) = (0, 0, 0);
+        let mut wrong = Vec::new();
+        while done < models {
+            seed += 1;
+            let Some((case, options)) = models::draw(seed).map(&change) else { continue };
+            let options = options.device(device.clone());
+            let weights = Weights::random(&case.model, seed).expect("the model is right");
+            let say = |what: String| format!("seed {seed}: {what}\n{}", case.model.summary());
+            match worst_of(&case, &weights, &options) {
+                Ok((_, off)) if off <= TOLERANCE => {}
+                // Functions without a bound can drive a model out of f32: then in one piece as well.
+                Ok((_, off)) if off.is_infinite() && is_lost(&case, &weights) => lost += 1,
+                Ok((name, off)) => wrong.push(say(format!("{name} is off by {off:.2e}"))),
+                Err(error) if models::is_of_steps(&error) => continue,
+                Err(error) => wrong.push(say(error.to_string())),
+            }
+            done += 1;
+        }
+        assert!(wrong.is_empty(), "{device:?}: {} of {done}:\n{}", wrong.len(), wrong.join("\n"));
+        assert!(20 * lost <= models, "{device:?}: {lost} of {models} models lost");
+    }
+}
