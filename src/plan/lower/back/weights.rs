@@ -93,11 +93,13 @@ impl Back<'_, '_> {
         for matrix in 0..dims[0] {
             let (slot, untouched) = self.gradient_of(buffer, matrix);
             if untouched {
-                let (rows, width) = (dims[1], dims[2..].iter().product::<usize>());
-                let bytes = 4 * width as u64;
+                // A panel may be wider than a grid: its rows are zeroed, each as wide as its gates.
+                let (rows, width) = (dims[1], dims[dims.len().saturating_sub(2).max(2)..].iter().product::<usize>());
+                let each = dims[2..].iter().product::<usize>() / width.max(1);
+                let bytes = 4 * (each * width) as u64;
                 let panels = self.low.panels_of((slot, rows, self.cut_by(slot, bytes)), 0, matrix, 1);
                 for Panels { window, at, panels, .. } in panels {
-                    self.zero_rows(window, at..at + panels, width)?;
+                    self.zero_rows(window, at * each..(at + panels) * each, width)?;
                 }
             }
         }
