@@ -19,11 +19,6 @@ const MASKED: f32 = 0.55;
 pub(crate) struct Draw(pub(crate) ChaCha8Rng);
 
 impl Draw {
-    /// Numbers of their own for what is drawn besides a model.
-    pub(crate) fn of(seed: u64) -> Self {
-        Self(ChaCha8Rng::seed_from_u64(!seed))
-    }
-
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.0.next_u32() as usize) % bound
     }
