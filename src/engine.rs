@@ -136,7 +136,7 @@ fn warn_of_debug_build() {
 /// Warns of layers that no output of `model` needs: once for an engine, and at no call.
 fn warn_of_unused_layers(model: &Model) {
     for unused in model.unused() {
-        log::warn!("layer {}: no output needs it", model.place(unused));
+        log::warn!("{unused}: no output needs it");
     }
 }
 

@@ -95,7 +95,7 @@ fn open_archive(source: &Source) -> Result<(Model, Tensors)> {
     let metadata = json(&archive.metadata).map_err(|e| e.at("metadata.json"))?;
     let version = version(metadata.get("keras_version").and_then(Value::as_str)).map_err(|e| e.at("metadata.json"))?;
     let description = json(&archive.config).map_err(|e| e.at("config.json"))?;
-    let graph = graph::graph(&description).map_err(|e| e.at("config.json"))?;
+    let graph = graph::graph(&description, version).map_err(|e| e.at("config.json"))?;
     let variables = Hdf5::open(archive.weights).and_then(Variables::by_path).map_err(|e| e.at("model.weights.h5"))?;
     run::build(&graph, version, variables)
 }
@@ -110,7 +110,7 @@ fn open_h5(source: &Source) -> Result<(Model, Tensors)> {
     };
     let version = version(text("keras_version")?.as_deref())?;
     let description = json(&description).map_err(|e| e.at("model_config"))?;
-    let graph = graph::graph(&description).map_err(|e| e.at("model_config"))?;
+    let graph = graph::graph(&description, version).map_err(|e| e.at("model_config"))?;
     run::build(&graph, version, Variables::by_name(hdf5)?)
 }
 

@@ -401,27 +401,38 @@ impl Model {
             if let (Flow::Tokens(_), _) | (_, Value::Input(_)) = (flow, output.from) {
                 return wrong(format!("outputs: {}: expected what a layer gives, got an input", output.name));
             }
+            if let Value::Input(input) = self.origin(output.from) {
+                let input = inputs.get(input).map_or("the input", |input| input.name.as_str());
+                return wrong(format!(
+                    "outputs: {}: expected what a layer computes, got {input} as it is; give it a layer that computes, or \
+                     leave it out",
+                    output.name
+                ));
+            }
         }
         Ok(())
     }
 
-    /// Layers that no output needs, where outputs are named.
-    pub(crate) fn unused(&self) -> Vec<usize> {
-        if self.outputs.is_empty() {
-            return Vec::new();
-        }
+    /// Layers that no output needs, as messages call them.
+    pub fn unused(&self) -> Vec<String> {
         let mut needed: HashSet<usize> = HashSet::new();
         let layer_of = |value: &Value| match value {
             Value::Layer(layer, _) => Some(*layer),
             Value::Input(_) => None,
         };
+        if self.outputs.is_empty() {
+            // Such a model gives the final states of all stacks, too.
+            let is_stack = |layer: &usize| matches!(self.layers[*layer].kind, LayerKind::Recurrent(_));
+            needed.extend(layer_of(&self.last_value()).into_iter().chain((0..self.layers.len()).filter(is_stack)));
+        }
         needed.extend(self.outputs.iter().filter_map(|output| layer_of(&output.from)));
         for (index, layer) in self.layers.iter().enumerate().rev() {
             if needed.contains(&index) {
                 needed.extend(layer.from.iter().chain(layer.initial.iter().flatten()).filter_map(layer_of));
             }
         }
-        (0..self.layers.len()).filter(|index| !needed.contains(index)).collect()
+        let unused = (0..self.layers.len()).filter(|index| !needed.contains(index));
+        unused.map(|index| format!("layer {}", self.place(index))).collect()
     }
 
     /// `value` in messages, as a description names it; a layer without a name goes by its number.

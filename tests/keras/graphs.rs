@@ -13,7 +13,7 @@ use crate::refused::{Archive, archive};
 use crate::support::fixtures::read_io;
 
 /// How many model files there are.
-const COUNT: usize = 40;
+const COUNT: usize = 43;
 
 fn files() -> Vec<PathBuf> {
     let all = std::fs::read_dir(folder().join("keras-graphs")).expect("the fixtures");
@@ -130,6 +130,18 @@ fn a_cycle_an_unknown_name_and_a_call_that_is_not_there_are_errors() {
 }
 
 #[test]
+fn masked_steps_that_a_product_leaves_out_do_not_show() {
+    let mut shown = graph("masked-gate-3");
+    shown.config["config"]["output_layers"] = json!(["multiply", 0, 0]);
+    let text =
+        "output_layers: expected a recurrent layer under the mask between it and layer multiply (Multiply), got none";
+    shown.refused(ErrorKind::Model, &[text]);
+    let mut joined = graph("masked-gate-3");
+    joined.config["config"]["output_layers"] = json!(["maximum", 0, 0]);
+    joined.refused(ErrorKind::Model, &["expected a recurrent layer under the mask between it and layer m"]);
+}
+
+#[test]
 fn tensors_that_do_not_fit_are_errors_that_name_both() {
     let mut features = graph("eight-3");
     connect(&mut features, "s", 1, "x");
@@ -170,8 +182,10 @@ fn models_that_double_in_models_are_refused_before_they_fill_memory() {
             node
         };
         let layers = json!([input, node("m", "i")]);
+        // The second call: outputs count those of a functional model from 1.
+        let second = if inner["class_name"] == "Functional" { 2 } else { 1 };
         let config =
-            json!({"name": "m", "layers": layers, "input_layers": [["i", 0, 0]], "output_layers": [["m", 1, 0]]});
+            json!({"name": "m", "layers": layers, "input_layers": [["i", 0, 0]], "output_layers": [["m", second, 0]]});
         inner = json!({"class_name": "Functional", "config": config});
     }
     model.config = inner;

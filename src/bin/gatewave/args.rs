@@ -57,6 +57,13 @@ impl ModelArgs {
         }
     }
 
+    /// Reads the model for a command that makes no engine, which would warn of layers that no output needs.
+    pub(crate) fn read_alone(&self) -> Result<(Model, Tensors)> {
+        let (model, tensors) = self.read()?;
+        model.unused().iter().for_each(|layer| log::warn!("{layer}: no output needs it"));
+        Ok((model, tensors))
+    }
+
     /// An engine of what [`read`](Self::read) gave, with a line about its device on standard error.
     pub(crate) fn engine(
         &self,

@@ -13,7 +13,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
-    let (model, _) = args.model.read()?;
+    let (model, _) = args.model.read_alone()?;
     writeln!(out, "{}", model.summary().to_string().trim_end())?;
     Ok(Verdict::Done)
 }

@@ -116,6 +116,14 @@ fn begun_by(decoder: Model, value: Value, tensors: &Tensors, prefix: &str) -> Re
 /// Fills in the sizes that are [`UNTOLD`].
 fn tell_sizes(model: &mut Model) -> Result<()> {
     for index in 0..model.layers.len() {
+        let left_out = match &model.layers[index].kind {
+            LayerKind::OneHot(one_hot) => one_hot.num_classes == UNTOLD,
+            LayerKind::Masking(masking) => masking.features == UNTOLD,
+            _ => false,
+        };
+        if !left_out {
+            continue;
+        }
         let next = edges::taken_size(model, Source::Layer(index, Pin::Output));
         let given = match model.layers[index].from[..] {
             [Source::Input(input)] => model.inputs.get(input).and_then(|input| match input.kind {

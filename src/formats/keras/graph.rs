@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
+use super::activations::Version;
 use super::calls::{Argument, Call, Takes, Tensor, calls, tensors};
 use super::config::{Config, short, word, wrong};
 use super::operations::Operation;
@@ -66,8 +67,8 @@ fn place(name: &str, class: &str) -> String {
     format!("layer {name} ({class})")
 }
 
-/// The graph that `description` serializes.
-pub(super) fn graph(description: &Value) -> Result<Graph> {
+/// The graph that `description` serializes, as Keras of `version` writes it.
+pub(super) fn graph(description: &Value, version: Version) -> Result<Graph> {
     let Value::Object(model) = description else {
         return Err(wrong(format!("expected a model, got {}", short(description))));
     };
@@ -96,7 +97,7 @@ pub(super) fn graph(description: &Value) -> Result<Graph> {
         other => return Err(wrong(format!("expected a Sequential or a Functional model, got {other}"))),
     };
     let mut counter = Counter::default();
-    let nodes = layers.iter().map(|layer| node(layer, &mut counter)).collect::<Result<Vec<_>>>()?;
+    let nodes = layers.iter().map(|layer| node(layer, version, &mut counter)).collect::<Result<Vec<_>>>()?;
     let mut index = HashMap::new();
     for (place, node) in nodes.iter().enumerate() {
         if index.insert(node.name.clone(), place).is_some() {
@@ -112,13 +113,13 @@ pub(super) fn graph(description: &Value) -> Result<Graph> {
         let (inputs, outputs) = (listed("input_layers")?.unwrap_or_default(), listed("output_layers")?);
         graph.begin(inputs)?;
         graph.outputs = Some(outputs.unwrap_or_default());
-        graph.count_calls();
+        graph.count_calls(version);
     }
     config.finish()?;
     Ok(graph)
 }
 
-fn node(layer: &Value, counter: &mut Counter) -> Result<Node> {
+fn node(layer: &Value, version: Version, counter: &mut Counter) -> Result<Node> {
     let Value::Object(keys) = layer else {
         return Err(wrong(format!("expected a layer, got {}", short(layer))));
     };
@@ -130,10 +131,10 @@ fn node(layer: &Value, counter: &mut Counter) -> Result<Node> {
         let wrapped = inner.and_then(|config| config.get("layer")).filter(|_| class == "TimeDistributed");
         let (kind, takes) = match wrapped {
             _ if Operation::is(keys) => (Kind::Operation(Operation::of(keys)), Takes::Constants),
-            _ if is_model(layer) => (Kind::Model(graph(layer)?), Takes::Tensors),
+            _ if is_model(layer) => (Kind::Model(graph(layer, version)?), Takes::Tensors),
             Some(wrapped) if is_model(wrapped) => {
                 Config::of(layer)?;
-                (Kind::EachStep(graph(wrapped).map_err(|e| e.at("layer"))?), Takes::Tensors)
+                (Kind::EachStep(graph(wrapped, version).map_err(|e| e.at("layer"))?), Takes::Tensors)
             }
             _ => {
                 let states = matches!(&class[..], "SimpleRNN" | "LSTM" | "GRU" | "Bidirectional");
@@ -186,11 +187,23 @@ impl Graph {
         Ok(())
     }
 
-    /// Of a model in the model, its own making may count as the first call; then those of the file count from 1.
-    fn count_calls(&mut self) {
+    /// Of a model in the model, its own making may count as the first call; then those of the file count from 1. Keras 3
+    /// counts so in `output_layers` alone, and for functional models alone.
+    fn count_calls(&mut self, version: Version) {
+        let outputs = self.outputs.as_deref_mut().unwrap_or_default();
+        if version == Version::Three {
+            for tensor in outputs {
+                let node = self.index.get(&tensor.layer).map(|&node| &self.nodes[node]);
+                if node.is_some_and(|node| matches!(node.kind, Kind::Model(_)) && node.class != "Sequential") {
+                    // None is left of 0, which names no call.
+                    tensor.call = tensor.call.checked_sub(1).unwrap_or(usize::MAX);
+                }
+            }
+            return;
+        }
         let mut named: HashMap<usize, (usize, usize)> = HashMap::new();
         let tensors = self.nodes.iter().flat_map(|node| &node.calls).flat_map(Call::tensors);
-        for tensor in tensors.chain(self.outputs.iter().flatten()) {
+        for tensor in tensors.chain(outputs.iter()) {
             if let Some(&node) = self.index.get(&tensor.layer) {
                 let (least, most) = named.entry(node).or_insert((tensor.call, tensor.call));
                 (*least, *most) = ((*least).min(tensor.call), (*most).max(tensor.call));

@@ -83,7 +83,7 @@ impl Builder {
         let from = vec![self.edge(tensor)?];
         let source = Source::Whole(self.add("", slice, from, [None; 2]));
         let flow = Flow::Steps { time, features, bare: false };
-        Ok(Known { flow, source, mask: Mask::None, held, from: self.place.clone() })
+        Ok(Known { flow, source, held, ..Known::steps(Mask::None, &self.place) })
     }
 
     fn last_step(&mut self, tensor: Known, features: usize) -> Result<Known> {

@@ -3,6 +3,7 @@
 //!
 //! Knows shapes as Keras broadcasts them; what cannot be said here is refused.
 
+use super::activations::Version;
 use super::builder::Builder;
 use super::config::{Config, short, wrong};
 use super::masks::{Makers, Mask, in_pieces};
@@ -47,8 +48,18 @@ impl Builder {
             Join::ConcatSteps => Mask::in_pieces(&tensors.iter().map(Known::piece).collect::<Vec<_>>())?,
             join => self.joined_mask(&tensors, join == Join::Concat),
         };
+        // Since 3.5, Keras leaves the masked steps of each value out of these two.
+        let leaves_out = self.version == Version::Three && matches!(join, Join::Multiply | Join::Maximum) && !rows;
+        if leaves_out && let Some(other) = tensors.iter().find(|tensor| tensor.mask != tensors[0].mask) {
+            return Err(wrong(format!(
+                "expected inputs under one mask, got {} and {} under different ones, whose masked steps Keras leaves out; mask \
+                 them alike, or join them with Add or Concatenate",
+                tensors[0].from, other.from
+            )));
+        }
+        let unlike = (leaves_out && tensors[0].mask != Mask::None).then(|| self.place.clone());
         let known = self.join(join, tensors)?;
-        Ok(Known { mask, ..known })
+        Ok(Known { mask, unlike, ..known })
     }
 
     /// `tensors`, step after step. Its mask is not said.
@@ -81,7 +92,7 @@ impl Builder {
         let from = tensors.iter().map(|tensor| self.edge(tensor)).collect::<Result<Vec<_>>>()?;
         let source = Source::Whole(self.add("", Join::ConcatSteps, from, [None; 2]));
         let flow = Flow::Steps { time, features: first.features(), bare: false };
-        Ok(Known { flow, source, mask: Mask::None, held, from: self.place.clone() })
+        Ok(Known { flow, source, held, ..Known::steps(Mask::None, &self.place) })
     }
 
     /// What `join` makes of `tensors`. Its mask is not said.
@@ -149,7 +160,7 @@ impl Builder {
             None if matches!(first.flow, Flow::OneStep(_)) => Flow::OneStep(features),
             None => Flow::Rows(features),
         };
-        Ok(Known { flow, source, mask: Mask::None, held, from: self.place.clone() })
+        Ok(Known { flow, source, held, ..Known::steps(Mask::None, &self.place) })
     }
 }
 

@@ -9,7 +9,7 @@ use super::builder::{Builder, Stack};
 use super::config::{Config, short, wrong};
 use super::masks::{Makers, Mask};
 use super::recurrent::{CellVariables, Sequences, Settings, States, pair};
-use super::values::{Flow, Known, Source};
+use super::values::{Flow, Known, Source, unlike};
 use super::variables::{self, Place, Variable, Within};
 use crate::cell::Activation;
 use crate::error::Result;
@@ -81,7 +81,11 @@ impl Builder {
         let aside = !initial.is_empty() && self.version == Version::Three && !told;
         let mask = if aside { Mask::None } else { self.now.mask.clone() };
         self.lay(&mask)?;
-        Ok(mask != Mask::None)
+        // A layer under the mask does not see the masked steps.
+        match self.now.unlike.take() {
+            Some(layer) if mask == Mask::None => Err(unlike(&layer)),
+            _ => Ok(mask != Mask::None),
+        }
     }
 
     pub(super) fn recurrent(

@@ -231,7 +231,7 @@ impl Operand {
         }
     }
 
-    fn tensor(&self) -> Option<&Known> {
+    pub(super) fn tensor(&self) -> Option<&Known> {
         match self {
             Self::Tensor(known) => Some(known),
             Self::Constant(_) => None,

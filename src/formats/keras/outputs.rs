@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::builder::{Builder, Given, Stands};
 use super::config::wrong;
-use super::values::{Flow, Known, Source};
+use super::values::{Flow, Known, Source, unlike};
 use crate::error::Result;
 use crate::model::{
     Clocks, Dim, Direction, InputPort, InputValue, LayerKind, Model, ModelInput, ModelOutput, OutputPort, OutputValue,
@@ -28,6 +28,9 @@ pub(super) fn name(builder: &mut Builder, gives: &[Known]) -> Result<()> {
     if let Some(known) = gives.iter().find(|known| known.flow == Flow::Mask || known.is_input().is_some()) {
         let text = format!("output_layers: expected what layers give, got {} of {}", known.shape(), known.from);
         return Err(wrong(text));
+    }
+    if let Some(layer) = gives.iter().find_map(|known| known.unlike.as_ref()) {
+        return Err(unlike(layer).at("output_layers"));
     }
     // What a chain gives: its last layer's output, its directions apart, the final states of one direction.
     let mut ends = gives.iter().map(|known| builder.end(known)).collect::<Result<Vec<_>>>()?;

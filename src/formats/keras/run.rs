@@ -121,11 +121,16 @@ impl Builder {
         self.place = node.place().into();
         let place = scope.inner(&node.name, &node.path);
         self.label = place.names.join(".");
+        let unlike = operands.iter().filter_map(Operand::tensor).find_map(|tensor| tensor.unlike.clone());
+        let behind = |gives: Vec<Known>| -> Vec<Known> {
+            gives.into_iter().map(|known| Known { unlike: known.unlike.or_else(|| unlike.clone()), ..known }).collect()
+        };
         if let Kind::Operation(operation) = &node.kind {
-            return match &call.axis {
+            let gives = match &call.axis {
                 Some(axis) => self.operation(&operation.over(axis), &operands),
                 None => self.operation(operation, &operands),
             };
+            return gives.map(behind);
         }
         let mut tensors: Vec<Known> = operands.into_iter().filter_map(Operand::into_tensor).collect();
         if tensors.iter().any(|tensor| tensor.flow == Flow::Mask) {
@@ -146,7 +151,12 @@ impl Builder {
                 gives
             }
             Kind::EachStep(inner) => self.each_step(inner, tensors, place),
-            Kind::Layer(config) => self.layer(config.clone(), &place, tensors, &initial, mask.is_some()),
+            Kind::Layer(config) => {
+                let gives = self.layer(config.clone(), &place, tensors, &initial, mask.is_some())?;
+                // Recurrent layers say themselves what they see.
+                let recurrent = matches!(config.class(), "SimpleRNN" | "LSTM" | "GRU" | "Bidirectional");
+                Ok(if recurrent { gives } else { behind(gives) })
+            }
             Kind::Operation(_) => Ok(Vec::new()),
         }
     }

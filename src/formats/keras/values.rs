@@ -5,7 +5,9 @@
 
 use std::rc::Rc;
 
+use super::config::wrong;
 use super::masks::{Makers, Mask};
+use crate::error::Error;
 use crate::model::{Pin, Value as Edge};
 
 /// The axes of a tensor, without the batch.
@@ -41,8 +43,18 @@ pub(super) struct Known {
     pub(super) mask: Mask,
     /// What takes steps out of the value in the model.
     pub(super) held: Makers,
+    /// A layer behind which the numbers of masked steps are others here than in Keras.
+    pub(super) unlike: Option<Rc<str>>,
     /// The layer that gives it, in messages.
     pub(super) from: Rc<str>,
+}
+
+/// The error for a value whose masked steps show, behind `layer`.
+pub(super) fn unlike(layer: &str) -> Error {
+    wrong(format!(
+        "expected a recurrent layer under the mask between it and {layer}, got none: in the masked steps Keras gives 0 behind \
+         Multiply, and the first input behind Maximum; leave mask_zero or Masking out, or join with Add or Concatenate"
+    ))
 }
 
 impl Known {
@@ -52,19 +64,20 @@ impl Known {
             source: Source::Whole(Edge::Input(index)),
             mask: Mask::None,
             held: Makers::new(),
+            unlike: None,
             from: "the input".into(),
         }
     }
 
     /// Features without a time axis.
     pub(super) fn rows(source: Source, features: usize, from: &Rc<str>) -> Self {
-        Self { flow: Flow::Rows(features), source, mask: Mask::None, held: Makers::new(), from: from.clone() }
+        Self { flow: Flow::Rows(features), source, ..Self::steps(Mask::None, from) }
     }
 
     /// A mask alone.
     pub(super) fn steps(mask: Mask, from: &Rc<str>) -> Self {
         let source = Source::Whole(Edge::Input(0));
-        Self { flow: Flow::Mask, source, mask, held: Makers::new(), from: from.clone() }
+        Self { flow: Flow::Mask, source, mask, held: Makers::new(), unlike: None, from: from.clone() }
     }
 
     /// Its mask as a piece of a longer one.

@@ -143,13 +143,12 @@ fn named_inputs(model: &Model) -> Vec<InputPort> {
         }
     }
     let clocks = Clocks::of(model);
-    let leads = |index: &usize| clocks.leader(*index) == Some(*index);
-    let leaders = [main].into_iter().chain((0..model.inputs.len()).filter(|index| *index != main)).filter(leads);
-    for index in leaders {
+    let sequences = [main].into_iter().chain((0..model.inputs.len()).filter(|index| *index != main));
+    for (index, leader) in sequences.filter_map(|index| Some((index, clocks.leader(index)?))) {
         let sequence = &model.inputs[index].name;
         for (word, value, axes) in [
-            ("lengths", InputValue::Lengths(index), vec![Dim::Batch]),
-            ("mask", InputValue::Mask(index), vec![Dim::Batch, Dim::Time]),
+            ("lengths", InputValue::Lengths(leader), vec![Dim::Batch]),
+            ("mask", InputValue::Mask(leader), vec![Dim::Batch, Dim::Time]),
         ] {
             let short = (index == main).then(|| word.to_owned());
             for name in short.into_iter().chain([format!("{sequence}_{word}")]) {
