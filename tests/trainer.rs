@@ -23,6 +23,11 @@ fn devices() -> Vec<Device> {
     [Device::Cpu].into_iter().chain(named.map(Device::Named)).collect()
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "states are 32-bit floats")]
+fn to_f32(x: f64) -> f32 {
+    x as f32
+}
+
 fn features(shape: (usize, usize, usize), seed: usize) -> Array3<f32> {
     Array3::from_shape_fn(shape, |(b, t, n)| ((b * 7 + t * 3 + n * 5 + seed * 11) as f32).sin())
 }
@@ -94,7 +99,7 @@ fn carried_states_are_given_states_without_their_gradient() {
                     assert!((got.loss - want.loss).abs() <= 1e-4 * want.loss, "{device:?}, window {seed}");
                 }
                 let truth = oracle::run(model, &now, &given).unwrap();
-                let rounded = |x: &ArrayD<f64>| x.mapv(|x| x as f32);
+                let rounded = |x: &ArrayD<f64>| x.mapv(to_f32);
                 states = truth
                     .states
                     .iter()
@@ -159,7 +164,7 @@ fn rows_that_are_reset_begin_where_the_model_has_learned_to() {
         trainer.reset_rows(&[1]).unwrap();
         let got = trainer.gradients(&batch(1)).unwrap();
         // A sum over rows: what rows 0 and 2 lose from where they were, and row 1 from the beginning.
-        let rows = |array: &ArrayD<f64>| array.mapv(|x| x as f32).select(Axis(1), &[0, 2]);
+        let rows = |array: &ArrayD<f64>| array.mapv(to_f32).select(Axis(1), &[0, 2]);
         let states = &begun.states[0];
         let going_on = Input::features(x(1).select(Axis(0), &[0, 2]))
             .states(States { h: rows(&states.h), c: states.c.as_ref().map(rows) });
@@ -211,7 +216,7 @@ fn uneven(rows: std::ops::Range<usize>) -> (Batch, f64) {
     let mut targets = tokens(1);
     let mut count = 0;
     for ((b, t), target) in targets.indexed_iter_mut() {
-        if (rows.start + b + t) % 3 == 0 {
+        if (rows.start + b + t).is_multiple_of(3) {
             *target = -100;
         }
         count += usize::from(*target >= 0 && (t as i64) < lengths[b]);
@@ -295,11 +300,11 @@ fn epochs_are_counted_on_and_carried_states_want_rows_in_their_order() {
     assert_eq!(epochs.iter().map(|epoch| epoch.learning_rate).collect::<Vec<_>>(), [0.1, 0.1, 0.05, 0.05]);
     let path = folder.file("epoch.safetensors");
     start().save(&path).unwrap();
-    for number in 1..=4 {
+    for (number, want) in (1..).zip(&epochs) {
         let mut resumed = start();
         resumed.resume(&path).unwrap();
         let epoch = resumed.fit(&data, None, &settings, |_| {}).unwrap()[0];
-        assert_eq!((epoch.number, epoch.loss), (number, epochs[number as usize - 1].loss));
+        assert_eq!((epoch.number, epoch.loss), (number, want.loss));
         resumed.save(&path).unwrap();
     }
     let end = folder.file("end.safetensors");

@@ -90,7 +90,7 @@ impl Gradients {
                 sum.iter_mut().zip(own).for_each(|(sum, &own)| *sum += share * f64::from(own));
             }
         }
-        if !((whole - 1.0_f64).abs() <= 1e-6) {
+        if whole.is_nan() || (whole - 1.0_f64).abs() > 1e-6 {
             return Err(wrong(format!("expected shares that are 1 together, got {whole}")));
         }
         #[expect(clippy::cast_possible_truncation, reason = "rounded once, as is meant")]
