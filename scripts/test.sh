@@ -33,6 +33,7 @@ say "the tests of an adapter, on SwiftShader"
 # Files are read alike whoever computes.
 on_adapter "$swiftshader" swiftshader cargo_test --test gpu -- --skip _case_of_the_table_gives --skip formats::
 on_adapter "$swiftshader" swiftshader cargo_test --test training
+on_adapter "$swiftshader" swiftshader cargo_test --test trainer
 # Each kernel of training against its sentence.
 on_adapter "$swiftshader" swiftshader cargo_test --lib cpu::tests
 

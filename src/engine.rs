@@ -5,6 +5,7 @@
 
 mod begin;
 mod cache;
+mod carry;
 mod device;
 mod exchange;
 mod executor;
@@ -51,6 +52,7 @@ use executor::{Executor, Machine, Wait};
 use memory::Memory;
 use timings::timed;
 
+pub(crate) use carry::Carried;
 pub use device::{Device, DeviceInfo, SelfCheck};
 pub use generate::Sampling;
 #[cfg(not(target_arch = "wasm32"))]
@@ -425,6 +427,12 @@ impl From<Storage> for Precision {
             Storage::F16 => Self::F16,
             Storage::I8 => Self::I8,
         }
+    }
+}
+
+impl From<Device> for Options {
+    fn from(device: Device) -> Self {
+        Self::default().device(device)
     }
 }
 

@@ -185,12 +185,6 @@ impl<'a> Decoder<'a> {
     ///
     /// As [`Fetch`] says, B being the length of `rows`.
     pub(crate) fn decode(&mut self, read: Read, rows: &Range<usize>, data: &[f32]) {
-        let directions = |stack| self.model.stacks().nth(stack).expect("a plan of this model").directions();
-        let part = |layer, directions| s![layer * directions..(layer + 1) * directions, rows.clone(), ..];
-        let unpad = |state: &mut ArrayD<f32>, part| {
-            let state = state.view_mut().into_dimensionality::<Ix3>().expect("a state with a batch");
-            unpad_state(data, state.slice_move(part));
-        };
         match read.fetch {
             Fetch::Output => self.output(0, rows, data),
             Fetch::Other(output) => self.output(output, rows, data),
@@ -200,17 +194,11 @@ impl<'a> Decoder<'a> {
             | Fetch::Input(_)
             | Fetch::InitialHidden { .. }
             | Fetch::InitialMemory { .. } => unreachable!("a call has no losses"),
-            Fetch::Hidden { stack, layer } => unpad(&mut self.states[stack].h, part(layer, directions(stack))),
-            Fetch::HiddenPart { stack, layer, direction } => {
-                let directions = directions(stack);
-                let row = layer * directions + direction;
-                let states =
-                    self.states[stack].h.view_mut().into_dimensionality::<Ix3>().expect("a state with a batch");
-                unpad_part(data, direction, directions, states.slice_move(s![row..=row, rows.clone(), ..]));
-            }
-            Fetch::Memory { stack, layer } => {
-                let c = self.states[stack].c.as_mut().expect("only an LSTM's plan has a memory");
-                unpad(c, part(layer, directions(stack)));
+            Fetch::Hidden { stack, .. } | Fetch::HiddenPart { stack, .. } | Fetch::Memory { stack, .. } => {
+                let directions = self.model.stacks().nth(stack).expect("a plan of this model").directions();
+                let States { h, c } = &mut self.states[stack];
+                let (h, c) = (with_batch(h), c.as_mut().map(with_batch));
+                take_final(read.fetch, directions, rows, data, h, c);
             }
         }
     }
@@ -275,6 +263,32 @@ impl<'a> Decoder<'a> {
 pub(crate) fn unpad_row(source: &[f32], features: Features, target: &mut [f32]) {
     for (to, from) in target.chunks_exact_mut(features.size).zip(source.chunks_exact(padded(features.size))) {
         to.copy_from_slice(&from[..features.size]);
+    }
+}
+
+fn with_batch(state: &mut ArrayD<f32>) -> ArrayViewMut3<'_, f32> {
+    state.view_mut().into_dimensionality::<Ix3>().expect("a state with a batch")
+}
+
+/// What a plan, run on rows `rows`, gave for a final state of a stack that goes so many ways → its place among the stack's
+/// states, `[L · D, B, S]`. Anything else is no final state.
+pub(crate) fn take_final(
+    fetch: Fetch,
+    directions: usize,
+    rows: &Range<usize>,
+    data: &[f32],
+    h: ArrayViewMut3<'_, f32>,
+    c: Option<ArrayViewMut3<'_, f32>>,
+) {
+    let part = |layer| s![layer * directions..(layer + 1) * directions, rows.clone(), ..];
+    match (fetch, c) {
+        (Fetch::Hidden { layer, .. }, _) => unpad_state(data, h.slice_move(part(layer))),
+        (Fetch::HiddenPart { layer, direction, .. }, _) => {
+            let row = layer * directions + direction;
+            unpad_part(data, direction, directions, h.slice_move(s![row..=row, rows.clone(), ..]));
+        }
+        (Fetch::Memory { layer, .. }, Some(c)) => unpad_state(data, c.slice_move(part(layer))),
+        _ => unreachable!("only an LSTM's plan has a memory"),
     }
 }
 

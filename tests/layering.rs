@@ -40,7 +40,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "feed", "cpu", "gpu", "loss",
         ],
     ),
-    ("trainer", &["engine", "model", "call", "named", "loss", "train", "weights", "random"]),
+    ("trainer", &["engine", "model", "call", "named", "loss", "train", "weights", "formats", "random"]),
     ("conformance", &["oracle", "model", "weights", "cell", "call", "kernel"]),
 ];
 

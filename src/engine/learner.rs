@@ -9,15 +9,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ndarray::{Array3, ArrayD, Axis, IxDyn, s};
 
 use super::cache::Cache;
+use super::carry::Carried;
 use super::exchange::Exchange;
 use super::executor::{Executor, Wait};
 #[cfg(not(target_arch = "wasm32"))]
 use super::kernels::{self, KernelTime};
 use super::planner::{Planner, row_loss};
 use super::{DeviceInfo, Options, shape_of};
-use crate::call::{Batching, Call, Input, Output, States, initial};
+use crate::call::{Batched, Batching, Call, Input, Output, States, initial};
 use crate::error::Result;
-use crate::feed::{Decoder, encode, unpad_row, unpad_state};
+use crate::feed::{Decoder, encode, take_final, unpad_row, unpad_state};
 use crate::kernel::{Medium, padded};
 use crate::layout::Layout;
 use crate::loss::{Aim, Aimed, Measure, Objective, Targets};
@@ -64,6 +65,8 @@ pub(crate) struct Found {
     pub(crate) inputs: BTreeMap<usize, ArrayD<f32>>,
     /// Those of where stacks begin, by stack, in the axes of the call.
     pub(crate) states: BTreeMap<usize, States>,
+    /// The final states of each stack, where states are carried; none of one that begins at a value of the model.
+    pub(crate) finals: Vec<Option<Batched>>,
 }
 
 impl Learner {
@@ -146,7 +149,8 @@ impl Learner {
         Ok(decoder.finish())
     }
 
-    /// What `input` loses by `objective`, and the gradients that are wanted.
+    /// What `input` loses by `objective`, and the gradients that are wanted. Where states are `carried`, stacks that are given
+    /// none begin there, and where they end is told.
     ///
     /// # Errors
     ///
@@ -157,9 +161,9 @@ impl Learner {
         input: &Input,
         objective: &Objective,
         targets: &[Targets],
-        wanted: Wanted,
+        (wanted, carried): (Wanted, Option<&Carried>),
     ) -> Result<Found> {
-        self.learn(input, objective, (targets, wanted), async |plan, lesson| {
+        self.learn((input, carried), objective, (targets, wanted), async |plan, lesson| {
             self.executor.run(plan, lesson, Wait::Aside).await.map(drop)
         })
         .await
@@ -173,7 +177,7 @@ impl Learner {
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn clocked(&self, input: &Input, objective: &Objective, targets: &[Targets]) -> Result<Vec<KernelTime>> {
         let mut times = Vec::new();
-        block_on(self.learn(input, objective, (targets, Wanted::Weights), async |plan, lesson| {
+        block_on(self.learn((input, None), objective, (targets, Wanted::Weights), async |plan, lesson| {
             let spent = self.executor.run_clocked(plan, lesson).await?;
             kernels::add(&mut times, plan, spent);
             Ok(())
@@ -184,17 +188,17 @@ impl Learner {
     /// [`gradients`](Self::gradients), the plan of each tile of the batch run by `run`.
     async fn learn(
         &self,
-        input: &Input,
+        (input, carried): (&Input, Option<&Carried>),
         objective: &Objective,
         (targets, wanted): (&[Targets], Wanted),
         mut run: impl AsyncFnMut(&Arc<Plan>, &mut Lesson<'_, '_>) -> Result<()>,
     ) -> Result<Found> {
         let Planner { model, layout, device, .. } = &self.planner;
         let call = self.planner.call(input)?;
-        // Those that begin where the model has learned to.
-        let learns: Vec<bool> = (0..model.stacks().count()).map(|stack| call.initial(stack).is_none()).collect();
+        let given: Vec<bool> = (0..model.stacks().count()).map(|stack| call.initial(stack).is_some()).collect();
         let learned = call.learned(model, self.initial.iter().map(|(&i, states)| (i, &states.h, states.c.as_ref())))?;
-        let call = call.learning(&learned);
+        let kept = carried.map(|carried| carried.begin(input, &call, &learned)).transpose()?.unwrap_or_default();
+        let call = call.keeping(&kept).learning(&learned);
         let aims = objective.check(model, &call, targets)?;
         let losses = objective.terms().iter().zip(&aims).map(|(term, aim)| LossTerm {
             output: term.output,
@@ -204,7 +208,7 @@ impl Learner {
         let all = wanted == Wanted::All;
         let weights = wanted != Wanted::Loss;
         let states = all || weights && !self.initial.is_empty();
-        let gradients = Gradients { losses: losses.collect(), weights, inputs: all, states, finals: false };
+        let gradients = Gradients { losses: losses.collect(), weights, inputs: all, states, finals: carried.is_some() };
         let mut lesson = Lesson::new(&call, model, layout, &aims)?;
         let (shape, batch) = (shape_of(&call), call.form.batch);
         let (mut first, mut most) = (0, batch);
@@ -215,7 +219,9 @@ impl Learner {
             run(&plan, &mut lesson).await.map_err(|e| device.explain(e))?;
             first += most;
         }
-        Ok(lesson.finish(|stack| learns[stack] && self.initial.contains_key(&stack)))
+        // The rows that begin where the model has learned to.
+        let anew = |stack, row| carried.is_none_or(|carried| carried.begins_anew(stack, row));
+        Ok(lesson.finish(|stack, row| !given[stack] && self.initial.contains_key(&stack) && anew(stack, row)))
     }
 }
 
@@ -231,7 +237,9 @@ struct Lesson<'a, 'c> {
     weights: Vec<Vec<f32>>,
     inputs: BTreeMap<usize, ArrayD<f32>>,
     /// By stack, with a batch.
-    states: BTreeMap<usize, (Array3<f32>, Option<Array3<f32>>)>,
+    states: BTreeMap<usize, Batched>,
+    /// Where each stack ends; before that, where it begins.
+    finals: Vec<Batched>,
 }
 
 impl<'a, 'c> Lesson<'a, 'c> {
@@ -239,11 +247,14 @@ impl<'a, 'c> Lesson<'a, 'c> {
         let zeros = |elems: u64| vec![0.0; usize::try_from(elems).unwrap_or(usize::MAX)];
         let weights = layout.buffers.iter().map(|buffer| zeros(buffer.form.elems())).collect();
         let mut states = BTreeMap::new();
+        let mut finals = Vec::new();
         for (stack, r) in model.stacks().enumerate() {
             states.insert(stack, initial(r, call.form)?);
+            let begin = call.initial(stack).map(|(h, c)| (h.to_owned(), c.map(|c| c.to_owned())));
+            finals.push(begin.map_or_else(|| initial(r, call.form), Ok)?);
         }
         let (inputs, rows) = (BTreeMap::new(), 0..0);
-        Ok(Self { call, model, layout, aims, rows, loss: 0.0, weights, inputs, states })
+        Ok(Self { call, model, layout, aims, rows, loss: 0.0, weights, inputs, states, finals })
     }
 
     /// Lays out what a loss is told of the rows, `[T][B]` of `width` elements.
@@ -354,7 +365,7 @@ impl<'a, 'c> Lesson<'a, 'c> {
     }
 
     /// What was found, the gradients of learned states summed over the rows that began there.
-    fn finish(self, learned: impl Fn(usize) -> bool) -> Found {
+    fn finish(self, learned: impl Fn(usize, usize) -> bool) -> Found {
         let mut weights = unpack(self.model, self.layout, &self.weights);
         let form = self.call.form;
         let mut states = BTreeMap::new();
@@ -364,8 +375,8 @@ impl<'a, 'c> Lesson<'a, 'c> {
                 self.model.has_usual_inputs() || (0..self.call.time(clock)).any(|t| self.call.is_live(clock, t, row))
             };
             match weights.initial.get_mut(&stack) {
-                Some(sum) if learned(stack) => {
-                    for row in (0..form.batch).filter(|&row| begins(row)) {
+                Some(sum) if (0..form.batch).any(|row| learned(stack, row)) => {
+                    for row in (0..form.batch).filter(|&row| learned(stack, row) && begins(row)) {
                         sum.h += &h.index_axis(Axis(1), row);
                         if let (Some(sum), Some(c)) = (&mut sum.c, &c) {
                             *sum += &c.index_axis(Axis(1), row);
@@ -387,7 +398,9 @@ impl<'a, 'c> Lesson<'a, 'c> {
             (Batching::Single, _) => (index, all.index_axis_move(Axis(0), 0)),
             (Batching::Batch, _) => (index, all),
         };
-        Found { loss: self.loss, weights, inputs: self.inputs.into_iter().map(single).collect(), states }
+        let own = |(stack, ends)| (!self.model.is_begun(stack)).then_some(ends);
+        let finals = self.finals.into_iter().enumerate().map(own).collect();
+        Found { loss: self.loss, weights, inputs: self.inputs.into_iter().map(single).collect(), states, finals }
     }
 }
 
@@ -432,12 +445,14 @@ impl Caller for Lesson<'_, '_> {
                     unpad_state(data, c.slice_mut(part));
                 }
             }
-            Fetch::Output
-            | Fetch::Other(_)
-            | Fetch::Tokens
-            | Fetch::Hidden { .. }
-            | Fetch::HiddenPart { .. }
-            | Fetch::Memory { .. } => {}
+            Fetch::Hidden { stack, .. } | Fetch::HiddenPart { stack, .. } | Fetch::Memory { stack, .. } => {
+                let directions = self.model.stacks().nth(stack).map_or(1, |r| r.directions());
+                if let Some((h, c)) = self.finals.get_mut(stack) {
+                    let (h, c) = (h.view_mut(), c.as_mut().map(|c| c.view_mut()));
+                    take_final(read.fetch, directions, &self.rows, data, h, c);
+                }
+            }
+            Fetch::Output | Fetch::Other(_) | Fetch::Tokens => {}
         }
     }
 }

@@ -143,7 +143,26 @@ pub fn save(path: &Path, model: &Model, weights: &Weights) -> Result<()> {
 ///
 /// Kind `Model` where the layers do not fit each other; `Weights` where a tensor is missing, of another shape, or holds
 /// an element that is too large for `precision`; `Io` where the file cannot be written; and what reading a tensor gives.
-pub fn write(path: &Path, model: &Model, mut tensors: Tensors, precision: Precision) -> Result<()> {
+pub fn write(path: &Path, model: &Model, tensors: Tensors, precision: Precision) -> Result<()> {
+    write_with(path, model, tensors, precision, None)
+}
+
+/// The same of a model that is being trained: `state` says how far, and its tensors are no layer's.
+///
+/// # Errors
+///
+/// As [`write()`].
+pub(crate) fn write_training(path: &Path, model: &Model, tensors: Tensors, state: (&str, Tensors)) -> Result<()> {
+    write_with(path, model, tensors, Precision::F32, Some(state))
+}
+
+fn write_with(
+    path: &Path,
+    model: &Model,
+    mut tensors: Tensors,
+    precision: Precision,
+    state: Option<(&str, Tensors)>,
+) -> Result<()> {
     let supplied = supplied(model);
     tensors.extend([supplied.clone()]);
     named::check(model, &tensors)?;
@@ -162,7 +181,9 @@ pub fn write(path: &Path, model: &Model, mut tensors: Tensors, precision: Precis
         Precision::I8 if !products.contains(name) => Precision::F32,
         precision => precision,
     };
-    safetensors::write_each(path, &tensors, Some(&text), &stored)
+    let training = state.as_ref().map(|(training, _)| *training);
+    tensors.extend(state.map(|(_, kept)| kept));
+    safetensors::write_each(path, &tensors, [Some(&text), training], &stored)
 }
 
 /// What a model's file is.

@@ -26,6 +26,9 @@ pub use write::{to_bytes, write};
 /// The key of the metadata under which the description of the model stands.
 pub const MODEL_KEY: &str = "gatewave.model";
 
+/// The key under which a trainer's state stands beside the model.
+pub const TRAINING_KEY: &str = "gatewave.training";
+
 const _: () = assert!(cfg!(target_endian = "little"), "elements are read in place, as the file has them");
 
 /// What the name of a tensor of scales ends in, after the name of the tensor that they are of.
@@ -41,6 +44,8 @@ pub struct Contents {
     pub tensors: Tensors,
     /// The description of the model, if there is one.
     pub description: Option<String>,
+    /// The state of a training that stands beside the model, if there is one: what a trainer saved.
+    pub training: Option<String>,
 }
 
 /// Reads the header of a file. The elements stay in the file, which is kept open, and are read from there each time
@@ -205,9 +210,9 @@ fn contents(
             None => tensors.insert_unread(name, declared.dtype, declared.shape),
         }
     }
-    let description = metadata.remove(MODEL_KEY);
+    let (description, training) = (metadata.remove(MODEL_KEY), metadata.remove(TRAINING_KEY));
     tensors.tie(&metadata);
-    Ok(Contents { tensors, description })
+    Ok(Contents { tensors, description, training })
 }
 
 /// The name of the tensor that holds the scales of the rows of `name`.

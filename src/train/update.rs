@@ -72,6 +72,51 @@ impl Update {
         Rule { method, momentum, clips_value: self.clip.value().is_some() }
     }
 
+    /// Every setting in words, by its name: two updates that say the same are the same.
+    pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
+        let by_role = |of: &dyn Fn(Role) -> f64| {
+            let rate = |&role: &Role| (of(role) > 0.0).then(|| format!("{role:?} {}", of(role)));
+            let rates: Vec<String> = Role::ALL.iter().filter_map(rate).collect();
+            if rates.is_empty() { "none".to_owned() } else { rates.join(", ") }
+        };
+        let decay = self.optimizer.weight_decay();
+        let mut all = vec![
+            ("optimizer", format!("{} of {}", self.optimizer.name(), self.optimizer.like())),
+            ("learning_rate", self.optimizer.learning_rate().to_string()),
+            ("weight_decay", by_role(&|role| decay.of(role))),
+            (
+                "clip",
+                match self.clip {
+                    Clip::None => "none".to_owned(),
+                    Clip::GlobalNorm(bound) => format!("global norm {bound}"),
+                    Clip::TensorNorm(bound) => format!("norm of each tensor {bound}"),
+                    Clip::Value(bound) => format!("value {bound}"),
+                },
+            ),
+            ("l2", by_role(&|role| self.l2.of(role))),
+        ];
+        match &self.optimizer {
+            Optimizer::Sgd(Sgd { momentum, dampening, nesterov, .. }) => all.extend([
+                ("momentum", momentum.to_string()),
+                ("dampening", dampening.to_string()),
+                ("nesterov", nesterov.to_string()),
+            ]),
+            Optimizer::RmsProp(RmsProp { alpha, epsilon, momentum, centered, .. }) => all.extend([
+                ("alpha", alpha.to_string()),
+                ("epsilon", epsilon.to_string()),
+                ("momentum", momentum.to_string()),
+                ("centered", centered.to_string()),
+            ]),
+            Optimizer::Adam(Adam { betas: [first, second], epsilon, amsgrad, .. })
+            | Optimizer::AdamW(AdamW { betas: [first, second], epsilon, amsgrad, .. }) => all.extend([
+                ("betas", format!("{first}, {second}")),
+                ("epsilon", epsilon.to_string()),
+                ("amsgrad", amsgrad.to_string()),
+            ]),
+        }
+        all
+    }
+
     /// The numbers of update `t`, counted from 1, for weights of `role` at the learning rate `rate`. Computed in 64 bits and
     /// rounded once.
     ///

@@ -82,7 +82,7 @@ impl Fit {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Epoch {
-    /// Which, counted from 1.
+    /// Which, counted from 1, and on from those of an earlier `fit` or of a checkpoint.
     pub number: u64,
     /// The mean of what its batches lost before their updates, weighted by their rows.
     pub loss: f64,
@@ -95,7 +95,10 @@ pub struct Epoch {
 }
 
 impl Trainer {
-    /// Trains on all of `data`, epoch by epoch, and tells `each` what became of it.
+    /// Trains on all of `data`, epoch by epoch, and tells `each` what became of it. Epochs are counted on, each has its own
+    /// order: several calls of one epoch are one call of several, and a checkpoint may be saved between them.
+    ///
+    /// States that are [carried](Self::carry) begin anew with each epoch.
     ///
     /// # Example
     ///
@@ -146,15 +149,18 @@ impl Trainer {
         mut each: impl FnMut(&Epoch),
     ) -> Result<Vec<Epoch>> {
         settings.check()?;
+        self.check_fit(settings, data.rows())?;
         let mut epochs = Vec::new();
-        for number in 1..=settings.epochs {
-            let start = Instant::now();
+        for _ in 0..settings.epochs {
+            let (number, start) = (self.epochs() + 1, Instant::now());
+            self.reset_states();
             let order = match settings.shuffle {
                 true => shuffled(data.rows(), settings.seed, number),
                 false => (0..data.rows()).collect(),
             };
-            let mut mean = Mean::default();
+            let (mut mean, mut learning_rate) = (Mean::default(), self.learning_rate());
             for (index, rows) in order.chunks(settings.batch_size).enumerate() {
+                learning_rate = self.learning_rate();
                 let step = async { self.step_async(&data.batch(rows)?).await };
                 let step = step.await.map_err(|e| e.at(format!("epoch {number}, batch {}", index + 1)))?;
                 mean.add(step.loss, rows.len());
@@ -164,7 +170,8 @@ impl Trainer {
                 Some(data) => Some(self.evaluate_async(data, settings.batch_size).await?),
                 None => None,
             };
-            let (loss, learning_rate) = (mean.value(), self.learning_rate());
+            let loss = mean.value();
+            self.end_epoch(validation_loss.unwrap_or(loss));
             let epoch = Epoch { number, loss, validation_loss, learning_rate, time: start.elapsed() };
             each(&epoch);
             epochs.push(epoch);
@@ -206,8 +213,8 @@ impl Trainer {
         let tensors = self.weights()?.to_tensors(self.model())?;
         match non_finite(&tensors).first() {
             None => Ok(()),
-            Some(name) => {
-                let text = format!("{name}: expected finite weights, got others; try a smaller learning rate");
+            Some(found) => {
+                let text = format!("{found}; expected finite weights, try a smaller learning rate");
                 Err(Error::new(ErrorKind::Training, text))
             }
         }

@@ -2,26 +2,30 @@
 //!
 //! A [`Trainer`] is to training what [`Engine`](crate::Engine) is to running a model. It takes a batch, finds what the model
 //! loses on it and by which the weights are to change, and changes them. `data` has the examples that batches are taken out of,
-//! and `fit` goes over them epoch by epoch. Nothing here knows files.
+//! and `fit` goes over them epoch by epoch. Only `checkpoint` knows files.
 
 mod batch;
+mod carry;
+mod checkpoint;
 mod data;
 mod fit;
 mod named;
+mod rate;
 mod targets;
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use crate::call::{Input, Output};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::engine::KernelTime;
-use crate::engine::{DeviceInfo, Found, Learner, Options, Wanted};
+use crate::engine::{Carried, DeviceInfo, Found, Learner, Options, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
 use crate::model::{LayerKind, Model};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
-use crate::train::{Clip, Update, squares, update};
+use crate::train::{Clip, Schedule, Update, squares, update};
 use crate::weights::{Named, Tensor, Tensors, Weights};
 
 pub use batch::{Batch, Gradients};
@@ -55,9 +59,17 @@ pub struct Trainer {
     learner: Learner,
     objective: Objective,
     update: Update,
+    /// The learning rate, where no schedule says it.
     rate: f64,
+    schedule: Option<Schedule>,
     /// Updates so far.
     updates: u64,
+    /// Epochs so far.
+    epochs: u64,
+    /// Whether all stacks carry their states.
+    carry: bool,
+    /// Where the next batch begins.
+    carried: Option<Mutex<Carried>>,
     /// Each tensor by its name, and what the optimizer keeps of it.
     tensors: BTreeMap<String, Trainable>,
 }
@@ -131,8 +143,10 @@ impl Trainer {
             tensors.insert(name, Trainable { named, moments: zeros });
         }
         let learner = Learner::new(model, weights, &options.into()).await?;
-        let rate = update.optimizer.learning_rate();
-        Ok(Self { learner, objective: objective.into(), update, rate, updates: 0, tensors })
+        let (objective, rate) = (objective.into(), update.optimizer.learning_rate());
+        let carried = Carried::of(learner.model(), false).map(Mutex::new);
+        let (schedule, updates, epochs, carry) = (None, 0, 0, false);
+        Ok(Self { learner, objective, update, rate, schedule, updates, epochs, carry, carried, tensors })
     }
 
     /// Trains on one batch: finds its gradients, and changes the weights by them.
@@ -152,12 +166,16 @@ impl Trainer {
     ///
     /// As [`step`](Self::step).
     pub async fn step_async(&mut self, batch: &Batch) -> Result<Trained> {
-        let found = self.found(batch, Wanted::Weights).await?;
+        let mut found = self.found(batch, Wanted::Weights, self.carried()).await?;
+        let finals = std::mem::take(&mut found.finals);
         let gradients = self.named(found)?;
-        self.apply_async(&gradients).await
+        let trained = self.apply_async(&gradients).await?;
+        self.keep(finals);
+        Ok(trained)
     }
 
-    /// What the model loses on a batch, and all gradients of it; the weights stay.
+    /// What the model loses on a batch, and all gradients of it; the weights stay. States that are
+    /// [carried](Self::carry) go on.
     ///
     /// # Errors
     ///
@@ -173,8 +191,13 @@ impl Trainer {
     ///
     /// As [`step`](Self::step).
     pub async fn gradients_async(&self, batch: &Batch) -> Result<Gradients> {
-        let found = self.found(batch, Wanted::All).await?;
-        self.named(found)
+        let mut found = self.found(batch, Wanted::All, self.carried()).await?;
+        let finals = std::mem::take(&mut found.finals);
+        let gradients = self.named(found)?;
+        if gradients.loss.is_finite() {
+            self.keep(finals);
+        }
+        Ok(gradients)
     }
 
     /// Finds the gradients of the weights, and drops them: what the model loses. For whoever measures.
@@ -185,7 +208,7 @@ impl Trainer {
     #[cfg(not(target_arch = "wasm32"))]
     #[doc(hidden)]
     pub fn rehearse(&self, batch: &Batch) -> Result<f64> {
-        Ok(block_on(self.found(batch, Wanted::Weights))?.loss)
+        Ok(block_on(self.found(batch, Wanted::Weights, None))?.loss)
     }
 
     /// [`rehearse`](Self::rehearse): what the programs of the device took.
@@ -216,12 +239,12 @@ impl Trainer {
     ///
     /// As [`apply`](Self::apply).
     pub async fn apply_async(&mut self, gradients: &Gradients) -> Result<Trained> {
-        let t = self.updates + 1;
+        let (t, rate) = (self.updates + 1, self.learning_rate());
         let norm = self.check(gradients, t)?;
         let rule = self.update.rule();
         for (name, tensor) in &mut self.tensors {
             let gradient = &gradients.weights[name];
-            let scalars = self.update.scalars(tensor.named.role, self.rate, t)?;
+            let scalars = self.update.scalars(tensor.named.role, rate, t)?;
             let own = match self.update.clip {
                 Clip::TensorNorm(_) => squares(&scalars, &tensor.named.data, gradient).sqrt(),
                 Clip::None | Clip::GlobalNorm(_) | Clip::Value(_) => norm,
@@ -252,7 +275,7 @@ impl Trainer {
     ///
     /// As [`step`](Self::step).
     pub async fn loss_async(&self, batch: &Batch) -> Result<f64> {
-        Ok(self.found(batch, Wanted::Loss).await?.loss)
+        Ok(self.found(batch, Wanted::Loss, None).await?.loss)
     }
 
     /// What the model gives for `input` by the weights of now.
@@ -297,16 +320,6 @@ impl Trainer {
         crate::engine::Engine::with_options(self.model().clone(), &self.weights()?, options.into())
     }
 
-    /// Sets the learning rate of the updates that follow: what a [`Schedule`](crate::Schedule) says.
-    pub fn set_learning_rate(&mut self, rate: f64) {
-        self.rate = rate;
-    }
-
-    /// The learning rate of the next update.
-    pub fn learning_rate(&self) -> f64 {
-        self.rate
-    }
-
     /// Updates so far.
     pub fn updates(&self) -> u64 {
         self.updates
@@ -322,8 +335,8 @@ impl Trainer {
         self.learner.device()
     }
 
-    async fn found(&self, batch: &Batch, wanted: Wanted) -> Result<Found> {
-        self.learner.gradients(&batch.input, &self.objective, &batch.targets, wanted).await
+    async fn found(&self, batch: &Batch, wanted: Wanted, carried: Option<Carried>) -> Result<Found> {
+        self.learner.gradients(&batch.input, &self.objective, &batch.targets, (wanted, carried.as_ref())).await
     }
 
     /// Gradients by the names of tensors and inputs.
@@ -350,7 +363,7 @@ impl Trainer {
             if gradient.len() != wanted {
                 return wrong(format!("{name}: expected a gradient of {wanted} elements, got {}", gradient.len()));
             }
-            let scalars = self.update.scalars(tensor.named.role, self.rate, t)?;
+            let scalars = self.update.scalars(tensor.named.role, self.learning_rate(), t)?;
             sum += squares(&scalars, &tensor.named.data, gradient);
         }
         let norm = sum.sqrt();

@@ -25,7 +25,7 @@ use crate::model::{Bias, Initial, LayerKind, Model};
 pub(crate) use dialect::Part;
 pub(crate) use dialect::from_onnx;
 pub(crate) use integers::{Scale, round_rows};
-pub(crate) use named::Named;
+pub(crate) use named::{Named, OF_TRAINING};
 pub use random::draw_supplied;
 #[doc(hidden)]
 pub use replace::Replacement;

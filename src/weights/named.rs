@@ -243,12 +243,16 @@ pub(super) fn warn_of_unused(model: &Model, tensors: &Tensors) {
     }
 }
 
+/// What the names of tensors begin with that a trainer keeps beside a model.
+pub(crate) const OF_TRAINING: &str = "gatewave.training.";
+
 /// The tensors that no layer of `model` takes, in words: most often those of a layer that the description forgot.
 fn unused(model: &Model, tensors: &Tensors) -> Option<String> {
     const FEW: usize = 4;
     let used = names(model, tensors);
     let used: HashSet<_> = used.iter().map(|name| tensors.kept(name)).collect();
-    let names: Vec<_> = tensors.names().filter(|&name| !used.contains(tensors.kept(name))).collect();
+    let unused = |name: &&str| !used.contains(tensors.kept(name)) && !name.starts_with(OF_TRAINING);
+    let names: Vec<_> = tensors.names().filter(unused).collect();
     let few = names.iter().take(FEW).copied().collect::<Vec<_>>().join(", ");
     let more = if names.len() > FEW { ", …" } else { "" };
     (!names.is_empty()).then(|| format!("tensors that no layer of the model uses: {} ({few}{more})", names.len()))

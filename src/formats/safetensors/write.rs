@@ -3,16 +3,20 @@
 //! The way back from `safetensors.rs`. Knows names, shapes and elements; knows no model.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use ::safetensors::Dtype;
 use ::safetensors::tensor::{Metadata, TensorInfo};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{MODEL_KEY, scale_name};
+use super::{MODEL_KEY, TRAINING_KEY, scale_name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::weights::{Precision, Replacement, Scale, Tensor, Tensors, narrowed};
+
+/// The texts of the metadata, by key.
+type Texts<'a> = BTreeMap<&'a str, &'a str>;
 
 /// The precision of each tensor of a file, by its name.
 pub(crate) type PrecisionOf<'a> = dyn Fn(&str, &Tensor) -> Precision + 'a;
@@ -26,7 +30,7 @@ pub(crate) type PrecisionOf<'a> = dyn Fn(&str, &Tensor) -> Precision + 'a;
 /// and what reading the tensors gives.
 pub fn to_bytes(tensors: &Tensors, description: Option<&str>, precision: Precision) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    write_to(&mut bytes, tensors, description, &alike(precision))?;
+    write_to(&mut bytes, tensors, &texts(description, None), &alike(precision))?;
     Ok(bytes)
 }
 
@@ -37,22 +41,29 @@ pub fn to_bytes(tensors: &Tensors, description: Option<&str>, precision: Precisi
 ///
 /// As [`to_bytes`], and kind `Io` where the file cannot be written.
 pub fn write(path: &Path, tensors: &Tensors, description: Option<&str>, precision: Precision) -> Result<()> {
-    write_each(path, tensors, description, &alike(precision))
+    write_each(path, tensors, [description, None], &alike(precision))
 }
 
-/// The same with a precision for each tensor. As integers can go those of at least one row and one column.
+/// The same with a precision for each tensor, and beside the description a trainer's state. As integers can go tensors of at
+/// least one row and one column.
 pub(crate) fn write_each(
     path: &Path,
     tensors: &Tensors,
-    description: Option<&str>,
+    [description, training]: [Option<&str>; 2],
     precision: &PrecisionOf<'_>,
 ) -> Result<()> {
+    let texts = texts(description, training);
     Replacement::open(path)?.finish(|file| {
         let mut file = BufWriter::new(file);
-        write_to(&mut file, tensors, description, precision)
+        write_to(&mut file, tensors, &texts, precision)
             .and_then(|()| file.flush().map_err(unwritable))
             .map_err(|e| e.at(path.display()))
     })
+}
+
+fn texts<'a>(description: Option<&'a str>, training: Option<&'a str>) -> Texts<'a> {
+    let keyed = [(MODEL_KEY, description), (TRAINING_KEY, training)];
+    keyed.into_iter().filter_map(|(key, text)| Some((key, text?))).collect()
 }
 
 /// `precision` of all tensors that can have it.
@@ -64,14 +75,9 @@ fn alike(precision: Precision) -> impl Fn(&str, &Tensor) -> Precision {
     }
 }
 
-fn write_to(
-    to: &mut impl Write,
-    tensors: &Tensors,
-    description: Option<&str>,
-    precision: &PrecisionOf<'_>,
-) -> Result<()> {
+fn write_to(to: &mut impl Write, tensors: &Tensors, texts: &Texts<'_>, precision: &PrecisionOf<'_>) -> Result<()> {
     let entries = entries(tensors, precision);
-    let header = header(&entries, description)?;
+    let header = header(&entries, texts)?;
     to.write_all(&(header.len() as u64).to_le_bytes()).and_then(|()| to.write_all(&header)).map_err(unwritable)?;
     for entry in &entries {
         let rows = entry.tensor.shape().first().copied().unwrap_or(1);
@@ -119,7 +125,7 @@ fn entries<'a>(tensors: &'a Tensors, precision: &PrecisionOf<'_>) -> Vec<Entry<'
 }
 
 /// The header, padded so that the data is aligned.
-fn header(entries: &[Entry<'_>], description: Option<&str>) -> Result<Vec<u8>> {
+fn header(entries: &[Entry<'_>], texts: &Texts<'_>) -> Result<Vec<u8>> {
     let unfit = |e: ::safetensors::SafeTensorError| Error::new(ErrorKind::Weights, format!("{e}")).because(e);
     let mut end = 0;
     let declared = entries.iter().map(|entry| {
@@ -134,11 +140,31 @@ fn header(entries: &[Entry<'_>], description: Option<&str>) -> Result<Vec<u8>> {
         end = shape.iter().fold(elem_bytes, |bytes: usize, &n| bytes.saturating_mul(n)).saturating_add(begin);
         (entry.name.clone(), TensorInfo { dtype, shape: shape.to_vec(), data_offsets: (begin, end) })
     });
-    let metadata = description.map(|text| HashMap::from([(MODEL_KEY.to_owned(), text.to_owned())]));
-    let metadata = Metadata::new(metadata, declared.collect()).map_err(unfit)?;
-    let mut header = serde_json::to_vec(&metadata).expect("plain data");
+    let tensors: Vec<(String, TensorInfo)> = declared.collect();
+    // Checks what is declared; its own map of texts would come in another order each time.
+    Metadata::new(None, tensors.clone()).map_err(unfit)?;
+    let mut header = serde_json::to_vec(&Declared { texts, tensors }).expect("plain data");
     header.resize(header.len().next_multiple_of(8), b' ');
     Ok(header)
+}
+
+/// What a header says, in the order in which it stands there.
+struct Declared<'a> {
+    texts: &'a Texts<'a>,
+    tensors: Vec<(String, TensorInfo)>,
+}
+
+impl Serialize for Declared<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if !self.texts.is_empty() {
+            map.serialize_entry("__metadata__", self.texts)?;
+        }
+        for (name, info) in &self.tensors {
+            map.serialize_entry(name, info)?;
+        }
+        map.end()
+    }
 }
 
 impl Entry<'_> {

@@ -1,0 +1,103 @@
+//! States that go on from batch to batch: truncated backpropagation through time.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::{Fit, Trainer};
+use crate::call::Batched;
+use crate::engine::Carried;
+use crate::error::{Error, ErrorKind, Result};
+
+impl Trainer {
+    /// Sets whether each batch begins where the one before it ended: row i goes on from row i, and sends no gradient there
+    /// (PyTorch's `detach`). So one long sequence is trained on window by window.
+    ///
+    /// [`step`](Self::step) and [`gradients`](Self::gradients) carry states; [`loss`](Self::loss) and [`run`](Self::run)
+    /// begin where their input says. A batch that is given states begins there. A stack that is
+    /// [stateful](crate::Recurrent::stateful) carries its states always. The first batch after this begins where the model does.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use gatewave::{Batch, Device, Gru, Input, Like, Loss, Model, Sgd, Targets, Trainer, Update, Weights};
+    /// use ndarray::Array3;
+    ///
+    /// # fn main() -> gatewave::Result<()> {
+    /// let model = Model::new().layer(Gru::new(1, 4));
+    /// let weights = Weights::initial(&model, Like::Torch, 0)?;
+    /// let mut trainer = Trainer::new(model, &weights, Loss::MeanSquared, Update::by(Sgd::like(Like::Torch)), Device::Cpu)?;
+    /// trainer.carry(true)?;
+    /// for _epoch in 0..2 {
+    ///     trainer.reset_states();
+    ///     for _window in 0..3 {
+    ///         let (x, y) = (Array3::ones((2, 5, 1)), Array3::zeros((2, 5, 4)));
+    ///         trainer.step(&Batch::new(Input::features(x), Targets::values(y)))?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where the model has no stack that a caller begins.
+    pub fn carry(&mut self, carry: bool) -> Result<()> {
+        let carried = Carried::of(self.model(), carry);
+        if carry && carried.is_none() {
+            let text = "carry: expected a model with a recurrent stack that begins where the caller says, got none";
+            return Err(Error::new(ErrorKind::Model, text));
+        }
+        (self.carry, self.carried) = (carry, carried.map(Mutex::new));
+        Ok(())
+    }
+
+    /// Forgets the states that are carried: the next batch begins where the model does, and may have another number of rows.
+    pub fn reset_states(&mut self) {
+        if let Some(carried) = self.carried_mut() {
+            carried.reset();
+        }
+    }
+
+    /// Forgets the states of these rows: a sequence has ended there, and another begins with the next batch.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where the last batch had no such row.
+    pub fn reset_rows(&mut self, rows: &[usize]) -> Result<()> {
+        self.carried_mut().map_or(Ok(()), |carried| carried.reset_rows(rows))
+    }
+
+    pub(super) fn carried_mut(&mut self) -> Option<&mut Carried> {
+        self.carried.as_mut().map(|carried| carried.get_mut().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the next batch begins with.
+    pub(super) fn carried(&self) -> Option<Carried> {
+        let carried = self.carried.as_ref()?;
+        Some(carried.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Keeps where a batch ended.
+    pub(super) fn keep(&self, finals: Vec<Option<Batched>>) {
+        if let Some(carried) = &self.carried {
+            carried.lock().unwrap_or_else(PoisonError::into_inner).keep(finals);
+        }
+    }
+
+    /// Whether batches of so many `rows` can go on from each other.
+    pub(super) fn check_fit(&self, settings: &Fit, rows: usize) -> Result<()> {
+        let wrong = |text: String| Err(Error::new(ErrorKind::Training, text));
+        let Fit { shuffle, batch_size, .. } = *settings;
+        if self.carried.is_none() {
+            Ok(())
+        } else if shuffle {
+            wrong("shuffle: expected the rows in their order, since states are carried from batch to batch; set it to false".into())
+        } else if rows > batch_size && !rows.is_multiple_of(batch_size) {
+            wrong(format!(
+                "batch_size: expected batches of one size, since states are carried from batch to batch, got {rows} rows in \
+                 batches of {batch_size}"
+            ))
+        } else {
+            Ok(())
+        }
+    }
+}
