@@ -2,9 +2,10 @@
 //!
 //! Every value that a weight has a part in has a gradient, a slot like its own, to which each taker of the value adds. The
 //! gradient of a value is whole when the operation that gives it is reached: all its takers come after it. Here is the
-//! order, and who adds to what; `recurrent`, `rows` and `join` have the operations, each as `emit` has them forward,
+//! order, and who adds to what; `recurrent` (with `chunk`), `rows` and `join` have the operations, each as `emit` has them forward,
 //! `loss` where gradients begin, and `weights` where they end.
 
+mod chunk;
 mod join;
 mod loss;
 mod recurrent;

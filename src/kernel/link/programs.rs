@@ -1,0 +1,211 @@
+//! Every program that ships: what tests prove.
+//!
+//! Knows what programs there are; knows no file.
+
+use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
+use crate::kernel::{
+    CellBack, Combine, Half, Join, JoinOp, Loads, Mask, Matrix, Medium, Outer, Program, Project, RELU, RowLoss,
+    StateKind, Step, StepProject, Storage, Tile, Training,
+};
+
+/// Every program that can be chosen, with representative tiles, functions and variants: what tests prove.
+pub fn programs() -> Vec<Program> {
+    let mut programs = Vec::new();
+    for storage in Storage::ALL {
+        if storage == storage.of_tables() {
+            programs.push(Program::Gather(storage));
+        }
+        let matrix = Matrix::buffer(storage);
+        for tile in tiles() {
+            let product =
+                Project { cell: None, gates: 1, after: 1, activation: Activation::Linear, matrix, tile, add: false };
+            for activation in [Activation::Linear, Activation::Sigmoid] {
+                programs.push(Program::Project(Project { activation, ..product }));
+            }
+            programs.extend([1, 2, 3, 4].map(|gates| Program::Project(Project { add: true, gates, ..product })));
+            for cell in Cell::ALL {
+                let gates = u32::try_from(cell.gates()).expect("a cell has at most four gates");
+                programs.push(Program::Project(Project { cell: Some(cell), gates, ..product }));
+            }
+            programs.extend(step_programs(matrix, tile));
+            if tile.loads == Loads::Lane {
+                programs.extend(step_programs(matrix, Tile { slices: 4, ..tile }));
+                programs.extend(diagonals(matrix, Tile { slices: 4, ..tile }).map(Program::Diagonal));
+                programs.extend(scans(matrix, tile).into_iter().map(Program::Scan));
+                if storage == Storage::F32 && tile.rows < 4 {
+                    programs.extend(shared(tile).map(Program::Persistent));
+                }
+            }
+        }
+    }
+    // What a panel is made of meets peepholes, and neither masks nor functions; and rows do not meet what a texture holds.
+    programs.retain(|p| {
+        let peepholes = p.cell().is_some_and(|(_, variant)| variant.peepholes == Peepholes::Diagonal);
+        let is_simple = p.mask() == Mask::All && p.activation() == Activation::Linear;
+        p.storage() != Some(Storage::I8) || is_simple && (p.is_plain() || peepholes)
+    });
+    // Of a texture a program cannot tell which floats it holds.
+    let of_texture = |p: &Program| {
+        let (Matrix { storage, .. }, tile) = p.matrix().zip(p.tile())?;
+        let is_there = match storage {
+            Storage::F32 => true,
+            Storage::F16 => false,
+            Storage::I8 => tile.rows == 1 || tile.loads == Loads::Subgroup,
+        };
+        is_there.then(|| p.with_matrix(Matrix { storage, medium: Medium::Texture }))
+    };
+    let textures: Vec<_> = programs.iter().filter_map(of_texture).collect();
+    programs.extend(textures);
+    programs.extend([Program::OneHot, Program::Pick, Program::Blank, Program::Clear, Program::Sample]);
+    programs.extend([Combine::Sum, Combine::Average, Combine::Product].map(Program::Merge));
+    programs.extend(joins().map(Program::Join));
+    programs.extend(Activation::ALL.map(Program::of_activation));
+    programs.extend(training_programs().into_iter().map(Program::Training));
+    programs.extend(steps_back().into_iter().map(Program::Training));
+    let elementwise = Activation::ALL.into_iter().filter(|f| f.is_elementwise());
+    programs.extend(elementwise.map(|f| Program::Training(Training::ActivateBack(f))));
+    programs.extend([false, true].map(|first| Program::Training(Training::PeepholeBack { first })));
+    programs
+}
+
+/// Those of training.
+fn training_programs() -> Vec<Training> {
+    let mut programs = vec![Training::MaximumBack, Training::Zero];
+    for first in [false, true] {
+        programs.extend([(1, 1), (3, 1), (4, 2)].map(|(gates, after)| Training::Outer(Outer { gates, after, first })));
+        programs.extend([Training::SumSteps { first }, Training::Scatter { first }]);
+    }
+    programs.extend([(1, 1), (3, 1), (4, 2)].map(|(gates, after)| Training::Transpose { gates, after }));
+    programs.extend([false, true].map(|log| Training::SoftmaxBack { log }));
+    programs.extend(row_losses().into_iter().map(Training::Loss));
+    programs
+}
+
+/// Every loss, with and without what it may have.
+fn row_losses() -> Vec<RowLoss> {
+    let some = [0.0, 0.1].map(Constant::new);
+    let mut losses = vec![RowLoss::Squared, RowLoss::Absolute, RowLoss::SumOfSquares];
+    losses.push(RowLoss::Huber { delta: Constant::new(1.0) });
+    losses.extend(some.map(|smoothing| RowLoss::BinaryCrossEntropy { smoothing }));
+    for weighted in [false, true] {
+        losses.extend(some.map(|smoothing| RowLoss::CrossEntropy { smoothing, weighted }));
+    }
+    losses
+}
+
+/// The way back through every step, by plain and general cells.
+fn steps_back() -> Vec<Training> {
+    let masks = [Mask::All, Mask::Live];
+    let mut back: Vec<_> = masks.map(Training::StateBack).to_vec();
+    for step in steps(Matrix::buffer(Storage::F32), Tile::NONE) {
+        let Step { cell, variant, states, mask, .. } = step;
+        back.push(Training::CellBack(CellBack { cell, variant, states, mask }));
+    }
+    for variant in variants(Cell::Gru(Reset::Before), Tile::NONE) {
+        back.extend(masks.map(|mask| Training::NewBack(variant, mask)));
+        back.extend([Training::ResetRows(variant), Training::ResetBack(variant)]);
+    }
+    back
+}
+
+/// Every way to join.
+fn joins() -> impl Iterator<Item = Join> {
+    let flags = [(false, false), (false, true), (true, false), (true, true)];
+    let of = move |combine| flags.map(|(first, broadcast)| Join { combine, first, broadcast });
+    JoinOp::ALL.into_iter().flat_map(of)
+}
+
+/// Every tile that is a part.
+fn tiles() -> impl Iterator<Item = Tile> {
+    let of = |loads: Loads| loads.rows().iter().map(move |&rows| Tile { rows, loads, ..Tile::NONE });
+    [Loads::Lane, Loads::Subgroup].into_iter().flat_map(of)
+}
+
+/// The programs of a step: those of general cells with one tile of rows alone, which is no part of them.
+fn step_programs(matrix: Matrix, tile: Tile) -> Vec<Program> {
+    let mut programs: Vec<_> = steps(matrix, tile).into_iter().map(Program::Step).collect();
+    for variant in variants(Cell::Gru(Reset::Before), tile) {
+        let half = Half { variant, matrix, tile };
+        programs.extend([Mask::All, Mask::Live].map(|mask| Program::StepNew(half, mask)));
+        programs.push(Program::StepReset(half));
+    }
+    programs.extend([Mask::All, Mask::Live].map(|mask| Program::StepProject(StepProject { mask, matrix, tile })));
+    programs
+}
+
+/// The steps of the cells whose step is one product, likewise.
+fn steps(matrix: Matrix, tile: Tile) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for cell in Cell::ALL {
+        let states: &[StateKind] = match cell {
+            Cell::Rnn | Cell::Gru(Reset::After) => &[StateKind::Hidden],
+            Cell::Lstm => &[StateKind::Memory, StateKind::Projected],
+            Cell::Gru(Reset::Before) => &[],
+        };
+        for variant in variants(cell, tile) {
+            for (mask, &states) in
+                [Mask::All, Mask::Live].into_iter().flat_map(|mask| states.iter().map(move |s| (mask, s)))
+            {
+                steps.push(Step { cell, variant, states, mask, matrix, tile });
+            }
+        }
+    }
+    steps
+}
+
+/// The variants of a cell that are proved with `tile`.
+fn variants(cell: Cell, tile: Tile) -> Vec<Variant> {
+    let mut variants = plain_variants(cell);
+    if tile.rows == 1 {
+        variants.extend(general_variants(cell));
+    }
+    variants
+}
+
+/// The steps of the layers of a run, likewise.
+fn diagonals(matrix: Matrix, tile: Tile) -> impl Iterator<Item = Step> {
+    unprojected(matrix, tile).filter(|step| step.variant.peepholes == Peepholes::None)
+}
+
+/// The steps that write the hidden state themselves.
+fn unprojected(matrix: Matrix, tile: Tile) -> impl Iterator<Item = Step> {
+    steps(matrix, tile).into_iter().filter(|step| step.states != StateKind::Projected)
+}
+
+/// The steps of a scan: of one row with weights that are loaded, of more with some that are held, and of each cell alone
+/// with each number that can be held.
+fn scans(matrix: Matrix, tile: Tile) -> Vec<Step> {
+    if tile.rows > 1 {
+        return unprojected(matrix, Tile { slices: 4, held: 8, ..tile }).collect();
+    }
+    let plain = |step: &Step| step.mask == Mask::All && step.variant == Variant::plain(step.cell);
+    let held = Tile::HELD.map(|held| Tile { panels: held.div_ceil(16), held, ..tile });
+    let of_held = held.into_iter().flat_map(|tile| unprojected(matrix, tile).filter(plain));
+    unprojected(matrix, tile).chain(of_held).collect()
+}
+
+/// The steps of workgroups that share a layer: those of a scan, whose parts they are linked from besides their own, with
+/// one number of rows that are held.
+fn shared(tile: Tile) -> impl Iterator<Item = Step> {
+    let scans = scans(Matrix::buffer(Storage::F32), tile).into_iter().filter(|scan| matches!(scan.tile.held, 0 | 8));
+    scans.map(|scan| Step { tile: Tile { layer: 3, ..scan.tile }, ..scan })
+}
+
+/// The variants of a cell that have parts of their own.
+fn plain_variants(cell: Cell) -> Vec<Variant> {
+    let plain = Variant::plain(cell);
+    let relu = Variant { functions: RELU, ..plain };
+    if cell == Cell::Rnn { vec![plain, relu] } else { vec![plain] }
+}
+
+/// Two variants of each cell that are linked from the general parts: other functions, and all that there is besides.
+fn general_variants(cell: Cell) -> Vec<Variant> {
+    let plain = Variant::plain(cell);
+    let first = |f| Variant { functions: Functions { f, ..plain.functions }, ..plain };
+    let (coupling, peepholes) = match cell {
+        Cell::Lstm => (Coupling::InputForget, Peepholes::Diagonal),
+        Cell::Rnn | Cell::Gru(_) => (Coupling::Apart, Peepholes::None),
+    };
+    let all = Variant { clip: Some(Constant::new(2.0)), coupling, peepholes, ..first(Activation::Softplus) };
+    vec![first(Activation::HardSigmoid { alpha: Constant::new(0.2), beta: Constant::new(0.5) }), all]
+}

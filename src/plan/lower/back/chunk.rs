@@ -1,0 +1,136 @@
+//! The gradients that a chunk of a recurrent layer's steps gives out of the loop: those of its matrices and peepholes, and that
+//! of its input. Each is a product over all rows of the chunk.
+
+use super::Back;
+use super::recurrent::Way;
+use super::weights::Outside;
+use crate::cell::Peepholes;
+use crate::error::Result;
+use crate::kernel::{Params, Program, Role, Training};
+use crate::layout::depth;
+use crate::plan::SlotId;
+use crate::plan::lower::Chunk;
+use crate::plan::lower::dispatch::{lanes, word};
+use crate::plan::lower::ops::Sequence;
+use crate::plan::lower::stage::Taken;
+use crate::plan::lower::walk::Walk;
+
+impl Back<'_, '_> {
+    /// The gradients of a direction's matrices by the steps of a chunk.
+    pub(super) fn gradients_of_chunk(&mut self, way: &Way<'_>, chunk: Chunk, direction: usize) -> Result<()> {
+        let (r, states, batch) = (way.r, way.states, self.low.shape.batch);
+        let (rows, block) = (chunk.len * batch, direction * chunk.len * batch);
+        let gates = self.low.whole(states.gates);
+        if let Taken::Features { matrix, source } = states.taken {
+            let row = self.low.row_of(source, self.steps_of(way, chunk, direction), 0);
+            let (window, base) = self.low.rows(source, row, chunk.len);
+            self.outer(
+                matrix,
+                direction,
+                &Outside {
+                    rows,
+                    source: window,
+                    first_source: (row - base) * batch,
+                    width: depth(source.features),
+                    column: 0,
+                    delta: gates,
+                    first_delta: block,
+                },
+            )?;
+        }
+        let (window, first_source) = self.before(way, chunk, direction);
+        let units = way.state_units();
+        let before = |delta: SlotId, back: &Self| Outside {
+            rows,
+            source: window,
+            first_source,
+            width: r.directions * units,
+            column: direction * units,
+            delta: back.low.whole(delta),
+            first_delta: block,
+        };
+        let outside = before(way.recurrent.unwrap_or(states.gates), self);
+        self.outer(r.hidden[0], direction, &outside)?;
+        let by_itself = |source: SlotId, width: usize, delta: SlotId, back: &Self| Outside {
+            rows,
+            source: back.low.whole(source),
+            first_source: block,
+            width,
+            column: 0,
+            delta: back.low.whole(delta),
+            first_delta: block,
+        };
+        if let Some([new, reset, _]) = way.new {
+            let outside = by_itself(reset, r.units(), new, self);
+            self.outer(r.hidden[1], direction, &outside)?;
+        }
+        if let (Some(projection), Some([projected, unprojected, _])) = (r.projection, way.projected) {
+            let outside = by_itself(unprojected, r.units(), projected, self);
+            self.outer(projection, direction, &outside)?;
+        }
+        if r.variants[direction].peepholes == Peepholes::Diagonal {
+            self.peepholes(way, chunk, direction)?;
+        }
+        Ok(())
+    }
+
+    /// The steps of a direction in a chunk of the walk, as a chunk of time.
+    fn steps_of(&self, way: &Way<'_>, chunk: Chunk, direction: usize) -> Chunk {
+        let time = self.low.shape.steps(way.r.clock).time;
+        Chunk { start: way.r.walks[direction].first_step(chunk.start, chunk.len, time), ..chunk }
+    }
+
+    /// The gradient of a direction's peepholes by the steps of a chunk.
+    fn peepholes(&mut self, way: &Way<'_>, chunk: Chunk, direction: usize) -> Result<()> {
+        let (r, batch) = (way.r, self.low.shape.batch);
+        let place = r.hidden[0];
+        let shaped = self.shaped(place.buffer)?;
+        let matrix = place.first + direction;
+        let (slot, first) = self.peepholes_of(place.buffer, matrix);
+        // The step of the walk at the first step in time, and which way rows of the memory go from there.
+        let forward = r.walks[direction] == Walk::Forward;
+        let index = chunk.start + if forward { 0 } else { chunk.len - 1 };
+        let most = (self.low.limits.loop_iterations as usize / batch).saturating_sub(1).max(1);
+        for (piece, start) in (0..chunk.len).step_by(most).enumerate() {
+            let index = if forward { index + start } else { index - start };
+            let params = Params {
+                rows: word(most.min(chunk.len - start) * batch),
+                batch: word(batch),
+                directions: word(r.directions),
+                direction: word(direction),
+                depth: word(way.state_units()),
+                panels: word(shaped.panels),
+                count: word(r.hidden_size),
+                weight_panel: word(matrix * shaped.panels),
+                target_0: word((direction * chunk.len + start) * batch),
+                memory_in: word(self.low.cell_row(r, index)),
+                memory_out: word(self.low.cell_row(r, index + 1)),
+                hidden_step_0: if forward { 1 } else { u32::MAX },
+                ..Params::default()
+            };
+            let windows = [
+                (Role::Memory, way.states.memory.map(|slot| self.low.whole(slot))),
+                (Role::Gates, Some(self.low.whole(way.states.gates))),
+                (Role::Result, Some(self.low.whole(slot))),
+            ];
+            let program = Program::Training(Training::PeepholeBack { first: first && piece == 0 });
+            self.low.dispatch(program, params, [lanes(r.units()), 1, 1], &windows)?;
+        }
+        Ok(())
+    }
+
+    /// The gradient of the layer's input by the steps of a chunk of one direction.
+    pub(super) fn input_of_chunk(
+        &mut self,
+        way: &Way<'_>,
+        chunk: Chunk,
+        direction: usize,
+        (target, first): (Sequence, bool),
+    ) -> Result<()> {
+        let Taken::Features { matrix, .. } = way.states.taken else { return Ok(()) };
+        let batch = self.low.shape.batch;
+        let gates = (self.low.whole(way.states.gates), direction * chunk.len * batch);
+        let steps = self.steps_of(way, chunk, direction);
+        self.times_turned((matrix, direction), gates, chunk.len * batch, (target, steps, first))
+    }
+}
