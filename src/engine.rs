@@ -135,13 +135,6 @@ fn warn_of_debug_build() {
     }
 }
 
-/// Warns of layers that no output of `model` needs: once for an engine, and at no call.
-fn warn_of_unused_layers(model: &Model) {
-    for unused in model.unused() {
-        log::warn!("{unused}: no output needs it");
-    }
-}
-
 const _: () = {
     const fn shared_between_threads<T: Send + Sync>() {}
     shared_between_threads::<Engine>();
@@ -243,7 +236,7 @@ impl Engine {
         options: &Options,
     ) -> Result<Self> {
         warn_of_debug_build();
-        warn_of_unused_layers(&model);
+        model.warn_of_unused();
         let planner = Planner::on(model, layout, &machine, device, options)?;
         let mut loaded = Loading { done_bytes: 0, total_bytes: planner.bytes() };
         options.progress.tell(loaded);

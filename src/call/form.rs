@@ -51,7 +51,8 @@ impl Form {
             }
             (Sequence::Tokens(x), input) => {
                 return Err(shape(format!(
-                    "{name}: expected {input}, got integers {:?}, which are tokens; give floats, or begin the model with an embedding or one_hot",
+                    "{name}: expected {input}, got integers {:?}, which are tokens; give floats, or begin the \
+                     model with an embedding or one_hot",
                     x.shape()
                 )));
             }

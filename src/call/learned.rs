@@ -30,23 +30,30 @@ impl Call<'_> {
         for (index, h, c) in learned {
             let stack = model.stacks().nth(index).expect("checked weights");
             let (mut own, mut cell) = states::initial(stack, self.form)?;
-            let clock = self.clocks().of_stacks(model).nth(index).unwrap_or(0);
-            let live =
-                |row: usize| model.has_usual_inputs() || (0..self.time(clock)).any(|t| self.is_live(clock, t, row));
-            spread(own.view_mut(), h.view(), live);
+            let rows = self.rows_that_learn(model, index);
+            spread(own.view_mut(), h.view(), &rows);
             if let (Some(own), Some(c)) = (&mut cell, c) {
-                spread(own.view_mut(), c.view(), live);
+                spread(own.view_mut(), c.view(), &rows);
             }
             all.resize_with(all.len().max(index + 1), || None);
             all[index] = Some((own, cell));
         }
         Ok(all)
     }
+
+    /// Which rows begin at what stack `stack` has learned: all, but in a model with inputs of its own a row without a step
+    /// stays at zero. So does ONNX Runtime, whatever the states.
+    pub(crate) fn rows_that_learn(&self, model: &Model, stack: usize) -> Vec<usize> {
+        let all = model.has_usual_inputs();
+        let clock = self.clocks().of_stacks(model).nth(stack).unwrap_or(0);
+        let has_step = |row: usize| (0..self.time(clock)).any(|t| self.is_live(clock, t, row));
+        (0..self.form.batch).filter(|&row| all || has_step(row)).collect()
+    }
 }
 
-/// `[L · D, size]` in each row of `[L · D, B, size]` that is `live`.
-fn spread(mut states: ArrayViewMut3<'_, f32>, learned: ArrayView2<'_, f32>, live: impl Fn(usize) -> bool) {
-    for (_, mut row) in states.axis_iter_mut(Axis(1)).enumerate().filter(|(row, _)| live(*row)) {
-        row.assign(&learned);
+/// `[L · D, size]` in these rows of `[L · D, B, size]`.
+fn spread(mut states: ArrayViewMut3<'_, f32>, learned: ArrayView2<'_, f32>, rows: &[usize]) {
+    for &row in rows {
+        states.index_axis_mut(Axis(1), row).assign(&learned);
     }
 }

@@ -370,13 +370,10 @@ impl<'a, 'c> Lesson<'a, 'c> {
         let form = self.call.form;
         let mut states = BTreeMap::new();
         for (stack, (h, c)) in self.states {
-            let clock = self.call.clocks().of_stacks(self.model).nth(stack).unwrap_or(0);
-            let begins = |row: usize| {
-                self.model.has_usual_inputs() || (0..self.call.time(clock)).any(|t| self.call.is_live(clock, t, row))
-            };
             match weights.initial.get_mut(&stack) {
                 Some(sum) if (0..form.batch).any(|row| learned(stack, row)) => {
-                    for row in (0..form.batch).filter(|&row| learned(stack, row) && begins(row)) {
+                    let rows = self.call.rows_that_learn(self.model, stack);
+                    for row in rows.into_iter().filter(|&row| learned(stack, row)) {
                         sum.h += &h.index_axis(Axis(1), row);
                         if let (Some(sum), Some(c)) = (&mut sum.c, &c) {
                             *sum += &c.index_axis(Axis(1), row);

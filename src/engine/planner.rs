@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Mask, Medium, RowLoss};
 use crate::layout::Layout;
 use crate::loss::{Measure, Objective};
-use crate::model::{Clocks, Flow, Model};
+use crate::model::{Clocks, Flow, Model, ModelInput};
 use crate::plan::tune::Tuning;
 use crate::plan::{Goal, Gradients, Limits, LossTerm, Plan, Shape, Strategy, lower};
 #[cfg(not(target_arch = "wasm32"))]
@@ -119,22 +119,16 @@ impl Planner {
     ///
     /// Kind `Shape`, where the model has no such input, or it shares its steps with an earlier one.
     pub fn shape(&self, time: usize, batch: usize, times: &[(String, usize)]) -> Result<Shape> {
-        let clocks = &self.clocks;
-        for (name, _) in times {
-            let input = self.model.inputs.iter().position(|input| input.name == *name);
-            let leads = input.is_some_and(|input| clocks.leader(input) == Some(input));
-            if !leads || input == Some(self.model.main_input()) {
-                let main = self.model.main_input();
-                let own = |input: &usize| *input != main && clocks.leader(*input) == Some(*input);
-                let own = (0..self.model.inputs.len()).filter(own).map(|input| self.model.inputs[input].name.as_str());
-                let text = match own.collect::<Vec<_>>().join(", ") {
-                    none if none.is_empty() => {
-                        format!("expected no input, since none has steps of its own, got {name}")
-                    }
-                    names => format!("expected an input with steps of its own ({names}), got {name}"),
-                };
-                return Err(Error::new(ErrorKind::Shape, text));
-            }
+        let (clocks, main) = (&self.clocks, self.model.main_input());
+        let has_own = |(index, _): &(usize, &ModelInput)| *index != main && clocks.leader(*index) == Some(*index);
+        let own: Vec<&str> =
+            self.model.inputs.iter().enumerate().filter(has_own).map(|(_, input)| input.name.as_str()).collect();
+        if let Some((name, _)) = times.iter().find(|(name, _)| !own.contains(&name.as_str())) {
+            let text = match own.join(", ") {
+                none if none.is_empty() => format!("expected no input, since none has steps of its own, got {name}"),
+                names => format!("expected an input with steps of its own ({names}), got {name}"),
+            };
+            return Err(Error::new(ErrorKind::Shape, text));
         }
         let of = |input: usize| {
             let name = self.model.inputs.get(input).map(|input| &input.name);

@@ -413,8 +413,15 @@ impl Model {
         Ok(())
     }
 
-    /// Layers that no output needs, as messages call them.
-    pub fn unused(&self) -> Vec<String> {
+    /// Warns of layers that no output needs. An engine does so by itself.
+    pub fn warn_of_unused(&self) {
+        for layer in self.unused() {
+            log::warn!("layer {}: no output needs it", self.place(layer));
+        }
+    }
+
+    /// Layers that no output needs.
+    fn unused(&self) -> Vec<usize> {
         let mut needed: HashSet<usize> = HashSet::new();
         let layer_of = |value: &Value| match value {
             Value::Layer(layer, _) => Some(*layer),
@@ -431,8 +438,7 @@ impl Model {
                 needed.extend(layer.from.iter().chain(layer.initial.iter().flatten()).filter_map(layer_of));
             }
         }
-        let unused = (0..self.layers.len()).filter(|index| !needed.contains(index));
-        unused.map(|index| format!("layer {}", self.place(index))).collect()
+        (0..self.layers.len()).filter(|index| !needed.contains(index)).collect()
     }
 
     /// `value` in messages, as a description names it; a layer without a name goes by its number.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array3, Axis, s};
 
-use super::forward::{Forward, Point, live, rows_that_learn};
+use super::forward::{Forward, Point, live};
 use super::join::joined_back;
 use super::layers::{
     embedding_back, last_layer, last_layer_back, last_step, last_step_back, linear, linear_back, part_back, zeroed,
@@ -247,7 +247,7 @@ impl Walk<'_, '_> {
         // Each row began at the same learned states.
         match self.params.initial.get_mut(&stack).filter(|_| self.point.states[stack].is_none()) {
             Some((d_h, d_c)) => {
-                for row in rows_that_learn(self.model, self.call, stack) {
+                for row in self.call.rows_that_learn(self.model, stack) {
                     *d_h += &d.h.index_axis(Axis(1), row);
                     if let (Some(d_c), Some(c)) = (d_c.as_mut(), &d.c) {
                         *d_c += &c.index_axis(Axis(1), row);

@@ -60,14 +60,6 @@ pub(super) fn live(call: &Call<'_>, value: Value) -> Option<Array2<bool>> {
     Some(Array2::from_shape_fn((call.time(clock), call.form.batch), |(t, b)| call.is_live(clock, t, b)))
 }
 
-/// Which rows begin at what stack `stack` has learned: all, but in a model with inputs of its own a row without a step stays
-/// at zero. So does ONNX Runtime, whatever the states.
-pub(super) fn rows_that_learn(model: &Model, call: &Call<'_>, stack: usize) -> Vec<usize> {
-    let clock = call.clocks().of_stacks(model).nth(stack).unwrap_or(0);
-    let has_step = |row: usize| (0..call.time(clock)).any(|t| call.is_live(clock, t, row));
-    (0..call.form.batch).filter(|&row| model.has_usual_inputs() || has_step(row)).collect()
-}
-
 /// Every layer in its order.
 pub(super) fn forward(model: &Model, call: &Call<'_>, point: &Point, keep: Keep) -> Result<Forward> {
     let mut values: HashMap<Value, Values> = HashMap::new();
@@ -167,7 +159,7 @@ fn initial(model: &Model, call: &Call<'_>, point: &Point, r: &Recurrent, index: 
         (Some(states), _) => states.clone(),
         (None, Some((h, c))) => {
             let mut states = States::zero(r, call.form.batch);
-            for row in rows_that_learn(model, call, index) {
+            for row in call.rows_that_learn(model, index) {
                 states.h.index_axis_mut(Axis(1), row).assign(h);
                 if let (Some(all), Some(c)) = (&mut states.c, c) {
                     all.index_axis_mut(Axis(1), row).assign(c);

@@ -94,10 +94,8 @@ impl Trainer {
             }
         }
         let carried = self.carried();
-        let (states, anew) = carried.as_ref().map_or((&[][..], None), |carried| {
-            let (states, anew) = carried.parts();
-            (states, Some(anew.clone()))
-        });
+        let (states, anew) = carried.as_ref().map(Carried::parts).unzip();
+        let states = states.unwrap_or_default();
         for (stack, (h, c)) in states.iter().enumerate().filter_map(|(stack, states)| Some((stack, states.as_ref()?))) {
             for (state, values) in [("h", Some(h)), ("c", c.as_ref())] {
                 let Some(values) = values else { continue };
@@ -119,7 +117,7 @@ impl Trainer {
                 rate: seen.rate.map(text),
             }),
             carry: self.carry,
-            anew: anew.unwrap_or_default(),
+            anew: anew.cloned().unwrap_or_default(),
         };
         let state = serde_json::to_string(&state).expect("plain data");
         formats::write_training(path, self.model(), weights, (&state, kept))

@@ -30,6 +30,8 @@ pub use random::draw_supplied;
 #[doc(hidden)]
 pub use replace::Replacement;
 pub(crate) use source::{Array, EachPart, Source};
+#[doc(hidden)]
+pub use tensors::non_finite_warning;
 pub use tensors::{Tensor, Tensors, non_finite};
 
 /// The weights of a model, layer by layer.

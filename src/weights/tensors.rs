@@ -400,7 +400,8 @@ pub fn non_finite(tensors: &Tensors) -> Vec<String> {
 }
 
 /// The warning of tensor `name`, `bad` of whose `len` elements are NaN or infinite, where there are such.
-pub(super) fn non_finite_warning(name: &str, bad: usize, len: usize) -> Option<String> {
+#[doc(hidden)]
+pub fn non_finite_warning(name: &str, bad: usize, len: usize) -> Option<String> {
     let verb = if bad == 1 { "is" } else { "are" };
     (bad > 0).then(|| format!("{name}: {bad} of {len} elements {verb} NaN or infinite"))
 }

@@ -44,6 +44,11 @@ impl ModelArgs {
         std::iter::once(self.path.as_path()).chain(self.description.as_deref())
     }
 
+    /// The file that describes the model.
+    pub(crate) fn described_by(&self) -> &Path {
+        self.description.as_deref().unwrap_or(&self.path)
+    }
+
     /// Reads the model; its tensors stay in the file.
     pub(crate) fn read(&self) -> Result<(Model, Tensors)> {
         formats::read(&self.path, self.description.as_deref())
@@ -60,7 +65,7 @@ impl ModelArgs {
     /// Reads the model for a command that makes no engine, which would warn of layers that no output needs.
     pub(crate) fn read_alone(&self) -> Result<(Model, Tensors)> {
         let (model, tensors) = self.read()?;
-        model.unused().iter().for_each(|layer| log::warn!("{layer}: no output needs it"));
+        model.warn_of_unused();
         Ok((model, tensors))
     }
 

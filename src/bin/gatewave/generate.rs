@@ -72,8 +72,8 @@ fn top_k(text: &str) -> Result<usize, String> {
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
     let (model, tensors) = args.model.read()?;
-    let file = args.model.files().last().unwrap_or_else(|| Path::new("model"));
-    let vocabulary = vocabulary(&model, args.output.as_deref()).map_err(|e| e.at(file.display()))?;
+    let vocabulary =
+        vocabulary(&model, args.output.as_deref()).map_err(|e| e.at(args.model.described_by().display()))?;
     let (prompt, mut last) = tokens(&args.prompt, &vocabulary)?;
     let beside = beside(&model, args.input.as_deref())?;
     let engine = args.model.engine(model, &tensors, device, args.precision)?;
@@ -126,7 +126,8 @@ fn vocabulary(model: &Model, output: Option<&str>) -> Result<Vec<char>> {
     let unfit = |what: &str| Err(Error::new(ErrorKind::Model, what));
     let Some(vocabulary) = &model.vocabulary else {
         return unfit(
-            "vocabulary: expected a character model, got a description without a vocabulary; write the characters there, in the order of the tokens",
+            "vocabulary: expected a character model, got a description without a vocabulary; write the \
+             characters there, in the order of the tokens",
         );
     };
     if model.input()?.tokens().is_none() {

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use gatewave::weights::Tensors;
+use gatewave::weights::{Tensors, non_finite_warning};
 use gatewave::{Engine, Error, ErrorKind, Input, InputValue, Model, Result, Values};
 
 use crate::args::{DeviceArgs, ModelArgs, Precision, spare};
@@ -62,7 +62,8 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         let results = results.map_err(|e| e.at(path.display()))?;
         match destinations.next() {
             Some(destination) => {
-                if let Some(left_out) = left_out(&model, &results, destination.takes_one()) {
+                let left_out = if destination.takes_one() { left_out(&model, &results) } else { None };
+                if let Some(left_out) = left_out {
                     log::warn!(
                         "{}: holds {} alone; .npz holds {left_out} too",
                         destination.path().display(),
@@ -89,28 +90,27 @@ impl Call {
         let ports = model.all_ports();
         let sequence = ports.inputs.iter().find(|port| port.value == InputValue::Sequence);
         let tensors = tensors::read(path, sequence.map_or("x", |port| &port.name))?;
-        for (name, count, all) in tensors.iter().filter_map(|(name, values)| not_finite(name, values)) {
-            log::warn!("{}: {name}: {count} of {all} numbers are not finite", path.display());
+        for warning in tensors.iter().filter_map(|(name, values)| not_finite(name, values)) {
+            log::warn!("{}: {warning}", path.display());
         }
         let call = || Ok(Self { input: model.named_input(&tensors)?, weights: model.named_weights(&tensors)? });
         call().map_err(|e: Error| e.at(path.display()))
     }
 }
 
-/// The numbers of a tensor that are NaN or infinite, and all of its numbers; `None` where there are none.
-fn not_finite<'a>(name: &'a str, values: &Values) -> Option<(&'a str, usize, usize)> {
+/// The warning of a tensor that holds a NaN or an infinity.
+fn not_finite(name: &str, values: &Values) -> Option<String> {
     let Values::Real(array) = values else { return None };
-    let count = array.iter().filter(|number| !number.is_finite()).count();
-    (count > 0).then_some((name, count, array.len()))
+    non_finite_warning(name, array.iter().filter(|number| !number.is_finite()).count(), array.len())
 }
 
 /// The outputs that `model` names itself and a file of one array leaves out. A name for the same numbers is no other
 /// output.
-fn left_out(model: &Model, results: &[(String, Values)], takes_one: bool) -> Option<String> {
+fn left_out(model: &Model, results: &[(String, Values)]) -> Option<String> {
     let usual = model.outputs.is_empty() && model.ports.outputs.is_empty();
     let [(_, first), others @ ..] = results else { return None };
     let others: Vec<_> = others.iter().filter(|(_, other)| other != first).map(|(name, _)| name.as_str()).collect();
-    (takes_one && !usual && !others.is_empty()).then(|| others.join(", "))
+    (!usual && !others.is_empty()).then(|| others.join(", "))
 }
 
 /// Opens every output before any work, so that none is done in vain.

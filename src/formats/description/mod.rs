@@ -116,33 +116,30 @@ fn begun_by(decoder: Model, value: Value, tensors: &Tensors, prefix: &str) -> Re
 /// Fills in the sizes that are [`UNTOLD`].
 fn tell_sizes(model: &mut Model) -> Result<()> {
     for index in 0..model.layers.len() {
-        let left_out = match &model.layers[index].kind {
-            LayerKind::OneHot(one_hot) => one_hot.num_classes == UNTOLD,
-            LayerKind::Masking(masking) => masking.features == UNTOLD,
-            _ => false,
-        };
-        if !left_out {
-            continue;
-        }
-        let next = edges::taken_size(model, Source::Layer(index, Pin::Output));
-        let given = match model.layers[index].from[..] {
+        let next = || edges::taken_size(model, Source::Layer(index, Pin::Output));
+        let given = || match model.layers[index].from[..] {
             [Source::Input(input)] => model.inputs.get(input).and_then(|input| match input.kind {
                 InputKind::Sequence(size) | InputKind::Tokens(size) | InputKind::Row(size) => Some(size),
                 _ => None,
             }),
             _ => None,
         };
-        let given = given.filter(|&size| size != UNTOLD);
-        let vocabulary = given.or(model.vocabulary.as_ref().map(Vec::len));
+        let given = || given().filter(|&size| size != UNTOLD);
         let untold = |key, tellers| wrong(format!("layer {index} {key}: left out, and {tellers} tells it"));
-        match &mut model.layers[index].kind {
+        let size = match &model.layers[index].kind {
             LayerKind::OneHot(one_hot) if one_hot.num_classes == UNTOLD => {
+                let vocabulary = given().or(model.vocabulary.as_ref().map(Vec::len));
                 let tellers = "neither a vocabulary nor the next layer";
-                one_hot.num_classes = vocabulary.or(next).ok_or_else(|| untold("one_hot: num_classes", tellers))?;
+                vocabulary.or_else(next).ok_or_else(|| untold("one_hot: num_classes", tellers))?
             }
             LayerKind::Masking(masking) if masking.features == UNTOLD => {
-                masking.features = given.or(next).ok_or_else(|| untold("masking: features", "no next layer"))?;
+                given().or_else(next).ok_or_else(|| untold("masking: features", "no next layer"))?
             }
+            _ => continue,
+        };
+        match &mut model.layers[index].kind {
+            LayerKind::OneHot(one_hot) => one_hot.num_classes = size,
+            LayerKind::Masking(masking) => masking.features = size,
             _ => {}
         }
     }

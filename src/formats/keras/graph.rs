@@ -137,8 +137,8 @@ fn node(layer: &Value, version: Version, counter: &mut Counter) -> Result<Node> 
                 (Kind::EachStep(graph(wrapped, version).map_err(|e| e.at("layer"))?), Takes::Tensors)
             }
             _ => {
-                let states = matches!(&class[..], "SimpleRNN" | "LSTM" | "GRU" | "Bidirectional");
-                (Kind::Layer(Config::of(layer)?), if states { Takes::States } else { Takes::Tensors })
+                let takes = if is_recurrent(&class) { Takes::States } else { Takes::Tensors };
+                (Kind::Layer(Config::of(layer)?), takes)
             }
         };
         Ok((kind, calls(keys.get("inbound_nodes"), takes)?))
@@ -149,6 +149,11 @@ fn node(layer: &Value, version: Version, counter: &mut Counter) -> Result<Node> 
     let (kind, calls) = read().map_err(named)?;
     let counted = if class == "Model" { "Functional" } else { &class };
     Ok(Node { path: counter.path(counted), name, class, kind, calls, first_call: 0 })
+}
+
+/// Whether layers of `class` go from step to step.
+pub(super) fn is_recurrent(class: &str) -> bool {
+    matches!(class, "SimpleRNN" | "LSTM" | "GRU" | "Bidirectional")
 }
 
 /// Whether `layer` is a model.

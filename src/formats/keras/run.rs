@@ -11,7 +11,7 @@ use super::activations::Version;
 use super::builder::{Builder, Given, Stands};
 use super::calls::{Argument, Tensor};
 use super::config::{Config, wrong};
-use super::graph::{Graph, Kind, MOST_LAYERS};
+use super::graph::{Graph, Kind, MOST_LAYERS, is_recurrent};
 use super::joins;
 use super::masks::Mask;
 use super::operations::Operand;
@@ -154,8 +154,7 @@ impl Builder {
             Kind::Layer(config) => {
                 let gives = self.layer(config.clone(), &place, tensors, &initial, mask.is_some())?;
                 // Recurrent layers say themselves what they see.
-                let recurrent = matches!(config.class(), "SimpleRNN" | "LSTM" | "GRU" | "Bidirectional");
-                Ok(if recurrent { gives } else { behind(gives) })
+                Ok(if is_recurrent(config.class()) { gives } else { behind(gives) })
             }
             Kind::Operation(_) => Ok(Vec::new()),
         }
