@@ -69,6 +69,7 @@ parts![
     "kernel/cell_back.wgsl",
     "kernel/clear.wgsl",
     "kernel/diagonal.wgsl",
+    "kernel/drop.wgsl",
     "kernel/gather.wgsl",
     "kernel/join.wgsl",
     "kernel/loss.wgsl",
@@ -222,6 +223,7 @@ fn training_parts(program: &Program, training: Training) -> Vec<&'static str> {
             [&FUNCTIONS[..], &["function/derivative.wgsl", "function/chosen_slope.wgsl"]].concat()
         }
         Training::SoftmaxBack { .. } => vec!["part/activation.wgsl"],
+        Training::Drop => vec!["part/activation.wgsl", "part/logarithm.wgsl", "part/random.wgsl"],
         Training::Loss(loss) => loss_parts(loss),
         Training::Outer(_)
         | Training::PeepholeBack { .. }
@@ -387,7 +389,7 @@ pub fn programs() -> Vec<Program> {
 
 /// Those of training.
 fn training_programs() -> Vec<Training> {
-    let mut programs = vec![Training::MaximumBack, Training::Zero];
+    let mut programs = vec![Training::MaximumBack, Training::Drop, Training::Zero];
     for first in [false, true] {
         programs.extend([(1, 1), (3, 1), (4, 2)].map(|(gates, after)| Training::Outer(Outer { gates, after, first })));
         programs.extend([Training::SumSteps { first }, Training::Scatter { first }]);

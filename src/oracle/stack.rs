@@ -5,8 +5,10 @@
 use ndarray::{Array, Array2, Array3, ArrayView3, Axis, RemoveAxis, concatenate, s};
 
 use super::cell::{Step, step};
+use super::dropout::Place;
 use super::params::CellParams;
 use crate::cell::{Cell, Variant};
+use crate::dropout::Dropping;
 use crate::model::{Direction, Merge, Padding, Recurrent};
 
 /// The states of one stack on their way.
@@ -79,9 +81,9 @@ pub(super) enum Keep {
 pub(super) fn stack(
     r: &Recurrent,
     cells: &[CellParams],
-    x: Array3<f64>,
-    live: Option<&Array2<bool>>,
+    (x, live): (Array3<f64>, Option<&Array2<bool>>),
     initial: States,
+    dropping: Option<(Dropping, usize)>,
     keep: Keep,
 ) -> Given {
     let walks = Walk::of(r);
@@ -102,8 +104,18 @@ pub(super) fn stack(
         }
         y = merged(r.merge, steps);
         last = Some(merged(r.merge, lasts));
+        if let Some(place) = between(r, layer, dropping) {
+            y = place.of(y);
+        }
     }
     Given { steps: y, last: last.expect("a checked stack has a layer"), states, kept: all }
+}
+
+/// What is dropped between layer `layer` of a stack and the next one, if there is one. The stack is a layer of the model.
+pub(super) fn between(r: &Recurrent, layer: usize, dropping: Option<(Dropping, usize)>) -> Option<Place> {
+    let (dropping, index) = dropping.filter(|_| layer + 1 < r.num_layers)?;
+    let (place, rate) = (r.place_between(layer), r.dropout.get());
+    Some(Place { dropping, layer: index, place, rate, shared: false })
 }
 
 /// The order in which a direction visits the steps.

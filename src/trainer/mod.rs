@@ -13,9 +13,10 @@ mod targets;
 use std::collections::BTreeMap;
 
 use crate::call::{Input, Output};
+use crate::dropout::Dropping;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::engine::KernelTime;
-use crate::engine::{DeviceInfo, Found, Learner, Options, Wanted};
+use crate::engine::{Asked, DeviceInfo, Found, Learner, Options, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
 use crate::model::{LayerKind, Model};
@@ -58,6 +59,8 @@ pub struct Trainer {
     rate: f64,
     /// Updates so far.
     updates: u64,
+    /// What dropout is drawn from; none where it drops nothing.
+    seed: Option<u64>,
     /// Each tensor by its name, and what the optimizer keeps of it.
     tensors: BTreeMap<String, Trainable>,
 }
@@ -112,11 +115,7 @@ impl Trainer {
     ) -> Result<Self> {
         update.check()?;
         model.check()?;
-        for (index, layer) in model.layers.iter().enumerate() {
-            if matches!(&layer.kind, LayerKind::Dropout(dropout) if dropout.rate.get() > 0.0) {
-                log::warn!("layer {}: dropout drops nothing in training yet", model.place(index));
-            }
-        }
+        dropout_counts(&model)?;
         let moments = update.rule().moments().len();
         let mut tensors = BTreeMap::new();
         // Checks the shapes, and that layers of one name share their weights.
@@ -132,7 +131,7 @@ impl Trainer {
         }
         let learner = Learner::new(model, weights, &options.into()).await?;
         let rate = update.optimizer.learning_rate();
-        Ok(Self { learner, objective: objective.into(), update, rate, updates: 0, tensors })
+        Ok(Self { learner, objective: objective.into(), update, rate, updates: 0, seed: Some(0), tensors })
     }
 
     /// Trains on one batch: finds its gradients, and changes the weights by them.
@@ -152,12 +151,12 @@ impl Trainer {
     ///
     /// As [`step`](Self::step).
     pub async fn step_async(&mut self, batch: &Batch) -> Result<Trained> {
-        let found = self.found(batch, Wanted::Weights).await?;
+        let found = self.found(batch, Wanted::Weights, self.dropping()).await?;
         let gradients = self.named(found)?;
         self.apply_async(&gradients).await
     }
 
-    /// What the model loses on a batch, and all gradients of it; the weights stay.
+    /// What the model loses on a batch, and all gradients of it; the weights stay. Dropout drops what the next update would.
     ///
     /// # Errors
     ///
@@ -173,7 +172,7 @@ impl Trainer {
     ///
     /// As [`step`](Self::step).
     pub async fn gradients_async(&self, batch: &Batch) -> Result<Gradients> {
-        let found = self.found(batch, Wanted::All).await?;
+        let found = self.found(batch, Wanted::All, self.dropping()).await?;
         self.named(found)
     }
 
@@ -185,7 +184,7 @@ impl Trainer {
     #[cfg(not(target_arch = "wasm32"))]
     #[doc(hidden)]
     pub fn rehearse(&self, batch: &Batch) -> Result<f64> {
-        Ok(block_on(self.found(batch, Wanted::Weights))?.loss)
+        Ok(block_on(self.found(batch, Wanted::Weights, self.dropping()))?.loss)
     }
 
     /// [`rehearse`](Self::rehearse): what the programs of the device took.
@@ -196,7 +195,7 @@ impl Trainer {
     #[cfg(not(target_arch = "wasm32"))]
     #[doc(hidden)]
     pub fn rehearse_clocked(&self, batch: &Batch) -> Result<Vec<KernelTime>> {
-        self.learner.clocked(&batch.input, &self.objective, &batch.targets)
+        self.learner.clocked(&batch.input, &self.objective, &batch.targets, self.dropping())
     }
 
     /// Changes the weights by gradients from elsewhere: of several batches or machines, averaged.
@@ -236,7 +235,7 @@ impl Trainer {
         Ok(Trained { loss: gradients.loss, norm, update: t })
     }
 
-    /// What the model loses on a batch.
+    /// What the model loses on a batch. Dropout drops nothing.
     ///
     /// # Errors
     ///
@@ -252,7 +251,7 @@ impl Trainer {
     ///
     /// As [`step`](Self::step).
     pub async fn loss_async(&self, batch: &Batch) -> Result<f64> {
-        Ok(self.found(batch, Wanted::Loss).await?.loss)
+        Ok(self.found(batch, Wanted::Loss, None).await?.loss)
     }
 
     /// What the model gives for `input` by the weights of now.
@@ -307,6 +306,12 @@ impl Trainer {
         self.rate
     }
 
+    /// Sets what dropout is drawn from, 0 where nothing is said. Each update drops other elements; the same seed drops the same ones
+    /// on every device, however a batch is cut. With none nothing is dropped. Whoever averages the gradients of several machines gives each a seed of its own.
+    pub fn set_dropout_seed(&mut self, seed: Option<u64>) {
+        self.seed = seed;
+    }
+
     /// Updates so far.
     pub fn updates(&self) -> u64 {
         self.updates
@@ -322,8 +327,13 @@ impl Trainer {
         self.learner.device()
     }
 
-    async fn found(&self, batch: &Batch, wanted: Wanted) -> Result<Found> {
-        self.learner.gradients(&batch.input, &self.objective, &batch.targets, wanted).await
+    /// What the next update drops.
+    fn dropping(&self) -> Option<Dropping> {
+        self.seed.map(|seed| Dropping::new(seed, self.updates + 1))
+    }
+
+    async fn found(&self, batch: &Batch, wanted: Wanted, dropping: Option<Dropping>) -> Result<Found> {
+        self.learner.gradients(&batch.input, &self.objective, &batch.targets, Asked { wanted, dropping }).await
     }
 
     /// Gradients by the names of tensors and inputs.
@@ -363,6 +373,27 @@ impl Trainer {
         }
         Ok(norm)
     }
+}
+
+/// Whether no selection of a chain passes dropout by.
+fn dropout_counts(model: &Model) -> Result<()> {
+    if !model.is_chain() {
+        return Ok(());
+    }
+    for (index, layer) in model.layers.iter().enumerate() {
+        if let LayerKind::Dropout(dropout) = &layer.kind
+            && dropout.rate.get() > 0.0
+            && model.takers(index).is_empty()
+        {
+            let place = model.place(index);
+            let text = format!(
+                "layer {place}: expected dropout of something that is taken, got one that nothing takes; a selection takes what \
+                 it selects of the stack itself: try the dropout after it"
+            );
+            return Err(Error::new(ErrorKind::Training, text));
+        }
+    }
+    Ok(())
 }
 
 /// The tensors of `weights` by their names, each once.

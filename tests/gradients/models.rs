@@ -115,7 +115,8 @@ fn stack(draw: &mut Draw, input: usize) -> Recurrent {
             stack = stack.coupled();
         }
     }
-    stack
+    // No draw of its own: other models stay as they are.
+    if hidden % 2 == 1 { stack.dropout(0.4) } else { stack }
 }
 
 fn chain(draw: &mut Draw) -> Model {
@@ -143,7 +144,10 @@ fn chain(draw: &mut Draw) -> Model {
             model = model.layer(Select::FinalHidden);
             size = last;
         }
-        2 => model = model.layer(Select::LastOutput),
+        // A selection would pass dropout by.
+        2 if matches!(model.layers.last().map(|layer| &layer.kind), Some(LayerKind::Recurrent(_))) => {
+            model = model.layer(Select::LastOutput);
+        }
         3 => model = model.layer(Select::AllSteps),
         _ => {}
     }

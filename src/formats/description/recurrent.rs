@@ -63,8 +63,7 @@ pub(super) fn read(name: &str, mut keys: Keys, under: &Under<'_>) -> Result<Recu
     plain.clip = keys.number("clip")?;
     plain.padding = keys.word("padding", &Padding::WORDS)?.unwrap_or_default();
     plain.memory = keys.word("stateful", &[(true, Memory::Engine), (false, Memory::Call)])?.unwrap_or_default();
-    // PyTorch's own between the layers of a stack: the identity at inference.
-    share(&mut keys, "dropout")?;
+    plain.dropout = share(&mut keys, "dropout")?.unwrap_or(plain.dropout);
     keys.finish()?;
     complete(plain, said, under)
 }
@@ -210,6 +209,9 @@ pub(super) fn json(stack: &Recurrent) -> Vec<(&'static str, Json)> {
     }
     if stack.initial != Initial::Zero {
         keys.push(("initial_states", word(&Initial::WORDS, &stack.initial)));
+    }
+    if stack.dropout.get() != 0.0 {
+        keys.push(("dropout", Json::number(stack.dropout)));
     }
     keys
 }

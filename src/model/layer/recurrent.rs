@@ -8,6 +8,7 @@ mod text;
 use std::fmt;
 
 use super::Kind;
+use super::dropout::share;
 use super::param::{Param, count};
 use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 use crate::error::{Error, ErrorKind, Result};
@@ -48,6 +49,8 @@ pub struct Recurrent {
     pub memory: Memory,
     /// Where states begin.
     pub initial: Initial,
+    /// The share that training drops of what each layer but the last gives, element by element (PyTorch's `dropout`).
+    pub dropout: Constant,
 }
 
 /// Which way a recurrent layer goes through time.
@@ -195,6 +198,7 @@ impl Recurrent {
             padding: Padding::Zero,
             memory: Memory::Call,
             initial: Initial::Zero,
+            dropout: Constant::new(0.0),
         }
     }
 
@@ -266,6 +270,13 @@ impl Recurrent {
     #[must_use]
     pub fn learned_states(mut self) -> Self {
         self.initial = Initial::Learned;
+        self
+    }
+
+    /// The same with this share dropped, in training, of what each layer but the last gives.
+    #[must_use]
+    pub fn dropout(mut self, rate: f32) -> Self {
+        self.dropout = rate.into();
         self
     }
 
@@ -347,6 +358,11 @@ impl Recurrent {
         if layer == 0 { Features::one(self.input_size) } else { self.output() }
     }
 
+    /// The place, among those where the stack drops, between layer `layer` and the next.
+    pub(crate) fn place_between(&self, layer: usize) -> usize {
+        layer
+    }
+
     /// Whether the sizes make sense.
     fn check(&self) -> Result<()> {
         for (name, size) in
@@ -355,6 +371,7 @@ impl Recurrent {
             positive(name, size)?;
         }
         self.check_variant()?;
+        share("dropout", self.dropout)?;
         match self.proj_size {
             Some(_) if self.cell != Cell::Lstm => {
                 Err(Error::new(ErrorKind::Model, "proj_size: only an lstm has a projection"))

@@ -57,6 +57,7 @@ pub(super) fn summary(stack: &Recurrent) -> String {
         (stack.initial == Initial::Learned, "learned states"),
     ];
     words.extend(rest.into_iter().filter(|(has, _)| *has).map(|(_, word)| word.to_owned()));
+    words.extend((stack.dropout.get() > 0.0).then(|| format!("dropout {}", stack.dropout)));
     words.join(", ")
 }
 
