@@ -90,6 +90,9 @@ pub(super) fn stack(
     let mut states = initial;
     let (mut y, mut last, mut all) = (x, None, Vec::new());
     for layer in 0..r.num_layers {
+        if let Some(place) = before(r, layer, dropping) {
+            y = place.of(y);
+        }
         let (mut steps, mut lasts) = (Vec::new(), Vec::new());
         for (d, &walk) in walks.iter().enumerate() {
             let row = layer * walks.len() + d;
@@ -109,6 +112,13 @@ pub(super) fn stack(
         }
     }
     Given { steps: y, last: last.expect("a checked stack has a layer"), states, kept: all }
+}
+
+/// What is dropped of what layer `layer` of a stack takes: Keras draws one mask `[B, I]` for all steps of a call
+/// (`layers/rnn/dropout_rnn_cell.py`). The stack is a layer of the model.
+pub(super) fn before(r: &Recurrent, layer: usize, dropping: Option<(Dropping, usize)>) -> Option<Place> {
+    let (dropping, index) = dropping?;
+    Some(Place { dropping, layer: index, place: r.place_before(layer), rate: r.input_dropout.get(), shared: true })
 }
 
 /// What is dropped between layer `layer` of a stack and the next one, if there is one. The stack is a layer of the model.

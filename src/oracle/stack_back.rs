@@ -7,7 +7,7 @@ use ndarray::{Array, Array2, Array3, Axis, RemoveAxis, s};
 
 use super::cell_back::step_back;
 use super::params::CellParams;
-use super::stack::{Kept, OneDirection, States, Walk, between};
+use super::stack::{Kept, OneDirection, States, Walk, before, between};
 use crate::dropout::Dropping;
 use crate::model::{Merge, Padding, Recurrent};
 
@@ -66,6 +66,9 @@ pub(super) fn stack_back(
             d_states.set_row(row, &d_h, d_c.as_ref());
         }
         d_y = d_x.expect("a stack has a direction");
+        if let Some(place) = before(r, layer, dropping) {
+            d_y = place.of(d_y);
+        }
     }
     (d_y, d_states)
 }

@@ -6,6 +6,7 @@
 
 mod batch;
 mod data;
+mod dropout;
 mod fit;
 mod named;
 mod targets;
@@ -19,7 +20,7 @@ use crate::engine::KernelTime;
 use crate::engine::{Asked, DeviceInfo, Found, Learner, Options, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
-use crate::model::{LayerKind, Model};
+use crate::model::Model;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 use crate::train::{Clip, Update, squares, update};
@@ -115,7 +116,7 @@ impl Trainer {
     ) -> Result<Self> {
         update.check()?;
         model.check()?;
-        dropout_counts(&model)?;
+        dropout::check(&model)?;
         let moments = update.rule().moments().len();
         let mut tensors = BTreeMap::new();
         // Checks the shapes, and that layers of one name share their weights.
@@ -373,27 +374,6 @@ impl Trainer {
         }
         Ok(norm)
     }
-}
-
-/// Whether no selection of a chain passes dropout by.
-fn dropout_counts(model: &Model) -> Result<()> {
-    if !model.is_chain() {
-        return Ok(());
-    }
-    for (index, layer) in model.layers.iter().enumerate() {
-        if let LayerKind::Dropout(dropout) = &layer.kind
-            && dropout.rate.get() > 0.0
-            && model.takers(index).is_empty()
-        {
-            let place = model.place(index);
-            let text = format!(
-                "layer {place}: expected dropout of something that is taken, got one that nothing takes; a selection takes what \
-                 it selects of the stack itself: try the dropout after it"
-            );
-            return Err(Error::new(ErrorKind::Training, text));
-        }
-    }
-    Ok(())
 }
 
 /// The tensors of `weights` by their names, each once.

@@ -29,7 +29,10 @@ pub(crate) fn models() -> Vec<Model> {
         Lstm::new(2, 3).direction(Direction::Reverse).num_layers(2).peepholes().proj_size(2),
         Gru::new(2, 3).direction(Direction::Backwards).padding(Padding::Held).bias(Bias::One).learned_states(),
         Lstm::new(2, 3).num_layers(2).bidirectional().proj_size(2).learned_states(),
-        Gru::new(2, 3).num_layers(2).dropout(0.25),
+        gatewave::Recurrent {
+            recurrent_dropout: 0.5.into(),
+            ..Gru::new(2, 3).num_layers(2).dropout(0.25).input_dropout(0.125)
+        },
     ];
     stacks.extend(elementwise.map(|function| Rnn::new(2, 3).nonlinearity(function)));
     stacks.extend(

@@ -20,6 +20,7 @@ pub(crate) struct Draw(pub(crate) ChaCha8Rng);
 
 impl Draw {
     /// Numbers of their own for what is drawn besides a model.
+    #[allow(dead_code, reason = "not every test that draws models draws more")]
     pub(crate) fn of(seed: u64) -> Self {
         Self(ChaCha8Rng::seed_from_u64(!seed))
     }
@@ -116,7 +117,11 @@ fn stack(draw: &mut Draw, input: usize) -> Recurrent {
         }
     }
     // No draw of its own: other models stay as they are.
-    if hidden % 2 == 1 { stack.dropout(0.4) } else { stack }
+    match hidden {
+        2 if stack.directions() == 1 => stack.input_dropout(0.3),
+        1 | 3 | 5 => stack.dropout(0.4),
+        _ => stack,
+    }
 }
 
 fn chain(draw: &mut Draw) -> Model {

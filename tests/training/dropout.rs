@@ -106,6 +106,12 @@ fn models() -> Vec<Model> {
             .layer(Gru::new(6, 7).direction(gatewave::Direction::Backwards).num_layers(2).dropout(0.4))
             .layer(Dropout { drops: Drops::Features, ..Dropout::new(0.3) })
             .layer(Rnn::new(7, 4)),
+        head(
+            Model::new()
+                .layer(Gru::new(6, 19).input_dropout(0.4))
+                .layer(Lstm::new(19, 9).num_layers(2).input_dropout(0.2)),
+            9,
+        ),
     ]
 }
 
@@ -186,7 +192,7 @@ fn the_same_training_gives_the_same_bits_and_evaluation_drops_nothing() {
 }
 
 #[test]
-fn dropout_that_would_change_nothing_is_refused() {
+fn dropout_that_cannot_be_done_is_refused() {
     let refused = |model: Model, loss: Loss| {
         let weights = Weights::random(&model, 1).expect("the model is right");
         let update = Update::by(Sgd::like(Like::Torch));
@@ -202,6 +208,19 @@ fn dropout_that_would_change_nothing_is_refused() {
         error.to_string(),
         "layer 1 dropout: expected dropout of something that is taken, got one that nothing takes; a selection takes what it selects of \
          the stack itself: try the dropout after it"
+    );
+    let mut states = Lstm::new(2, 4);
+    states.recurrent_dropout = 0.25.into();
+    assert_eq!(
+        refused(Model::new().layer(states), Loss::SumOfSquares).to_string(),
+        "layer 0 lstm: recurrent_dropout: expected 0 to train, got 0.25: nothing drops states yet; try 0, with dropout of the \
+         input or a layer dropout"
+    );
+    let both = Model::new().layer(Gru::new(2, 4).bidirectional().input_dropout(0.5));
+    assert_eq!(
+        refused(both, Loss::SumOfSquares).to_string(),
+        "layer 0 gru: input_dropout: expected 0 to train both directions, got 0.5: each would drop by itself; try 0, with a \
+         layer dropout of features before it"
     );
     let softmax = Linear::new(4, 3).activation(gatewave::Activation::Softmax);
     let behind = Model::new().layer(Rnn::new(2, 4)).layer(Select::LastStep).layer(softmax).layer(Dropout::new(0.5));

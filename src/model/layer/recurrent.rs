@@ -51,6 +51,10 @@ pub struct Recurrent {
     pub initial: Initial,
     /// The share that training drops of what each layer but the last gives, element by element (PyTorch's `dropout`).
     pub dropout: Constant,
+    /// The share that training drops of what each layer takes, the same features at every step (Keras' `dropout`).
+    pub input_dropout: Constant,
+    /// The share that Keras drops of the states that go into the gates (`recurrent_dropout`). A `Trainer` refuses it.
+    pub recurrent_dropout: Constant,
 }
 
 /// Which way a recurrent layer goes through time.
@@ -199,6 +203,8 @@ impl Recurrent {
             memory: Memory::Call,
             initial: Initial::Zero,
             dropout: Constant::new(0.0),
+            input_dropout: Constant::new(0.0),
+            recurrent_dropout: Constant::new(0.0),
         }
     }
 
@@ -280,6 +286,13 @@ impl Recurrent {
         self
     }
 
+    /// The same with this share dropped, in training, of what each layer takes: the same features at every step.
+    #[must_use]
+    pub fn input_dropout(mut self, rate: f32) -> Self {
+        self.input_dropout = rate.into();
+        self
+    }
+
     /// The same in another direction.
     #[must_use]
     pub fn direction(mut self, direction: Direction) -> Self {
@@ -358,9 +371,14 @@ impl Recurrent {
         if layer == 0 { Features::one(self.input_size) } else { self.output() }
     }
 
-    /// The place, among those where the stack drops, between layer `layer` and the next.
+    /// The place, among those where the stack drops, before layer `layer`, where its input is dropped.
+    pub(crate) fn place_before(&self, layer: usize) -> usize {
+        2 * layer
+    }
+
+    /// The place between layer `layer` and the next.
     pub(crate) fn place_between(&self, layer: usize) -> usize {
-        layer
+        2 * layer + 1
     }
 
     /// Whether the sizes make sense.
@@ -372,6 +390,8 @@ impl Recurrent {
         }
         self.check_variant()?;
         share("dropout", self.dropout)?;
+        share("input_dropout", self.input_dropout)?;
+        share("recurrent_dropout", self.recurrent_dropout)?;
         match self.proj_size {
             Some(_) if self.cell != Cell::Lstm => {
                 Err(Error::new(ErrorKind::Model, "proj_size: only an lstm has a projection"))

@@ -255,6 +255,14 @@ impl Flattening<'_> {
                 axis: Axis::Steps(clock),
                 features,
             };
+            let drop = Drop { rate: r.input_dropout, place: r.place_before(stacked), shared: true };
+            if let Some(drop) = self.dropping(drop) {
+                let features = match source {
+                    Source::Op(op) => self.ops[op].features,
+                    Source::Input(_) => r.layer_input(stacked),
+                };
+                source = self.add(op(OpKind::Drop(drop), source, features));
+            }
             let begin = self.begin(layer, r, stacked)?;
             let mut recurrence =
                 Recurrence { begin, clock, ..recurrence(model, self.layout, r, layer, stack, stacked)? };
