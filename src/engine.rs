@@ -57,7 +57,7 @@ pub use device::{Device, DeviceInfo, SelfCheck};
 pub use generate::Sampling;
 #[cfg(not(target_arch = "wasm32"))]
 pub use kernels::KernelTime;
-pub(crate) use learner::{Found, Learner, Wanted};
+pub(crate) use learner::{Asked, Found, Learner, Wanted};
 pub use planner::Planner;
 pub use progress::{Loading, Progress};
 pub use push::FrameValue;

@@ -43,7 +43,12 @@ pub(crate) fn encode(call: &Call<'_>, model: &Model, rows: Range<usize>, feed: F
         // Its first row is of the last step, where the walk begins.
         Feed::SeenBackwards(_) => seen(words, batch, Order::Kept, |_| false, |t, b| live(time - 1 - t, b) != 0),
         Feed::Draws => unreachable!("a call draws no tokens"),
-        Feed::Targets(_) | Feed::Scale(_) | Feed::ClassWeights(_) | Feed::Order(_) | Feed::Starts(_) => {
+        Feed::Targets(_)
+        | Feed::Scale(_)
+        | Feed::ClassWeights(_)
+        | Feed::Order(_)
+        | Feed::Starts(_)
+        | Feed::Dropped { .. } => {
             unreachable!("a call has no losses")
         }
         Feed::Hidden { stack, layer } => state(call.initial(stack).map(|(h, _)| h), stack, layer, words),

@@ -219,6 +219,7 @@
 
 // What the user asks for, and what everyone may use.
 mod cell;
+mod dropout;
 mod error;
 mod model;
 mod platform;

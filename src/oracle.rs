@@ -13,6 +13,7 @@ mod back;
 mod cell;
 mod cell_back;
 mod differences;
+mod dropout;
 mod forward;
 mod join;
 mod layers;
@@ -33,6 +34,7 @@ use self::forward::{Point, forward};
 use self::stack::{Keep, States};
 use self::values::Values;
 use crate::call::{Call, Form, Input};
+use crate::dropout::Dropping;
 use crate::error::Result;
 use crate::loss::{Aim, Objective, Targets};
 use crate::model::Model;
@@ -97,7 +99,7 @@ pub fn run(model: &Model, weights: &Weights, input: &Input) -> Result<Truth> {
 /// The gradients of `objective` at `weights`, `input` and where its stacks begin, with `targets` for each of its terms.
 ///
 /// By backpropagation through time, layer by layer and step by step, from the equations that [`run`] computes. Where a function
-/// has a corner, its derivative is PyTorch's. Dropout drops nothing.
+/// has a corner, its derivative is PyTorch's. Dropout drops nothing: see [`gradients_with_dropout`].
 ///
 /// # Errors
 ///
@@ -126,7 +128,34 @@ pub fn gradients(
     objective: &Objective,
     targets: &[Targets],
 ) -> Result<TrueGradients> {
-    let (call, aims, point) = start(model, weights, input, objective, targets)?;
+    gradients_of(model, weights, input, (objective, targets), None)
+}
+
+/// [`gradients`] where dropout drops what update `update` of a training with `seed` does: see
+/// [`Trainer::set_dropout_seed`](crate::Trainer::set_dropout_seed).
+///
+/// # Errors
+///
+/// As [`gradients`].
+pub fn gradients_with_dropout(
+    model: &Model,
+    weights: &Weights,
+    input: &Input,
+    (objective, targets): (&Objective, &[Targets]),
+    (seed, update): (u64, u64),
+) -> Result<TrueGradients> {
+    gradients_of(model, weights, input, (objective, targets), Some(Dropping::new(seed, update)))
+}
+
+fn gradients_of(
+    model: &Model,
+    weights: &Weights,
+    input: &Input,
+    (objective, targets): (&Objective, &[Targets]),
+    dropping: Option<Dropping>,
+) -> Result<TrueGradients> {
+    let (call, aims, mut point) = start(model, weights, input, objective, targets)?;
+    point.dropping = dropping;
     let forward = forward(model, &call, &point, Keep::Steps)?;
     let back = back::back(model, &call, &point, &forward, &aims);
     let (inputs, form) = (model.all_inputs()?, call.form);

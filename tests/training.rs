@@ -6,6 +6,8 @@
 
 #[path = "gradients/aims.rs"]
 mod aims;
+#[path = "training/dropout.rs"]
+mod dropout;
 #[path = "gradients/models.rs"]
 mod models;
 mod support;
@@ -76,9 +78,10 @@ fn compare(got: &Gradients, want: &TrueGradients) -> Worst {
 fn worst_of(case: &Case, weights: &Weights, options: &Options) -> Result<Worst, Error> {
     let input = case.input();
     let (objective, targets) = aims::draw(&case.model, weights, &input, case.seed)?;
-    let want = oracle::gradients(&case.model, weights, &input, &objective, &targets)?;
+    let want = oracle::gradients_with_dropout(&case.model, weights, &input, (&objective, &targets), (case.seed, 1))?;
     let update = Update::by(Sgd::like(Like::Torch));
-    let trainer = Trainer::new(case.model.clone(), weights, objective, update, options.clone())?;
+    let mut trainer = Trainer::new(case.model.clone(), weights, objective, update, options.clone())?;
+    trainer.set_dropout_seed(Some(case.seed));
     Ok(compare(&trainer.gradients(&Batch::of_several(input, targets))?, &want))
 }
 

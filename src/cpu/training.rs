@@ -4,6 +4,7 @@ mod activate_back;
 mod back;
 mod cell_back;
 mod curves;
+mod drop;
 mod halves;
 mod loss;
 mod outer;
@@ -32,6 +33,7 @@ pub(super) fn ns(training: Training, params: &Params, sides: usize) -> usize {
         Training::SoftmaxBack { .. } | Training::MaximumBack => rows_back::ns(params),
         Training::SumSteps { .. } => sums::steps_ns(params),
         Training::Scatter { .. } => sums::scatter_ns(params),
+        Training::Drop => drop::ns(params),
         Training::Zero => zero::ns(params),
         Training::Loss(loss) => loss::ns(params, loss),
     }
@@ -47,6 +49,7 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, training: Training) {
         Training::MaximumBack => rows_back::maximum(bound),
         Training::SumSteps { first } => sums::steps(arch, bound, first),
         Training::Scatter { first } => sums::scatter(arch, bound, first),
+        Training::Drop => drop::run(arch, bound),
         Training::Zero => zero::run(bound),
         Training::Loss(loss) => loss::run(arch, bound, loss),
         Training::ResetRows(variant) => halves::reset_rows(arch, bound, variant),

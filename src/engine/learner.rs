@@ -17,6 +17,7 @@ use super::kernels::{self, KernelTime};
 use super::planner::{Planner, row_loss};
 use super::{DeviceInfo, Options, shape_of};
 use crate::call::{Batched, Batching, Call, Input, Output, States, initial};
+use crate::dropout::Dropping;
 use crate::error::Result;
 use crate::feed::{Decoder, encode, take_final, unpad_row, unpad_state};
 use crate::kernel::{Medium, padded};
@@ -52,6 +53,15 @@ pub(crate) enum Wanted {
     Weights,
     /// Those of inputs of features and of initial states besides.
     All,
+}
+
+/// What is asked of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// Which gradients.
+    pub(crate) wanted: Wanted,
+    /// What dropout drops, if anything.
+    pub(crate) dropping: Option<Dropping>,
 }
 
 /// What a call loses, and the gradients.
@@ -161,9 +171,9 @@ impl Learner {
         input: &Input,
         objective: &Objective,
         targets: &[Targets],
-        (wanted, carried): (Wanted, Option<&Carried>),
+        (asked, carried): (Asked, Option<&Carried>),
     ) -> Result<Found> {
-        self.learn((input, carried), objective, (targets, wanted), async |plan, lesson| {
+        self.learn((input, carried), objective, (targets, asked), async |plan, lesson| {
             self.executor.run(plan, lesson, Wait::Aside).await.map(drop)
         })
         .await
@@ -175,9 +185,16 @@ impl Learner {
     ///
     /// As [`gradients`](Self::gradients); kind `Device`, where the device has no clock.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn clocked(&self, input: &Input, objective: &Objective, targets: &[Targets]) -> Result<Vec<KernelTime>> {
+    pub(crate) fn clocked(
+        &self,
+        input: &Input,
+        objective: &Objective,
+        targets: &[Targets],
+        dropping: Option<Dropping>,
+    ) -> Result<Vec<KernelTime>> {
         let mut times = Vec::new();
-        block_on(self.learn((input, None), objective, (targets, Wanted::Weights), async |plan, lesson| {
+        let asked = Asked { wanted: Wanted::Weights, dropping };
+        block_on(self.learn((input, None), objective, (targets, asked), async |plan, lesson| {
             let spent = self.executor.run_clocked(plan, lesson).await?;
             kernels::add(&mut times, plan, spent);
             Ok(())
@@ -190,7 +207,7 @@ impl Learner {
         &self,
         (input, carried): (&Input, Option<&Carried>),
         objective: &Objective,
-        (targets, wanted): (&[Targets], Wanted),
+        (targets, Asked { wanted, dropping }): (&[Targets], Asked),
         mut run: impl AsyncFnMut(&Arc<Plan>, &mut Lesson<'_, '_>) -> Result<()>,
     ) -> Result<Found> {
         let Planner { model, layout, device, .. } = &self.planner;
@@ -208,8 +225,10 @@ impl Learner {
         let all = wanted == Wanted::All;
         let weights = wanted != Wanted::Loss;
         let states = all || weights && !self.initial.is_empty();
-        let gradients = Gradients { losses: losses.collect(), weights, inputs: all, states, finals: carried.is_some() };
+        let (finals, drops) = (carried.is_some(), dropping.is_some());
+        let gradients = Gradients { losses: losses.collect(), weights, inputs: all, states, finals, drops };
         let mut lesson = Lesson::new(&call, model, layout, &aims)?;
+        lesson.dropping = dropping;
         let (shape, batch) = (shape_of(&call), call.form.batch);
         let (mut first, mut most) = (0, batch);
         while first < batch {
@@ -231,6 +250,7 @@ struct Lesson<'a, 'c> {
     model: &'a Model,
     layout: &'a Layout,
     aims: &'a [Aim],
+    dropping: Option<Dropping>,
     rows: Range<usize>,
     loss: f64,
     /// By packed buffer.
@@ -254,7 +274,7 @@ impl<'a, 'c> Lesson<'a, 'c> {
             finals.push(begin.map_or_else(|| initial(r, call.form), Ok)?);
         }
         let (inputs, rows) = (BTreeMap::new(), 0..0);
-        Ok(Self { call, model, layout, aims, rows, loss: 0.0, weights, inputs, states, finals })
+        Ok(Self { call, model, layout, aims, dropping: None, rows, loss: 0.0, weights, inputs, states, finals })
     }
 
     /// Lays out what a loss is told of the rows, `[T][B]` of `width` elements.
@@ -263,6 +283,13 @@ impl<'a, 'c> Lesson<'a, 'c> {
         for (row, words) in words.chunks_exact_mut(width).enumerate() {
             of(row / batch, self.rows.start + row % batch, words);
         }
+    }
+
+    /// What a place of the model that drops is told: see [`Feed::Dropped`].
+    fn drawn(&self, layer: usize, place: usize, words: &mut [u32]) {
+        let [low, high] = self.dropping.map_or([0; 2], |dropping| dropping.key(layer, place));
+        let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        words.copy_from_slice(&[low, high, word(self.call.form.batch), word(self.rows.start)]);
     }
 
     fn targets(&self, term: usize, words: &mut [u32]) {
@@ -416,6 +443,7 @@ impl Caller for Lesson<'_, '_> {
             }
             Feed::Order(layer) => words.copy_from_slice(&self.sorted(layer).0),
             Feed::Starts(layer) => words.copy_from_slice(&self.sorted(layer).1),
+            Feed::Dropped { layer, place } => self.drawn(layer, place, words),
             feed => encode(self.call, self.model, self.rows.clone(), feed, words),
         }
         Ok(())

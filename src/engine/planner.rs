@@ -280,7 +280,10 @@ impl Planner {
             logits: measured.bare.is_some(),
             loss: row_loss(&measured.measure),
         });
-        self.lower_gradients(shape, &Gradients { losses: losses.collect(), weights: true, ..Gradients::default() })
+        self.lower_gradients(
+            shape,
+            &Gradients { losses: losses.collect(), weights: true, drops: true, ..Gradients::default() },
+        )
     }
 
     /// The plan of `gradients` of a call of `shape`, its batch halved until it fits the device.

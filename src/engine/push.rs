@@ -236,7 +236,12 @@ impl Caller for Push<'_, '_> {
             Feed::Live(clock) => self.live(clock, words),
             Feed::Seen(clock) => self.seen(clock, words),
             Feed::Draws => unreachable!("a push draws no tokens"),
-            Feed::Targets(_) | Feed::Scale(_) | Feed::ClassWeights(_) | Feed::Order(_) | Feed::Starts(_) => {
+            Feed::Targets(_)
+            | Feed::Scale(_)
+            | Feed::ClassWeights(_)
+            | Feed::Order(_)
+            | Feed::Starts(_)
+            | Feed::Dropped { .. } => {
                 unreachable!("a push has no losses")
             }
             Feed::LiveBackwards(_) | Feed::SeenBackwards(_) => unreachable!("streams go forward"),

@@ -299,7 +299,7 @@ const SAMPLE: Declaration = Declaration {
 
 impl Kernel {
     /// Every kernel.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Project,
         Self::Step,
         Self::Diagonal,
@@ -331,6 +331,7 @@ impl Kernel {
         Self::MaximumBack,
         Self::SumSteps,
         Self::Scatter,
+        Self::Drop,
         Self::Zero,
         Self::Loss,
     ];
@@ -369,6 +370,7 @@ impl Kernel {
             Self::MaximumBack => &training::MAXIMUM_BACK,
             Self::SumSteps => &training::SUM_STEPS,
             Self::Scatter => &training::SCATTER,
+            Self::Drop => &training::DROP,
             Self::Zero => &training::ZERO,
             Self::Loss => &training::LOSS,
         }

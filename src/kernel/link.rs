@@ -74,6 +74,7 @@ parts![
     "kernel/cell_back.wgsl",
     "kernel/clear.wgsl",
     "kernel/diagonal.wgsl",
+    "kernel/drop.wgsl",
     "kernel/gather.wgsl",
     "kernel/join.wgsl",
     "kernel/loss.wgsl",
@@ -227,6 +228,7 @@ fn training_parts(program: &Program, training: Training) -> Vec<&'static str> {
             [&FUNCTIONS[..], &["function/derivative.wgsl", "function/chosen_slope.wgsl"]].concat()
         }
         Training::SoftmaxBack { .. } => vec!["part/activation.wgsl"],
+        Training::Drop => vec!["part/activation.wgsl", "part/logarithm.wgsl", "part/random.wgsl"],
         Training::Loss(loss) => loss_parts(loss),
         Training::Outer(_)
         | Training::PeepholeBack { .. }

@@ -134,6 +134,8 @@ pub enum Kernel {
     SumSteps,
     /// Training: the gradient of a table.
     Scatter,
+    /// Training: elements dropped at random, forward and back.
+    Drop,
     /// Training: zeros.
     Zero,
     /// Training: what each row of outputs loses, and how it is to change.
@@ -442,6 +444,7 @@ impl Kernel {
             | Self::MaximumBack
             | Self::SumSteps
             | Self::Scatter
+            | Self::Drop
             | Self::Zero
             | Self::Loss => Family::Rows,
         }

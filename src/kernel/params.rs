@@ -48,7 +48,7 @@ pub struct Params {
     pub memory_in: u32,
     /// The row of `memory` that takes the cell state after it.
     pub memory_out: u32,
-    /// `Gather`: the first token of the bound table.
+    /// `Gather`: the first token of the bound table. `Drop`: the word below which an element is dropped.
     pub token: u32,
     /// `Gather`: how many tokens the bound table has.
     pub tokens: u32,
@@ -60,7 +60,8 @@ pub struct Params {
     pub hidden_step_0: u32,
     /// The same at z = 1.
     pub hidden_step_1: u32,
-    /// `Scan`: timesteps of `gates`, and rows of `live`, from a step to the next, modulo 2³².
+    /// `Scan`: timesteps of `gates`, and rows of `live`, from a step to the next, modulo 2³². `Drop`: 1, or 0 where all steps share
+    /// what is dropped.
     pub time_step_0: u32,
     /// The same at z = 1.
     pub time_step_1: u32,
@@ -78,7 +79,7 @@ pub struct Params {
     pub offset: u32,
     /// `Join`: how many features are taken.
     pub count: u32,
-    /// `Join`: the bits of the f32 that what is joined is multiplied by.
+    /// `Join`, `Drop`: the bits of the f32 that what is joined, or kept, is multiplied by.
     pub scale: u32,
     /// Nothing: it makes the size a multiple of 16 bytes.
     pub reserved: u32,

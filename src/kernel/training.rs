@@ -52,6 +52,8 @@ pub enum Training {
         /// Whether it is.
         first: bool,
     },
+    /// [`Kernel::Drop`].
+    Drop,
     /// [`Kernel::Zero`].
     Zero,
     /// [`Kernel::Loss`], and which.
@@ -171,6 +173,7 @@ impl Training {
             Self::MaximumBack => Kernel::MaximumBack,
             Self::SumSteps { .. } => Kernel::SumSteps,
             Self::Scatter { .. } => Kernel::Scatter,
+            Self::Drop => Kernel::Drop,
             Self::Zero => Kernel::Zero,
             Self::Loss(_) => Kernel::Loss,
         }
@@ -192,6 +195,7 @@ impl Training {
             | Self::MaximumBack
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
+            | Self::Drop
             | Self::Zero
             | Self::Loss(_) => None,
         }
@@ -216,6 +220,7 @@ impl Training {
             | Self::MaximumBack
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
+            | Self::Drop
             | Self::Zero
             | Self::Loss(_) => Mask::All,
         }
@@ -238,6 +243,7 @@ impl Training {
             | Self::MaximumBack
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
+            | Self::Drop
             | Self::Zero
             | Self::Loss(_) => Activation::Linear,
         }
@@ -259,6 +265,7 @@ impl Training {
             | Self::ActivateBack(_)
             | Self::SoftmaxBack { .. }
             | Self::MaximumBack
+            | Self::Drop
             | Self::Zero
             | Self::Loss(_) => None,
         }
@@ -289,6 +296,7 @@ impl Training {
                     | Self::MaximumBack
                     | Self::SumSteps { .. }
                     | Self::Scatter { .. }
+                    | Self::Drop
                     | Self::Zero
                     | Self::Loss(_) => return true,
                 };
@@ -316,6 +324,7 @@ impl Training {
             | Self::MaximumBack
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
+            | Self::Drop
             | Self::Zero
             | Self::Loss(_) => 1,
         }
@@ -345,6 +354,7 @@ impl Training {
             | Self::MaximumBack
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
+            | Self::Drop
             | Self::Zero
             | Self::Loss(_) => 1,
         }
@@ -367,6 +377,7 @@ impl Training {
             | Self::MaximumBack
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
+            | Self::Drop
             | Self::Zero => 0,
         }
     }
@@ -391,6 +402,7 @@ impl Training {
             | Self::Transpose { .. }
             | Self::ActivateBack(_)
             | Self::MaximumBack
+            | Self::Drop
             | Self::Zero => 0,
         }
     }

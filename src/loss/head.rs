@@ -3,7 +3,7 @@
 use super::Loss;
 use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{LayerKind, Model, Pin, Value};
+use crate::model::{Dropout, LayerKind, Model, Pin, Value};
 
 /// The layer whose activation is part of `loss`, where the output `value` has such a last layer: the loss is taken from the
 /// logits before it.
@@ -16,6 +16,7 @@ pub(super) fn part_of(loss: &Loss, model: &Model, value: Value) -> Result<Option
     let Some((layer, activation)) = last_activation(model, value) else { return Ok(None) };
     let other = match (loss, activation) {
         (Loss::CrossEntropy(_), Softmax | LogSoftmax) | (Loss::BinaryCrossEntropy(_), Sigmoid) => {
+            undropped(loss, model, value, layer)?;
             return Ok(Some(layer));
         }
         (Loss::CrossEntropy(_), Sigmoid) => "softmax or none in the layer, or the loss binary_cross_entropy",
@@ -32,6 +33,28 @@ pub(super) fn part_of(loss: &Loss, model: &Model, value: Value) -> Result<Option
             model.place(layer)
         ),
     ))
+}
+
+/// Refuses dropout between activation and loss: what is dropped of probabilities has no logits.
+fn undropped(loss: &Loss, model: &Model, value: Value, of: usize) -> Result<()> {
+    let mut value = value;
+    while let Value::Layer(layer, _) = value
+        && layer != of
+    {
+        if let LayerKind::Dropout(Dropout { rate, .. }) = &model.layers[layer].kind
+            && rate.get() > 0.0
+        {
+            let text = format!(
+                "expected no dropout between {} and the activation of layer {}, got {rate} of layer {}; try it before that layer",
+                loss.name(),
+                model.place(of),
+                model.place(layer)
+            );
+            return Err(Error::new(ErrorKind::Model, text));
+        }
+        value = model.layers[layer].from[0];
+    }
+    Ok(())
 }
 
 /// The layer that gives `value` and its activation, where it is of the softmax or sigmoid family. Looks behind dropout and

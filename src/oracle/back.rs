@@ -182,8 +182,12 @@ impl Walk<'_, '_> {
             (LayerKind::Slice(slice), _, Some(d_y)) => {
                 x.of_steps(part_back(&d_y.steps(), Axis(2), slice.first, x.steps().len_of(Axis(2))))
             }
-            // A selection of what is there, and dropout, which drops nothing here.
-            (LayerKind::Select(_) | LayerKind::Dropout(_), _, Some(d_y)) => d_y,
+            (LayerKind::Dropout(dropout), _, Some(d_y)) => match self.point.drops(index, dropout) {
+                Some(place) => x.of_steps(place.of(d_y.steps())),
+                None => d_y,
+            },
+            // A selection of what is there.
+            (LayerKind::Select(_), _, Some(d_y)) => d_y,
             // Tokens have no gradient.
             _ => return,
         };
@@ -225,8 +229,9 @@ impl Walk<'_, '_> {
         else {
             unreachable!("forward has found the stack's weights")
         };
+        let dropping = self.point.dropping.map(|dropping| (dropping, index));
         let given = GivenBack { steps, last: rows(last), states };
-        let (d_x, d_initial) = stack_back(r, cells, &self.forward.kept[stack], given, d_cells);
+        let (d_x, d_initial) = stack_back(r, cells, &self.forward.kept[stack], given, dropping, d_cells);
         self.gradients.add(layer.from[0], Values::Steps(d_x));
         self.begin(stack, r, layer.initial, d_initial);
     }

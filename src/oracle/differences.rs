@@ -141,7 +141,8 @@ impl Slopes<'_, '_> {
     fn named(&self, back: Back) -> Named {
         let states = self.point.states.iter().enumerate();
         let states = states.map(|(stack, states)| states.as_ref().and_then(|_| back.states.get(&stack).cloned()));
-        let mut gradients = Point { params: back.params, inputs: back.inputs, states: states.collect() };
+        let mut gradients =
+            Point { params: back.params, inputs: back.inputs, states: states.collect(), dropping: None };
         let mut named: Named = Named::new();
         gradients.each(self.model, &mut |name, array| {
             let sum = named.entry(name).or_insert_with(|| ArrayD::zeros(array.raw_dim()));

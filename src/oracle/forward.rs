@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, HashMap};
 use ndarray::{Array2, Array3, Axis, s};
 
 use super::activation::activate;
+use super::dropout::Place;
 use super::join::joined;
 use super::layers::{embedding, last_layer, last_step, linear, part, side_by_side, unit_vectors, zeroed};
 use super::params::{LayerParams, Params};
 use super::stack::{Keep, Kept, States, stack};
 use super::values::Values;
 use crate::call::Call;
+use crate::dropout::Dropping;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{InputKind, LayerKind, Model, Pin, Recurrent, Select, Value};
+use crate::model::{Dropout, Drops, InputKind, LayerKind, Model, Pin, Recurrent, Select, Value};
 use crate::weights::Weights;
 
 /// All numbers that a call is computed from, in f64: what gradients are of.
@@ -24,6 +26,8 @@ pub(super) struct Point {
     pub(super) inputs: BTreeMap<usize, Values>,
     /// Where each stack begins that has not learned it: where the call says, else at zero.
     pub(super) states: Vec<Option<States>>,
+    /// What is dropped, if anything is.
+    pub(super) dropping: Option<Dropping>,
 }
 
 /// What the layers computed.
@@ -50,7 +54,13 @@ impl Point {
             None => Some(States::zero(stack, call.form.batch)),
         };
         let states = model.stacks().enumerate().map(begin).collect();
-        Ok(Self { params, inputs, states })
+        Ok(Self { params, inputs, states, dropping: None })
+    }
+
+    /// What place 0 of the layer `index` drops, which is a layer `dropout`.
+    pub(super) fn drops(&self, index: usize, dropout: &Dropout) -> Option<Place> {
+        let (rate, shared) = (dropout.rate.get(), dropout.drops == Drops::Features);
+        self.dropping.map(|dropping| Place { dropping, layer: index, place: 0, rate, shared })
     }
 }
 
@@ -84,7 +94,9 @@ pub(super) fn forward(model: &Model, call: &Call<'_>, point: &Point, keep: Keep)
                 if let Some(begun) = cell.and_then(|value| begun(values.get(&value)?, r)) {
                     initial.c = Some(begun);
                 }
-                let given = stack(r, cells, x.clone(), live(call, layer.from[0]).as_ref(), initial, keep);
+                let live = live(call, layer.from[0]);
+                let dropping = point.dropping.map(|dropping| (dropping, index));
+                let given = stack(r, cells, (x.clone(), live.as_ref()), initial, dropping, keep);
                 values.insert(own(Pin::FinalHidden), Values::Rows(last_layer(&given.states.h, r.directions())));
                 values.insert(own(Pin::Hidden), Values::States(given.states.h.clone()));
                 values.insert(own(Pin::LastOutput), Values::Rows(given.last));
@@ -111,7 +123,9 @@ pub(super) fn forward(model: &Model, call: &Call<'_>, point: &Point, keep: Keep)
             (LayerKind::Masking(_), _, Values::Steps(x)) => {
                 Values::Steps(zeroed(x.clone(), live(call, own(Pin::Output)).as_ref()))
             }
-            (LayerKind::Dropout(_), _, values @ (Values::Steps(_) | Values::Rows(_))) => values.clone(),
+            (LayerKind::Dropout(dropout), _, x @ (Values::Steps(_) | Values::Rows(_))) => {
+                point.drops(index, dropout).map_or_else(|| x.clone(), |place| x.of_steps(place.of(x.steps())))
+            }
             (LayerKind::Join(join), _, Values::Steps(_) | Values::Rows(_)) => joined(*join, &taken),
             (LayerKind::SliceSteps(slice), _, Values::Steps(x)) => {
                 let (first, count) = slice.range(x.len_of(Axis(0)));

@@ -5,8 +5,10 @@
 use ndarray::{Array, Array2, Array3, ArrayView3, Axis, RemoveAxis, concatenate, s};
 
 use super::cell::{Step, step};
+use super::dropout::Place;
 use super::params::CellParams;
 use crate::cell::{Cell, Variant};
+use crate::dropout::Dropping;
 use crate::model::{Direction, Merge, Padding, Recurrent};
 
 /// The states of one stack on their way.
@@ -79,15 +81,18 @@ pub(super) enum Keep {
 pub(super) fn stack(
     r: &Recurrent,
     cells: &[CellParams],
-    x: Array3<f64>,
-    live: Option<&Array2<bool>>,
+    (x, live): (Array3<f64>, Option<&Array2<bool>>),
     initial: States,
+    dropping: Option<(Dropping, usize)>,
     keep: Keep,
 ) -> Given {
     let walks = Walk::of(r);
     let mut states = initial;
     let (mut y, mut last, mut all) = (x, None, Vec::new());
     for layer in 0..r.num_layers {
+        if let Some(place) = before(r, layer, dropping) {
+            y = place.of(y);
+        }
         let (mut steps, mut lasts) = (Vec::new(), Vec::new());
         for (d, &walk) in walks.iter().enumerate() {
             let row = layer * walks.len() + d;
@@ -102,8 +107,25 @@ pub(super) fn stack(
         }
         y = merged(r.merge, steps);
         last = Some(merged(r.merge, lasts));
+        if let Some(place) = between(r, layer, dropping) {
+            y = place.of(y);
+        }
     }
     Given { steps: y, last: last.expect("a checked stack has a layer"), states, kept: all }
+}
+
+/// What is dropped of what layer `layer` of a stack takes: Keras draws one mask `[B, I]` for all steps of a call
+/// (`layers/rnn/dropout_rnn_cell.py`). The stack is a layer of the model.
+pub(super) fn before(r: &Recurrent, layer: usize, dropping: Option<(Dropping, usize)>) -> Option<Place> {
+    let (dropping, index) = dropping?;
+    Some(Place { dropping, layer: index, place: r.place_before(layer), rate: r.input_dropout.get(), shared: true })
+}
+
+/// What is dropped between layer `layer` of a stack and the next one, if there is one. The stack is a layer of the model.
+pub(super) fn between(r: &Recurrent, layer: usize, dropping: Option<(Dropping, usize)>) -> Option<Place> {
+    let (dropping, index) = dropping.filter(|_| layer + 1 < r.num_layers)?;
+    let (place, rate) = (r.place_between(layer), r.dropout.get());
+    Some(Place { dropping, layer: index, place, rate, shared: false })
 }
 
 /// The order in which a direction visits the steps.

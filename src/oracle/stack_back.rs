@@ -7,7 +7,8 @@ use ndarray::{Array, Array2, Array3, Axis, RemoveAxis, s};
 
 use super::cell_back::step_back;
 use super::params::CellParams;
-use super::stack::{Kept, OneDirection, States, Walk};
+use super::stack::{Kept, OneDirection, States, Walk, before, between};
+use crate::dropout::Dropping;
 use crate::model::{Merge, Padding, Recurrent};
 
 /// The gradients of what a stack gives.
@@ -28,11 +29,15 @@ pub(super) fn stack_back(
     cells: &[CellParams],
     kept: &[Kept],
     given: GivenBack,
+    dropping: Option<(Dropping, usize)>,
     d_cells: &mut [CellParams],
 ) -> (Array3<f64>, States) {
     let walks = Walk::of(r);
     let GivenBack { steps: mut d_y, last: mut d_last, states: mut d_states } = given;
     for layer in (0..r.num_layers).rev() {
+        if let Some(place) = between(r, layer, dropping) {
+            d_y = place.of(d_y);
+        }
         let rows = layer * walks.len()..(layer + 1) * walks.len();
         let computed = &kept[rows.clone()];
         let in_place: Vec<_> =
@@ -61,6 +66,9 @@ pub(super) fn stack_back(
             d_states.set_row(row, &d_h, d_c.as_ref());
         }
         d_y = d_x.expect("a stack has a direction");
+        if let Some(place) = before(r, layer, dropping) {
+            d_y = place.of(d_y);
+        }
     }
     (d_y, d_states)
 }

@@ -35,6 +35,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Mask, Params, Program, Role};
 use crate::layout::{Layout, depth};
 use crate::model::Model;
+use flatten::Dropout;
 use groups::{Use, groups, users};
 use ops::{Op, Ops, Sequence, Source};
 use stage::Stage;
@@ -54,7 +55,7 @@ const MOST_DISPATCHES: usize = 1 << 22;
 /// Kind `Limits` where it does not fit `limits`, whatever is tried but a smaller batch: found before anything of the size
 /// of the call is made, so that any size may be asked for. Kind `Internal` where the plan contradicts itself.
 pub fn lower(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuning: &Tuning) -> Result<Plan> {
-    let all = flatten::flatten(model, layout, shape)?;
+    let all = flatten::flatten(model, layout, shape, Dropout::Off)?;
     together(model, layout, (shape, Goal::Outputs), limits, tuning, all)
 }
 
@@ -64,7 +65,7 @@ pub fn lower(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuni
 ///
 /// As [`lower`].
 pub fn lower_frames(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuning: &Tuning) -> Result<Plan> {
-    let all = frames::going_on(flatten::flatten(model, layout, shape)?);
+    let all = frames::going_on(flatten::flatten(model, layout, shape, Dropout::Off)?);
     together(model, layout, (shape, Goal::Frames), limits, tuning, all)
 }
 
@@ -81,7 +82,7 @@ pub fn lower_beginnings(
     limits: &Limits,
     tuning: &Tuning,
 ) -> Result<Plan> {
-    let all = frames::beginnings(flatten::flatten(model, layout, shape)?);
+    let all = frames::beginnings(flatten::flatten(model, layout, shape, Dropout::Off)?);
     plan(model, layout, (shape, Goal::Beginnings), limits, tuning, (&all, 1))
 }
 
@@ -115,7 +116,7 @@ pub fn lower_drawing(
     limits: &Limits,
     tuning: &Tuning,
 ) -> Result<Plan> {
-    let all = draw::drawing(model, flatten::flatten(model, layout, shape)?, output)?;
+    let all = draw::drawing(model, flatten::flatten(model, layout, shape, Dropout::Off)?, output)?;
     // No layer can run ahead: it would need a token that is not drawn yet.
     let tuning = tuning.with_strategy(Some(Strategy::Step));
     plan(model, layout, (shape, Goal::Tokens(output)), limits, &tuning, (&all, CHUNK_ALIGN.min(shape.time)))
@@ -135,7 +136,8 @@ pub fn lower_gradients(
     tuning: &Tuning,
     gradients: &Gradients,
 ) -> Result<Plan> {
-    let mut all = flatten::flatten(model, layout, shape)?;
+    let dropout = if gradients.drops { Dropout::On } else { Dropout::Off };
+    let mut all = flatten::flatten(model, layout, shape, dropout)?;
     let losses = gradients.losses.iter().map(|term| back::loss_source(&mut all, *term)).collect::<Result<Vec<_>>>()?;
     let inputs = model.all_inputs()?;
     let features = inputs.iter().filter_map(|input| input.kind.flow()).filter(|flow| flow.tokens().is_none());

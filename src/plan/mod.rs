@@ -53,6 +53,8 @@ pub struct Gradients {
     pub states: bool,
     /// Whether the final states are given, to begin the next call with.
     pub finals: bool,
+    /// Whether dropout drops.
+    pub drops: bool,
 }
 
 /// A loss of one output of the model.
@@ -152,6 +154,13 @@ pub enum Feed {
     Order(usize),
     /// Where the rows of each token start among them, and where those of the last end, u32.
     Starts(usize),
+    /// What a layer drops is drawn from: the key, two words, B of the whole batch, and the row of it where the tile begins.
+    Dropped {
+        /// Which layer of the model.
+        layer: usize,
+        /// Which of the places where it drops.
+        place: usize,
+    },
     /// The initial hidden state of a layer of a stack, `[B][D · padded]` f32.
     Hidden {
         /// Which recurrent stack of the model.
@@ -182,6 +191,7 @@ impl Feed {
             | Self::ClassWeights(_)
             | Self::Order(_)
             | Self::Starts(_)
+            | Self::Dropped { .. }
             | Self::Hidden { .. }
             | Self::Memory { .. } => 0,
         }

@@ -227,6 +227,8 @@ impl fmt::Display for Feed {
             Self::ClassWeights(loss) => write!(f, "class weights of loss {loss}"),
             Self::Order(input) => write!(f, "order of layer {input}"),
             Self::Starts(input) => write!(f, "starts of layer {input}"),
+            Self::Dropped { layer, place: 0 } => write!(f, "dropped in layer {layer}"),
+            Self::Dropped { layer, place } => write!(f, "dropped in layer {layer} place {place}"),
             Self::Hidden { stack, layer } => write!(f, "h_0 of stack {stack} layer {layer}"),
             Self::Memory { stack, layer } => write!(f, "c_0 of stack {stack} layer {layer}"),
         }

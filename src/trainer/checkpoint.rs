@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::str::FromStr;
 
 use ndarray::Array3;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,8 @@ struct State {
     carry: bool,
     /// The rows that have been reset.
     anew: BTreeSet<usize>,
+    /// What dropout is drawn from.
+    dropout_seed: Option<String>,
 }
 
 /// A [`PlateauState`].
@@ -60,6 +63,7 @@ struct Seen {
 struct Resumed {
     state: State,
     rate: f64,
+    seed: Option<u64>,
     plateau: Option<PlateauState>,
     /// Of each tensor its elements and moments.
     tensors: BTreeMap<String, (Vec<f32>, Vec<Vec<f32>>)>,
@@ -68,10 +72,11 @@ struct Resumed {
 
 impl Trainer {
     /// Saves the model with all that its training needs to go on: weights, moments, counters, the learning rate, what a
-    /// schedule has seen, states that are carried. [`formats::open`](crate::formats::open) reads the file as a model. A file that
+    /// schedule has seen, states that are carried, the seed of
+    /// dropout. [`formats::open`](crate::formats::open) reads the file as a model. A file that
     /// was there is replaced when the new one is whole.
     ///
-    /// Seeds are no part of it: that of a [`Fit`](crate::Fit) gives each epoch its order by the number of the epoch, which goes on.
+    /// The seed of a [`Fit`](crate::Fit) is no part of it: it gives each epoch its order by the number of the epoch, which goes on.
     ///
     /// # Errors
     ///
@@ -118,6 +123,7 @@ impl Trainer {
             }),
             carry: self.carry,
             anew: anew.cloned().unwrap_or_default(),
+            dropout_seed: self.seed.map(|seed| seed.to_string()),
         };
         let state = serde_json::to_string(&state).expect("plain data");
         formats::write_training(path, self.model(), weights, (&state, kept))
@@ -166,7 +172,7 @@ impl Trainer {
     ///
     /// As [`resume`](Self::resume).
     pub async fn resume_async(&mut self, path: &Path) -> Result<()> {
-        let Resumed { state, rate, plateau, tensors, carried } =
+        let Resumed { state, rate, seed, plateau, tensors, carried } =
             self.read(path).map_err(|e| if e.kind() == ErrorKind::Io { e } else { e.at(path.display()) })?;
         let mut all = Tensors::new();
         for (name, (weights, _)) in &tensors {
@@ -178,7 +184,7 @@ impl Trainer {
                 (own.named.data, own.moments) = (weights, moments);
             }
         }
-        (self.updates, self.epochs, self.rate) = (state.updates, state.epochs, rate);
+        (self.updates, self.epochs, self.rate, self.seed) = (state.updates, state.epochs, rate, seed);
         self.schedule = self.schedule.take().map(|schedule| match plateau {
             Some(seen) => schedule.resumed(seen),
             None => schedule,
@@ -215,6 +221,7 @@ impl Trainer {
         self.same_update(&state)?;
         let plateau = self.plateau(&state)?;
         let rate = number(&state.learning_rate)?;
+        let seed = state.dropout_seed.as_deref().map(number).transpose()?;
         let mut tensors = BTreeMap::new();
         for (name, Trainable { named, .. }) in &self.tensors {
             let weights = elements(&held, name, &named.shape)?;
@@ -230,7 +237,7 @@ impl Trainer {
             let states = (0..self.model().stacks().count()).map(|stack| self.states(&held, stack));
             carried.set(states.collect::<Result<Vec<_>>>()?, state.anew.clone());
         }
-        Ok(Resumed { state, rate, plateau, tensors, carried })
+        Ok(Resumed { state, rate, seed, plateau, tensors, carried })
     }
 
     fn same_update(&self, state: &State) -> Result<()> {
@@ -301,8 +308,12 @@ fn elements(held: &Tensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
     }
 }
 
-fn number(text: &str) -> Result<f64> {
-    text.parse().map_err(|e| damaged(format!("metadata {TRAINING_KEY}: expected a number, got {text:?}")).because(e))
+fn number<T>(text: &str) -> Result<T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    text.parse::<T>()
+        .map_err(|e| damaged(format!("metadata {TRAINING_KEY}: expected a number, got {text:?}")).because(e))
 }
 
 /// The first place where `got` is not as `expected`, with what stands there in each.

@@ -8,6 +8,7 @@ mod batch;
 mod carry;
 mod checkpoint;
 mod data;
+mod dropout;
 mod fit;
 mod named;
 mod rate;
@@ -17,12 +18,13 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use crate::call::{Input, Output};
+use crate::dropout::Dropping;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::engine::KernelTime;
-use crate::engine::{Carried, DeviceInfo, Found, Learner, Options, Wanted};
+use crate::engine::{Asked, Carried, DeviceInfo, Found, Learner, Options, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
-use crate::model::{LayerKind, Model};
+use crate::model::Model;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 use crate::train::{Clip, Schedule, Update, squares, update};
@@ -70,6 +72,8 @@ pub struct Trainer {
     carry: bool,
     /// Where the next batch begins.
     carried: Option<Mutex<Carried>>,
+    /// What dropout is drawn from; none where it drops nothing.
+    seed: Option<u64>,
     /// Each tensor by its name, and what the optimizer keeps of it.
     tensors: BTreeMap<String, Trainable>,
 }
@@ -124,11 +128,7 @@ impl Trainer {
     ) -> Result<Self> {
         update.check()?;
         model.check()?;
-        for (index, layer) in model.layers.iter().enumerate() {
-            if matches!(&layer.kind, LayerKind::Dropout(dropout) if dropout.rate.get() > 0.0) {
-                log::warn!("layer {}: dropout drops nothing in training yet", model.place(index));
-            }
-        }
+        dropout::check(&model)?;
         let moments = update.rule().moments().len();
         let mut tensors = BTreeMap::new();
         // Checks the shapes, and that layers of one name share their weights.
@@ -145,8 +145,8 @@ impl Trainer {
         let learner = Learner::new(model, weights, &options.into()).await?;
         let (objective, rate) = (objective.into(), update.optimizer.learning_rate());
         let carried = Carried::of(learner.model(), false).map(Mutex::new);
-        let (schedule, updates, epochs, carry) = (None, 0, 0, false);
-        Ok(Self { learner, objective, update, rate, schedule, updates, epochs, carry, carried, tensors })
+        let (schedule, updates, epochs, carry, seed) = (None, 0, 0, false, Some(0));
+        Ok(Self { learner, objective, update, rate, schedule, updates, epochs, carry, carried, seed, tensors })
     }
 
     /// Trains on one batch: finds its gradients, and changes the weights by them.
@@ -166,7 +166,7 @@ impl Trainer {
     ///
     /// As [`step`](Self::step).
     pub async fn step_async(&mut self, batch: &Batch) -> Result<Trained> {
-        let mut found = self.found(batch, Wanted::Weights, self.carried()).await?;
+        let mut found = self.found(batch, Wanted::Weights, self.dropping(), self.carried()).await?;
         let finals = std::mem::take(&mut found.finals);
         let gradients = self.named(found)?;
         let trained = self.apply_async(&gradients).await?;
@@ -175,7 +175,7 @@ impl Trainer {
     }
 
     /// What the model loses on a batch, and all gradients of it; the weights stay. States that are
-    /// [carried](Self::carry) go on.
+    /// [carried](Self::carry) go on. Dropout drops what the next update would.
     ///
     /// # Errors
     ///
@@ -191,7 +191,7 @@ impl Trainer {
     ///
     /// As [`step`](Self::step).
     pub async fn gradients_async(&self, batch: &Batch) -> Result<Gradients> {
-        let mut found = self.found(batch, Wanted::All, self.carried()).await?;
+        let mut found = self.found(batch, Wanted::All, self.dropping(), self.carried()).await?;
         let finals = std::mem::take(&mut found.finals);
         let gradients = self.named(found)?;
         if gradients.loss.is_finite() {
@@ -208,7 +208,7 @@ impl Trainer {
     #[cfg(not(target_arch = "wasm32"))]
     #[doc(hidden)]
     pub fn rehearse(&self, batch: &Batch) -> Result<f64> {
-        Ok(block_on(self.found(batch, Wanted::Weights, None))?.loss)
+        Ok(block_on(self.found(batch, Wanted::Weights, self.dropping(), None))?.loss)
     }
 
     /// [`rehearse`](Self::rehearse): what the programs of the device took.
@@ -219,7 +219,7 @@ impl Trainer {
     #[cfg(not(target_arch = "wasm32"))]
     #[doc(hidden)]
     pub fn rehearse_clocked(&self, batch: &Batch) -> Result<Vec<KernelTime>> {
-        self.learner.clocked(&batch.input, &self.objective, &batch.targets)
+        self.learner.clocked(&batch.input, &self.objective, &batch.targets, self.dropping())
     }
 
     /// Changes the weights by gradients from elsewhere: of several batches or machines, averaged.
@@ -259,7 +259,7 @@ impl Trainer {
         Ok(Trained { loss: gradients.loss, norm, update: t })
     }
 
-    /// What the model loses on a batch.
+    /// What the model loses on a batch. Dropout drops nothing.
     ///
     /// # Errors
     ///
@@ -275,7 +275,7 @@ impl Trainer {
     ///
     /// As [`step`](Self::step).
     pub async fn loss_async(&self, batch: &Batch) -> Result<f64> {
-        Ok(self.found(batch, Wanted::Loss, None).await?.loss)
+        Ok(self.found(batch, Wanted::Loss, None, None).await?.loss)
     }
 
     /// What the model gives for `input` by the weights of now.
@@ -320,6 +320,12 @@ impl Trainer {
         crate::engine::Engine::with_options(self.model().clone(), &self.weights()?, options.into())
     }
 
+    /// Sets what dropout is drawn from, 0 where nothing is said. Each update drops other elements; the same seed drops the same ones
+    /// on every device, however a batch is cut. With none nothing is dropped. Whoever averages the gradients of several machines gives each a seed of its own.
+    pub fn set_dropout_seed(&mut self, seed: Option<u64>) {
+        self.seed = seed;
+    }
+
     /// Updates so far.
     pub fn updates(&self) -> u64 {
         self.updates
@@ -335,8 +341,20 @@ impl Trainer {
         self.learner.device()
     }
 
-    async fn found(&self, batch: &Batch, wanted: Wanted, carried: Option<Carried>) -> Result<Found> {
-        self.learner.gradients(&batch.input, &self.objective, &batch.targets, (wanted, carried.as_ref())).await
+    /// What the next update drops.
+    fn dropping(&self) -> Option<Dropping> {
+        self.seed.map(|seed| Dropping::new(seed, self.updates + 1))
+    }
+
+    async fn found(
+        &self,
+        batch: &Batch,
+        wanted: Wanted,
+        dropping: Option<Dropping>,
+        carried: Option<Carried>,
+    ) -> Result<Found> {
+        let asked = Asked { wanted, dropping };
+        self.learner.gradients(&batch.input, &self.objective, &batch.targets, (asked, carried.as_ref())).await
     }
 
     /// Gradients by the names of tensors and inputs.

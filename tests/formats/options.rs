@@ -29,6 +29,10 @@ pub(crate) fn models() -> Vec<Model> {
         Lstm::new(2, 3).direction(Direction::Reverse).num_layers(2).peepholes().proj_size(2),
         Gru::new(2, 3).direction(Direction::Backwards).padding(Padding::Held).bias(Bias::One).learned_states(),
         Lstm::new(2, 3).num_layers(2).bidirectional().proj_size(2).learned_states(),
+        gatewave::Recurrent {
+            recurrent_dropout: 0.5.into(),
+            ..Gru::new(2, 3).num_layers(2).dropout(0.25).input_dropout(0.125)
+        },
     ];
     stacks.extend(elementwise.map(|function| Rnn::new(2, 3).nonlinearity(function)));
     stacks.extend(
@@ -137,14 +141,14 @@ fn a_reverse_stack_and_its_peepholes_are_told_by_their_tensors() {
 }
 
 #[test]
-fn what_pytorch_says_of_dropout_is_accepted_and_changes_nothing() {
+fn what_pytorch_says_of_dropout_is_kept() {
     let layers = json!([
         {"type": "gru", "input_size": 2, "hidden_size": 3, "num_layers": 2, "dropout": 0.2, "weights": "a."},
         {"type": "dropout", "weights": ""},
     ]);
     let model = description::from_json(&described(layers), &Tensors::new()).unwrap();
     let layers: Vec<_> = model.layers.into_iter().map(|layer| layer.kind).collect();
-    assert_eq!(layers, [Gru::new(2, 3).num_layers(2).into(), Dropout::new(0.5).into()]);
+    assert_eq!(layers, [Gru::new(2, 3).num_layers(2).dropout(0.2).into(), Dropout::new(0.5).into()]);
 }
 
 #[test]

@@ -197,13 +197,15 @@ fn a_wrong_layer_is_refused() {
             json!({"type": "lstm", "weights": "lstm.", "hiden_size": 4}),
             "layer 0 lstm: hiden_size: unknown key; the known ones are type, weights, name, from, h_0, c_0, \
              input_size, hidden_size, num_layers, proj_size, bidirectional, direction, bias, activations, reverse_activations, peepholes, \
-             merge_mode, initial_states, input_forget, clip, padding, stateful, dropout",
+             merge_mode, initial_states, input_forget, clip, padding, stateful, dropout, \
+             input_dropout, recurrent_dropout",
         ),
         (
             json!({"type": "lstm", "weights": "lstm.", "nonlinearity": "tanh"}),
             "layer 0 lstm: nonlinearity: unknown key; the known ones are type, weights, name, from, h_0, c_0, \
              input_size, hidden_size, num_layers, proj_size, bidirectional, direction, bias, activations, reverse_activations, peepholes, \
-             merge_mode, initial_states, input_forget, clip, padding, stateful, dropout",
+             merge_mode, initial_states, input_forget, clip, padding, stateful, dropout, \
+             input_dropout, recurrent_dropout",
         ),
         (json!({"type": "lstm", "hidden_size": "4"}), "layer 0 lstm: hidden_size: expected a whole number, got \"4\""),
         (json!({"type": "lstm", "hidden_size": -4}), "layer 0 lstm: hidden_size: expected a whole number, got -4"),

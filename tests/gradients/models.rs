@@ -110,7 +110,12 @@ fn stack(draw: &mut Draw, input: usize) -> Recurrent {
             stack = stack.coupled();
         }
     }
-    stack
+    // No draw of its own: other models stay as they are.
+    match hidden {
+        2 if stack.directions() == 1 => stack.input_dropout(0.3),
+        1 | 3 | 5 => stack.dropout(0.4),
+        _ => stack,
+    }
 }
 
 fn chain(draw: &mut Draw) -> Model {
@@ -138,7 +143,10 @@ fn chain(draw: &mut Draw) -> Model {
             model = model.layer(Select::FinalHidden);
             size = last;
         }
-        2 => model = model.layer(Select::LastOutput),
+        // A selection would pass dropout by.
+        2 if matches!(model.layers.last().map(|layer| &layer.kind), Some(LayerKind::Recurrent(_))) => {
+            model = model.layer(Select::LastOutput);
+        }
         3 => model = model.layer(Select::AllSteps),
         _ => {}
     }

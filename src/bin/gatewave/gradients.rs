@@ -16,7 +16,7 @@ use crate::{Outcome, Verdict};
 /// The batch holds what `run` takes, and the targets `y`: integers for `cross_entropy`, else numbers of the output's shape. A
 /// model of several outputs takes `y_OUTPUT`, by the names of its outputs. Prints the loss and the norm of each gradient. OUT
 /// holds `loss`, `grad.NAME` of each tensor of the model, and of the inputs and initial states that the batch brings, where they
-/// are floats (`grad.x`, `grad.h_0`).
+/// are floats (`grad.x`, `grad.h_0`). Dropout drops nothing.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -65,7 +65,9 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     // No update is made.
     let update = Update::by(Sgd::like(Like::Torch));
     let options = Options::default().device(device);
-    let trainer = Trainer::new(model.clone(), &weights, objective, update, options).map_err(|e| args.model.at(e))?;
+    let mut trainer =
+        Trainer::new(model.clone(), &weights, objective, update, options).map_err(|e| args.model.at(e))?;
+    trainer.set_dropout_seed(None);
     note_device(trainer.device());
     let gradients = trainer.gradients(&batch).map_err(|e| e.at(args.data.display()))?;
     let named = gradients.named(&model, &given)?;

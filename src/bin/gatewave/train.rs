@@ -58,7 +58,7 @@ pub(crate) struct Args {
     /// Take the rows in their order
     #[arg(long)]
     no_shuffle: bool,
-    /// What weights and the order of the rows are drawn from
+    /// What weights, the order of the rows and dropout are drawn from
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
     #[command(flatten)]
@@ -87,6 +87,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let trainer = Trainer::new(model, &weights, objective, update, options);
     let mut trainer = trainer.map_err(|e| e.at(args.path.display()))?;
     drop(weights);
+    trainer.set_dropout_seed(Some(args.seed));
     note_device(trainer.device());
     let validating = validation.as_ref().map_or_else(String::new, |data| format!(", validated with {}", data.rows()));
     note(format_args!("{} parameters, {} examples{validating}", trainer.model().parameters(), training.rows()));

@@ -229,8 +229,8 @@ fn own_masks() -> Vec<Case> {
     let masking = |value| Model::new().layer(Masking::new(5, value));
     let held = |stack: Recurrent| stack.padding(Padding::Held);
     let classifier = embedding()
-        .layer(held(Lstm::new(12, 17)))
         .layer(Dropout::new(0.5))
+        .layer(held(Lstm::new(12, 17)))
         .layer(Select::LastOutput)
         .layer(Dropout::new(0.25))
         .layer(Linear::new(17, 4).activation(Activation::Sigmoid));

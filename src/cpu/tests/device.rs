@@ -36,7 +36,7 @@ fn grid(case: &Case, training: Training) -> [u32; 3] {
         Training::Transpose { gates, .. } => {
             [columns((p.panels * gates * lanes + 1) * lanes), p.depth.div_ceil(lanes), 1]
         }
-        Training::ActivateBack(_) | Training::MaximumBack => [columns(width), p.rows, 1],
+        Training::ActivateBack(_) | Training::MaximumBack | Training::Drop => [columns(width), p.rows, 1],
         Training::SumSteps { .. } => [columns(width), p.batch, 1],
         Training::Scatter { .. } => [columns(p.units), p.tokens, 1],
         // A workgroup a row.

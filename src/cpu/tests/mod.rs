@@ -6,6 +6,7 @@ mod crew;
 mod derivative;
 #[cfg(feature = "gpu")]
 mod device;
+mod drop;
 mod executor;
 mod halves;
 mod join;

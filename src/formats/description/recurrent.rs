@@ -16,6 +16,9 @@ use crate::weights::dialect::{Part, Way};
 const NONLINEARITIES: [&str; 2] = ["nonlinearity", "reverse_nonlinearity"];
 const ACTIVATIONS: [&str; 2] = ["activations", "reverse_activations"];
 
+/// What training drops.
+const DROPOUTS: [&str; 3] = ["dropout", "input_dropout", "recurrent_dropout"];
+
 /// What the keys say, where they say it.
 struct Said {
     input_size: Option<usize>,
@@ -63,8 +66,10 @@ pub(super) fn read(name: &str, mut keys: Keys, under: &Under<'_>) -> Result<Recu
     plain.clip = keys.number("clip")?;
     plain.padding = keys.word("padding", &Padding::WORDS)?.unwrap_or_default();
     plain.memory = keys.word("stateful", &[(true, Memory::Engine), (false, Memory::Call)])?.unwrap_or_default();
-    // PyTorch's own between the layers of a stack: the identity at inference.
-    share(&mut keys, "dropout")?;
+    let Recurrent { dropout, input_dropout, recurrent_dropout, .. } = &mut plain;
+    for (key, rate) in DROPOUTS.into_iter().zip([dropout, input_dropout, recurrent_dropout]) {
+        *rate = share(&mut keys, key)?.unwrap_or(*rate);
+    }
     keys.finish()?;
     complete(plain, said, under)
 }
@@ -211,6 +216,9 @@ pub(super) fn json(stack: &Recurrent) -> Vec<(&'static str, Json)> {
     if stack.initial != Initial::Zero {
         keys.push(("initial_states", word(&Initial::WORDS, &stack.initial)));
     }
+    let rates = [stack.dropout, stack.input_dropout, stack.recurrent_dropout];
+    let dropped = DROPOUTS.into_iter().zip(rates).filter(|(_, rate)| rate.get() != 0.0);
+    keys.extend(dropped.map(|(key, rate)| (key, Json::number(rate))));
     keys
 }
 

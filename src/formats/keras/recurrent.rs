@@ -49,6 +49,8 @@ pub(super) struct Settings {
     /// What a dead step gives under a mask.
     pub(super) padding: Padding,
     pub(super) order: Order,
+    /// What training drops of the input and of the state.
+    pub(super) dropouts: [f32; 2],
     /// Whether Keras computes it without a loop.
     pub(super) unrolled: bool,
 }
@@ -83,6 +85,7 @@ impl Settings {
             memory: if config.flag("stateful", false)? { Memory::Engine } else { Memory::Call },
             padding: pick(config.flag("zero_output_for_mask", false)?, Padding::Zero, Padding::Held),
             order: if config.flag("time_major", false)? { Order::TimeMajor } else { Order::BatchMajor },
+            dropouts: [dropped(config, "dropout")?, dropped(config, "recurrent_dropout")?],
             unrolled: config.flag("unroll", false)?,
         })
     }
@@ -96,6 +99,8 @@ impl Settings {
             functions: [self.functions; 2],
             memory: self.memory,
             padding: self.padding,
+            input_dropout: self.dropouts[0].into(),
+            recurrent_dropout: self.dropouts[1].into(),
             ..stack
         }
     }
@@ -105,6 +110,12 @@ impl Settings {
         let width = self.cell.gates() * self.units;
         if self.bias == Bias::Two { vec![2, width] } else { vec![width] }
     }
+}
+
+/// The share that training drops. Keras brings it into 0 to 1, and drops nothing at 1.
+fn dropped(config: &mut Config, key: &str) -> Result<f32> {
+    let rate = config.number(key)?.unwrap_or(0.0).clamp(0.0, 1.0);
+    Ok(if rate < 1.0 { rate } else { 0.0 })
 }
 
 fn functions(config: &mut Config, cell: Cell, version: Version) -> Result<Functions> {

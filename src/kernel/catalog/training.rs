@@ -232,6 +232,22 @@ pub(super) const SCATTER: Declaration = Declaration {
     overrides: &["FIRST"],
 };
 
+/// Elements dropped at random, and on the way back their gradients. For m < rows and true feature n, counted over all parts:
+/// `target[target_0 + m][n]` is 0 where the first word of Threefry for the counters (c, n) under the key `draws[0 .. 2]` is below
+/// `token`, else `scale · source[source_0 + m][n]`. c is the row in the whole batch: `r = source_1 + m` is a row of the tile,
+/// `c = r / batch · time_step_0 · draws[2] + draws[3] + r % batch`, so that `draws[2]` is B of the whole batch, `draws[3]` the row of it
+/// where the tile begins, and `time_step_0` is 0 where all steps share what is dropped, else 1. Rows as of [`ACTIVATE_BACK`].
+pub(super) const DROP: Declaration = Declaration {
+    name: "drop",
+    bindings: &[
+        PARAMS,
+        binding(1, Role::Source, Access::Read, When::Always),
+        binding(2, Role::Draws, Access::Read, When::Always),
+        binding(3, Role::Result, Access::ReadWrite, When::Always),
+    ],
+    overrides: &[],
+};
+
 /// For m < rows: `target[target_0 + m] = 0`. Rows have `units` elements.
 pub(super) const ZERO: Declaration = Declaration {
     name: "zero",

@@ -70,7 +70,7 @@ pub fn programs() -> Vec<Program> {
 
 /// Those of training.
 fn training_programs() -> Vec<Training> {
-    let mut programs = vec![Training::MaximumBack, Training::Zero];
+    let mut programs = vec![Training::MaximumBack, Training::Drop, Training::Zero];
     for first in [false, true] {
         programs.extend([(1, 1), (3, 1), (4, 2)].map(|(gates, after)| Training::Outer(Outer { gates, after, first })));
         programs.extend([Training::SumSteps { first }, Training::Scatter { first }]);

@@ -7,7 +7,8 @@ use crate::cell::Constant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::flow::{Flow, unfit};
 
-/// Dropout, kept for round trips: it changes no number at inference.
+/// Dropout: training drops a share of what the layer takes, at random, and divides the rest by what is left of 1, so that the
+/// mean stays (Srivastava et al. 2014; the scale as in PyTorch and Keras). It changes no number at inference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dropout {
     /// The share that training drops, 0 to 1.
@@ -53,10 +54,7 @@ impl Kind for Dropout {
     fn flow(&self, input: Flow) -> Result<Flow> {
         match input {
             Flow::Tokens(_) => unfit("features".into(), input),
-            Flow::Steps(_) | Flow::Rows(_) if !(0.0..=1.0).contains(&self.rate.get()) => {
-                Err(Error::new(ErrorKind::Model, format!("rate: expected 0 to 1, got {}", self.rate)))
-            }
-            Flow::Steps(_) | Flow::Rows(_) => Ok(input),
+            Flow::Steps(_) | Flow::Rows(_) => share("rate", self.rate).map(|()| input),
         }
     }
 
@@ -70,4 +68,12 @@ impl Kind for Dropout {
             Drops::Features => format!("Dropout of features, {}", self.rate),
         }
     }
+}
+
+/// Whether `rate` is a share.
+pub(super) fn share(name: &str, rate: Constant) -> Result<()> {
+    if (0.0..=1.0).contains(&rate.get()) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Model, format!("{name}: expected 0 to 1, got {rate}")))
 }

@@ -8,6 +8,7 @@ mod text;
 use std::fmt;
 
 use super::Kind;
+use super::dropout::share;
 use super::param::{Param, count};
 use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 use crate::error::{Error, ErrorKind, Result};
@@ -48,6 +49,12 @@ pub struct Recurrent {
     pub memory: Memory,
     /// Where states begin.
     pub initial: Initial,
+    /// The share that training drops of what each layer but the last gives, element by element (PyTorch's `dropout`).
+    pub dropout: Constant,
+    /// The share that training drops of what each layer takes, the same features at every step (Keras' `dropout`).
+    pub input_dropout: Constant,
+    /// The share that Keras drops of the states that go into the gates (`recurrent_dropout`). A `Trainer` refuses it.
+    pub recurrent_dropout: Constant,
 }
 
 /// Which way a recurrent layer goes through time.
@@ -195,6 +202,9 @@ impl Recurrent {
             padding: Padding::Zero,
             memory: Memory::Call,
             initial: Initial::Zero,
+            dropout: Constant::new(0.0),
+            input_dropout: Constant::new(0.0),
+            recurrent_dropout: Constant::new(0.0),
         }
     }
 
@@ -266,6 +276,20 @@ impl Recurrent {
     #[must_use]
     pub fn learned_states(mut self) -> Self {
         self.initial = Initial::Learned;
+        self
+    }
+
+    /// The same with this share dropped, in training, of what each layer but the last gives.
+    #[must_use]
+    pub fn dropout(mut self, rate: f32) -> Self {
+        self.dropout = rate.into();
+        self
+    }
+
+    /// The same with this share dropped, in training, of what each layer takes: the same features at every step.
+    #[must_use]
+    pub fn input_dropout(mut self, rate: f32) -> Self {
+        self.input_dropout = rate.into();
         self
     }
 
@@ -347,6 +371,16 @@ impl Recurrent {
         if layer == 0 { Features::one(self.input_size) } else { self.output() }
     }
 
+    /// The place, among those where the stack drops, before layer `layer`, where its input is dropped.
+    pub(crate) fn place_before(&self, layer: usize) -> usize {
+        2 * layer
+    }
+
+    /// The place between layer `layer` and the next.
+    pub(crate) fn place_between(&self, layer: usize) -> usize {
+        2 * layer + 1
+    }
+
     /// Whether the sizes make sense.
     fn check(&self) -> Result<()> {
         for (name, size) in
@@ -355,6 +389,9 @@ impl Recurrent {
             positive(name, size)?;
         }
         self.check_variant()?;
+        share("dropout", self.dropout)?;
+        share("input_dropout", self.input_dropout)?;
+        share("recurrent_dropout", self.recurrent_dropout)?;
         match self.proj_size {
             Some(_) if self.cell != Cell::Lstm => {
                 Err(Error::new(ErrorKind::Model, "proj_size: only an lstm has a projection"))

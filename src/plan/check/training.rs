@@ -18,6 +18,7 @@ pub(super) fn goes_by_direction(training: &Training) -> bool {
         | Training::MaximumBack
         | Training::SumSteps { .. }
         | Training::Scatter { .. }
+        | Training::Drop
         | Training::Zero
         | Training::Loss(_) => false,
     }
@@ -131,6 +132,11 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
             (Role::Starts, n(p.token) + n(p.tokens) + 1),
             (Role::Result, (n(p.target_0) + n(p.tokens)) * units),
         ]),
+        Training::Drop => Extents::of(&[
+            by_row(Role::Source, p.source_0, width),
+            (Role::Draws, 4),
+            by_row(Role::Result, p.target_0, width),
+        ]),
         Training::Zero => Extents::of(&[by_row(Role::Result, p.target_0, units)]),
         Training::Loss(_) => Extents::of(&[
             by_row(Role::Source, p.source_0, width),
@@ -161,7 +167,7 @@ pub(super) fn covers(training: Training, p: &Params, grid: [u32; 3]) -> bool {
         Training::Transpose { gates, .. } => {
             columns((n(p.panels) * n(gates) * lanes + 1) * lanes) && y * lanes >= n(p.depth)
         }
-        Training::ActivateBack(_) | Training::MaximumBack => y >= n(p.rows) && columns(width),
+        Training::ActivateBack(_) | Training::MaximumBack | Training::Drop => y >= n(p.rows) && columns(width),
         Training::SumSteps { .. } => y >= n(p.batch) && columns(width),
         Training::SoftmaxBack { .. } | Training::Loss(_) => y >= n(p.rows),
         Training::Scatter { .. } => y >= n(p.tokens) && columns(n(p.units)),

@@ -140,6 +140,7 @@ fn wanted(all: &Ops, wants: &Gradients, low: &Lowering<'_>) -> Vec<bool> {
             OpKind::OneHot
             | OpKind::Blank(_)
             | OpKind::Merge(_)
+            | OpKind::Drop(_)
             | OpKind::Rowwise { .. }
             | OpKind::LastStep
             | OpKind::Final(_)
@@ -171,6 +172,7 @@ impl Back<'_, '_> {
             Work::Rowwise { activation, source } => self.rowwise(stage, *activation, *source, delta, time),
             Work::Blank { shows, .. } => self.blank(stage, *shows, delta, time),
             Work::Merge { combine, source } => self.merge(stage, *combine, *source, delta, time),
+            Work::Drop { drop, draws, .. } => self.dropped(stage, (*drop, *draws), delta, time),
             Work::Join { join, values } => self.join(stage, *join, values, delta, time),
             Work::Slice { slice, .. } => self.slice(stage, *slice, delta, time),
             Work::Pieces(pieces) => self.pieces(stage, pieces, delta),

@@ -63,6 +63,7 @@ pub(super) fn drawing(model: &Model, all: Ops, output: usize) -> Result<Ops> {
             | OpKind::Recurrent(_)
             | OpKind::Diagonal(_)
             | OpKind::Merge(_)
+            | OpKind::Drop(_)
             | OpKind::Linear { .. }
             | OpKind::Rowwise { .. }
             | OpKind::Join(_)

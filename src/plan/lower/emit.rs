@@ -1,13 +1,14 @@
 //! Dispatches: what each operation does with a chunk of time; a recurrent layer's are in `walk`.
 
 use super::dispatch::{Gather, HoistedProduct, lanes, pair, word};
-use super::ops::{Sequence, Shows, Span};
+use super::ops::{Drop, Sequence, Shows, Span};
 use super::recurrent::Layer;
 use super::stage::{Stage, Work};
 use super::{Chunk, Lowering, needed};
 use crate::cell::Activation;
+use crate::dropout;
 use crate::error::Result;
-use crate::kernel::{Params, Program, Role};
+use crate::kernel::{Params, Program, Role, Training};
 use crate::layout::{Place, depth};
 use crate::plan::{Fetch, SlotId, Window};
 
@@ -49,6 +50,7 @@ impl Lowering<'_> {
                 let grid = [lanes(depth(result.features)), 1];
                 self.rowwise(Program::Merge(*combine), grid, *source, result, chunk)
             }
+            Work::Drop { drop, draws, source } => self.drop((*drop, *draws), *source, result, chunk),
             Work::Rowwise { activation, source } => {
                 let program = Program::of_activation(*activation);
                 let x = if activation.is_elementwise() { lanes(depth(result.features)) } else { 1 };
@@ -86,6 +88,7 @@ impl Lowering<'_> {
             | Work::OneHot { .. }
             | Work::Blank { .. }
             | Work::Merge { .. }
+            | Work::Drop { .. }
             | Work::Linear { .. }
             | Work::Rowwise { .. }
             | Work::Join { .. }
@@ -208,6 +211,33 @@ impl Lowering<'_> {
             let grid = [lanes(params.units as usize), params.rows as usize, parts];
             let windows = [(Role::Source, Some(source)), (Role::Live, Some(live)), (Role::Result, Some(result))];
             self.dispatch(Program::Blank, Params { live_0, live_1, ..params }, grid, &windows)?;
+        }
+        Ok(())
+    }
+
+    /// A sequence with what is dropped of it left out: of values, or of their gradients.
+    pub(super) fn drop(
+        &mut self,
+        (drop, draws): (Drop, SlotId),
+        source: Sequence,
+        result: Sequence,
+        chunk: Chunk,
+    ) -> Result<()> {
+        let (batch, draws, x) = (self.shape.batch, self.whole(draws), lanes(depth(result.features)));
+        #[expect(clippy::cast_possible_truncation, reason = "rounded once")]
+        let scale = dropout::scale(drop.rate.get()) as f32;
+        for (first, params, [source, result]) in self.row_pieces(source, result, chunk) {
+            let params = Params {
+                batch: word(batch),
+                source_1: word(chunk.start * batch + first),
+                time_step_0: u32::from(!drop.shared),
+                token: dropout::threshold(drop.rate.get()),
+                scale: scale.to_bits(),
+                ..params
+            };
+            let grid = [x, params.rows as usize, 1];
+            let windows = [(Role::Source, Some(source)), (Role::Draws, Some(draws)), (Role::Result, Some(result))];
+            self.dispatch(Program::Training(Training::Drop), params, grid, &windows)?;
         }
         Ok(())
     }

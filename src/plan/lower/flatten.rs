@@ -8,14 +8,15 @@
 
 use std::collections::HashMap;
 
-use super::ops::{Axis, Begin, Input, Op, OpKind, Ops, Recurrence, Shows, Source};
+use super::ops::{Axis, Begin, Drop, Input, Op, OpKind, Ops, Recurrence, Shows, Source};
 use super::walk::Walk;
 use crate::cell::{Activation, Cell, Reset};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Combine, Kernel, Mask};
 use crate::layout::{Layout, Place, Role};
 use crate::model::{
-    Clocks, Direction, Features, Flow, Join, LayerKind, Merge, Model, Pin, Recurrent, Select, Slice, State, Value,
+    Clocks, Direction, Drops, Features, Flow, Join, LayerKind, Merge, Model, Pin, Recurrent, Select, Slice, State,
+    Value,
 };
 use crate::plan::{Feed, Shape, Steps};
 
@@ -30,11 +31,20 @@ enum Taker {
     All,
 }
 
+/// Whether dropout drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dropout {
+    /// It is the identity.
+    Off,
+    /// It drops, as in training.
+    On,
+}
+
 /// The operations of `model`.
-pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape) -> Result<Ops> {
+pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape, dropout: Dropout) -> Result<Ops> {
     let (clocks, values, stacks) = (Clocks::of(model), HashMap::new(), HashMap::new());
     let inputs = (0..model.inputs.len().max(1)).map(|input| clocks.of_value(Value::Input(input))).collect();
-    let mut flat = Flattening { model, layout, shape, clocks, ops: Vec::new(), values, stacks };
+    let mut flat = Flattening { model, layout, shape, dropout, clocks, ops: Vec::new(), values, stacks };
     for (layer, flow) in model.flows()?.into_iter().enumerate() {
         flat.layer(layer, flow)?;
     }
@@ -48,6 +58,7 @@ struct Flattening<'a> {
     model: &'a Model,
     layout: &'a Layout,
     shape: Shape,
+    dropout: Dropout,
     clocks: Clocks,
     ops: Vec<Op>,
     /// Where each value that something took is.
@@ -84,8 +95,11 @@ impl Flattening<'_> {
             // Final states and last outputs are values of the stack that they are taken from.
             LayerKind::Masking(_) => self.masking(layer)?.into_iter().collect(),
             LayerKind::Select(Select::AllSteps | Select::FinalHidden | Select::LastOutput)
-            | LayerKind::Dropout(_)
             | LayerKind::Recurrent(_) => Vec::new(),
+            LayerKind::Dropout(dropout) => {
+                let drop = Drop { rate: dropout.rate, place: 0, shared: dropout.drops == Drops::Features };
+                self.dropping(drop).map(OpKind::Drop).into_iter().collect()
+            }
             LayerKind::Select(Select::LastStep) => vec![OpKind::LastStep],
             LayerKind::Linear(l) => {
                 let matrix = place(layout, Role::Linear { layer })?;
@@ -138,6 +152,11 @@ impl Flattening<'_> {
         }
         self.values.insert(Value::Layer(layer, Pin::Output), from[0]);
         Ok(())
+    }
+
+    /// `drop`, where anything is dropped.
+    fn dropping(&self, drop: Drop) -> Option<Drop> {
+        (self.dropout == Dropout::On && drop.rate.get() > 0.0).then_some(drop)
     }
 
     /// The clock of `value`, which has a time axis.
@@ -236,6 +255,14 @@ impl Flattening<'_> {
                 axis: Axis::Steps(clock),
                 features,
             };
+            let drop = Drop { rate: r.input_dropout, place: r.place_before(stacked), shared: true };
+            if let Some(drop) = self.dropping(drop) {
+                let features = match source {
+                    Source::Op(op) => self.ops[op].features,
+                    Source::Input(_) => r.layer_input(stacked),
+                };
+                source = self.add(op(OpKind::Drop(drop), source, features));
+            }
             let begin = self.begin(layer, r, stacked)?;
             let mut recurrence =
                 Recurrence { begin, clock, ..recurrence(model, self.layout, r, layer, stack, stacked)? };
@@ -263,6 +290,10 @@ impl Flattening<'_> {
             }
             if let (Some(combine), Taker::Cell | Taker::All) = (combine(r), taker) {
                 source = self.add(op(OpKind::Merge(combine), source, r.output()));
+            }
+            let drop = Drop { rate: r.dropout, place: r.place_between(stacked), shared: false };
+            if let Some(drop) = self.dropping(drop).filter(|_| !is_last) {
+                source = self.add(op(OpKind::Drop(drop), source, r.output()));
             }
         }
         self.values.insert(Value::Layer(layer, Pin::Output), source);

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::slice;
 
 use super::walk::Walk;
-use crate::cell::{Activation, Cell, Reset, Variant};
+use crate::cell::{Activation, Cell, Constant, Reset, Variant};
 use crate::kernel::{Combine, Kernel, padded};
 use crate::layout::{Place, depth};
 use crate::model::{Direction, Features, Join, Padding, Recurrent, Slice, State};
@@ -85,6 +85,8 @@ pub(super) enum OpKind {
     Blank(Shows),
     /// The outputs of two directions as one.
     Merge(Combine),
+    /// Elements dropped at random.
+    Drop(Drop),
     /// A product with `matrix`, then an elementwise activation.
     Linear { matrix: Place, activation: Activation },
     /// `Activate` or `Softmax`.
@@ -101,6 +103,17 @@ pub(super) enum OpKind {
     Pieces(Vec<(usize, usize)>),
     /// A token drawn from logits.
     Sample,
+}
+
+/// What a place of a model drops.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drop {
+    /// The share that is dropped.
+    pub(super) rate: Constant,
+    /// Which of the places where its layer drops.
+    pub(super) place: usize,
+    /// Whether all steps share what is dropped.
+    pub(super) shared: bool,
 }
 
 /// What of a layer's outputs shows under a mask: that of which `feed` is not 0, from row `rows[direction]` of it on.
@@ -204,6 +217,7 @@ impl Op {
             | OpKind::OneHot
             | OpKind::Blank(_)
             | OpKind::Merge(_)
+            | OpKind::Drop(_)
             | OpKind::Linear { .. }
             | OpKind::Rowwise { .. }
             | OpKind::Join(_)
@@ -221,6 +235,7 @@ impl Op {
             | OpKind::OneHot
             | OpKind::Blank(_)
             | OpKind::Merge(_)
+            | OpKind::Drop(_)
             | OpKind::Linear { .. }
             | OpKind::Rowwise { .. }
             | OpKind::LastStep

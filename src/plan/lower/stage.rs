@@ -1,7 +1,7 @@
 //! Stages: operations with the slots that they read and write. Each holds what its work needs, by type.
 
 use super::groups::Use;
-use super::ops::{Axis, Begin, Input, Op, OpKind, Recurrence, Sequence, Shows, Source, Span};
+use super::ops::{Axis, Begin, Drop, Input, Op, OpKind, Recurrence, Sequence, Shows, Source, Span};
 use super::view::Inside;
 use super::walk::Walk;
 use super::{HostInput, Lowering, needed};
@@ -11,6 +11,9 @@ use crate::kernel::{Combine, MEMORY_UNPROJECTED};
 use crate::layout::{Place, depth};
 use crate::model::{Features, Join, Slice, State};
 use crate::plan::{Feed, Shape, SlotId, SlotKind};
+
+/// Words that what is dropped is drawn from.
+const DROP_WORDS: usize = 4;
 
 /// An operation with its slots.
 pub(super) struct Stage<'a> {
@@ -50,6 +53,12 @@ pub(super) enum Work<'a> {
     },
     Merge {
         combine: Combine,
+        source: Sequence,
+    },
+    Drop {
+        drop: Drop,
+        /// What it is drawn from.
+        draws: SlotId,
         source: Sequence,
     },
     Linear {
@@ -184,6 +193,12 @@ impl Lowering<'_> {
             OpKind::OneHot => (Work::OneHot { tokens: self.tokens(draft)? }, "vectors"),
             OpKind::Blank(shows) => (Work::Blank { shows: *shows, source: source()? }, "blanked"),
             OpKind::Merge(combine) => (Work::Merge { combine: *combine, source: source()? }, "merged"),
+            OpKind::Drop(drop) => {
+                let name = format!("{}.draws.{}", op.layer, drop.place);
+                let draws = self.slot(name, SlotKind::Index, &[1, DROP_WORDS]);
+                self.write(Feed::Dropped { layer: op.layer, place: drop.place }, draws, 0, 1);
+                (Work::Drop { drop: *drop, draws, source: self.source(draft)? }, "dropped")
+            }
             OpKind::Linear { matrix, activation } => {
                 let linear = |source, panel| Work::Linear { matrix: *matrix, activation: *activation, source, panel };
                 if let Some(Inside { op: join, panel }) = inside {

@@ -136,7 +136,10 @@ pub(super) fn kernels(args: &Args, work: &[Work], out: &mut impl Write) -> Outco
 fn trainer(model: &Model, weights: &Weights, device: Device) -> Result<Trainer> {
     // No update is made.
     let update = Update::by(Sgd::like(Like::Torch));
-    Trainer::new(model.clone(), weights, Loss::SumOfSquares, update, Options::default().device(device))
+    let mut trainer =
+        Trainer::new(model.clone(), weights, Loss::SumOfSquares, update, Options::default().device(device))?;
+    trainer.set_dropout_seed(None);
+    Ok(trainer)
 }
 
 /// The first tensor whose gradient is out of tolerance.

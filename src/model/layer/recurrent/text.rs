@@ -57,6 +57,12 @@ pub(super) fn summary(stack: &Recurrent) -> String {
         (stack.initial == Initial::Learned, "learned states"),
     ];
     words.extend(rest.into_iter().filter(|(has, _)| *has).map(|(_, word)| word.to_owned()));
+    let rates = [
+        ("dropout", stack.dropout),
+        ("input dropout", stack.input_dropout),
+        ("recurrent dropout", stack.recurrent_dropout),
+    ];
+    words.extend(rates.into_iter().filter(|(_, rate)| rate.get() > 0.0).map(|(name, rate)| format!("{name} {rate}")));
     words.join(", ")
 }
 

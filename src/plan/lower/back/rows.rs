@@ -7,10 +7,11 @@ use crate::error::{Error, Result};
 use crate::kernel::{Combine, JoinOp, Params, Program, Role, Training};
 use crate::layout::{Place, depth};
 use crate::model::Slice;
+use crate::plan::SlotId;
 use crate::plan::lower::Chunk;
 use crate::plan::lower::dispatch::{lanes, word};
 use crate::plan::lower::join::{Part, Rows};
-use crate::plan::lower::ops::{Axis, Sequence, Shows, Source};
+use crate::plan::lower::ops::{Axis, Drop, Sequence, Shows, Source};
 use crate::plan::lower::stage::Stage;
 
 impl Back<'_, '_> {
@@ -150,6 +151,18 @@ impl Back<'_, '_> {
     pub(super) fn blank(&mut self, stage: &Stage<'_>, shows: Shows, delta: Sequence, time: usize) -> Result<()> {
         let Some(given) = self.given(self.only(stage)?) else { return Ok(()) };
         self.each_row(given, delta, time, |back, target, chunk| back.low.blank(shows, delta, target, chunk))
+    }
+
+    /// What was dropped: the same is drawn again, and dropped of the gradient.
+    pub(super) fn dropped(
+        &mut self,
+        stage: &Stage<'_>,
+        drop: (Drop, SlotId),
+        delta: Sequence,
+        time: usize,
+    ) -> Result<()> {
+        let Some(given) = self.given(self.only(stage)?) else { return Ok(()) };
+        self.each_row(given, delta, time, |back, target, chunk| back.low.drop(drop, delta, target, chunk))
     }
 
     /// Two directions as one: each takes the gradient, times the other where they were multiplied.
