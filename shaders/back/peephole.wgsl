@@ -1,7 +1,13 @@
-// Gates see their own unit's cell state: the row after the bias holds the weights, gate by gate.
-@group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>; // [D][P][K + 2][4][16]
+// Gates see their own unit's cell state: of the panels of the recurrent matrix, K deep, the row after the bias holds the weights,
+// gate by gate.
+@group(0) @binding(4) var<storage, read> peepholes: array<vec4<f32>>; // [D][P][K + 2][4][16]
 
-fn load_peephole(u: Unit, gate: u32) -> vec4<f32> {
-    let panel = params.weight_panel + u.z * params.weight_panels + u.four / 4u;
-    return weights[(panel * (params.depth + 2u) + params.depth + 1u) * 16u + gate * 4u + u.four % 4u];
+var<private> peepholes_at: u32;
+
+fn load_peepholes_of(panel: u32, quad: u32, depth: u32) {
+    peepholes_at = (panel * (depth + 2u) + depth + 1u) * 16u + quad;
+}
+
+fn peephole(gate: u32) -> vec4<f32> {
+    return peepholes[peepholes_at + gate * 4u];
 }

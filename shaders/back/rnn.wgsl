@@ -1,8 +1,12 @@
 // Simple (Elman) RNN: da = dh ∘ f'(a).
-@group(0) @binding(2) var<storage, read_write> gates: array<vec4<f32>>; // [D][C][B][P][1][16]
+const KEPT: u32 = 1u;
+const DELTAS: u32 = 1u;
 
-fn go_back(u: Unit, dh: vec4<f32>, lives: bool) {
-    let at = gates_at(u, 1u);
-    gates[at] = in_step(u, lives, dh * curve_f(gates[at]).slope);
-    store_direct(u, select(dh, vec4(0.0), lives));
+struct Gradients {
+    delta: array<vec4<f32>, DELTAS>,
+    past: array<vec4<f32>, 2>, // of the hidden state, of the cell state
+}
+
+fn gradients_of(a: array<vec4<f32>, KEPT>, s: array<vec4<f32>, 2>, dh: vec4<f32>, carried: vec4<f32>) -> Gradients {
+    return Gradients(array<vec4<f32>, DELTAS>(dh * curve_f(a[0]).slope), array<vec4<f32>, 2>(vec4(0.0), carried));
 }

@@ -11,6 +11,3 @@ fn load_dh(u: Unit) -> vec4<f32> {
 fn store_direct(u: Unit, past: vec4<f32>) {
     direct[u.handed] = true_units(u, past);
 }
-
-fn store_shown(u: Unit, shown: vec4<f32>) {
-}

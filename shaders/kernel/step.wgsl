@@ -20,11 +20,13 @@ fn finish(p: Place, i: u32, r: array<vec4<f32>, GATES>) {
         (params.memory_in * params.batch + b) * memory_width + unit,
     );
     load_peepholes(p);
-    var next = cell_update(load_gates_x(p, b), r, s);
+    let x = load_gates_x(p, b);
+    var next = cell_update(x, r, s);
     if !is_live(of_direction(p.z, params.live_0, params.live_1) * params.batch + b) {
         next = s;
     }
     if is_own(p, i) {
+        keep(p, b, x, r);
         store_states(
             next,
             (of_direction(p.z, params.target_0, params.target_1) * params.batch + b) * hidden_width + unit,

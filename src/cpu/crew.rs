@@ -14,11 +14,10 @@ use std::time::Duration;
 
 use pulp::Arch;
 
-use super::buffers::{Buffer, Buffers, Floats, View, Weights, bound, cut_mut};
+use super::buffers::{Buffer, Buffers, Floats, View, Weights, bound};
 use super::step::{self, Job, Part, Span, States, Timestep, Whose};
 use super::threads;
 use super::tune::{ARRIVAL, EXCHANGE_NS, GATHERING, MEMBER_ROWS, SPINS};
-use crate::kernel::Role;
 use crate::plan::{Dispatch, Plan, Window};
 use crate::platform::{self, Instant};
 
@@ -67,10 +66,13 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Whether two rows of the memory take turns, so that what a step leaves there is soon written over: where a way back
-    /// wants them, each stays.
+    /// Whether what a step leaves in the memory is soon written over: two rows take turns, or there is one. Where a way back
+    /// wants cell states, each has a row.
     fn takes_turns(&self) -> bool {
-        self.steps.last().is_none_or(|last| self.plan.params[last.params].memory_out < 2)
+        self.steps.last().is_none_or(|last| {
+            let program = &self.plan.programs[last.program];
+            program.training().is_some() || self.plan.params[last.params].memory_out < 2
+        })
     }
 }
 
@@ -87,9 +89,7 @@ pub(super) fn len(plan: &Plan, steps: &[Dispatch]) -> usize {
         let panels = (params.panel, params.panels);
         let same_panels = matches!(timestep, Timestep::Project) || *kept.get_or_insert(panels) == panels;
         let same_states = (dispatch.program == first.program && dispatch.windows == first.windows)
-            || [Role::Hidden, Role::Memory]
-                .iter()
-                .all(|&role| window_of(plan, dispatch, role) == window_of(plan, first, role));
+            || windows_of(plan, dispatch) == windows_of(plan, first);
         let goes_on = newest.is_none_or(|newest: [u32; 2]| newest[..sides] == source[..sides])
             && dispatch.grid[2] == first.grid[2]
             && same_states
@@ -101,8 +101,10 @@ pub(super) fn len(plan: &Plan, steps: &[Dispatch]) -> usize {
     steps.iter().take_while(goes_on).count()
 }
 
-fn window_of(plan: &Plan, dispatch: &Dispatch, role: Role) -> Option<Window> {
-    bound(&plan.programs[dispatch.program], &dispatch.windows, role)
+/// What a dispatch binds of the states, and of what its steps leave.
+fn windows_of(plan: &Plan, dispatch: &Dispatch) -> [Option<Window>; 3] {
+    let program = &plan.programs[dispatch.program];
+    step::written(program).map(|role| bound(program, &dispatch.windows, role))
 }
 
 fn same_place(plan: &Plan, a: &Dispatch, b: &Dispatch) -> bool {
@@ -254,13 +256,10 @@ impl<'a> Run<'a> {
 
     /// Computes the run, with `team` for as many threads as it is worth.
     pub(super) fn run(&self, buffers: &mut Buffers, team: &mut Team) {
-        let windows = [Role::Hidden, Role::Memory].map(|role| window_of(self.plan, &self.steps[0], role));
+        let windows = windows_of(self.plan, &self.steps[0]);
         let mut floats = windows.map(|window| window.map_or_else(Floats::default, |window| buffers.take(window.slot)));
         let wanted = worth(self.plan, self.steps);
-        let [hidden, memory] = &mut floats;
-        let cut =
-            |floats, window: Option<Window>| window.map_or_else(Default::default, |window| cut_mut(floats, window));
-        let states = States { hidden: cut(hidden, windows[0]), memory: cut(memory, windows[1]), span: Span::Bound };
+        let states = States::bound(&mut floats, windows);
         let (members, slots, roll) = (team.ready(wanted), &buffers.slots[..], &Roll::default());
         let leader = Leader { run: self, jobs: Jobs::new(self, slots), members, roll, states };
         threads::beside(wanted - 1, || leader.lead(), &|| self.help(slots, members, roll));
@@ -282,7 +281,7 @@ impl<'a> Run<'a> {
         }
         let mut own = lock(&members[me].states);
         let [hidden, memory] = &mut *own;
-        let mut states = States { hidden, memory, span: Span::Current };
+        let mut states = States { hidden, memory, left: &mut [], span: Span::Current };
         let mut jobs = Jobs::new(self, slots);
         for index in start..self.steps.len() {
             let job = jobs.get(index);

@@ -1,6 +1,6 @@
-//! The recurrent kernels: `step`, `step_reset`, `step_new`, `step_project`.
+//! The recurrent kernels: `step`, `step_reset`, `step_new`, `step_project`, and `step_back`, whose rule is in `training`.
 //!
-//! All four are one product and one pointwise rule; they differ in where operands come from and where results go.
+//! All are one product and one pointwise rule; they differ in where operands come from and where results go.
 //! The new states of a part are computed into a buffer of their own, from states that nobody writes meanwhile, and
 //! copied to their rows afterwards: who computes parts where and when is `crew`'s.
 
@@ -14,9 +14,11 @@ use super::functions::{Functions, General, Plain, Relu, Tanh};
 use super::gates::Gates;
 use super::product::{Epilogue, Product, Rows};
 use super::threads;
+use super::training::step_back;
 use crate::cell::{self, Activation, Cell, Reset, Variant};
 use crate::kernel::{
-    Half, LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, Mask, Params, Program, Role, StateKind, Step,
+    Half, LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, Mask, PAST_CELL, PAST_HIDDEN, Params, Program, Role,
+    StateKind, Step, StepBack, Training, kept_gates,
 };
 use crate::plan::Window;
 
@@ -38,6 +40,8 @@ pub(super) enum Timestep<'a> {
     New(&'a Half),
     /// The projection of a hidden state.
     Project,
+    /// A step back.
+    Back(&'a StepBack),
 }
 
 impl<'a> Timestep<'a> {
@@ -48,6 +52,7 @@ impl<'a> Timestep<'a> {
             Program::StepReset(half) => Some(Self::Reset(half)),
             Program::StepNew(half, _) => Some(Self::New(half)),
             Program::StepProject(_) => Some(Self::Project),
+            Program::Training(Training::StepBack(back)) => Some(Self::Back(back)),
             Program::Project(_)
             | Program::Diagonal(_)
             | Program::Scan(_)
@@ -79,13 +84,37 @@ pub(super) struct Job<'a> {
     weights: &'a [f32],
     gates: &'a [f32],
     live: &'a [u32],
+    pub(super) back: BackOperands<'a>,
+}
+
+/// What a step back reads besides: nothing of what is not bound.
+#[derive(Clone, Copy, Default)]
+pub(super) struct BackOperands<'a> {
+    pub(super) kept: &'a [f32],
+    pub(super) delta: &'a [f32],
+    /// States that the step itself had: hidden ones of a GRU, cell states of an LSTM.
+    pub(super) states: &'a [f32],
+    pub(super) peepholes: &'a [f32],
 }
 
 /// The states that a kernel reads and writes.
 pub(super) struct States<'a> {
+    /// What each step takes from the one before it: the hidden state, or δ on the way back.
     pub(super) hidden: &'a mut [f32],
+    /// What a unit keeps from step to step.
     pub(super) memory: &'a mut [f32],
+    /// What no step reads; a thread that helps has none of it.
+    pub(super) left: &'a mut [f32],
     pub(super) span: Span,
+}
+
+/// The roles of [`States`] in a dispatch of `program`: hidden, memory, left.
+pub(super) fn written(program: &Program) -> [Role; 3] {
+    match Timestep::of(program) {
+        Some(Timestep::Back(StepBack { cell: Cell::Gru(_), .. })) => [Role::Recurrent, Role::Past, Role::Gates],
+        Some(Timestep::Back(_)) => [Role::Gates, Role::Past, Role::Result],
+        _ => [Role::Hidden, Role::Memory, Role::Kept],
+    }
 }
 
 /// Which state rows `hidden` has.
@@ -116,11 +145,9 @@ pub(super) struct Part {
 
 /// Computes a dispatch on one thread, where it is a part of another.
 pub(super) fn run(arch: Arch, dispatch: &mut Bound<'_>) {
-    let windows = [Role::Hidden, Role::Memory].map(|role| bound(dispatch.program, dispatch.windows, role));
+    let windows = written(dispatch.program).map(|role| bound(dispatch.program, dispatch.windows, role));
     let mut floats = windows.map(|w| w.map_or_else(Floats::default, |window| dispatch.buffers.take(window.slot)));
-    let [hidden, memory] = &mut floats;
-    let cut = |floats, window: Option<Window>| window.map_or_else(Default::default, |window| cut_mut(floats, window));
-    let mut states = States { hidden: cut(hidden, windows[0]), memory: cut(memory, windows[1]), span: Span::Bound };
+    let mut states = States::bound(&mut floats, windows);
     let job = Job::new(dispatch.view(), dispatch.params, dispatch.sides);
     let part = job.whole();
     let mut given = Floats::zeros(job.given(&part));
@@ -133,19 +160,46 @@ pub(super) fn run(arch: Arch, dispatch: &mut Bound<'_>) {
     }
 }
 
+impl<'a> States<'a> {
+    /// All that a dispatch binds.
+    pub(super) fn bound(floats: &'a mut [Floats; 3], windows: [Option<Window>; 3]) -> Self {
+        let cut = |floats: &'a mut Floats, window: Option<Window>| {
+            window.map_or_else(Default::default, |window| cut_mut(floats, window))
+        };
+        let [hidden, memory, left] = floats;
+        Self {
+            hidden: cut(hidden, windows[0]),
+            memory: cut(memory, windows[1]),
+            left: cut(left, windows[2]),
+            span: Span::Bound,
+        }
+    }
+}
+
 impl<'a> Job<'a> {
     pub(super) fn new(view: View<'a>, params: &'a Params, sides: usize) -> Self {
         let program = view.program;
         let timestep = Timestep::of(program).expect("a dispatch of a recurrent kernel");
         let masked = program.mask() == Mask::Live;
+        let or_none = |role| bound(program, view.windows, role).map_or(&[][..], |_| view.floats(role));
+        let back = match timestep {
+            Timestep::Back(back) => BackOperands {
+                kept: view.floats(Role::Kept),
+                delta: view.floats(Role::Delta),
+                states: if back.cell == Cell::Lstm { or_none(Role::Memory) } else { or_none(Role::Hidden) },
+                peepholes: or_none(Role::Peepholes),
+            },
+            _ => BackOperands::default(),
+        };
         Self {
             timestep,
             params,
             sides,
             after_depth: program.rows_after_depth() as usize,
             weights: view.floats(Role::Weights),
-            gates: if matches!(timestep, Timestep::Project) { &[] } else { view.floats(Role::Gates) },
+            gates: if matches!(timestep, Timestep::Project | Timestep::Back(_)) { &[] } else { view.floats(Role::Gates) },
             live: if masked { view.indices(Role::Live) } else { &[] },
+            back,
         }
     }
 
@@ -159,16 +213,45 @@ impl<'a> Job<'a> {
         Part { sides: 0..self.sides, rows: 0..self.params.batch as usize, panels: 0..self.params.panels as usize }
     }
 
+    /// The cell whose step keeps what its way back needs, where it does.
+    fn keeps(&self) -> Option<Cell> {
+        match self.timestep {
+            Timestep::Whole(step) if step.keeps => Some(step.cell),
+            Timestep::Whole(_)
+            | Timestep::Reset(_)
+            | Timestep::New(_)
+            | Timestep::Project
+            | Timestep::Back(_) => None,
+        }
+    }
+
+    /// Rows of the mask of direction `z` of the dispatch, where there is one.
+    pub(super) fn live(&self, z: usize) -> Option<&'a [u32]> {
+        let (row, batch) = ([self.params.live_0, self.params.live_1][z] as usize, self.params.batch as usize);
+        (!self.live.is_empty()).then(|| &self.live[row * batch..][..batch])
+    }
+
+    /// The product of direction `z` of a step back, of rows of δ from `source` on.
+    pub(super) fn turned(&self, z: usize, source: Rows<'a>) -> Product<'a> {
+        let p = self.params;
+        let (depth, panel_rows) = (p.depth as usize, p.depth as usize + self.after_depth);
+        let first = p.weight_panel as usize + z * p.weight_panels as usize;
+        let size = panel_rows * LANES;
+        let panels = &self.weights[first * size..][..p.panels as usize * size];
+        Product { panels, gates: 1, depth, panel_rows, source }
+    }
+
     /// Floats that `part` gives.
     pub(super) fn given(&self, part: &Part) -> usize {
-        let values = places(self).iter().flatten().count();
+        let values: usize = places(self).iter().flatten().map(|place| place.gates).sum();
         values * part.sides.len() * part.rows.len() * part.panels.len() * LANES
     }
 
-    /// Computes the new states of `part` into `given`, `[sides][values][rows][panels][16]`.
+    /// Computes the new states of `part` into `given`, `[sides]` of each value's `[rows][panels][gates][16]`.
     pub(super) fn compute(&self, arch: Arch, states: &States<'_>, part: &Part, given: &mut [f32]) {
         let work = Work { arch, job: self, states, part, given };
         match self.timestep {
+            Timestep::Back(back) => step_back::compute(arch, self, *back, states, part, work.given),
             Timestep::Project => work.run(Projection),
             Timestep::Reset(half) if is_plain(BEFORE, half.variant) => work.run(GruReset(Plain)),
             Timestep::Reset(half) => work.run(GruReset(General(half.variant))),
@@ -186,23 +269,29 @@ impl<'a> Job<'a> {
 
     /// Copies what [`compute`](Self::compute) gave to its rows, but for values that `whose` has no use for.
     pub(super) fn commit(&self, states: &mut States<'_>, part: &Part, given: &[f32], whose: Whose) {
-        let [batch, units, panel] = [self.params.batch, self.params.units, self.params.panel].map(|n| n as usize);
-        let len = part.panels.len() * LANES;
-        let values = part.sides.clone().flat_map(|side| places(self).into_iter().flatten().map(move |p| (side, p)));
-        for ((side, place), given) in values.zip(given.chunks_exact((part.rows.len() * len).max(1))) {
-            let (target, row) = match (place.target, states.span) {
-                (Target::Own, _) if whose == Whose::Others => continue,
-                (Target::Hidden, Span::Bound) => (&mut *states.hidden, place.row[side]),
-                (Target::Hidden, Span::Current) => (&mut *states.hidden, 0),
-                (Target::Memory | Target::Own, _) => (&mut *states.memory, place.row[side]),
-            };
-            let column = (self.params.direction as usize + side) * units + (panel + part.panels.start) * LANES;
-            let target = &mut target[(row * batch + part.rows.start) * place.width + column..];
-            if len == place.width {
-                target[..given.len()].copy_from_slice(given);
-            } else {
-                for (target, given) in target.chunks_mut(place.width).zip(given.chunks_exact(len)) {
-                    target[..len].copy_from_slice(given);
+        let [batch, panel] = [self.params.batch, self.params.panel].map(|n| n as usize);
+        let (rows, mut rest) = (part.rows.len(), given);
+        for side in part.sides.clone() {
+            for place in places(self).into_iter().flatten() {
+                let len = part.panels.len() * LANES * place.gates;
+                let (given, after) = rest.split_at(rows * len);
+                rest = after;
+                let (target, row) = match (place.target, states.span) {
+                    (Target::Own, _) if whose == Whose::Others => continue,
+                    (Target::Left, Span::Current) => continue,
+                    (Target::Left, Span::Bound) => (&mut *states.left, place.row[side]),
+                    (Target::Hidden, Span::Bound) => (&mut *states.hidden, place.row[side]),
+                    (Target::Hidden, Span::Current) => (&mut *states.hidden, place.current[side]),
+                    (Target::Memory | Target::Own, _) => (&mut *states.memory, place.row[side]),
+                };
+                let column = place.column[side] + (panel + part.panels.start) * LANES * place.gates;
+                let target = &mut target[(row * batch + part.rows.start) * place.width + column..];
+                if len == place.width {
+                    target[..given.len()].copy_from_slice(given);
+                } else {
+                    for (target, given) in target.chunks_mut(place.width).zip(given.chunks_exact(len)) {
+                        target[..len].copy_from_slice(given);
+                    }
                 }
             }
         }
@@ -215,6 +304,17 @@ impl<'a> Job<'a> {
         let (size, has_memory) = match self.timestep {
             Timestep::Whole(step) => (p.depth as usize, step.states != StateKind::Hidden),
             Timestep::Reset(_) | Timestep::New(_) | Timestep::Project => (p.units as usize, false),
+            Timestep::Back(_) => {
+                let (width, rows) = (p.depth as usize, [p.source_0 as usize, p.source_1 as usize]);
+                let target = hidden.reserve(self.sides * batch * width);
+                for side in part.sides.clone() {
+                    let [from, to] = [rows[side], side].map(|row| (row * batch + part.rows.start) * width);
+                    let len = part.rows.len() * width;
+                    target[to..to + len].copy_from_slice(&states.hidden[from..from + len]);
+                }
+                memory.reserve(states.memory.len()).copy_from_slice(states.memory);
+                return;
+            }
         };
         let (width, rows) = (directions * size, [p.source_0 as usize, p.source_1 as usize]);
         let target = hidden.reserve(batch * width);
@@ -244,6 +344,7 @@ pub(super) fn rows(timestep: Timestep<'_>, p: &Params) -> [[u32; 2]; 2] {
         Timestep::Reset(_) => false,
         Timestep::Whole(step) => step.states != StateKind::Projected,
         Timestep::New(_) | Timestep::Project => true,
+        Timestep::Back(_) => return [source, [p.gates_0, p.gates_1]],
     };
     [source, if writes_hidden { [p.target_0, p.target_1] } else { source }]
 }
@@ -256,7 +357,12 @@ fn is_plain(cell: Cell, variant: Variant) -> bool {
 pub(super) fn ns(program: &Program, params: &Params, sides: usize) -> usize {
     let each = params.panels as usize * LANES * program.product_gates() as usize * sides;
     let batch = params.batch as usize;
-    threads::product_ns(batch, params.depth as usize * each) + threads::pointwise_ns(batch * each)
+    let functions = match program {
+        // Each with its derivative.
+        Program::Training(training) => 2 * training.cell().map_or(1, |(cell, _)| cell.gates()),
+        _ => 1,
+    };
+    threads::product_ns(batch, params.depth as usize * each) + threads::pointwise_ns(batch * each * functions)
 }
 
 /// What a direction reads; panels and columns count from the dispatch's first.
@@ -268,12 +374,18 @@ struct Side<'a> {
     live: Option<&'a [u32]>,
 }
 
-/// Where a value goes: a row of the states.
+/// Where a value goes: a row of the states, by direction of the dispatch.
 #[derive(Clone, Copy)]
 struct Place {
     target: Target,
     row: [usize; 2],
+    /// The row in what a thread has that helps.
+    current: [usize; 2],
+    /// Elements of a row, and the first of each direction.
     width: usize,
+    column: [usize; 2],
+    /// Numbers of a unit.
+    gates: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -282,6 +394,7 @@ enum Target {
     Memory,
     /// The memory, where a unit reads nothing but its own: what others make of it is theirs.
     Own,
+    Left,
 }
 
 /// What computing a part takes.
@@ -305,10 +418,12 @@ impl Work<'_> {
 
     fn run<R: Rule>(self, rule: R) {
         let Self { arch, job, states, part, given } = self;
-        let each = R::GIVES * part.rows.len() * part.panels.len() * LANES;
+        let keeps = job.keeps();
+        let values = R::GIVES + keeps.map_or(0, |cell| kept_gates(cell) as usize);
+        let each = values * part.rows.len() * part.panels.len() * LANES;
         for (z, given) in part.sides.clone().zip(given.chunks_exact_mut(each.max(1))) {
             let (rows, panels) = (part.rows.clone(), part.panels.clone());
-            arch.dispatch(Share { rule, side: side::<R>(job, states, z), rows, panels, given });
+            arch.dispatch(Share { rule, side: side::<R>(job, states, z), keeps, rows, panels, given });
         }
     }
 }
@@ -336,6 +451,7 @@ fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a
             (row(memory, MEMORY_RESET, wide, d * depth), [hidden(), row(memory, MEMORY_UPDATE, wide, column)])
         }
         Timestep::Project => (row(memory, MEMORY_UNPROJECTED, directions * depth, d * depth), [hidden(), Rows::NONE]),
+        Timestep::Back(_) => unreachable!("a step back has a rule of its own"),
         Timestep::Whole(step) => {
             let source = row(current, source, directions * depth, d * depth);
             let memory = || row(memory, p.memory_in as usize, wide, column);
@@ -351,7 +467,6 @@ fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a
     let first = p.weight_panel as usize + z * p.weight_panels as usize;
     let width = units * R::INPUT_GATES;
     let timestep = [p.gates_0, p.gates_1][z] as usize;
-    let live = [p.live_0, p.live_1][z] as usize;
     Side {
         product: Product {
             panels: &job.weights[first * size..][..p.panels as usize * size],
@@ -365,18 +480,26 @@ fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a
             gates => row(job.gates, timestep, width, panel * LANES * gates),
         },
         states: old,
-        live: (!job.live.is_empty()).then(|| &job.live[live * batch..][..batch]),
+        live: job.live(z),
     }
 }
 
 /// Where the values of a kernel go, first to last.
-fn places(job: &Job<'_>) -> [Option<Place>; 2] {
+fn places(job: &Job<'_>) -> [Option<Place>; 4] {
     let p = job.params;
-    let width = p.directions as usize * p.units as usize;
-    let hidden = Some(Place { target: Target::Hidden, row: [p.target_0 as usize, p.target_1 as usize], width });
-    let memory = |target, row| Some(Place { target, row: [row; 2], width });
+    let [direction, directions, units] = [p.direction, p.directions, p.units].map(|n| n as usize);
+    let state = |target, row| {
+        let column = [direction * units, (direction + 1) * units];
+        Place { target, row, current: [0; 2], width: directions * units, column, gates: 1 }
+    };
+    // Rows of gates have one direction.
+    let gates = |target, row, gates: usize| {
+        Some(Place { target, row, current: [0, 1], width: units * gates, column: [0; 2], gates })
+    };
+    let hidden = Some(state(Target::Hidden, [p.target_0 as usize, p.target_1 as usize]));
+    let memory = |target, row| Some(state(target, [row; 2]));
     let own = |row| memory(Target::Own, row);
-    match job.timestep {
+    let [first, second] = match job.timestep {
         Timestep::Reset(_) => [memory(Target::Memory, MEMORY_RESET), own(MEMORY_UPDATE)],
         Timestep::New(_) | Timestep::Project => [hidden, None],
         Timestep::Whole(step) => match step.states {
@@ -384,13 +507,29 @@ fn places(job: &Job<'_>) -> [Option<Place>; 2] {
             StateKind::Memory => [hidden, own(p.memory_out as usize)],
             StateKind::Hidden => [hidden, None],
         },
-    }
+        Timestep::Back(back) => {
+            let (row, own_gates) = ([p.gates_0 as usize, p.gates_1 as usize], back.cell.gates());
+            let is_gru = matches!(back.cell, Cell::Gru(_));
+            return [
+                gates(Target::Hidden, row, own_gates),
+                own(PAST_HIDDEN),
+                if back.cell == Cell::Lstm { own(PAST_CELL) } else { None },
+                if is_gru { gates(Target::Left, row, own_gates) } else { None },
+            ];
+        }
+    };
+    let kept = job.keeps().and_then(|cell| {
+        gates(Target::Left, [p.time_step_0 as usize, p.time_step_1 as usize], kept_gates(cell) as usize)
+    });
+    [first, second, kept, None]
 }
 
 /// A part, on SIMD registers.
 struct Share<'a, R> {
     rule: R,
     side: Side<'a>,
+    /// The cell whose step keeps what its way back needs, where it does.
+    keeps: Option<Cell>,
     rows: Range<usize>,
     panels: Range<usize>,
     given: &'a mut [f32],
@@ -414,12 +553,18 @@ impl<R: Rule> Epilogue for Share<'_, R> {
         let states: [&[f32]; 2] = std::array::from_fn(|i| side.state(i, row, panel));
         let each = self.rows.len() * self.panels.len() * LANES;
         let start = ((row - self.rows.start) * self.panels.len() + panel - self.panels.start) * LANES;
-        let (first, second) = self.given.split_at_mut(each);
+        let (first, rest) = self.given.split_at_mut(each);
         let first = &mut first[start..][..LANES];
+        let (second, kept) = if R::GIVES == 2 { rest.split_at_mut(each) } else { rest.split_at_mut(0) };
         let second = if R::GIVES == 2 { &mut second[start..][..LANES] } else { second };
 
         let registers = LANES / S::F32_LANES;
         let (input, product) = (S::as_simd_f32s(x).0, S::as_simd_f32s(product).0);
+        if let Some(cell) = self.keeps {
+            let gates = kept_gates(cell) as usize;
+            let kept = &mut kept[start * gates..][..LANES * gates];
+            keep(simd, cell, [input, product], S::as_mut_simd_f32s(kept).0);
+        }
         let peepholes = if R::PEEPHOLES { S::as_simd_f32s(side.product.after_bias(panel)).0 } else { &[] };
         for at in 0..registers {
             let mut old = [simd.splat_f32s(0.0); 2];
@@ -444,6 +589,22 @@ impl<R: Rule> Epilogue for Share<'_, R> {
             }
         }
     }
+}
+
+/// What a step keeps for its way back, `[gates][16]`: what goes into the gates, of a GRU's new one both parts.
+#[inline(always)]
+fn keep<S: Simd>(simd: S, cell: Cell, [input, product]: [&[S::f32s]; 2], kept: &mut [S::f32s]) {
+    let (sums, apart) = match cell {
+        Cell::Rnn | Cell::Lstm => kept.split_at_mut(kept.len()),
+        Cell::Gru(_) => kept.split_at_mut(kept.len() / 2),
+    };
+    for ((kept, x), r) in sums.iter_mut().zip(input).zip(product) {
+        *kept = simd.add_f32s(*x, *r);
+    }
+    let (first, second) = apart.split_at_mut(apart.len() / 2);
+    let new = sums.len();
+    first.copy_from_slice(&input[new..][..first.len()]);
+    second.copy_from_slice(&product[new..][..second.len()]);
 }
 
 impl<'a> Side<'a> {

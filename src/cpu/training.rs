@@ -3,6 +3,7 @@
 mod activate_back;
 mod back;
 mod cell_back;
+mod cells;
 mod curves;
 mod drop;
 mod halves;
@@ -10,6 +11,7 @@ mod loss;
 mod outer;
 mod peephole_back;
 mod rows_back;
+pub(super) mod step_back;
 mod sums;
 mod transpose;
 mod zero;
@@ -26,6 +28,7 @@ pub(super) fn ns(training: Training, params: &Params, sides: usize) -> usize {
         Training::CellBack(_) | Training::NewBack(..) | Training::ResetBack(_) | Training::StateBack(_) => {
             back::ns(params, training.gates(), sides)
         }
+        Training::StepBack(_) => unreachable!("a step back is a stage of steps"),
         Training::ResetRows(_) | Training::ActivateBack(_) => rows::ns(params, sides),
         Training::PeepholeBack { .. } => peephole_back::ns(params),
         Training::Outer(_) => outer::ns(params),
@@ -42,6 +45,7 @@ pub(super) fn ns(training: Training, params: &Params, sides: usize) -> usize {
 /// Runs a dispatch.
 pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, training: Training) {
     match training {
+        Training::StepBack(_) => unreachable!("a step back is a stage of steps"),
         Training::CellBack(cell) => cell_back::cell_back(arch, bound, cell),
         Training::Outer(outer) => outer::run(arch, bound, outer),
         Training::Transpose { gates, after } => transpose::run(bound, gates, after),

@@ -55,6 +55,9 @@ const PROJECT: Declaration = Declaration {
 /// `s' = cell_update(x, r, s)` by the program's variant; where `live[live_z][b]` is 0, `s' = s`. Then `hidden[target_z][b][d·units + n] = s'_0` and
 /// `memory[memory_out][b][d·units + n] = s'_1`. Projected: `s'_0`, 0 in dead rows, goes to `memory[MEMORY_UNPROJECTED]`
 /// instead, `hidden` is only read, and its rows have `directions · depth` elements.
+///
+/// A program that keeps leaves what its way back needs in `kept[time_step_z][b][panel + i]`: `x + r`, all gates; of a GRU the
+/// sums of reset and update, then x and r of the new gate, four in all.
 const STEP: Declaration = Declaration {
     name: "step",
     bindings: &[
@@ -65,6 +68,7 @@ const STEP: Declaration = Declaration {
         binding(4, Role::Hidden, Access::ReadWrite, When::Unprojected),
         binding(4, Role::Hidden, Access::Read, When::Projected),
         binding(5, Role::Memory, Access::ReadWrite, When::Memory),
+        binding(6, Role::Kept, Access::ReadWrite, When::Kept),
     ],
     overrides: CELL,
 };
@@ -299,7 +303,7 @@ const SAMPLE: Declaration = Declaration {
 
 impl Kernel {
     /// Every kernel.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::Project,
         Self::Step,
         Self::Diagonal,
@@ -318,6 +322,7 @@ impl Kernel {
         Self::Softmax,
         Self::Activate,
         Self::Sample,
+        Self::StepBack,
         Self::CellBack,
         Self::ResetRows,
         Self::NewBack,
@@ -357,6 +362,7 @@ impl Kernel {
             Self::Softmax => &SOFTMAX,
             Self::Activate => &ACTIVATE,
             Self::Sample => &SAMPLE,
+            Self::StepBack => &training::STEP_BACK,
             Self::CellBack => &training::CELL_BACK,
             Self::ResetRows => &training::RESET_ROWS,
             Self::NewBack => &training::NEW_BACK,

@@ -169,11 +169,7 @@ impl Program {
     /// Iterations of all loops that one invocation runs at most, were none of them unrolled.
     pub fn loop_iterations(&self, params: &Params) -> u64 {
         let gates = u64::from(self.product_gates());
-        // The depth in fours, shared by so many; then sharing, adding and finishing each row.
-        let product = |tile: Tile, sharing: u32| {
-            u64::from(params.depth / 4).div_ceil(u64::from(sharing))
-                + u64::from(tile.rows) * (1 + gates * (3 + u64::from(sharing)))
-        };
+        let product = |tile: Tile, sharing: u32| product_iterations(tile, gates, params.depth, sharing);
         match self {
             Self::Softmax { .. } => {
                 3 * u64::from(params.units * params.directions).div_ceil(u64::from(WORKGROUP))
@@ -221,6 +217,11 @@ impl Program {
     }
 }
 
+/// Iterations of a product: the depth in fours, shared by so many; then sharing, adding and finishing each row.
+pub(super) fn product_iterations(tile: Tile, gates: u64, depth: u32, sharing: u32) -> u64 {
+    u64::from(depth / 4).div_ceil(u64::from(sharing)) + u64::from(tile.rows) * (1 + gates * (3 + u64::from(sharing)))
+}
+
 /// Iterations of each step of a walk: itself, the depth in fours, then sharing, adding and finishing each row. The states go
 /// in and out row by row.
 fn walked_step(tile: Tile, gates: u64, params: &Params) -> u64 {
@@ -235,7 +236,7 @@ fn invocations(tile: Tile) -> u32 {
 }
 
 /// Bytes of workgroup memory in which slices meet.
-fn shared_bytes(tile: Tile, gates: u32) -> u32 {
+pub(super) fn shared_bytes(tile: Tile, gates: u32) -> u32 {
     if tile.slices == 1 {
         return 0;
     }

@@ -6,8 +6,8 @@
 mod programs;
 
 use super::{
-    CellBack, Half, Kernel, Loads, Mask, Matrix, Medium, Program, Project, Role, RowLoss, StateKind, StepProject,
-    Storage, Tile, Training,
+    Half, Kernel, Loads, Mask, Matrix, Medium, Program, Project, RowLoss, StateKind, Step, StepProject, Storage, Tile,
+    Training,
 };
 use crate::cell::{Activation, Cell, Peepholes, Reset, Variant};
 
@@ -21,15 +21,19 @@ macro_rules! parts {
 }
 
 parts![
+    "back/deltas.wgsl",
+    "back/deltas_gru.wgsl",
     "back/gru.wgsl",
+    "back/hidden.wgsl",
     "back/lstm.wgsl",
     "back/lstm_general.wgsl",
+    "back/memory.wgsl",
     "back/no_peephole.wgsl",
+    "back/no_states.wgsl",
     "back/peephole.wgsl",
+    "back/place.wgsl",
     "back/rnn.wgsl",
-    "back/state.wgsl",
     "back/state_direct.wgsl",
-    "back/state_projected.wgsl",
     "back/unit.wgsl",
     "cell/gru.wgsl",
     "cell/gru_before.wgsl",
@@ -68,6 +72,9 @@ parts![
     "hold/depth_64.wgsl",
     "hold/depth_8.wgsl",
     "hold/none.wgsl",
+    "keep/gru.wgsl",
+    "keep/none.wgsl",
+    "keep/sums.wgsl",
     "kernel/activate.wgsl",
     "kernel/activate_back.wgsl",
     "kernel/blank.wgsl",
@@ -96,6 +103,7 @@ parts![
     "kernel/softmax_back.wgsl",
     "kernel/state_back.wgsl",
     "kernel/step.wgsl",
+    "kernel/step_back.wgsl",
     "kernel/step_new.wgsl",
     "kernel/step_project.wgsl",
     "kernel/step_reset.wgsl",
@@ -153,7 +161,7 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
         }
         Program::Step(step) => {
             parts.extend(product_parts(program, step.matrix, step.tile, slices(step.tile)));
-            parts.extend([state(step.states), live(step.mask)]);
+            parts.extend([state(step.states), live(step.mask), keep(step)]);
         }
         Program::Diagonal(step) => {
             parts.extend(product_parts(program, step.matrix, step.tile, "reduce/halves.wgsl"));
@@ -192,21 +200,24 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
 /// The parts of a training program but its kernel.
 fn training_parts(program: &Program, training: Training) -> Vec<&'static str> {
     match training {
+        Training::StepBack(back) => {
+            let tile = back.tile;
+            let mut parts = vec![weight(back.matrix), panel(back.matrix), "part/place.wgsl", gates(program), rows(tile)];
+            parts.extend(["part/product.wgsl", "peephole/none.wgsl", slices(tile)]);
+            parts.extend(curve_parts(program, back.cell, back.variant));
+            parts.extend(["back/place.wgsl", live(back.mask), peephole_back(back.variant)]);
+            parts.push(cell_back(program, back.cell));
+            parts.extend(match back.cell {
+                Cell::Rnn => ["back/deltas.wgsl", "back/no_states.wgsl"],
+                Cell::Lstm => ["back/deltas.wgsl", "back/memory.wgsl"],
+                Cell::Gru(_) => ["back/deltas_gru.wgsl", "back/hidden.wgsl"],
+            });
+            parts
+        }
         Training::CellBack(back) => {
-            let mut parts = curve_parts(program, back.cell, back.variant);
-            parts.extend(["back/unit.wgsl", live(back.mask), state_back(program, back)]);
-            match back.cell {
-                Cell::Rnn => parts.push("back/rnn.wgsl"),
-                Cell::Gru(_) => parts.push("back/gru.wgsl"),
-                Cell::Lstm if program.is_plain() => parts.push("back/lstm.wgsl"),
-                Cell::Lstm => parts.extend([
-                    match back.variant.peepholes {
-                        Peepholes::None => "back/no_peephole.wgsl",
-                        Peepholes::Diagonal => "back/peephole.wgsl",
-                    },
-                    "back/lstm_general.wgsl",
-                ]),
-            }
+            let mut parts = curve_parts(program, Cell::Lstm, back.variant);
+            parts.extend(["back/unit.wgsl", live(back.mask), peephole_back(back.variant)]);
+            parts.push(cell_back(program, Cell::Lstm));
             parts
         }
         Training::ResetRows(_) if program.is_plain() => vec!["part/activation.wgsl", "function/plain.wgsl"],
@@ -269,13 +280,29 @@ fn curve_parts(program: &Program, cell: Cell, variant: Variant) -> Vec<&'static 
     [&FUNCTIONS[..], &shared, &letters[..count], &curves[..count]].concat()
 }
 
-/// Where the gradient of a state comes from, on the way back through a cell.
-fn state_back(program: &Program, back: CellBack) -> &'static str {
-    let is_direct = program.bindings().any(|binding| binding.role == Role::Direct);
-    match back.states {
-        StateKind::Projected => "back/state_projected.wgsl",
-        StateKind::Hidden | StateKind::Memory if is_direct => "back/state_direct.wgsl",
-        StateKind::Hidden | StateKind::Memory => "back/state.wgsl",
+/// The equations of a cell's way back.
+fn cell_back(program: &Program, cell: Cell) -> &'static str {
+    match cell {
+        Cell::Rnn => "back/rnn.wgsl",
+        Cell::Gru(_) => "back/gru.wgsl",
+        Cell::Lstm if program.is_plain() => "back/lstm.wgsl",
+        Cell::Lstm => "back/lstm_general.wgsl",
+    }
+}
+
+fn peephole_back(variant: Variant) -> &'static str {
+    match variant.peepholes {
+        Peepholes::None => "back/no_peephole.wgsl",
+        Peepholes::Diagonal => "back/peephole.wgsl",
+    }
+}
+
+/// What a step keeps for its way back.
+fn keep(step: Step) -> &'static str {
+    match step.cell {
+        _ if !step.keeps => "keep/none.wgsl",
+        Cell::Rnn | Cell::Lstm => "keep/sums.wgsl",
+        Cell::Gru(_) => "keep/gru.wgsl",
     }
 }
 

@@ -40,7 +40,7 @@ pub use draw::{Draw, NO_TOKEN};
 pub use params::Params;
 pub use program::{Half, Join, Matrix, Program, Project, Step, StepProject};
 pub use storage::{Medium, Storage};
-pub use training::{CellBack, Outer, RowLoss, RowTargets, Training};
+pub use training::{CellBack, Outer, RowLoss, RowTargets, StepBack, Training, kept_gates};
 
 use crate::cell::{Activation, Constant, Functions};
 
@@ -59,6 +59,11 @@ pub const MEMORY_UNPROJECTED: usize = 2;
 pub const MEMORY_RESET: usize = 0;
 /// Row of the memory where GRU's update gate waits for the second product (reset before the product).
 pub const MEMORY_UPDATE: usize = 1;
+
+/// Rows of what goes past the products, on the way back: of the hidden state, and of the cell state.
+pub const PAST_HIDDEN: usize = 0;
+/// The other one.
+pub const PAST_CELL: usize = 1;
 
 /// The word of an exchange that stands where nothing is yet: the bits of a NaN that no state is handed on as.
 pub const EMPTY: u32 = u32::MAX;
@@ -108,7 +113,9 @@ pub enum Kernel {
     Activate,
     /// One token a row, drawn from its logits.
     Sample,
-    /// Training: the way back through the cell of a timestep of RNN, LSTM or GRU (reset after).
+    /// Training: one timestep of RNN, LSTM or GRU (reset after) back: product, cell, gradients.
+    StepBack,
+    /// Training: the way back through the cell of a timestep of an LSTM that projects its state.
     CellBack,
     /// Training: `r ∘ h` of GRU with the reset before the product, many rows at once.
     ResetRows,
@@ -273,10 +280,10 @@ pub enum When {
     Projected,
     /// In programs that write the hidden state themselves.
     Unprojected,
+    /// In steps that keep what the way back needs.
+    Kept,
     /// In training programs of a GRU.
     Recurrent,
-    /// In training programs in which a part of a state's gradient goes past the products.
-    Direct,
     /// In training programs with peepholes.
     Peepholes,
     /// In losses of a class a row.
@@ -314,6 +321,8 @@ pub enum Role {
     Tokens,
     /// How tokens are drawn.
     Draws,
+    /// Training: what a step keeps for the way back through it.
+    Kept,
     /// Training: gradients of rows.
     Delta,
     /// Training: a gradient of states that came through a product.
@@ -322,6 +331,10 @@ pub enum Role {
     Direct,
     /// Training: the gradient of cell states.
     Carry,
+    /// Training: a matrix whose panels end in peepholes.
+    Peepholes,
+    /// Training: what goes past the products, of hidden states and of cell states.
+    Past,
     /// Training: a GRU's recurrent product, and its gradient.
     Recurrent,
     /// Training: what goes into the new gate of a GRU besides, and its gradient.
@@ -361,10 +374,13 @@ impl Role {
             Self::Exchange => "exchange",
             Self::Tokens => "tokens",
             Self::Draws => "draws",
+            Self::Kept => "kept",
             Self::Delta => "delta",
             Self::Product => "product",
             Self::Direct => "direct",
             Self::Carry => "carry",
+            Self::Peepholes => "peepholes",
+            Self::Past => "past",
             Self::Recurrent => "recurrent",
             Self::New => "new_gate",
             Self::Other => "other",
@@ -419,7 +435,7 @@ impl Kernel {
     fn family(self) -> Family {
         match self {
             Self::Project => Family::Product,
-            Self::Step | Self::Diagonal | Self::StepReset | Self::StepNew | Self::StepProject => Family::Step,
+            Self::Step | Self::Diagonal | Self::StepReset | Self::StepNew | Self::StepProject | Self::StepBack => Family::Step,
             Self::Scan | Self::Persistent => Family::Walk,
             Self::Clear
             | Self::Gather

@@ -56,12 +56,12 @@ pub struct Params {
     pub features: u32,
     /// `Scan`: how many timesteps.
     pub steps: u32,
-    /// `Scan`: rows from the target of a step to that of the next, modulo 2³².
+    /// `Scan`: rows from the target of a step to that of the next, modulo 2³². `StepBack`: the row of `hidden` before the step.
     pub hidden_step_0: u32,
     /// The same at z = 1.
     pub hidden_step_1: u32,
     /// `Scan`: timesteps of `gates`, and rows of `live`, from a step to the next, modulo 2³². `Drop`: 1, or 0 where all steps share
-    /// what is dropped.
+    /// what is dropped. `Step` that keeps, `StepBack`: the timestep of `kept`.
     pub time_step_0: u32,
     /// The same at z = 1.
     pub time_step_1: u32,

@@ -52,6 +52,8 @@ pub struct Step {
     pub states: StateKind,
     /// Whether a mask is bound.
     pub mask: Mask,
+    /// Whether it keeps what the way back through it needs: [`Kernel::Step`] alone does.
+    pub keeps: bool,
     /// The recurrent matrix.
     pub matrix: Matrix,
     /// How the product is cut.
@@ -213,6 +215,7 @@ impl Program {
             | Self::StepReset(Half { matrix, tile, .. })
             | Self::StepNew(Half { matrix, tile, .. }, _)
             | Self::StepProject(StepProject { matrix, tile, .. }) => Some((matrix, tile)),
+            Self::Training(training) => training.product(),
             Self::Clear
             | Self::Gather(_)
             | Self::OneHot
@@ -222,8 +225,7 @@ impl Program {
             | Self::Join(_)
             | Self::Softmax { .. }
             | Self::Activate(_)
-            | Self::Sample
-            | Self::Training(_) => None,
+            | Self::Sample => None,
         }
     }
 
@@ -351,7 +353,8 @@ impl Program {
             When::Memory => matches!(self.states(), Some(StateKind::Memory | StateKind::Projected)),
             When::Projected => self.states() == Some(StateKind::Projected),
             When::Unprojected => self.states() != Some(StateKind::Projected),
-            When::Recurrent | When::Direct | When::Peepholes | When::Classes | When::Values | When::Weighted => false,
+            When::Kept => matches!(self, Self::Step(Step { keeps: true, .. })),
+            When::Recurrent | When::Peepholes | When::Classes | When::Values | When::Weighted => false,
         }
     }
 

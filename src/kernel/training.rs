@@ -3,12 +3,15 @@
 //! [`Program`](super::Program) holds them as one variant. Whatever must be said of one of them is said here, by a match
 //! without a wildcard. What each computes is in [`catalog`](super::catalog).
 
-use super::{Kernel, Mask, Params, StateKind, WORKGROUP, When};
+use super::derived::{product_iterations, shared_bytes};
+use super::{Kernel, Mask, Matrix, Params, StateKind, Tile, WORKGROUP, When};
 use crate::cell::{Activation, Cell, Constant, Peepholes, Reset, Variant};
 
 /// A program of training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Training {
+    /// [`Kernel::StepBack`].
+    StepBack(StepBack),
     /// [`Kernel::CellBack`].
     CellBack(CellBack),
     /// [`Kernel::ResetRows`], and the variant of the cell.
@@ -60,15 +63,43 @@ pub enum Training {
     Loss(RowLoss),
 }
 
-/// The way back through the cell of a timestep.
+/// One timestep back: the product of what the step after it gave, and the way back through the cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CellBack {
+pub struct StepBack {
     /// The cell: never a GRU with the reset before the product.
     pub cell: Cell,
     /// How it departs from what its name alone stands for.
     pub variant: Variant,
+    /// Whether a mask is bound.
+    pub mask: Mask,
+    /// The recurrent matrix, turned.
+    pub matrix: Matrix,
+    /// How the product is cut.
+    pub tile: Tile,
+}
+
+/// How many gates a step of `cell` keeps for its way back.
+#[allow(clippy::cast_possible_truncation, reason = "a cell has at most four gates")]
+pub fn kept_gates(cell: Cell) -> u32 {
+    match cell {
+        Cell::Rnn | Cell::Lstm => cell.gates() as u32,
+        // Both parts of the new one.
+        Cell::Gru(_) => 4,
+    }
+}
+
+impl StepBack {
     /// What the step did with its states.
-    pub states: StateKind,
+    pub fn states(&self) -> StateKind {
+        if self.cell == Cell::Lstm { StateKind::Memory } else { StateKind::Hidden }
+    }
+}
+
+/// The way back through the cell of a timestep of an LSTM that projects its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CellBack {
+    /// How the cell departs from what its name alone stands for.
+    pub variant: Variant,
     /// Whether a mask is bound.
     pub mask: Mask,
 }
@@ -160,6 +191,7 @@ impl Training {
     /// Its kernel.
     pub fn kernel(&self) -> Kernel {
         match self {
+            Self::StepBack(_) => Kernel::StepBack,
             Self::CellBack(_) => Kernel::CellBack,
             Self::ResetRows(_) => Kernel::ResetRows,
             Self::NewBack(..) => Kernel::NewBack,
@@ -182,7 +214,8 @@ impl Training {
     /// The cell whose way back it is, and how that departs from its plain equations.
     pub fn cell(&self) -> Option<(Cell, Variant)> {
         match *self {
-            Self::CellBack(back) => Some((back.cell, back.variant)),
+            Self::StepBack(back) => Some((back.cell, back.variant)),
+            Self::CellBack(back) => Some((Cell::Lstm, back.variant)),
             Self::ResetRows(variant) | Self::NewBack(variant, _) | Self::ResetBack(variant) => {
                 Some((Cell::Gru(Reset::Before), variant))
             }
@@ -203,13 +236,34 @@ impl Training {
 
     /// What the step of which it is the way back did with its states.
     pub fn states(&self) -> Option<StateKind> {
-        if let Self::CellBack(back) = self { Some(back.states) } else { None }
+        match self {
+            Self::StepBack(back) => Some(back.states()),
+            Self::CellBack(_) => Some(StateKind::Projected),
+            Self::ResetRows(_)
+            | Self::NewBack(..)
+            | Self::ResetBack(_)
+            | Self::StateBack(_)
+            | Self::Outer(_)
+            | Self::PeepholeBack { .. }
+            | Self::Transpose { .. }
+            | Self::ActivateBack(_)
+            | Self::SoftmaxBack { .. }
+            | Self::MaximumBack
+            | Self::SumSteps { .. }
+            | Self::Scatter { .. }
+            | Self::Drop
+            | Self::Zero
+            | Self::Loss(_) => None,
+        }
     }
 
     /// Whether a mask is bound, where that depends.
     pub fn mask(&self) -> Mask {
         match self {
-            Self::CellBack(CellBack { mask, .. }) | Self::NewBack(_, mask) | Self::StateBack(mask) => *mask,
+            Self::StepBack(StepBack { mask, .. })
+            | Self::CellBack(CellBack { mask, .. })
+            | Self::NewBack(_, mask)
+            | Self::StateBack(mask) => *mask,
             Self::ResetRows(_)
             | Self::ResetBack(_)
             | Self::Outer(_)
@@ -226,13 +280,19 @@ impl Training {
         }
     }
 
+    /// The matrix of its product and how that is cut, if it has one.
+    pub(super) fn product(&mut self) -> Option<(&mut Matrix, &mut Tile)> {
+        if let Self::StepBack(StepBack { matrix, tile, .. }) = self { Some((matrix, tile)) } else { None }
+    }
+
     /// The function that it is the way back through: `Linear` where that is none.
     pub fn activation(&self) -> Activation {
         match *self {
             Self::ActivateBack(activation) => activation,
             Self::SoftmaxBack { log: false } => Activation::Softmax,
             Self::SoftmaxBack { log: true } => Activation::LogSoftmax,
-            Self::CellBack(_)
+            Self::StepBack(_)
+            | Self::CellBack(_)
             | Self::ResetRows(_)
             | Self::NewBack(..)
             | Self::ResetBack(_)
@@ -256,7 +316,8 @@ impl Training {
             | Self::PeepholeBack { first }
             | Self::SumSteps { first }
             | Self::Scatter { first } => Some(first),
-            Self::CellBack(_)
+            Self::StepBack(_)
+            | Self::CellBack(_)
             | Self::ResetRows(_)
             | Self::NewBack(..)
             | Self::ResetBack(_)
@@ -280,28 +341,8 @@ impl Training {
             When::Memory => matches!(self.states(), Some(StateKind::Memory | StateKind::Projected)),
             When::Projected => self.states() == Some(StateKind::Projected),
             When::Unprojected => self.states() != Some(StateKind::Projected),
-            When::Recurrent => matches!(self, Self::CellBack(CellBack { cell: Cell::Gru(_), .. })),
-            When::Direct => {
-                let CellBack { cell, states, mask, .. } = match self {
-                    Self::CellBack(back) => *back,
-                    Self::ResetRows(_)
-                    | Self::NewBack(..)
-                    | Self::ResetBack(_)
-                    | Self::StateBack(_)
-                    | Self::Outer(_)
-                    | Self::PeepholeBack { .. }
-                    | Self::Transpose { .. }
-                    | Self::ActivateBack(_)
-                    | Self::SoftmaxBack { .. }
-                    | Self::MaximumBack
-                    | Self::SumSteps { .. }
-                    | Self::Scatter { .. }
-                    | Self::Drop
-                    | Self::Zero
-                    | Self::Loss(_) => return true,
-                };
-                states != StateKind::Projected && (matches!(cell, Cell::Gru(_)) || mask == Mask::Live)
-            }
+            When::Recurrent => matches!(self, Self::StepBack(StepBack { cell: Cell::Gru(_), .. })),
+            When::Kept => false,
             When::Peepholes => self.cell().is_some_and(|(_, variant)| variant.peepholes == Peepholes::Diagonal),
             When::Classes => loss.is_some_and(|loss| loss.targets() == RowTargets::Classes),
             When::Values => loss.is_some_and(|loss| loss.targets() == RowTargets::Values),
@@ -314,6 +355,8 @@ impl Training {
         match *self {
             Self::Outer(Outer { gates, .. }) | Self::Transpose { gates, .. } => gates,
             Self::PeepholeBack { .. } => 4,
+            // The turned matrix has one.
+            Self::StepBack(_) => 1,
             #[allow(clippy::cast_possible_truncation, reason = "a cell has at most four gates")]
             Self::CellBack(_) | Self::ResetRows(_) | Self::NewBack(..) | Self::ResetBack(_) => {
                 self.cell().map_or(1, |(cell, _)| cell.gates() as u32)
@@ -341,6 +384,8 @@ impl Training {
             Self::Outer(Outer { after, .. }) | Self::Transpose { after, .. } => after,
             // The bias and the peepholes.
             Self::PeepholeBack { .. } => 2,
+            // Of the turned matrix.
+            Self::StepBack(_) => 1,
             Self::CellBack(back) => match back.variant.peepholes {
                 Peepholes::None => 1,
                 Peepholes::Diagonal => 2,
@@ -365,6 +410,7 @@ impl Training {
         match self {
             // A lane's part of a sum.
             Self::SoftmaxBack { .. } | Self::Loss(_) => 4 * WORKGROUP,
+            Self::StepBack(back) => shared_bytes(back.tile, 1),
             Self::CellBack(_)
             | Self::ResetRows(_)
             | Self::NewBack(..)
@@ -394,6 +440,7 @@ impl Training {
             // A row goes by twice or three times, and lanes tell each other once or four times.
             Self::SoftmaxBack { .. } => 2 * width.div_ceil(lanes) + lanes,
             Self::Loss(_) => 3 * width.div_ceil(lanes) + 4 * lanes,
+            Self::StepBack(back) => product_iterations(back.tile, 1, params.depth, back.tile.slices),
             Self::CellBack(_)
             | Self::ResetRows(_)
             | Self::NewBack(..)

@@ -10,7 +10,7 @@ use super::{Dispatch, Limits, Plan, Slot, SlotKind, WINDOW_ALIGN};
 use crate::error::{Error, ErrorKind};
 use crate::kernel::{
     Access, Draw, Half, Join, Kernel, LANES, MEMORY_UNPROJECTED, MEMORY_UPDATE, Medium, Params, Program, Project, Role,
-    StateKind, Step, StepProject, Storage, Tile, WORKGROUP,
+    StateKind, Step, StepProject, Storage, Tile, WORKGROUP, kept_gates,
 };
 
 /// Why a plan cannot run.
@@ -298,6 +298,8 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
     };
     let x_gates = program.cell().map_or(1, |(cell, _)| cell.gates() as u64);
     let gates = (Role::Gates, (last(p.gates_0, p.gates_1) + 1) * batch * units * x_gates);
+    let kept_gates = program.cell().map_or(1, |(cell, _)| n(kept_gates(cell)));
+    let kept = (Role::Kept, (last(p.time_step_0, p.time_step_1) + 1) * batch * units * kept_gates);
     let live = (Role::Live, (last(p.live_0, p.live_1) + 1) * batch);
     let memory = |rows: u64, width: u64| (Role::Memory, rows * batch * width);
     let cell_states = memory(n(p.memory_in.max(p.memory_out)) + 1, width);
@@ -312,10 +314,10 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
         Program::Step(Step { matrix, states: StateKind::Projected, .. }) => {
             let rows = n(p.memory_in.max(p.memory_out)).max(MEMORY_UNPROJECTED as u64) + 1;
             let states = [hidden(source, directions * depth), memory(rows, width)];
-            Extents::of(&[weights(matrix.storage), gates, live, states[0], states[1]])
+            Extents::of(&[weights(matrix.storage), gates, live, states[0], states[1], kept])
         }
         Program::Step(Step { matrix, states: StateKind::Hidden | StateKind::Memory, .. }) => {
-            Extents::of(&[weights(matrix.storage), gates, live, hidden(source.max(target), width), cell_states])
+            Extents::of(&[weights(matrix.storage), gates, live, hidden(source.max(target), width), cell_states, kept])
         }
         Program::Diagonal(Step { matrix, .. }) => {
             let layers = n(p.direction) + n(grid[2]);

@@ -204,6 +204,8 @@ struct Lowering<'a> {
     concatenated: HashMap<usize, Sequence>,
     /// Whether all that is computed stays, for a way back.
     keeps: bool,
+    /// Bytes that steps may still keep for it.
+    keep_bytes: u64,
 }
 
 /// An input of the model in a slot.
@@ -253,6 +255,7 @@ impl<'l> Lowering<'l> {
             exchange: None,
             concatenated: HashMap::new(),
             keeps: false,
+            keep_bytes: tuning.keep_bytes(),
         }
     }
 }

@@ -65,6 +65,7 @@ pub struct Tuning {
     target: Target,
     strategy: Option<Strategy>,
     chunk_bytes: Option<u64>,
+    keep_bytes: Option<u64>,
 }
 
 impl From<Target> for Tuning {
@@ -76,7 +77,7 @@ impl From<Target> for Tuning {
 impl Tuning {
     /// The choices for `target`.
     pub fn of(target: Target) -> Self {
-        Self { target, strategy: None, chunk_bytes: None }
+        Self { target, strategy: None, chunk_bytes: None, keep_bytes: None }
     }
 
     /// What the choices are for.
@@ -94,6 +95,12 @@ impl Tuning {
     #[must_use]
     pub fn with_chunk_bytes(self, chunk_bytes: Option<u64>) -> Self {
         Self { chunk_bytes, ..self }
+    }
+
+    /// The same choices but for the bytes that steps keep for their way back, where they are given.
+    #[must_use]
+    pub fn with_keep_bytes(self, keep_bytes: Option<u64>) -> Self {
+        Self { keep_bytes, ..self }
     }
 
     /// The strategy that is taken wherever it can be, if one is.
@@ -164,6 +171,16 @@ impl Tuning {
         self.chunk_bytes.unwrap_or(match self.target {
             Target::Host => 4 << 20,
             Target::Software | Target::Gpu => 16 << 20,
+        })
+    }
+
+    /// Bytes that the steps of a call may keep for their way back. What they do not keep is computed twice.
+    ///
+    /// A step that keeps saves a third of what its way back multiplies, so the room is as large as devices of today can spare.
+    pub fn keep_bytes(&self) -> u64 {
+        self.keep_bytes.unwrap_or(match self.target {
+            Target::Host => 4 << 30,
+            Target::Software | Target::Gpu => 1 << 30,
         })
     }
 

@@ -7,7 +7,7 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use super::{Dispatch, Plan, SlotKind};
-use crate::kernel::{Kernel, LANES, Params, Program, StateKind, Step};
+use crate::kernel::{Kernel, LANES, Params, Program, StateKind, Step, Training, kept_gates};
 
 /// What a run took, by programs: more than one together, where they were not told apart.
 pub(crate) type Spent = BTreeMap<Vec<usize>, Duration>;
@@ -99,6 +99,7 @@ fn products(program: &Program, p: &Params, sides: u64) -> u64 {
         | Program::Softmax { .. }
         | Program::Activate(_)
         | Program::Sample => 0,
+        Program::Training(Training::StepBack(_)) => sides,
         // Each counts its own.
         Program::Training(_) => 0,
     }
@@ -119,7 +120,10 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
     let gates = program.cell().map_or(1, |(cell, _)| cell.gates() as u64);
     match program {
         Program::Project(_) => sides * rows * part * u64::from(program.product_gates()),
-        Program::Step(step) => sides * batch * part * (gates + states(step)),
+        Program::Step(step) => {
+            let kept = if step.keeps { u64::from(kept_gates(step.cell)) } else { 0 };
+            sides * batch * part * (gates + states(step) + kept)
+        }
         // Every step takes its gates and gives its state; states go in at the first and out after the last.
         Program::Scan(step) => sides * batch * part * (u64::from(p.steps) * (gates + 1) + states(step) + 1),
         // And hands it on, to be taken but for the last.
@@ -135,6 +139,10 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
         Program::StepProject(_) => sides * batch * part,
         Program::Gather(_) => sides * rows * units * 2,
         Program::OneHot | Program::Sample => rows * units,
+        // What was kept, δ, the gradients above and past.
+        Program::Training(Training::StepBack(back)) => {
+            sides * batch * part * (u64::from(kept_gates(back.cell)) + gates + 5)
+        }
         Program::Training(_) => rows * units * u64::from(p.directions.max(1)),
         Program::Pick => sides * batch * units * 2,
         Program::Blank => sides * rows * units * 2,

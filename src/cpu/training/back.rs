@@ -158,7 +158,7 @@ impl<'a> Side<'a> {
             delta: state(Role::Delta, [p.target_0, p.target_1][z]),
             hidden: state(Role::Hidden, [p.source_0, p.source_1][z]),
             memory: [state(Role::Memory, p.memory_in), state(Role::Memory, p.memory_out)],
-            peepholes: rows(Role::Weights, first * panel + (p.depth as usize + 1) * panel_gates, panel),
+            peepholes: rows(Role::Peepholes, first * panel + (p.depth as usize + 1) * panel_gates, panel),
             live: live.get([p.live_0, p.live_1][z] as usize * batch..).unwrap_or_default(),
             features: p.features as usize,
         }

@@ -3,7 +3,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::back::{Panel, Rule, run};
-use super::cell_back::{NEW, RESET, UPDATE};
+use super::cells::{NEW, RESET, UPDATE};
 use super::curves::Curves;
 use crate::cell::{Cell, Reset, Variant};
 use crate::cpu::buffers::Bound;

@@ -11,25 +11,59 @@ use crate::kernel::{Access, Role, When};
 /// Of the way back through a cell: those of a general cell alone.
 const CELL_BACK_OVERRIDES: &[&str] =
     &["CLIP", "COUPLED", "F", "F_ALPHA", "F_BETA", "G", "G_ALPHA", "G_BETA", "H", "H_ALPHA", "H_BETA"];
+/// Of a step back: those of its product, then likewise.
+const STEP_BACK_OVERRIDES: &[&str] = &[
+    "PANELS", "SLICES", "CLIP", "COUPLED", "F", "F_ALPHA", "F_BETA", "G", "G_ALPHA", "G_BETA", "H", "H_ALPHA", "H_BETA",
+];
 /// Of one half of a GRU's, likewise.
 const HALF_BACK: &[&str] = &["CLIP", "F", "F_ALPHA", "F_BETA", "G", "G_ALPHA", "G_BETA"];
 
-/// The way back through one timestep of RNN, LSTM or GRU (reset after), for b < batch, each direction d = direction + z and
-/// each unit n < units.
+/// One timestep of RNN, LSTM or GRU (reset after) back, for b < batch, each direction d = direction + z, i < panels and each unit
+/// n = 16 (panel + i) + u of the padded ones.
 ///
-/// Reads `a = gates[gates_z][b]`: what goes into the gates, of an RNN and an LSTM input and recurrent product together; of
-/// a GRU the input product alone, and `q = recurrent[gates_z][b]` is the recurrent one. `h = hidden[source_z][b][d·units + n]`
-/// is the state before the step (GRU), `c₋ = memory[memory_in][b][d·units + n]` and `c = memory[memory_out][b][d·units + n]`
-/// the cell state before and after it (LSTM). `weights[weight_panel + z·weight_panels + n/16][depth + 1]` are peepholes.
+/// Reads `kept[time_step_z][b][panel + i]`, what the step left there: see [`STEP`](super::STEP). `h =
+/// hidden[hidden_step_z][b][d·units + n]` is the state before the step (GRU), `c₋ = memory[memory_in][b][d·units + n]` and `c =
+/// memory[memory_out][b][d·units + n]` the cell state before and after it (LSTM).
 ///
-/// The gradient of the state after the step, dh, is the sum of `product[d·batch + b][n]`, `direct[d·batch + b][n]` and
-/// `delta[target_z][b][d·units + n]`; without a mask an RNN and an LSTM have no `direct`. Before a projection it is
-/// `product` alone. That of the cell state is `carry[d·batch + b][n]`.
+/// The gradient of the state after the step, dh, is the sum of δ' · `weights`, `past[0][b][d·units + n]` and
+/// `delta[target_z][b][d·units + n]`. δ' is row `[source_z][b]` of `recurrent` (GRU) or `gates`, its `depth` elements: the step
+/// after has written it. `weights` is the recurrent matrix turned, as [`TRANSPOSE`] has it. That of the cell state is
+/// `past[1][b][d·units + n]`.
 ///
-/// Writes δ, the gradient of what goes into the gates, over `gates`, and a GRU's of the recurrent product over
-/// `recurrent`; `carry` becomes the gradient of c₋, `direct` that part of the gradient of h that goes past the products
-/// (`z ∘ dh` of a GRU, else 0). Before a projection `result[gates_z][b][n] = o ∘ h(c)`. Where `live[live_z][b]` is 0: δ and
-/// `result` are 0, `direct = dh`, and `carry` stays.
+/// Writes δ, the gradient of what goes into the gates, to `gates[gates_z][b][panel + i]`, and a GRU's of the recurrent product to
+/// `recurrent[gates_z][b][panel + i]`; `past[1]` becomes the gradient of c₋, `past[0]` that part of the gradient of h that goes
+/// past the products (`z ∘ dh` of a GRU, else 0). Where `live[live_z][b]` is 0: δ is 0, `past[0] = dh`, and `past[1]` stays.
+/// `peepholes[weight_panel + z·weight_panels + i][units + 1]` are peepholes.
+///
+/// The equations are those of [`CELL_BACK`].
+pub(super) const STEP_BACK: Declaration = Declaration {
+    name: "step_back",
+    bindings: &[
+        PARAMS,
+        binding(1, Role::Weights, Access::Read, When::Always),
+        binding(2, Role::Gates, Access::ReadWrite, When::Always),
+        binding(3, Role::Live, Access::Read, When::Masked),
+        binding(4, Role::Recurrent, Access::ReadWrite, When::Recurrent),
+        binding(4, Role::Peepholes, Access::Read, When::Peepholes),
+        binding(5, Role::Hidden, Access::Read, When::Recurrent),
+        binding(5, Role::Memory, Access::Read, When::Memory),
+        binding(6, Role::Delta, Access::Read, When::Always),
+        binding(7, Role::Kept, Access::Read, When::Always),
+        binding(8, Role::Past, Access::ReadWrite, When::Always),
+    ],
+    overrides: STEP_BACK_OVERRIDES,
+};
+
+/// The way back through the cell of one timestep of an LSTM that projects its state, for b < batch, each direction d = direction + z
+/// and each unit n < units.
+///
+/// Reads `a = gates[gates_z][b]`, what goes into the gates, and `c₋ = memory[memory_in][b][d·units + n]` and `c =
+/// memory[memory_out][b][d·units + n]`, the cell state before and after the step. The gradient of the hidden state before its
+/// projection, dh, is `product[d·batch + b][n]`. That of the cell state is `carry[d·batch + b][n]`.
+/// `peepholes[weight_panel + z·weight_panels + n/16][depth + 1]` are peepholes.
+///
+/// Writes δ, the gradient of what goes into the gates, over `gates`; `carry` becomes the gradient of c₋, and
+/// `result[gates_z][b][n] = o ∘ h(c)`. Where `live[live_z][b]` is 0: δ and `result` are 0, and `carry` stays.
 ///
 /// The equations are those of backpropagation through time (Werbos 1990), every function f, g, h by its derivative at what
 /// goes into it, 0 where that was clipped: docs/training.md has them.
@@ -37,17 +71,13 @@ pub(super) const CELL_BACK: Declaration = Declaration {
     name: "cell_back",
     bindings: &[
         PARAMS,
-        binding(1, Role::Weights, Access::Read, When::Peepholes),
         binding(2, Role::Gates, Access::ReadWrite, When::Always),
         binding(3, Role::Live, Access::Read, When::Masked),
-        binding(4, Role::Recurrent, Access::ReadWrite, When::Recurrent),
-        binding(5, Role::Hidden, Access::Read, When::Recurrent),
-        binding(5, Role::Memory, Access::Read, When::Memory),
-        binding(6, Role::Delta, Access::Read, When::Unprojected),
-        binding(6, Role::Result, Access::ReadWrite, When::Projected),
+        binding(4, Role::Peepholes, Access::Read, When::Peepholes),
+        binding(5, Role::Memory, Access::Read, When::Always),
+        binding(6, Role::Result, Access::ReadWrite, When::Always),
         binding(7, Role::Product, Access::Read, When::Always),
-        binding(8, Role::Direct, Access::ReadWrite, When::Direct),
-        binding(9, Role::Carry, Access::ReadWrite, When::Memory),
+        binding(9, Role::Carry, Access::ReadWrite, When::Always),
     ],
     overrides: CELL_BACK_OVERRIDES,
 };
@@ -68,8 +98,9 @@ pub(super) const RESET_ROWS: Declaration = Declaration {
     overrides: HALF_BACK,
 };
 
-/// Of GRU with the reset before the product, the half that comes last: as [`CELL_BACK`], but `recurrent` has G = 2 (reset,
-/// update) and `new` G = 1. `n = g(gates_new + new)`, `z = f(gates_update + recurrent_update)`. Writes δ of the new gate
+/// Of GRU with the reset before the product, the half that comes last: of the units n < units: `dh = product[d·batch + b][n]
+/// + direct[d·batch + b][n] + delta[target_z][b][d·units + n]`, h is as of [`STEP_BACK`] from `source_z`, gates are rows
+/// `[gates_z][b]` of `gates`, of `recurrent` (G = 2: reset, update) and of `new` (G = 1). `n = g(gates_new + new)`, `z = f(gates_update + recurrent_update)`. Writes δ of the new gate
 /// over `gates` and `new`, δ of the update gate over `gates` and `recurrent`; `direct = z ∘ dh`. Of a padded unit and of a
 /// row without a step it leaves 0 in the place of the reset gate too.
 pub(super) const NEW_BACK: Declaration = Declaration {

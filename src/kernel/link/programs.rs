@@ -5,7 +5,7 @@
 use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 use crate::kernel::{
     CellBack, Combine, Half, Join, JoinOp, Loads, Mask, Matrix, Medium, Outer, Program, Project, RELU, RowLoss,
-    StateKind, Step, StepProject, Storage, Tile, Training,
+    StateKind, Step, StepBack, StepProject, Storage, Tile, Training,
 };
 
 /// Every program that can be chosen, with representative tiles, functions and variants: what tests prove.
@@ -97,9 +97,17 @@ fn row_losses() -> Vec<RowLoss> {
 fn steps_back() -> Vec<Training> {
     let masks = [Mask::All, Mask::Live];
     let mut back: Vec<_> = masks.map(Training::StateBack).to_vec();
-    for step in steps(Matrix::buffer(Storage::F32), Tile::NONE) {
-        let Step { cell, variant, states, mask, .. } = step;
-        back.push(Training::CellBack(CellBack { cell, variant, states, mask }));
+    let matrix = Matrix::buffer(Storage::F32);
+    for tile in tiles().flat_map(|tile| [tile, Tile { slices: 4, ..tile }]) {
+        for Step { cell, variant, states, mask, matrix, tile, .. } in steps(matrix, tile) {
+            back.push(match states {
+                StateKind::Hidden | StateKind::Memory => {
+                    Training::StepBack(StepBack { cell, variant, mask, matrix, tile })
+                }
+                StateKind::Projected if tile == Tile::NONE => Training::CellBack(CellBack { variant, mask }),
+                StateKind::Projected => continue,
+            });
+        }
     }
     for variant in variants(Cell::Gru(Reset::Before), Tile::NONE) {
         back.extend(masks.map(|mask| Training::NewBack(variant, mask)));
@@ -124,6 +132,10 @@ fn tiles() -> impl Iterator<Item = Tile> {
 /// The programs of a step: those of general cells with one tile of rows alone, which is no part of them.
 fn step_programs(matrix: Matrix, tile: Tile) -> Vec<Program> {
     let mut programs: Vec<_> = steps(matrix, tile).into_iter().map(Program::Step).collect();
+    // Training has no other numbers than floats.
+    if matrix == Matrix::buffer(Storage::F32) {
+        programs.extend(steps(matrix, tile).into_iter().map(|step| Program::Step(Step { keeps: true, ..step })));
+    }
     for variant in variants(Cell::Gru(Reset::Before), tile) {
         let half = Half { variant, matrix, tile };
         programs.extend([Mask::All, Mask::Live].map(|mask| Program::StepNew(half, mask)));
@@ -146,7 +158,7 @@ fn steps(matrix: Matrix, tile: Tile) -> Vec<Step> {
             for (mask, &states) in
                 [Mask::All, Mask::Live].into_iter().flat_map(|mask| states.iter().map(move |s| (mask, s)))
             {
-                steps.push(Step { cell, variant, states, mask, matrix, tile });
+                steps.push(Step { cell, variant, states, mask, keeps: false, matrix, tile });
             }
         }
     }

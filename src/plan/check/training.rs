@@ -1,14 +1,18 @@
 //! What must hold for the dispatches of training: see [`check`](super).
 
 use super::{Extents, n};
-use crate::cell::{Cell, Peepholes};
-use crate::kernel::{LANES, Outer, Params, Role, StateKind, Training, WORKGROUP};
+use crate::cell::Cell;
+use crate::kernel::{LANES, Outer, Params, Role, StepBack, Training, WORKGROUP, kept_gates};
 use crate::plan::check::farthest;
 
 /// Whether the grid's z counts directions that stand side by side in a row.
 pub(super) fn goes_by_direction(training: &Training) -> bool {
     match training {
-        Training::CellBack(_) | Training::NewBack(..) | Training::ResetBack(_) | Training::StateBack(_) => true,
+        Training::StepBack(_)
+        | Training::CellBack(_)
+        | Training::NewBack(..)
+        | Training::ResetBack(_)
+        | Training::StateBack(_) => true,
         Training::ResetRows(_)
         | Training::Outer(_)
         | Training::PeepholeBack { .. }
@@ -36,35 +40,40 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
     let hidden = (Role::Hidden, (last(p.source_0, p.source_1) + 1) * batch * width);
     let delta = (Role::Delta, (last(p.target_0, p.target_1) + 1) * batch * width);
     let handed = |role: Role| (role, (n(p.direction) + n(grid[2])) * batch * units);
+    let memory = (Role::Memory, (n(p.memory_in.max(p.memory_out)) + 1) * batch * width);
+    // Panels of a matrix of these units.
+    let last_panel = n(p.weight_panel) + n(grid[2] - 1) * n(p.weight_panels) + units / lanes;
     // Of rows of features.
     let by_row = |role: Role, first: u32, width: u64| (role, (n(first) + rows) * width);
     match training {
-        Training::CellBack(back) => {
-            let memory = (Role::Memory, (n(p.memory_in.max(p.memory_out)) + 1) * batch * width);
-            let peepholes = match back.variant.peepholes {
-                Peepholes::None => 0,
-                Peepholes::Diagonal => {
-                    let last = n(p.weight_panel) + n(grid[2] - 1) * n(p.weight_panels) + units / lanes;
-                    last * (depth + 2) * gates * lanes
-                }
-            };
-            let given = [Role::Product, Role::Direct, Role::Carry].map(handed);
-            let result = if back.states == StateKind::Projected { gated(1) } else { 0 };
-            let recurrent = if matches!(back.cell, Cell::Gru(_)) { gated(gates) } else { 0 };
+        Training::StepBack(back) => {
+            let own = n(back.cell.gates() as u32);
+            let panel = |depth: u64, after: u64, gates: u64| last_panel * (depth + after) * gates * lanes;
+            let deltas = (last(p.gates_0, p.gates_1) + 1) * batch * units * own;
+            let after = (last(p.source_0, p.source_1) + 1) * batch * depth;
+            let is_gru = matches!(back.cell, Cell::Gru(_));
             Extents::of(&[
-                (Role::Weights, peepholes),
-                (Role::Gates, gated(gates)),
-                (Role::Recurrent, recurrent),
-                (Role::Result, result),
+                (Role::Weights, panel(depth, 1, 1)),
+                (Role::Peepholes, panel(units, 2, own)),
+                (Role::Gates, if is_gru { deltas } else { deltas.max(after) }),
+                (Role::Recurrent, deltas.max(after)),
                 live,
-                hidden,
+                (Role::Hidden, (last(p.hidden_step_0, p.hidden_step_1) + 1) * batch * width),
                 memory,
                 delta,
-                given[0],
-                given[1],
-                given[2],
+                (Role::Kept, (last(p.time_step_0, p.time_step_1) + 1) * batch * units * n(kept_gates(back.cell))),
+                (Role::Past, 2 * batch * width),
             ])
         }
+        Training::CellBack(_) => Extents::of(&[
+            (Role::Peepholes, last_panel * (depth + 2) * gates * lanes),
+            (Role::Gates, gated(gates)),
+            (Role::Result, gated(1)),
+            live,
+            memory,
+            handed(Role::Product),
+            handed(Role::Carry),
+        ]),
         Training::ResetRows(_) => Extents::of(&[
             by_row(Role::Gates, p.target_0, units * 3),
             by_row(Role::Recurrent, p.target_0, units * 2),
@@ -157,6 +166,9 @@ pub(super) fn covers(training: Training, p: &Params, grid: [u32; 3]) -> bool {
     let columns = |elems: u64| x * u64::from(WORKGROUP) * 4 >= elems;
     let width = n(p.units) * n(p.directions);
     match training {
+        Training::StepBack(StepBack { tile, .. }) => {
+            y * n(tile.rows) >= n(p.batch) && x * n(tile.panels) >= n(p.panels)
+        }
         Training::CellBack(_) | Training::NewBack(..) | Training::ResetBack(_) | Training::StateBack(_) => {
             y >= n(p.batch) && columns(n(p.units))
         }

@@ -5,11 +5,13 @@
 //! order, and who adds to what; `recurrent` (with `chunk`), `rows` and `join` have the operations, each as `emit` has them forward,
 //! `loss` where gradients begin, and `weights` where they end.
 
+mod apart;
 mod chunk;
 mod join;
 mod loss;
 mod recurrent;
 mod rows;
+mod steps;
 mod weights;
 
 use std::collections::{HashMap, HashSet};

@@ -109,6 +109,7 @@ impl Lowering<'_> {
             variant: r.variants[0],
             states: if r.cell.states() == 2 { StateKind::Memory } else { StateKind::Hidden },
             mask: self.shape.steps(r.clock).mask,
+            keeps: false,
             matrix: self.matrix(buffer),
             tile,
         });

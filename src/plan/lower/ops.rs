@@ -5,7 +5,7 @@ use std::slice;
 
 use super::walk::Walk;
 use crate::cell::{Activation, Cell, Constant, Reset, Variant};
-use crate::kernel::{Combine, Kernel, padded};
+use crate::kernel::{Combine, Kernel, kept_gates, padded};
 use crate::layout::{Place, depth};
 use crate::model::{Direction, Features, Join, Padding, Recurrent, Slice, State};
 use crate::plan::{Feed, SlotId};
@@ -191,9 +191,19 @@ impl Recurrence {
         padded(self.hidden_size)
     }
 
+    /// Whether each step goes back in one dispatch: its product is one, and its state is not projected.
+    pub(super) fn steps_back(&self) -> bool {
+        self.cell != Cell::Gru(Reset::Before) && self.projection.is_none()
+    }
+
     /// Elements of a row of the hoisted product, one direction.
     pub(super) fn gates_width(&self) -> usize {
         self.cell.gates() * self.units()
+    }
+
+    /// Elements of a row of what a step keeps, one direction.
+    pub(super) fn kept_width(&self) -> usize {
+        kept_gates(self.cell) as usize * self.units()
     }
 
     /// Rows of the memory, if there is one.

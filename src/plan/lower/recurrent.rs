@@ -105,7 +105,9 @@ impl Lowering<'_> {
         let live = (Role::Live, self.live(r.clock).map(|slot| self.whole(slot)));
         let hidden = (Role::Hidden, Some(hidden));
         let memory = (Role::Memory, states.memory.map(|slot| self.whole(slot)));
-        let of = |states| move |matrix, tile| Program::Step(Step { cell, variant, states, mask, matrix, tile });
+        let kept = (Role::Kept, states.kept.map(|kept| self.whole(kept.slot)));
+        let keeps = states.kept.is_some();
+        let of = |states| move |matrix, tile| Program::Step(Step { cell, variant, states, mask, keeps, matrix, tile });
         let mut part = |place: Place, program: &dyn Fn(Matrix, Tile) -> Program, windows: &[_]| {
             self.step_part(place, program, params, side, windows)
         };
@@ -121,16 +123,16 @@ impl Lowering<'_> {
                 let project = |matrix, tile| Program::StepProject(StepProject { mask, matrix, tile });
                 part(projection, &project, &[memory, live, hidden])
             }
-            (Cell::Lstm, None) => part(r.hidden[0], &of(StateKind::Memory), &[gates, live, hidden, memory]),
+            (Cell::Lstm, None) => part(r.hidden[0], &of(StateKind::Memory), &[gates, live, hidden, memory, kept]),
             (Cell::Rnn | Cell::Gru(Reset::After), None) => {
-                part(r.hidden[0], &of(StateKind::Hidden), &[gates, live, hidden])
+                part(r.hidden[0], &of(StateKind::Hidden), &[gates, live, hidden, kept])
             }
         }
     }
 
     /// Which rows a step reads and writes: the params that all its dispatches share.
     pub(super) fn step_params(&self, layer: Layer<'_>, chunk: Chunk, step: usize, side: Side, base: usize) -> Params {
-        let Layer { r, hidden, .. } = layer;
+        let Layer { r, states, hidden } = layer;
         let (time, batch) = (self.shape.steps(r.clock).time, self.shape.batch);
         let index = chunk.start + step;
         let of_each = |of: &dyn Fn(usize) -> usize| pair(side.first, side.count, of);
@@ -152,6 +154,11 @@ impl Lowering<'_> {
             Mask::All => (0, 0),
             Mask::Live => of_each(&|d| r.walks[d].first_step(index, 1, time)),
         };
+        let (time_step_0, time_step_1) = match states.kept {
+            Some(kept) if kept.whole => of_each(&|d| d * time + r.walks[d].step(index, time)),
+            Some(_) => (gates_0, gates_1),
+            None => (0, 0),
+        };
         Params {
             rows: word(batch),
             batch: word(batch),
@@ -164,6 +171,8 @@ impl Lowering<'_> {
             gates_1,
             live_0,
             live_1,
+            time_step_0,
+            time_step_1,
             memory_in: word(self.cell_row(r, index)),
             memory_out: word(self.cell_row(r, index + 1)),
             ..Params::default()

@@ -87,6 +87,7 @@ impl Lowering<'_> {
             variant: r.variants[side.first],
             states: if r.cell.states() == 2 { StateKind::Memory } else { StateKind::Hidden },
             mask: self.shape.steps(r.clock).mask,
+            keeps: false,
             matrix: self.matrix(r.hidden[0].buffer),
             tile,
         };

@@ -106,10 +106,20 @@ pub(super) struct States {
     pub(super) gates: SlotId,
     /// What is kept beside the hidden state.
     pub(super) memory: Option<SlotId>,
+    /// What each step keeps for its way back, where it does.
+    pub(super) kept: Option<Kept>,
     /// Where the final hidden state is.
     pub(super) last: Sequence,
     /// Where the final cell state is.
     pub(super) last_cell: Option<Sequence>,
+}
+
+/// A slot `[D · steps][B][P][G][16]` of what steps keep for their way back.
+#[derive(Clone, Copy)]
+pub(super) struct Kept {
+    pub(super) slot: SlotId,
+    /// Whether it has all steps, and not those of one chunk.
+    pub(super) whole: bool,
 }
 
 /// What goes into the hoisted product.
@@ -389,8 +399,24 @@ impl Lowering<'_> {
             (None, _) => Sequence { first: first + self.last_row(result), ..result },
         };
         let last = Sequence { axis: Axis::Rows, span: Span::Whole, ..last };
-        let states = States { taken, gates, memory, last, last_cell };
+        let kept = self.kept(r, layer);
+        let states = States { taken, gates, memory, kept, last, last_cell };
         Ok(Stage { op, result, work: Work::Recurrent { r, states, meeting, begin } })
+    }
+
+    /// The slot of what the steps of `r` keep for their way back, where there is room for all of it.
+    fn kept(&mut self, r: &Recurrence, layer: usize) -> Option<Kept> {
+        if !self.keeps || !r.steps_back() {
+            return None;
+        }
+        let dims = [r.directions * self.shape.steps(r.clock).time, self.shape.batch, r.kept_width()];
+        let bytes = dims.iter().fold(4, |bytes: u64, &n| bytes.saturating_mul(n as u64));
+        if bytes > self.limits.binding_bytes || bytes > self.keep_bytes {
+            return None;
+        }
+        self.keep_bytes -= bytes;
+        let slot = self.slot(format!("{layer}.kept.{}", r.stacked), SlotKind::Scratch, &dims);
+        Some(Kept { slot, whole: true })
     }
 
     /// Two rows of each layer's states, which take turns; the outputs are the last layer's alone.
@@ -421,7 +447,7 @@ impl Lowering<'_> {
         let first = 2 * (layers.len() - 1) + op.axis.time(self.shape) % 2;
         let last = Sequence { slot: hidden, first, features, axis: Axis::Rows, span: Span::Whole };
         let last_cell = memory.map(|slot| Sequence { slot, ..last });
-        let states = States { taken, gates, memory, last, last_cell };
+        let states = States { taken, gates, memory, kept: None, last, last_cell };
         Ok(Stage { op, result, work: Work::Diagonal { layers, states, in_group } })
     }
 }

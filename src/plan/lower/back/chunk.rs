@@ -20,7 +20,7 @@ impl Back<'_, '_> {
     pub(super) fn gradients_of_chunk(&mut self, way: &Way<'_>, chunk: Chunk, direction: usize) -> Result<()> {
         let (r, states, batch) = (way.r, way.states, self.low.shape.batch);
         let (rows, block) = (chunk.len * batch, direction * chunk.len * batch);
-        let gates = self.low.whole(states.gates);
+        let gates = self.low.whole(way.gates);
         if let Taken::Features { matrix, source } = states.taken {
             let row = self.low.row_of(source, self.steps_of(way, chunk, direction), 0);
             let (window, base) = self.low.rows(source, row, chunk.len);
@@ -49,7 +49,7 @@ impl Back<'_, '_> {
             delta: back.low.whole(delta),
             first_delta: block,
         };
-        let outside = before(way.recurrent.unwrap_or(states.gates), self);
+        let outside = before(way.recurrent.unwrap_or(way.gates), self);
         self.outer(r.hidden[0], direction, &outside)?;
         let by_itself = |source: SlotId, width: usize, delta: SlotId, back: &Self| Outside {
             rows,
@@ -110,7 +110,7 @@ impl Back<'_, '_> {
             };
             let windows = [
                 (Role::Memory, way.states.memory.map(|slot| self.low.whole(slot))),
-                (Role::Gates, Some(self.low.whole(way.states.gates))),
+                (Role::Gates, Some(self.low.whole(way.gates))),
                 (Role::Result, Some(self.low.whole(slot))),
             ];
             let program = Program::Training(Training::PeepholeBack { first: first && piece == 0 });
@@ -129,7 +129,7 @@ impl Back<'_, '_> {
     ) -> Result<()> {
         let Taken::Features { matrix, .. } = way.states.taken else { return Ok(()) };
         let batch = self.low.shape.batch;
-        let gates = (self.low.whole(way.states.gates), direction * chunk.len * batch);
+        let gates = (self.low.whole(way.gates), direction * chunk.len * batch);
         let steps = self.steps_of(way, chunk, direction);
         self.times_turned((matrix, direction), gates, chunk.len * batch, (target, steps, first))
     }

@@ -1,0 +1,12 @@
+// δ, which the step before multiplies as it is.
+@group(0) @binding(2) var<storage, read_write> gates: array<vec4<f32>>; // [..][B][P][DELTAS][16]
+
+fn load_source(at: u32) -> vec4<f32> {
+    return gates[at];
+}
+
+fn store_deltas(p: Place, at: u32, lives: bool, found: Gradients) {
+    for (var g = 0u; g < DELTAS; g++) {
+        gates[at + g * 4u] = in_step(p, lives, found.delta[g]);
+    }
+}

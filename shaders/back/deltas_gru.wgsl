@@ -1,0 +1,16 @@
+// δ of a GRU: of the input product, and of the recurrent one, which the step before multiplies.
+@group(0) @binding(2) var<storage, read_write> gates: array<vec4<f32>>; // [..][B][P][3][16]
+@group(0) @binding(4) var<storage, read_write> recurrent: array<vec4<f32>>; // [..][B][P][3][16]
+
+fn load_source(at: u32) -> vec4<f32> {
+    return recurrent[at];
+}
+
+fn store_deltas(p: Place, at: u32, lives: bool, found: Gradients) {
+    for (var g = 0u; g < DELTAS; g++) {
+        let delta = in_step(p, lives, found.delta[g]);
+        gates[at + g * 4u] = delta;
+        recurrent[at + g * 4u] = delta;
+    }
+    recurrent[at + 8u] = in_step(p, lives, found.recurrent);
+}

@@ -1,0 +1,163 @@
+//! The way back through each cell, on SIMD registers. The equations are those of `kernel::catalog`.
+//!
+//! Knows no buffer.
+
+use pulp::Simd;
+
+use super::curves::Curves;
+use crate::cpu::gates::{CELL, FORGET, INPUT, OUTPUT};
+
+/// The gates of a GRU, in order.
+pub(super) const RESET: usize = 0;
+pub(super) const UPDATE: usize = 1;
+pub(super) const NEW: usize = 2;
+/// Behind the input product of the new gate the recurrent one is kept.
+const NEW_RECURRENT: usize = 3;
+
+/// What a step back knows of a register of units.
+#[derive(Clone, Copy)]
+pub(super) struct Known<V> {
+    /// What the step kept, by gate.
+    pub(super) kept: [V; 4],
+    /// States of the step: of a GRU the hidden one before it; of an LSTM the cell state before it and after it.
+    pub(super) states: [V; 2],
+    /// Peepholes, by gate.
+    pub(super) peepholes: [V; 4],
+    /// The gradient of the hidden state after the step.
+    pub(super) dh: V,
+    /// That of the cell state.
+    pub(super) carried: V,
+}
+
+/// What it finds.
+#[derive(Clone, Copy)]
+pub(super) struct Found<V> {
+    /// δ, by gate.
+    pub(super) delta: [V; 4],
+    /// δ of the new gate of a GRU's recurrent product.
+    pub(super) recurrent: V,
+    /// The gradients of the states before the step, but for what goes through products.
+    pub(super) past: [V; 2],
+    /// The hidden state that an LSTM shows.
+    pub(super) shown: V,
+}
+
+/// A cell's way back.
+pub(super) trait Cell: Copy + Send + Sync {
+    /// Gates that a step keeps.
+    const KEPT: usize;
+    /// Gates of δ.
+    const DELTAS: usize;
+    /// How many states of the step it reads.
+    const STATES: usize;
+    /// Whether there is a cell state.
+    const CARRIES: bool = false;
+    /// Whether δ of the recurrent product is another one.
+    const APART: bool = false;
+
+    fn back<S: Simd>(self, simd: S, known: Known<S::f32s>) -> Found<S::f32s>;
+}
+
+/// Simple RNN.
+#[derive(Clone, Copy)]
+pub(super) struct Rnn<F>(pub(super) F);
+
+impl<F: Curves> Cell for Rnn<F> {
+    const KEPT: usize = 1;
+    const DELTAS: usize = 1;
+    const STATES: usize = 0;
+
+    #[inline(always)]
+    fn back<S: Simd>(self, simd: S, known: Known<S::f32s>) -> Found<S::f32s> {
+        let zero = simd.splat_f32s(0.0);
+        let [_, slope] = self.0.f_at(simd, known.kept[0]);
+        let delta = simd.mul_f32s(known.dh, slope);
+        Found { delta: [delta, zero, zero, zero], recurrent: zero, past: [zero; 2], shown: zero }
+    }
+}
+
+/// LSTM.
+#[derive(Clone, Copy)]
+pub(super) struct Lstm<F>(pub(super) F);
+
+impl<F: Curves> Cell for Lstm<F> {
+    const KEPT: usize = 4;
+    const DELTAS: usize = 4;
+    const STATES: usize = 2;
+    const CARRIES: bool = true;
+
+    #[inline(always)]
+    fn back<S: Simd>(self, simd: S, known: Known<S::f32s>) -> Found<S::f32s> {
+        let Known { kept, states: [old, new], peepholes, dh, carried } = known;
+        let (one, zero) = (simd.splat_f32s(1.0), simd.splat_f32s(0.0));
+        let mut sums = kept;
+        if F::PEEPHOLES {
+            for (gate, memory) in [(INPUT, old), (FORGET, old), (OUTPUT, new)] {
+                sums[gate] = simd.mul_add_e_f32s(peepholes[gate], memory, sums[gate]);
+            }
+        }
+        let [input, input_slope] = self.0.f_at(simd, sums[INPUT]);
+        let [cell, cell_slope] = self.0.g_at(simd, sums[CELL]);
+        let [output, output_slope] = self.0.f_at(simd, sums[OUTPUT]);
+        let [shown, shown_slope] = self.0.h_at(simd, new);
+
+        let d_output = simd.mul_f32s(simd.mul_f32s(dh, shown), output_slope);
+        let mut dc = simd.mul_add_e_f32s(simd.mul_f32s(dh, output), shown_slope, carried);
+        if F::PEEPHOLES {
+            dc = simd.mul_add_e_f32s(d_output, peepholes[OUTPUT], dc);
+        }
+        let d_cell = simd.mul_f32s(simd.mul_f32s(dc, input), cell_slope);
+        let (d_input, d_forget, forget);
+        if self.0.is_coupled() {
+            forget = simd.sub_f32s(one, input);
+            d_input = simd.mul_f32s(simd.mul_f32s(dc, simd.sub_f32s(cell, old)), input_slope);
+            d_forget = zero;
+        } else {
+            let forget_slope;
+            [forget, forget_slope] = self.0.f_at(simd, sums[FORGET]);
+            d_input = simd.mul_f32s(simd.mul_f32s(dc, cell), input_slope);
+            d_forget = simd.mul_f32s(simd.mul_f32s(dc, old), forget_slope);
+        }
+        let mut past = simd.mul_f32s(dc, forget);
+        if F::PEEPHOLES {
+            past = simd.mul_add_e_f32s(d_input, peepholes[INPUT], past);
+            past = simd.mul_add_e_f32s(d_forget, peepholes[FORGET], past);
+        }
+        let mut delta = [zero; 4];
+        for (gate, found) in [(INPUT, d_input), (FORGET, d_forget), (CELL, d_cell), (OUTPUT, d_output)] {
+            delta[gate] = found;
+        }
+        Found { delta, recurrent: zero, past: [zero, past], shown: simd.mul_f32s(output, shown) }
+    }
+}
+
+/// GRU with the reset after the product.
+#[derive(Clone, Copy)]
+pub(super) struct Gru<F>(pub(super) F);
+
+impl<F: Curves> Cell for Gru<F> {
+    const KEPT: usize = 4;
+    const DELTAS: usize = 3;
+    const STATES: usize = 1;
+    const APART: bool = true;
+
+    #[inline(always)]
+    fn back<S: Simd>(self, simd: S, known: Known<S::f32s>) -> Found<S::f32s> {
+        let Known { kept, states: [hidden, _], dh, .. } = known;
+        let (one, zero) = (simd.splat_f32s(1.0), simd.splat_f32s(0.0));
+        let q = kept[NEW_RECURRENT];
+        let [reset, reset_slope] = self.0.f_at(simd, kept[RESET]);
+        let [update, update_slope] = self.0.f_at(simd, kept[UPDATE]);
+        let [new, new_slope] = self.0.g_at(simd, simd.mul_add_e_f32s(reset, q, kept[NEW]));
+
+        let d_new = simd.mul_f32s(simd.mul_f32s(dh, simd.sub_f32s(one, update)), new_slope);
+        let d_update = simd.mul_f32s(simd.mul_f32s(dh, simd.sub_f32s(hidden, new)), update_slope);
+        let d_reset = simd.mul_f32s(simd.mul_f32s(d_new, q), reset_slope);
+        Found {
+            delta: [d_reset, d_update, d_new, zero],
+            recurrent: simd.mul_f32s(d_new, reset),
+            past: [simd.mul_f32s(update, dh), zero],
+            shown: zero,
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! A timestep back: the product of δ of the step after, and the cell's way back. Who computes which part where is `crew`'s.
+
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::cells::{Cell as Rule, Gru, Known, Lstm, NEW, Rnn};
+use super::curves::Curves;
+use crate::cell::{Activation, Cell, Functions, Variant};
+use crate::cpu::functions::{General, Plain, Relu, Tanh};
+use crate::cpu::product::{Epilogue, Product, Rows};
+use crate::cpu::step::{Job, Part, Span, States};
+use crate::kernel::{LANES, PAST_CELL, PAST_HIDDEN, StepBack};
+
+/// Computes `part` of a dispatch into `given`, `[sides]` of each: δ that the step before multiplies, what goes past the
+/// product, of an LSTM that of its cell state, of a GRU δ of the input product.
+pub(in crate::cpu) fn compute(
+    arch: Arch,
+    job: &Job<'_>,
+    back: StepBack,
+    states: &States<'_>,
+    part: &Part,
+    given: &mut [f32],
+) {
+    let work = Work { arch, job, states, part, given };
+    let plain = Variant::plain(back.cell);
+    let relu = Variant { functions: Functions { f: Activation::Relu, ..Functions::NONE }, ..Variant::NONE };
+    let general = General(back.variant);
+    match back.cell {
+        Cell::Rnn if back.variant == plain => work.run(Rnn(Tanh)),
+        Cell::Rnn if back.variant == relu => work.run(Rnn(Relu)),
+        Cell::Rnn => work.run(Rnn(general)),
+        Cell::Lstm if back.variant == plain => work.run_gated(Cell::Lstm, Plain),
+        Cell::Gru(_) if back.variant == plain => work.run_gated(back.cell, Plain),
+        Cell::Lstm | Cell::Gru(_) => work.run_gated(back.cell, general),
+    }
+}
+
+/// What computing a part takes.
+struct Work<'a> {
+    arch: Arch,
+    job: &'a Job<'a>,
+    states: &'a States<'a>,
+    part: &'a Part,
+    given: &'a mut [f32],
+}
+
+impl Work<'_> {
+    fn run_gated(self, cell: Cell, functions: impl Curves) {
+        if cell == Cell::Lstm { self.run(Lstm(functions)) } else { self.run(Gru(functions)) }
+    }
+
+    fn run<R: Rule>(self, rule: R) {
+        let Self { arch, job, states, part, given } = self;
+        let each = part.rows.len() * part.panels.len() * LANES * values::<R>();
+        for (z, given) in part.sides.clone().zip(given.chunks_exact_mut(each.max(1))) {
+            let (rows, panels) = (part.rows.clone(), part.panels.clone());
+            arch.dispatch(Share { rule, side: side::<R>(job, states, z), rows, panels, given });
+        }
+    }
+}
+
+/// Numbers that a unit gives.
+fn values<R: Rule>() -> usize {
+    R::DELTAS * (1 + usize::from(R::APART)) + 1 + usize::from(R::CARRIES)
+}
+
+/// What a direction reads; columns count from its first unit, panels from the dispatch's first.
+struct Side<'a> {
+    product: Product<'a>,
+    kept: Rows<'a>,
+    delta: Rows<'a>,
+    states: [Rows<'a>; 2],
+    past: [Rows<'a>; 2],
+    /// Panels at equal distances.
+    peepholes: Rows<'a>,
+    live: Option<&'a [u32]>,
+    /// The first panel of the dispatch, and the true units.
+    panel: usize,
+    features: usize,
+}
+
+fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a> {
+    let p = job.params;
+    let [batch, depth, units, directions] = [p.batch, p.depth, p.units, p.directions].map(|n| n as usize);
+    let (d, width) = (p.direction as usize + z, directions * units);
+    let rows = |data: &'a [f32], row: u32, stride: usize, column: usize| match data {
+        [] => Rows::NONE,
+        data => Rows { data: &data[row as usize * batch * stride + column..], stride },
+    };
+    let state = |data, row: u32| rows(data, row, width, d * units);
+    let source = match states.span {
+        Span::Bound => [p.source_0, p.source_1][z] as usize,
+        Span::Current => z,
+    };
+    let operands = job.back;
+    let step = match R::STATES {
+        0 => [Rows::NONE; 2],
+        1 => [state(operands.states, [p.hidden_step_0, p.hidden_step_1][z]), Rows::NONE],
+        _ => [state(operands.states, p.memory_in), state(operands.states, p.memory_out)],
+    };
+    let past = |row: usize| Rows { data: &states.memory[row * batch * width + d * units..], stride: width };
+    let panel_gates = R::DELTAS * LANES;
+    let (panel, first) = ((units + 2) * panel_gates, p.weight_panel as usize + z * p.weight_panels as usize);
+    Side {
+        product: job.turned(z, Rows { data: &states.hidden[source * batch * depth..], stride: depth }),
+        kept: rows(operands.kept, [p.time_step_0, p.time_step_1][z], units * R::KEPT, 0),
+        delta: state(operands.delta, [p.target_0, p.target_1][z]),
+        states: step,
+        past: [past(PAST_HIDDEN), past(PAST_CELL)],
+        peepholes: match operands.peepholes {
+            [] => Rows::NONE,
+            data => Rows { data: &data[first * panel + (units + 1) * panel_gates..], stride: panel },
+        },
+        live: job.live(z),
+        panel: p.panel as usize,
+        features: p.features as usize,
+    }
+}
+
+/// A part, on SIMD registers.
+struct Share<'a, R> {
+    rule: R,
+    side: Side<'a>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    given: &'a mut [f32],
+}
+
+impl<R: Rule> WithSimd for Share<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let (product, rows, panels) = (self.side.product, self.rows.clone(), self.panels.clone());
+        product.run(simd, rows, panels, &mut self);
+    }
+}
+
+impl<R: Rule> Epilogue for Share<'_, R> {
+    #[inline(always)]
+    fn take<S: Simd>(&mut self, simd: S, row: usize, panel: usize, product: &[f32]) {
+        let side = &self.side;
+        let each = self.rows.len() * self.panels.len() * LANES;
+        let start = ((row - self.rows.start) * self.panels.len() + panel - self.panels.start) * LANES;
+        let (deltas, rest) = self.given.split_at_mut(each * R::DELTAS);
+        let (past, rest) = rest.split_at_mut(each);
+        let (carry, apart) = rest.split_at_mut(if R::CARRIES { each } else { 0 });
+        let deltas = &mut deltas[start * R::DELTAS..][..LANES * R::DELTAS];
+        let past = &mut past[start..][..LANES];
+        let carry = if R::CARRIES { &mut carry[start..][..LANES] } else { carry };
+        // What the step before multiplies comes first: of a GRU that is δ of the recurrent product.
+        let inputs = if R::APART { &mut apart[start * R::DELTAS..][..LANES * R::DELTAS] } else { apart };
+        let column = (side.panel + panel) * LANES;
+        let lives = side.live.is_none_or(|live| live[row] != 0);
+
+        let (zero, registers) = (simd.splat_f32s(0.0), LANES / S::F32_LANES);
+        let kept = S::as_simd_f32s(side.kept.part(row, column * R::KEPT, LANES * R::KEPT)).0;
+        let delta = units::<S>(side.delta, row, column);
+        let gone_past = side.past.map(|past| units::<S>(past, row, column));
+        for at in 0..registers {
+            let dh = simd.add_f32s(S::as_simd_f32s(product).0[at], gone_past[PAST_HIDDEN][at]);
+            let mut known = Known {
+                kept: [zero; 4],
+                states: [zero; 2],
+                peepholes: [zero; 4],
+                dh: simd.add_f32s(dh, delta[at]),
+                carried: gone_past[PAST_CELL][at],
+            };
+            if !lives {
+                // Nothing goes into a dead step: the gradients of the states go past it.
+                S::as_mut_simd_f32s(past).0[at] = known.dh;
+                if R::CARRIES {
+                    S::as_mut_simd_f32s(carry).0[at] = known.carried;
+                }
+                continue;
+            }
+            for gate in 0..R::KEPT {
+                known.kept[gate] = kept[gate * registers + at];
+            }
+            for state in 0..R::STATES {
+                known.states[state] = units::<S>(side.states[state], row, column)[at];
+            }
+            if side.peepholes.stride > 0 {
+                let peepholes = S::as_simd_f32s(side.peepholes.part(panel, 0, R::DELTAS * LANES)).0;
+                for gate in 0..R::DELTAS {
+                    known.peepholes[gate] = peepholes[gate * registers + at];
+                }
+            }
+            let found = self.rule.back(simd, known);
+            for gate in 0..R::DELTAS {
+                S::as_mut_simd_f32s(deltas).0[gate * registers + at] = found.delta[gate];
+            }
+            if R::APART {
+                for gate in 0..R::DELTAS {
+                    S::as_mut_simd_f32s(inputs).0[gate * registers + at] = found.delta[gate];
+                }
+                S::as_mut_simd_f32s(deltas).0[NEW * registers + at] = found.recurrent;
+            }
+            S::as_mut_simd_f32s(past).0[at] = found.past[PAST_HIDDEN];
+            if R::CARRIES {
+                S::as_mut_simd_f32s(carry).0[at] = found.past[PAST_CELL];
+            }
+        }
+        if !lives {
+            deltas.fill(0.0);
+            inputs.fill(0.0);
+        }
+        // Padding becomes no weight.
+        if side.features < column + LANES {
+            let true_units = side.features.saturating_sub(column);
+            for written in [deltas, past, carry, inputs] {
+                written.chunks_exact_mut(LANES).for_each(|units| units[true_units..].fill(0.0));
+            }
+        }
+    }
+}
+
+/// The registers of a panel of a row; nothing of nothing.
+#[inline(always)]
+fn units<S: Simd>(rows: Rows<'_>, row: usize, column: usize) -> &[S::f32s] {
+    if rows.stride == 0 { &[] } else { S::as_simd_f32s(rows.part(row, column, LANES)).0 }
+}

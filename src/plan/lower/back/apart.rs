@@ -1,0 +1,285 @@
+//! Steps back of several dispatches: of a GRU with the reset before the product, and of an LSTM that projects its state.
+//!
+//! What went into the gates is computed once more, for all steps of a chunk at once, since the states before each of them are
+//! there. Then a step back is the cell's way back, which leaves δ of the gates in their place, and the products of δ with the
+//! matrices turned, for the step before.
+
+use super::Back;
+use super::recurrent::{Apart, Handed, Way};
+use crate::cell::{Activation, Cell, Peepholes, Reset};
+use crate::error::{Error, Result};
+use crate::kernel::{CellBack, Matrix, Params, Program, Role, Storage, Training};
+use crate::layout::{Place, depth};
+use crate::plan::lower::Chunk;
+use crate::plan::lower::dispatch::{HoistedProduct, lanes, pair, word};
+use crate::plan::lower::needed;
+use crate::plan::lower::ops::{Recurrence, Sequence};
+use crate::plan::lower::recurrent::Layer;
+use crate::plan::lower::stage::States;
+use crate::plan::lower::walk::Side;
+use crate::plan::tune::Product;
+use crate::plan::{SlotId, Window};
+
+impl Back<'_, '_> {
+    pub(super) fn way_apart<'a>(
+        &mut self,
+        r: &'a Recurrence,
+        states: &'a States,
+        hidden: Sequence,
+        delta: Sequence,
+    ) -> Way<'a> {
+        let (chunk, batch, d) = (self.low.chunk, self.low.shape.batch, r.directions);
+        let (units, width) = (depth(hidden.features) / d, r.units());
+        let mut handed = |name: &str, dims: [usize; 3]| self.handed(&format!("{name}.{}.{}", dims[0], dims[2]), &dims);
+        let rows = |width: usize| [d * chunk, batch, width];
+        let is_gru = matches!(r.cell, Cell::Gru(_));
+        let apart = Apart {
+            product: handed("product", [2, batch, units]),
+            direct: handed("direct", [2, batch, units]),
+            carry: (r.cell.states() == 2).then(|| handed("carry", [2, batch, width])),
+        };
+        Way {
+            r,
+            states,
+            hidden,
+            delta,
+            gates: states.gates,
+            recurrent: is_gru.then(|| handed("recurrent", rows(2 * width))),
+            handed: Handed::Apart(apart),
+            new: is_gru.then(|| {
+                [handed("new", rows(width)), handed("reset", rows(width)), handed("reset_product", [2, batch, width])]
+            }),
+            projected: r.projection.is_some().then(|| {
+                [
+                    handed("projected", rows(units)),
+                    handed("unprojected", rows(width)),
+                    handed("unprojected_product", [2, batch, width]),
+                ]
+            }),
+        }
+    }
+
+    /// What went into the gates of a chunk, from the states before each step.
+    pub(super) fn gates_again(&mut self, way: &Way<'_>, chunk: Chunk) -> Result<()> {
+        let (r, batch) = (way.r, self.low.shape.batch);
+        for direction in 0..r.directions {
+            self.low.hoisted(r, way.states, chunk, Side { first: direction, count: 1 })?;
+            let before = self.before(way, chunk, direction);
+            let gates = self.low.whole(way.states.gates);
+            match (r.cell, way.recurrent, way.new) {
+                (Cell::Lstm, ..) => {
+                    self.again(r.hidden[0], (direction, chunk), before, (gates, r.cell.gates(), true))?;
+                }
+                (Cell::Gru(Reset::Before), Some(recurrent), Some([new, reset, _])) => {
+                    let (of_recurrent, of_reset) = (self.low.whole(recurrent), self.low.whole(reset));
+                    self.again(r.hidden[0], (direction, chunk), before, (of_recurrent, 2, false))?;
+                    let (hidden, first_hidden) = before;
+                    for (row, rows) in self.low.pieces(chunk.len * batch, 1) {
+                        let block = direction * chunk.len * batch;
+                        let params = Params {
+                            rows: word(rows),
+                            batch: word(batch),
+                            directions: word(r.directions),
+                            direction: word(direction),
+                            units: word(r.units()),
+                            features: word(r.hidden_size),
+                            source_0: word(first_hidden + row),
+                            target_0: word(block + row),
+                            ..Params::default()
+                        };
+                        let windows = [
+                            (Role::Gates, Some(gates)),
+                            (Role::Recurrent, Some(of_recurrent)),
+                            (Role::Hidden, Some(hidden)),
+                            (Role::Result, Some(of_reset)),
+                        ];
+                        let program = Program::Training(Training::ResetRows(r.variants[direction]));
+                        self.low.dispatch(program, params, [lanes(r.units()), rows, 1], &windows)?;
+                    }
+                    let new = self.low.whole(new);
+                    let source = (of_reset, direction * chunk.len * batch);
+                    self.product(
+                        r.hidden[1],
+                        (direction, chunk.len * batch),
+                        (source, None, 0),
+                        (new, direction * chunk.len * batch, r.units(), false),
+                    )?;
+                }
+                (Cell::Rnn | Cell::Gru(_), ..) => {
+                    return Err(Error::internal("a step of two products: expected those of a GRU or of an LSTM"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The recurrent product of a chunk with `place`, of so many gates: into a direction's rows of `result`.
+    fn again(
+        &mut self,
+        place: Place,
+        (direction, chunk): (usize, Chunk),
+        (hidden, first): (Window, usize),
+        (result, gates, add): (Window, usize, bool),
+    ) -> Result<()> {
+        let shaped = self.shaped(place.buffer)?;
+        let rows = chunk.len * self.low.shape.batch;
+        let (units, directions) = (depth(shaped.source), shaped.matrices);
+        debug_assert_eq!(gates, shaped.gates);
+        let source = ((hidden, first), Some(directions * units), direction * units);
+        self.product(place, (direction, rows), source, (result, direction * rows, shaped.width(), add))
+    }
+
+    /// Rows times the matrix of a direction.
+    fn product(
+        &mut self,
+        place: Place,
+        (direction, rows): (usize, usize),
+        ((source, first_source), source_width, source_column): ((Window, usize), Option<usize>, usize),
+        (result, first_result, width, add): (Window, usize, usize, bool),
+    ) -> Result<()> {
+        let shaped = self.shaped(place.buffer)?;
+        let product = HoistedProduct {
+            cell: None,
+            activation: Activation::Linear,
+            rows,
+            source,
+            sources: [first_source; 2],
+            result,
+            targets: [first_result; 2],
+            width,
+            panel: 0,
+            source_width,
+            source_column,
+            after: shaped.after,
+            add,
+        };
+        let panels = self.low.panels(place, direction, 1)?;
+        let size = Product { rows, depth: depth(shaped.source), panels: shaped.panels, gates: shaped.gates };
+        self.low.project_panels(self.low.matrix(place.buffer), &panels, &product, size)
+    }
+
+    /// The dispatches of step `step` of `chunk` back: δ of its gates, and what it hands to the step before.
+    pub(super) fn step_apart(&mut self, way: &Way<'_>, chunk: Chunk, step: usize) -> Result<()> {
+        let Way { r, states, hidden, .. } = *way;
+        let bound: Vec<SlotId> = [hidden.slot, way.delta.slot].into_iter().chain(states.memory).collect();
+        let together = self.low.fit_whole(&bound) && r.variants[0] == r.variants[1];
+        for &side in Side::of(r.directions, together) {
+            self.side_back(way, chunk, step, side)?;
+        }
+        Ok(())
+    }
+
+    fn side_back(&mut self, way: &Way<'_>, chunk: Chunk, step: usize, side: Side) -> Result<()> {
+        let Way { r, states, hidden, delta, .. } = *way;
+        let (batch, mask) = (self.low.shape.batch, self.low.shape.steps(r.clock).mask);
+        let variant = r.variants[side.first];
+        let (window, base) = self.low.hidden_window(r, hidden, chunk, side);
+        let forward = self.low.step_params(Layer { r, states, hidden }, chunk, step, side, base);
+        // Gradients of outputs stand at their steps.
+        let time = self.low.shape.steps(r.clock).time;
+        let at = |d: usize| r.walks[d].step(chunk.start + step, time);
+        let (delta_window, delta_base) = match side.count {
+            2 => (self.low.whole(delta.slot), 0),
+            _ => self.low.rows(delta, at(side.first), 1),
+        };
+        let (target_0, target_1) = pair(side.first, side.count, |d| at(d) - delta_base);
+        let params = Params {
+            rows: word(batch),
+            direction: word(side.first),
+            units: word(r.units()),
+            features: word(r.hidden_size),
+            target_0,
+            target_1,
+            ..forward
+        };
+        let grid = |units: usize| [lanes(units), batch, side.count];
+        let whole = |slot: Option<SlotId>| slot.map(|slot| self.low.whole(slot));
+        let gates = (Role::Gates, Some(self.low.whole(states.gates)));
+        let live = (Role::Live, whole(self.low.live(r.clock)));
+        let hidden = (Role::Hidden, Some(window));
+        let memory = (Role::Memory, whole(states.memory));
+        let delta = (Role::Delta, Some(delta_window));
+        let Handed::Apart(apart) = way.handed else {
+            return Err(Error::internal("a step of two products: expected gradients in slots of their own"));
+        };
+        let handed = (Role::Product, Some(self.low.whole(apart.product)));
+        let direct = (Role::Direct, Some(self.low.whole(apart.direct)));
+        let recurrent = (Role::Recurrent, whole(way.recurrent));
+        let carry = (Role::Carry, whole(apart.carry));
+        let place = (way, chunk, step, side);
+        match (way.new, r.projection, way.projected) {
+            (Some([new, _, reset_product]), ..) => {
+                let new_gate = (Role::New, Some(self.low.whole(new)));
+                let windows = [new_gate, gates, live, recurrent, hidden, delta, handed, direct];
+                let program = Program::Training(Training::NewBack(variant, mask));
+                self.low.dispatch(program, params, grid(r.units()), &windows)?;
+                self.turned_step(r.hidden[1], place, new, reset_product)?;
+                let handed = (Role::Product, Some(self.low.whole(reset_product)));
+                let program = Program::Training(Training::ResetBack(variant));
+                self.low.dispatch(program, params, grid(r.units()), &[gates, recurrent, hidden, handed, direct])?;
+                let recurrent = needed(way.recurrent, "a recurrent product")?;
+                self.turned_step(r.hidden[0], place, recurrent, apart.product)
+            }
+            (None, Some(projection), Some([projected, unprojected, product])) => {
+                let features = word(way.hidden.features.size);
+                let of_state = Params { units: word(way.state_units()), features, ..params };
+                let result = (Role::Result, Some(self.low.whole(projected)));
+                let program = Program::Training(Training::StateBack(mask));
+                let windows = [live, result, delta, handed, direct];
+                self.low.dispatch(program, of_state, grid(way.state_units()), &windows)?;
+                self.turned_step(projection, place, projected, product)?;
+                let (mut params, mut peepholes) = (params, None);
+                if variant.peepholes == Peepholes::Diagonal {
+                    let panels = self.low.panels(r.hidden[0], side.first, side.count)?.pop();
+                    let panels = needed(panels, "panels of peepholes")?;
+                    let Params { weight_panel, weight_panels, .. } = panels.params();
+                    params = Params { weight_panel, weight_panels, depth: word(way.state_units()), ..params };
+                    peepholes = Some(panels.window);
+                }
+                let windows = [
+                    gates,
+                    live,
+                    memory,
+                    carry,
+                    (Role::Result, Some(self.low.whole(unprojected))),
+                    (Role::Product, Some(self.low.whole(product))),
+                    (Role::Peepholes, peepholes),
+                ];
+                let program = Program::Training(Training::CellBack(CellBack { variant, mask }));
+                self.low.dispatch(program, params, grid(r.units()), &windows)?;
+                self.turned_step(r.hidden[0], place, way.gates, apart.product)
+            }
+            _ => Err(Error::internal("a step of two products: expected those of a GRU or of an LSTM")),
+        }
+    }
+
+    /// The rows of one step of `source`, `[D][C][B]`, times the matrix at `place` turned, into `result`, `[D][B]`.
+    fn turned_step(
+        &mut self,
+        place: Place,
+        (way, chunk, step, side): (&Way<'_>, Chunk, usize, Side),
+        source: SlotId,
+        result: SlotId,
+    ) -> Result<()> {
+        let batch = self.low.shape.batch;
+        let shaped = self.shaped(place.buffer)?;
+        let (panels, size) = self.turned_panels(place, side.first, side.count)?;
+        let block = |d: usize| d * chunk.len + way.r.walks[d].step(step, chunk.len);
+        let product = HoistedProduct {
+            cell: None,
+            activation: Activation::Linear,
+            rows: batch,
+            source: self.low.whole(source),
+            sources: [0, 1].map(|d| block(d) * batch),
+            result: self.low.whole(result),
+            targets: [0, batch],
+            width: depth(shaped.source),
+            panel: 0,
+            source_width: None,
+            source_column: 0,
+            after: 1,
+            add: false,
+        };
+        self.low.project_panels(Matrix::buffer(Storage::F32), &panels, &product, Product { rows: batch, ..size })
+    }
+}

@@ -1,0 +1,190 @@
+//! Steps back of one dispatch: the product of δ of the step after with the recurrent matrix turned, and the cell's way back.
+//!
+//! What a step needs of its way forward it has kept. Where there is no room for what all steps keep, those of a chunk are
+//! computed once more, by the same programs, so that the gradients are the same bits.
+
+use super::Back;
+use super::recurrent::{Handed, Way};
+use crate::cell::{Activation, Cell, Peepholes};
+use crate::error::{Error, Result};
+use crate::kernel::{LANES, Matrix, Params, Program, Role, StepBack, Storage, Training};
+use crate::layout::depth;
+use crate::plan::lower::Chunk;
+use crate::plan::lower::dispatch::{HoistedProduct, pair, word};
+use crate::plan::lower::needed;
+use crate::plan::lower::ops::{Recurrence, Sequence};
+use crate::plan::lower::recurrent::Layer;
+use crate::plan::lower::stage::{Kept, States};
+use crate::plan::lower::walk::Side;
+use crate::plan::tune::Product;
+use crate::plan::{SlotId, Window};
+
+impl Back<'_, '_> {
+    pub(super) fn way_by_steps<'a>(
+        &mut self,
+        r: &'a Recurrence,
+        states: &'a States,
+        hidden: Sequence,
+        delta: Sequence,
+    ) -> Way<'a> {
+        let (batch, d, width) = (self.low.shape.batch, r.directions, r.gates_width());
+        // Behind the steps of a chunk is a row of zeros: what comes after its last step.
+        let rows = d * self.low.chunk + 1;
+        let mut handed = |name: &str, dims: [usize; 3]| self.handed(&format!("{name}.{}.{}", dims[0], dims[2]), &dims);
+        let gates = handed("delta", [rows, batch, width]);
+        let recurrent = matches!(r.cell, Cell::Gru(_)).then(|| handed("recurrent", [rows, batch, width]));
+        let past = handed("past", [2, batch, d * r.units()]);
+        Way { r, states, hidden, delta, gates, recurrent, handed: Handed::Past(past), new: None, projected: None }
+    }
+
+    /// The steps of `chunk` back, the last one first; and what they hand to the chunk before it, where that is `wanted`.
+    pub(super) fn steps_of_chunk(&mut self, way: &Way<'_>, chunk: Chunk, wanted: bool) -> Result<()> {
+        let Way { r, hidden, .. } = *way;
+        let (batch, width) = (self.low.shape.batch, r.gates_width());
+        let kept = match way.states.kept {
+            Some(kept) => kept,
+            None => {
+                let dims = [r.directions * self.low.chunk, batch, r.kept_width()];
+                let slot = self.handed(&format!("kept.{}.{}", dims[0], dims[2]), &dims);
+                Kept { slot, whole: false }
+            }
+        };
+        let states = States { kept: Some(kept), ..*way.states };
+        if !kept.whole {
+            self.low.recurrent(Layer { r, states: &states, hidden }, chunk)?;
+        }
+        let way = &Way { states: &states, ..*way };
+        // Another layer's chunk may have been longer.
+        let zeros = r.directions * self.low.chunk;
+        self.zero_rows(self.low.whole(exchanged(way)), zeros * batch..(zeros + 1) * batch, width)?;
+        let bound: Vec<SlotId> = [hidden.slot, way.delta.slot].into_iter().chain(states.memory).collect();
+        let together = self.low.fit_whole(&bound) && r.variants[0] == r.variants[1];
+        for step in (0..chunk.len).rev() {
+            for &side in Side::of(r.directions, together) {
+                self.step_back(way, chunk, step, side)?;
+            }
+        }
+        if wanted {
+            for direction in 0..r.directions {
+                self.hand_on(way, chunk, direction)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn step_back(&mut self, way: &Way<'_>, chunk: Chunk, step: usize, side: Side) -> Result<()> {
+        let Way { r, states, hidden, delta, .. } = *way;
+        let (batch, mask) = (self.low.shape.batch, self.low.shape.steps(r.clock).mask);
+        let (window, base) = self.low.hidden_window(r, hidden, chunk, side);
+        let forward = self.low.step_params(Layer { r, states, hidden }, chunk, step, side, base);
+        // Gradients of outputs stand at their steps.
+        let time = self.low.shape.steps(r.clock).time;
+        let at = |d: usize| r.walks[d].step(chunk.start + step, time);
+        let (above, above_base) = match side.count {
+            2 => (self.low.whole(delta.slot), 0),
+            _ => self.low.rows(delta, at(side.first), 1),
+        };
+        let row = |d: usize, step: usize| d * chunk.len + r.walks[d].step(step, chunk.len);
+        let (source_0, source_1) = pair(side.first, side.count, |d| match step + 1 {
+            after if after == chunk.len => r.directions * self.low.chunk,
+            after => row(d, after),
+        });
+        let (gates_0, gates_1) = pair(side.first, side.count, |d| row(d, step));
+        let (target_0, target_1) = pair(side.first, side.count, |d| at(d) - above_base);
+        let (panels, size) = self.turned_panels(r.hidden[0], side.first, side.count)?;
+        let [panels] = &panels[..] else { return Err(Error::internal("a turned matrix: expected it in one binding")) };
+        let size = Product { rows: batch, ..size };
+        let tile = self.low.tuning.step(size, self.low.limits);
+        let params = Params {
+            rows: word(batch),
+            depth: word(size.depth),
+            units: word(r.units()),
+            features: word(r.hidden_size),
+            source_0,
+            source_1,
+            gates_0,
+            gates_1,
+            target_0,
+            target_1,
+            hidden_step_0: forward.source_0,
+            hidden_step_1: forward.source_1,
+            batch: forward.batch,
+            directions: forward.directions,
+            live_0: forward.live_0,
+            live_1: forward.live_1,
+            memory_in: forward.memory_in,
+            memory_out: forward.memory_out,
+            time_step_0: forward.time_step_0,
+            time_step_1: forward.time_step_1,
+            ..panels.params()
+        };
+        let grid =
+            [panels.panels.div_ceil(tile.panels as usize), batch.div_ceil(tile.rows as usize), panels.directions];
+        let matrix = Matrix::buffer(Storage::F32);
+        let back = StepBack { cell: r.cell, variant: r.variants[side.first], mask, matrix, tile };
+        let whole = |slot: SlotId| Some(self.low.whole(slot));
+        let mut windows = vec![
+            (Role::Weights, Some(panels.window)),
+            (Role::Gates, whole(way.gates)),
+            (Role::Live, self.low.live(r.clock).and_then(whole)),
+            (Role::Recurrent, way.recurrent.and_then(whole)),
+            (Role::Delta, Some(above)),
+            (Role::Kept, whole(needed(states.kept, "what steps keep")?.slot)),
+            (Role::Past, whole(past(way)?)),
+        ];
+        match r.cell {
+            Cell::Rnn => {}
+            Cell::Lstm => windows.push((Role::Memory, states.memory.and_then(whole))),
+            Cell::Gru(_) => windows.push((Role::Hidden, Some(window))),
+        }
+        if back.variant.peepholes == Peepholes::Diagonal {
+            windows.push((Role::Peepholes, Some(self.peepholes_at(way, side, &params)?)));
+        }
+        self.low.dispatch(Program::Training(Training::StepBack(back)), params, grid, &windows)
+    }
+
+    /// The recurrent matrices with their peepholes: their panels stand as those of the turned ones do.
+    fn peepholes_at(&mut self, way: &Way<'_>, side: Side, params: &Params) -> Result<Window> {
+        let panels = self.low.panels(way.r.hidden[0], side.first, side.count)?;
+        match &panels[..] {
+            [panels] if panels.params().weight_panel == params.weight_panel => Ok(panels.window),
+            _ => Err(Error::internal("peepholes: expected the panels of a matrix where those of the turned one are")),
+        }
+    }
+
+    /// Adds the product of δ of a chunk's first step to what goes past the products.
+    fn hand_on(&mut self, way: &Way<'_>, chunk: Chunk, direction: usize) -> Result<()> {
+        let Way { r, .. } = *way;
+        let batch = self.low.shape.batch;
+        let (panels, size) = self.turned_panels(r.hidden[0], direction, 1)?;
+        let row = direction * chunk.len + r.walks[direction].step(0, chunk.len);
+        let product = HoistedProduct {
+            cell: None,
+            activation: Activation::Linear,
+            rows: batch,
+            source: self.low.whole(exchanged(way)),
+            sources: [row * batch; 2],
+            result: self.low.whole(past(way)?),
+            targets: [0; 2],
+            width: depth(way.hidden.features),
+            panel: direction * r.units() / LANES,
+            source_width: None,
+            source_column: 0,
+            after: 1,
+            add: true,
+        };
+        self.low.project_panels(Matrix::buffer(Storage::F32), &panels, &product, Product { rows: batch, ..size })
+    }
+}
+
+/// δ that a step multiplies of the step after it.
+fn exchanged(way: &Way<'_>) -> SlotId {
+    way.recurrent.unwrap_or(way.gates)
+}
+
+fn past(way: &Way<'_>) -> Result<SlotId> {
+    match way.handed {
+        Handed::Past(slot) => Ok(slot),
+        Handed::Apart(_) => Err(Error::internal("a step back: expected gradients of states in one slot")),
+    }
+}
