@@ -189,7 +189,7 @@ impl<'a> Job<'a> {
                 states: if back.cell == Cell::Lstm { or_none(Role::Memory) } else { or_none(Role::Hidden) },
                 peepholes: or_none(Role::Peepholes),
             },
-            _ => BackOperands::default(),
+            Timestep::Whole(_) | Timestep::Reset(_) | Timestep::New(_) | Timestep::Project => BackOperands::default(),
         };
         Self {
             timestep,
@@ -197,7 +197,11 @@ impl<'a> Job<'a> {
             sides,
             after_depth: program.rows_after_depth() as usize,
             weights: view.floats(Role::Weights),
-            gates: if matches!(timestep, Timestep::Project | Timestep::Back(_)) { &[] } else { view.floats(Role::Gates) },
+            gates: if matches!(timestep, Timestep::Project | Timestep::Back(_)) {
+                &[]
+            } else {
+                view.floats(Role::Gates)
+            },
             live: if masked { view.indices(Role::Live) } else { &[] },
             back,
         }
@@ -217,11 +221,7 @@ impl<'a> Job<'a> {
     fn keeps(&self) -> Option<Cell> {
         match self.timestep {
             Timestep::Whole(step) if step.keeps => Some(step.cell),
-            Timestep::Whole(_)
-            | Timestep::Reset(_)
-            | Timestep::New(_)
-            | Timestep::Project
-            | Timestep::Back(_) => None,
+            Timestep::Whole(_) | Timestep::Reset(_) | Timestep::New(_) | Timestep::Project | Timestep::Back(_) => None,
         }
     }
 
@@ -357,11 +357,8 @@ fn is_plain(cell: Cell, variant: Variant) -> bool {
 pub(super) fn ns(program: &Program, params: &Params, sides: usize) -> usize {
     let each = params.panels as usize * LANES * program.product_gates() as usize * sides;
     let batch = params.batch as usize;
-    let functions = match program {
-        // Each with its derivative.
-        Program::Training(training) => 2 * training.cell().map_or(1, |(cell, _)| cell.gates()),
-        _ => 1,
-    };
+    // On the way back each with its derivative.
+    let functions = program.training().and_then(|back| back.cell()).map_or(1, |(cell, _)| 2 * cell.gates());
     threads::product_ns(batch, params.depth as usize * each) + threads::pointwise_ns(batch * each * functions)
 }
 

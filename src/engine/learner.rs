@@ -49,6 +49,8 @@ pub(crate) struct Learner {
 pub(crate) enum Wanted {
     /// None: what it loses alone.
     Loss,
+    /// Those of the weights, which stay on the device.
+    Left,
     /// Those of the weights.
     Weights,
     /// Those of inputs of features and of initial states besides.
@@ -173,10 +175,28 @@ impl Learner {
         targets: &[Targets],
         (asked, carried): (Asked, Option<&Carried>),
     ) -> Result<Found> {
-        self.learn((input, carried), objective, (targets, asked), async |plan, lesson| {
+        let run = async |plan: &Arc<Plan>, lesson: &mut Lesson<'_, '_>| {
             self.executor.run(plan, lesson, Wait::Aside).await.map(drop)
-        })
-        .await
+        };
+        self.learn((input, carried), objective, (targets, asked), run, |lesson, learned| lesson.finish(learned)).await
+    }
+
+    /// What `input` loses by `objective`; gradients that are asked for are found and stay on the device.
+    ///
+    /// # Errors
+    ///
+    /// As [`gradients`](Self::gradients).
+    pub(crate) async fn loss(
+        &self,
+        input: &Input,
+        objective: &Objective,
+        targets: &[Targets],
+        asked: Asked,
+    ) -> Result<f64> {
+        let run = async |plan: &Arc<Plan>, lesson: &mut Lesson<'_, '_>| {
+            self.executor.run(plan, lesson, Wait::Aside).await.map(drop)
+        };
+        self.learn((input, None), objective, (targets, asked), run, |lesson, _| lesson.loss).await
     }
 
     /// What the programs took of a call that finds the gradients of the weights.
@@ -193,23 +213,26 @@ impl Learner {
         dropping: Option<Dropping>,
     ) -> Result<Vec<KernelTime>> {
         let mut times = Vec::new();
-        let asked = Asked { wanted: Wanted::Weights, dropping };
-        block_on(self.learn((input, None), objective, (targets, asked), async |plan, lesson| {
+        let asked = Asked { wanted: Wanted::Left, dropping };
+        let run = async |plan: &Arc<Plan>, lesson: &mut Lesson<'_, '_>| {
             let spent = self.executor.run_clocked(plan, lesson).await?;
             kernels::add(&mut times, plan, spent);
             Ok(())
-        }))?;
+        };
+        block_on(self.learn((input, None), objective, (targets, asked), run, |_, _| ()))?;
         Ok(times)
     }
 
-    /// [`gradients`](Self::gradients), the plan of each tile of the batch run by `run`.
-    async fn learn(
+    /// [`gradients`](Self::gradients), the plan of each tile of the batch run by `run`, and what `end` makes of it: it is told which
+    /// rows of a stack begin where the model has learned to.
+    async fn learn<F>(
         &self,
         (input, carried): (&Input, Option<&Carried>),
         objective: &Objective,
         (targets, Asked { wanted, dropping }): (&[Targets], Asked),
         mut run: impl AsyncFnMut(&Arc<Plan>, &mut Lesson<'_, '_>) -> Result<()>,
-    ) -> Result<Found> {
+        end: impl FnOnce(Lesson<'_, '_>, &dyn Fn(usize, usize) -> bool) -> F,
+    ) -> Result<F> {
         let Planner { model, layout, device, .. } = &self.planner;
         let call = self.planner.call(input)?;
         let given: Vec<bool> = (0..model.stacks().count()).map(|stack| call.initial(stack).is_some()).collect();
@@ -225,8 +248,8 @@ impl Learner {
         let all = wanted == Wanted::All;
         let weights = wanted != Wanted::Loss;
         let states = all || weights && !self.initial.is_empty();
-        let (finals, drops) = (carried.is_some(), dropping.is_some());
-        let gradients = Gradients { losses: losses.collect(), weights, inputs: all, states, finals, drops };
+        let (left, finals, drops) = (wanted == Wanted::Left, carried.is_some(), dropping.is_some());
+        let gradients = Gradients { losses: losses.collect(), weights, left, inputs: all, states, finals, drops };
         let mut lesson = Lesson::new(&call, model, layout, &aims)?;
         lesson.dropping = dropping;
         let (shape, batch) = (shape_of(&call), call.form.batch);
@@ -238,9 +261,8 @@ impl Learner {
             run(&plan, &mut lesson).await.map_err(|e| device.explain(e))?;
             first += most;
         }
-        // The rows that begin where the model has learned to.
         let anew = |stack, row| carried.is_none_or(|carried| carried.begins_anew(stack, row));
-        Ok(lesson.finish(|stack, row| !given[stack] && self.initial.contains_key(&stack) && anew(stack, row)))
+        Ok(end(lesson, &|stack, row| !given[stack] && self.initial.contains_key(&stack) && anew(stack, row)))
     }
 }
 
@@ -253,7 +275,7 @@ struct Lesson<'a, 'c> {
     dropping: Option<Dropping>,
     rows: Range<usize>,
     loss: f64,
-    /// By packed buffer.
+    /// By packed buffer; nothing of one that was not read.
     weights: Vec<Vec<f32>>,
     inputs: BTreeMap<usize, ArrayD<f32>>,
     /// By stack, with a batch.
@@ -264,8 +286,7 @@ struct Lesson<'a, 'c> {
 
 impl<'a, 'c> Lesson<'a, 'c> {
     fn new(call: &'a Call<'c>, model: &'a Model, layout: &'a Layout, aims: &'a [Aim]) -> Result<Self> {
-        let zeros = |elems: u64| vec![0.0; usize::try_from(elems).unwrap_or(usize::MAX)];
-        let weights = layout.buffers.iter().map(|buffer| zeros(buffer.form.elems())).collect();
+        let weights = vec![Vec::new(); layout.buffers.len()];
         let mut states = BTreeMap::new();
         let mut finals = Vec::new();
         for (stack, r) in model.stacks().enumerate() {
@@ -453,7 +474,12 @@ impl Caller for Lesson<'_, '_> {
         match read.fetch {
             Fetch::Losses(_) => self.loss += data.iter().map(|&loss| f64::from(loss)).sum::<f64>(),
             Fetch::Weights(buffer) => {
-                self.weights[buffer].iter_mut().zip(data).for_each(|(sum, gradient)| *sum += gradient);
+                let sums = &mut self.weights[buffer];
+                if sums.is_empty() {
+                    sums.extend_from_slice(data);
+                } else {
+                    sums.iter_mut().zip(data).for_each(|(sum, gradient)| *sum += gradient);
+                }
             }
             Fetch::Input(input) => self.input(input, data),
             Fetch::InitialHidden { stack, layer } => {

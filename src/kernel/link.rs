@@ -202,7 +202,8 @@ fn training_parts(program: &Program, training: Training) -> Vec<&'static str> {
     match training {
         Training::StepBack(back) => {
             let tile = back.tile;
-            let mut parts = vec![weight(back.matrix), panel(back.matrix), "part/place.wgsl", gates(program), rows(tile)];
+            let mut parts =
+                vec![weight(back.matrix), panel(back.matrix), "part/place.wgsl", gates(program), rows(tile)];
             parts.extend(["part/product.wgsl", "peephole/none.wgsl", slices(tile)]);
             parts.extend(curve_parts(program, back.cell, back.variant));
             parts.extend(["back/place.wgsl", live(back.mask), peephole_back(back.variant)]);

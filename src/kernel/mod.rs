@@ -435,7 +435,9 @@ impl Kernel {
     fn family(self) -> Family {
         match self {
             Self::Project => Family::Product,
-            Self::Step | Self::Diagonal | Self::StepReset | Self::StepNew | Self::StepProject | Self::StepBack => Family::Step,
+            Self::Step | Self::Diagonal | Self::StepReset | Self::StepNew | Self::StepProject | Self::StepBack => {
+                Family::Step
+            }
             Self::Scan | Self::Persistent => Family::Walk,
             Self::Clear
             | Self::Gather

@@ -47,6 +47,8 @@ pub struct Gradients {
     pub losses: Vec<LossTerm>,
     /// Whether the gradients of the weights are given. Where neither these nor others are, there is no way back.
     pub weights: bool,
+    /// Whether these stay where they are found: the host reads none of them.
+    pub left: bool,
     /// Whether the gradients of the model's inputs of features are given.
     pub inputs: bool,
     /// Whether those of the initial states are that the host writes.

@@ -166,7 +166,7 @@ impl Trainer {
     ///
     /// As [`step`](Self::step).
     pub async fn step_async(&mut self, batch: &Batch) -> Result<Trained> {
-        let mut found = self.found(batch, Wanted::Weights, self.dropping(), self.carried()).await?;
+        let mut found = self.found(batch, Wanted::Weights).await?;
         let finals = std::mem::take(&mut found.finals);
         let gradients = self.named(found)?;
         let trained = self.apply_async(&gradients).await?;
@@ -191,7 +191,7 @@ impl Trainer {
     ///
     /// As [`step`](Self::step).
     pub async fn gradients_async(&self, batch: &Batch) -> Result<Gradients> {
-        let mut found = self.found(batch, Wanted::All, self.dropping(), self.carried()).await?;
+        let mut found = self.found(batch, Wanted::All).await?;
         let finals = std::mem::take(&mut found.finals);
         let gradients = self.named(found)?;
         if gradients.loss.is_finite() {
@@ -200,7 +200,7 @@ impl Trainer {
         Ok(gradients)
     }
 
-    /// Finds the gradients of the weights, and drops them: what the model loses. For whoever measures.
+    /// Finds the gradients of the weights, which stay on the device: what the model loses. For whoever measures.
     ///
     /// # Errors
     ///
@@ -208,7 +208,7 @@ impl Trainer {
     #[cfg(not(target_arch = "wasm32"))]
     #[doc(hidden)]
     pub fn rehearse(&self, batch: &Batch) -> Result<f64> {
-        Ok(block_on(self.found(batch, Wanted::Weights, self.dropping(), None))?.loss)
+        block_on(self.lost(batch, Asked { wanted: Wanted::Left, dropping: self.dropping() }))
     }
 
     /// [`rehearse`](Self::rehearse): what the programs of the device took.
@@ -275,7 +275,7 @@ impl Trainer {
     ///
     /// As [`step`](Self::step).
     pub async fn loss_async(&self, batch: &Batch) -> Result<f64> {
-        Ok(self.found(batch, Wanted::Loss, None, None).await?.loss)
+        self.lost(batch, Asked { wanted: Wanted::Loss, dropping: None }).await
     }
 
     /// What the model gives for `input` by the weights of now.
@@ -346,15 +346,14 @@ impl Trainer {
         self.seed.map(|seed| Dropping::new(seed, self.updates + 1))
     }
 
-    async fn found(
-        &self,
-        batch: &Batch,
-        wanted: Wanted,
-        dropping: Option<Dropping>,
-        carried: Option<Carried>,
-    ) -> Result<Found> {
-        let asked = Asked { wanted, dropping };
+    /// What the next update takes.
+    async fn found(&self, batch: &Batch, wanted: Wanted) -> Result<Found> {
+        let (asked, carried) = (Asked { wanted, dropping: self.dropping() }, self.carried());
         self.learner.gradients(&batch.input, &self.objective, &batch.targets, (asked, carried.as_ref())).await
+    }
+
+    async fn lost(&self, batch: &Batch, asked: Asked) -> Result<f64> {
+        self.learner.loss(&batch.input, &self.objective, &batch.targets, asked).await
     }
 
     /// Gradients by the names of tensors and inputs.

@@ -2,8 +2,8 @@
 
 use gatewave::plan::Limits;
 use gatewave::{
-    Activation, Batch, Device, Dropout, Drops, ErrorKind, Gradients, Gru, Input, Like, Linear, Loss, Lstm, Model, Options, Rnn,
-    Select, Sgd, Targets, Trainer, Update, Weights, oracle,
+    Activation, Batch, Device, Dropout, Drops, ErrorKind, Gradients, Gru, Input, Like, Linear, Loss, Lstm, Model,
+    Options, Rnn, Select, Sgd, Targets, Trainer, Update, Weights, oracle,
 };
 use ndarray::{Array3, Axis};
 

@@ -24,7 +24,6 @@ const GATES: [usize; 2] = [4, 2];
 pub(super) fn back_case(training: Training, s: Sizes) -> Case {
     let program = Program::Training(training);
     let (gates, width, depth) = (program.product_gates() as usize, s.directions * s.units, 5);
-    let recurrent = if training.cell().is_some_and(|(cell, _)| cell == Cell::Gru(Reset::Before)) { 2 } else { gates };
     let panels = s.units / LANES;
     let panel = (depth + program.rows_after_depth() as usize) * gates * LANES;
     let live: Vec<u32> = (0..4 * s.batch).map(|i| u32::from(i % 3 != 1)).collect();
@@ -48,9 +47,10 @@ pub(super) fn back_case(training: Training, s: Sizes) -> Case {
         Data::Floats(data)
     };
     let data = |name| match name {
-        "weights" => Data::Weights(noise(1, (2 + (s.sides - 1) * (panels + 1) + panels) * panel)),
+        "peepholes" => Data::Weights(noise(1, (2 + (s.sides - 1) * (panels + 1) + panels) * panel)),
         "gates" => rows(2, 3.0, gates),
-        "recurrent" => rows(3, 2.0, recurrent),
+        // Reset and update.
+        "recurrent" => rows(3, 2.0, 2),
         "new_gate" => rows(4, 1.0, 1),
         "result" => rows(5, 1.0, 1),
         "live" => Data::Indices(live.clone()),
@@ -102,7 +102,7 @@ impl Case {
         self.program.training().unwrap()
     }
 
-    fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.bound.iter().any(|bound| bound.0 == name)
     }
 
@@ -156,100 +156,107 @@ pub(super) fn at(f: Activation, clip: Option<Constant>, x: f64) -> (f64, f64) {
     (activation(f, inside), if x.abs() > most { 0.0 } else { slope(f, inside) })
 }
 
+/// What a step back knows of a unit: what the step kept, by gate, states that it had, peepholes, and the gradients of the
+/// hidden and of the cell state after it.
+pub(super) struct Known {
+    pub(super) kept: Vec<f64>,
+    pub(super) states: [f64; 2],
+    pub(super) peepholes: [f64; 4],
+    pub(super) dh: f64,
+    pub(super) carried: f64,
+}
+
+/// What it finds: δ by gate, and of a GRU's recurrent new gate; the gradients that go past the products; what an LSTM shows.
+pub(super) struct Found {
+    pub(super) delta: Vec<f64>,
+    pub(super) recurrent: f64,
+    pub(super) past: [f64; 2],
+    pub(super) shown: f64,
+}
+
 /// What the catalog says of the way back through a cell.
+pub(super) fn found(cell: Cell, variant: Variant, known: &Known) -> Found {
+    let Known { kept: a, states, peepholes, dh, carried } = known;
+    let (clip, Functions { f, g, h }) = (variant.clip, variant.functions);
+    match cell {
+        Cell::Rnn => Found { delta: vec![dh * at(f, clip, a[0]).1], recurrent: 0.0, past: [0.0, *carried], shown: 0.0 },
+        Cell::Gru(_) => {
+            let (hidden, q) = (states[0], a[3]);
+            let ((r, r_slope), (z, z_slope)) = (at(f, clip, a[0]), at(f, clip, a[1]));
+            let (n, n_slope) = at(g, clip, a[2] + r * q);
+            let d_new = dh * (1.0 - z) * n_slope;
+            let delta = vec![d_new * q * r_slope, dh * (hidden - n) * z_slope, d_new];
+            Found { delta, recurrent: d_new * r, past: [z * dh, *carried], shown: 0.0 }
+        }
+        Cell::Lstm => {
+            let [old, new] = *states;
+            let (i, i_slope) = at(f, clip, a[0] + peepholes[0] * old);
+            let (forget, f_slope) = at(f, clip, a[1] + peepholes[1] * old);
+            let (c, c_slope) = at(g, clip, a[2]);
+            let (o, o_slope) = at(f, clip, a[3] + peepholes[3] * new);
+            let (shown, h_slope) = at(h, None, new);
+            let d_output = dh * shown * o_slope;
+            let dc = carried + dh * o * h_slope + d_output * peepholes[3];
+            let (d_input, d_forget, past) = match variant.coupling {
+                Coupling::Apart => (dc * c * i_slope, dc * old * f_slope, dc * forget),
+                Coupling::InputForget => (dc * (c - old) * i_slope, 0.0, dc * (1.0 - i)),
+            };
+            let past = past + d_input * peepholes[0] + d_forget * peepholes[1];
+            let delta = vec![d_input, d_forget, dc * i * c_slope, d_output];
+            Found { delta, recurrent: 0.0, past: [0.0, past], shown: o * shown }
+        }
+    }
+}
+
+/// The peepholes of a unit, in the row after the bias of panels of `depth`.
+pub(super) fn peepholes(case: &Case, unit: At, panel: usize, depth: usize) -> [f64; 4] {
+    let p = &case.params;
+    let panel = p.weight_panel as usize + unit.z * p.weight_panels as usize + panel;
+    let of =
+        |gate: usize| case.float("peepholes", ((panel * (depth + 2) + depth + 1) * 4 + gate) * LANES + unit.n % LANES);
+    if case.has("peepholes") { [0, 1, 2, 3].map(of) } else { [0.0; 4] }
+}
+
+/// What the catalog says of the way back through a cell that is projected.
 fn cell_back_expected(case: &Case) -> Expected {
     let Training::CellBack(back) = case.training() else { panic!("no cell") };
-    let (p, clip, Functions { f, g, h }) = (&case.params, back.variant.clip, back.variant.functions);
-    let gates = back.cell.gates();
+    let p = &case.params;
     let mut expected = Vec::new();
     for unit in case.all_units() {
-        let dh = case.dh(unit);
-        let (handed, own) = (case.handed_at(unit), |g: usize| case.gate_at(unit, gates, g));
-        let a = |g: usize| case.float("gates", own(g));
-        let mut given: Expected = Vec::new();
-        match back.cell {
-            Cell::Rnn => given.push(("gates", own(0), dh * at(f, clip, a(0)).1)),
-            Cell::Gru(_) => {
-                let hidden = case.float("hidden", case.state_at(unit, [p.source_0, p.source_1][unit.z]));
-                let q = |g: usize| case.float("recurrent", own(g));
-                let (r, r_slope) = at(f, clip, a(0) + q(0));
-                let (z, z_slope) = at(f, clip, a(1) + q(1));
-                let (n, n_slope) = at(g, clip, a(2) + r * q(2));
-                let d_new = dh * (1.0 - z) * n_slope;
-                let deltas = [d_new * q(2) * r_slope, dh * (hidden - n) * z_slope, d_new];
-                given.extend((0..3).map(|g| ("gates", own(g), deltas[g])));
-                given.extend((0..2).map(|g| ("recurrent", own(g), deltas[g])));
-                given.push(("recurrent", own(2), d_new * r));
-                given.push(("direct", handed, z * dh));
-            }
-            Cell::Lstm => {
-                let (old, new) = (case.state_at(unit, p.memory_in), case.state_at(unit, p.memory_out));
-                let [old, new] = [old, new].map(|at| case.float("memory", at));
-                let panel = p.weight_panel as usize + unit.z * p.weight_panels as usize + unit.n / LANES;
-                let peephole = |g: usize| match back.variant.peepholes {
-                    Peepholes::None => 0.0,
-                    Peepholes::Diagonal => weight(case, 4, [panel, p.depth as usize + 1, g, unit.n % LANES]),
-                };
-                let (i, i_slope) = at(f, clip, a(0) + peephole(0) * old);
-                let (forget, f_slope) = at(f, clip, a(1) + peephole(1) * old);
-                let (c, c_slope) = at(g, clip, a(2));
-                let (o, o_slope) = at(f, clip, a(3) + peephole(3) * new);
-                let (shown, h_slope) = at(h, None, new);
-                let d_output = dh * shown * o_slope;
-                let dc = case.float("carry", handed) + dh * o * h_slope + d_output * peephole(3);
-                let (d_input, d_forget, past) = match back.variant.coupling {
-                    Coupling::Apart => (dc * c * i_slope, dc * old * f_slope, dc * forget),
-                    Coupling::InputForget => (dc * (c - old) * i_slope, 0.0, dc * (1.0 - i)),
-                };
-                let deltas = [d_input, d_forget, dc * i * c_slope, d_output];
-                given.extend((0..4).map(|g| ("gates", own(g), deltas[g])));
-                given.push(("carry", handed, past + d_input * peephole(0) + d_forget * peephole(1)));
-                if back.states == StateKind::Projected {
-                    given.push(("result", case.gate_at(unit, 1, 0), o * shown));
-                }
-            }
-        }
-        if case.has("direct") && !matches!(back.cell, Cell::Gru(_)) {
-            given.push(("direct", handed, 0.0));
-        }
-        if case.is_dead(unit) {
-            given.retain(|given| given.0 != "carry");
-            for (name, _, value) in &mut given {
-                *value = if *name == "direct" { dh } else { 0.0 };
-            }
-        }
-        if unit.n >= p.features as usize {
-            if case.has("carry") && case.is_dead(unit) {
-                given.push(("carry", handed, 0.0));
-            }
-            given.iter_mut().for_each(|given| given.2 = 0.0);
-        }
-        expected.extend(given);
+        let (handed, own) = (case.handed_at(unit), |g: usize| case.gate_at(unit, 4, g));
+        let known = Known {
+            kept: (0..4).map(|g| case.float("gates", own(g))).collect(),
+            states: [p.memory_in, p.memory_out].map(|row| case.float("memory", case.state_at(unit, row))),
+            peepholes: peepholes(case, unit, unit.n / LANES, p.depth as usize),
+            dh: case.dh(unit),
+            carried: case.float("carry", handed),
+        };
+        let found = found(Cell::Lstm, back.variant, &known);
+        let (is_true, lives) = (unit.n < p.features as usize, !case.is_dead(unit));
+        let or_zero = |value: f64, is: bool| if is && is_true { value } else { 0.0 };
+        expected.extend((0..4).map(|g| ("gates", own(g), or_zero(found.delta[g], lives))));
+        expected.push(("carry", handed, or_zero(if lives { found.past[1] } else { known.carried }, true)));
+        expected.push(("result", case.gate_at(unit, 1, 0), or_zero(found.shown, lives)));
     }
     expected
 }
 
-fn cell_backs() -> Vec<CellBack> {
-    let of = |cell: Cell, states| CellBack { cell, variant: Variant::plain(cell), states, mask: Mask::All };
-    vec![
-        of(Cell::Rnn, StateKind::Hidden),
-        of(Cell::Gru(Reset::After), StateKind::Hidden),
-        of(Cell::Lstm, StateKind::Memory),
-        of(Cell::Lstm, StateKind::Projected),
-    ]
+fn plain() -> CellBack {
+    CellBack { variant: Variant::plain(Cell::Lstm), mask: Mask::All }
 }
 
-/// Cells with each of their functions replaced, with a clip, with all an LSTM's options one by one and together.
-fn departures(plain: CellBack) -> Vec<CellBack> {
-    let functions = plain.variant.functions;
+/// A cell with each of its functions replaced, with a clip, with all an LSTM's options one by one and together.
+pub(super) fn departures(cell: Cell) -> Vec<Variant> {
+    let plain = Variant::plain(cell);
+    let functions = plain.functions;
     let hard = Activation::HardSigmoid { alpha: Constant::new(0.3), beta: Constant::new(0.4) };
     let tall = Activation::ScaledTanh { alpha: Constant::new(1.5), beta: Constant::new(0.5) };
     let clip = Some(Constant::new(0.9));
     let (coupling, peepholes) = (Coupling::InputForget, Peepholes::Diagonal);
-    let with = |functions| Variant { functions, ..plain.variant };
-    let mut variants = vec![Variant { clip, ..plain.variant }];
+    let with = |functions| Variant { functions, ..plain };
+    let mut variants = vec![Variant { clip, ..plain }];
     variants.push(with(Functions { f: hard, ..functions }));
-    match plain.cell {
+    match cell {
         Cell::Rnn => {
             let relu = with(Functions { f: Activation::Relu, ..functions });
             variants.extend([relu, Variant { clip, ..relu }]);
@@ -258,12 +265,12 @@ fn departures(plain: CellBack) -> Vec<CellBack> {
         Cell::Lstm => variants.extend([
             with(Functions { g: Activation::Relu, ..functions }),
             with(Functions { h: tall, ..functions }),
-            Variant { coupling, ..plain.variant },
-            Variant { peepholes, ..plain.variant },
+            Variant { coupling, ..plain },
+            Variant { peepholes, ..plain },
             Variant { coupling, peepholes, clip, functions: Functions { f: hard, g: Activation::Softsign, h: tall } },
         ]),
     }
-    variants.into_iter().map(|variant| CellBack { variant, ..plain }).collect()
+    variants
 }
 
 const ONE: Sizes = Sizes { batch: 1, units: 16, features: 16, directions: 1, direction: 0, sides: 1 };
@@ -277,42 +284,33 @@ pub(super) const SIZES: [Sizes; 4] = [
 ];
 
 #[test]
-fn cells_go_back_as_the_catalog_says() {
-    let mut cases = 0;
-    for back in cell_backs() {
-        for (mask, sizes) in [Mask::All, Mask::Live].into_iter().flat_map(|mask| SIZES.map(|sizes| (mask, sizes))) {
-            let case = back_case(Training::CellBack(CellBack { mask, ..back }), sizes);
-            case.check(&cell_back_expected(&case));
-            cases += 1;
-        }
-    }
-    assert_eq!(cases, 4 * 2 * 4, "cells × masks × sizes");
-}
-
-#[test]
-fn cells_that_depart_from_their_plain_equations_go_back_as_the_catalog_says() {
-    let mut cases = 0;
-    for plain in cell_backs() {
-        for (back, mask) in departures(plain).into_iter().flat_map(|back| [(back, Mask::All), (back, Mask::Live)]) {
-            let case = back_case(Training::CellBack(CellBack { mask, ..back }), SIZES[1]);
-            let control = back_case(Training::CellBack(CellBack { mask, ..plain }), SIZES[1]);
-            let far = cell_back_expected(&case)
-                .iter()
-                .zip(cell_back_expected(&control))
-                .any(|(a, b)| (a.2 - b.2).abs() > 1e-2);
-            assert!(far, "{:?} is told from the plain cell by nothing", back.variant);
-            case.check(&cell_back_expected(&case));
-            cases += 1;
-        }
-    }
-    assert_eq!(cases, 2 * (4 + 3 + 7 + 7), "departures × masks");
-}
-
-#[test]
-fn a_step_back_shared_by_threads_is_the_same_step() {
-    let sizes = Sizes { batch: 37, units: 656, features: 650, directions: 2, sides: 2, ..ONE };
-    for back in cell_backs() {
-        let case = back_case(Training::CellBack(CellBack { mask: Mask::Live, ..back }), sizes);
+fn projected_cells_go_back_as_the_catalog_says() {
+    for (mask, sizes) in [Mask::All, Mask::Live].into_iter().flat_map(|mask| SIZES.map(|sizes| (mask, sizes))) {
+        let case = back_case(Training::CellBack(CellBack { mask, ..plain() }), sizes);
         case.check(&cell_back_expected(&case));
     }
+}
+
+#[test]
+fn projected_cells_that_depart_from_their_plain_equations_go_back_as_the_catalog_says() {
+    let mut cases = 0;
+    for (variant, mask) in
+        departures(Cell::Lstm).into_iter().flat_map(|variant| [(variant, Mask::All), (variant, Mask::Live)])
+    {
+        let case = back_case(Training::CellBack(CellBack { variant, mask }), SIZES[1]);
+        let control = back_case(Training::CellBack(CellBack { mask, ..plain() }), SIZES[1]);
+        let far =
+            cell_back_expected(&case).iter().zip(cell_back_expected(&control)).any(|(a, b)| (a.2 - b.2).abs() > 1e-2);
+        assert!(far, "{variant:?} is told from the plain cell by nothing");
+        case.check(&cell_back_expected(&case));
+        cases += 1;
+    }
+    assert_eq!(cases, 2 * 7, "departures × masks");
+}
+
+#[test]
+fn a_cell_back_shared_by_threads_is_the_same() {
+    let sizes = Sizes { batch: 37, units: 656, features: 650, directions: 2, sides: 2, ..ONE };
+    let case = back_case(Training::CellBack(CellBack { mask: Mask::Live, ..plain() }), sizes);
+    case.check(&cell_back_expected(&case));
 }

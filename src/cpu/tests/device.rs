@@ -26,6 +26,7 @@ fn grid(case: &Case, training: Training) -> [u32; 3] {
     let columns = |elems: u32| elems.div_ceil(4 * WORKGROUP);
     let (sides, lanes) = (u32::try_from(case.sides).unwrap(), u32::try_from(LANES).unwrap());
     match training {
+        Training::StepBack(back) => [p.panels.div_ceil(back.tile.panels), p.batch.div_ceil(back.tile.rows), sides],
         Training::CellBack(_) | Training::NewBack(..) | Training::ResetBack(_) | Training::StateBack(_) => {
             [columns(p.units), p.batch, sides]
         }

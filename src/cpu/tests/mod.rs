@@ -18,6 +18,7 @@ mod rows;
 mod rows_back;
 mod sample;
 mod step;
+mod step_back;
 mod sums;
 mod turned;
 

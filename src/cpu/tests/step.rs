@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cell::{Constant, Coupling, Functions, Peepholes};
+use crate::kernel::{Role, kept_gates};
 
 /// The sizes of a step's case.
 #[derive(Clone, Copy)]
@@ -40,6 +41,7 @@ pub(super) fn step_case(program: Program, s: Sizes) -> Case {
         "weights" => Data::Weights(noise(1, weights).into_iter().map(small).collect()),
         "gates" => Data::Floats(gates.clone()),
         "live" => Data::Indices(live.clone()),
+        "kept" => Data::Floats(noise(5, 7 * s.batch * s.units * kept_gates(cell) as usize)),
         "hidden" => Data::Floats(noise(3, 4 * s.batch * s.directions * hidden)),
         _ => Data::Floats(noise(4, 3 * s.batch * s.directions * memory)),
     };
@@ -66,6 +68,8 @@ pub(super) fn step_case(program: Program, s: Sizes) -> Case {
         live_1: 2,
         memory_in: 0,
         memory_out: 1,
+        time_step_0: 6,
+        time_step_1: 5,
         ..Params::default()
     };
     Case { program, params, sides: s.sides, bound }
@@ -166,6 +170,17 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                             h: if case.program.states() == Some(StateKind::Projected) { f64::NAN } else { h() },
                             c: if cell == Cell::Lstm { case.float("memory", own(p.memory_in as usize)) } else { 0.0 },
                         };
+                        if case.program.bindings().any(|binding| binding.role == Role::Kept) {
+                            let (x, r) = (&unit.x, &unit.r);
+                            let kept = match cell {
+                                Cell::Rnn | Cell::Lstm => x.iter().zip(r).map(|(x, r)| x + r).collect(),
+                                Cell::Gru(_) => vec![x[0] + r[0], x[1] + r[1], x[2], r[2]],
+                            };
+                            let row = [p.time_step_0, p.time_step_1][z] as usize;
+                            let panel = (row * batch + b) * (units / LANES) + n / LANES;
+                            let at = |g: usize| (panel * kept.len() + g) * LANES + n % LANES;
+                            expected.extend((0..kept.len()).map(|g| ("kept", at(g), kept[g])));
+                        }
                         let (new, memory) = unit.step(cell, variant);
                         let memory = memory.map(|c| if dead { unit.c } else { c });
                         if case.program.states() == Some(StateKind::Projected) {
@@ -185,7 +200,15 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
 /// A step with a plain cell.
 pub(super) fn step(cell: Cell, states: StateKind) -> Program {
     let (variant, mask) = (Variant::plain(cell), Mask::All);
-    Program::Step(Step { cell, variant, states, mask, matrix: Matrix::buffer(Storage::F32), tile: Tile::NONE })
+    let (matrix, tile) = (Matrix::buffer(Storage::F32), Tile::NONE);
+    Program::Step(Step { cell, variant, states, mask, keeps: false, matrix, tile })
+}
+
+/// The same step, which keeps what its way back needs.
+fn keeping(mut program: Program) -> Program {
+    let Program::Step(step) = &mut program else { panic!("{program:?} keeps nothing") };
+    step.keeps = true;
+    program
 }
 
 /// Every recurrent kernel with every cell it takes, plain and without a mask.
@@ -331,6 +354,28 @@ fn cells_that_depart_from_their_plain_equations_do_what_the_catalog_says() {
     }
     // RNN 4, GRU 3 and 2 and 2 (its first half without masks), LSTM 7 before a projection or without one.
     assert_eq!(cases, 2 * (2 * (4 + 3 + 2 + 7 + 7) + 2), "departures × masks × sizes");
+}
+
+#[test]
+fn steps_keep_what_their_way_back_needs() {
+    let one = Sizes { batch: 1, units: 16, skip: [0, 0], depth: 16, directions: 1, direction: 0, sides: 1 };
+    let sizes = [
+        one,
+        Sizes { batch: 7, units: 48, depth: 48, directions: 2, sides: 2, ..one },
+        Sizes { batch: 5, units: 64, depth: 64, skip: [1, 1], ..one },
+        Sizes { batch: 37, units: 192, depth: 192, directions: 2, sides: 2, ..one },
+    ];
+    let steps = [
+        step(Cell::Rnn, StateKind::Hidden),
+        step(Cell::Gru(Reset::After), StateKind::Hidden),
+        step(Cell::Lstm, StateKind::Memory),
+    ];
+    for (plain, sizes) in steps.into_iter().flat_map(|step| sizes.map(|sizes| (step, sizes))) {
+        for mask in [Mask::All, Mask::Live] {
+            let case = step_case(keeping(of(plain, mask, Storage::F32)), sizes);
+            case.check(&step_expected(&case));
+        }
+    }
 }
 
 #[test]

@@ -98,11 +98,15 @@ pub(super) const RESET_ROWS: Declaration = Declaration {
     overrides: HALF_BACK,
 };
 
-/// Of GRU with the reset before the product, the half that comes last: of the units n < units: `dh = product[d·batch + b][n]
-/// + direct[d·batch + b][n] + delta[target_z][b][d·units + n]`, h is as of [`STEP_BACK`] from `source_z`, gates are rows
-/// `[gates_z][b]` of `gates`, of `recurrent` (G = 2: reset, update) and of `new` (G = 1). `n = g(gates_new + new)`, `z = f(gates_update + recurrent_update)`. Writes δ of the new gate
-/// over `gates` and `new`, δ of the update gate over `gates` and `recurrent`; `direct = z ∘ dh`. Of a padded unit and of a
-/// row without a step it leaves 0 in the place of the reset gate too.
+/// Of GRU with the reset before the product, the half that comes last, for b < batch, each direction d = direction + z and each unit
+/// n < units.
+///
+/// The gradient of the state after the step, dh, is the sum of `product[d·batch + b][n]`, `direct[d·batch + b][n]` and
+/// `delta[target_z][b][d·units + n]`; `h = hidden[source_z][b][d·units + n]` is the state before it. Gates are rows
+/// `[gates_z][b]` of `gates`, of `recurrent` (G = 2: reset, update) and of `new` (G = 1): `n = g(gates_new + new)`,
+/// `z = f(gates_update + recurrent_update)`. Writes δ of the new gate over `gates` and `new`, δ of the update gate over `gates`
+/// and `recurrent`; `direct = z ∘ dh`. Of a padded unit and of a row without a step it leaves 0 in the place of the reset gate too;
+/// such a row has `direct = dh`.
 pub(super) const NEW_BACK: Declaration = Declaration {
     name: "new_back",
     bindings: &[

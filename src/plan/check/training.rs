@@ -47,7 +47,7 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
     let by_row = |role: Role, first: u32, width: u64| (role, (n(first) + rows) * width);
     match training {
         Training::StepBack(back) => {
-            let own = n(back.cell.gates() as u32);
+            let own = back.cell.gates() as u64;
             let panel = |depth: u64, after: u64, gates: u64| last_panel * (depth + after) * gates * lanes;
             let deltas = (last(p.gates_0, p.gates_1) + 1) * batch * units * own;
             let after = (last(p.source_0, p.source_1) + 1) * batch * depth;

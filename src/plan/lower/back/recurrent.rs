@@ -141,7 +141,11 @@ impl Back<'_, '_> {
     }
 
     fn way<'a>(&mut self, r: &'a Recurrence, states: &'a States, hidden: Sequence, delta: Sequence) -> Way<'a> {
-        if r.steps_back() { self.way_by_steps(r, states, hidden, delta) } else { self.way_apart(r, states, hidden, delta) }
+        if r.steps_back() {
+            self.way_by_steps(r, states, hidden, delta)
+        } else {
+            self.way_apart(r, states, hidden, delta)
+        }
     }
 
     /// The gradient of the final cell states, handed to the last step.

@@ -103,9 +103,10 @@ impl Back<'_, '_> {
                 }
             }
         }
-        let (slot, _) = self.gradient_of(buffer, 0);
-        let rows = dims[0];
-        self.low.read(Fetch::Weights(buffer), slot, 0, rows);
+        if !self.wants.left {
+            let (slot, _) = self.gradient_of(buffer, 0);
+            self.low.read(Fetch::Weights(buffer), slot, 0, dims[0]);
+        }
         Ok(())
     }
 
