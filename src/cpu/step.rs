@@ -4,15 +4,16 @@
 //! The new states of a part are computed into a buffer of their own, from states that nobody writes meanwhile, and
 //! copied to their rows afterwards: who computes parts where and when is `crew`'s.
 
+mod forward;
+
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
 
 use super::buffers::{Bound, Buffer, Floats, View, bound, cut_mut};
-use super::cells::{Gru, GruNew, GruReset, Lstm, LstmProjected, Projection, Rnn, Rule};
-use super::functions::{Functions, General, Plain, Relu, Tanh};
-use super::gates::Gates;
-use super::product::{Epilogue, Product, Rows};
+use super::cells::{GruNew, GruReset, Projection, Rnn};
+use super::functions::{General, Plain, Relu, Tanh};
+use super::product::{Product, Rows};
 use super::threads;
 use super::training::step_back;
 use crate::cell::{self, Activation, Cell, Reset, Variant};
@@ -21,6 +22,7 @@ use crate::kernel::{
     StateKind, Step, StepBack, Training, kept_gates,
 };
 use crate::plan::Window;
+use forward::Work;
 
 /// What else has a rule of its own: a simple RNN with `max(0, x)`.
 const RELU: Variant =
@@ -362,15 +364,6 @@ pub(super) fn ns(program: &Program, params: &Params, sides: usize) -> usize {
     threads::product_ns(batch, params.depth as usize * each) + threads::pointwise_ns(batch * each * functions)
 }
 
-/// What a direction reads; panels and columns count from the dispatch's first.
-#[derive(Clone, Copy)]
-struct Side<'a> {
-    product: Product<'a>,
-    gates: Rows<'a>,
-    states: [Rows<'a>; 2],
-    live: Option<&'a [u32]>,
-}
-
 /// Where a value goes: a row of the states, by direction of the dispatch.
 #[derive(Clone, Copy)]
 struct Place {
@@ -392,93 +385,6 @@ enum Target {
     /// The memory, where a unit reads nothing but its own: what others make of it is theirs.
     Own,
     Left,
-}
-
-/// What computing a part takes.
-struct Work<'a> {
-    arch: Arch,
-    job: &'a Job<'a>,
-    states: &'a States<'a>,
-    part: &'a Part,
-    given: &'a mut [f32],
-}
-
-impl Work<'_> {
-    /// A part of a step of an LSTM or a GRU.
-    fn run_gated(self, step: &Step, functions: impl Functions) {
-        match step.states {
-            StateKind::Projected => self.run(LstmProjected(functions)),
-            StateKind::Memory => self.run(Lstm(functions)),
-            StateKind::Hidden => self.run(Gru(functions)),
-        }
-    }
-
-    fn run<R: Rule>(self, rule: R) {
-        let Self { arch, job, states, part, given } = self;
-        let keeps = job.keeps();
-        let values = R::GIVES + keeps.map_or(0, |cell| kept_gates(cell) as usize);
-        let each = values * part.rows.len() * part.panels.len() * LANES;
-        for (z, given) in part.sides.clone().zip(given.chunks_exact_mut(each.max(1))) {
-            let (rows, panels) = (part.rows.clone(), part.panels.clone());
-            arch.dispatch(Share { rule, side: side::<R>(job, states, z), keeps, rows, panels, given });
-        }
-    }
-}
-
-/// What direction `z` of the dispatch reads.
-fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a> {
-    let p = job.params;
-    let [batch, depth, units, directions] = [p.batch, p.depth, p.units, p.directions].map(|n| n as usize);
-    let (panel, d) = (p.panel as usize, p.direction as usize + z);
-    let column = d * units + panel * LANES;
-    let row = |data: &'a [f32], row: usize, width: usize, column: usize| Rows {
-        data: &data[row * batch * width + column..],
-        stride: width,
-    };
-    let (memory, current) = (&*states.memory, &*states.hidden);
-    let source = match states.span {
-        Span::Bound => [p.source_0, p.source_1][z] as usize,
-        Span::Current => 0,
-    };
-    let wide = directions * units;
-    let hidden = || row(current, source, wide, column);
-    let (source, old) = match job.timestep {
-        Timestep::Reset(_) => (row(current, source, wide, d * depth), [hidden(), Rows::NONE]),
-        Timestep::New(_) => {
-            (row(memory, MEMORY_RESET, wide, d * depth), [hidden(), row(memory, MEMORY_UPDATE, wide, column)])
-        }
-        Timestep::Project => (row(memory, MEMORY_UNPROJECTED, directions * depth, d * depth), [hidden(), Rows::NONE]),
-        Timestep::Back(_) => unreachable!("a step back has a rule of its own"),
-        Timestep::Whole(step) => {
-            let source = row(current, source, directions * depth, d * depth);
-            let memory = || row(memory, p.memory_in as usize, wide, column);
-            match step.states {
-                StateKind::Hidden => (source, [hidden(), Rows::NONE]),
-                StateKind::Memory => (source, [hidden(), memory()]),
-                StateKind::Projected => (source, [Rows::NONE, memory()]),
-            }
-        }
-    };
-    let panel_rows = depth + job.after_depth;
-    let size = panel_rows * R::PRODUCT_GATES * LANES;
-    let first = p.weight_panel as usize + z * p.weight_panels as usize;
-    let width = units * R::INPUT_GATES;
-    let timestep = [p.gates_0, p.gates_1][z] as usize;
-    Side {
-        product: Product {
-            panels: &job.weights[first * size..][..p.panels as usize * size],
-            gates: R::PRODUCT_GATES,
-            depth,
-            panel_rows,
-            source,
-        },
-        gates: match R::INPUT_GATES {
-            0 => Rows::NONE,
-            gates => row(job.gates, timestep, width, panel * LANES * gates),
-        },
-        states: old,
-        live: job.live(z),
-    }
 }
 
 /// Where the values of a kernel go, first to last.
@@ -519,103 +425,4 @@ fn places(job: &Job<'_>) -> [Option<Place>; 4] {
         gates(Target::Left, [p.time_step_0 as usize, p.time_step_1 as usize], kept_gates(cell) as usize)
     });
     [first, second, kept, None]
-}
-
-/// A part, on SIMD registers.
-struct Share<'a, R> {
-    rule: R,
-    side: Side<'a>,
-    /// The cell whose step keeps what its way back needs, where it does.
-    keeps: Option<Cell>,
-    rows: Range<usize>,
-    panels: Range<usize>,
-    given: &'a mut [f32],
-}
-
-impl<R: Rule> WithSimd for Share<'_, R> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        let (product, rows, panels) = (self.side.product, self.rows.clone(), self.panels.clone());
-        product.run(simd, rows, panels, &mut self);
-    }
-}
-
-impl<R: Rule> Epilogue for Share<'_, R> {
-    #[inline(always)]
-    fn take<S: Simd>(&mut self, simd: S, row: usize, panel: usize, product: &[f32]) {
-        let side = &self.side;
-        let x = side.gates_of::<R>(row, panel);
-        let states: [&[f32]; 2] = std::array::from_fn(|i| side.state(i, row, panel));
-        let each = self.rows.len() * self.panels.len() * LANES;
-        let start = ((row - self.rows.start) * self.panels.len() + panel - self.panels.start) * LANES;
-        let (first, rest) = self.given.split_at_mut(each);
-        let first = &mut first[start..][..LANES];
-        let (second, kept) = if R::GIVES == 2 { rest.split_at_mut(each) } else { rest.split_at_mut(0) };
-        let second = if R::GIVES == 2 { &mut second[start..][..LANES] } else { second };
-
-        let registers = LANES / S::F32_LANES;
-        let (input, product) = (S::as_simd_f32s(x).0, S::as_simd_f32s(product).0);
-        if let Some(cell) = self.keeps {
-            let gates = kept_gates(cell) as usize;
-            let kept = &mut kept[start * gates..][..LANES * gates];
-            keep(simd, cell, [input, product], S::as_mut_simd_f32s(kept).0);
-        }
-        let peepholes = if R::PEEPHOLES { S::as_simd_f32s(side.product.after_bias(panel)).0 } else { &[] };
-        for at in 0..registers {
-            let mut old = [simd.splat_f32s(0.0); 2];
-            for i in 0..2 {
-                if R::READS[i] {
-                    old[i] = S::as_simd_f32s(states[i]).0[at];
-                }
-            }
-            let new = self.rule.update(simd, Gates { input, product, peepholes, registers, at }, old);
-            S::as_mut_simd_f32s(first).0[at] = new[0];
-            if R::GIVES == 2 {
-                S::as_mut_simd_f32s(second).0[at] = new[1];
-            }
-        }
-        if side.live.is_some_and(|live| live[row] == 0) {
-            match R::HELD[0] {
-                true => first.copy_from_slice(states[0]),
-                false => first.fill(0.0),
-            }
-            if R::HELD[1] && R::GIVES == 2 {
-                second.copy_from_slice(states[1]);
-            }
-        }
-    }
-}
-
-/// What a step keeps for its way back, `[gates][16]`: what goes into the gates, of a GRU's new one both parts.
-#[inline(always)]
-fn keep<S: Simd>(simd: S, cell: Cell, [input, product]: [&[S::f32s]; 2], kept: &mut [S::f32s]) {
-    let (sums, apart) = match cell {
-        Cell::Rnn | Cell::Lstm => kept.split_at_mut(kept.len()),
-        Cell::Gru(_) => kept.split_at_mut(kept.len() / 2),
-    };
-    for ((kept, x), r) in sums.iter_mut().zip(input).zip(product) {
-        *kept = simd.add_f32s(*x, *r);
-    }
-    let (first, second) = apart.split_at_mut(apart.len() / 2);
-    let new = sums.len();
-    first.copy_from_slice(&input[new..][..first.len()]);
-    second.copy_from_slice(&product[new..][..second.len()]);
-}
-
-impl<'a> Side<'a> {
-    /// The input product of a row and a panel, `[INPUT_GATES][16]`.
-    #[inline(always)]
-    fn gates_of<R: Rule>(&self, row: usize, panel: usize) -> &'a [f32] {
-        let width = R::INPUT_GATES * LANES;
-        if width == 0 { &[] } else { self.gates.part(row, panel * width, width) }
-    }
-
-    /// State `i` of a row and a panel, `[16]`, or nothing where the kernel reads none.
-    #[inline(always)]
-    fn state(&self, i: usize, row: usize, panel: usize) -> &'a [f32] {
-        let state = self.states[i];
-        if state.stride == 0 { &[] } else { state.part(row, panel * LANES, LANES) }
-    }
 }
