@@ -108,6 +108,9 @@ pub struct Options {
     pub precision: Precision,
     /// How recurrent layers go through time, wherever they can: `None` chooses by sizes and device.
     pub strategy: Option<Strategy>,
+    /// Training: bytes that recurrent layers may keep of a call for their way back. `None` chooses by the device. What is not kept
+    /// is computed twice, and the gradients are the same bits.
+    pub keep_bytes: Option<u64>,
     /// The kind of device that plans and weights are made for: `None` is what the device is. For tests, that try a GPU's
     /// choices on a software adapter.
     #[doc(hidden)]
@@ -448,6 +451,13 @@ impl Options {
     #[must_use]
     pub fn strategy(mut self, strategy: impl Into<Option<Strategy>>) -> Self {
         self.strategy = strategy.into();
+        self
+    }
+
+    /// Training: bytes that recurrent layers may keep of a call for their way back. What they do not keep is computed twice.
+    #[must_use]
+    pub fn keep_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.keep_bytes = bytes.into();
         self
     }
 

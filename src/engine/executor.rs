@@ -156,7 +156,8 @@ impl Machine {
             Self::Gpu(gpu) if options.resident_workgroups.is_some() => (gpus::target(gpu), options.strategy),
             Self::Gpu(gpu) => (gpus::target(gpu), gpus::sound(gpu, options.strategy)?),
         };
-        Ok(Tuning::of(options.target.unwrap_or(own)).with_strategy(strategy).with_chunk_bytes(options.chunk_bytes))
+        let tuning = Tuning::of(options.target.unwrap_or(own)).with_strategy(strategy);
+        Ok(tuning.with_chunk_bytes(options.chunk_bytes).with_keep_bytes(options.keep_bytes))
     }
 
     /// The executor, without weights yet.

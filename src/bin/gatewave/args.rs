@@ -125,6 +125,15 @@ pub(crate) fn unused(path: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
+/// What training keeps.
+#[derive(clap::Args)]
+pub(crate) struct KeepArgs {
+    /// Bytes that recurrent layers may keep of a batch for their way back: what they do not keep is computed twice, with the same
+    /// results
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) keep_bytes: Option<u64>,
+}
+
 /// Which device.
 #[derive(clap::Args)]
 pub(crate) struct DeviceArgs {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use gatewave::{Batch, Error, ErrorKind, InputValue, Like, Options, Result, Sgd, Trainer, Update, Values, Weights};
 use serde::Serialize;
 
-use crate::args::{DeviceArgs, ModelArgs, note_device, spare, unused};
+use crate::args::{DeviceArgs, KeepArgs, ModelArgs, note_device, spare, unused};
 use crate::losses::LossArgs;
 use crate::tensors::{self, Destination};
 use crate::{Outcome, Verdict};
@@ -32,6 +32,8 @@ pub(crate) struct Args {
     /// Write over a file that is there already
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    keep: KeepArgs,
     #[command(flatten)]
     device: DeviceArgs,
     /// One JSON object a line in place of a table
@@ -64,7 +66,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let weights = Weights::from_tensors(&model, stored).map_err(|e| args.model.at(e))?;
     // No update is made.
     let update = Update::by(Sgd::like(Like::Torch));
-    let options = Options::default().device(device);
+    let options = Options::default().device(device).keep_bytes(args.keep.keep_bytes);
     let mut trainer =
         Trainer::new(model.clone(), &weights, objective, update, options).map_err(|e| args.model.at(e))?;
     trainer.set_dropout_seed(None);

@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// be repeated
     #[arg(long, requires = "train", value_name = "LOSS")]
     loss: Vec<Said>,
+    /// Bytes that recurrent layers may keep for their way back: what they do not keep is computed twice
+    #[arg(long, requires = "train", value_name = "N", allow_negative_numbers = true)]
+    keep_bytes: Option<u64>,
     /// Timesteps of another input, where it has its own; may be given several times [default: those of the call]
     #[arg(long, value_name = "INPUT=T", value_parser = steps_of)]
     steps_of: Vec<(String, usize)>,
@@ -61,6 +64,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     };
     // Without weights: a plan may be asked for before there is memory for them.
     let options = Options::default().device(device).precision(args.precision.into()).strategy(args.strategy);
+    let options = options.keep_bytes(args.keep_bytes);
     let objective = if args.train { Some(losses::objective(&args.loss, &model, |_| true)?) } else { None };
     let planner = match objective {
         Some(_) => Planner::for_training(model, &options)?,

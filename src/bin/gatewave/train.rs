@@ -16,7 +16,7 @@ use gatewave::{
     Weights,
 };
 
-use crate::args::{DeviceArgs, note_device, spare, unused};
+use crate::args::{DeviceArgs, KeepArgs, note_device, spare, unused};
 use crate::losses::LossArgs;
 use crate::tensors;
 use crate::{Outcome, Verdict, note};
@@ -49,6 +49,8 @@ pub(crate) struct Args {
     loss: LossArgs,
     #[command(flatten)]
     update: UpdateArgs,
+    #[command(flatten)]
+    keep: KeepArgs,
     /// How often to go over all examples
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
     epochs: u64,
@@ -83,7 +85,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
     let (model, weights) = args.begin(args.update.like())?;
     let (objective, training, validation) = args.examples(&model)?;
-    let options = Options::default().device(device);
+    let options = Options::default().device(device).keep_bytes(args.keep.keep_bytes);
     let trainer = Trainer::new(model, &weights, objective, update, options);
     let mut trainer = trainer.map_err(|e| e.at(args.path.display()))?;
     drop(weights);
