@@ -23,6 +23,7 @@ pub(crate) use states::{Batched, batched, check as check_states, initial};
 pub(crate) use steps::Own;
 
 use crate::error::{Error, ErrorKind};
+use crate::model::Begun;
 
 /// The input of a run: one sequence or a batch of them.
 ///
@@ -71,9 +72,9 @@ pub enum Sequence<F, T> {
 /// `h` `[L · D, B, state_size]`, `c` `[L · D, B, H]`; without a batch `[L · D, state_size]`, `[L · D, H]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct States {
-    /// The hidden states.
+    /// The hidden states; an array without elements where a value of the model begins them, and the cell states alone are said.
     pub h: ArrayD<f32>,
-    /// The cell states, of an LSTM.
+    /// The cell states, of an LSTM; none where a value of the model begins them.
     pub c: Option<ArrayD<f32>>,
 }
 
@@ -203,6 +204,17 @@ impl States {
     /// Hidden states alone: of an RNN or a GRU.
     pub fn hidden<D: Dimension>(h: Array<f32, D>) -> Self {
         Self { h: h.into_dyn(), c: None }
+    }
+
+    /// Cell states alone: of an LSTM whose hidden states begin at a value of the model.
+    pub fn cell<D: Dimension>(c: Array<f32, D>) -> Self {
+        Self { h: ArrayD::zeros(IxDyn(&[0])), c: Some(c.into_dyn()) }
+    }
+
+    /// The same without those that begin at values of the model.
+    pub(crate) fn without(self, begun: Begun) -> Self {
+        let h = if begun.hidden { ArrayD::zeros(IxDyn(&[0])) } else { self.h };
+        Self { h, c: self.c.filter(|_| !begun.cell) }
     }
 
     /// Hidden states and cell states: of an LSTM.

@@ -164,13 +164,16 @@ fn an_input_of_states_begins_every_stack_that_names_it() {
     let first = g.add("first", Lstm::new(3, 4), x);
     let second = g.add("second", Lstm::new(3, 4), x);
     let third = g.add("third", Lstm::new(3, 4), x);
+    let fourth = g.add("fourth", Lstm::new(3, 4), x);
+    g.begin(fourth, State::Hidden, row);
+    g.begin(fourth, State::Cell, c);
     for stack in [first, third] {
         g.begin(stack, State::Hidden, h);
         g.begin(stack, State::Cell, c);
     }
     g.begin(second, State::Hidden, row);
     g.begin(second, State::Cell, first.cell());
-    g.add("all", Join::Maximum, vec![first, second, third]);
+    g.add("all", Join::Maximum, vec![first, second, third, fourth]);
     let model = g.finish().unwrap();
     assert_round_trip(&model);
     let ports: Vec<_> = model.all_ports().inputs.iter().map(|port| (port.name.clone(), port.value)).collect();
@@ -182,6 +185,7 @@ fn an_input_of_states_begins_every_stack_that_names_it() {
         ("h", state(2, State::Hidden)),
         ("c", state(0, State::Cell)),
         ("c", state(2, State::Cell)),
+        ("c", state(3, State::Cell)),
         ("lengths", InputValue::Lengths(0)),
         ("x_lengths", InputValue::Lengths(0)),
         ("mask", InputValue::Mask(0)),
@@ -190,7 +194,7 @@ fn an_input_of_states_begins_every_stack_that_names_it() {
     assert_eq!(ports, expected.map(|(name, value)| (name.to_owned(), value)));
     // The outputs are not said: they are the usual ones.
     let outputs: Vec<_> = model.all_ports().outputs.iter().map(|port| port.name.clone()).collect();
-    assert_eq!(outputs, ["output", "h_n", "c_n", "h_n.1", "c_n.1", "h_n.2", "c_n.2"]);
+    assert_eq!(outputs, ["output", "h_n", "c_n", "h_n.1", "c_n.1", "h_n.2", "c_n.2", "h_n.3", "c_n.3"]);
     // What ports may be, the usual ones are.
     Model { ports: Ports::usual(&model), ..model }.check().unwrap();
 }

@@ -61,6 +61,32 @@ pub enum InputKind {
     State(State),
 }
 
+/// Which states of a stack begin at values of the model, and not where the caller says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Begun {
+    pub(crate) hidden: bool,
+    pub(crate) cell: bool,
+}
+
+impl Begun {
+    pub(crate) fn has(self, state: State) -> bool {
+        match state {
+            State::Hidden => self.hidden,
+            State::Cell => self.cell,
+        }
+    }
+
+    /// Whether one of them does.
+    pub(crate) fn any(self) -> bool {
+        self.hidden || self.cell
+    }
+
+    /// Whether all states of `stack` do.
+    pub(crate) fn all(self, stack: &Recurrent) -> bool {
+        self.hidden && (self.cell || !State::Cell.is_of(stack))
+    }
+}
+
 /// What a model gives under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelOutput {
@@ -178,15 +204,13 @@ impl Model {
         self.layers[..layer].iter().filter(|layer| matches!(layer.kind, LayerKind::Recurrent(_))).count()
     }
 
-    /// Whether a value that a layer gives begins stack `stack`, counted from 0 among the recurrent layers.
-    pub(crate) fn is_begun(&self, stack: usize) -> bool {
-        let begun = |value: &Value| match value {
-            Value::Input(input) => self.inputs.get(*input).is_some_and(|input| input.kind.flow().is_some()),
-            Value::Layer(..) => true,
-        };
+    /// Which states of stack `stack`, counted from 0 among the recurrent layers, begin at a value that a layer gives or that
+    /// is given as features. The caller may say where the others begin.
+    pub(crate) fn begun(&self, stack: usize) -> Begun {
         let is_stack = |layer: &&Layer| matches!(layer.kind, LayerKind::Recurrent(_));
-        let layer = self.layers.iter().filter(is_stack).nth(stack);
-        layer.is_some_and(|layer| layer.initial.iter().flatten().any(begun))
+        let initial = self.layers.iter().filter(is_stack).nth(stack).map_or([None; 2], |layer| layer.initial);
+        let [hidden, cell] = initial.map(|value| value.is_some_and(|value| !is_state(value, &self.inputs)));
+        Begun { hidden, cell }
     }
 
     /// The layers that take what layer `layer` gives at every step, looked for behind layers that only pass it on; `None`
@@ -287,13 +311,6 @@ impl Model {
         flows: &[Flow],
     ) -> Result<()> {
         let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
-        let brought = initial.map(|value| value.map(|value| is_state(value, inputs)));
-        // A call brings both states of a stack or none.
-        if let [Some(hidden), Some(cell)] = brought
-            && hidden != cell
-        {
-            return wrong("h_0 and c_0: expected two inputs of states or two other values, got one of each".into());
-        }
         for (state, value) in [State::Hidden, State::Cell].into_iter().zip(initial) {
             let (Some(value), key) = (value, state.key()) else { continue };
             if !state.is_of(stack) {

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub use builder::{Graph, Node, Sources};
 pub(crate) use clocks::{Clocks, OTHER_CLOCKS, TimeAxis};
 pub use flow::{Features, Flow};
-pub(crate) use graph::check_names;
+pub(crate) use graph::{Begun, check_names};
 pub use graph::{InputKind, ModelInput, ModelOutput, Pin, Value};
 pub use layer::*;
 pub use ports::{Dim, InputPort, InputValue, OutputPort, OutputValue, Ports, Required, State, WeightPart};

@@ -266,7 +266,7 @@ impl InputPort {
             }
             InputValue::State { stack, state, first } => {
                 state.check(stacks, stack)?;
-                if model.is_begun(stack) {
+                if model.begun(stack).has(state) {
                     return Err(wrong(format!(
                         "stack: expected one that begins where the caller says, got {stack}, which a value of the model begins"
                     )));

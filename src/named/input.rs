@@ -274,7 +274,8 @@ impl Reader<'_> {
         for (index, stack) in self.model.stacks().enumerate() {
             let hidden = self.state(index, State::Hidden, sizes)?;
             let cell = self.state(index, State::Cell, sizes)?;
-            // A state without a port is zero.
+            // A state without a port is zero, and one that a value of the model begins is not said.
+            let begun = self.model.begun(index);
             let zeros = |like: &ArrayD<f32>, state: State| {
                 let mut shape = like.shape().to_vec();
                 *shape.last_mut().expect("a state has an axis") = state.size(stack);
@@ -290,7 +291,7 @@ impl Reader<'_> {
                     return Err(shape(format!("{there}: expected {missing} beside it, got none")));
                 }
             };
-            input = input.stack_states(index, states);
+            input = input.stack_states(index, states.without(begun));
         }
         Ok(input)
     }

@@ -331,6 +331,10 @@ impl Drawn<'_> {
         });
         if let Some(row) = row.filter(|_| stack.num_layers == 1) {
             self.graph.begin(node, State::Hidden, row.value);
+            if stack.cell == Cell::Lstm {
+                let cell = self.graph.state(format!("cell {}", self.layers), State::Cell);
+                self.graph.begin(node, State::Cell, cell);
+            }
         }
     }
 

@@ -312,7 +312,7 @@ fn inputs_that_do_not_fit_the_main_one_are_refused() {
     let wide = Input::features(Array3::zeros((2, 6, 4)));
     assert_refused(&model, &wide, "x: expected [B, T, 3], got [2, 6, 4]");
     let states = input().states(States::hidden(Array3::<f32>::zeros((1, 2, 4))));
-    let expected = "states of stack 0: expected none, since a value of the model begins it";
+    let expected = "states of stack 0 (gru): expected none, since a value of the model begins it";
     assert_refused(&model, &states, expected);
     let single = Input::features(Array2::zeros((6, 3)))
         .with_features("other", Array2::<f32>::zeros((6, 2)))
@@ -377,17 +377,40 @@ fn a_model_has_few_clocks() {
     );
 }
 
+/// One state of a stack may begin where the call says, and the other at a value.
 #[test]
-fn a_stack_begins_at_states_of_the_call_or_at_values_of_the_model() {
-    assert_unsound(
-        |g| {
-            let x = g.sequence("x", 2);
-            let h = g.row("h", 3);
-            let c = g.state("c", State::Cell);
-            let lstm = g.add("lstm", Lstm::new(2, 3), x);
-            g.begin(lstm, State::Hidden, h);
-            g.begin(lstm, State::Cell, c);
-        },
-        "layer 0 lstm (lstm): h_0 and c_0: expected two inputs of states or two other values, got one of each",
-    );
+fn a_call_says_only_of_states_that_no_value_begins() {
+    let lstm = |state: State| {
+        let mut g = Model::graph();
+        let (x, facts, given) = (g.sequence("x", 2), g.row("facts", 3), g.state("given", state));
+        let lstm = g.add("lstm", Lstm::new(2, 3), x);
+        let other = if state == State::Hidden { State::Cell } else { State::Hidden };
+        g.begin(lstm, state, given);
+        g.begin(lstm, other, facts);
+        g.finish().unwrap()
+    };
+    let (h, c) = (Array3::from_elem((1, 2, 3), 0.3), Array3::from_elem((1, 2, 3), -0.4));
+    let row = |state: &Array3<f32>| state.index_axis(ndarray::Axis(0), 0).to_owned();
+    let x = Array3::from_shape_fn((2, 5, 2), |(b, t, n)| (b + t + n) as f32 * 0.1);
+    let input = |facts: &Array3<f32>| Input::features(x.clone()).with_features("facts", row(facts));
+    let (cell, hidden) = (lstm(State::Cell), lstm(State::Hidden));
+    let weights = Weights::random(&cell, 7).unwrap();
+    let plain = Input::features(x.clone()).states(States::with_cell(h.clone(), c.clone()));
+    let plain = oracle::run(&Model::new().layer(Lstm::new(2, 3)), &weights, &plain).unwrap();
+    let got = oracle::run(&cell, &weights, &input(&h).states(States::cell(c.clone()))).unwrap();
+    assert_eq!(got.output, plain.output);
+    let got = oracle::run(&hidden, &weights, &input(&c).states(States::hidden(h.clone()))).unwrap();
+    assert_eq!(got.output, plain.output);
+
+    let both = States::with_cell(h.clone(), c.clone());
+    let expected = "states of stack 0 (lstm): h: expected none, since a value of the model begins it, got [1, 2, 3]; \
+                    States::cell has cell states alone";
+    assert_refused(&cell, &input(&h).states(both.clone()), expected);
+    let expected = "states of stack 0 (lstm): c: expected none, since a value of the model begins it, got [1, 2, 3]; \
+                    States::hidden has hidden states alone";
+    assert_refused(&hidden, &input(&c).states(both), expected);
+    let expected = "states of stack 0 (lstm): c: expected cell states beside h, got none; zeros will do";
+    assert_refused(&cell, &input(&h).states(States { c: None, ..States::cell(c.clone()) }), expected);
+    let expected = "states of stack 0 (lstm): h: expected [1, 2, 3] (layers · directions, B, size), got [0]";
+    assert_refused(&hidden, &input(&c).states(States::cell(c)), expected);
 }
