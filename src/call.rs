@@ -121,7 +121,8 @@ impl Input {
         }
     }
 
-    /// The same with the number of steps of each row, in any order; what comes after them is not read. A model that
+    /// The same with the number of steps of each row, in any order; what comes after them is not read. They are those of
+    /// every input that has steps and none of its own ([`lengths_of`](Self::lengths_of)); such inputs have equal T. A model that
     /// takes steps out by itself ([`Masking`](crate::Masking), [`Embedding::mask_token`](crate::Embedding::mask_token))
     /// does so as well.
     ///
@@ -135,7 +136,8 @@ impl Input {
     }
 
     /// The same with a mask: where it is `false` there is no step, the state stays and the output is what the stack's
-    /// [`Padding`](crate::Padding) says.
+    /// [`Padding`](crate::Padding) says. It is that of every input that has steps and none of its own
+    /// ([`mask_of`](Self::mask_of)); such inputs have equal T.
     ///
     /// # Shapes
     ///

@@ -118,6 +118,7 @@ impl<'a> Call<'a> {
     pub(super) fn with_steps(mut self, input: &'a Input) -> Result<Self> {
         self.cut()?;
         input.known(self.model, &self.clocks)?;
+        input.check_common(&self)?;
         for index in 0..self.clocks.all().len() {
             let axis = self.clocks.all()[index].axis;
             let time = self.axis_time(axis);
@@ -228,7 +229,8 @@ fn length(pieces: &[Piece]) -> usize {
 }
 
 impl Input {
-    /// What the user tells of steps, each with the name of the input that it is told of; none is the main one's.
+    /// What the user tells of steps, each with the name of the input that it is told of; none is told of all that have none of
+    /// their own.
     fn told(&self) -> impl Iterator<Item = (Option<&str>, Told<'_>)> {
         let lengths_of = self.lengths_of.iter().map(|(name, lengths)| (Some(name.as_str()), lengths));
         let lengths = self.lengths.iter().map(|lengths| (None, lengths)).chain(lengths_of);
@@ -240,45 +242,90 @@ impl Input {
 
     /// Whether all that is told of steps is told of inputs that have some.
     fn known(&self, model: &Model, clocks: &Clocks) -> Result<()> {
-        match self.told().filter_map(|(name, _)| name).find(|name| leader(model, clocks, Some(name)).is_none()) {
+        match self.told().filter_map(|(name, _)| name).find(|name| leader(model, clocks, name).is_none()) {
             None => Ok(()),
             Some(name) => Err(shape(format!("{name}: expected an input of steps, to give lengths or a mask for"))),
         }
     }
 
-    /// The lengths or the mask of a time axis.
-    fn given(&self, call: &Call<'_>, axis: TimeAxis) -> Result<Given<'_>> {
-        let of_axis = |name: Option<&str>| leader(call.model, &call.clocks, name).map(TimeAxis::Input) == Some(axis);
-        let mut told = self.told().filter(|(name, _)| of_axis(*name));
-        let Some((name, first)) = told.next() else { return Ok(Given::All) };
-        if let Some((other, _)) = told.next() {
-            return Err(shape(match (name, other) {
-                (None, None) => "lengths and mask: expected one of them, got both; a mask says it all".to_owned(),
-                _ => {
-                    let [name, other] = [name, other].map(|name| name.unwrap_or_else(|| call.model.main_name()));
-                    format!("lengths and masks: expected one for the time axis that {name} and {other} share, got two")
-                }
-            }));
+    /// Whether what is told of all time axes fits those that have none of their own.
+    fn check_common(&self, call: &Call<'_>) -> Result<()> {
+        let word = match (&self.lengths, &self.mask) {
+            (None, None) => return Ok(()),
+            (Some(_), None) => "lengths",
+            (None, Some(_)) => "mask",
+            (Some(_), Some(_)) => {
+                return Err(shape("lengths and mask: expected one of them, got both; a mask says it all"));
+            }
+        };
+        let input = |axis| if let TimeAxis::Input(input) = axis { Some(input) } else { None };
+        let leaders = || call.clocks.all().iter().filter_map(|clock| input(clock.axis));
+        let own = |leader| self.told().filter_map(|(name, _)| name).find(|name| tells(call, name, leader));
+        let mut of = leaders().filter(|&leader| own(leader).is_none());
+        let name = |input: usize| call.model.inputs.get(input).map_or("input", |input| input.name.as_str());
+        let Some(first) = of.next() else {
+            let first = leaders().next().unwrap_or(call.model.main_input());
+            return Err(shape(two(name(first), own(first))));
+        };
+        let time = |input| call.axis_time(TimeAxis::Input(input));
+        match of.find(|&other| time(other) != time(first)) {
+            None => Ok(()),
+            Some(other) => {
+                let (a, b) = (name(first), name(other));
+                let text = format!(
+                    "{word}: expected inputs of equal T, since it is told of all, got {a} of {} steps and {b} of {}",
+                    time(first),
+                    time(other)
+                );
+                let of_one = if word == "lengths" { "lengths_of" } else { "mask_of" };
+                let hint = format!("{a}_{word} and {b}_{word} (Input::{of_one}) are told of one");
+                Err(shape(text).hint(hint))
+            }
         }
+    }
+
+    /// The lengths or the mask of a time axis: its own, or those that are told of all.
+    fn given(&self, call: &Call<'_>, axis: TimeAxis) -> Result<Given<'_>> {
+        let TimeAxis::Input(leader) = axis else { return Ok(Given::All) };
+        let mut own = self.told().filter(|(name, _)| name.is_some_and(|name| tells(call, name, leader)));
+        let told = own.next();
+        if let (Some((Some(name), _)), Some((other, _))) = (&told, own.next()) {
+            return Err(shape(two(name, other)));
+        }
+        let Some((name, told)) = told.or_else(|| self.told().find(|(name, _)| name.is_none())) else {
+            return Ok(Given::All);
+        };
         let form = Form { time: call.axis_time(axis), ..call.form };
-        let given = match first {
+        let given = match told {
             Told::Lengths(lengths) => form.check_lengths(lengths).map(|()| Given::Lengths(lengths)),
             Told::Mask(mask) => checked_mask(form, mask).map(Given::Mask),
         };
         given.map_err(|e| match name {
             None if call.model.inputs.is_empty() => e,
-            name => e.at(name.unwrap_or_else(|| call.model.main_name())),
+            None => e.at(call.model.inputs.get(leader).map_or("input", |input| input.name.as_str())),
+            Some(name) => e.at(name),
         })
     }
 }
 
-/// The input that tells the number of steps of the input `name`; none is the main one.
-fn leader(model: &Model, clocks: &Clocks, name: Option<&str>) -> Option<usize> {
-    let input = match name {
-        None => model.main_input(),
-        Some(name) => model.inputs.iter().position(|input| input.name == name)?,
-    };
-    clocks.leader(input)
+/// Two tell of the steps of `name`: the second is told of `other`, or of all.
+fn two(name: &str, other: Option<&str>) -> String {
+    match other.filter(|other| *other != name) {
+        None => format!("{name}: expected lengths or a mask, got two of them; a mask says it all"),
+        Some(other) => {
+            format!("lengths and masks: expected one for the time axis that {name} and {other} share, got two")
+        }
+    }
+}
+
+/// The input that tells the number of steps of the input `name`.
+fn leader(model: &Model, clocks: &Clocks, name: &str) -> Option<usize> {
+    clocks.leader(model.inputs.iter().position(|input| input.name == name)?)
+}
+
+/// Whether what is told of the input `name` is told of the time axis that input `leader` leads.
+fn tells(call: &Call<'_>, name: &str, leader: usize) -> bool {
+    self::leader(call.model, &call.clocks, name) == Some(leader)
 }
 
 /// The mask `[T, B]`, of any axes of the model.

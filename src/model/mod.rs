@@ -2,10 +2,11 @@
 //!
 //! A `Model` is a description: it holds no weights and knows no device. `layer` has a file for each layer, `flow` what
 //! one layer hands to the next, `ports` the named tensors of a call, `graph` the values that layers hand to
-//! each other, `clocks` the time axes of values, `builder` how one writes them down.
+//! each other, `edges` whether those are in order, `clocks` the time axes of values, `builder` how one writes them down.
 
 mod builder;
 mod clocks;
+mod edges;
 mod flow;
 mod graph;
 mod layer;
@@ -17,8 +18,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub use builder::{Graph, Node, Sources};
 pub(crate) use clocks::{Clocks, OTHER_CLOCKS, TimeAxis};
+pub(crate) use edges::check_names;
 pub use flow::{Features, Flow};
-pub(crate) use graph::{Begun, check_names};
+pub(crate) use graph::Begun;
 pub use graph::{InputKind, ModelInput, ModelOutput, Pin, Value};
 pub use layer::*;
 pub use ports::{Dim, InputPort, InputValue, OutputPort, OutputValue, Ports, Required, State, WeightPart};

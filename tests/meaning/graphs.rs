@@ -334,6 +334,48 @@ fn assert_unsound(build: impl FnOnce(&mut Graph), message: &str) {
     assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Model, message));
 }
 
+/// What a call tells of steps without a name, it tells of every time axis that has nothing of its own.
+#[test]
+fn lengths_and_a_mask_are_those_of_all_inputs_of_equal_time() {
+    let mut g = Model::graph();
+    let (x, other) = (g.sequence("x", 3), g.tokens("other", 5));
+    let a = g.add("a", Gru::new(3, 4), x);
+    let vectors = g.add("vectors", Embedding::new(5, 2), other);
+    let b = g.add("b", Rnn::new(2, 3), vectors);
+    g.add("ends", Join::Concat, [a.final_hidden(), b.final_hidden()]);
+    let model = g.finish().unwrap();
+    let weights = Weights::random(&model, 3).unwrap();
+    let input = |time: usize| {
+        let x = Array3::from_shape_fn((2, 5, 3), |(b, t, n)| (b + 2 * t + n) as f32 * 0.1);
+        let other = Array2::from_shape_fn((2, time), |(b, t)| ((b + t * t) % 5) as i64);
+        Input::features(x).with_tokens("other", other)
+    };
+    let run = |input: Input| oracle::run(&model, &weights, &input).unwrap().output;
+    let each = run(input(5).lengths_of("x", [5, 2]).lengths_of("other", [5, 2]));
+    assert_eq!(run(input(5).lengths([5, 2])), each);
+    assert_ne!(run(input(5).lengths_of("x", [5, 2])), each);
+    assert_ne!(run(input(5).lengths_of("other", [5, 2])), each);
+    let live = Array2::from_shape_fn((2, 5), |(b, t)| b == 0 || t < 2);
+    assert_eq!(run(input(5).mask(live.clone())), each);
+    // What one has of its own is its own, and need not have the T of the others.
+    let apart = run(input(7).lengths_of("x", [5, 2]).lengths_of("other", [6, 3]));
+    assert_eq!(run(input(7).lengths([5, 2]).lengths_of("other", [6, 3])), apart);
+    assert_eq!(run(input(7).mask(live.clone()).lengths_of("other", [6, 3])), apart);
+
+    let expected = "lengths: expected inputs of equal T, since it is told of all, got x of 5 steps and other of 7; x_lengths and \
+                    other_lengths (Input::lengths_of) are told of one";
+    assert_refused(&model, &input(7).lengths([5, 2]), expected);
+    let expected = "mask: expected inputs of equal T, since it is told of all, got x of 5 steps and other of 4; x_mask and \
+                    other_mask (Input::mask_of) are told of one";
+    assert_refused(&model, &input(4).mask(live), expected);
+    let twice = input(5).lengths([5, 2]).lengths_of("x", [5, 2]).lengths_of("other", [5, 2]);
+    assert_refused(&model, &twice, "x: expected lengths or a mask, got two of them; a mask says it all");
+    let wrong = input(7).lengths([5, 6]).lengths_of("x", [5, 2]);
+    oracle::run(&model, &weights, &wrong).unwrap();
+    let wrong = input(7).lengths([5, 8]).lengths_of("x", [5, 2]);
+    assert_refused(&model, &wrong, "other: lengths: expected 0 to 7 (T) for row 1, got 8");
+}
+
 /// A mask takes steps out of what comes from it, and of nothing else.
 #[test]
 fn masks_belong_to_values() {
