@@ -403,7 +403,10 @@ fn a_state_that_a_value_begins_has_no_name() {
     let call = call.with_features("row", noise(&[2, 5], 3)).stack_states(1, States::cell(cell));
     let want = engine(&model).run(&call).unwrap();
     assert_eq!(got[0].1, Values::Real(want.output));
-    assert_eq!(got.iter().find(|(name, _)| name == "c_n.1").unwrap().1, Values::Real(want.states[1].c.clone().unwrap()));
+    assert_eq!(
+        got.iter().find(|(name, _)| name == "c_n.1").unwrap().1,
+        Values::Real(want.states[1].c.clone().unwrap())
+    );
     let error = refusal(&model, tensors(noise(&[1, 2, 4], 4).into()));
     assert_eq!(error, "states of stack 1 (lstm): c: expected [1, 2, 5] (layers · directions, B, size), got [1, 2, 4]");
 }

@@ -7,8 +7,8 @@ use ndarray::{ArrayD, ArrayView2, s};
 use super::form::{Batching, Form};
 use super::inputs::Values;
 use super::{Call, Input, shape};
-use crate::error::Result;
-use crate::model::{Axes, Clocks, Embedding, LayerKind, Model, Pin, TimeAxis, Value};
+use crate::error::{Error, Result};
+use crate::model::{Axes, Clocks, Embedding, Flow, LayerKind, Model, Pin, TimeAxis, Value};
 
 /// The steps by one clock.
 #[derive(Clone, Debug)]
@@ -158,14 +158,53 @@ impl<'a> Call<'a> {
             if let Some(axis) = axis.filter(|axis| *axis != TimeAxis::Layer(layer)) {
                 let wanted = self.axis_time(axis);
                 if wanted != own {
-                    let text =
-                        format!("{}: expected {wanted} steps, as what it meets in a join has, got {own}", place());
-                    return Err(shape(text));
+                    let unmet = || shape(format!("{}: expected {wanted} steps, got {own}", place()));
+                    return Err(self.unequal()?.unwrap_or_else(unmet));
                 }
             }
             self.pieces.insert(layer, pieces);
         }
         Ok(())
+    }
+
+    /// What is wrong with the first join whose values have different numbers of steps: both are named.
+    fn unequal(&self) -> Result<Option<Error>> {
+        let (model, Form { batch, batching, axes, .. }) = (self.model, self.form);
+        let (inputs, flows) = (model.all_inputs()?, model.flows()?);
+        let mut times: Vec<Option<usize>> = Vec::new();
+        for (index, layer) in model.layers.iter().enumerate() {
+            let time = |value: &Value| match *value {
+                Value::Input(input) => self.values(input).and_then(Values::time),
+                Value::Layer(of, Pin::Output) => times.get(of).copied().flatten(),
+                Value::Layer(..) => None,
+            };
+            let all: Vec<_> = layer.from.iter().map(time).collect();
+            if let Some(pieces) = layer.kind.pieces(&all) {
+                times.push(Some(pieces.iter().fold(0, |time: usize, (_, count)| time.saturating_add(*count))));
+                continue;
+            }
+            let mut taken = layer.from.iter().filter_map(|value| Some((value, time(value)?)));
+            let first = taken.next();
+            if let Some((value, time)) = first
+                && let Some((other, own)) = taken.find(|(_, other)| *other != time)
+            {
+                let called = |value: &Value, time: usize| -> Result<String> {
+                    let features = model.flow_of(*value, &inputs, &flows)?.features().len();
+                    let shape = match (batching, axes) {
+                        (Batching::Single, _) => vec![time, features],
+                        (Batching::Batch, Axes::BatchFirst) => vec![batch, time, features],
+                        (Batching::Batch, Axes::TimeMajor) => vec![time, batch, features],
+                    };
+                    Ok(format!("{} {shape:?}", model.called(*value, &inputs)))
+                };
+                let (value, other) = (called(value, time)?, called(other, own)?);
+                let text = format!("layer {}: expected values of equal T, got {value} and {other}", model.place(index));
+                return Ok(Some(shape(text)));
+            }
+            let is_row = matches!(flows[index], Flow::Rows(_));
+            times.push(first.map(|(_, time)| time).filter(|_| !is_row));
+        }
+        Ok(None)
     }
 
     /// The number of steps of a time axis.

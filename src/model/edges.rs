@@ -3,12 +3,13 @@
 //!
 //! Knows layers and the values between them; knows no weights and no call.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use super::clocks::Clocks;
 use super::flow::{Flow, positive};
 use super::graph::{InputKind, ModelInput, Pin, Value, is_state};
-use super::layer::{Join, Layer, LayerKind, Recurrent};
+use super::layer::{Join, Layer, LayerKind, Recurrent, Select};
 use super::ports::State;
 use super::{Initial, Memory, Model};
 use crate::error::{Error, ErrorKind, Result};
@@ -33,6 +34,20 @@ impl Model {
                 taken[other].shape()
             )),
         }
+    }
+
+    /// Whether a selection of a stack's result takes that result.
+    pub(super) fn check_select(&self, layer: &Layer, inputs: &[ModelInput]) -> Result<()> {
+        let (pin, value) = match (&layer.kind, layer.from.first()) {
+            (LayerKind::Select(Select::FinalHidden), Some(&value)) => (Pin::FinalHidden, value),
+            (LayerKind::Select(Select::LastOutput), Some(&value)) => (Pin::LastOutput, value),
+            _ => return Ok(()),
+        };
+        if matches!(value, Value::Layer(_, of) if of == pin) {
+            return Ok(());
+        }
+        let text = format!("from: expected a recurrent layer, got {}", self.called(value, inputs));
+        Err(Error::new(ErrorKind::Model, text))
     }
 
     /// Whether the values that begin a stack fit it.
@@ -106,7 +121,7 @@ impl Model {
     /// Whether names and edges are in order: each name once, each input taken by something.
     pub(super) fn check_graph(&self) -> Result<()> {
         let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
-        let layers = self.layers.iter().filter_map(|layer| layer.name.as_deref());
+        let layers = self.layers.iter().enumerate().filter_map(|(index, layer)| Some((index, layer.name.as_deref()?)));
         check_names(self.inputs.iter().map(|input| input.name.as_str()), layers)?;
         for input in &self.inputs {
             match input.kind {
@@ -129,11 +144,15 @@ impl Model {
             return wrong(format!("inputs: expected a layer that takes {}, got none", self.inputs[unread].name));
         }
         Clocks::of(self).check()?;
-        let mut names = HashSet::new();
+        let mut names = HashMap::new();
         let (inputs, flows) = (self.all_inputs()?, self.flows()?);
-        for output in &self.outputs {
-            if !names.insert(&output.name) {
-                return wrong(format!("outputs: expected each name once, got {} twice", output.name));
+        for (index, output) in self.outputs.iter().enumerate() {
+            if let Some(first) = names.insert(&output.name, Named("output", index)) {
+                let second = Named("output", index);
+                return wrong(format!(
+                    "outputs: expected each name once, got {} of {first} and of {second}",
+                    output.name
+                ));
             }
             let flow = match output.from {
                 Value::Layer(layer, pin @ (Pin::Hidden | Pin::Cell)) => match self.layers.get(layer).map(|l| &l.kind) {
@@ -199,26 +218,43 @@ impl Model {
 /// Kind `Model`, where two have one name, or one could not be told from a layer without a name.
 pub(crate) fn check_names<'a>(
     inputs: impl Iterator<Item = &'a str>,
-    layers: impl Iterator<Item = &'a str>,
+    layers: impl Iterator<Item = (usize, &'a str)>,
 ) -> Result<()> {
     let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
-    let mut names = HashSet::new();
-    for input in inputs {
+    let twice = |list: &str, name: &str, first: Named, second: Named| {
+        wrong(format!("{list}: expected each name once, got {name} of {first} and of {second}"))
+    };
+    let mut names: HashMap<&str, Named> = HashMap::new();
+    for (index, input) in inputs.enumerate() {
         if input.is_empty() {
             return wrong("inputs: expected a name of each, got an empty one".into());
         }
-        if !names.insert(input) {
-            return wrong(format!("inputs: expected each name once, got {input} twice"));
+        let second = Named("input", index);
+        if let Some(first) = names.insert(input, second) {
+            return twice("inputs", input, first, second);
         }
     }
-    for layer in layers {
+    for (index, layer) in layers {
         // An empty name, and one that begins as a layer's number does, could not be told from none.
         if layer.is_empty() || layer.starts_with('#') {
-            return wrong(format!("layers: expected a name that does not begin with #, got {layer:?}"));
+            return wrong(format!(
+                "layers: expected a name that does not begin with #, got {layer:?} of layer {index}"
+            ));
         }
-        if !names.insert(layer) {
-            return wrong(format!("layers: expected each name once, got {layer} twice"));
+        let second = Named("layer", index);
+        if let Some(first) = names.insert(layer, second) {
+            return twice("layers", layer, first, second);
         }
     }
     Ok(())
+}
+
+/// Whose name it is, in messages: an input, a layer or an output, and its place.
+#[derive(Clone, Copy)]
+struct Named(&'static str, usize);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0, self.1)
+    }
 }

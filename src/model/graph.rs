@@ -3,8 +3,6 @@
 //! A model is a list of layers in topological order. Each layer names the values that it takes. A chain is the case in
 //! which every layer takes what the one before it gives. Knows layers; knows no weights and no call.
 
-use std::collections::HashSet;
-
 use super::Model;
 use super::flow::{Features, Flow};
 use super::layer::{Layer, LayerKind, Recurrent, Select};
@@ -138,13 +136,17 @@ impl Model {
 
     /// The same for layer `index`.
     pub(crate) fn usual_source_at(&self, index: usize, kind: &LayerKind) -> Value {
-        let stack = self.layers[..index].iter().rposition(|layer| matches!(layer.kind, LayerKind::Recurrent(_)));
-        match (kind, stack, index) {
-            (LayerKind::Select(Select::FinalHidden), Some(stack), _) => Value::Layer(stack, Pin::FinalHidden),
-            (LayerKind::Select(Select::LastOutput), Some(stack), _) => Value::Layer(stack, Pin::LastOutput),
-            (_, _, 0) => Value::Input(0),
-            _ => Value::Layer(index - 1, Pin::Output),
-        }
+        let result = match kind {
+            LayerKind::Select(Select::FinalHidden) => Some(Pin::FinalHidden),
+            LayerKind::Select(Select::LastOutput) => Some(Pin::LastOutput),
+            _ => None,
+        };
+        let is_stack = |layer: &Layer| matches!(layer.kind, LayerKind::Recurrent(_));
+        let of_stack = result.and_then(|pin| Some(Value::Layer(self.layers[..index].iter().rposition(is_stack)?, pin)));
+        of_stack.unwrap_or(match index.checked_sub(1) {
+            None => Value::Input(0),
+            Some(before) => Value::Layer(before, Pin::Output),
+        })
     }
 
     /// What a layer of `kind` means that names `value`: a selection that names a stack takes that result of it.
@@ -212,25 +214,6 @@ impl Model {
         Begun { hidden, cell }
     }
 
-    /// The layers that take what layer `layer` gives at every step, looked for behind layers that only pass it on; `None`
-    /// stands for the caller.
-    pub(crate) fn takers(&self, layer: usize) -> Vec<Option<usize>> {
-        let mut takers = Vec::new();
-        let mut given = HashSet::from([Value::Layer(layer, Pin::Output)]);
-        for (index, taker) in self.layers.iter().enumerate().skip(layer + 1) {
-            let takes = taker.from.iter().chain(taker.initial.iter().flatten()).any(|value| given.contains(value));
-            match (takes, taker.kind.passes_on()) {
-                (true, true) => drop(given.insert(Value::Layer(index, Pin::Output))),
-                (true, false) => takers.push(Some(index)),
-                (false, _) => {}
-            }
-        }
-        if self.feature_outputs().iter().any(|value| given.contains(value)) {
-            takers.push(None);
-        }
-        takers
-    }
-
     /// Where `value` comes from, behind layers that only pass it on.
     pub(crate) fn origin(&self, value: Value) -> Value {
         match value {
@@ -242,7 +225,7 @@ impl Model {
     }
 
     /// The flow of `value`, where `flows` are those of the layers before.
-    pub(super) fn flow_of(&self, value: Value, inputs: &[ModelInput], flows: &[Flow]) -> Result<Flow> {
+    pub(crate) fn flow_of(&self, value: Value, inputs: &[ModelInput], flows: &[Flow]) -> Result<Flow> {
         let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
         let (layer, pin) = match value {
             Value::Input(index) => {

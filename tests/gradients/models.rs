@@ -52,7 +52,7 @@ struct Flow {
 /// tell before a call.
 pub(crate) fn is_of_steps(error: &Error) -> bool {
     let text = error.to_string();
-    let of_steps = ["expected a step to be left", "as what it meets in a join has", "expected a step that there is"];
+    let of_steps = ["expected a step to be left", "expected values of equal T", "expected a step that there is"];
     of_steps.iter().any(|part| text.contains(part))
 }
 

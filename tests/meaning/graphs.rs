@@ -4,10 +4,10 @@
 use gatewave::oracle::{self, Truth};
 use gatewave::weights::{CellWeights, LayerWeights};
 use gatewave::{
-    Axes, Embedding, ErrorKind, Graph, Gru, Input, Join, Linear, Lstm, Masking, Model, Padding, Rnn, State, States,
-    Weights,
+    Axes, Embedding, ErrorKind, Graph, Gru, Input, Join, Linear, Lstm, Masking, Model, Padding, Rnn, SliceSteps, State,
+    States, Weights,
 };
-use ndarray::{Array2, Array3, arr1, array, s};
+use ndarray::{Array2, Array3, ArrayD, arr1, array, s};
 
 use crate::assert_near;
 use crate::support::noise::noise;
@@ -332,6 +332,28 @@ fn assert_unsound(build: impl FnOnce(&mut Graph), message: &str) {
     build(&mut graph);
     let error = graph.finish().unwrap_err();
     assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Model, message));
+}
+
+#[test]
+fn values_of_different_time_that_meet_are_both_named() {
+    let mut g = Model::graph();
+    let (x, other) = (g.sequence("x", 3), g.sequence("other", 3));
+    let short = g.add("short", SliceSteps::from(0).to(4), x);
+    let rnn = g.add("rnn", Rnn::new(3, 3), short);
+    let less = g.add("less", SliceSteps::from(0).to(2), other);
+    let ends = g.add("ends", Rnn::new(3, 3), less);
+    g.add("sum", Join::Add, [rnn, ends]);
+    let model = g.finish().unwrap();
+    let call = |x: &[usize], other: &[usize]| {
+        Input::features(ArrayD::<f32>::zeros(x)).with_features("other", ArrayD::<f32>::zeros(other))
+    };
+    let expected = "layer 4 sum (add): expected values of equal T, got rnn [2, 4, 3] and ends [2, 2, 3]";
+    assert_refused(&model, &call(&[2, 5, 3], &[2, 6, 3]), expected);
+    let expected = "layer 4 sum (add): expected values of equal T, got rnn [4, 3] and ends [2, 3]";
+    assert_refused(&model, &call(&[5, 3], &[6, 3]), expected);
+    let turned = Model { axes: Axes::TimeMajor, ..model };
+    let expected = "layer 4 sum (add): expected values of equal T, got rnn [4, 2, 3] and ends [2, 2, 3]";
+    assert_refused(&turned, &call(&[5, 2, 3], &[6, 2, 3]), expected);
 }
 
 /// What a call tells of steps without a name, it tells of every time axis that has nothing of its own.

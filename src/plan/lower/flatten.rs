@@ -15,7 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Combine, Kernel, Mask};
 use crate::layout::{Layout, Place, Role};
 use crate::model::{
-    Clocks, Direction, Features, Flow, Join, LayerKind, Merge, Model, Pin, Recurrent, Select, Slice, State, Value,
+    Clocks, Direction, Features, Flow, Join, LayerKind, Merge, Model, Pin, Recurrent, Select, Slice, State, Takers,
+    Value,
 };
 use crate::plan::{Feed, Shape, Steps};
 
@@ -34,7 +35,8 @@ enum Taker {
 pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape) -> Result<Ops> {
     let (clocks, values, stacks) = (Clocks::of(model), HashMap::new(), HashMap::new());
     let inputs = (0..model.inputs.len().max(1)).map(|input| clocks.of_value(Value::Input(input))).collect();
-    let mut flat = Flattening { model, layout, shape, clocks, ops: Vec::new(), values, stacks };
+    let takers = Takers::of(model);
+    let mut flat = Flattening { model, layout, takers, shape, clocks, ops: Vec::new(), values, stacks };
     for (layer, flow) in model.flows()?.into_iter().enumerate() {
         flat.layer(layer, flow)?;
     }
@@ -47,6 +49,7 @@ pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape) -> Result<Op
 struct Flattening<'a> {
     model: &'a Model,
     layout: &'a Layout,
+    takers: Takers<'a>,
     shape: Shape,
     clocks: Clocks,
     ops: Vec<Op>,
@@ -252,7 +255,7 @@ impl Flattening<'_> {
                     ..op(OpKind::Pieces((0..time).rev().map(|step| (step, 1)).collect()), source, r.hidden())
                 });
             }
-            let taker = if is_last { taker(model, layer) } else { Taker::Cell };
+            let taker = if is_last { taker(model, &self.takers, layer) } else { Taker::Cell };
             let padding_shows = match taker {
                 Taker::Cell => r.direction == Direction::Backwards,
                 Taker::Final => false,
@@ -336,8 +339,8 @@ fn combine(r: &Recurrent) -> Option<Combine> {
 }
 
 /// What takes the outputs of stack `layer`.
-fn taker(model: &Model, layer: usize) -> Taker {
-    let takers = model.takers(layer);
+fn taker(model: &Model, takers: &Takers<'_>, layer: usize) -> Taker {
+    let takers = takers.of_steps(layer);
     let is_cell =
         |taker: &Option<usize>| taker.is_some_and(|taker| matches!(model.layers[taker].kind, LayerKind::Recurrent(_)));
     match takers[..] {
