@@ -23,6 +23,7 @@ pub(crate) use states::{Batched, batched, check as check_states, initial};
 pub(crate) use steps::Own;
 
 use crate::error::{Error, ErrorKind};
+use crate::model::Begun;
 
 /// The input of a run: one sequence or a batch of them.
 ///
@@ -71,9 +72,9 @@ pub enum Sequence<F, T> {
 /// `h` `[L · D, B, state_size]`, `c` `[L · D, B, H]`; without a batch `[L · D, state_size]`, `[L · D, H]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct States {
-    /// The hidden states.
+    /// The hidden states; an array without elements where a value of the model begins them, and the cell states alone are said.
     pub h: ArrayD<f32>,
-    /// The cell states, of an LSTM.
+    /// The cell states, of an LSTM; none where a value of the model begins them.
     pub c: Option<ArrayD<f32>>,
 }
 
@@ -120,7 +121,8 @@ impl Input {
         }
     }
 
-    /// The same with the number of steps of each row, in any order; what comes after them is not read. A model that
+    /// The same with the number of steps of each row, in any order; what comes after them is not read. They are those of
+    /// every input that has steps and none of its own ([`lengths_of`](Self::lengths_of)); such inputs have equal T. A model that
     /// takes steps out by itself ([`Masking`](crate::Masking), [`Embedding::mask_token`](crate::Embedding::mask_token))
     /// does so as well.
     ///
@@ -134,7 +136,8 @@ impl Input {
     }
 
     /// The same with a mask: where it is `false` there is no step, the state stays and the output is what the stack's
-    /// [`Padding`](crate::Padding) says.
+    /// [`Padding`](crate::Padding) says. It is that of every input that has steps and none of its own
+    /// ([`mask_of`](Self::mask_of)); such inputs have equal T.
     ///
     /// # Shapes
     ///
@@ -203,6 +206,17 @@ impl States {
     /// Hidden states alone: of an RNN or a GRU.
     pub fn hidden<D: Dimension>(h: Array<f32, D>) -> Self {
         Self { h: h.into_dyn(), c: None }
+    }
+
+    /// Cell states alone: of an LSTM whose hidden states begin at a value of the model.
+    pub fn cell<D: Dimension>(c: Array<f32, D>) -> Self {
+        Self { h: ArrayD::zeros(IxDyn(&[0])), c: Some(c.into_dyn()) }
+    }
+
+    /// The same without those that begin at values of the model.
+    pub(crate) fn without(self, begun: Begun) -> Self {
+        let h = if begun.hidden { ArrayD::zeros(IxDyn(&[0])) } else { self.h };
+        Self { h, c: self.c.filter(|_| !begun.cell) }
     }
 
     /// Hidden states and cell states: of an LSTM.

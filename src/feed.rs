@@ -51,8 +51,8 @@ pub(crate) fn encode(call: &Call<'_>, model: &Model, rows: Range<usize>, feed: F
         | Feed::Dropped { .. } => {
             unreachable!("a call has no losses")
         }
-        Feed::Hidden { stack, layer } => state(call.initial(stack).map(|(h, _)| h), stack, layer, words),
-        Feed::Memory { stack, layer } => state(call.initial(stack).and_then(|(_, c)| c), stack, layer, words),
+        Feed::Hidden { stack, layer } => state(call.initial(stack).and_then(|[h, _]| h), stack, layer, words),
+        Feed::Memory { stack, layer } => state(call.initial(stack).and_then(|[_, c]| c), stack, layer, words),
     }
 }
 

@@ -9,7 +9,7 @@ use tune::{FOLD_BYTES, FOLD_PRODUCTS, RUN_BYTES};
 use crate::cell::{Cell, Peepholes, Reset};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{LANES, Medium, Storage, padded};
-use crate::model::{Direction, Features, Layer, LayerKind, Model, Pin, Recurrent, Value};
+use crate::model::{Direction, Features, Layer, LayerKind, Model, Pin, Recurrent, Takers, Value};
 
 /// Layers of a stack: far more than anyone trains, and few enough to list.
 const MOST_STACKED: usize = 1 << 12;
@@ -366,11 +366,12 @@ fn recurrent(model: &Model) -> impl Iterator<Item = (usize, &Recurrent)> {
 
 /// The runs of a model, each as long as [`RUN_BYTES`] allow.
 fn runs(model: &Model) -> Vec<Run> {
+    let takers = Takers::of(model);
     let mut runs = vec![Run { layers: Vec::new() }];
     let mut before: Option<(usize, &Recurrent)> = None;
     for (layer, r) in recurrent(model) {
-        let follows = before.is_some_and(|(first, of)| alike(of, r) && is_only_taker(model, first, layer));
-        let is_apart = begins_another(model, layer) || model.layers[layer].initial != [None; 2];
+        let follows = before.is_some_and(|(first, of)| alike(of, r) && is_only_taker(&takers, first, layer));
+        let is_apart = takers.begins(layer) || model.layers[layer].initial != [None; 2];
         for stacked in 0..r.num_layers {
             let goes_on = steps_alone(r) && !is_apart && (stacked > 0 || follows);
             let run = runs.last_mut().expect("there is one from the start");
@@ -387,17 +388,8 @@ fn runs(model: &Model) -> Vec<Run> {
 }
 
 /// Whether recurrent layer `taker` takes what `layer` gives at every step, and nothing else takes any of its results.
-fn is_only_taker(model: &Model, layer: usize, taker: usize) -> bool {
-    let results = |value: &Value| matches!(value, Value::Layer(of, Pin::FinalHidden | Pin::LastOutput | Pin::FinalCell) if *of == layer);
-    let taken = model.layers.iter().flat_map(|layer| &layer.from);
-    let given = model.outputs.iter().map(|output| &output.from);
-    model.takers(layer) == [Some(taker)] && !taken.chain(given).any(results) && !begins_another(model, layer)
-}
-
-/// Whether final states of `layer` begin another stack.
-fn begins_another(model: &Model, layer: usize) -> bool {
-    let begins = |value: &Value| matches!(value, Value::Layer(of, _) if *of == layer);
-    model.layers.iter().flat_map(|layer| layer.initial.iter().flatten()).any(begins)
+fn is_only_taker(takers: &Takers<'_>, layer: usize, taker: usize) -> bool {
+    takers.of_steps(layer) == [Some(taker)] && !takers.of_finals(layer) && !takers.begins(layer)
 }
 
 /// Whether layers of `r` go forward in time alone and take one product of one shape a step.
@@ -445,7 +437,9 @@ pub fn vectors(model: &Model, layer: usize) -> Option<(Vectors, usize)> {
 /// Whether layer `layer` gives the vectors of tokens to a recurrent layer that has a table of them: nothing is left to
 /// compute of it.
 pub fn is_folded(model: &Model, layer: usize) -> bool {
-    let gives = matches!(model.layers[layer].kind, LayerKind::OneHot(_) | LayerKind::Embedding(_));
-    let takers = model.takers(layer);
-    gives && !takers.is_empty() && takers.iter().all(|taker| taker.is_some_and(|taker| vectors(model, taker).is_some()))
+    if !matches!(model.layers[layer].kind, LayerKind::OneHot(_) | LayerKind::Embedding(_)) {
+        return false;
+    }
+    let takers = Takers::of(model).of_steps(layer);
+    !takers.is_empty() && takers.iter().all(|taker| taker.is_some_and(|taker| vectors(model, taker).is_some()))
 }

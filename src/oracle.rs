@@ -28,7 +28,7 @@ mod values;
 
 use std::collections::BTreeMap;
 
-use ndarray::ArrayD;
+use ndarray::{ArrayD, IxDyn};
 
 use self::forward::{Point, forward};
 use self::stack::{Keep, States};
@@ -75,7 +75,7 @@ pub struct TrueGradients {
     /// Those of the inputs of features, by name: the input of a model that names none is `x`. 0 where there is no step.
     pub inputs: BTreeMap<String, ArrayD<f64>>,
     /// Those of where each stack begins, by stack, whether a call said it or began at zero; none of a stack that began at what it
-    /// learned or at a value of the model.
+    /// learned or at values of the model. A state that began at one has no element.
     pub states: BTreeMap<usize, TrueStates>,
 }
 
@@ -160,11 +160,16 @@ fn gradients_of(
     let back = back::back(model, &call, &point, &forward, &aims);
     let (inputs, form) = (model.all_inputs()?, call.form);
     let named = |(index, d): (usize, Values)| (inputs[index].name.clone(), d.in_form(form));
+    let states = |(stack, states): (usize, States)| {
+        let (begun, TrueStates { h, c }) = (model.begun(stack), states.in_form(form));
+        let h = if begun.hidden { ArrayD::zeros(IxDyn(&[0])) } else { h };
+        (stack, TrueStates { h, c: c.filter(|_| !begun.cell) })
+    };
     Ok(TrueGradients {
         loss: back.loss,
         weights: back.params.into_tensors(model),
         inputs: back.inputs.into_iter().map(named).collect(),
-        states: back.states.into_iter().map(|(stack, states)| (stack, states.in_form(form))).collect(),
+        states: back.states.into_iter().map(states).collect(),
     })
 }
 

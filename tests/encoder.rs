@@ -109,7 +109,7 @@ fn inputs_that_fit_no_encoder_are_errors() {
     );
     let states = gatewave::States::hidden(Array3::zeros((1, 2, 9)));
     let states = x(2).with_tokens("words", tokens(2)).stack_states(2, states);
-    assert_eq!(refused(states), "states of stack 2: expected none, since a value of the model begins it");
+    assert_eq!(refused(states), "states of stack 2 (rnn): expected none, since a value of the model begins it");
 }
 
 /// A description of before there were graphs.

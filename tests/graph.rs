@@ -152,7 +152,7 @@ fn layers_without_a_name_go_by_their_numbers() {
     assert_round_trip(&model);
     model.layers[1].name = Some("#2".into());
     let error = model.check().unwrap_err().to_string();
-    assert_eq!(error, "layers: expected a name that does not begin with #, got \"#2\"");
+    assert_eq!(error, "layers: expected a name that does not begin with #, got \"#2\" of layer 1");
 }
 
 #[test]
@@ -164,13 +164,16 @@ fn an_input_of_states_begins_every_stack_that_names_it() {
     let first = g.add("first", Lstm::new(3, 4), x);
     let second = g.add("second", Lstm::new(3, 4), x);
     let third = g.add("third", Lstm::new(3, 4), x);
+    let fourth = g.add("fourth", Lstm::new(3, 4), x);
+    g.begin(fourth, State::Hidden, row);
+    g.begin(fourth, State::Cell, c);
     for stack in [first, third] {
         g.begin(stack, State::Hidden, h);
         g.begin(stack, State::Cell, c);
     }
     g.begin(second, State::Hidden, row);
     g.begin(second, State::Cell, first.cell());
-    g.add("all", Join::Maximum, vec![first, second, third]);
+    g.add("all", Join::Maximum, vec![first, second, third, fourth]);
     let model = g.finish().unwrap();
     assert_round_trip(&model);
     let ports: Vec<_> = model.all_ports().inputs.iter().map(|port| (port.name.clone(), port.value)).collect();
@@ -182,6 +185,7 @@ fn an_input_of_states_begins_every_stack_that_names_it() {
         ("h", state(2, State::Hidden)),
         ("c", state(0, State::Cell)),
         ("c", state(2, State::Cell)),
+        ("c", state(3, State::Cell)),
         ("lengths", InputValue::Lengths(0)),
         ("x_lengths", InputValue::Lengths(0)),
         ("mask", InputValue::Mask(0)),
@@ -190,7 +194,7 @@ fn an_input_of_states_begins_every_stack_that_names_it() {
     assert_eq!(ports, expected.map(|(name, value)| (name.to_owned(), value)));
     // The outputs are not said: they are the usual ones.
     let outputs: Vec<_> = model.all_ports().outputs.iter().map(|port| port.name.clone()).collect();
-    assert_eq!(outputs, ["output", "h_n", "c_n", "h_n.1", "c_n.1", "h_n.2", "c_n.2"]);
+    assert_eq!(outputs, ["output", "h_n", "c_n", "h_n.1", "c_n.1", "h_n.2", "c_n.2", "h_n.3", "c_n.3"]);
     // What ports may be, the usual ones are.
     Model { ports: Ports::usual(&model), ..model }.check().unwrap();
 }
@@ -391,4 +395,48 @@ fn a_layer_that_no_output_needs_is_warned_of_where_an_engine_is_made_and_at_no_c
         engine.run_named(&tensors).unwrap();
     }
     assert_eq!(warnings(), ["layer 1 idle (linear): no output needs it"]);
+}
+
+/// A selection says by its `what` which result of a stack it takes, wherever the stack stands.
+#[test]
+fn a_selection_names_the_stack_that_it_takes() {
+    let mut g = Model::graph();
+    let x = g.sequence("x", 3);
+    let first = g.add("first", Gru::new(3, 4), x);
+    let second = g.add("second", Gru::new(4, 4), first);
+    let last = g.add("last", Select::LastOutput, first);
+    let end = g.add("end", Select::FinalHidden, first);
+    g.add("all", Join::Add, vec![second.final_hidden(), last.y(), end.y()]);
+    let model = g.finish().unwrap();
+    let json = to_json(&model);
+    assert!(json.contains(r#""name":"end","from":"first","what":"final_hidden""#), "{json}");
+    assert_round_trip(&model);
+}
+
+/// Every layer looks for what it takes and for who takes it at once: a chain of n joins is n times the work of one.
+#[test]
+fn many_thousand_joins_are_read_and_planned_at_once() {
+    const JOINS: usize = 20_000;
+    let mut layers = vec![json!({"type": "gru", "input_size": 3, "hidden_size": 3, "weights": "gru."})];
+    layers.extend((0..JOINS).map(|n| {
+        let before = if n == 0 { "#0".to_owned() } else { format!("sum {}", n - 1) };
+        json!({"type": "average", "name": format!("sum {n}"), "from": [before, "x"]})
+    }));
+    let json = json!({
+        "gatewave": 1,
+        "batch_first": true,
+        "inputs": [{"name": "x", "type": "sequence", "size": 3}],
+        "layers": layers,
+        "outputs": [{"name": "y", "from": format!("sum {}", JOINS - 1)}]
+    });
+    let start = std::time::Instant::now();
+    let model = from_json(&json.to_string(), &Tensors::new()).unwrap();
+    assert_eq!(model.layers.len(), 1 + JOINS);
+    let engine = Engine::new(model.clone(), &Weights::random(&model, 1).unwrap(), Device::Cpu).unwrap();
+    // The average of a value and x, again and again, is x.
+    let x = ndarray::Array3::from_shape_fn((2, 5, 3), |(b, t, n)| (b + 2 * t) as f32 - 0.5 * n as f32);
+    let got = engine.run(&gatewave::Input::features(x.clone())).unwrap().output;
+    assert!(got.iter().zip(&x).all(|(got, x)| (got - x).abs() < 1e-5));
+    // A second where each layer is looked at once; many times that where each looks at all others.
+    assert!(start.elapsed().as_secs() < 15, "{:?}", start.elapsed());
 }

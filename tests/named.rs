@@ -4,7 +4,7 @@
 mod support;
 
 use gatewave::{
-    Axes, Device, Dim, Embedding, Engine, ErrorKind, Gru, Input, InputPort, InputValue, Linear, Lstm, Model,
+    Axes, Device, Dim, Embedding, Engine, ErrorKind, Gru, Input, InputPort, InputValue, Join, Linear, Lstm, Model,
     NamedTensors, Options, Output, OutputPort, OutputValue, Ports, Rnn, Select, State, States, Values, WeightPart,
     Weights,
 };
@@ -326,4 +326,87 @@ fn the_standard_names_are_refused_in_the_same_words() {
     assert_eq!(lengths, "lengths: expected [B] integers, got [1, 2]");
     let state = refusal(&model, vec![x(), ("h_0.1", noise(&[1, 2, 4], 1).into())]);
     assert!(state.starts_with("states of stack 1 (gru): h: expected [1, 2, 5] "), "{state}");
+}
+
+/// Two sequences that do not meet but at their ends; the second stack begins at a row and at what the call says.
+fn two_sequences() -> Model {
+    let mut g = Model::graph();
+    let (x, other, row) = (g.sequence("x", 3), g.sequence("other", 2), g.row("row", 5));
+    let cell = g.state("cell", State::Cell);
+    let first = g.add("first", Gru::new(3, 4), x);
+    let second = g.add("second", Lstm::new(2, 5), other);
+    g.begin(second, State::Hidden, row);
+    g.begin(second, State::Cell, cell);
+    g.add("ends", Join::Concat, [first.final_hidden(), second.final_hidden()]);
+    g.finish().unwrap()
+}
+
+#[test]
+fn lengths_without_a_name_are_of_all_inputs_that_have_none_of_their_own() {
+    // A model with axes of its own does as one with the usual ones.
+    let usual = two_sequences();
+    let mut own = usual.clone();
+    own.ports.inputs = Ports::usual(&usual).inputs;
+    for port in own.ports.inputs.iter_mut().filter(|port| port.value == InputValue::Input(1)) {
+        port.axes = vec![Time, Batch, Features];
+    }
+    for (model, order) in [(&usual, [0, 1, 2]), (&own, [1, 0, 2])] {
+        let engine = engine(model);
+        let run = |time: usize, more: &[(&str, Values)]| {
+            let mut tensors = named(vec![
+                ("x", noise(&[2, 5, 3], 1).into()),
+                ("other", permuted(noise(&[2, time, 2], 2), &order).into()),
+                ("row", noise(&[2, 5], 3).into()),
+                ("cell", noise(&[1, 2, 5], 4).into()),
+            ]);
+            tensors.extend(more.iter().map(|(name, values)| ((*name).to_owned(), values.clone())));
+            engine.run_named(&tensors).map(|outputs| outputs[0].1.clone())
+        };
+        let lengths = |lengths: [i64; 2]| Values::from(array![lengths[0], lengths[1]]);
+        let live = Values::from(array![[1_i64, 1, 1, 1, 1], [1, 1, 0, 0, 0]]);
+        let each = run(5, &[("x_lengths", lengths([5, 2])), ("other_lengths", lengths([5, 2]))]).unwrap();
+        assert_eq!(run(5, &[("lengths", lengths([5, 2]))]).unwrap(), each);
+        assert_eq!(run(5, &[("mask", live.clone())]).unwrap(), each);
+        assert_eq!(run(5, &[("mask", live), ("x_lengths", lengths([5, 2]))]).unwrap(), each);
+        assert_ne!(run(5, &[("x_lengths", lengths([5, 2]))]).unwrap(), each);
+        let apart = run(7, &[("x_lengths", lengths([5, 2])), ("other_lengths", lengths([7, 3]))]).unwrap();
+        assert_eq!(run(7, &[("lengths", lengths([5, 2])), ("other_lengths", lengths([7, 3]))]).unwrap(), apart);
+        let error = run(7, &[("lengths", lengths([5, 2]))]).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (
+                ErrorKind::Shape,
+                "lengths: expected inputs of equal T, since it is told of all, got x of 5 steps and other of 7; \
+                 x_lengths and other_lengths (Input::lengths_of) are told of one"
+            )
+        );
+        let all = [("lengths", lengths([5, 2])), ("x_lengths", lengths([5, 2])), ("other_lengths", lengths([5, 2]))];
+        let text = "x: expected lengths or a mask, got two of them; a mask says it all";
+        assert_eq!(run(5, &all).unwrap_err().to_string(), text);
+    }
+}
+
+#[test]
+fn a_state_that_a_value_begins_has_no_name() {
+    let model = two_sequences();
+    let tensors = |cell: Values| {
+        vec![
+            ("x", noise(&[2, 5, 3], 1).into()),
+            ("other", noise(&[2, 4, 2], 2).into()),
+            ("row", noise(&[2, 5], 3).into()),
+            ("cell", cell),
+        ]
+    };
+    let cell = noise(&[1, 2, 5], 4);
+    let got = engine(&model).run_named(&named(tensors(cell.clone().into()))).unwrap();
+    let call = Input::features(noise(&[2, 5, 3], 1)).with_features("other", noise(&[2, 4, 2], 2));
+    let call = call.with_features("row", noise(&[2, 5], 3)).stack_states(1, States::cell(cell));
+    let want = engine(&model).run(&call).unwrap();
+    assert_eq!(got[0].1, Values::Real(want.output));
+    assert_eq!(
+        got.iter().find(|(name, _)| name == "c_n.1").unwrap().1,
+        Values::Real(want.states[1].c.clone().unwrap())
+    );
+    let error = refusal(&model, tensors(noise(&[1, 2, 4], 4).into()));
+    assert_eq!(error, "states of stack 1 (lstm): c: expected [1, 2, 5] (layers · directions, B, size), got [1, 2, 4]");
 }

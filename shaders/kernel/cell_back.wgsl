@@ -5,12 +5,7 @@
 @group(0) @binding(7) var<storage, read> product: array<vec4<f32>>; // [D][B][units]
 @group(0) @binding(9) var<storage, read_write> carry: array<vec4<f32>>; // [D][B][H]
 
-@compute @workgroup_size(WORKGROUP)
-fn cell_back(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let u = unit_of(group, lane);
-    if !exists(u) {
-        return;
-    }
+fn go_back(u: Unit) {
     let at = gates_at(u, KEPT);
     var a: array<vec4<f32>, KEPT>;
     for (var g = 0u; g < KEPT; g++) {
@@ -26,4 +21,12 @@ fn cell_back(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     }
     carry[u.handed] = true_units(u, select(carried, found.past[1], lives));
     result[gates_at(u, 1u)] = in_step(u, lives, found.shown);
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn cell_back(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let u = unit_of(group, lane);
+    if exists(u) {
+        go_back(u);
+    }
 }

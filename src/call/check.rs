@@ -13,7 +13,7 @@ use super::states::{self, Batched, Initial};
 use super::steps::{Piece, Steps};
 use super::{Input, shape};
 use crate::error::Result;
-use crate::model::{Clocks, InputKind, Model};
+use crate::model::{Clocks, InputKind, Model, Recurrent};
 
 /// A checked call: time-major, batched, of the model's sizes.
 #[derive(Clone, Debug)]
@@ -67,13 +67,9 @@ impl Input {
                 "states of stack {stack}: the model has {stacks} recurrent stack(s), counted from 0"
             )));
         }
-        let begun = |stack: usize| model.is_begun(stack);
         model.stacks().enumerate().try_for_each(|(index, stack)| match self.states.get(&index) {
             None => Ok(()),
-            Some(_) if begun(index) => {
-                Err(shape(format!("states of stack {index}: expected none, since a value of the model begins it")))
-            }
-            Some(given) => states::check(given, stack, form)
+            Some(given) => states::check(given, (stack, model.begun(index)), form)
                 .map_err(|e| e.at(format!("states of stack {index} ({})", stack.cell.name()))),
         })
     }
@@ -92,9 +88,27 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// What stack `stack` begins with, `h` `[L · D, B, state_size]` and `c` `[L · D, B, H]`; `None` is zero.
-    pub(crate) fn initial(&self, stack: usize) -> Option<(ArrayView3<'a, f32>, Option<ArrayView3<'a, f32>>)> {
+    /// What stack `stack` begins with, `h` `[L · D, B, state_size]` and `c` `[L · D, B, H]`, where no value of the model begins
+    /// it; `None` is zero.
+    pub(crate) fn initial(&self, stack: usize) -> Option<[Option<ArrayView3<'a, f32>>; 2]> {
         self.initial.of(stack)
+    }
+
+    /// The same as states of their own, zeros among them: of `r`, which is stack `stack`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where there is no memory for them.
+    pub(crate) fn beginning(&self, stack: usize, r: &Recurrent) -> Result<Batched> {
+        let (mut h, mut c) = states::initial(r, self.form)?;
+        let [given_h, given_c] = self.initial(stack).unwrap_or_default();
+        if let Some(given) = given_h {
+            h.assign(&given);
+        }
+        if let (Some(c), Some(given)) = (&mut c, given_c) {
+            c.assign(&given);
+        }
+        Ok((h, c))
     }
 
     /// The clocks of its model.

@@ -9,7 +9,7 @@ use ndarray::{Array3, ArrayD, ArrayView3, Axis, Ix2, Ix3};
 use super::form::{Batching, Form};
 use super::{States, shape};
 use crate::error::{Result, SMALLER_CALL, zeros};
-use crate::model::Recurrent;
+use crate::model::{Begun, Recurrent};
 
 /// The states of a stack, with a batch: `h` `[L · D, B, state_size]` and `c` `[L · D, B, H]`.
 pub(crate) type Batched = (Array3<f32>, Option<Array3<f32>>);
@@ -27,14 +27,15 @@ pub(super) struct Initial<'a> {
 }
 
 impl<'a> Initial<'a> {
-    /// What stack `stack` begins with; `None` is zero.
-    pub(super) fn of(&self, stack: usize) -> Option<(ArrayView3<'a, f32>, Option<ArrayView3<'a, f32>>)> {
+    /// What stack `stack` begins with, hidden and cell; `None` is zero.
+    pub(super) fn of(&self, stack: usize) -> Option<[Option<ArrayView3<'a, f32>>; 2]> {
         let view = |state: &'a ArrayD<f32>| batched(state, self.batching);
-        let states = |states: &'a States| (view(&states.h), states.c.as_ref().map(view));
+        let hidden = |h: &'a ArrayD<f32>| (!h.is_empty()).then(|| view(h));
+        let states = |states: &'a States| [hidden(&states.h), states.c.as_ref().map(view)];
         self.given.get(&stack).map(states).or_else(|| {
             let of = |states: &'a [Option<Batched>]| states.get(stack)?.as_ref();
             let (h, c) = of(self.kept).or_else(|| of(self.learned))?;
-            Some((h.view(), c.as_ref().map(|c| c.view())))
+            Some([Some(h.view()), c.as_ref().map(|c| c.view())])
         })
     }
 }
@@ -64,12 +65,16 @@ pub(crate) fn initial(stack: &Recurrent, form: Form) -> Result<Batched> {
     Ok((array(stack.state_size())?, c))
 }
 
-/// Whether `given` can be the states of `stack` in a call of `form`.
+/// Whether `given` can be the states of `stack`, of which some have begun at values of the model, in a call of `form`.
 ///
 /// # Errors
 ///
 /// Kind `Shape`, where they cannot.
-pub(crate) fn check(given: &States, stack: &Recurrent, form: Form) -> Result<()> {
+pub(crate) fn check(given: &States, (stack, begun): (&Recurrent, Begun), form: Form) -> Result<()> {
+    const BEGUN: &str = "expected none, since a value of the model begins";
+    if begun.all(stack) {
+        return Err(shape(format!("{BEGUN} it")));
+    }
     let rows = stack.num_layers * stack.directions();
     let one = |name: &str, state: &ArrayD<f32>, size: usize| {
         let (expected, letters): (&[usize], _) = match form.batching {
@@ -81,8 +86,19 @@ pub(crate) fn check(given: &States, stack: &Recurrent, form: Form) -> Result<()>
         }
         Err(shape(format!("{name}: expected {expected:?} ({letters}), got {:?}", state.shape())))
     };
-    one("h", &given.h, stack.state_size())?;
+    match given.h.is_empty() {
+        true if begun.hidden => {}
+        false if begun.hidden => {
+            let got = given.h.shape();
+            return Err(shape(format!("h: {BEGUN} it, got {got:?}")).hint("States::cell has cell states alone"));
+        }
+        _ => one("h", &given.h, stack.state_size())?,
+    }
     match (stack.cell.states() > 1, &given.c) {
+        (true, None) if begun.cell => Ok(()),
+        (true, Some(c)) if begun.cell => {
+            Err(shape(format!("c: {BEGUN} it, got {:?}", c.shape())).hint("States::hidden has hidden states alone"))
+        }
         (true, Some(c)) => one("c", c, stack.hidden_size),
         (false, None) => Ok(()),
         (true, None) => Err(shape("c: expected cell states beside h, got none; zeros will do")),

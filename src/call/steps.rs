@@ -7,8 +7,8 @@ use ndarray::{ArrayD, ArrayView2, s};
 use super::form::{Batching, Form};
 use super::inputs::Values;
 use super::{Call, Input, shape};
-use crate::error::Result;
-use crate::model::{Axes, Clocks, Embedding, LayerKind, Model, Pin, TimeAxis, Value};
+use crate::error::{Error, Result};
+use crate::model::{Axes, Clocks, Embedding, Flow, LayerKind, Model, Pin, TimeAxis, Value};
 
 /// The steps by one clock.
 #[derive(Clone, Debug)]
@@ -118,6 +118,7 @@ impl<'a> Call<'a> {
     pub(super) fn with_steps(mut self, input: &'a Input) -> Result<Self> {
         self.cut()?;
         input.known(self.model, &self.clocks)?;
+        input.check_common(&self)?;
         for index in 0..self.clocks.all().len() {
             let axis = self.clocks.all()[index].axis;
             let time = self.axis_time(axis);
@@ -157,14 +158,53 @@ impl<'a> Call<'a> {
             if let Some(axis) = axis.filter(|axis| *axis != TimeAxis::Layer(layer)) {
                 let wanted = self.axis_time(axis);
                 if wanted != own {
-                    let text =
-                        format!("{}: expected {wanted} steps, as what it meets in a join has, got {own}", place());
-                    return Err(shape(text));
+                    let unmet = || shape(format!("{}: expected {wanted} steps, got {own}", place()));
+                    return Err(self.unequal()?.unwrap_or_else(unmet));
                 }
             }
             self.pieces.insert(layer, pieces);
         }
         Ok(())
+    }
+
+    /// What is wrong with the first join whose values have different numbers of steps: both are named.
+    fn unequal(&self) -> Result<Option<Error>> {
+        let (model, Form { batch, batching, axes, .. }) = (self.model, self.form);
+        let (inputs, flows) = (model.all_inputs()?, model.flows()?);
+        let mut times: Vec<Option<usize>> = Vec::new();
+        for (index, layer) in model.layers.iter().enumerate() {
+            let time = |value: &Value| match *value {
+                Value::Input(input) => self.values(input).and_then(Values::time),
+                Value::Layer(of, Pin::Output) => times.get(of).copied().flatten(),
+                Value::Layer(..) => None,
+            };
+            let all: Vec<_> = layer.from.iter().map(time).collect();
+            if let Some(pieces) = layer.kind.pieces(&all) {
+                times.push(Some(pieces.iter().fold(0, |time: usize, (_, count)| time.saturating_add(*count))));
+                continue;
+            }
+            let mut taken = layer.from.iter().filter_map(|value| Some((value, time(value)?)));
+            let first = taken.next();
+            if let Some((value, time)) = first
+                && let Some((other, own)) = taken.find(|(_, other)| *other != time)
+            {
+                let called = |value: &Value, time: usize| -> Result<String> {
+                    let features = model.flow_of(*value, &inputs, &flows)?.features().len();
+                    let shape = match (batching, axes) {
+                        (Batching::Single, _) => vec![time, features],
+                        (Batching::Batch, Axes::BatchFirst) => vec![batch, time, features],
+                        (Batching::Batch, Axes::TimeMajor) => vec![time, batch, features],
+                    };
+                    Ok(format!("{} {shape:?}", model.called(*value, &inputs)))
+                };
+                let (value, other) = (called(value, time)?, called(other, own)?);
+                let text = format!("layer {}: expected values of equal T, got {value} and {other}", model.place(index));
+                return Ok(Some(shape(text)));
+            }
+            let is_row = matches!(flows[index], Flow::Rows(_));
+            times.push(first.map(|(_, time)| time).filter(|_| !is_row));
+        }
+        Ok(None)
     }
 
     /// The number of steps of a time axis.
@@ -228,7 +268,8 @@ fn length(pieces: &[Piece]) -> usize {
 }
 
 impl Input {
-    /// What the user tells of steps, each with the name of the input that it is told of; none is the main one's.
+    /// What the user tells of steps, each with the name of the input that it is told of; none is told of all that have none of
+    /// their own.
     fn told(&self) -> impl Iterator<Item = (Option<&str>, Told<'_>)> {
         let lengths_of = self.lengths_of.iter().map(|(name, lengths)| (Some(name.as_str()), lengths));
         let lengths = self.lengths.iter().map(|lengths| (None, lengths)).chain(lengths_of);
@@ -240,45 +281,90 @@ impl Input {
 
     /// Whether all that is told of steps is told of inputs that have some.
     fn known(&self, model: &Model, clocks: &Clocks) -> Result<()> {
-        match self.told().filter_map(|(name, _)| name).find(|name| leader(model, clocks, Some(name)).is_none()) {
+        match self.told().filter_map(|(name, _)| name).find(|name| leader(model, clocks, name).is_none()) {
             None => Ok(()),
             Some(name) => Err(shape(format!("{name}: expected an input of steps, to give lengths or a mask for"))),
         }
     }
 
-    /// The lengths or the mask of a time axis.
-    fn given(&self, call: &Call<'_>, axis: TimeAxis) -> Result<Given<'_>> {
-        let of_axis = |name: Option<&str>| leader(call.model, &call.clocks, name).map(TimeAxis::Input) == Some(axis);
-        let mut told = self.told().filter(|(name, _)| of_axis(*name));
-        let Some((name, first)) = told.next() else { return Ok(Given::All) };
-        if let Some((other, _)) = told.next() {
-            return Err(shape(match (name, other) {
-                (None, None) => "lengths and mask: expected one of them, got both; a mask says it all".to_owned(),
-                _ => {
-                    let [name, other] = [name, other].map(|name| name.unwrap_or_else(|| call.model.main_name()));
-                    format!("lengths and masks: expected one for the time axis that {name} and {other} share, got two")
-                }
-            }));
+    /// Whether what is told of all time axes fits those that have none of their own.
+    fn check_common(&self, call: &Call<'_>) -> Result<()> {
+        let word = match (&self.lengths, &self.mask) {
+            (None, None) => return Ok(()),
+            (Some(_), None) => "lengths",
+            (None, Some(_)) => "mask",
+            (Some(_), Some(_)) => {
+                return Err(shape("lengths and mask: expected one of them, got both; a mask says it all"));
+            }
+        };
+        let input = |axis| if let TimeAxis::Input(input) = axis { Some(input) } else { None };
+        let leaders = || call.clocks.all().iter().filter_map(|clock| input(clock.axis));
+        let own = |leader| self.told().filter_map(|(name, _)| name).find(|name| tells(call, name, leader));
+        let mut of = leaders().filter(|&leader| own(leader).is_none());
+        let name = |input: usize| call.model.inputs.get(input).map_or("input", |input| input.name.as_str());
+        let Some(first) = of.next() else {
+            let first = leaders().next().unwrap_or(call.model.main_input());
+            return Err(shape(two(name(first), own(first))));
+        };
+        let time = |input| call.axis_time(TimeAxis::Input(input));
+        match of.find(|&other| time(other) != time(first)) {
+            None => Ok(()),
+            Some(other) => {
+                let (a, b) = (name(first), name(other));
+                let text = format!(
+                    "{word}: expected inputs of equal T, since it is told of all, got {a} of {} steps and {b} of {}",
+                    time(first),
+                    time(other)
+                );
+                let of_one = if word == "lengths" { "lengths_of" } else { "mask_of" };
+                let hint = format!("{a}_{word} and {b}_{word} (Input::{of_one}) are told of one");
+                Err(shape(text).hint(hint))
+            }
         }
+    }
+
+    /// The lengths or the mask of a time axis: its own, or those that are told of all.
+    fn given(&self, call: &Call<'_>, axis: TimeAxis) -> Result<Given<'_>> {
+        let TimeAxis::Input(leader) = axis else { return Ok(Given::All) };
+        let mut own = self.told().filter(|(name, _)| name.is_some_and(|name| tells(call, name, leader)));
+        let told = own.next();
+        if let (Some((Some(name), _)), Some((other, _))) = (&told, own.next()) {
+            return Err(shape(two(name, other)));
+        }
+        let Some((name, told)) = told.or_else(|| self.told().find(|(name, _)| name.is_none())) else {
+            return Ok(Given::All);
+        };
         let form = Form { time: call.axis_time(axis), ..call.form };
-        let given = match first {
+        let given = match told {
             Told::Lengths(lengths) => form.check_lengths(lengths).map(|()| Given::Lengths(lengths)),
             Told::Mask(mask) => checked_mask(form, mask).map(Given::Mask),
         };
         given.map_err(|e| match name {
             None if call.model.inputs.is_empty() => e,
-            name => e.at(name.unwrap_or_else(|| call.model.main_name())),
+            None => e.at(call.model.inputs.get(leader).map_or("input", |input| input.name.as_str())),
+            Some(name) => e.at(name),
         })
     }
 }
 
-/// The input that tells the number of steps of the input `name`; none is the main one.
-fn leader(model: &Model, clocks: &Clocks, name: Option<&str>) -> Option<usize> {
-    let input = match name {
-        None => model.main_input(),
-        Some(name) => model.inputs.iter().position(|input| input.name == name)?,
-    };
-    clocks.leader(input)
+/// Two tell of the steps of `name`: the second is told of `other`, or of all.
+fn two(name: &str, other: Option<&str>) -> String {
+    match other.filter(|other| *other != name) {
+        None => format!("{name}: expected lengths or a mask, got two of them; a mask says it all"),
+        Some(other) => {
+            format!("lengths and masks: expected one for the time axis that {name} and {other} share, got two")
+        }
+    }
+}
+
+/// The input that tells the number of steps of the input `name`.
+fn leader(model: &Model, clocks: &Clocks, name: &str) -> Option<usize> {
+    clocks.leader(model.inputs.iter().position(|input| input.name == name)?)
+}
+
+/// Whether what is told of the input `name` is told of the time axis that input `leader` leads.
+fn tells(call: &Call<'_>, name: &str, leader: usize) -> bool {
+    self::leader(call.model, &call.clocks, name) == Some(leader)
 }
 
 /// The mask `[T, B]`, of any axes of the model.

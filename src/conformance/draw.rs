@@ -161,9 +161,11 @@ pub(super) fn input(case: &Case) -> Input {
         MaskKind::Holes => input.mask(axes[&main].t().to_owned()),
     };
     if case.states == InitialStates::Given {
-        let begun = |(index, _): &(usize, &Recurrent)| case.model.is_begun(*index);
-        for (index, stack) in case.model.stacks().enumerate().filter(|stack| !begun(stack)) {
-            input = input.stack_states(index, states(&mut draw, stack, case.batch));
+        for (index, stack) in case.model.stacks().enumerate() {
+            let begun = case.model.begun(index);
+            if !begun.all(stack) {
+                input = input.stack_states(index, states(&mut draw, stack, case.batch).without(begun));
+            }
         }
     }
     input

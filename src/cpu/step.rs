@@ -1,9 +1,10 @@
-//! The recurrent kernels: `step`, `step_reset`, `step_new`, `step_project`, and `step_back`, whose rule is in `training`.
+//! The recurrent kernels: `step`, `step_reset`, `step_new`, `step_project`, and `step_back`, whose rules are in `training`.
 //!
 //! All are one product and one pointwise rule; they differ in where operands come from and where results go.
 //! The new states of a part are computed into a buffer of their own, from states that nobody writes meanwhile, and
 //! copied to their rows afterwards: who computes parts where and when is `crew`'s.
 
+mod back;
 mod forward;
 
 use std::ops::Range;
@@ -15,7 +16,6 @@ use super::cells::{GruNew, GruReset, Projection, Rnn};
 use super::functions::{General, Plain, Relu, Tanh};
 use super::product::{Product, Rows};
 use super::threads;
-use super::training::step_back;
 use crate::cell::{self, Activation, Cell, Reset, Variant};
 use crate::kernel::{
     Half, LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, Mask, PAST_CELL, PAST_HIDDEN, Params, Program, Role,
@@ -253,7 +253,7 @@ impl<'a> Job<'a> {
     pub(super) fn compute(&self, arch: Arch, states: &States<'_>, part: &Part, given: &mut [f32]) {
         let work = Work { arch, job: self, states, part, given };
         match self.timestep {
-            Timestep::Back(back) => step_back::compute(arch, self, *back, states, part, work.given),
+            Timestep::Back(back) => back::compute(arch, self, *back, states, part, work.given),
             Timestep::Project => work.run(Projection),
             Timestep::Reset(half) if is_plain(BEFORE, half.variant) => work.run(GruReset(Plain)),
             Timestep::Reset(half) => work.run(GruReset(General(half.variant))),

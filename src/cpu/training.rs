@@ -3,15 +3,14 @@
 mod activate_back;
 mod back;
 mod cell_back;
-mod cells;
-mod curves;
+pub(super) mod cells;
+pub(super) mod curves;
 mod drop;
 mod halves;
 mod loss;
 mod outer;
 mod peephole_back;
 mod rows_back;
-pub(super) mod step_back;
 mod sums;
 mod transpose;
 mod zero;

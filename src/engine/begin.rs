@@ -157,19 +157,18 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     /// not fit it.
     pub fn set_states(&mut self, stream: StreamId, stack: usize, states: &States) -> Result<()> {
         self.slot(stream)?;
-        let (begun, model) = (self.forward.begins.iter().any(|(other, _)| *other == stack), self.engine.model());
+        let model = self.engine.model();
         let Some(of) = model.stacks().nth(stack) else {
             let stacks = model.stacks().count();
             return Err(shape(format!(
                 "states of stack {stack}: the model has {stacks} recurrent stack(s), counted from 0"
             )));
         };
-        if begun {
-            return Err(shape(format!("states of stack {stack}: expected none, since a value of the model begins it")));
-        }
-        let batching = if states.h.ndim() == 3 { Batching::Batch } else { Batching::Single };
+        let said = states.c.as_ref().filter(|_| states.h.is_empty()).unwrap_or(&states.h);
+        let batching = if said.ndim() == 3 { Batching::Batch } else { Batching::Single };
         let form = Form { axes: model.axes, batching, time: 1, batch: 1 };
-        check_states(states, of, form).map_err(|e| e.at(format!("states of stack {stack} ({})", of.cell.name())))?;
+        check_states(states, (of, model.begun(stack)), form)
+            .map_err(|e| e.at(format!("states of stack {stack} ({})", of.cell.name())))?;
         let mut give = |state: ArrayView3<'_, f32>, feed: &dyn Fn(usize) -> Feed| {
             for (layer, numbers) in state.outer_iter().enumerate() {
                 let feed = feed(layer);
@@ -177,7 +176,9 @@ impl<E: Deref<Target = Engine>> Streams<E> {
                 self.begun.given.push((stream.row(), feed, numbers.iter().copied().collect()));
             }
         };
-        give(batched(&states.h, batching), &|layer| Feed::Hidden { stack, layer });
+        if !states.h.is_empty() {
+            give(batched(&states.h, batching), &|layer| Feed::Hidden { stack, layer });
+        }
         if let Some(c) = &states.c {
             give(batched(c, batching), &|layer| Feed::Memory { stack, layer });
         }

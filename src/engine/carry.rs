@@ -25,7 +25,7 @@ pub(crate) struct Carried {
 impl Carried {
     /// For the stacks of `model` that the caller begins: `all` of them, or the stateful ones. None where there are none.
     pub(crate) fn of(model: &Model, all: bool) -> Option<Self> {
-        let goes_on = |(index, memory)| (all || memory == Memory::Engine) && !model.is_begun(index);
+        let goes_on = |(index, memory)| (all || memory == Memory::Engine) && !model.begun(index).any();
         let stacks: Vec<bool> = model.stacks().map(|stack| stack.memory).enumerate().map(goes_on).collect();
         let states = vec![None; stacks.len()];
         stacks.contains(&true).then_some(Self { stacks, states, anew: BTreeSet::new() })

@@ -214,19 +214,11 @@ fn is_pinned(value: Value) -> bool {
 
 /// The states that values of `model` begin.
 fn begins(model: &Model) -> Vec<(usize, State)> {
-    let mut begins = Vec::new();
-    let stacks = model.layers.iter().filter(|layer| matches!(layer.kind, LayerKind::Recurrent(_)));
-    for (stack, layer) in stacks.enumerate() {
-        for (state, value) in [State::Hidden, State::Cell].into_iter().zip(layer.initial) {
-            let is_begun = match value {
-                None => false,
-                Some(Value::Input(input)) => model.inputs.get(input).is_some_and(|input| input.kind.flow().is_some()),
-                Some(Value::Layer(..)) => true,
-            };
-            begins.extend(is_begun.then_some((stack, state)));
-        }
-    }
-    begins
+    let begun = |stack: usize| {
+        let begun = model.begun(stack);
+        [State::Hidden, State::Cell].into_iter().filter(move |&state| begun.has(state)).map(move |state| (stack, state))
+    };
+    (0..model.stacks().count()).flat_map(begun).collect()
 }
 
 fn wrong<T>(text: String) -> Result<T> {

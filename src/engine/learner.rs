@@ -291,8 +291,7 @@ impl<'a, 'c> Lesson<'a, 'c> {
         let mut finals = Vec::new();
         for (stack, r) in model.stacks().enumerate() {
             states.insert(stack, initial(r, call.form)?);
-            let begin = call.initial(stack).map(|(h, c)| (h.to_owned(), c.map(|c| c.to_owned())));
-            finals.push(begin.map_or_else(|| initial(r, call.form), Ok)?);
+            finals.push(call.beginning(stack, r)?);
         }
         let (inputs, rows) = (BTreeMap::new(), 0..0);
         Ok(Self { call, model, layout, aims, dropping: None, rows, loss: 0.0, weights, inputs, states, finals })
@@ -416,6 +415,8 @@ impl<'a, 'c> Lesson<'a, 'c> {
     fn finish(self, learned: impl Fn(usize, usize) -> bool) -> Found {
         let mut weights = unpack(self.model, self.layout, &self.weights);
         let form = self.call.form;
+        let begun = |(stack, r)| (r, self.model.begun(stack));
+        let stacks: Vec<_> = self.model.stacks().enumerate().map(begun).collect();
         let mut states = BTreeMap::new();
         for (stack, (h, c)) in self.states {
             match weights.initial.get_mut(&stack) {
@@ -428,13 +429,14 @@ impl<'a, 'c> Lesson<'a, 'c> {
                         }
                     }
                 }
-                _ if begins_at_a_value(self.model, stack) => {}
+                _ if stacks[stack].1.all(stacks[stack].0) => {}
                 _ => {
                     let in_form = |states: Array3<f32>| match form.batching {
                         Batching::Batch => states.into_dyn(),
                         Batching::Single => states.index_axis_move(Axis(1), 0).into_dyn(),
                     };
-                    states.insert(stack, States { h: in_form(h), c: c.map(in_form) });
+                    let gradients = States { h: in_form(h), c: c.map(in_form) };
+                    states.insert(stack, gradients.without(stacks[stack].1));
                 }
             }
         }
@@ -443,7 +445,7 @@ impl<'a, 'c> Lesson<'a, 'c> {
             (Batching::Single, _) => (index, all.index_axis_move(Axis(0), 0)),
             (Batching::Batch, _) => (index, all),
         };
-        let own = |(stack, ends)| (!self.model.is_begun(stack)).then_some(ends);
+        let own = |(stack, ends): (usize, _)| (!stacks[stack].1.any()).then_some(ends);
         let finals = self.finals.into_iter().enumerate().map(own).collect();
         Found { loss: self.loss, weights, inputs: self.inputs.into_iter().map(single).collect(), states, finals }
     }
@@ -506,12 +508,4 @@ impl Caller for Lesson<'_, '_> {
             Fetch::Output | Fetch::Other(_) | Fetch::Tokens => {}
         }
     }
-}
-
-/// Whether stack `stack` begins at a value that the model computes, or is given as features.
-fn begins_at_a_value(model: &Model, stack: usize) -> bool {
-    let stacks = model.layers.iter().filter(|layer| matches!(layer.kind, LayerKind::Recurrent(_)));
-    let is_state = |input: usize| matches!(model.inputs.get(input).map(|input| input.kind), Some(InputKind::State(_)));
-    let computed = |value: &Value| !matches!(value, Value::Input(input) if is_state(*input));
-    stacks.into_iter().nth(stack).is_some_and(|layer| layer.initial.iter().flatten().any(computed))
 }

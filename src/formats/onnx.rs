@@ -2,7 +2,7 @@
 //!
 //! The file's messages (`skim`, `proto`) and tensors (`constant`, `source`) become values; `graph` evaluates the nodes
 //! symbolically, so that each value gets a meaning (`value`): a weight, a number of a shape, or parts of what links give,
-//! its axes in some order. `flow` makes that of inputs, whose axes `roles` and `times` hold together. The operators
+//! its axes in some order. `flow` makes that of inputs (`uses` knows what for), whose axes `roles` and `times` hold together. The operators
 //! (`operators` lists them; `recurrent`, `states`, `dense`, `join`, `tokens`, `moves`, `numbers`, `functions`, `order`,
 //! `branch`) add `links` or change axes; `rewrite` knows what several links are together; `assemble` makes layers of the
 //! links that the outputs need, and `ports` names their inputs and outputs. What does not fit is an error that names
@@ -39,6 +39,7 @@ mod states;
 mod table;
 mod times;
 mod tokens;
+mod uses;
 mod value;
 mod what;
 

@@ -3,13 +3,10 @@
 //! A model is a list of layers in topological order. Each layer names the values that it takes. A chain is the case in
 //! which every layer takes what the one before it gives. Knows layers; knows no weights and no call.
 
-use std::collections::HashSet;
-
-use super::clocks::Clocks;
-use super::flow::{Features, Flow, positive};
-use super::layer::{Join, Layer, LayerKind, Recurrent, Select};
+use super::Model;
+use super::flow::{Features, Flow};
+use super::layer::{Layer, LayerKind, Recurrent, Select};
 use super::ports::State;
-use super::{Initial, Memory, Model};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A value of a model.
@@ -59,6 +56,32 @@ pub enum InputKind {
     Row(usize),
     /// Initial states of the stacks that name this input, `[L·D, B, …]`.
     State(State),
+}
+
+/// Which states of a stack begin at values of the model, and not where the caller says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Begun {
+    pub(crate) hidden: bool,
+    pub(crate) cell: bool,
+}
+
+impl Begun {
+    pub(crate) fn has(self, state: State) -> bool {
+        match state {
+            State::Hidden => self.hidden,
+            State::Cell => self.cell,
+        }
+    }
+
+    /// Whether one of them does.
+    pub(crate) fn any(self) -> bool {
+        self.hidden || self.cell
+    }
+
+    /// Whether all states of `stack` do.
+    pub(crate) fn all(self, stack: &Recurrent) -> bool {
+        self.hidden && (self.cell || !State::Cell.is_of(stack))
+    }
 }
 
 /// What a model gives under a name.
@@ -113,13 +136,17 @@ impl Model {
 
     /// The same for layer `index`.
     pub(crate) fn usual_source_at(&self, index: usize, kind: &LayerKind) -> Value {
-        let stack = self.layers[..index].iter().rposition(|layer| matches!(layer.kind, LayerKind::Recurrent(_)));
-        match (kind, stack, index) {
-            (LayerKind::Select(Select::FinalHidden), Some(stack), _) => Value::Layer(stack, Pin::FinalHidden),
-            (LayerKind::Select(Select::LastOutput), Some(stack), _) => Value::Layer(stack, Pin::LastOutput),
-            (_, _, 0) => Value::Input(0),
-            _ => Value::Layer(index - 1, Pin::Output),
-        }
+        let result = match kind {
+            LayerKind::Select(Select::FinalHidden) => Some(Pin::FinalHidden),
+            LayerKind::Select(Select::LastOutput) => Some(Pin::LastOutput),
+            _ => None,
+        };
+        let is_stack = |layer: &Layer| matches!(layer.kind, LayerKind::Recurrent(_));
+        let of_stack = result.and_then(|pin| Some(Value::Layer(self.layers[..index].iter().rposition(is_stack)?, pin)));
+        of_stack.unwrap_or(match index.checked_sub(1) {
+            None => Value::Input(0),
+            Some(before) => Value::Layer(before, Pin::Output),
+        })
     }
 
     /// What a layer of `kind` means that names `value`: a selection that names a stack takes that result of it.
@@ -178,34 +205,13 @@ impl Model {
         self.layers[..layer].iter().filter(|layer| matches!(layer.kind, LayerKind::Recurrent(_))).count()
     }
 
-    /// Whether a value that a layer gives begins stack `stack`, counted from 0 among the recurrent layers.
-    pub(crate) fn is_begun(&self, stack: usize) -> bool {
-        let begun = |value: &Value| match value {
-            Value::Input(input) => self.inputs.get(*input).is_some_and(|input| input.kind.flow().is_some()),
-            Value::Layer(..) => true,
-        };
+    /// Which states of stack `stack`, counted from 0 among the recurrent layers, begin at a value that a layer gives or that
+    /// is given as features. The caller may say where the others begin.
+    pub(crate) fn begun(&self, stack: usize) -> Begun {
         let is_stack = |layer: &&Layer| matches!(layer.kind, LayerKind::Recurrent(_));
-        let layer = self.layers.iter().filter(is_stack).nth(stack);
-        layer.is_some_and(|layer| layer.initial.iter().flatten().any(begun))
-    }
-
-    /// The layers that take what layer `layer` gives at every step, looked for behind layers that only pass it on; `None`
-    /// stands for the caller.
-    pub(crate) fn takers(&self, layer: usize) -> Vec<Option<usize>> {
-        let mut takers = Vec::new();
-        let mut given = HashSet::from([Value::Layer(layer, Pin::Output)]);
-        for (index, taker) in self.layers.iter().enumerate().skip(layer + 1) {
-            let takes = taker.from.iter().chain(taker.initial.iter().flatten()).any(|value| given.contains(value));
-            match (takes, taker.kind.passes_on()) {
-                (true, true) => drop(given.insert(Value::Layer(index, Pin::Output))),
-                (true, false) => takers.push(Some(index)),
-                (false, _) => {}
-            }
-        }
-        if self.feature_outputs().iter().any(|value| given.contains(value)) {
-            takers.push(None);
-        }
-        takers
+        let initial = self.layers.iter().filter(is_stack).nth(stack).map_or([None; 2], |layer| layer.initial);
+        let [hidden, cell] = initial.map(|value| value.is_some_and(|value| !is_state(value, &self.inputs)));
+        Begun { hidden, cell }
     }
 
     /// Where `value` comes from, behind layers that only pass it on.
@@ -219,7 +225,7 @@ impl Model {
     }
 
     /// The flow of `value`, where `flows` are those of the layers before.
-    pub(super) fn flow_of(&self, value: Value, inputs: &[ModelInput], flows: &[Flow]) -> Result<Flow> {
+    pub(crate) fn flow_of(&self, value: Value, inputs: &[ModelInput], flows: &[Flow]) -> Result<Flow> {
         let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
         let (layer, pin) = match value {
             Value::Input(index) => {
@@ -257,190 +263,6 @@ impl Model {
         }
     }
 
-    /// Whether the values that a join takes element by element have features of one size.
-    pub(super) fn check_join(&self, layer: &Layer, taken: &[Flow], inputs: &[ModelInput]) -> Result<()> {
-        let (LayerKind::Join(join), Some(first)) = (&layer.kind, taken.first()) else { return Ok(()) };
-        let called = |index: usize| self.called(layer.from[index], inputs);
-        let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
-        if let Some(tokens) = taken.iter().position(|flow| flow.tokens().is_some()) {
-            return wrong(format!("from: expected features, got {} ({})", called(tokens), taken[tokens]));
-        }
-        let other = taken.iter().position(|flow| flow.features().len() != first.features().len());
-        match other.filter(|_| *join != Join::Concat) {
-            None => Ok(()),
-            Some(other) => wrong(format!(
-                "from: expected values of equal features, got {} {} and {} {}",
-                called(0),
-                first.shape(),
-                called(other),
-                taken[other].shape()
-            )),
-        }
-    }
-
-    /// Whether the values that begin a stack fit it.
-    pub(super) fn check_initial(
-        &self,
-        stack: &Recurrent,
-        initial: [Option<Value>; 2],
-        inputs: &[ModelInput],
-        flows: &[Flow],
-    ) -> Result<()> {
-        let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
-        let brought = initial.map(|value| value.map(|value| is_state(value, inputs)));
-        // A call brings both states of a stack or none.
-        if let [Some(hidden), Some(cell)] = brought
-            && hidden != cell
-        {
-            return wrong("h_0 and c_0: expected two inputs of states or two other values, got one of each".into());
-        }
-        for (state, value) in [State::Hidden, State::Cell].into_iter().zip(initial) {
-            let (Some(value), key) = (value, state.key()) else { continue };
-            if !state.is_of(stack) {
-                return wrong(format!("{key}: expected none, since a {} has no cell state", stack.cell.name()));
-            }
-            if stack.initial == Initial::Learned || stack.memory == Memory::Engine {
-                return wrong(format!(
-                    "{key}: expected a stack without initial states of its own, got one that has them"
-                ));
-            }
-            let rows = stack.num_layers.saturating_mul(stack.directions());
-            let size = state.size(stack);
-            match value {
-                Value::Input(index) if is_state(value, inputs) => {
-                    if inputs[index].kind != InputKind::State(state) {
-                        return wrong(format!(
-                            "{key}: expected a {} state, got another in {}",
-                            state.word(),
-                            inputs[index].name
-                        ));
-                    }
-                }
-                Value::Layer(layer, pin @ (Pin::Hidden | Pin::Cell)) => {
-                    let Some(LayerKind::Recurrent(from)) =
-                        self.layers.get(layer).filter(|_| layer < flows.len()).map(|l| &l.kind)
-                    else {
-                        return wrong(format!(
-                            "{key}: expected states of a stack before this one, got those of layer {}",
-                            self.place(layer)
-                        ));
-                    };
-                    let which = if pin == Pin::Hidden { State::Hidden } else { State::Cell };
-                    let got_rows = from.num_layers.saturating_mul(from.directions());
-                    if !which.is_of(from) || (got_rows, which.size(from)) != (rows, size) {
-                        return wrong(format!(
-                            "{key}: expected [{rows}, B, {size}] (layers · directions, B, size), got {} [{got_rows}, B, {}]",
-                            self.called(value, inputs),
-                            which.size(from)
-                        ));
-                    }
-                }
-                value => match self.flow_of(value, inputs, flows).map_err(|e| e.at(key))? {
-                    // One layer's state in all its directions, side by side.
-                    Flow::Rows(features) if stack.num_layers == 1 && features.len() == stack.directions() * size => {}
-                    flow => {
-                        let wants =
-                            if stack.num_layers == 1 { "" } else { " of each layer (the final states of a stack)" };
-                        return wrong(format!(
-                            "{key}: expected {} features without a time axis{wants}, got {} ({flow})",
-                            stack.directions() * size,
-                            self.called(value, inputs)
-                        ));
-                    }
-                },
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether names and edges are in order: each name once, each input taken by something.
-    pub(super) fn check_graph(&self) -> Result<()> {
-        let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
-        let layers = self.layers.iter().filter_map(|layer| layer.name.as_deref());
-        check_names(self.inputs.iter().map(|input| input.name.as_str()), layers)?;
-        for input in &self.inputs {
-            match input.kind {
-                InputKind::Sequence(size) | InputKind::Tokens(size) | InputKind::Row(size) => {
-                    positive("size", size).map_err(|e| e.at(&input.name).at("inputs"))?;
-                }
-                InputKind::State(_) => {}
-            }
-        }
-        if !self.inputs.is_empty() && !self.inputs.iter().any(|input| input.kind.has_time()) {
-            return wrong("inputs: expected a sequence or tokens among them, got none".into());
-        }
-        let taken: HashSet<Value> = self
-            .layers
-            .iter()
-            .flat_map(|layer| layer.from.iter().chain(layer.initial.iter().flatten()))
-            .copied()
-            .collect();
-        if let Some(unread) = (0..self.inputs.len()).find(|&index| !taken.contains(&Value::Input(index))) {
-            return wrong(format!("inputs: expected a layer that takes {}, got none", self.inputs[unread].name));
-        }
-        Clocks::of(self).check()?;
-        let mut names = HashSet::new();
-        let (inputs, flows) = (self.all_inputs()?, self.flows()?);
-        for output in &self.outputs {
-            if !names.insert(&output.name) {
-                return wrong(format!("outputs: expected each name once, got {} twice", output.name));
-            }
-            let flow = match output.from {
-                Value::Layer(layer, pin @ (Pin::Hidden | Pin::Cell)) => match self.layers.get(layer).map(|l| &l.kind) {
-                    Some(LayerKind::Recurrent(stack)) if pin == Pin::Hidden || State::Cell.is_of(stack) => continue,
-                    _ => {
-                        return wrong(format!(
-                            "outputs: {}: expected a state of a stack, got {}",
-                            output.name,
-                            self.called(output.from, &inputs)
-                        ));
-                    }
-                },
-                value => self.flow_of(value, &inputs, &flows).map_err(|e| e.at(&output.name).at("outputs"))?,
-            };
-            if let (Flow::Tokens(_), _) | (_, Value::Input(_)) = (flow, output.from) {
-                return wrong(format!("outputs: {}: expected what a layer gives, got an input", output.name));
-            }
-            if let Value::Input(input) = self.origin(output.from) {
-                let input = inputs.get(input).map_or("the input", |input| input.name.as_str());
-                return wrong(format!(
-                    "outputs: {}: expected what a layer computes, got {input} as it is; give it a layer that computes, or \
-                     leave it out",
-                    output.name
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Warns of layers that no output needs. An engine does so by itself.
-    pub fn warn_of_unused(&self) {
-        for layer in self.unused() {
-            log::warn!("layer {}: no output needs it", self.place(layer));
-        }
-    }
-
-    /// Layers that no output needs.
-    fn unused(&self) -> Vec<usize> {
-        let mut needed: HashSet<usize> = HashSet::new();
-        let layer_of = |value: &Value| match value {
-            Value::Layer(layer, _) => Some(*layer),
-            Value::Input(_) => None,
-        };
-        if self.outputs.is_empty() {
-            // Such a model gives the final states of all stacks, too.
-            let is_stack = |layer: &usize| matches!(self.layers[*layer].kind, LayerKind::Recurrent(_));
-            needed.extend(layer_of(&self.last_value()).into_iter().chain((0..self.layers.len()).filter(is_stack)));
-        }
-        needed.extend(self.outputs.iter().filter_map(|output| layer_of(&output.from)));
-        for (index, layer) in self.layers.iter().enumerate().rev() {
-            if needed.contains(&index) {
-                needed.extend(layer.from.iter().chain(layer.initial.iter().flatten()).filter_map(layer_of));
-            }
-        }
-        (0..self.layers.len()).filter(|index| !needed.contains(index)).collect()
-    }
-
     /// `value` in messages, as a description names it; a layer without a name goes by its number.
     pub(crate) fn called(&self, value: Value, inputs: &[ModelInput]) -> String {
         let (layer, pin) = match value {
@@ -465,39 +287,8 @@ impl Model {
     }
 }
 
-/// Whether inputs and layers have names that tell them apart.
-///
-/// # Errors
-///
-/// Kind `Model`, where two have one name, or one could not be told from a layer without a name.
-pub(crate) fn check_names<'a>(
-    inputs: impl Iterator<Item = &'a str>,
-    layers: impl Iterator<Item = &'a str>,
-) -> Result<()> {
-    let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
-    let mut names = HashSet::new();
-    for input in inputs {
-        if input.is_empty() {
-            return wrong("inputs: expected a name of each, got an empty one".into());
-        }
-        if !names.insert(input) {
-            return wrong(format!("inputs: expected each name once, got {input} twice"));
-        }
-    }
-    for layer in layers {
-        // An empty name, and one that begins as a layer's number does, could not be told from none.
-        if layer.is_empty() || layer.starts_with('#') {
-            return wrong(format!("layers: expected a name that does not begin with #, got {layer:?}"));
-        }
-        if !names.insert(layer) {
-            return wrong(format!("layers: expected each name once, got {layer} twice"));
-        }
-    }
-    Ok(())
-}
-
 /// Whether `value` is an input of initial states.
-fn is_state(value: Value, inputs: &[ModelInput]) -> bool {
+pub(super) fn is_state(value: Value, inputs: &[ModelInput]) -> bool {
     let Value::Input(index) = value else { return false };
     inputs.get(index).is_some_and(|input| matches!(input.kind, InputKind::State(_)))
 }

@@ -2,14 +2,17 @@
 //!
 //! A `Model` is a description: it holds no weights and knows no device. `layer` has a file for each layer, `flow` what
 //! one layer hands to the next, `ports` the named tensors of a call, `graph` the values that layers hand to
-//! each other, `clocks` the time axes of values, `builder` how one writes them down.
+//! each other, `edges` whether those are in order, `takers` who takes each value, `clocks` the time axes of
+//! values, `builder` how one writes them down.
 
 mod builder;
 mod clocks;
+mod edges;
 mod flow;
 mod graph;
 mod layer;
 mod ports;
+mod takers;
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,11 +20,13 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub use builder::{Graph, Node, Sources};
 pub(crate) use clocks::{Clocks, OTHER_CLOCKS, TimeAxis};
+pub(crate) use edges::check_names;
 pub use flow::{Features, Flow};
-pub(crate) use graph::check_names;
+pub(crate) use graph::Begun;
 pub use graph::{InputKind, ModelInput, ModelOutput, Pin, Value};
 pub use layer::*;
 pub use ports::{Dim, InputPort, InputValue, OutputPort, OutputValue, Ports, Required, State, WeightPart};
+pub(crate) use takers::Takers;
 
 /// A recurrent model: layers one after the other.
 ///
@@ -168,12 +173,16 @@ impl Model {
         let named = |e: Error| match layer.from[..] {
             // A join counts its values first; of a chain it is plain which one is taken.
             _ if matches!(layer.kind, LayerKind::Join(_)) => e,
+            [value @ Value::Input(_)] if !self.inputs.is_empty() => {
+                e.at(format!("from {}", self.called(value, inputs)))
+            }
             [value] if value != self.usual_source_at(index, &layer.kind) => {
                 e.at(format!("from {}", self.called(value, inputs)))
             }
             _ => e,
         };
         let flow = layer.kind.flow(&taken).map_err(named)?;
+        self.check_select(layer, inputs)?;
         match &layer.kind {
             LayerKind::Recurrent(stack) => self.check_initial(stack, layer.initial, inputs, flows)?,
             LayerKind::Masking(_) if !matches!(layer.from[..], [Value::Input(_)]) => {

@@ -165,9 +165,9 @@ impl Ports {
         }
         let (mut names, mut values) = (HashMap::new(), HashSet::new());
         for port in &self.inputs {
-            // Several states are parts of one tensor, and several time axes may have the same lengths.
+            // Several states are parts of one tensor, and several time axes may have the same lengths or the same mask.
             let kind = std::mem::discriminant(&port.value);
-            let shared = matches!(port.value, InputValue::State { .. } | InputValue::Lengths(_));
+            let shared = matches!(port.value, InputValue::State { .. } | InputValue::Lengths(_) | InputValue::Mask(_));
             if names.insert(&port.name, kind).is_some_and(|other| !shared || other != kind) {
                 return Err(wrong(format!("{}: expected a name of its own, got another input's", port.name)));
             }
@@ -266,7 +266,7 @@ impl InputPort {
             }
             InputValue::State { stack, state, first } => {
                 state.check(stacks, stack)?;
-                if model.is_begun(stack) {
+                if model.begun(stack).has(state) {
                     return Err(wrong(format!(
                         "stack: expected one that begins where the caller says, got {stack}, which a value of the model begins"
                     )));

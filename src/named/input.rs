@@ -20,10 +20,11 @@ pub(crate) fn read_input(model: &Model, tensors: &NamedTensors) -> Result<Input>
         clocks: Clocks::of(model),
         ports: &ports.inputs,
         tensors,
+        all_needed: ports.required == Required::All,
         as_they_stand: model.has_usual_axes(),
     };
     let (input, sizes) = reader.sequence()?;
-    if ports.required == Required::All {
+    if reader.all_needed {
         reader.all_there()?;
     }
     let input = reader.states(reader.steps(reader.others(input, sizes)?, sizes)?, sizes)?;
@@ -51,6 +52,8 @@ struct Reader<'a> {
     clocks: Clocks,
     ports: &'a [InputPort],
     tensors: &'a NamedTensors,
+    /// Whether a call must bring every input.
+    all_needed: bool,
     /// Whether the axes are those of a call: `call` checks them, with a batch or without.
     as_they_stand: bool,
 }
@@ -91,13 +94,7 @@ impl Reader<'_> {
 
     /// The same, of which there may be one.
     fn one_given(&self, value: InputValue) -> Result<Option<(&InputPort, &Values)>> {
-        let mut given = self.all_given(value);
-        match (given.next(), given.next()) {
-            (Some((first, _)), Some((second, _))) => {
-                Err(shape(format!("{} and {}: expected one of them, got both", first.name, second.name)))
-            }
-            (first, _) => Ok(first),
-        }
+        one_of(self.all_given(value))
     }
 
     /// The features or tokens, under whichever of their names they came.
@@ -228,30 +225,46 @@ impl Reader<'_> {
 
     /// `input` with lengths or a mask of each time axis.
     fn steps(&self, mut input: Input, sizes: Sizes) -> Result<Input> {
+        // What several time axes have is told of all that have none of their own. A graph of ONNX tells of each.
+        let shared = |port: &InputPort| self.ports.iter().filter(|other| other.name == port.name).nth(1).is_some();
+        let is_common = |port: &InputPort| !self.all_needed && shared(port);
         for index in 0..self.model.inputs.len().max(1) {
             let sizes = Sizes { time: self.time(index, sizes), ..sizes };
-            let name = self.model.inputs.get(index).filter(|_| index != self.model.main_input());
-            let name = name.map(|input| input.name.as_str());
-            if let Some((port, values)) = self.one_given(InputValue::Lengths(index))? {
+            let name = self.model.inputs.get(index).map(|input| input.name.as_str());
+            let own = |value| one_of(self.all_given(value).filter(|(port, _)| !is_common(port)));
+            let common = |value| self.all_given(value).find(|(port, _)| is_common(port));
+            if let Some((port, values)) = own(InputValue::Lengths(index))? {
                 let lengths = self.lengths(port, values, sizes)?;
                 input = match name {
                     None => input.lengths(lengths),
                     Some(name) => input.lengths_of(name, lengths),
                 };
             }
-            if let Some((port, values)) = self.one_given(InputValue::Mask(index))? {
-                let mut mask = values.real().mapv(|live| live != 0.0);
-                if !self.as_they_stand {
-                    check_axes(port, mask.shape(), "1", |dim| sizes.length(dim, 1, 1))?;
-                    mask = arrange(mask, &port.axes, &[Dim::Batch, Dim::Time]);
-                }
+            if let Some((port, values)) = own(InputValue::Mask(index))? {
+                let mask = self.mask(port, values, sizes)?;
                 input = match name {
                     None => input.mask(mask),
                     Some(name) => input.mask_of(name, mask),
                 };
             }
+            if let Some((port, values)) = common(InputValue::Lengths(index)) {
+                input = input.lengths(self.lengths(port, values, sizes)?);
+            }
+            if let Some((port, values)) = common(InputValue::Mask(index)) {
+                input = input.mask(self.mask(port, values, sizes)?);
+            }
         }
         Ok(input)
+    }
+
+    /// Where there are steps.
+    fn mask(&self, port: &InputPort, values: &Values, sizes: Sizes) -> Result<ArrayD<bool>> {
+        let mask = values.real().mapv(|live| live != 0.0);
+        if self.as_they_stand {
+            return Ok(mask);
+        }
+        check_axes(port, mask.shape(), "1", |dim| sizes.length(dim, 1, 1))?;
+        Ok(arrange(mask, &port.axes, &[Dim::Batch, Dim::Time]))
     }
 
     /// The number of steps of each row.
@@ -274,7 +287,8 @@ impl Reader<'_> {
         for (index, stack) in self.model.stacks().enumerate() {
             let hidden = self.state(index, State::Hidden, sizes)?;
             let cell = self.state(index, State::Cell, sizes)?;
-            // A state without a port is zero.
+            // A state without a port is zero, and one that a value of the model begins is not said.
+            let begun = self.model.begun(index);
             let zeros = |like: &ArrayD<f32>, state: State| {
                 let mut shape = like.shape().to_vec();
                 *shape.last_mut().expect("a state has an axis") = state.size(stack);
@@ -290,7 +304,7 @@ impl Reader<'_> {
                     return Err(shape(format!("{there}: expected {missing} beside it, got none")));
                 }
             };
-            input = input.stack_states(index, states);
+            input = input.stack_states(index, states.without(begun));
         }
         Ok(input)
     }
@@ -329,6 +343,18 @@ impl Reader<'_> {
         for (mut row, _) in states.axis_iter_mut(Axis(1)).zip(lengths).filter(|(_, length)| **length == 0) {
             row.fill(0.0);
         }
+    }
+}
+
+/// The one of `given`, of which there may be one.
+fn one_of<'b>(
+    mut given: impl Iterator<Item = (&'b InputPort, &'b Values)>,
+) -> Result<Option<(&'b InputPort, &'b Values)>> {
+    match (given.next(), given.next()) {
+        (Some((first, _)), Some((second, _))) => {
+            Err(shape(format!("{} and {}: expected one of them, got both", first.name, second.name)))
+        }
+        (first, _) => Ok(first),
     }
 }
 

@@ -237,16 +237,19 @@ impl Walk<'_, '_> {
     }
 
     /// Sends the gradients of where a stack begins to what begins it.
-    fn begin(&mut self, stack: usize, r: &Recurrent, initial: [Option<Value>; 2], d: States) {
+    fn begin(&mut self, stack: usize, r: &Recurrent, initial: [Option<Value>; 2], mut d: States) {
         let begins = |value: &Value| self.forward.values.contains_key(value);
         let [hidden, cell] = initial.map(|value| value.filter(begins));
+        // Where a value begins a state, nothing depends on what the call says of it.
         if let Some(value) = hidden {
             self.send(value, r, &d.h);
+            d.h.fill(0.0);
         }
-        if let (Some(value), Some(d_c)) = (cell, &d.c) {
+        if let (Some(value), Some(d_c)) = (cell, &mut d.c) {
             self.send(value, r, d_c);
+            d_c.fill(0.0);
         }
-        if hidden.is_some() || cell.is_some() {
+        if self.model.begun(stack).all(r) {
             return;
         }
         // Each row began at the same learned states.

@@ -49,7 +49,16 @@ impl Point {
             inputs.extend(host_values(call, index, of.kind).map(|given| (index, given)));
         }
         let begin = |(index, stack): (usize, &Recurrent)| match call.initial(index) {
-            Some((h, c)) => Some(States { h: h.mapv(f64::from), c: c.map(|c| c.mapv(f64::from)) }),
+            Some([h, c]) => {
+                let mut states = States::zero(stack, call.form.batch);
+                if let Some(h) = h {
+                    states.h = h.mapv(f64::from);
+                }
+                if let Some(c) = c {
+                    states.c = Some(c.mapv(f64::from));
+                }
+                Some(states)
+            }
             None if params.initial.contains_key(&index) => None,
             None => Some(States::zero(stack, call.form.batch)),
         };

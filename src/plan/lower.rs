@@ -189,6 +189,8 @@ struct Lowering<'a> {
     plan: Plan,
     programs: HashMap<Program, usize>,
     params: HashMap<Params, usize>,
+    /// How many slots have asked for a name.
+    names: HashMap<String, usize>,
     /// The slot of each packed buffer that is bound.
     weights: HashMap<usize, SlotId>,
     /// What the host writes for each input of the model; none for initial states.
@@ -247,6 +249,7 @@ impl<'l> Lowering<'l> {
             },
             programs: HashMap::new(),
             params: HashMap::new(),
+            names: HashMap::new(),
             weights: HashMap::new(),
             inputs: Vec::new(),
             draws: None,

@@ -1,7 +1,7 @@
 //! Which dropout a training cannot do: it is refused by its name, and never left out.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{LayerKind, Model, Recurrent};
+use crate::model::{LayerKind, Model, Recurrent, Takers};
 
 /// Whether all dropout of `model` can be done.
 ///
@@ -9,11 +9,12 @@ use crate::model::{LayerKind, Model, Recurrent};
 ///
 /// Kind `Training`.
 pub(super) fn check(model: &Model) -> Result<()> {
+    let takers = Takers::of(model);
     for (index, layer) in model.layers.iter().enumerate() {
         let wrong = match &layer.kind {
             LayerKind::Dropout(dropout) => {
                 // A selection of a chain passes dropout by.
-                let is_seen = !model.is_chain() || !model.takers(index).is_empty();
+                let is_seen = !model.is_chain() || !takers.of_steps(index).is_empty();
                 (dropout.rate.get() > 0.0 && !is_seen).then(|| {
                     "expected dropout of something that is taken, got one that nothing takes; a selection takes what it selects of \
                      the stack itself: try the dropout after it"

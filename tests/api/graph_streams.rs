@@ -232,7 +232,7 @@ fn a_stream_begins_with_what_it_was_given_each_time_it_begins() {
 
     let message = |error: gatewave::Error| error.to_string();
     let refused = streams.set_states(a, 0, &States::hidden(h.clone())).unwrap_err();
-    assert_eq!(message(refused), "states of stack 0: expected none, since a value of the model begins it");
+    assert_eq!(message(refused), "states of stack 0 (gru): expected none, since a value of the model begins it");
     let refused = streams.set_states(a, 2, &States::hidden(h.clone())).unwrap_err();
     assert_eq!(message(refused), "states of stack 2: the model has 2 recurrent stack(s), counted from 0");
     let refused = streams.set_states(a, 1, &States::hidden(array![[1.0]])).unwrap_err();

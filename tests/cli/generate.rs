@@ -134,3 +134,37 @@ fn a_graph_writes_on_with_what_goes_beside_the_text() {
     let error = gatewave(common.into_iter().chain(["--input", &input, "--output", "mood"])).refused();
     assert!(error.starts_with("--output: mood: expected an output that each frame gives (value, next)"), "{error}");
 }
+
+/// A layer that goes back is named where a text is to be continued, and one that nothing needs where a plan is made.
+#[test]
+fn layers_that_do_not_serve_are_named() {
+    let folder = Folder::new("generate_layers");
+    let (model, weights) = (folder.path("model.json"), folder.path("weights.safetensors"));
+    let description = json!({"gatewave": 1, "batch_first": true, "vocabulary": "abcde",
+        "inputs": [{"name": "text", "type": "tokens", "size": 5}],
+        "layers": [
+            {"type": "one_hot", "name": "vectors", "from": "text"},
+            {"type": "gru", "name": "stack", "weights": "g."},
+            {"type": "linear", "name": "next", "weights": "next."},
+            {"type": "activation", "name": "spare", "activation": "tanh", "from": "next"}],
+        "outputs": [{"name": "next", "from": "next"}]});
+    fs::write(&model, description.to_string()).unwrap();
+    let tensor = |name: &str, shape: &[usize]| (name.to_owned(), Array::F32(noise(shape, 5)));
+    let mut tensors = BTreeMap::from([tensor("next.weight", &[5, 8]), tensor("next.bias", &[5])]);
+    for way in ["", "_reverse"] {
+        tensors.extend([
+            tensor(&format!("g.weight_ih_l0{way}"), &[12, 5]),
+            tensor(&format!("g.weight_hh_l0{way}"), &[12, 4]),
+            tensor(&format!("g.bias_ih_l0{way}"), &[12]),
+            tensor(&format!("g.bias_hh_l0{way}"), &[12]),
+        ]);
+    }
+    write_tensors(&weights, &tensors);
+    let error = gatewave(["generate", &weights, "--model", &model, "--prompt", "abc"]).refused();
+    let text = "layer 1 stack: expected a forward stack, got a bidirectional one; a model that reads a text from its end cannot \
+                continue it";
+    assert!(error.ends_with(text), "{error}");
+    let planned = gatewave(["plan", &weights, "--model", &model, "--batch", "2", "--steps", "3"]);
+    assert_eq!(planned.status, 0, "{planned:?}");
+    assert!(planned.err.contains("layer 3 spare (activation): no output needs it"), "{planned:?}");
+}

@@ -310,7 +310,7 @@ fn plan_and_bench_show_the_way_back() {
     let kept = out.lines().find_map(|line| line.strip_prefix("kept")?.trim().strip_suffix(" bytes")).unwrap();
     // The states of two layers of 256 units, hidden and cell, at least.
     assert!(kept.parse::<u64>().unwrap() >= 2 * 2 * 4 * 30 * 4 * 256, "{out}");
-    assert!(out.contains("cell_back") && out.contains("outer") && out.contains("loss"), "{out}");
+    assert!(out.contains("step_back") && out.contains("outer") && out.contains("loss"), "{out}");
     let without = gatewave(&args[..7]);
     assert!(without.status == 2 && without.err.contains("--loss"), "{without:?}");
 

@@ -167,7 +167,7 @@ fn plans_by_scans_give_the_cpus_slots() {
 #[test]
 fn plans_for_a_narrow_device_give_the_cpus_slots() {
     let (plans, outcomes) = every((1, 3), Target::Software, &NARROW);
-    assert_eq!(outcomes.counts(), (94, vec![("binding", 1)]));
+    assert_eq!(outcomes.counts(), (95, vec![("binding", 1)]));
     assert!(kernels(&plans).len() >= 8, "{:?}", kernels(&plans));
 }
 

@@ -52,7 +52,7 @@ struct Flow {
 /// tell before a call.
 pub(crate) fn is_of_steps(error: &Error) -> bool {
     let text = error.to_string();
-    let of_steps = ["expected a step to be left", "as what it meets in a join has", "expected a step that there is"];
+    let of_steps = ["expected a step to be left", "expected values of equal T", "expected a step that there is"];
     of_steps.iter().any(|part| text.contains(part))
 }
 
@@ -339,6 +339,10 @@ impl Drawn<'_> {
         });
         if let Some(row) = row.filter(|_| stack.num_layers == 1) {
             self.graph.begin(node, State::Hidden, row.value);
+            if stack.cell == Cell::Lstm {
+                let cell = self.graph.state(format!("cell {}", self.layers), State::Cell);
+                self.graph.begin(node, State::Cell, cell);
+            }
         }
     }
 

@@ -59,19 +59,19 @@ fn wrong_edges_are_refused_by_name() {
         ),
         (
             changed(|json| json["layers"][5]["name"] = "sum".into()),
-            "layers: expected each name once, got sum twice".into(),
+            "layers: expected each name once, got sum of layer 2 and of layer 5".into(),
         ),
         (
             changed(|json| json["layers"][0]["name"] = "words".into()),
-            "layers: expected each name once, got words twice".into(),
+            "layers: expected each name once, got words of input 0 and of layer 0".into(),
         ),
         (
             changed(|json| json["layers"][7]["name"] = "tags".into()),
-            "layers: expected each name once, got tags twice".into(),
+            "layers: expected each name once, got tags of layer 6 and of layer 7".into(),
         ),
         (
             changed(|json| json["inputs"][1]["name"] = "words".into()),
-            "inputs: expected each name once, got words twice".into(),
+            "inputs: expected each name once, got words of input 0 and of input 1".into(),
         ),
         (
             changed(|json| json["inputs"].as_array_mut().unwrap().push(json!({"name": "z", "type": "row", "size": 2}))),
@@ -99,15 +99,49 @@ fn wrong_edges_are_refused_by_name() {
         ),
         (
             changed(|json| json["outputs"][1]["name"] = "score".into()),
-            "outputs: expected each name once, got score twice".into(),
+            "outputs: expected each name once, got score of output 0 and of output 1".into(),
         ),
         (
             changed(|json| json["outputs"][2]["from"] = "sum.cell".into()),
             "outputs: last: expected a state of a stack, got sum.cell".into(),
         ),
         (
+            changed(|json| json["outputs"] = json!([])),
+            "outputs: expected at least one, got none; leave the key out for the usual ones".into(),
+        ),
+        (
+            changed(|json| json["inputs"] = json!([])),
+            "inputs: expected at least one, got none; leave the key out for the usual ones".into(),
+        ),
+        (
+            from(7, json!("#00")),
+            "layer 7 score (linear): from: expected one of words, facts, embedding, lower, sum, upper, hidden, joined, tags, \
+             score, got #00"
+                .into(),
+        ),
+        (
+            from(5, json!(["upper.final_hidden", "#+4"])),
+            "layer 5 joined (concat): from: expected one of words, facts, embedding, lower, sum, upper, hidden, joined, tags, \
+             score, got #+4"
+                .into(),
+        ),
+        (
+            changed(|json| {
+                json["layers"][4] = json!({"type": "select", "name": "hidden", "what": "last_output", "from": "upper.final_hidden"});
+            }),
+            "layer 4 hidden (select): from: expected a layer, got its result upper.final_hidden; select takes upper; whoever \
+             takes its result may name upper.final_hidden itself"
+                .into(),
+        ),
+        (
+            changed(|json| {
+                json["layers"][4] = json!({"type": "select", "name": "hidden", "what": "final_hidden", "from": "facts"});
+            }),
+            "layer 4 hidden (select): from: expected a recurrent layer, got facts".into(),
+        ),
+        (
             changed(|json| json["layers"][0]["num_embeddings"] = 10.into()),
-            "layer 0 embedding (embedding): expected tokens below 10, got tokens below 20".into(),
+            "layer 0 embedding (embedding): from words: expected tokens below 10, got tokens below 20".into(),
         ),
     ];
     for (json, message) in cases {

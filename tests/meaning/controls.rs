@@ -44,7 +44,7 @@ fn the_tables_tolerance_finds_every_planted_bug() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(planted, [226, 255, 265, 225, 242, 250]);
+    assert_eq!(planted, [228, 257, 267, 227, 244, 252]);
 }
 
 /// An option taken away from a stack.
@@ -228,5 +228,5 @@ fn the_tables_tolerance_finds_every_mistake_in_a_join() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(mistaken, [19, 37, 7, 37]);
+    assert_eq!(mistaken, [20, 38, 7, 37]);
 }

@@ -4,10 +4,10 @@
 use gatewave::oracle::{self, Truth};
 use gatewave::weights::{CellWeights, LayerWeights};
 use gatewave::{
-    Axes, Embedding, ErrorKind, Graph, Gru, Input, Join, Linear, Lstm, Masking, Model, Padding, Rnn, State, States,
-    Weights,
+    Axes, Embedding, ErrorKind, Graph, Gru, Input, Join, Linear, Lstm, Masking, Model, Padding, Rnn, SliceSteps, State,
+    States, Weights,
 };
-use ndarray::{Array2, Array3, arr1, array, s};
+use ndarray::{Array2, Array3, ArrayD, arr1, array, s};
 
 use crate::assert_near;
 use crate::support::noise::noise;
@@ -312,7 +312,7 @@ fn inputs_that_do_not_fit_the_main_one_are_refused() {
     let wide = Input::features(Array3::zeros((2, 6, 4)));
     assert_refused(&model, &wide, "x: expected [B, T, 3], got [2, 6, 4]");
     let states = input().states(States::hidden(Array3::<f32>::zeros((1, 2, 4))));
-    let expected = "states of stack 0: expected none, since a value of the model begins it";
+    let expected = "states of stack 0 (gru): expected none, since a value of the model begins it";
     assert_refused(&model, &states, expected);
     let single = Input::features(Array2::zeros((6, 3)))
         .with_features("other", Array2::<f32>::zeros((6, 2)))
@@ -332,6 +332,70 @@ fn assert_unsound(build: impl FnOnce(&mut Graph), message: &str) {
     build(&mut graph);
     let error = graph.finish().unwrap_err();
     assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Model, message));
+}
+
+#[test]
+fn values_of_different_time_that_meet_are_both_named() {
+    let mut g = Model::graph();
+    let (x, other) = (g.sequence("x", 3), g.sequence("other", 3));
+    let short = g.add("short", SliceSteps::from(0).to(4), x);
+    let rnn = g.add("rnn", Rnn::new(3, 3), short);
+    let less = g.add("less", SliceSteps::from(0).to(2), other);
+    let ends = g.add("ends", Rnn::new(3, 3), less);
+    g.add("sum", Join::Add, [rnn, ends]);
+    let model = g.finish().unwrap();
+    let call = |x: &[usize], other: &[usize]| {
+        Input::features(ArrayD::<f32>::zeros(x)).with_features("other", ArrayD::<f32>::zeros(other))
+    };
+    let expected = "layer 4 sum (add): expected values of equal T, got rnn [2, 4, 3] and ends [2, 2, 3]";
+    assert_refused(&model, &call(&[2, 5, 3], &[2, 6, 3]), expected);
+    let expected = "layer 4 sum (add): expected values of equal T, got rnn [4, 3] and ends [2, 3]";
+    assert_refused(&model, &call(&[5, 3], &[6, 3]), expected);
+    let turned = Model { axes: Axes::TimeMajor, ..model };
+    let expected = "layer 4 sum (add): expected values of equal T, got rnn [4, 2, 3] and ends [2, 2, 3]";
+    assert_refused(&turned, &call(&[5, 2, 3], &[6, 2, 3]), expected);
+}
+
+/// What a call tells of steps without a name, it tells of every time axis that has nothing of its own.
+#[test]
+fn lengths_and_a_mask_are_those_of_all_inputs_of_equal_time() {
+    let mut g = Model::graph();
+    let (x, other) = (g.sequence("x", 3), g.tokens("other", 5));
+    let a = g.add("a", Gru::new(3, 4), x);
+    let vectors = g.add("vectors", Embedding::new(5, 2), other);
+    let b = g.add("b", Rnn::new(2, 3), vectors);
+    g.add("ends", Join::Concat, [a.final_hidden(), b.final_hidden()]);
+    let model = g.finish().unwrap();
+    let weights = Weights::random(&model, 3).unwrap();
+    let input = |time: usize| {
+        let x = Array3::from_shape_fn((2, 5, 3), |(b, t, n)| (b + 2 * t + n) as f32 * 0.1);
+        let other = Array2::from_shape_fn((2, time), |(b, t)| ((b + t * t) % 5) as i64);
+        Input::features(x).with_tokens("other", other)
+    };
+    let run = |input: Input| oracle::run(&model, &weights, &input).unwrap().output;
+    let each = run(input(5).lengths_of("x", [5, 2]).lengths_of("other", [5, 2]));
+    assert_eq!(run(input(5).lengths([5, 2])), each);
+    assert_ne!(run(input(5).lengths_of("x", [5, 2])), each);
+    assert_ne!(run(input(5).lengths_of("other", [5, 2])), each);
+    let live = Array2::from_shape_fn((2, 5), |(b, t)| b == 0 || t < 2);
+    assert_eq!(run(input(5).mask(live.clone())), each);
+    // What one has of its own is its own, and need not have the T of the others.
+    let apart = run(input(7).lengths_of("x", [5, 2]).lengths_of("other", [6, 3]));
+    assert_eq!(run(input(7).lengths([5, 2]).lengths_of("other", [6, 3])), apart);
+    assert_eq!(run(input(7).mask(live.clone()).lengths_of("other", [6, 3])), apart);
+
+    let expected = "lengths: expected inputs of equal T, since it is told of all, got x of 5 steps and other of 7; x_lengths and \
+                    other_lengths (Input::lengths_of) are told of one";
+    assert_refused(&model, &input(7).lengths([5, 2]), expected);
+    let expected = "mask: expected inputs of equal T, since it is told of all, got x of 5 steps and other of 4; x_mask and \
+                    other_mask (Input::mask_of) are told of one";
+    assert_refused(&model, &input(4).mask(live), expected);
+    let twice = input(5).lengths([5, 2]).lengths_of("x", [5, 2]).lengths_of("other", [5, 2]);
+    assert_refused(&model, &twice, "x: expected lengths or a mask, got two of them; a mask says it all");
+    let wrong = input(7).lengths([5, 6]).lengths_of("x", [5, 2]);
+    oracle::run(&model, &weights, &wrong).unwrap();
+    let wrong = input(7).lengths([5, 8]).lengths_of("x", [5, 2]);
+    assert_refused(&model, &wrong, "other: lengths: expected 0 to 7 (T) for row 1, got 8");
 }
 
 /// A mask takes steps out of what comes from it, and of nothing else.
@@ -377,17 +441,40 @@ fn a_model_has_few_clocks() {
     );
 }
 
+/// One state of a stack may begin where the call says, and the other at a value.
 #[test]
-fn a_stack_begins_at_states_of_the_call_or_at_values_of_the_model() {
-    assert_unsound(
-        |g| {
-            let x = g.sequence("x", 2);
-            let h = g.row("h", 3);
-            let c = g.state("c", State::Cell);
-            let lstm = g.add("lstm", Lstm::new(2, 3), x);
-            g.begin(lstm, State::Hidden, h);
-            g.begin(lstm, State::Cell, c);
-        },
-        "layer 0 lstm (lstm): h_0 and c_0: expected two inputs of states or two other values, got one of each",
-    );
+fn a_call_says_only_of_states_that_no_value_begins() {
+    let lstm = |state: State| {
+        let mut g = Model::graph();
+        let (x, facts, given) = (g.sequence("x", 2), g.row("facts", 3), g.state("given", state));
+        let lstm = g.add("lstm", Lstm::new(2, 3), x);
+        let other = if state == State::Hidden { State::Cell } else { State::Hidden };
+        g.begin(lstm, state, given);
+        g.begin(lstm, other, facts);
+        g.finish().unwrap()
+    };
+    let (h, c) = (Array3::from_elem((1, 2, 3), 0.3), Array3::from_elem((1, 2, 3), -0.4));
+    let row = |state: &Array3<f32>| state.index_axis(ndarray::Axis(0), 0).to_owned();
+    let x = Array3::from_shape_fn((2, 5, 2), |(b, t, n)| (b + t + n) as f32 * 0.1);
+    let input = |facts: &Array3<f32>| Input::features(x.clone()).with_features("facts", row(facts));
+    let (cell, hidden) = (lstm(State::Cell), lstm(State::Hidden));
+    let weights = Weights::random(&cell, 7).unwrap();
+    let plain = Input::features(x.clone()).states(States::with_cell(h.clone(), c.clone()));
+    let plain = oracle::run(&Model::new().layer(Lstm::new(2, 3)), &weights, &plain).unwrap();
+    let got = oracle::run(&cell, &weights, &input(&h).states(States::cell(c.clone()))).unwrap();
+    assert_eq!(got.output, plain.output);
+    let got = oracle::run(&hidden, &weights, &input(&c).states(States::hidden(h.clone()))).unwrap();
+    assert_eq!(got.output, plain.output);
+
+    let both = States::with_cell(h.clone(), c.clone());
+    let expected = "states of stack 0 (lstm): h: expected none, since a value of the model begins it, got [1, 2, 3]; \
+                    States::cell has cell states alone";
+    assert_refused(&cell, &input(&h).states(both.clone()), expected);
+    let expected = "states of stack 0 (lstm): c: expected none, since a value of the model begins it, got [1, 2, 3]; \
+                    States::hidden has hidden states alone";
+    assert_refused(&hidden, &input(&c).states(both), expected);
+    let expected = "states of stack 0 (lstm): c: expected cell states beside h, got none; zeros will do";
+    assert_refused(&cell, &input(&h).states(States { c: None, ..States::cell(c.clone()) }), expected);
+    let expected = "states of stack 0 (lstm): h: expected [1, 2, 3] (layers · directions, B, size), got [0]";
+    assert_refused(&hidden, &input(&c).states(States::cell(c)), expected);
 }

@@ -249,14 +249,15 @@ fn two_ways_through_time_are_read_where_each_is_turned_back() {
 }
 
 #[test]
-fn states_that_flow_elsewhere_are_refused_at_their_node() {
+fn states_that_flow_elsewhere_are_rows_of_features() {
     let graph = weighted(sequence(Graph::new()), 3, 1)
         .input("h", 1, &["1", "batch", "2"])
         .node("GRU", &["X", "W", "R", "B", "", "h"], &["Y"], &[])
         .node("Mul", &["Y", "h"], &["Z"], &[])
         .output("Z");
-    let text = refused(&graph);
-    assert!(text.contains("(GRU): the input \"h\" as initial states, which another node takes as features"), "{text}");
+    let (model, _) = read(&graph);
+    assert_eq!(model.layers[0].initial, [Some(Value::Input(1)), None]);
+    assert_eq!(model.layers[1].from, [Value::Layer(0, Pin::Output), Value::Input(1)]);
 }
 
 #[test]

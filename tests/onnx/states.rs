@@ -6,7 +6,7 @@ use gatewave::weights::Tensors;
 use gatewave::{Device, Engine, Initial, NamedTensors, Options, Output, Values};
 use ndarray::{ArrayD, IxDyn};
 
-use crate::build::{Graph, Message, int, reals, text, wholes};
+use crate::build::{Graph, Message, int, ints, reals, text, wholes};
 use crate::refused::refused;
 
 /// X `[time, batch, 3]` and W, R, B of an LSTM of 2 units in both directions.
@@ -141,4 +141,81 @@ fn states_are_all_of_the_file_or_all_of_the_caller() {
     let graph = lstm().initializer(&reals("h", &[2, 1, 2], 0.25)).input("c", 1, &["2", "batch", "2"]);
     let text = refused(&begun(graph, "h", "c", &[]));
     assert!(text.contains("expected both from the caller or both of the file"), "{text}");
+}
+
+/// A GRU of 3 units on `X`, `[2, 4, 3]` of any or of fixed sizes, that begins at `h`; more of `graph` stands before it.
+fn gru_at(graph: Graph, h: &str, sizes: &[&str]) -> Graph {
+    graph
+        .input("X", 1, sizes)
+        .initializer(&reals("W", &[1, 9, 3], 0.01))
+        .initializer(&reals("R", &[1, 9, 3], 0.02))
+        .node("Transpose", &["X"], &["steps"], &[ints("perm", &[1, 0, 2])])
+        .node(
+            "GRU",
+            &["steps", "W", "R", "", "", h],
+            &["Y", "H"],
+            &[int("hidden_size", 3), int("linear_before_reset", 1)],
+        )
+}
+
+/// What `graph` gives on the CPU for inputs of these names.
+fn outputs(graph: &Graph, inputs: &[(&str, &ArrayD<f32>)]) -> Vec<(String, Values)> {
+    let (model, tensors) = read_bytes(&graph.bytes()).unwrap_or_else(|e| panic!("{e}"));
+    let native = description::from_json(&description::to_json(&model), &tensors).expect("a description is read");
+    assert_eq!(native, model);
+    let engine = Engine::from_tensors(model, &tensors, Options::default().device(Device::Cpu)).expect("an engine");
+    let named = inputs.iter().map(|(name, array)| ((*name).to_owned(), Values::from((*array).clone()))).collect();
+    engine.run_named(&named).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn wave(shape: &[usize], step: f32) -> ArrayD<f32> {
+    let mut n = 0.0;
+    ArrayD::from_shape_simple_fn(IxDyn(shape), || {
+        n += step;
+        f32::sin(n)
+    })
+}
+
+#[test]
+fn a_step_of_the_sequence_begins_its_own_node() {
+    for sizes in [["2", "4", "3"], ["batch", "time", "3"]] {
+        for step in [0, 2, 3] {
+            let x = wave(&[2, 4, 3], 0.7);
+            let brought = gru_at(Graph::new().input("h", 1, &["1", "batch", "3"]), "h", &sizes).output("H");
+            let h = x.index_axis(ndarray::Axis(1), step).insert_axis(ndarray::Axis(0)).to_owned();
+            let want = outputs(&brought, &[("X", &x), ("h", &h)]);
+            let step = i64::try_from(step).unwrap();
+            let graph = Graph::new()
+                .initializer(&wholes("step", &[], &[step]))
+                .initializer(&wholes("front", &[1], &[0]))
+                .node("Gather", &["X", "step"], &["one"], &[int("axis", 1)])
+                .node("Unsqueeze", &["one", "front"], &["h"], &[]);
+            assert_eq!(outputs(&gru_at(graph, "h", &sizes).output("H"), &[("X", &x)]), want);
+        }
+    }
+}
+
+#[test]
+fn a_row_begins_a_node_and_flows_into_another() {
+    let (x, row) = (wave(&[2, 4, 3], 0.7), wave(&[2, 3], 0.4));
+    let brought = gru_at(Graph::new().input("h", 1, &["1", "batch", "3"]), "h", &["batch", "time", "3"]).output("H");
+    let h = row.clone().insert_axis(ndarray::Axis(0));
+    let want = outputs(&brought, &[("X", &x), ("h", &h)]).remove(0).1;
+    for (sizes, rows) in [(["2", "4", "3"], ["2", "3"]), (["batch", "time", "3"], ["batch", "3"])] {
+        // The state is taken first, and then the features; and the other way round.
+        for first in [true, false] {
+            let graph = Graph::new().input("row", 1, &rows).initializer(&wholes("front", &[1], &[0])).node(
+                "Unsqueeze",
+                &["row", "front"],
+                &["h"],
+                &[],
+            );
+            let tanh = |graph: Graph| graph.node("Tanh", &["row"], &["other"], &[]);
+            let graph = if first { tanh(gru_at(graph, "h", &sizes)) } else { gru_at(tanh(graph), "h", &sizes) };
+            let got = outputs(&graph.output("H").output("other"), &[("X", &x), ("row", &row)]);
+            assert_eq!(got[0].1, want);
+            let Values::Real(other) = &got[1].1 else { panic!("{got:?}") };
+            assert!(other.iter().zip(&row).all(|(got, x)| (got - x.tanh()).abs() < 1e-6), "{other}");
+        }
+    }
 }

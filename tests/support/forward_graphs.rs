@@ -83,6 +83,21 @@ pub fn graphs() -> Vec<(&'static str, Model)> {
             }),
         ),
         (
+            "rows that begin one state of a stack, and states of the stream the other",
+            built(|g| {
+                let (row, x) = (g.row("row", 6), g.sequence("x", 5));
+                let (h, c) = (g.state("h", State::Hidden), g.state("c", State::Cell));
+                let lower = g.add("lower", Lstm::new(5, 6), x);
+                g.begin(lower, State::Hidden, row);
+                g.begin(lower, State::Cell, c);
+                let wide = twice(g, row);
+                let upper = g.add("upper", Lstm::new(6, 20), lower);
+                g.begin(upper, State::Hidden, h);
+                g.begin(upper, State::Cell, wide);
+                g.output("upper", upper);
+            }),
+        ),
+        (
             "masks of two branches",
             built(|g| {
                 let (masked, x) = (g.sequence("masked", 3), g.sequence("x", 3));

@@ -42,23 +42,29 @@ fn outputs_of(model: &Model) -> Vec<String> {
     if named.is_empty() { vec!["output".into()] } else { named }
 }
 
-/// States of the stacks that nothing in the model begins.
+/// States of the stacks, but for those that a value of the model begins.
 fn states_of(model: &Model, seed: usize) -> Vec<(usize, States)> {
     let layers = model.layers.iter().filter_map(|layer| match &layer.kind {
         gatewave::LayerKind::Recurrent(stack) => Some((stack, layer.initial)),
         _ => None,
     });
-    let free = |initial: [Option<Value>; 2]| {
-        initial.iter().flatten().all(|value| match value {
-            Value::Input(input) => matches!(model.inputs[*input].kind, InputKind::State(_)),
-            Value::Layer(..) => false,
-        })
+    let free = |value: Option<Value>| match value {
+        None => true,
+        Some(Value::Input(input)) => matches!(model.inputs[input].kind, InputKind::State(_)),
+        Some(Value::Layer(..)) => false,
     };
-    let of = |(index, (stack, initial)): (usize, (&Recurrent, _))| {
+    let of = |(index, (stack, initial)): (usize, (&Recurrent, [Option<Value>; 2]))| {
         let h = noise(&[stack.num_layers, stack.state_size()], seed + 10 * index);
         let c =
             (stack.cell == Cell::Lstm).then(|| noise(&[stack.num_layers, stack.hidden_size], seed + 10 * index + 5));
-        free(initial).then_some((index, States { h, c }))
+        let states = match (initial.map(free), c) {
+            ([true, _], None) => States::hidden(h),
+            ([true, true], Some(c)) => States::with_cell(h, c),
+            ([true, false], Some(_)) => States::hidden(h),
+            ([false, true], Some(c)) => States::cell(c),
+            ([false, _], _) => return None,
+        };
+        Some((index, states))
     };
     layers.enumerate().filter_map(of).collect()
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use gatewave::{
-    Direction, Error, ErrorKind, Flow, InputKind, Model, ModelOutput, NamedTensors, Pin, Result, Results, Sampling,
-    Streams, Value,
+    Direction, Error, ErrorKind, Flow, InputKind, LayerKind, Model, ModelOutput, NamedTensors, Pin, Result, Results,
+    Sampling, Streams, Value,
 };
 
 use crate::args::{DeviceArgs, ModelArgs, Precision};
@@ -137,13 +137,19 @@ fn vocabulary(model: &Model, output: Option<&str>) -> Result<Vec<char>> {
     if let Some(other) = sequences.skip(1).last() {
         return unfit(&format!("{}: expected no sequence beside the text, got one", other.name));
     }
-    if let Some(stack) = model.stacks().find(|stack| stack.direction != Direction::Forward) {
+    for (index, layer) in model.layers.iter().enumerate() {
+        let LayerKind::Recurrent(stack) = &layer.kind else { continue };
         let direction = match stack.direction {
+            Direction::Forward => continue,
             Direction::Both => "bidirectional",
             Direction::Reverse => "reverse",
-            _ => "backwards",
+            Direction::Backwards => "backwards",
         };
-        return unfit(&format!("{direction}: a model that reads a text from its end cannot continue it"));
+        let name = layer.name.as_ref().map_or_else(String::new, |name| format!(" {name}"));
+        return unfit(&format!(
+            "layer {index}{name}: expected a forward stack, got a {direction} one; a model that reads a text from its end \
+             cannot continue it"
+        ));
     }
     let flows = model.flows()?;
     let is_meant = |other: &&ModelOutput| match output {

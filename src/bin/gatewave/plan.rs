@@ -62,6 +62,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         (Some(_), Some(_)) => return Err(one_of("got both").into()),
         (None, None) => return Err(one_of("got neither").into()),
     };
+    model.warn_of_unused();
     // Without weights: a plan may be asked for before there is memory for them.
     let options = Options::default().device(device).precision(args.precision.into()).strategy(args.strategy);
     let options = options.keep_bytes(args.keep_bytes);

@@ -366,6 +366,24 @@ fn states() -> Vec<Case> {
             let next = g.add("next", Gru::new(34, 17).cell(Cell::Gru(Reset::Before)), gru);
             g.begin(next, State::Hidden, last);
         }),
+        graph("a row begins the hidden state, the call the cell", |g| {
+            let x = g.sequence("x", 5);
+            let facts = g.row("facts", 3);
+            let c = g.state("c", State::Cell);
+            let hidden = g.add("hidden", Linear::new(3, 34).activation(Activation::Tanh), facts);
+            let lstm = g.add("lstm", Lstm::new(5, 17).bidirectional(), x);
+            g.begin(lstm, State::Hidden, hidden);
+            g.begin(lstm, State::Cell, c);
+        }),
+        graph("final states begin the cell state both ways, the call the hidden", |g| {
+            let x = g.sequence("x", 5);
+            let h = g.state("h", State::Hidden);
+            let first = g.add("first", Lstm::new(5, 17).num_layers(2).bidirectional(), x);
+            let second = g.add("second", Lstm::new(34, 17).num_layers(2).bidirectional(), first);
+            g.begin(second, State::Hidden, h);
+            g.begin(second, State::Cell, first.cell());
+            g.add("joined", Join::Concat, [first, second]);
+        }),
         graph("given states begin two stacks", |g| {
             let x = g.sequence("x", 5);
             let h = g.state("h", State::Hidden);

@@ -8,42 +8,42 @@ use super::curves::Curves;
 use crate::cpu::gates::{CELL, FORGET, INPUT, OUTPUT};
 
 /// The gates of a GRU, in order.
-pub(super) const RESET: usize = 0;
-pub(super) const UPDATE: usize = 1;
-pub(super) const NEW: usize = 2;
+pub(in crate::cpu) const RESET: usize = 0;
+pub(in crate::cpu) const UPDATE: usize = 1;
+pub(in crate::cpu) const NEW: usize = 2;
 /// Behind the input product of the new gate the recurrent one is kept.
 const NEW_RECURRENT: usize = 3;
 
 /// What a step back knows of a register of units.
 #[derive(Clone, Copy)]
-pub(super) struct Known<V> {
+pub(in crate::cpu) struct Known<V> {
     /// What the step kept, by gate.
-    pub(super) kept: [V; 4],
+    pub(in crate::cpu) kept: [V; 4],
     /// States of the step: of a GRU the hidden one before it; of an LSTM the cell state before it and after it.
-    pub(super) states: [V; 2],
+    pub(in crate::cpu) states: [V; 2],
     /// Peepholes, by gate.
-    pub(super) peepholes: [V; 4],
+    pub(in crate::cpu) peepholes: [V; 4],
     /// The gradient of the hidden state after the step.
-    pub(super) dh: V,
+    pub(in crate::cpu) dh: V,
     /// That of the cell state.
-    pub(super) carried: V,
+    pub(in crate::cpu) carried: V,
 }
 
 /// What it finds.
 #[derive(Clone, Copy)]
-pub(super) struct Found<V> {
+pub(in crate::cpu) struct Found<V> {
     /// δ, by gate.
-    pub(super) delta: [V; 4],
+    pub(in crate::cpu) delta: [V; 4],
     /// δ of the new gate of a GRU's recurrent product.
-    pub(super) recurrent: V,
+    pub(in crate::cpu) recurrent: V,
     /// The gradients of the states before the step, but for what goes through products.
-    pub(super) past: [V; 2],
+    pub(in crate::cpu) past: [V; 2],
     /// The hidden state that an LSTM shows.
-    pub(super) shown: V,
+    pub(in crate::cpu) shown: V,
 }
 
 /// A cell's way back.
-pub(super) trait Cell: Copy + Send + Sync {
+pub(in crate::cpu) trait Cell: Copy + Send + Sync {
     /// Gates that a step keeps.
     const KEPT: usize;
     /// Gates of δ.
@@ -60,7 +60,7 @@ pub(super) trait Cell: Copy + Send + Sync {
 
 /// Simple RNN.
 #[derive(Clone, Copy)]
-pub(super) struct Rnn<F>(pub(super) F);
+pub(in crate::cpu) struct Rnn<F>(pub(in crate::cpu) F);
 
 impl<F: Curves> Cell for Rnn<F> {
     const KEPT: usize = 1;
@@ -78,7 +78,7 @@ impl<F: Curves> Cell for Rnn<F> {
 
 /// LSTM.
 #[derive(Clone, Copy)]
-pub(super) struct Lstm<F>(pub(super) F);
+pub(in crate::cpu) struct Lstm<F>(pub(in crate::cpu) F);
 
 impl<F: Curves> Cell for Lstm<F> {
     const KEPT: usize = 4;
@@ -133,7 +133,7 @@ impl<F: Curves> Cell for Lstm<F> {
 
 /// GRU with the reset after the product.
 #[derive(Clone, Copy)]
-pub(super) struct Gru<F>(pub(super) F);
+pub(in crate::cpu) struct Gru<F>(pub(in crate::cpu) F);
 
 impl<F: Curves> Cell for Gru<F> {
     const KEPT: usize = 4;

@@ -10,7 +10,7 @@ use crate::cpu::functions::{Functions, General, Plain, Relu, Tanh};
 use crate::cpu::math::{apply, bounded, derivative, relu, sigmoid, tanh};
 
 /// Functions of a cell, each at x with its derivative there. A function that a cell does not have is the identity.
-pub(super) trait Curves: Functions {
+pub(in crate::cpu) trait Curves: Functions {
     fn f_at<S: Simd>(self, simd: S, x: S::f32s) -> [S::f32s; 2];
 
     #[inline(always)]

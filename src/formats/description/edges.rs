@@ -3,7 +3,7 @@
 //! A value goes by the name of an input or a layer, and a result of a stack by the layer's name and a word after a dot. A
 //! layer without a name goes by its number: `#3`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value as Raw;
 
@@ -58,7 +58,18 @@ impl Edges {
         let from = match self.from {
             None => vec![model.usual_source(&kind)],
             Some(list) => {
-                let value = |name: &String| Ok(model.meant(&kind, names.value(name, at).map_err(|e| e.at(FROM))?));
+                let value = |name: &String| {
+                    let value = names.value(name, at).map_err(|e| e.at(FROM))?;
+                    // What a selection takes of a stack its own `what` says.
+                    if let (LayerKind::Select(_), Value::Layer(stack, pin)) = (&kind, value)
+                        && pin != Pin::Output
+                    {
+                        let stack = names.called(stack);
+                        let hint = format!("select takes {stack}; whoever takes its result may name {name} itself");
+                        return Err(wrong(format!("{FROM}: expected a layer, got its result {name}")).hint(hint));
+                    }
+                    Ok(model.meant(&kind, value))
+                };
                 list.iter().map(value).collect::<Result<_>>()?
             }
         };
@@ -81,6 +92,8 @@ fn text(value: Raw) -> Result<String> {
 pub(super) struct Names {
     inputs: Vec<String>,
     layers: Vec<Option<String>>,
+    /// The places of those names: of inputs, and of layers.
+    places: [HashMap<String, usize>; 2],
     /// What each layer takes, as far as it says so.
     takes: Vec<Option<Vec<String>>>,
 }
@@ -92,7 +105,8 @@ impl Names {
     ///
     /// Kind `Model`, where they do not tell inputs and layers apart.
     pub(super) fn of_json(inputs: &[NamedInput], layers: &[Raw]) -> Result<Self> {
-        let layer_names = layers.iter().filter_map(|layer| layer.get("name")?.as_str());
+        let layer_names =
+            layers.iter().enumerate().filter_map(|(index, layer)| Some((index, layer.get("name")?.as_str()?)));
         check_names(inputs.iter().map(|(input, _)| input.name.as_str()), layer_names)?;
         let inputs = inputs.iter().map(|(input, _)| input.name.clone());
         let name = |layer: &Raw| layer.get("name").and_then(Raw::as_str).map(str::to_owned);
@@ -115,18 +129,33 @@ impl Names {
         if inputs.is_empty() {
             inputs.push(USUAL_INPUT.into());
         }
-        Self { inputs, layers, takes }
+        let mut places = [HashMap::new(), HashMap::new()];
+        for (place, name) in inputs.iter().enumerate() {
+            places[0].entry(name.clone()).or_insert(place);
+        }
+        for (place, name) in layers.iter().enumerate().filter_map(|(place, name)| Some((place, name.as_ref()?))) {
+            places[1].entry(name.clone()).or_insert(place);
+        }
+        Self { inputs, layers, places, takes }
     }
 
     /// The layer that is called `name`, or has that number.
     fn layer(&self, name: &str) -> Option<usize> {
-        let named = self.layers.iter().position(|layer| layer.as_deref() == Some(name));
-        named.or_else(|| name.strip_prefix('#')?.parse().ok().filter(|&layer| layer < self.layers.len()))
+        let named = self.places[1].get(name).copied();
+        // A number has one way to be written: #0, and neither #00 nor #+0.
+        let is_plain = |layer: &usize| *layer < self.layers.len() && name == format!("#{layer}");
+        named.or_else(|| name.strip_prefix('#')?.parse().ok().filter(is_plain))
+    }
+
+    /// The name of layer `layer`, or its number.
+    fn called(&self, layer: usize) -> String {
+        let named = self.layers.get(layer).cloned().flatten();
+        named.unwrap_or_else(|| format!("#{layer}"))
     }
 
     /// The value that is called `name`.
     fn find(&self, name: &str) -> Option<Value> {
-        if let Some(input) = self.inputs.iter().position(|input| input == name) {
+        if let Some(&input) = self.places[0].get(name) {
             return Some(Value::Input(input));
         }
         if let Some(layer) = self.layer(name) {
@@ -315,9 +344,14 @@ pub(super) fn taken_size(model: &Model, value: Value) -> Option<usize> {
 pub(super) fn layer_json(model: &Model, names: &Names, index: usize) -> [Vec<(&'static str, Json)>; 2] {
     let layer = &model.layers[index];
     let mut first: Vec<_> = layer.name.iter().map(|name| ("name", Json::from(name.as_str()))).collect();
+    // What a selection takes of a stack its own `what` says.
+    let said = |value: Value| match value {
+        Value::Layer(stack, _) if matches!(layer.kind, LayerKind::Select(_)) => Value::Layer(stack, Pin::Output),
+        _ => value,
+    };
     match layer.from[..] {
         [value] if value == model.usual_source_at(index, &layer.kind) => {}
-        [value] => first.push((FROM, names.word(value))),
+        [value] => first.push((FROM, names.word(said(value)))),
         ref list => first.push((FROM, Json::list(list, |&value| names.word(value)))),
     }
     let begun = |(state, value): (State, Option<Value>)| {

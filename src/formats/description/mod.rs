@@ -52,9 +52,9 @@ pub fn from_json(json: &str, tensors: &Tensors) -> Result<Model> {
 fn model(mut keys: Keys, tensors: &Tensors, prefix: &str) -> Result<Model> {
     let axes = if keys.flag("batch_first")?.unwrap_or(false) { Axes::BatchFirst } else { Axes::TimeMajor };
     let vocabulary: Option<Vec<char>> = keys.text("vocabulary")?.map(|text| text.chars().collect());
-    let inputs = edges::read_inputs(keys.list("inputs")?.unwrap_or_default())?;
+    let inputs = edges::read_inputs(named(&mut keys, "inputs")?)?;
     let layers = keys.needed_list("layers")?;
-    let outputs = keys.list("outputs")?.unwrap_or_default();
+    let outputs = named(&mut keys, "outputs")?;
     let names = Names::of_json(&inputs, &layers)?;
     let (inputs, begun) = inputs.into_iter().unzip();
     let mut model = Model { axes, vocabulary, inputs, ..Model::new() };
@@ -85,6 +85,16 @@ fn model(mut keys: Keys, tensors: &Tensors, prefix: &str) -> Result<Model> {
     match encoder {
         None => Ok(model),
         Some(encoder) => begun_by(model, encoder, tensors, prefix),
+    }
+}
+
+/// What `keys` list under `key`: at least one, where they list any.
+fn named(keys: &mut Keys, key: &'static str) -> Result<Vec<Value>> {
+    match keys.list(key)? {
+        Some(list) if list.is_empty() => {
+            Err(wrong(format!("{key}: expected at least one, got none; leave the key out for the usual ones")))
+        }
+        list => Ok(list.unwrap_or_default()),
     }
 }
 

@@ -186,7 +186,10 @@ impl Graph {
             Value::Input(feed) => {
                 let source = feed.axes.get(axis).and_then(|axis| axis.source);
                 let first = self.inputs[feed.input].first_axis;
-                source.is_some_and(|source| self.roles.dim(first + source) == Some(Dim::Time))
+                source.is_some_and(|source| match self.roles.dim(first + source) {
+                    Some(dim) => dim == Dim::Time,
+                    None => source < 2 && self.begins_at_steps(feed),
+                })
             }
             _ => false,
         }

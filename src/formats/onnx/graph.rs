@@ -15,6 +15,7 @@ use super::roles::Roles;
 use super::size::{Known, Size};
 use super::source::Sources;
 use super::table::ATTRIBUTES;
+use super::uses::states_and_features;
 use super::value::{Feed, FeedAxis, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::support::Treatment;
@@ -72,6 +73,9 @@ pub(super) struct Graph {
     /// What is known of variables since nodes have told.
     pub(super) known: Known,
     pub(super) drafts: Vec<Draft>,
+    /// The inputs that both begin recurrent nodes and flow into others: their states are rows that flow. Whether each is the
+    /// sequence of a recurrent node.
+    both: HashMap<String, bool>,
     operator: fn(&str) -> Option<Operator>,
     /// How many tensors of the file there are so far.
     tensors: usize,
@@ -99,6 +103,7 @@ impl Graph {
             roles: Roles::default(),
             known: Known::default(),
             drafts: Vec::new(),
+            both: HashMap::new(),
             operator,
             tensors: 0,
             nodes: 0,
@@ -112,6 +117,8 @@ impl Graph {
         }
         this.limit = usize::try_from(this.sources.total_bytes()).unwrap_or(usize::MAX).max(1 << 16);
         let outputs: Vec<String> = graph.output.into_iter().map(|output| output.name).collect();
+        let inputs: Vec<String> = this.inputs.iter().map(|input| input.name.clone()).collect();
+        this.both = states_and_features(&needed(&graph.node, &outputs)?, &inputs);
         this.run(&graph.node, &outputs)?;
         Ok((this, outputs))
     }
@@ -193,6 +200,17 @@ impl Graph {
                 Size::variable(next)
             }
         }
+    }
+
+    /// Whether the states that `feed` holds flow into other nodes as well.
+    pub(super) fn flows_too(&self, feed: &Feed) -> bool {
+        self.both.contains_key(&self.inputs[feed.input].name)
+    }
+
+    /// Whether `feed` is of a sequence that begins a recurrent node as well: a part before its features is one of its steps.
+    pub(super) fn begins_at_steps(&self, feed: &Feed) -> bool {
+        let GraphInput { name, sizes, .. } = &self.inputs[feed.input];
+        sizes.len() == 3 && self.both.get(name) == Some(&true)
     }
 
     /// A length that a call tells.

@@ -51,10 +51,10 @@ pub(super) fn begin(
             states.push((state, name, graph.optional(node, index)?));
         }
     }
-    // A call brings both states of a stack, or none.
+    // What flows elsewhere too is features, of which a part may be a state.
     let computed = |value: &Option<Value>| match value {
         Some(Value::Data(_)) => true,
-        Some(Value::Input(feed)) => feed.axes.last().is_some_and(|axis| !axis.whole),
+        Some(Value::Input(feed)) => graph.flows_too(feed) || feed.axes.last().is_some_and(|axis| !axis.whole),
         _ => false,
     };
     let any_computed = states.iter().any(|(.., value)| computed(value));

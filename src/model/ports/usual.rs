@@ -14,8 +14,9 @@ const STATES: [(State, &str, &str); 2] = [(State::Hidden, "h_0", "h_n"), (State:
 impl Ports {
     /// The names and axes of a model that brings none of its own.
     ///
-    /// A model that names its inputs takes them by their names, and of a sequence NAME that brings a time axis also
-    /// `NAME_lengths` and `NAME_mask`; those of the first one are `lengths` and `mask` too. One that names its outputs gives them, in its order. All else is PyTorch's.
+    /// A model that names its inputs takes them by their names, and of a sequence NAME also `NAME_lengths` and `NAME_mask`;
+    /// `lengths` and `mask` are those of each time axis that has none of its own. One that names its outputs gives them, in
+    /// its order. All else is PyTorch's.
     ///
     /// In: `x` or `ids` `[B, T, I]` or `[B, T]` (`[T, B, …]` where the model is time-major), `lengths` `[B]`, `mask`
     /// `[B, T]`, and for each recurrent stack `h_0` and an LSTM's `c_0` `[L·D, B, …]`. Out: `output`, `h_n`, `c_n`. The
@@ -146,11 +147,12 @@ fn named_inputs(model: &Model) -> Vec<InputPort> {
     let sequences = [main].into_iter().chain((0..model.inputs.len()).filter(|index| *index != main));
     for (index, leader) in sequences.filter_map(|index| Some((index, clocks.leader(index)?))) {
         let sequence = &model.inputs[index].name;
+        let leads = if leader == clocks.leader(main).unwrap_or(main) { index == main } else { index == leader };
         for (word, value, axes) in [
             ("lengths", InputValue::Lengths(leader), vec![Dim::Batch]),
             ("mask", InputValue::Mask(leader), vec![Dim::Batch, Dim::Time]),
         ] {
-            let short = (index == main).then(|| word.to_owned());
+            let short = leads.then(|| word.to_owned());
             for name in short.into_iter().chain([format!("{sequence}_{word}")]) {
                 // An input of the model may be called so itself.
                 if model.inputs.iter().all(|input| input.name != name) {

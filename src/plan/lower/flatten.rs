@@ -16,7 +16,7 @@ use crate::kernel::{Combine, Kernel, Mask};
 use crate::layout::{Layout, Place, Role};
 use crate::model::{
     Clocks, Direction, Drops, Features, Flow, Join, LayerKind, Merge, Model, Pin, Recurrent, Select, Slice, State,
-    Value,
+    Takers, Value,
 };
 use crate::plan::{Feed, Shape, Steps};
 
@@ -44,7 +44,8 @@ pub(super) enum Dropout {
 pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape, dropout: Dropout) -> Result<Ops> {
     let (clocks, values, stacks) = (Clocks::of(model), HashMap::new(), HashMap::new());
     let inputs = (0..model.inputs.len().max(1)).map(|input| clocks.of_value(Value::Input(input))).collect();
-    let mut flat = Flattening { model, layout, shape, dropout, clocks, ops: Vec::new(), values, stacks };
+    let takers = Takers::of(model);
+    let mut flat = Flattening { model, layout, takers, shape, dropout, clocks, ops: Vec::new(), values, stacks };
     for (layer, flow) in model.flows()?.into_iter().enumerate() {
         flat.layer(layer, flow)?;
     }
@@ -57,6 +58,7 @@ pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape, dropout: Dro
 struct Flattening<'a> {
     model: &'a Model,
     layout: &'a Layout,
+    takers: Takers<'a>,
     shape: Shape,
     dropout: Dropout,
     clocks: Clocks,
@@ -279,7 +281,7 @@ impl Flattening<'_> {
                     ..op(OpKind::Pieces((0..time).rev().map(|step| (step, 1)).collect()), source, r.hidden())
                 });
             }
-            let taker = if is_last { taker(model, layer) } else { Taker::Cell };
+            let taker = if is_last { taker(model, &self.takers, layer) } else { Taker::Cell };
             let padding_shows = match taker {
                 Taker::Cell => r.direction == Direction::Backwards,
                 Taker::Final => false,
@@ -367,8 +369,8 @@ fn combine(r: &Recurrent) -> Option<Combine> {
 }
 
 /// What takes the outputs of stack `layer`.
-fn taker(model: &Model, layer: usize) -> Taker {
-    let takers = model.takers(layer);
+fn taker(model: &Model, takers: &Takers<'_>, layer: usize) -> Taker {
+    let takers = takers.of_steps(layer);
     let is_cell =
         |taker: &Option<usize>| taker.is_some_and(|taker| matches!(model.layers[taker].kind, LayerKind::Recurrent(_)));
     match takers[..] {

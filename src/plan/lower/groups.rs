@@ -76,7 +76,9 @@ pub(super) struct Use {
 impl Use {
     /// That of operation `index`, one of `groups`, by `users`.
     pub(super) fn of(index: usize, users: &[User], ops: &[Op], groups: &[Range<usize>]) -> Self {
-        let group = groups.iter().position(|group| group.contains(&index));
+        // They stand in order, and every operation is in one.
+        let group = groups.partition_point(|group| group.end <= index);
+        let group = groups.get(group).is_some_and(|of| of.contains(&index)).then_some(group);
         let in_group = |op: &usize| group.is_some_and(|group| groups[group].contains(op));
         let by_chunk = |user: &User| match user {
             User::Op(op) => in_group(op) || matches!(ops[*op].kind, OpKind::LastStep),

@@ -17,10 +17,20 @@ impl Lowering<'_> {
     }
 
     /// `name`, or that and a number where a slot has it already: a layer may take several last outputs.
-    fn free_name(&self, name: String) -> String {
-        let taken = |name: &str| self.plan.slots.iter().any(|slot| slot.name == name);
-        let mut numbered = (2..).map(|number| format!("{name}.{number}"));
-        if taken(&name) { numbered.find(|name| !taken(name)).expect("there are more numbers than slots") } else { name }
+    fn free_name(&mut self, name: String) -> String {
+        let count = self.names.entry(name.clone()).or_insert(0);
+        *count += 1;
+        if *count == 1 {
+            return name;
+        }
+        let mut number = *count;
+        while self.names.contains_key(&format!("{name}.{number}")) {
+            number += 1;
+        }
+        self.names.insert(name.clone(), number);
+        let numbered = format!("{name}.{number}");
+        self.names.insert(numbered.clone(), 1);
+        numbered
     }
 
     /// The slot of packed buffer `buffer`.
@@ -28,7 +38,9 @@ impl Lowering<'_> {
         if let Some(&slot) = self.weights.get(&buffer) {
             return slot;
         }
-        self.plan.slots.push(self.weights_slot(buffer));
+        let slot = self.weights_slot(buffer);
+        *self.names.entry(slot.name.clone()).or_insert(0) += 1;
+        self.plan.slots.push(slot);
         let slot = self.plan.slots.len() - 1;
         self.weights.insert(buffer, slot);
         slot

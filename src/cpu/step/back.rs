@@ -4,24 +4,17 @@ use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::cells::{Cell as Rule, Gru, Known, Lstm, NEW, Rnn};
-use super::curves::Curves;
+use super::{Job, Part, Span, States};
 use crate::cell::{Activation, Cell, Functions, Variant};
 use crate::cpu::functions::{General, Plain, Relu, Tanh};
 use crate::cpu::product::{Epilogue, Product, Rows};
-use crate::cpu::step::{Job, Part, Span, States};
+use crate::cpu::training::cells::{Cell as Rule, Gru, Known, Lstm, NEW, Rnn};
+use crate::cpu::training::curves::Curves;
 use crate::kernel::{LANES, PAST_CELL, PAST_HIDDEN, StepBack};
 
 /// Computes `part` of a dispatch into `given`, `[sides]` of each: δ that the step before multiplies, what goes past the
 /// product, of an LSTM that of its cell state, of a GRU δ of the input product.
-pub(in crate::cpu) fn compute(
-    arch: Arch,
-    job: &Job<'_>,
-    back: StepBack,
-    states: &States<'_>,
-    part: &Part,
-    given: &mut [f32],
-) {
+pub(super) fn compute(arch: Arch, job: &Job<'_>, back: StepBack, states: &States<'_>, part: &Part, given: &mut [f32]) {
     let work = Work { arch, job, states, part, given };
     let plain = Variant::plain(back.cell);
     let relu = Variant { functions: Functions { f: Activation::Relu, ..Functions::NONE }, ..Variant::NONE };
