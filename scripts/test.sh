@@ -12,7 +12,7 @@ fi
 lavapipe=$(lavapipe_icd)
 swiftshader=$(swiftshader_icd)
 
-say() { printf '\n== %s\n' "$*"; }
+say() { printf '\n== %s (after %s s)\n' "$*" "$SECONDS"; }
 cargo_test() { cargo test --release --locked "$@"; }
 
 say "adapters"

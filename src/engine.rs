@@ -17,6 +17,7 @@ mod gpus;
 mod kernels;
 mod later;
 mod learner;
+mod lesson;
 mod memory;
 mod named;
 mod planner;
@@ -57,7 +58,8 @@ pub use device::{Device, DeviceInfo, SelfCheck};
 pub use generate::Sampling;
 #[cfg(not(target_arch = "wasm32"))]
 pub use kernels::KernelTime;
-pub(crate) use learner::{Asked, Found, Learner, Wanted};
+pub(crate) use learner::{Asked, Learner, Wanted};
+pub(crate) use lesson::Found;
 pub use planner::Planner;
 pub use progress::{Loading, Progress};
 pub use push::FrameValue;

@@ -3,6 +3,7 @@
 // dn ∘ r, and z ∘ dh goes past it.
 const KEPT: u32 = 4u;
 const DELTAS: u32 = 3u;
+const CARRIES: bool = false; // whether there is a cell state
 
 struct Gradients {
     delta: array<vec4<f32>, DELTAS>,

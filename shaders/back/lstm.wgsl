@@ -2,6 +2,7 @@
 // is carried on.
 const KEPT: u32 = 4u;
 const DELTAS: u32 = 4u;
+const CARRIES: bool = true; // whether there is a cell state
 
 struct Gradients {
     delta: array<vec4<f32>, DELTAS>,

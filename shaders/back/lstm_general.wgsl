@@ -2,6 +2,7 @@
 // do ∘ p_o goes into dc, di ∘ p_i + df ∘ p_f into what is carried on. Coupled, di = dc ∘ (g − c₋) ∘ f' and df = 0.
 const KEPT: u32 = 4u;
 const DELTAS: u32 = 4u;
+const CARRIES: bool = true; // whether there is a cell state
 
 const GATE_INPUT: u32 = 0u;
 const GATE_FORGET: u32 = 1u;

@@ -1,6 +1,7 @@
 // Simple (Elman) RNN: da = dh ∘ f'(a).
 const KEPT: u32 = 1u;
 const DELTAS: u32 = 1u;
+const CARRIES: bool = false; // whether there is a cell state
 
 struct Gradients {
     delta: array<vec4<f32>, DELTAS>,

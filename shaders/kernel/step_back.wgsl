@@ -29,7 +29,9 @@ fn finish(p: Place, i: u32, r: array<vec4<f32>, PRODUCT_GATES>) {
         let row = of_direction(p.z, params.gates_0, params.gates_1);
         store_deltas(p, gates_at(p, row, b, DELTAS), lives, found);
         past[at_hidden] = true_units(p, select(dh, found.past[0], lives));
-        past[at_cell] = true_units(p, select(carried, found.past[1], lives));
+        if CARRIES {
+            past[at_cell] = true_units(p, select(carried, found.past[1], lives));
+        }
     }
 }
 

@@ -278,6 +278,10 @@ impl<'a> Job<'a> {
                 let len = part.panels.len() * LANES * place.gates;
                 let (given, after) = rest.split_at(rows * len);
                 rest = after;
+                // Fewer panels than threads leave some without one.
+                if given.is_empty() {
+                    continue;
+                }
                 let (target, row) = match (place.target, states.span) {
                     (Target::Own, _) if whose == Whose::Others => continue,
                     (Target::Left, Span::Current) => continue,

@@ -31,7 +31,7 @@ const HALF_BACK: &[&str] = &["CLIP", "F", "F_ALPHA", "F_BETA", "G", "G_ALPHA", "
 /// `past[1][b][d·units + n]`.
 ///
 /// Writes δ, the gradient of what goes into the gates, to `gates[gates_z][b][panel + i]`, and a GRU's of the recurrent product to
-/// `recurrent[gates_z][b][panel + i]`; `past[1]` becomes the gradient of c₋, `past[0]` that part of the gradient of h that goes
+/// `recurrent[gates_z][b][panel + i]`; of an LSTM `past[1]` becomes the gradient of c₋; `past[0]` that part of the gradient of h that goes
 /// past the products (`z ∘ dh` of a GRU, else 0). Where `live[live_z][b]` is 0: δ is 0, `past[0] = dh`, and `past[1]` stays.
 /// `peepholes[weight_panel + z·weight_panels + i][units + 1]` are peepholes.
 ///

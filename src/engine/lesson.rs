@@ -1,0 +1,277 @@
+//! What the plan of a call with its gradients is given and gives: a call and its targets, and what tiles of the batch add up to.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use ndarray::{Array3, ArrayD, Axis, IxDyn, s};
+
+use crate::call::{Batched, Batching, Call, States, initial};
+use crate::dropout::Dropping;
+use crate::error::Result;
+use crate::feed::{encode, take_final, unpad_row, unpad_state};
+use crate::kernel::padded;
+use crate::layout::Layout;
+use crate::loss::{Aim, Aimed, Measure};
+use crate::model::{Axes, Embedding, InputKind, LayerKind, Model, Value};
+use crate::pack::unpack;
+use crate::plan::{Caller, Feed, Fetch, Read, Write};
+use crate::weights::Weights;
+
+/// What a call loses, and the gradients.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// The objective.
+    pub(crate) loss: f64,
+    /// The gradients of the weights, learned states among them.
+    pub(crate) weights: Weights,
+    /// Those of the inputs of features, by their places, in the axes of the call.
+    pub(crate) inputs: BTreeMap<usize, ArrayD<f32>>,
+    /// Those of where stacks begin, by stack, in the axes of the call.
+    pub(crate) states: BTreeMap<usize, States>,
+    /// The final states of each stack, where states are carried; none of one that begins at a value of the model.
+    pub(crate) finals: Vec<Option<Batched>>,
+}
+
+/// The caller of a plan of gradients: gives it a call and its targets, and adds up what tiles of the batch give.
+pub(super) struct Lesson<'a, 'c> {
+    call: &'a Call<'c>,
+    model: &'a Model,
+    layout: &'a Layout,
+    aims: &'a [Aim],
+    pub(super) dropping: Option<Dropping>,
+    pub(super) rows: Range<usize>,
+    pub(super) loss: f64,
+    /// By packed buffer; nothing of one that was not read.
+    weights: Vec<Vec<f32>>,
+    inputs: BTreeMap<usize, ArrayD<f32>>,
+    /// By stack, with a batch.
+    states: BTreeMap<usize, Batched>,
+    /// Where each stack ends; before that, where it begins.
+    finals: Vec<Batched>,
+}
+
+impl<'a, 'c> Lesson<'a, 'c> {
+    pub(super) fn new(call: &'a Call<'c>, model: &'a Model, layout: &'a Layout, aims: &'a [Aim]) -> Result<Self> {
+        let weights = vec![Vec::new(); layout.buffers.len()];
+        let mut states = BTreeMap::new();
+        let mut finals = Vec::new();
+        for (stack, r) in model.stacks().enumerate() {
+            states.insert(stack, initial(r, call.form)?);
+            finals.push(call.beginning(stack, r)?);
+        }
+        let (inputs, rows) = (BTreeMap::new(), 0..0);
+        Ok(Self { call, model, layout, aims, dropping: None, rows, loss: 0.0, weights, inputs, states, finals })
+    }
+
+    /// Lays out what a loss is told of the rows, `[T][B]` of `width` elements.
+    fn each(&self, words: &mut [u32], width: usize, of: impl Fn(usize, usize, &mut [u32])) {
+        let batch = self.rows.len();
+        for (row, words) in words.chunks_exact_mut(width).enumerate() {
+            of(row / batch, self.rows.start + row % batch, words);
+        }
+    }
+
+    /// What a place of the model that drops is told: see [`Feed::Dropped`].
+    fn drawn(&self, layer: usize, place: usize, words: &mut [u32]) {
+        let [low, high] = self.dropping.map_or([0; 2], |dropping| dropping.key(layer, place));
+        let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        words.copy_from_slice(&[low, high, word(self.call.form.batch), word(self.rows.start)]);
+    }
+
+    fn targets(&self, term: usize, words: &mut [u32]) {
+        match &self.aims[term].aimed {
+            Aimed::Classes(classes) => self.each(words, 1, |t, b, word| word[0] = classes[[t, b]]),
+            Aimed::Values(values) => {
+                let rows = values.dim().0 * self.rows.len();
+                let flow = self.model.output_flows().ok().and_then(|flows| {
+                    let outputs = self.model.feature_outputs();
+                    let index = outputs.iter().position(|&value| value == self.aims[term].value)?;
+                    flows.get(index).copied()
+                });
+                let size = flow.map_or(values.dim().2, |flow| flow.features().size);
+                self.each(words, words.len() / rows, |t, b, words| {
+                    words.fill(0);
+                    for (n, value) in values.slice(s![t, b, ..]).iter().enumerate() {
+                        words[n / size * padded(size) + n % size] = value.to_bits();
+                    }
+                });
+            }
+            Aimed::None => words.fill(0),
+        }
+    }
+
+    /// The rows of the tokens that embedding `layer` takes, by token, and where each token's start.
+    fn sorted(&self, layer: usize) -> (Vec<u32>, Vec<u32>) {
+        let input = match self.model.origin(self.model.layers[layer].from[0]) {
+            Value::Input(input) => input,
+            Value::Layer(..) => 0,
+        };
+        let (below, padding) = match &self.model.layers[layer].kind {
+            LayerKind::Embedding(Embedding { num_embeddings, padding_idx, .. }) => (*num_embeddings, *padding_idx),
+            _ => (0, None),
+        };
+        let time = self.call.clocks().of_value(Value::Input(input)).map_or(1, |clock| self.call.time(clock));
+        let batch = self.rows.len();
+        let token = |row: usize| self.call.token(input, row / batch, self.rows.start + row % batch) as usize;
+        let rows = time * batch;
+        let mut starts = vec![0_u32; below + 1];
+        let trains = |token: usize| Some(token) != padding;
+        for row in 0..rows {
+            if trains(token(row)) {
+                starts[token(row) + 1] += 1;
+            }
+        }
+        for v in 0..below {
+            starts[v + 1] += starts[v];
+        }
+        let mut next = starts.clone();
+        let mut order = vec![0_u32; rows];
+        let mut behind = starts[below] as usize;
+        for row in 0..rows {
+            let at = match token(row) {
+                v if trains(v) => {
+                    next[v] += 1;
+                    next[v] as usize - 1
+                }
+                _ => {
+                    behind += 1;
+                    behind - 1
+                }
+            };
+            order[at] = u32::try_from(row).unwrap_or(u32::MAX);
+        }
+        (order, starts)
+    }
+
+    /// The gradient of input `index`, in the axes of the call: 0 where it is not read.
+    fn input(&mut self, index: usize, data: &[f32]) {
+        let form = self.call.form;
+        let clock = self.call.clocks().of_value(Value::Input(index));
+        let kind = self.model.inputs.get(index).map(|input| input.kind);
+        let Some(flow) = self.model.all_inputs().ok().and_then(|inputs| inputs.get(index)?.kind.flow()) else { return };
+        let features = flow.features();
+        let size = features.len();
+        let time = clock.map_or(1, |clock| self.call.time(clock));
+        let by_row = matches!(kind, Some(InputKind::Row(_)));
+        let dims: &[usize] = match (by_row, form.axes) {
+            (true, _) => &[form.batch, size],
+            (false, Axes::BatchFirst) => &[form.batch, time, size],
+            (false, Axes::TimeMajor) => &[time, form.batch, size],
+        };
+        let all = self.inputs.entry(index).or_insert_with(|| ArrayD::zeros(IxDyn(dims)));
+        let width = features.parts * padded(features.size);
+        let batch = self.rows.len();
+        let mut row_data = vec![0.0; size];
+        for (row, data) in data.chunks_exact(width).enumerate() {
+            let (t, b) = (row / batch, self.rows.start + row % batch);
+            if !by_row && self.call.features(index, t, b).is_none() {
+                continue;
+            }
+            unpad_row(data, features, &mut row_data);
+            let mut target = match (by_row, form.axes) {
+                (true, _) => all.slice_mut(s![b, ..]).into_dyn(),
+                (false, Axes::BatchFirst) => all.slice_mut(s![b, t, ..]).into_dyn(),
+                (false, Axes::TimeMajor) => all.slice_mut(s![t, b, ..]).into_dyn(),
+            };
+            target.iter_mut().zip(&row_data).for_each(|(to, from)| *to = *from);
+        }
+    }
+
+    /// What was found, the gradients of learned states summed over the rows that began there.
+    pub(super) fn finish(self, learned: impl Fn(usize, usize) -> bool) -> Found {
+        let mut weights = unpack(self.model, self.layout, &self.weights);
+        let form = self.call.form;
+        let begun = |(stack, r)| (r, self.model.begun(stack));
+        let stacks: Vec<_> = self.model.stacks().enumerate().map(begun).collect();
+        let mut states = BTreeMap::new();
+        for (stack, (h, c)) in self.states {
+            match weights.initial.get_mut(&stack) {
+                Some(sum) if (0..form.batch).any(|row| learned(stack, row)) => {
+                    let rows = self.call.rows_that_learn(self.model, stack);
+                    for row in rows.into_iter().filter(|&row| learned(stack, row)) {
+                        sum.h += &h.index_axis(Axis(1), row);
+                        if let (Some(sum), Some(c)) = (&mut sum.c, &c) {
+                            *sum += &c.index_axis(Axis(1), row);
+                        }
+                    }
+                }
+                _ if stacks[stack].1.all(stacks[stack].0) => {}
+                _ => {
+                    let in_form = |states: Array3<f32>| match form.batching {
+                        Batching::Batch => states.into_dyn(),
+                        Batching::Single => states.index_axis_move(Axis(1), 0).into_dyn(),
+                    };
+                    let gradients = States { h: in_form(h), c: c.map(in_form) };
+                    states.insert(stack, gradients.without(stacks[stack].1));
+                }
+            }
+        }
+        let single = |(index, all): (usize, ArrayD<f32>)| match (form.batching, form.axes) {
+            (Batching::Single, Axes::TimeMajor) if all.ndim() == 3 => (index, all.index_axis_move(Axis(1), 0)),
+            (Batching::Single, _) => (index, all.index_axis_move(Axis(0), 0)),
+            (Batching::Batch, _) => (index, all),
+        };
+        let own = |(stack, ends): (usize, _)| (!stacks[stack].1.any()).then_some(ends);
+        let finals = self.finals.into_iter().enumerate().map(own).collect();
+        Found { loss: self.loss, weights, inputs: self.inputs.into_iter().map(single).collect(), states, finals }
+    }
+}
+
+impl Caller for Lesson<'_, '_> {
+    fn give(&mut self, write: Write, words: &mut [u32]) -> Result<()> {
+        match write.feed {
+            Feed::Targets(term) => self.targets(term, words),
+            Feed::Scale(term) => {
+                self.each(words, 1, |t, b, word| word[0] = self.aims[term].scale[[t, b]].to_bits());
+            }
+            Feed::ClassWeights(term) => {
+                words.fill(0);
+                if let Measure::Smoothed { class_weights, .. } = &self.aims[term].measure {
+                    words.iter_mut().zip(class_weights).for_each(|(word, weight)| *word = weight.to_bits());
+                }
+            }
+            Feed::Order(layer) => words.copy_from_slice(&self.sorted(layer).0),
+            Feed::Starts(layer) => words.copy_from_slice(&self.sorted(layer).1),
+            Feed::Dropped { layer, place } => self.drawn(layer, place, words),
+            feed => encode(self.call, self.model, self.rows.clone(), feed, words),
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, read: Read, data: &[f32]) {
+        match read.fetch {
+            Fetch::Losses(_) => self.loss += data.iter().map(|&loss| f64::from(loss)).sum::<f64>(),
+            Fetch::Weights(buffer) => {
+                let sums = &mut self.weights[buffer];
+                if sums.is_empty() {
+                    sums.extend_from_slice(data);
+                } else {
+                    sums.iter_mut().zip(data).for_each(|(sum, gradient)| *sum += gradient);
+                }
+            }
+            Fetch::Input(input) => self.input(input, data),
+            Fetch::InitialHidden { stack, layer } => {
+                let directions = self.model.stacks().nth(stack).map_or(1, |r| r.directions());
+                if let Some((h, _)) = self.states.get_mut(&stack) {
+                    let part = s![layer * directions..(layer + 1) * directions, self.rows.clone(), ..];
+                    unpad_state(data, h.slice_mut(part));
+                }
+            }
+            Fetch::InitialMemory { stack, layer } => {
+                let directions = self.model.stacks().nth(stack).map_or(1, |r| r.directions());
+                if let Some((_, Some(c))) = self.states.get_mut(&stack) {
+                    let part = s![layer * directions..(layer + 1) * directions, self.rows.clone(), ..];
+                    unpad_state(data, c.slice_mut(part));
+                }
+            }
+            Fetch::Hidden { stack, .. } | Fetch::HiddenPart { stack, .. } | Fetch::Memory { stack, .. } => {
+                let directions = self.model.stacks().nth(stack).map_or(1, |r| r.directions());
+                if let Some((h, c)) = self.finals.get_mut(stack) {
+                    let (h, c) = (h.view_mut(), c.as_mut().map(|c| c.view_mut()));
+                    take_final(read.fetch, directions, &self.rows, data, h, c);
+                }
+            }
+            Fetch::Output | Fetch::Other(_) | Fetch::Tokens => {}
+        }
+    }
+}
