@@ -15,8 +15,10 @@ swiftshader=$(swiftshader_icd)
 say() { printf '\n== %s (after %s s)\n' "$*" "$SECONDS"; }
 cargo_test() { cargo test --release --locked "$@"; }
 
+# All at once, so that no core waits. Tests of the command line bring the binary.
+say "building"
+cargo_test --lib --bins --tests --no-run
 say "adapters"
-cargo build --release --locked --bin gatewave
 gatewave=${CARGO_TARGET_DIR:-target}/release/gatewave
 on_adapter "$lavapipe" llvmpipe "$gatewave" adapters
 on_adapter "$swiftshader" swiftshader "$gatewave" adapters
@@ -32,7 +34,7 @@ on_adapter "$swiftshader" swiftshader "$gatewave" verify
 say "the tests of an adapter, on SwiftShader"
 # Files are read alike whoever computes.
 on_adapter "$swiftshader" swiftshader cargo_test --test gpu -- --skip _case_of_the_table_gives --skip formats::
-on_adapter "$swiftshader" swiftshader cargo_test --test training
+GATEWAVE_CPU=0 on_adapter "$swiftshader" swiftshader cargo_test --test training
 on_adapter "$swiftshader" swiftshader cargo_test --test trainer
 # Each kernel of training against its sentence.
 on_adapter "$swiftshader" swiftshader cargo_test --lib cpu::tests

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Type-checks the library for wasm32-unknown-unknown, with and without a GPU and the readers of files; a warning is an
+# Type-checks the library for wasm32-unknown-unknown, with a GPU and the readers of files and without them; a warning is an
 # error. Builds no page.
 #
 # Uses the installed toolchain where it has the target (`rustup target add wasm32-unknown-unknown`). Else, on Debian, it
@@ -13,6 +13,8 @@ cache=${GATEWAVE_WASM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gatewave/wasm}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/wasm
 # As a page is built: vectors, which all browsers have.
 export RUSTFLAGS="-Ctarget-feature=+simd128"
+# Nothing is debugged there.
+export CARGO_PROFILE_DEV_DEBUG=false
 cargo=(cargo)
 options=(--target "$target")
 
@@ -57,7 +59,7 @@ if ! [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
     options+=(-Zbuild-std=std,panic_abort)
 fi
 
-for features in "" gpu gpu,onnx,keras; do
+for features in "" gpu,onnx,keras; do
     echo "wasm: features: ${features:-none}"
     "${cargo[@]}" rustc --locked --lib --profile check --no-default-features --features "$features" "${options[@]}" -- -D warnings
 done

@@ -31,10 +31,13 @@ const TOLERANCE: f64 = 5e-4;
 /// The least that a gradient's largest element counts as: smaller ones are what is left of sums that cancel.
 const LEAST: f64 = 1e-3;
 
-/// The CPU, and the adapter that is named.
+/// The CPU, and the adapter that is named; that alone where `GATEWAVE_CPU` is `0`, since the CPU has been seen already.
 fn devices() -> Vec<Device> {
     let named = env::var("GATEWAVE_ADAPTER").ok().filter(|name| !name.is_empty());
-    [Device::Cpu].into_iter().chain(named.map(Device::Named)).collect()
+    let cpu = env::var("GATEWAVE_CPU").map_or(true, |value| value != "0").then_some(Device::Cpu);
+    let devices: Vec<_> = cpu.into_iter().chain(named.map(Device::Named)).collect();
+    assert!(!devices.is_empty(), "GATEWAVE_CPU=0: expected an adapter in GATEWAVE_ADAPTER");
+    devices
 }
 
 /// The worst of what is compared, and how far it is off.
