@@ -22,7 +22,6 @@ use crate::kernel::{
     StateKind, Step, StepBack, Training, kept_gates,
 };
 use crate::plan::Window;
-use forward::Work;
 
 /// What else has a rule of its own: a simple RNN with `max(0, x)`.
 const RELU: Variant =
@@ -162,6 +161,15 @@ pub(super) fn run(arch: Arch, dispatch: &mut Bound<'_>) {
     }
 }
 
+/// What computing a part takes.
+struct Work<'a> {
+    arch: Arch,
+    job: &'a Job<'a>,
+    states: &'a States<'a>,
+    part: &'a Part,
+    given: &'a mut [f32],
+}
+
 impl<'a> States<'a> {
     /// All that a dispatch binds.
     pub(super) fn bound(floats: &'a mut [Floats; 3], windows: [Option<Window>; 3]) -> Self {
@@ -253,7 +261,7 @@ impl<'a> Job<'a> {
     pub(super) fn compute(&self, arch: Arch, states: &States<'_>, part: &Part, given: &mut [f32]) {
         let work = Work { arch, job: self, states, part, given };
         match self.timestep {
-            Timestep::Back(back) => back::compute(arch, self, *back, states, part, work.given),
+            Timestep::Back(back) => work.run_back(back),
             Timestep::Project => work.run(Projection),
             Timestep::Reset(half) if is_plain(BEFORE, half.variant) => work.run(GruReset(Plain)),
             Timestep::Reset(half) => work.run(GruReset(General(half.variant))),

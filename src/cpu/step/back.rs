@@ -2,48 +2,34 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
-use super::{Job, Part, Span, States};
-use crate::cell::{Activation, Cell, Functions, Variant};
+use super::{Job, RELU, Span, States, Work, is_plain};
+use crate::cell::Cell;
 use crate::cpu::functions::{General, Plain, Relu, Tanh};
 use crate::cpu::product::{Epilogue, Product, Rows};
 use crate::cpu::training::cells::{Cell as Rule, Gru, Known, Lstm, NEW, Rnn};
 use crate::cpu::training::curves::Curves;
 use crate::kernel::{LANES, PAST_CELL, PAST_HIDDEN, StepBack};
 
-/// Computes `part` of a dispatch into `given`, `[sides]` of each: δ that the step before multiplies, what goes past the
-/// product, of an LSTM that of its cell state, of a GRU δ of the input product.
-pub(super) fn compute(arch: Arch, job: &Job<'_>, back: StepBack, states: &States<'_>, part: &Part, given: &mut [f32]) {
-    let work = Work { arch, job, states, part, given };
-    let plain = Variant::plain(back.cell);
-    let relu = Variant { functions: Functions { f: Activation::Relu, ..Functions::NONE }, ..Variant::NONE };
-    let general = General(back.variant);
-    match back.cell {
-        Cell::Rnn if back.variant == plain => work.run(Rnn(Tanh)),
-        Cell::Rnn if back.variant == relu => work.run(Rnn(Relu)),
-        Cell::Rnn => work.run(Rnn(general)),
-        Cell::Lstm if back.variant == plain => work.run_gated(Cell::Lstm, Plain),
-        Cell::Gru(_) if back.variant == plain => work.run_gated(back.cell, Plain),
-        Cell::Lstm | Cell::Gru(_) => work.run_gated(back.cell, general),
-    }
-}
-
-/// What computing a part takes.
-struct Work<'a> {
-    arch: Arch,
-    job: &'a Job<'a>,
-    states: &'a States<'a>,
-    part: &'a Part,
-    given: &'a mut [f32],
-}
-
 impl Work<'_> {
-    fn run_gated(self, cell: Cell, functions: impl Curves) {
-        if cell == Cell::Lstm { self.run(Lstm(functions)) } else { self.run(Gru(functions)) }
+    /// A part of a step back: gives δ that the step before multiplies, what goes past the product, of an LSTM that of its cell
+    /// state, of a GRU δ of the input product.
+    pub(super) fn run_back(self, back: &StepBack) {
+        match back.cell {
+            Cell::Rnn if is_plain(back.cell, back.variant) => self.run_rule(Rnn(Tanh)),
+            Cell::Rnn if back.variant == RELU => self.run_rule(Rnn(Relu)),
+            Cell::Rnn => self.run_rule(Rnn(General(back.variant))),
+            Cell::Lstm | Cell::Gru(_) if is_plain(back.cell, back.variant) => self.run_gated_back(back.cell, Plain),
+            Cell::Lstm | Cell::Gru(_) => self.run_gated_back(back.cell, General(back.variant)),
+        }
     }
 
-    fn run<R: Rule>(self, rule: R) {
+    fn run_gated_back(self, cell: Cell, functions: impl Curves) {
+        if cell == Cell::Lstm { self.run_rule(Lstm(functions)) } else { self.run_rule(Gru(functions)) }
+    }
+
+    fn run_rule<R: Rule>(self, rule: R) {
         let Self { arch, job, states, part, given } = self;
         let each = part.rows.len() * part.panels.len() * LANES * values::<R>();
         for (z, given) in part.sides.clone().zip(given.chunks_exact_mut(each.max(1))) {

@@ -2,24 +2,15 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
-use super::{Job, Part, Span, States, Timestep};
+use super::{Job, Span, States, Timestep, Work};
 use crate::cell::Cell;
 use crate::cpu::cells::{Gru, Lstm, LstmProjected, Rule};
 use crate::cpu::functions::Functions;
 use crate::cpu::gates::Gates;
 use crate::cpu::product::{Epilogue, Product, Rows};
 use crate::kernel::{LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, StateKind, Step, kept_gates};
-
-/// What computing a part takes.
-pub(super) struct Work<'a> {
-    pub(super) arch: Arch,
-    pub(super) job: &'a Job<'a>,
-    pub(super) states: &'a States<'a>,
-    pub(super) part: &'a Part,
-    pub(super) given: &'a mut [f32],
-}
 
 impl Work<'_> {
     /// A part of a step of an LSTM or a GRU.

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{CellBack, Matrix, Params, Program, Role, Storage, Training};
 use crate::layout::{Place, depth};
 use crate::plan::lower::Chunk;
-use crate::plan::lower::dispatch::{HoistedProduct, lanes, pair, word};
+use crate::plan::lower::dispatch::{HoistedProduct, lanes, word};
 use crate::plan::lower::needed;
 use crate::plan::lower::ops::{Recurrence, Sequence};
 use crate::plan::lower::recurrent::Layer;
@@ -160,29 +160,19 @@ impl Back<'_, '_> {
 
     /// The dispatches of step `step` of `chunk` back: δ of its gates, and what it hands to the step before.
     pub(super) fn step_apart(&mut self, way: &Way<'_>, chunk: Chunk, step: usize) -> Result<()> {
-        let Way { r, states, hidden, .. } = *way;
-        let bound: Vec<SlotId> = [hidden.slot, way.delta.slot].into_iter().chain(states.memory).collect();
-        let together = self.low.fit_whole(&bound) && r.variants[0] == r.variants[1];
-        for &side in Side::of(r.directions, together) {
+        for &side in self.sides(way) {
             self.side_back(way, chunk, step, side)?;
         }
         Ok(())
     }
 
     fn side_back(&mut self, way: &Way<'_>, chunk: Chunk, step: usize, side: Side) -> Result<()> {
-        let Way { r, states, hidden, delta, .. } = *way;
+        let Way { r, states, hidden, .. } = *way;
         let (batch, mask) = (self.low.shape.batch, self.low.shape.steps(r.clock).mask);
         let variant = r.variants[side.first];
         let (window, base) = self.low.hidden_window(r, hidden, chunk, side);
         let forward = self.low.step_params(Layer { r, states, hidden }, chunk, step, side, base);
-        // Gradients of outputs stand at their steps.
-        let time = self.low.shape.steps(r.clock).time;
-        let at = |d: usize| r.walks[d].step(chunk.start + step, time);
-        let (delta_window, delta_base) = match side.count {
-            2 => (self.low.whole(delta.slot), 0),
-            _ => self.low.rows(delta, at(side.first), 1),
-        };
-        let (target_0, target_1) = pair(side.first, side.count, |d| at(d) - delta_base);
+        let (above, (target_0, target_1)) = self.above(way, chunk.start + step, side);
         let params = Params {
             rows: word(batch),
             direction: word(side.first),
@@ -198,7 +188,7 @@ impl Back<'_, '_> {
         let live = (Role::Live, whole(self.low.live(r.clock)));
         let hidden = (Role::Hidden, Some(window));
         let memory = (Role::Memory, whole(states.memory));
-        let delta = (Role::Delta, Some(delta_window));
+        let delta = (Role::Delta, Some(above));
         let Handed::Apart(apart) = way.handed else {
             return Err(Error::internal("a step of two products: expected gradients in slots of their own"));
         };

@@ -10,11 +10,12 @@ use crate::kernel::JoinOp;
 use crate::layout::depth;
 use crate::model::{Features, State};
 use crate::plan::lower::Chunk;
+use crate::plan::lower::dispatch::pair;
 use crate::plan::lower::join::Part;
 use crate::plan::lower::needed;
 use crate::plan::lower::ops::{Axis, Begin, Recurrence, Sequence, Span};
 use crate::plan::lower::stage::States;
-use crate::plan::lower::walk::Walk;
+use crate::plan::lower::walk::{Side, Walk};
 use crate::plan::{Fetch, SlotId, SlotKind, Window};
 
 /// A recurrent layer, and the slots of its way back.
@@ -112,6 +113,9 @@ impl Back<'_, '_> {
             let dims = self.low.plan.slots[slot].dims.clone();
             self.zero_rows(self.low.whole(slot), 0..dims[0] * dims[1], dims[2])?;
         }
+        if r.steps_back() {
+            self.zero_behind(&way)?;
+        }
         if let Some(cells) = of_cells {
             self.hand_cells(&way, cells)?;
         }
@@ -158,6 +162,27 @@ impl Back<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// The sides that the steps back of a layer go by: both directions at once where one binding reaches the rows of both, and one
+    /// program computes both.
+    pub(super) fn sides(&self, way: &Way<'_>) -> &'static [Side] {
+        let Way { r, states, hidden, delta, .. } = *way;
+        let bound: Vec<SlotId> = [hidden.slot, delta.slot].into_iter().chain(states.memory).collect();
+        Side::of(r.directions, self.low.fit_whole(&bound) && r.variants[0] == r.variants[1])
+    }
+
+    /// The gradient of the outputs at step `index` of the walk, which stand at their steps: its window, and the row of each
+    /// direction in it.
+    pub(super) fn above(&self, way: &Way<'_>, index: usize, side: Side) -> (Window, (u32, u32)) {
+        let Way { r, delta, .. } = *way;
+        let time = self.low.shape.steps(r.clock).time;
+        let at = |d: usize| r.walks[d].step(index, time);
+        let (window, base) = match side.count {
+            2 => (self.low.whole(delta.slot), 0),
+            _ => self.low.rows(delta, at(side.first), 1),
+        };
+        (window, pair(side.first, side.count, |d| at(d) - base))
     }
 
     /// The rows of the hidden state before each step of a chunk, ascending in time: their window, and the first row in it.

@@ -37,10 +37,16 @@ impl Back<'_, '_> {
         Way { r, states, hidden, delta, gates, recurrent, handed: Handed::Past(past), new: None, projected: None }
     }
 
+    /// Zeros in the row behind the steps of a chunk, which nothing else writes.
+    pub(super) fn zero_behind(&mut self, way: &Way<'_>) -> Result<()> {
+        let (batch, behind) = (self.low.shape.batch, way.r.directions * self.low.chunk);
+        self.zero_rows(self.low.whole(exchanged(way)), behind * batch..(behind + 1) * batch, way.r.gates_width())
+    }
+
     /// The steps of `chunk` back, the last one first; and what they hand to the chunk before it, where that is `wanted`.
     pub(super) fn steps_of_chunk(&mut self, way: &Way<'_>, chunk: Chunk, wanted: bool) -> Result<()> {
         let Way { r, hidden, .. } = *way;
-        let (batch, width) = (self.low.shape.batch, r.gates_width());
+        let batch = self.low.shape.batch;
         let kept = match way.states.kept {
             Some(kept) => kept,
             None => {
@@ -54,13 +60,9 @@ impl Back<'_, '_> {
             self.low.recurrent(Layer { r, states: &states, hidden }, chunk)?;
         }
         let way = &Way { states: &states, ..*way };
-        // Another layer's chunk may have been longer.
-        let zeros = r.directions * self.low.chunk;
-        self.zero_rows(self.low.whole(exchanged(way)), zeros * batch..(zeros + 1) * batch, width)?;
-        let bound: Vec<SlotId> = [hidden.slot, way.delta.slot].into_iter().chain(states.memory).collect();
-        let together = self.low.fit_whole(&bound) && r.variants[0] == r.variants[1];
+        let sides = self.sides(way);
         for step in (0..chunk.len).rev() {
-            for &side in Side::of(r.directions, together) {
+            for &side in sides {
                 self.step_back(way, chunk, step, side)?;
             }
         }
@@ -73,24 +75,17 @@ impl Back<'_, '_> {
     }
 
     fn step_back(&mut self, way: &Way<'_>, chunk: Chunk, step: usize, side: Side) -> Result<()> {
-        let Way { r, states, hidden, delta, .. } = *way;
+        let Way { r, states, hidden, .. } = *way;
         let (batch, mask) = (self.low.shape.batch, self.low.shape.steps(r.clock).mask);
         let (window, base) = self.low.hidden_window(r, hidden, chunk, side);
         let forward = self.low.step_params(Layer { r, states, hidden }, chunk, step, side, base);
-        // Gradients of outputs stand at their steps.
-        let time = self.low.shape.steps(r.clock).time;
-        let at = |d: usize| r.walks[d].step(chunk.start + step, time);
-        let (above, above_base) = match side.count {
-            2 => (self.low.whole(delta.slot), 0),
-            _ => self.low.rows(delta, at(side.first), 1),
-        };
+        let (above, (target_0, target_1)) = self.above(way, chunk.start + step, side);
         let row = |d: usize, step: usize| d * chunk.len + r.walks[d].step(step, chunk.len);
         let (source_0, source_1) = pair(side.first, side.count, |d| match step + 1 {
             after if after == chunk.len => r.directions * self.low.chunk,
             after => row(d, after),
         });
         let (gates_0, gates_1) = pair(side.first, side.count, |d| row(d, step));
-        let (target_0, target_1) = pair(side.first, side.count, |d| at(d) - above_base);
         let (panels, size) = self.turned_panels(r.hidden[0], side.first, side.count)?;
         let [panels] = &panels[..] else { return Err(Error::internal("a turned matrix: expected it in one binding")) };
         let size = Product { rows: batch, ..size };
