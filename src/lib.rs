@@ -230,7 +230,8 @@ mod summary;
 pub mod formats;
 pub mod weights;
 
-// What a training is told, and the arithmetic of an update.
+// The arithmetic of an update, and what a training is told.
+mod rule;
 mod train;
 
 // What a call brings, checked against the model; and by the names that callers use.
@@ -293,12 +294,12 @@ pub use model::{
 };
 pub use named::{NamedTensors, Values};
 pub use plan::{Results, Strategy};
+#[doc(hidden)]
+pub use rule::{Method, Moment, Rule, Scalars, clip_factor, squares, update};
 pub use summary::Summary;
 pub use train::{
     Adam, AdamW, Clip, L2, Like, Measure, Optimizer, Plateau, PlateauState, RmsProp, Schedule, Sgd, Update, WeightDecay,
 };
-#[doc(hidden)]
-pub use train::{Method, Moment, Rule, Scalars, squares, update};
 pub use trainer::{Batch, Dataset, Epoch, Fit, Gradients, Trained, Trainer};
 pub use weights::{CellWeights, LayerWeights, LearnedStates, Precision, Weights};
 

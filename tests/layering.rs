@@ -21,16 +21,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("summary", &["model", "cell"]),
     ("weights", &["model", "cell"]),
     ("formats", &["model", "weights", "cell"]),
-    ("train", &["model", "weights", "random"]),
+    ("rule", &[]),
+    ("train", &["model", "weights", "random", "rule"]),
     ("named", &["model", "call", "weights"]),
     ("loss", &["model", "call", "cell"]),
     ("oracle", &["model", "weights", "cell", "call", "loss", "dropout", "random"]),
-    ("kernel", &["cell"]),
+    ("kernel", &["cell", "rule"]),
     ("layout", &["model", "kernel", "cell"]),
     ("pack", &["weights", "layout", "kernel", "model", "cell"]),
-    ("plan", &["model", "layout", "kernel", "cell", "dropout"]),
+    ("plan", &["model", "layout", "kernel", "cell", "dropout", "rule"]),
     ("feed", &["call", "model", "plan", "kernel", "layout"]),
-    ("cpu", &["plan", "kernel", "layout", "pack", "cell", "random"]),
+    ("cpu", &["plan", "kernel", "layout", "pack", "cell", "random", "rule"]),
     ("gpu", &["plan", "kernel", "pack"]),
     // In the place of `gpu`, where it is not built.
     ("gpu_absent", &["plan", "kernel", "pack"]),
@@ -38,10 +39,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "engine",
         &[
             "cell", "model", "call", "named", "summary", "weights", "oracle", "kernel", "layout", "pack", "plan",
-            "feed", "cpu", "gpu", "loss", "dropout",
+            "feed", "cpu", "gpu", "loss", "dropout", "rule",
         ],
     ),
-    ("trainer", &["engine", "model", "call", "named", "loss", "train", "weights", "formats", "random", "dropout"]),
+    (
+        "trainer",
+        &["engine", "model", "call", "named", "loss", "train", "weights", "formats", "random", "dropout", "rule"],
+    ),
     ("conformance", &["oracle", "model", "weights", "cell", "call", "kernel"]),
 ];
 
