@@ -23,7 +23,16 @@ fn models() -> Vec<Model> {
             .layer(Recurrent::new(Cell::Gru(Reset::Before), 3, 17).num_layers(2))
             .layer(Lstm::new(17, 6).proj_size(4)),
         Model::new().layer(Lstm::new(3, 5).learned_states().bidirectional()).layer(Select::LastStep),
+        shared_states(),
     ]
+}
+
+/// A layer that is called twice, with the states that it has learned to begin at.
+fn shared_states() -> Model {
+    let gru = || Gru::new(5, 5).learned_states();
+    let mut model = Model::new().layer(Linear::new(3, 5)).layer(gru()).layer(gru());
+    model.layers[2].weights = model.layers[1].weights.clone();
+    model
 }
 
 /// What is kept by hand of a tensor: its weights and moments.
