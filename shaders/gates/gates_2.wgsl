@@ -8,7 +8,8 @@ struct Gates {
 
 // The weights of four units at depth k; `at` is where gate 0 is, in fours.
 fn load_gates(at: u32) -> Gates {
-    return Gates(load_weight(at), load_weight(at + 4u));
+    let next = gate_fours();
+    return Gates(load_weight(at), load_weight(at + next));
 }
 
 // Row `row` after those of the depth, of the panel at `first`.

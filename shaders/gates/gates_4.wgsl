@@ -10,7 +10,8 @@ struct Gates {
 
 // The weights of four units at depth k; `at` is where gate 0 is, in fours.
 fn load_gates(at: u32) -> Gates {
-    return Gates(load_weight(at), load_weight(at + 4u), load_weight(at + 8u), load_weight(at + 12u));
+    let next = gate_fours();
+    return Gates(load_weight(at), load_weight(at + next), load_weight(at + 2u * next), load_weight(at + 3u * next));
 }
 
 // Row `row` after those of the depth, of the panel at `first`.

@@ -17,8 +17,6 @@ override CONSTANT: f32 = 0.0;
 @group(0) @binding(5) var<storage, read_write> result: array<f32>; // [..][D · units]
 @group(0) @binding(6) var<storage, read_write> losses: array<f32>; // [..]
 
-var<workgroup> parts: array<f32, WORKGROUP>;
-
 // Whether feature c is one, and not padding.
 fn is_feature(c: u32) -> bool {
     return c % params.units < params.features;
@@ -27,20 +25,6 @@ fn is_feature(c: u32) -> bool {
 // Which of the true features c is.
 fn feature_at(c: u32) -> u32 {
     return c / params.units * params.features + c % params.units;
-}
-
-// The sum of what all lanes have, lane after lane.
-fn sum_of_lanes(lane: u32, part: f32) -> f32 {
-    // Keeps a part from overwriting one that another lane still reads.
-    workgroupBarrier();
-    parts[lane] = part;
-    // Makes every lane's part visible to all.
-    workgroupBarrier();
-    var total = 0.0;
-    for (var i = 0u; i < WORKGROUP; i++) {
-        total += parts[i];
-    }
-    return total;
 }
 
 @compute @workgroup_size(WORKGROUP)

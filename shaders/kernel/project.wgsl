@@ -10,7 +10,7 @@ override ADD: bool = false; // whether the product is added to what stands in th
 struct Place {
     quad: u32,    // which four units of the panel
     inside: bool, // whether the panel exists: stores are guarded, loads are clamped
-    panel: u32,   // of this dispatch
+    panel: u32,   // of this dispatch, the first of WIDE
     row: u32,     // first row of the tile
     z: u32,       // direction of this dispatch
 }
@@ -30,7 +30,7 @@ fn share(lane: u32, row: u32, sum: array<vec4<f32>, PRODUCT_GATES>) {
 fn finish(p: Place, i: u32, r: array<vec4<f32>, PRODUCT_GATES>) {
     if p.inside && p.row + i < params.rows {
         let row = of_direction(p.z, params.target_0, params.target_1) + p.row + i;
-        let at = row * (params.units / 4u) + (params.panel + p.panel) * 4u * PRODUCT_GATES + p.quad;
+        let at = row * (params.units / 4u) + (params.panel + p.panel) * ROW_FOURS + p.quad;
         for (var g = 0u; g < PRODUCT_GATES; g++) {
             let product = activate_chosen(r[g]);
             if ADD {
@@ -44,9 +44,9 @@ fn finish(p: Place, i: u32, r: array<vec4<f32>, PRODUCT_GATES>) {
 
 @compute @workgroup_size(4u * PANELS * SLICES)
 fn project(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let panel = group.x * PANELS + (lane / 4u) % PANELS;
+    let panel = (group.x * PANELS + (lane / 4u) % PANELS) * WIDE;
     let tile = group.y * SLICES + lane / (4u * PANELS);
-    let p = Place(lane % 4u, panel < params.panels, min(panel, params.panels - 1u), tile * ROWS, group.z);
+    let p = Place(lane % 4u, panel < params.panels, min(panel, params.panels - WIDE), tile * ROWS, group.z);
     let first = params.weight_panel + p.z * params.weight_panels + p.panel;
     product(p, first * panel_fours(AFTER) + p.quad, 0u, 1u);
     finish_rows(p);

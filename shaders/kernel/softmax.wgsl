@@ -9,8 +9,6 @@ override ACTIVATION: u32 = FUNCTION_SOFTMAX;
 @group(0) @binding(1) var<storage, read> source: array<f32>; // [..][D · units]
 @group(0) @binding(2) var<storage, read_write> result: array<f32>; // [..][D · units]
 
-var<workgroup> parts: array<f32, WORKGROUP>;
-
 // Whether feature c is one, and not padding.
 fn is_feature(c: u32) -> bool {
     return c % params.units < params.features;
@@ -26,26 +24,13 @@ fn softmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     for (var c = lane; c < width; c += WORKGROUP) {
         highest = max(highest, select(-3.4e38, source[read_at + c], is_feature(c)));
     }
-    parts[lane] = highest;
-    // Makes every lane's maximum visible to all.
-    workgroupBarrier();
-    for (var i = 0u; i < WORKGROUP; i++) {
-        highest = max(highest, parts[i]);
-    }
-    // Keeps the sums below from overwriting maxima that another lane still reads.
-    workgroupBarrier();
+    highest = highest_of_lanes(lane, highest);
 
     var sum = 0.0;
     for (var c = lane; c < width; c += WORKGROUP) {
         sum += select(0.0, exp_bounded(vec4(source[read_at + c] - highest)).x, is_feature(c));
     }
-    parts[lane] = sum;
-    // Makes every lane's sum visible to all.
-    workgroupBarrier();
-    var total = 0.0;
-    for (var i = 0u; i < WORKGROUP; i++) {
-        total += parts[i];
-    }
+    let total = sum_of_lanes(lane, sum);
 
     let log_total = logarithm(vec4(total)).x;
     for (var c = lane; c < width; c += WORKGROUP) {

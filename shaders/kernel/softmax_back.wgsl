@@ -10,8 +10,6 @@ override ACTIVATION: u32 = FUNCTION_SOFTMAX;
 @group(0) @binding(2) var<storage, read> delta: array<f32>; // [..][D · units]
 @group(0) @binding(3) var<storage, read_write> result: array<f32>; // [..][D · units]
 
-var<workgroup> parts: array<f32, WORKGROUP>;
-
 // Whether feature c is one, and not padding.
 fn is_feature(c: u32) -> bool {
     return c % params.units < params.features;
@@ -30,13 +28,7 @@ fn softmax_back(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocati
         let d = delta[delta_at + c];
         sum += select(0.0, select(d * source[source_at + c], d, is_log), is_feature(c));
     }
-    parts[lane] = sum;
-    // Makes every lane's sum visible to all.
-    workgroupBarrier();
-    var total = 0.0;
-    for (var i = 0u; i < WORKGROUP; i++) {
-        total += parts[i];
-    }
+    let total = sum_of_lanes(lane, sum);
 
     for (var c = lane; c < width; c += WORKGROUP) {
         let y = source[source_at + c];

@@ -6,8 +6,6 @@ const WORKGROUP: u32 = 64u;
 @group(0) @binding(3) var<storage, read> scalars: array<vec4<f32>>; // [roles][4]
 @group(0) @binding(4) var<storage, read_write> result: array<f32>;
 
-var<workgroup> parts: array<f32, WORKGROUP>;
-
 @compute @workgroup_size(WORKGROUP)
 fn squares(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let fours = params.rows * (params.units / 4u);
@@ -21,14 +19,8 @@ fn squares(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
             sum += g * g;
         }
     }
-    parts[lane] = sum.x + sum.y + sum.z + sum.w;
-    // Makes every lane's sum visible to the first.
-    workgroupBarrier();
+    let total = sum_of_lanes(lane, sum.x + sum.y + sum.z + sum.w);
     if lane == 0u {
-        var total = 0.0;
-        for (var i = 0u; i < WORKGROUP; i++) {
-            total += parts[i];
-        }
         result[params.target_0 + group.x] = total;
     }
 }

@@ -11,11 +11,20 @@ fn row_source(p: Place, i: u32) -> u32 {
 }
 
 fn finish(p: Place, i: u32, r: array<vec4<f32>, PRODUCT_GATES>) {
+    for (var w = 0u; w < WIDE; w++) {
+        var own = p;
+        own.panel += w;
+        finish_panel(own, i, r[w]);
+    }
+}
+
+// Of one of the panels, of which `r` is the product.
+fn finish_panel(p: Place, i: u32, r: vec4<f32>) {
     let b = batch_row(p, i);
     let at_hidden = state_at(p, 0u, b);
     let at_cell = state_at(p, 1u, b);
     let above = delta[state_at(p, of_direction(p.z, params.target_0, params.target_1), b)];
-    let dh = r[0] + past[at_hidden] + above;
+    let dh = r + past[at_hidden] + above;
     let carried = past[at_cell];
     let lives = is_live(of_direction(p.z, params.live_0, params.live_1) * params.batch + b);
     let at_kept = gates_at(p, of_direction(p.z, params.time_step_0, params.time_step_1), b, KEPT);

@@ -17,20 +17,14 @@ fn row_loss(row: u32, read_at: u32, lane: u32) -> f32 {
     for (var c = lane; c < width; c += WORKGROUP) {
         most = max(most, select(-3.4e38, source[read_at + c], is_feature(c)));
     }
-    parts[lane] = most;
-    // Makes every lane's maximum visible to all.
-    workgroupBarrier();
-    for (var i = 0u; i < WORKGROUP; i++) {
-        most = max(most, parts[i]);
-    }
-    highest = most;
+    highest = highest_of_lanes(lane, most);
 
     var sum = 0.0;
     var weight = 0.0;
     var below = 0.0; // how far the logits are below the highest, by weight
     for (var c = lane; c < width; c += WORKGROUP) {
         if is_feature(c) {
-            let z = source[read_at + c] - most;
+            let z = source[read_at + c] - highest;
             let w = class_weight(feature_at(c));
             sum += exp_bounded(vec4(z)).x;
             weight += w;
@@ -50,7 +44,7 @@ fn row_loss(row: u32, read_at: u32, lane: u32) -> f32 {
     share = CONSTANT / f32(classes);
     together = own + share * weights;
     let log_total = logarithm(vec4(total)).x;
-    let z = source[read_at + inside / params.features * params.units + inside % params.features] - most;
+    let z = source[read_at + inside / params.features * params.units + inside % params.features] - highest;
     // A share of nothing is nothing, however far a logit is below.
     let shared_loss = select(share * (weights * log_total + all_below), 0.0, CONSTANT == 0.0);
     return select(0.0, own * (log_total - z), is_class) + shared_loss;

@@ -4,12 +4,12 @@ const PEEPHOLES: u32 = 1u;
 
 // Fours of a panel with so many rows after those of the depth.
 fn panel_fours(rows_after: u32) -> u32 {
-    return (params.depth + rows_after) * 4u * PRODUCT_GATES;
+    return (params.depth + rows_after) * ROW_FOURS;
 }
 
 // A gate of row `row` after those of the depth; `first`: where gate 0 of depth 0 is.
 fn load_after(first: u32, row: u32, gate: u32) -> vec4<f32> {
-    return load_weight(first + ((params.depth + row) * PRODUCT_GATES + gate) * 4u);
+    return load_weight(first + (params.depth + row) * ROW_FOURS + gate * gate_fours());
 }
 
 fn load_scales(first: u32) {

@@ -1,24 +1,24 @@
-// Who computes what in a step: a workgroup has PANELS panels of 16 units, SLICES slices of the depth, and four lanes
-// of four units each for every panel and slice.
+// Who computes what in a step: a workgroup has PANELS times WIDE panels of 16 units, SLICES slices of the depth, and four
+// lanes of four units of each of WIDE panels for every one and slice.
 override PANELS: u32 = 1u;
 
 struct Place {
     quad: u32,      // which four units of the panel
     slice: u32,     // which slice of the depth
     inside: bool,   // whether the panel exists: stores are guarded, loads are clamped
-    panel: u32,     // of this dispatch
+    panel: u32,     // of this dispatch, the first of WIDE
     row: u32,       // first row of the batch
     z: u32,         // direction of this dispatch
     direction: u32, // direction in the features
 }
 
 fn place(group: vec3<u32>, lane: u32) -> Place {
-    let panel = group.x * PANELS + lane / (4u * SLICES);
+    let panel = (group.x * PANELS + lane / (4u * SLICES)) * WIDE;
     return Place(
         lane % 4u,
         (lane / 4u) % SLICES,
         panel < params.panels,
-        min(panel, params.panels - 1u),
+        min(panel, params.panels - WIDE),
         group.y * ROWS,
         group.z,
         params.direction + group.z,

@@ -8,7 +8,7 @@ fn add_dot(sum: vec4<f32>, s: vec4<f32>, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<
 
 // `first`: where gate 0 of depth 0 is among the weights, in fours.
 fn product(p: Place, first: u32, slice: u32, slices: u32) {
-    let step = 4u * PRODUCT_GATES;
+    let step = ROW_FOURS;
     // Slice 0 starts from the bias, the others from nothing.
     var start: Gates;
     if slice == 0u {

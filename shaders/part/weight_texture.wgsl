@@ -1,9 +1,7 @@
-// Weights in a texture, four units a texel, row after row of 1024: a matrix [D][P][K + 1 + E][G][16] of 32-bit or 16-bit
-// floats. A software GPU takes a texel as a whole, where it would take a buffer's four numbers one by one and check each.
+// Weights in a texture, four units a texel: a matrix [D][P][K + 1 + E][G][16] of 32-bit or 16-bit floats. A software GPU
+// takes a texel as a whole, where it would take a buffer's four numbers one by one and check each.
 @group(0) @binding(1) var weights: texture_2d<f32>;
 
-const TEXTURE_WIDTH: u32 = 1024u;
-
 fn load_weight(at: u32) -> vec4<f32> {
-    return textureLoad(weights, vec2(at % TEXTURE_WIDTH, at / TEXTURE_WIDTH), 0);
+    return textureLoad(weights, texel_of(at), 0);
 }

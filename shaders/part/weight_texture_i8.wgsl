@@ -1,11 +1,8 @@
-// Weights in 8-bit integers in a texture, four units a texel, row after row of 1024, and 32-bit floats beside them, a texel
-// each: a matrix, whose panels are those of panel/integers.wgsl.
+// Weights in 8-bit integers in a texture, four units a texel, and 32-bit floats beside them, a texel each: a matrix, whose panels are those of panel/integers.wgsl.
 @group(0) @binding(1) var weights: texture_2d<i32>;
 
-const TEXTURE_WIDTH: u32 = 1024u;
-
 fn load_texel(at: u32) -> vec4<i32> {
-    return textureLoad(weights, vec2(at % TEXTURE_WIDTH, at / TEXTURE_WIDTH), 0);
+    return textureLoad(weights, texel_of(at), 0);
 }
 
 fn load_weight(at: u32) -> vec4<f32> {

@@ -143,7 +143,7 @@ impl Buffers {
                 SlotKind::Index | SlotKind::Exchange => {
                     Buffer::Indices(zeros(what, &[elems(slot.bytes)], SMALLER_CALL)?)
                 }
-                SlotKind::Input | SlotKind::Scratch | SlotKind::Output => {
+                SlotKind::Input | SlotKind::Scratch | SlotKind::Texture | SlotKind::Output => {
                     Buffer::Floats(Floats::try_zeros(what, elems(slot.bytes), SMALLER_CALL)?)
                 }
             })
@@ -217,7 +217,7 @@ impl Buffers {
                 (Buffer::Weights(a), SlotKind::Weights(b)) => *a == b,
                 (Buffer::Floats(_), SlotKind::Kept(_)) => true,
                 (Buffer::Indices(data), SlotKind::Index | SlotKind::Exchange) => data.len() == elems(slot.bytes),
-                (Buffer::Floats(data), SlotKind::Input | SlotKind::Scratch | SlotKind::Output) => {
+                (Buffer::Floats(data), SlotKind::Input | SlotKind::Scratch | SlotKind::Texture | SlotKind::Output) => {
                     data.len() == elems(slot.bytes)
                 }
                 _ => false,

@@ -12,6 +12,7 @@ mod outer;
 mod peephole_back;
 mod rows_back;
 mod sums;
+mod to_texture;
 mod transpose;
 mod update;
 mod zero;
@@ -38,6 +39,7 @@ pub(super) fn ns(training: Training, params: &Params, sides: usize) -> usize {
         Training::Scatter { .. } => sums::scatter_ns(params),
         Training::Drop => drop::ns(params),
         Training::Zero => zero::ns(params),
+        Training::ToTexture => to_texture::ns(params),
         Training::Loss(loss) => loss::ns(params, loss),
         Training::Squares => update::ns(params, 2),
         Training::Update(rule) => update::ns(params, 2 + rule.moments().len()),
@@ -59,6 +61,7 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, training: Training) {
         Training::Scatter { first } => sums::scatter(arch, bound, first),
         Training::Drop => drop::run(arch, bound),
         Training::Zero => zero::run(bound),
+        Training::ToTexture => to_texture::run(bound),
         Training::Loss(loss) => loss::run(arch, bound, loss),
         Training::Tie { first } => update::tie(bound, first),
         Training::Squares => update::squares(arch, bound),

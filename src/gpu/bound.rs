@@ -14,6 +14,7 @@ use super::pipelines::{Pipeline, Pipelines, STORAGE_ALIGN};
 use super::readback::{Landing, Readback, Source};
 use super::staging::Staging;
 use super::states::States;
+use super::texture::Texture;
 use super::tune::SUBMIT;
 use super::upload::Upload;
 use crate::error::{Error, ErrorKind, Result};
@@ -135,7 +136,10 @@ impl Bound {
             .map(|slot| match slot.kind {
                 SlotKind::Weights(index) => weights.get(index).expect("checked: the weights are there").clone(),
                 SlotKind::Kept(index) => weights.kept(index).expect("checked: it is kept").clone(),
-                _ => Held::Buffer(buffers::storage(device, &slot.name, slot.bytes)),
+                SlotKind::Texture => Held::Texture(Texture::scratch(device, &slot.name, slot.bytes)),
+                SlotKind::Input | SlotKind::Index | SlotKind::Exchange | SlotKind::Scratch | SlotKind::Output => {
+                    Held::Buffer(buffers::storage(device, &slot.name, slot.bytes))
+                }
             })
             .collect();
         let params = params(device, plan, stride);
@@ -169,10 +173,10 @@ impl Bound {
         Ok(Self { plan: plan.clone(), want, upload, slots, pipelines, groups, calls, passes, readback, clock })
     }
 
-    /// Fills all slots but the weights with NaNs.
+    /// Fills all buffers but the weights' with NaNs. What is in a texture is in a buffer too.
     fn poison(&self, queue: &wgpu::Queue) {
         let own = self.plan.slots.iter().zip(&self.slots);
-        for (_, held) in own.filter(|(slot, _)| slot.kind.is_own()) {
+        for (_, held) in own.filter(|(slot, _)| slot.kind.is_own() && slot.kind != SlotKind::Texture) {
             buffers::poison(queue, held.buffer());
         }
     }
@@ -369,7 +373,7 @@ fn group(
             offset: window.offset,
             size: wgpu::BufferSize::new(window.bytes.next_multiple_of(STORAGE_ALIGN)),
         }),
-        Held::Matrix(texture) => wgpu::BindingResource::TextureView(&texture.view),
+        Held::Texture(texture) => wgpu::BindingResource::TextureView(&texture.view),
     });
     let entries: Vec<_> = program
         .bindings()

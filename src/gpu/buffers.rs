@@ -17,8 +17,8 @@ use crate::plan::{Plan, SlotKind};
 pub(super) enum Held {
     /// A storage buffer.
     Buffer(wgpu::Buffer),
-    /// A matrix in a texture.
-    Matrix(Texture),
+    /// A texture.
+    Texture(Texture),
 }
 
 impl Held {
@@ -26,7 +26,7 @@ impl Held {
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Buffer(buffer) => buffer.size(),
-            Self::Matrix(texture) => texture.bytes,
+            Self::Texture(texture) => texture.bytes,
         }
     }
 
@@ -34,11 +34,11 @@ impl Held {
     ///
     /// # Panics
     ///
-    /// Where it is a matrix in a texture: nothing but weights is.
+    /// Where it is a texture: `plan::check` lets no host write or read one.
     pub(super) fn buffer(&self) -> &wgpu::Buffer {
         match self {
             Self::Buffer(buffer) => buffer,
-            Self::Matrix(_) => unreachable!("what is written and read is in buffers"),
+            Self::Texture(_) => unreachable!("what is written and read is in buffers"),
         }
     }
 }
@@ -89,14 +89,14 @@ impl Weights {
         device.fits(&name, bytes.len() as u64).map_err(|e| smaller(e, &data))?;
         let make = || match medium {
             Medium::Buffer => Held::Buffer(storage(device, &name, bytes.len() as u64)),
-            Medium::Texture => Held::Matrix(Texture::new(device, &name, &data)),
+            Medium::Texture => Held::Texture(Texture::new(device, &name, &data)),
         };
         let held = device.guard(&name, make).await?;
         for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
             let upload = || {
                 match &held {
                     Held::Buffer(buffer) => device.queue.write_buffer(buffer, (index * CHUNK) as u64, chunk),
-                    Held::Matrix(texture) => texture.write(device, index * CHUNK, chunk),
+                    Held::Texture(texture) => texture.write(device, index * CHUNK, chunk),
                 }
                 device.queue.submit([])
             };
@@ -136,7 +136,7 @@ async fn write(device: &Device, name: &str, held: Option<&Held>, data: &PackedBu
     for (chunk, part) in data.bytes().chunks(CHUNK).enumerate() {
         let upload = || match held {
             Held::Buffer(buffer) => device.queue.write_buffer(buffer, (chunk * CHUNK) as u64, part),
-            Held::Matrix(texture) => texture.write(device, chunk * CHUNK, part),
+            Held::Texture(texture) => texture.write(device, chunk * CHUNK, part),
         };
         device.guard(name, upload).await?;
     }

@@ -109,6 +109,11 @@ fn entry(binding: u32, access: Access) -> wgpu::BindGroupLayoutEntry {
         Access::ReadWrite => storage(false),
         Access::Texture => texture(wgpu::TextureSampleType::Float { filterable: false }),
         Access::IntegerTexture => texture(wgpu::TextureSampleType::Sint),
+        Access::WriteTexture => wgpu::BindingType::StorageTexture {
+            access: wgpu::StorageTextureAccess::WriteOnly,
+            format: wgpu::TextureFormat::Rgba32Float,
+            view_dimension: wgpu::TextureViewDimension::D2,
+        },
     };
     wgpu::BindGroupLayoutEntry { binding, visibility: wgpu::ShaderStages::COMPUTE, ty, count: None }
 }

@@ -25,8 +25,25 @@ impl Texture {
             PackedBuffer::F16(_) => (wgpu::TextureFormat::Rgba16Float, 8),
             PackedBuffer::I8 { .. } => (wgpu::TextureFormat::Rgba8Sint, 4),
         };
-        let bytes = data.bytes().len();
-        let height = u32::try_from((bytes / texel).div_ceil(Medium::WIDTH as usize)).expect("8,192 rows at most");
+        let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST;
+        Self::of(device, label, (format, texel), data.bytes().len() as u64, usage)
+    }
+
+    /// A texture for `bytes` of 32-bit floats that kernels write, [`Medium::most_bytes`] at most.
+    pub(super) fn scratch(device: &Device, label: &str, bytes: u64) -> Self {
+        let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::STORAGE_BINDING;
+        Self::of(device, label, (wgpu::TextureFormat::Rgba32Float, 16), bytes, usage)
+    }
+
+    fn of(
+        device: &Device,
+        label: &str,
+        (format, texel): (wgpu::TextureFormat, usize),
+        bytes: u64,
+        usage: wgpu::TextureUsages,
+    ) -> Self {
+        let texels = bytes.div_ceil(texel as u64);
+        let height = u32::try_from(texels.div_ceil(Medium::WIDTH.into())).expect("8,192 rows at most");
         let texture = device.texture(&wgpu::TextureDescriptor {
             label: Some(label),
             size: wgpu::Extent3d { width: Medium::WIDTH, height: height.max(1), depth_or_array_layers: 1 },
@@ -34,11 +51,11 @@ impl Texture {
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
             format,
-            usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+            usage,
             view_formats: &[],
         });
         let view = device.texture_view(&texture);
-        Self { view, texture, texel, bytes: bytes as u64 }
+        Self { view, texture, texel, bytes }
     }
 
     /// Writes `data` from byte `at` on, the start of a row: whole rows, then the last one's part.

@@ -11,8 +11,22 @@ pub enum Access {
     Texture,
     /// One of integers.
     IntegerTexture,
+    /// A texture of 32-bit floats whose texels are written.
+    WriteTexture,
     /// Storage that is read and written.
     ReadWrite,
+}
+
+impl Access {
+    /// Whether it is a texture, however it is used.
+    pub fn is_texture(self) -> bool {
+        matches!(self, Self::Texture | Self::IntegerTexture | Self::WriteTexture)
+    }
+
+    /// Whether what is bound is written.
+    pub fn is_write(self) -> bool {
+        matches!(self, Self::ReadWrite | Self::WriteTexture)
+    }
 }
 
 /// When a binding is there.

@@ -304,7 +304,7 @@ const SAMPLE: Declaration = Declaration {
 
 impl Kernel {
     /// Every kernel.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::Project,
         Self::Step,
         Self::Diagonal,
@@ -339,6 +339,7 @@ impl Kernel {
         Self::Scatter,
         Self::Drop,
         Self::Zero,
+        Self::ToTexture,
         Self::Loss,
         Self::Tie,
         Self::Squares,
@@ -383,6 +384,7 @@ impl Kernel {
             Self::Scatter => &training::SCATTER,
             Self::Drop => &training::DROP,
             Self::Zero => &training::ZERO,
+            Self::ToTexture => &training::TO_TEXTURE,
             Self::Loss => &training::LOSS,
             Self::Tie => &update::TIE,
             Self::Squares => &update::SQUARES,

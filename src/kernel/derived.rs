@@ -136,7 +136,8 @@ impl Program {
 
     /// Invocations of a workgroup in x, y, z.
     pub fn workgroup_size(&self) -> [u32; 3] {
-        [self.tile().map_or(WORKGROUP, invocations), 1, 1]
+        let own = if let Self::Training(Training::Outer(outer)) = self { Some(outer.invocations()) } else { None };
+        [own.or_else(|| self.tile().map(invocations)).unwrap_or(WORKGROUP), 1, 1]
     }
 
     /// Bytes of workgroup memory.
@@ -220,7 +221,8 @@ impl Program {
 
 /// Iterations of a product: the depth in fours, shared by so many; then sharing, adding and finishing each row.
 pub(super) fn product_iterations(tile: Tile, gates: u64, depth: u32, sharing: u32) -> u64 {
-    u64::from(depth / 4).div_ceil(u64::from(sharing)) + u64::from(tile.rows) * (1 + gates * (3 + u64::from(sharing)))
+    u64::from(depth / 4).div_ceil(u64::from(sharing))
+        + u64::from(tile.rows * tile.wide) * (1 + gates * (3 + u64::from(sharing)))
 }
 
 /// Iterations of each step of a walk: itself, the depth in fours, then sharing, adding and finishing each row. The states go
@@ -241,5 +243,5 @@ pub(super) fn shared_bytes(tile: Tile, gates: u32) -> u32 {
     if tile.slices == 1 {
         return 0;
     }
-    16 * invocations(tile) * tile.rows * gates
+    16 * invocations(tile) * tile.rows * tile.wide * gates
 }

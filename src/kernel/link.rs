@@ -6,8 +6,8 @@
 mod programs;
 
 use super::{
-    Half, Kernel, Loads, Mask, Matrix, Medium, Program, Project, RowLoss, StateKind, Step, StepProject, Storage, Tile,
-    Training,
+    Half, Kernel, Loads, Mask, Matrix, Medium, Outer, Program, Project, RowLoss, StateKind, Step, StepProject, Storage,
+    Tile, Training,
 };
 use crate::cell::{Activation, Cell, Peepholes, Reset, Variant};
 use crate::rule::{Method, Rule};
@@ -66,6 +66,8 @@ parts![
     "gates/gates_2.wgsl",
     "gates/gates_3.wgsl",
     "gates/gates_4.wgsl",
+    "gates/of_panel.wgsl",
+    "gates/of_panels.wgsl",
     "hold/depth_16.wgsl",
     "hold/depth_32.wgsl",
     "hold/depth_4.wgsl",
@@ -111,6 +113,7 @@ parts![
     "kernel/step_reset.wgsl",
     "kernel/sum_steps.wgsl",
     "kernel/tie.wgsl",
+    "kernel/to_texture.wgsl",
     "kernel/total.wgsl",
     "kernel/transpose.wgsl",
     "kernel/update.wgsl",
@@ -121,12 +124,17 @@ parts![
     "loss/none.wgsl",
     "loss/values.wgsl",
     "loss/weighted.wgsl",
+    "outer/buffers.wgsl",
+    "outer/lane.wgsl",
+    "outer/subgroup.wgsl",
+    "outer/textures.wgsl",
     "panel/floats.wgsl",
     "panel/integers.wgsl",
     "part/activation.wgsl",
     "part/exchange.wgsl",
     "part/gates.wgsl",
     "part/hold.wgsl",
+    "part/lanes.wgsl",
     "part/live_all.wgsl",
     "part/live_mask.wgsl",
     "part/logarithm.wgsl",
@@ -134,6 +142,7 @@ parts![
     "part/place.wgsl",
     "part/product.wgsl",
     "part/random.wgsl",
+    "part/texel.wgsl",
     "part/walk.wgsl",
     "part/weight_f16.wgsl",
     "part/weight_f32.wgsl",
@@ -169,10 +178,20 @@ parts![
 /// The paths of the parts of `program`, in order.
 pub fn parts(program: &Program) -> Vec<&'static str> {
     let mut parts = vec!["part/params.wgsl"];
+    if program.bindings().any(|binding| binding.access.is_texture()) {
+        parts.push("part/texel.wgsl");
+    }
     let kernel = program.kernel();
     match *program {
         Program::Project(Project { matrix, tile, .. }) => {
-            parts.extend([weight(matrix), panel(matrix), gates(program), rows(tile), "part/product.wgsl"]);
+            parts.extend([
+                weight(matrix),
+                panel(matrix),
+                gates(program),
+                of_panels(tile),
+                rows(tile),
+                "part/product.wgsl",
+            ]);
             parts.extend(chosen(program));
         }
         Program::Step(step) => {
@@ -202,7 +221,7 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
             parts.push(live(mask));
         }
         Program::Gather(storage) => parts.push(weight(Matrix::buffer(storage))),
-        Program::Softmax { .. } => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl"]),
+        Program::Softmax { .. } => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl", "part/lanes.wgsl"]),
         Program::Join(_) => parts.push("part/activation.wgsl"),
         Program::Activate(_) => parts.extend(chosen(program)),
         Program::Sample => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl", "part/random.wgsl"]),
@@ -219,8 +238,8 @@ fn training_parts(program: &Program, training: Training) -> Vec<&'static str> {
         Training::StepBack(back) => {
             let tile = back.tile;
             let mut parts =
-                vec![weight(back.matrix), panel(back.matrix), "part/place.wgsl", gates(program), rows(tile)];
-            parts.extend(["part/product.wgsl", "peephole/none.wgsl", slices(tile)]);
+                vec![weight(back.matrix), panel(back.matrix), "part/place.wgsl", gates(program), of_panels(tile)];
+            parts.extend([rows(tile), "part/product.wgsl", "peephole/none.wgsl", slices(tile)]);
             parts.extend(curve_parts(program, back.cell, back.variant));
             parts.extend(["back/place.wgsl", live(back.mask), peephole_back(back.variant)]);
             parts.push(cell_back(program, back.cell));
@@ -255,19 +274,30 @@ fn training_parts(program: &Program, training: Training) -> Vec<&'static str> {
         Training::ActivateBack(_) => {
             [&FUNCTIONS[..], &["function/derivative.wgsl", "function/chosen_slope.wgsl"]].concat()
         }
-        Training::SoftmaxBack { .. } => vec!["part/activation.wgsl"],
+        Training::SoftmaxBack { .. } => vec!["part/activation.wgsl", "part/lanes.wgsl"],
         Training::Drop => vec!["part/activation.wgsl", "part/logarithm.wgsl", "part/random.wgsl"],
         Training::Loss(loss) => loss_parts(loss),
-        Training::Outer(_)
-        | Training::PeepholeBack { .. }
+        Training::Outer(Outer { loads, medium, .. }) => {
+            let multiplied = match medium {
+                Medium::Buffer => "outer/buffers.wgsl",
+                Medium::Texture => "outer/textures.wgsl",
+            };
+            let tile = match loads {
+                Loads::Lane => "outer/lane.wgsl",
+                Loads::Subgroup => "outer/subgroup.wgsl",
+            };
+            vec![multiplied, tile]
+        }
+        Training::PeepholeBack { .. }
         | Training::Transpose { .. }
         | Training::MaximumBack
         | Training::SumSteps { .. }
         | Training::Scatter { .. }
         | Training::Zero
-        | Training::Total { .. } => Vec::new(),
+        | Training::ToTexture => Vec::new(),
+        Training::Total { .. } => vec!["part/lanes.wgsl"],
         Training::Tie { .. } => vec!["update/place.wgsl"],
-        Training::Squares => vec!["update/scalars.wgsl"],
+        Training::Squares => vec!["update/scalars.wgsl", "part/lanes.wgsl"],
         Training::Update(rule) => rule_parts(rule),
     }
 }
@@ -299,7 +329,7 @@ fn loss_parts(loss: RowLoss) -> Vec<&'static str> {
             ["loss/elementwise.wgsl", "loss/values.wgsl"]
         }
     };
-    vec!["part/activation.wgsl", "part/logarithm.wgsl", of_target, kind]
+    vec!["part/activation.wgsl", "part/logarithm.wgsl", "part/lanes.wgsl", of_target, kind]
 }
 
 /// The functions of a cell with their derivatives.
@@ -353,7 +383,7 @@ fn product_parts(program: &Program, matrix: Matrix, tile: Tile, reduce: &'static
         parts.extend(cell_parts(program, cell, variant));
         parts.push("part/gates.wgsl");
     }
-    parts.extend([gates(program), rows(tile), "part/product.wgsl", peephole(program), reduce]);
+    parts.extend([gates(program), of_panels(tile), rows(tile), "part/product.wgsl", peephole(program), reduce]);
     parts
 }
 
@@ -409,13 +439,18 @@ fn rows(tile: Tile) -> &'static str {
 }
 
 fn gates(program: &Program) -> &'static str {
-    match program.product_gates() {
+    match program.product_gates() * program.tile().map_or(1, |tile| tile.wide) {
         1 => "gates/gates_1.wgsl",
         2 => "gates/gates_2.wgsl",
         3 => "gates/gates_3.wgsl",
         4 => "gates/gates_4.wgsl",
         gates => unreachable!("no product has {gates} gates"),
     }
+}
+
+/// Where the gates are that an invocation computes.
+fn of_panels(tile: Tile) -> &'static str {
+    if tile.wide > 1 { "gates/of_panels.wgsl" } else { "gates/of_panel.wgsl" }
 }
 
 /// How the slices of a product meet.

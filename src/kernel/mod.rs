@@ -149,6 +149,8 @@ pub enum Kernel {
     Drop,
     /// Training: zeros.
     Zero,
+    /// Training: numbers of a buffer in a texture.
+    ToTexture,
     /// Training: what each row of outputs loses, and how it is to change.
     Loss,
     /// Training: gradients, or weights, of two layouts of one tensor that become one.
@@ -221,8 +223,11 @@ pub struct Tile {
     pub rows: u32,
     /// Who loads the elements of the rows. A linked part, together with `rows`.
     pub loads: Loads,
-    /// Panels of 16 units that a workgroup computes. An override.
+    /// Panels of 16 units that a workgroup computes, each of them as many as are `wide`. An override.
     pub panels: u32,
+    /// Panels of one gate that an invocation computes: what it loads of the source serves them all. More than one only of
+    /// `Project` and `StepBack`. A linked part.
+    pub wide: u32,
     /// A step: lanes that share one output and split K, a power of two; `Diagonal`: half of them for each of the two
     /// products, at least 2. `Project`: tiles of rows that a workgroup computes. An override.
     pub slices: u32,
@@ -235,7 +240,10 @@ pub struct Tile {
 
 impl Tile {
     /// No product.
-    pub const NONE: Self = Self { rows: 1, loads: Loads::Lane, panels: 1, slices: 1, layer: 0, held: 0 };
+    pub const NONE: Self = Self { rows: 1, loads: Loads::Lane, panels: 1, wide: 1, slices: 1, layer: 0, held: 0 };
+
+    /// How wide a tile can be.
+    pub const WIDE: u32 = 4;
 
     /// The rows of the depth that can be held: those for which there is a part.
     pub const HELD: [u32; 6] = [4, 8, 16, 32, 48, 64];
@@ -321,6 +329,7 @@ impl Kernel {
             | Self::Scatter
             | Self::Drop
             | Self::Zero
+            | Self::ToTexture
             | Self::Loss
             | Self::Tie
             | Self::Squares

@@ -3,7 +3,10 @@
 //! Each kernel has a variant that holds what it means and nothing else. Whatever must be said of a kernel is said by a match
 //! without a wildcard: a new one does not compile until all of it is.
 
-use super::{Access, Binding, Combine, JoinOp, Kernel, Mask, Medium, Role, StateKind, Storage, Tile, Training, When};
+use super::{
+    Access, Binding, Combine, JoinOp, Kernel, Loads, Mask, Medium, Outer, Role, StateKind, Storage, Tile, Training,
+    When,
+};
 use crate::cell::{Activation, Cell, Reset, Variant};
 
 /// How a device has the matrix of a product.
@@ -187,6 +190,12 @@ impl Program {
         program.product().map(|(matrix, _)| *matrix)
     }
 
+    /// Who loads what lanes share, where that depends.
+    pub fn loads(&self) -> Option<Loads> {
+        let training = self.training().and_then(|training| training.loads());
+        training.or_else(|| self.tile().map(|tile| tile.loads))
+    }
+
     /// The same with another tile; one without a product stays as it is.
     #[must_use]
     pub fn with_tile(mut self, tile: Tile) -> Self {
@@ -360,11 +369,19 @@ impl Program {
         }
     }
 
+    /// Whether what it adds the products of is in textures.
+    fn multiplies_textures(&self) -> bool {
+        matches!(self, Self::Training(Training::Outer(Outer { medium: Medium::Texture, .. })))
+    }
+
     /// The bindings of this program, in order; the first is always `params`.
     pub fn bindings(&self) -> impl Iterator<Item = Binding> + use<> {
         let (program, matrix) = (*self, self.matrix());
         let here = self.kernel().declaration().bindings.iter().filter(move |binding| program.has(binding.when));
         here.map(move |&binding| match matrix {
+            _ if program.multiplies_textures() && matches!(binding.role, Role::Source | Role::Delta) => {
+                Binding { access: Access::Texture, ..binding }
+            }
             Some(Matrix { medium: Medium::Texture, storage }) if binding.role == Role::Weights => {
                 let access = match storage {
                     Storage::F32 | Storage::F16 => Access::Texture,

@@ -4,7 +4,7 @@
 //! without a wildcard. What each computes is in [`catalog`](super::catalog).
 
 use super::derived::{product_iterations, shared_bytes};
-use super::{Kernel, Mask, Matrix, Params, RowLoss, RowTargets, StateKind, Tile, WORKGROUP, When};
+use super::{Kernel, Loads, Mask, Matrix, Medium, Params, RowLoss, RowTargets, StateKind, Tile, WORKGROUP, When};
 use crate::cell::{Activation, Cell, Peepholes, Reset, Variant};
 use crate::rule::Rule;
 
@@ -60,6 +60,8 @@ pub enum Training {
     Drop,
     /// [`Kernel::Zero`].
     Zero,
+    /// [`Kernel::ToTexture`].
+    ToTexture,
     /// [`Kernel::Loss`], and which.
     Loss(RowLoss),
     /// [`Kernel::Tie`], and whether the target is set, not added to.
@@ -131,6 +133,41 @@ pub struct Outer {
     pub after: u32,
     /// Whether it is the first dispatch of its target: then it takes that for zeros.
     pub first: bool,
+    /// Who loads rows of the source. A linked part.
+    pub loads: Loads,
+    /// What holds source and δ: both alike.
+    pub medium: Medium,
+}
+
+impl Outer {
+    /// Rows of the target that a workgroup computes.
+    pub fn rows(self) -> u32 {
+        match self.loads {
+            Loads::Lane => 16,
+            Loads::Subgroup => 4 * Loads::LANES,
+        }
+    }
+
+    /// Columns of the target that a workgroup computes.
+    pub fn columns(self) -> u32 {
+        match self.loads {
+            Loads::Lane => 64,
+            Loads::Subgroup => 128,
+        }
+    }
+
+    /// Invocations of a workgroup: each has four columns of four rows, or of all.
+    pub fn invocations(self) -> u32 {
+        match self.loads {
+            Loads::Lane => self.rows() / 4 * (self.columns() / 4),
+            Loads::Subgroup => self.columns() / 4,
+        }
+    }
+
+    /// Workgroups for a matrix of `depth` rows and `units` columns: the bias has some of its own.
+    pub fn grid(self, depth: u32, units: u32) -> [u32; 2] {
+        [depth.div_ceil(self.rows()) + 1, units.div_ceil(self.columns())]
+    }
 }
 
 /// What it has.
@@ -154,6 +191,7 @@ impl Training {
             Self::Scatter { .. } => Kernel::Scatter,
             Self::Drop => Kernel::Drop,
             Self::Zero => Kernel::Zero,
+            Self::ToTexture => Kernel::ToTexture,
             Self::Loss(_) => Kernel::Loss,
             Self::Tie { .. } => Kernel::Tie,
             Self::Squares => Kernel::Squares,
@@ -181,6 +219,7 @@ impl Training {
             | Self::Scatter { .. }
             | Self::Drop
             | Self::Zero
+            | Self::ToTexture
             | Self::Loss(_)
             | Self::Tie { .. }
             | Self::Squares
@@ -208,6 +247,7 @@ impl Training {
             | Self::Scatter { .. }
             | Self::Drop
             | Self::Zero
+            | Self::ToTexture
             | Self::Loss(_)
             | Self::Tie { .. }
             | Self::Squares
@@ -235,6 +275,7 @@ impl Training {
             | Self::Scatter { .. }
             | Self::Drop
             | Self::Zero
+            | Self::ToTexture
             | Self::Loss(_)
             | Self::Tie { .. }
             | Self::Squares
@@ -268,6 +309,7 @@ impl Training {
             | Self::Scatter { .. }
             | Self::Drop
             | Self::Zero
+            | Self::ToTexture
             | Self::Loss(_)
             | Self::Tie { .. }
             | Self::Squares
@@ -297,6 +339,7 @@ impl Training {
             | Self::MaximumBack
             | Self::Drop
             | Self::Zero
+            | Self::ToTexture
             | Self::Loss(_)
             | Self::Squares
             | Self::Update(_) => None,
@@ -341,12 +384,18 @@ impl Training {
             | Self::Scatter { .. }
             | Self::Drop
             | Self::Zero
+            | Self::ToTexture
             | Self::Loss(_)
             | Self::Tie { .. }
             | Self::Squares
             | Self::Total { .. }
             | Self::Update(_) => 1,
         }
+    }
+
+    /// Who loads what its lanes share, where that is no matter of its tile.
+    pub(super) fn loads(self) -> Option<Loads> {
+        if let Self::Outer(outer) = self { Some(outer.loads) } else { None }
     }
 
     /// The loss that it is, if it is one.
@@ -382,6 +431,7 @@ impl Training {
             | Self::Scatter { .. }
             | Self::Drop
             | Self::Zero
+            | Self::ToTexture
             | Self::Loss(_)
             | Self::Tie { .. }
             | Self::Squares
@@ -410,6 +460,7 @@ impl Training {
             | Self::Scatter { .. }
             | Self::Drop
             | Self::Zero
+            | Self::ToTexture
             | Self::Tie { .. }
             | Self::Update(_) => 0,
         }
@@ -441,6 +492,7 @@ impl Training {
             | Self::MaximumBack
             | Self::Drop
             | Self::Zero
+            | Self::ToTexture
             | Self::Tie { .. }
             | Self::Update(_) => 0,
         }

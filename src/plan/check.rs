@@ -68,6 +68,7 @@ pub fn check(plan: &Plan, limits: &Limits) -> Result<()> {
     let mut written: Vec<bool> = plan.slots.iter().map(|slot| !slot.kind.is_own()).collect();
     for write in &plan.writes {
         written[write.slot] = true;
+        in_buffer(plan, write.slot, "the host writes")?;
         inside(plan, write.slot, write.offset, write.bytes, "the host writes")?;
     }
     for (index, step) in plan.steps.iter().enumerate() {
@@ -75,6 +76,7 @@ pub fn check(plan: &Plan, limits: &Limits) -> Result<()> {
         dispatch(plan, step, limits, &mut written).map_err(|e| e.at(format!("dispatch {index} {name}")))?;
     }
     for read in &plan.reads {
+        in_buffer(plan, read.slot, "the host reads")?;
         inside(plan, read.slot, read.offset, read.bytes, "the host reads")?;
         if !written[read.slot] {
             return Err(Violation::Malformed(format!("{}: read but never written", plan.slots[read.slot].name)));
@@ -89,18 +91,39 @@ pub fn check(plan: &Plan, limits: &Limits) -> Result<()> {
 ///
 /// `Exceeds`, where it has not.
 pub(super) fn slot_fits(slot: &Slot, limits: &Limits) -> Result<()> {
+    if slot.kind == SlotKind::Texture && slot.bytes > Medium::most_bytes(Storage::F32) {
+        let most = Medium::most_bytes(Storage::F32);
+        return Err(Violation::Malformed(format!("{}: {} bytes, a texture takes {most}", slot.name, slot.bytes)));
+    }
     if slot.bytes <= limits.buffer_bytes {
         return Ok(());
     }
     let hint = match slot.kind {
         SlotKind::Weights(_) => "try smaller weights (--precision f16 or int8), or another device",
         SlotKind::Kept(_) => "try a smaller model, or another device",
-        SlotKind::Input | SlotKind::Index | SlotKind::Exchange | SlotKind::Scratch | SlotKind::Output => {
-            "try a smaller batch, fewer steps a call, or another device"
-        }
+        SlotKind::Input
+        | SlotKind::Index
+        | SlotKind::Exchange
+        | SlotKind::Scratch
+        | SlotKind::Texture
+        | SlotKind::Output => "try a smaller batch, fewer steps a call, or another device",
     };
     let (name, bytes, most) = (&slot.name, slot.bytes, limits.buffer_bytes);
     Err(Violation::Exceeds(format!("{name}: needs a buffer of {bytes} bytes, the device's largest is {most}; {hint}")))
+}
+
+fn in_buffer(plan: &Plan, slot: usize, who: &str) -> Result<()> {
+    let slot = &plan.slots[slot];
+    match slot.kind {
+        SlotKind::Texture => Err(Violation::Malformed(format!("{}: {who} a texture", slot.name))),
+        SlotKind::Weights(_)
+        | SlotKind::Kept(_)
+        | SlotKind::Input
+        | SlotKind::Index
+        | SlotKind::Exchange
+        | SlotKind::Scratch
+        | SlotKind::Output => Ok(()),
+    }
 }
 
 fn inside(plan: &Plan, slot: usize, offset: u64, bytes: u64, who: &str) -> Result<()> {
@@ -159,7 +182,22 @@ fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool])
                 slot.name, window.offset
             )));
         }
-        let texture = matches!(binding.access, Access::Texture | Access::IntegerTexture);
+        let texture = binding.access.is_texture();
+        // A model's weights are where its layout has them.
+        let is_there = match slot.kind {
+            SlotKind::Texture => texture,
+            SlotKind::Weights(_) => binding.access != Access::WriteTexture,
+            SlotKind::Kept(_)
+            | SlotKind::Input
+            | SlotKind::Index
+            | SlotKind::Exchange
+            | SlotKind::Scratch
+            | SlotKind::Output => !texture,
+        };
+        if !is_there {
+            let text = format!("{} as {}: bound as {:?}", slot.name, binding.role.name(), binding.access);
+            return Err(Violation::Malformed(text));
+        }
         if texture {
             let most = Medium::most_bytes(storage);
             if window.bytes != slot.bytes || slot.bytes > most {
@@ -197,10 +235,10 @@ fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool])
                 u32::MAX
             )));
         }
-        if !written[window.slot] && (texture || binding.access == Access::Read) {
+        if !written[window.slot] && !matches!(binding.access, Access::ReadWrite | Access::WriteTexture) {
             return Err(Violation::Malformed(format!("{}: read before anything wrote it", slot.name)));
         }
-        written[window.slot] |= binding.access == Access::ReadWrite;
+        written[window.slot] |= binding.access.is_write();
     }
     Ok(())
 }
@@ -430,7 +468,7 @@ pub fn covers(plan: &Plan, step: &Dispatch) -> bool {
     let columns = |elems: u32| x * u64::from(WORKGROUP) * 4 >= u64::from(elems);
     let tiles = |tile: Tile, slices: u32, rows: u32| {
         y * u64::from(tile.rows) * u64::from(slices) >= u64::from(rows)
-            && x * u64::from(tile.panels) >= u64::from(p.panels)
+            && x * u64::from(tile.panels * tile.wide) >= u64::from(p.panels)
     };
     match program {
         Program::Project(Project { tile, .. }) => tiles(*tile, tile.slices, p.rows),

@@ -19,6 +19,7 @@ mod recurrent;
 mod scan;
 mod slots;
 mod stage;
+mod texture;
 mod update;
 mod view;
 mod walk;
@@ -40,6 +41,7 @@ use flatten::Dropout;
 use groups::{Use, groups, users};
 use ops::{Op, Ops, Sequence, Source};
 use stage::Stage;
+use texture::Copied;
 pub use update::{lower_store, lower_update};
 use view::Inside;
 
@@ -210,6 +212,10 @@ struct Lowering<'a> {
     keeps: bool,
     /// Bytes that steps may still keep for it.
     keep_bytes: u64,
+    /// Textures, by the slot that they copy and how many numbers of it.
+    textures: HashMap<(SlotId, usize), Copied>,
+    /// How many dispatches there were when the last one wrote a slot, with it.
+    written: HashMap<SlotId, usize>,
 }
 
 /// An input of the model in a slot.
@@ -261,6 +267,8 @@ impl<'l> Lowering<'l> {
             concatenated: HashMap::new(),
             keeps: false,
             keep_bytes: tuning.keep_bytes(),
+            textures: HashMap::new(),
+            written: HashMap::new(),
         }
     }
 }
@@ -410,6 +418,10 @@ impl Lowering<'_> {
         });
         // A grid past 32 bits is past every limit too: saturating keeps it for `check` to refuse.
         let grid = grid.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        let written = self.plan.programs[program].bindings().skip(1).zip(&windows);
+        for (_, window) in written.filter(|(binding, _)| binding.access.is_write()) {
+            self.written.insert(window.slot, self.plan.steps.len() + 1);
+        }
         self.plan.steps.push(Dispatch { program, params, grid, windows });
         Ok(())
     }

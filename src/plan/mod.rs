@@ -155,6 +155,8 @@ pub enum SlotKind {
     Exchange,
     /// f32 of the device's own.
     Scratch,
+    /// f32 of the device's own in a texture, four a texel, row after row of [`Medium::WIDTH`](crate::kernel::Medium::WIDTH).
+    Texture,
     /// f32 that the host reads.
     Output,
     /// f32 of a training that stay from run to run: the index into what its executor keeps. Shared by all plans of a
@@ -163,6 +165,11 @@ pub enum SlotKind {
 }
 
 impl SlotKind {
+    /// Whether it is for what the device computes on the way.
+    pub fn is_scratch(self) -> bool {
+        matches!(self, Self::Scratch | Self::Texture)
+    }
+
     /// Whether the slot is its plan's alone.
     pub fn is_own(self) -> bool {
         !matches!(self, Self::Weights(_) | Self::Kept(_))

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Dispatch, Feed, Fetch, Plan, SlotKind};
 use crate::cell::{Activation, Cell, Coupling, Peepholes, Variant};
 use crate::kernel::{
-    Access, Combine, JoinOp, Loads, Mask, Params, Program, Project, RowLoss, StateKind, Storage, Tile, Training,
+    Access, Combine, JoinOp, Loads, Mask, Outer, Params, Program, Project, RowLoss, StateKind, Storage, Tile, Training,
 };
 
 /// Dispatches in a row that differ in their params alone are shown by the first two and the last.
@@ -21,6 +21,7 @@ impl fmt::Display for Plan {
                 SlotKind::Index => "index",
                 SlotKind::Exchange => "exchange",
                 SlotKind::Scratch => "scratch",
+                SlotKind::Texture => "texture",
                 SlotKind::Output => "output",
                 SlotKind::Kept(_) => "kept",
             };
@@ -66,6 +67,7 @@ impl Plan {
         for (binding, window) in program.bindings().skip(1).zip(&step.windows) {
             let access = match binding.access {
                 Access::Texture | Access::IntegerTexture => "texture",
+                Access::WriteTexture => "to texture",
                 Access::Read | Access::Uniform => "r",
                 Access::ReadWrite => "rw",
             };
@@ -127,6 +129,9 @@ impl fmt::Display for Program {
             if tile.layer > 0 {
                 write!(f, " of {}", tile.layer)?;
             }
+            if tile.wide > 1 {
+                write!(f, " {} wide", tile.wide)?;
+            }
             if tile.loads == Loads::Subgroup {
                 f.write_str(" subgroups")?;
             }
@@ -151,7 +156,13 @@ fn trained(f: &mut fmt::Formatter<'_>, training: Training) -> fmt::Result {
         Some(RowLoss::SumOfSquares) => f.write_str(" sum_of_squares")?,
         None => {}
     }
-    if training.first() == Some(true) { f.write_str(" first") } else { Ok(()) }
+    if training.first() == Some(true) {
+        f.write_str(" first")?;
+    }
+    if let Training::Outer(Outer { loads: Loads::Subgroup, .. }) = training {
+        f.write_str(" subgroups")?;
+    }
+    Ok(())
 }
 
 /// What a variant has that its cell's name alone does not say: ` peepholes clip 0.6 f hard_sigmoid`.

@@ -209,13 +209,28 @@ impl Tuning {
         Tile { rows, panels, slices: (16 / panels).min(tiles), ..Tile::NONE }
     }
 
+    /// Who loads the rows that a product takes many times: on a software GPU the lanes of a subgroup together, where there are enough.
+    ///
+    /// Of the gradient of a matrix (`outer`, lavapipe, 1,600 rows by 256 and 1,024 columns) loads that are shared took a sixth
+    /// of the time, and a 25th from textures.
+    pub fn loads(&self, limits: &Limits) -> Loads {
+        let pays = self.target == Target::Software && limits.subgroup_lanes >= Loads::LANES;
+        if pays { Loads::Subgroup } else { Loads::Lane }
+    }
+
+    /// How many panels of one gate an invocation computes: on a software GPU four, so that what it loads of the source, the
+    /// dearer half of its loads, serves as many units as of a cell of four gates.
+    pub fn wide(&self) -> u32 {
+        if self.target == Target::Software { Tile::WIDE } else { 1 }
+    }
+
     /// The tile whose rows are loaded by the lanes of a subgroup together, where that pays.
     ///
     /// A software GPU spends its time on loads, each of them lane by lane: of a tile of eight rows a third goes to elements
     /// that all lanes share. Loaded once and broadcast, they cost an eighth. (Tiles of sixteen rows were faster by another
     /// seventh, and took twice as long to compile.)
     fn shared(&self, product: Product, panels: u32, limits: &Limits) -> Option<Tile> {
-        let pays = self.target == Target::Software && product.rows > 4 && limits.subgroup_lanes >= Loads::LANES;
+        let pays = product.rows > 4 && self.loads(limits) == Loads::Subgroup;
         // Whole subgroups have the tile's rows: four lanes a panel.
         let panels = panels.next_multiple_of(Loads::LANES / 4);
         pays.then_some(Tile { rows: 8, loads: Loads::Subgroup, panels, ..Tile::NONE })

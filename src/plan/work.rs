@@ -51,7 +51,7 @@ impl Plan {
         };
         let (before, after) = (touched(before), touched(after));
         let kept = before.intersection(&after).map(|&slot| &self.slots[slot]);
-        kept.filter(|slot| matches!(slot.kind, SlotKind::Scratch | SlotKind::Output)).map(|slot| slot.bytes).sum()
+        kept.filter(|slot| slot.kind.is_scratch() || slot.kind == SlotKind::Output).map(|slot| slot.bytes).sum()
     }
 
     fn work_of(&self, step: &Dispatch) -> Work {

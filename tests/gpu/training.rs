@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use gatewave::kernel::{Join, JoinOp, Matrix, Outer, Params, Program, Project, RowLoss, RowTargets, Tile, Training};
+use gatewave::kernel::{
+    Join, JoinOp, Loads, Matrix, Medium, Outer, Params, Program, Project, RowLoss, RowTargets, Tile, Training,
+};
 use gatewave::plan::{Dispatch, Feed, Plan, Shape, Slot, SlotKind, Window, Write};
 use gatewave::{Activation, Constant, Device, Input, Linear, Mask, Model, Precision, Storage, Weights};
 use ndarray::Array2;
@@ -132,7 +134,7 @@ fn plan() -> Plan {
             count: 41,
             ..all
         };
-        let program = Training::Outer(Outer { gates: 4, after: 2, first });
+        let program = Training::Outer(Outer { gates: 4, after: 2, first, loads: Loads::Lane, medium: Medium::Buffer });
         plan.dispatch(Program::Training(program), params, [3, 3, 1], &[a, delta, outer]);
     }
     let program = Training::Transpose { gates: 4, after: 2 };

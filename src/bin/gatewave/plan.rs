@@ -103,7 +103,7 @@ fn print(plan: &Plan, args: &Args, out: &mut impl Write) -> Outcome<()> {
         ("weights", plan.bytes(|kind| matches!(kind, SlotKind::Weights(_)))),
         ("input", plan.bytes(|kind| matches!(kind, SlotKind::Input | SlotKind::Index))),
         ("output", plan.bytes(|kind| kind == SlotKind::Output)),
-        ("scratch", plan.bytes(|kind| kind == SlotKind::Scratch)),
+        ("scratch", plan.bytes(SlotKind::is_scratch)),
     ] {
         writeln!(out, "{name:<12}{bytes:>14} bytes")?;
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::*;
 use crate::gpu::{Choice, Gpu, Loaded};
-use crate::kernel::{Medium, Training, WORKGROUP};
+use crate::kernel::{Access, Loads, Medium, Training, WORKGROUP};
 use crate::platform::block_on;
 
 /// The device that is named, opened once.
@@ -26,13 +26,18 @@ fn grid(case: &Case, training: Training) -> [u32; 3] {
     let columns = |elems: u32| elems.div_ceil(4 * WORKGROUP);
     let (sides, lanes) = (u32::try_from(case.sides).unwrap(), u32::try_from(LANES).unwrap());
     match training {
-        Training::StepBack(back) => [p.panels.div_ceil(back.tile.panels), p.batch.div_ceil(back.tile.rows), sides],
+        Training::StepBack(back) => {
+            [p.panels.div_ceil(back.tile.panels * back.tile.wide), p.batch.div_ceil(back.tile.rows), sides]
+        }
         Training::CellBack(_) | Training::NewBack(..) | Training::ResetBack(_) | Training::StateBack(_) => {
             [columns(p.units), p.batch, sides]
         }
         Training::ResetRows(_) | Training::Zero => [columns(p.units), p.rows, 1],
-        // Tiles of 16 rows by 64 columns, the bias in one of its own.
-        Training::Outer(_) => [p.depth / lanes + 1, p.units.div_ceil(4 * lanes), 1],
+        Training::Outer(outer) => {
+            let [x, y] = outer.grid(p.depth, p.units);
+            [x, y, 1]
+        }
+        Training::ToTexture => unreachable!("what it writes cannot be read"),
         Training::PeepholeBack { .. } => [columns(p.panels * lanes), 1, 1],
         Training::Transpose { gates, .. } => {
             [columns((p.panels * gates * lanes + 1) * lanes), p.depth.div_ceil(lanes), 1]
@@ -49,21 +54,61 @@ fn grid(case: &Case, training: Training) -> [u32; 3] {
     }
 }
 
+/// Copies what the dispatch of `plan` takes from textures there first.
+fn into_textures(plan: &mut Plan) {
+    let bindings: Vec<_> = plan.programs[0].bindings().skip(1).collect();
+    for (index, _) in bindings.iter().enumerate().filter(|(_, binding)| binding.access == Access::Texture) {
+        let last = plan.steps.len() - 1;
+        let window = plan.steps[last].windows[index];
+        let name = &plan.slots[window.slot].name;
+        let (texels, dims) = (plan.slots.len(), vec![usize::try_from(window.bytes / 4).unwrap()]);
+        let slot = Slot { name: format!("{name}.texels"), dims, bytes: window.bytes, kind: SlotKind::Texture };
+        plan.slots.push(slot);
+        let count = u32::try_from(window.bytes / 4).unwrap();
+        plan.params.push(Params { count, ..Params::default() });
+        plan.programs.push(Program::Training(Training::ToTexture));
+        let into = Window { slot: texels, offset: 0, bytes: window.bytes };
+        let grid = [count.div_ceil(4).min(Medium::WIDTH).div_ceil(WORKGROUP), count.div_ceil(4 * Medium::WIDTH), 1];
+        let (program, params) = (plan.programs.len() - 1, plan.params.len() - 1);
+        plan.steps[last].windows[index] = into;
+        plan.steps.insert(last, Dispatch { program, params, grid, windows: vec![window, into] });
+    }
+}
+
+/// The same dispatch by other tiles and from textures, as a software GPU has them, where it has subgroups of so many lanes: of
+/// plain cells without a mask, since drivers take seconds to compile some.
+fn ways(program: Program, p: &Params, lanes: u32) -> Vec<Program> {
+    let mut ways = vec![program];
+    let plain = program.is_plain() && program.mask() == Mask::All;
+    if let Some((matrix, tile)) = program.matrix().zip(program.tile()).filter(|_| plain) {
+        let program = program.with_matrix(Matrix { medium: Medium::Texture, ..matrix });
+        let wide = if p.panels.is_multiple_of(Tile::WIDE) { Tile::WIDE } else { 1 };
+        ways.push(program.with_tile(Tile { wide, ..tile }));
+        ways.push(program.with_tile(Tile { rows: 8, loads: Loads::Subgroup, panels: 2, wide, ..Tile::NONE }));
+    }
+    ways.retain(|way| way.loads() != Some(Loads::Subgroup) || lanes >= Loads::LANES);
+    ways
+}
+
 impl Case {
     /// Runs it on the device, if there is one and the kernel is one of training, and compares as [`check`](Self::check).
     pub(super) fn check_on_device(&self, expected: &[(&str, usize, f64)]) {
-        let grid = self.program.training().map(|training| grid(self, training));
-        let (Some(grid), Some(gpu)) = (grid, device()) else { return };
-        let (mut plan, feeds, packed) = self.plan();
-        plan.steps[0].grid = grid;
-        let mut loaded = Loaded::default();
-        for buffer in packed.buffers {
-            block_on(gpu.add(&mut loaded, buffer, Medium::Buffer)).unwrap();
+        let (Some(_), Some(gpu)) = (self.program.training(), device()) else { return };
+        for way in ways(self.program, &self.params, gpu.limits().subgroup_lanes) {
+            let training = way.training().expect("it is one of training");
+            let (mut plan, feeds, packed) = self.plan();
+            plan.programs[0] = way;
+            plan.steps[0].grid = grid(self, training);
+            into_textures(&mut plan);
+            let mut loaded = Loaded::default();
+            for buffer in packed.buffers {
+                block_on(gpu.add(&mut loaded, buffer, Medium::Buffer)).unwrap();
+            }
+            let plan = Arc::new(plan);
+            let mut caller = Listed::of(&plan, &feeds).unwrap();
+            let traced = block_on(gpu.trace(&loaded, &plan, &mut caller)).unwrap().expect("nobody waits");
+            // Functions are less exact there.
+            self.compare(&plan, expected, traced, 2e-5);
         }
-        let plan = Arc::new(plan);
-        let mut caller = Listed::of(&plan, &feeds).unwrap();
-        let traced = block_on(gpu.trace(&loaded, &plan, &mut caller)).unwrap().expect("nobody waits");
-        // Functions are less exact there.
-        self.compare(&plan, expected, traced, 2e-5);
     }
 }

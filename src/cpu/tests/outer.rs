@@ -1,7 +1,7 @@
 //! The gradient of a matrix: gates of every cell, padded rows and units, few rows and many, shared by threads or not.
 
 use super::*;
-use crate::kernel::{Outer, Training};
+use crate::kernel::{Loads, Medium, Outer, Training};
 
 /// What a case is of.
 struct Sizes {
@@ -15,7 +15,7 @@ struct Sizes {
     after: u32,
 }
 
-fn outer_case(sizes: &Sizes, first: bool) -> Case {
+fn outer_case(sizes: &Sizes, (first, loads, medium): (bool, Loads, Medium)) -> Case {
     let n = |n: usize| u32::try_from(n).unwrap();
     let Sizes { rows, source: [parts, units, features], panels, count, gates, after } = *sizes;
     let depth = parts * units;
@@ -44,7 +44,12 @@ fn outer_case(sizes: &Sizes, first: bool) -> Case {
         ("delta", Data::Floats(noise(6, (rows + 2) * panels * width).into_iter().map(small).collect())),
         ("result", Data::Floats(noise(7, result))),
     ];
-    Case { program: Program::Training(Training::Outer(Outer { gates, after, first })), params, sides: 1, bound }
+    Case {
+        program: Program::Training(Training::Outer(Outer { gates, after, first, loads, medium })),
+        params,
+        sides: 1,
+        bound,
+    }
 }
 
 fn outer_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
@@ -85,8 +90,13 @@ fn outer_does_what_the_catalog_says() {
         (513, [1, 16, 1], 9, 144, 1, 1),
         (0, [1, 16, 5], 2, 30, 4, 2),
     ] {
-        for first in [true, false] {
-            let case = outer_case(&Sizes { rows, source, panels, count, gates, after }, first);
+        for how in [
+            (true, Loads::Lane, Medium::Buffer),
+            (false, Loads::Lane, Medium::Texture),
+            (true, Loads::Subgroup, Medium::Buffer),
+            (false, Loads::Subgroup, Medium::Texture),
+        ] {
+            let case = outer_case(&Sizes { rows, source, panels, count, gates, after }, how);
             case.check(&outer_expected(&case));
         }
     }
@@ -97,7 +107,8 @@ fn a_gradient_shared_by_threads_is_the_same_gradient() {
     // By panels, and by rows of one panel and of three.
     for (source, panels, gates) in [([1, 64, 61], 16, 4), ([1, 512, 500], 1, 4), ([2, 256, 250], 3, 1)] {
         for first in [true, false] {
-            let case = outer_case(&Sizes { rows: 400, source, panels, count: panels * LANES, gates, after: 2 }, first);
+            let sizes = Sizes { rows: 400, source, panels, count: panels * LANES, gates, after: 2 };
+            let case = outer_case(&sizes, (first, Loads::Lane, Medium::Buffer));
             case.check(&outer_expected(&case));
             let bits = |threads: usize| {
                 let (plan, feeds, packed) = case.plan();

@@ -162,11 +162,12 @@ const CELLS: [Cell; 3] = [Cell::Rnn, Cell::Gru(Reset::After), Cell::Lstm];
 const ONE: Sizes = Sizes { batch: 1, units: 16, features: 16, skip: [0, 0], directions: 1, direction: 0, sides: 1 };
 
 /// One unit; both directions; the second of two; a part of the panels; many panels.
-const SIZES: [Sizes; 5] = [
+const SIZES: [Sizes; 6] = [
     Sizes { features: 1, ..ONE },
     Sizes { batch: 7, units: 48, features: 41, directions: 2, sides: 2, ..ONE },
     Sizes { batch: 3, units: 48, features: 47, directions: 2, direction: 1, ..ONE },
     Sizes { batch: 5, units: 64, features: 62, skip: [1, 1], ..ONE },
+    Sizes { batch: 3, units: 96, features: 95, skip: [1, 1], ..ONE },
     Sizes { batch: 2, units: 144, features: 144, ..ONE },
 ];
 

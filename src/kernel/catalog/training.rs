@@ -290,6 +290,18 @@ pub(super) const ZERO: Declaration = Declaration {
     overrides: &[],
 };
 
+/// For i < `count`: number i of the target, a texture of four numbers a texel, is `source[offset + i]`. `offset` and `count` are
+/// multiples of 4.
+pub(super) const TO_TEXTURE: Declaration = Declaration {
+    name: "to_texture",
+    bindings: &[
+        PARAMS,
+        binding(1, Role::Source, Access::Read, When::Always),
+        binding(2, Role::Result, Access::WriteTexture, When::Always),
+    ],
+    overrides: &[],
+};
+
 /// For m < rows with z = `source[source_0 + m]`, its true features alone: `losses[source_1 + m] = s · ℓ`, and
 /// `target[target_0 + m] = s · ∂ℓ/∂z`, s = `scale[source_1 + m]`; where s is 0 both are 0, whatever z. ℓ is what
 /// [`RowLoss`](super::super::RowLoss) says; of the cross-entropy with class y = `classes[source_1 + m]`,

@@ -23,6 +23,12 @@ pub fn programs() -> Vec<Program> {
             for activation in [Activation::Linear, Activation::Sigmoid] {
                 programs.push(Program::Project(Project { activation, ..product }));
             }
+            if storage != Storage::I8 {
+                let wide = Project { tile: Tile { wide: Tile::WIDE, ..tile }, ..product };
+                let functions = [Activation::Linear, Activation::Sigmoid];
+                programs.extend(functions.map(|activation| Program::Project(Project { activation, ..wide })));
+                programs.push(Program::Project(Project { add: true, ..wide }));
+            }
             programs.extend([1, 2, 3, 4].map(|gates| Program::Project(Project { add: true, gates, ..product })));
             for cell in Cell::ALL {
                 let gates = u32::try_from(cell.gates()).expect("a cell has at most four gates");
@@ -69,11 +75,19 @@ pub fn programs() -> Vec<Program> {
     programs
 }
 
+/// Where matrices may be.
+const MEDIA: [Medium; 2] = [Medium::Buffer, Medium::Texture];
+
 /// Those of training.
 fn training_programs() -> Vec<Training> {
-    let mut programs = vec![Training::MaximumBack, Training::Drop, Training::Zero];
+    let mut programs = vec![Training::MaximumBack, Training::Drop, Training::Zero, Training::ToTexture];
     for first in [false, true] {
-        programs.extend([(1, 1), (3, 1), (4, 2)].map(|(gates, after)| Training::Outer(Outer { gates, after, first })));
+        for (loads, medium) in
+            [Loads::Lane, Loads::Subgroup].into_iter().flat_map(|loads| MEDIA.map(|medium| (loads, medium)))
+        {
+            let of = |(gates, after)| Training::Outer(Outer { gates, after, first, loads, medium });
+            programs.extend([(1, 1), (3, 1), (4, 2)].map(of));
+        }
         programs.extend([Training::SumSteps { first }, Training::Scatter { first }]);
     }
     programs.extend([(1, 1), (3, 1), (4, 2)].map(|(gates, after)| Training::Transpose { gates, after }));
@@ -111,14 +125,17 @@ fn row_losses() -> Vec<RowLoss> {
 fn steps_back() -> Vec<Training> {
     let masks = [Mask::All, Mask::Live];
     let mut back: Vec<_> = masks.map(Training::StateBack).to_vec();
-    let matrix = Matrix::buffer(Storage::F32);
-    for tile in tiles().flat_map(|tile| [tile, Tile { slices: 4, ..tile }]) {
+    let tiles = tiles().flat_map(|tile| [tile, Tile { slices: 4, ..tile }, Tile { wide: Tile::WIDE, ..tile }]);
+    for (tile, medium) in tiles.flat_map(|tile| MEDIA.map(|medium| (tile, medium))) {
+        let matrix = Matrix { storage: Storage::F32, medium };
         for Step { cell, variant, states, mask, matrix, tile, .. } in steps(matrix, tile) {
             back.push(match states {
                 StateKind::Hidden | StateKind::Memory => {
                     Training::StepBack(StepBack { cell, variant, mask, matrix, tile })
                 }
-                StateKind::Projected if tile == Tile::NONE => Training::CellBack(CellBack { variant, mask }),
+                StateKind::Projected if tile == Tile::NONE && medium == Medium::Buffer => {
+                    Training::CellBack(CellBack { variant, mask })
+                }
                 StateKind::Projected => continue,
             });
         }

@@ -2,7 +2,7 @@
 
 use super::{Extents, n};
 use crate::cell::Cell;
-use crate::kernel::{LANES, NO_ROLE, Outer, Params, Role, StepBack, Training, WORKGROUP, kept_gates};
+use crate::kernel::{LANES, Medium, NO_ROLE, Outer, Params, Role, StepBack, Training, WORKGROUP, kept_gates};
 use crate::plan::check::farthest;
 use crate::rule::Scalars;
 
@@ -28,6 +28,7 @@ pub(super) fn goes_by_direction(training: &Training) -> bool {
         | Training::Scatter { .. }
         | Training::Drop
         | Training::Zero
+        | Training::ToTexture
         | Training::Loss(_)
         | Training::Tie { .. }
         | Training::Squares
@@ -154,6 +155,7 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
             (Role::Draws, 4),
             by_row(Role::Result, p.target_0, width),
         ]),
+        Training::ToTexture => Extents::of(&[(Role::Source, n(p.offset) + n(p.count)), (Role::Result, n(p.count))]),
         Training::Zero => Extents::of(&[by_row(Role::Result, p.target_0, units)]),
         Training::Loss(_) => Extents::of(&[
             by_row(Role::Source, p.source_0, width),
@@ -211,14 +213,17 @@ pub(super) fn covers(training: Training, p: &Params, grid: [u32; 3]) -> bool {
     let width = n(p.units) * n(p.directions);
     match training {
         Training::StepBack(StepBack { tile, .. }) => {
-            y * n(tile.rows) >= n(p.batch) && x * n(tile.panels) >= n(p.panels)
+            y * n(tile.rows) >= n(p.batch) && x * n(tile.panels * tile.wide) >= n(p.panels)
         }
         Training::CellBack(_) | Training::NewBack(..) | Training::ResetBack(_) | Training::StateBack(_) => {
             y >= n(p.batch) && columns(n(p.units))
         }
         Training::ResetRows(_) | Training::Zero => y >= n(p.rows) && columns(n(p.units)),
-        // Tiles of 16 rows of the target, the bias in one of its own, by 64 columns.
-        Training::Outer(_) => x * lanes >= n(p.depth) + lanes && y * 4 * lanes >= n(p.units),
+        Training::Outer(outer) => {
+            let [rows, columns] = outer.grid(p.depth, p.units).map(n);
+            x >= rows && y >= columns
+        }
+        Training::ToTexture => columns(n(p.count).min(4 * n(Medium::WIDTH))) && y * 4 * n(Medium::WIDTH) >= n(p.count),
         Training::PeepholeBack { .. } => columns(n(p.panels) * lanes),
         Training::Transpose { gates, .. } => {
             columns((n(p.panels) * n(gates) * lanes + 1) * lanes) && y * lanes >= n(p.depth)

@@ -6,7 +6,7 @@ use super::windows::{self, Panels, table};
 use super::{Chunk, Lowering};
 use crate::cell::{Activation, Cell};
 use crate::error::Result;
-use crate::kernel::{Matrix, Params, Program, Project, Role, WORKGROUP};
+use crate::kernel::{Matrix, Params, Program, Project, Role, Storage, Tile, WORKGROUP};
 use crate::layout::Place;
 use crate::plan::tune::Product;
 use crate::plan::{SlotId, Window};
@@ -89,6 +89,17 @@ impl Lowering<'_> {
         )
     }
 
+    /// The tile that `of` chooses for a product of `size` with `panels`, which are `alike` row by row: wide, where they have
+    /// one gate each and no window ends between those of an invocation.
+    pub(super) fn wide(&self, panels: &[Panels], alike: bool, size: Product, of: impl Fn(Product) -> Tile) -> Tile {
+        let wide = self.tuning.wide();
+        let is_whole = |panels: &Panels| panels.panels.is_multiple_of(wide as usize);
+        if !alike || size.gates != 1 || !panels.iter().all(is_whole) {
+            return of(size);
+        }
+        Tile { wide, ..of(Product { panels: size.panels / wide as usize, ..size }) }
+    }
+
     /// The hoisted product with `panels` of `matrix`, which is of `size` in all.
     pub(super) fn project_panels(
         &mut self,
@@ -97,7 +108,9 @@ impl Lowering<'_> {
         product: &HoistedProduct,
         size: Product,
     ) -> Result<()> {
-        let tile = self.tuning.project(size, self.limits);
+        // Integers have rows of scales besides.
+        let alike = product.after == 1 && matrix.storage != Storage::I8;
+        let tile = self.wide(panels, alike, size, |size| self.tuning.project(size, self.limits));
         let tile_rows = tile.rows * tile.slices;
         for panels in panels {
             for (row, rows) in self.pieces(product.rows, tile_rows) {
@@ -126,7 +139,7 @@ impl Lowering<'_> {
                     add: product.add,
                 });
                 let grid = [
-                    panels.panels.div_ceil(tile.panels as usize),
+                    panels.panels.div_ceil((tile.panels * tile.wide) as usize),
                     rows.div_ceil(tile_rows as usize),
                     panels.directions,
                 ];
@@ -139,11 +152,6 @@ impl Lowering<'_> {
             }
         }
         Ok(())
-    }
-
-    /// How the device has the matrix in packed buffer `buffer`.
-    pub(super) fn matrix(&self, buffer: usize) -> Matrix {
-        Matrix { storage: self.layout.storage, medium: self.layout.medium_of(buffer) }
     }
 }
 

@@ -90,8 +90,21 @@ impl Lowering<'_> {
         slots.iter().all(|&slot| self.plan.slots[slot].bytes <= self.limits.binding_bytes)
     }
 
-    /// The panels of a packed matrix, in as few windows as the binding limit allows, for the directions of a side.
+    /// The panels of a packed matrix where products take them, for the directions of a side: in a texture, where the layout
+    /// has them in a buffer and that is slower, else as [`packed_panels`](Self::packed_panels).
     pub(super) fn panels(&mut self, matrix: Place, first: usize, directions: usize) -> Result<Vec<Panels>> {
+        let Place { buffer, first: own } = matrix;
+        if self.matrix(buffer).medium == self.layout.medium_of(buffer) {
+            return self.packed_panels(matrix, first, directions);
+        }
+        let Product { panels, .. } = product(self.layout, buffer, 0)?;
+        let packed = self.weights(buffer);
+        let texture = self.all_in_texture(packed)?;
+        Ok(self.panels_of((texture, panels, None), own, first, directions))
+    }
+
+    /// The panels of a packed matrix, in as few windows as the binding limit allows, for the directions of a side.
+    pub(super) fn packed_panels(&mut self, matrix: Place, first: usize, directions: usize) -> Result<Vec<Panels>> {
         let slot = self.weights(matrix.buffer);
         let form = self.layout.buffers[matrix.buffer].form;
         let Product { panels, .. } = product(self.layout, matrix.buffer, 0)?;

@@ -115,7 +115,7 @@ fn counts(work: &[Work], precision: Precision) -> Result<Vec<Count>> {
                 weights_bytes: plan.bytes(|kind| matches!(kind, SlotKind::Weights(_))),
                 input_bytes: plan.bytes(|kind| matches!(kind, SlotKind::Input | SlotKind::Index)),
                 output_bytes: plan.bytes(|kind| kind == SlotKind::Output),
-                scratch_bytes: plan.bytes(|kind| kind == SlotKind::Scratch),
+                scratch_bytes: plan.bytes(SlotKind::is_scratch),
             })
         };
         count().map_err(|e: Error| e.at(format!("{} ({name})", work.id)))

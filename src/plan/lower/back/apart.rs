@@ -8,7 +8,7 @@ use super::Back;
 use super::recurrent::{Apart, Handed, Way};
 use crate::cell::{Activation, Cell, Peepholes, Reset};
 use crate::error::{Error, Result};
-use crate::kernel::{CellBack, Matrix, Params, Program, Role, Storage, Training};
+use crate::kernel::{CellBack, Params, Program, Role, Training};
 use crate::layout::{Place, depth};
 use crate::plan::lower::Chunk;
 use crate::plan::lower::dispatch::{HoistedProduct, lanes, word};
@@ -220,7 +220,7 @@ impl Back<'_, '_> {
                 self.turned_step(projection, place, projected, product)?;
                 let (mut params, mut peepholes) = (params, None);
                 if variant.peepholes == Peepholes::Diagonal {
-                    let panels = self.low.panels(r.hidden[0], side.first, side.count)?.pop();
+                    let panels = self.low.packed_panels(r.hidden[0], side.first, side.count)?.pop();
                     let panels = needed(panels, "panels of peepholes")?;
                     let Params { weight_panel, weight_panels, .. } = panels.params();
                     params = Params { weight_panel, weight_panels, depth: word(way.state_units()), ..params };
@@ -253,7 +253,7 @@ impl Back<'_, '_> {
     ) -> Result<()> {
         let batch = self.low.shape.batch;
         let shaped = self.shaped(place.buffer)?;
-        let (panels, size) = self.turned_panels(place, side.first, side.count)?;
+        let (turned, panels, size) = self.turned_panels(place, side.first, side.count)?;
         let block = |d: usize| d * chunk.len + way.r.walks[d].step(step, chunk.len);
         let product = HoistedProduct {
             cell: None,
@@ -270,6 +270,7 @@ impl Back<'_, '_> {
             after: 1,
             add: false,
         };
-        self.low.project_panels(Matrix::buffer(Storage::F32), &panels, &product, Product { rows: batch, ..size })
+        let matrix = self.low.matrix_in(turned);
+        self.low.project_panels(matrix, &panels, &product, Product { rows: batch, ..size })
     }
 }

@@ -7,7 +7,7 @@ use super::Back;
 use super::recurrent::{Handed, Way};
 use crate::cell::{Activation, Cell, Peepholes};
 use crate::error::{Error, Result};
-use crate::kernel::{LANES, Matrix, Params, Program, Role, StepBack, Storage, Training};
+use crate::kernel::{LANES, Params, Program, Role, StepBack, Training};
 use crate::layout::depth;
 use crate::plan::lower::Chunk;
 use crate::plan::lower::dispatch::{HoistedProduct, pair, word};
@@ -86,10 +86,11 @@ impl Back<'_, '_> {
             after => row(d, after),
         });
         let (gates_0, gates_1) = pair(side.first, side.count, |d| row(d, step));
-        let (panels, size) = self.turned_panels(r.hidden[0], side.first, side.count)?;
+        let (turned, panels, size) = self.turned_panels(r.hidden[0], side.first, side.count)?;
+        let of_step = |size| self.low.tuning.step(size, self.low.limits);
+        let tile = self.low.wide(&panels, true, Product { rows: batch, ..size }, of_step);
         let [panels] = &panels[..] else { return Err(Error::internal("a turned matrix: expected it in one binding")) };
         let size = Product { rows: batch, ..size };
-        let tile = self.low.tuning.step(size, self.low.limits);
         let params = Params {
             rows: word(batch),
             depth: word(size.depth),
@@ -113,9 +114,12 @@ impl Back<'_, '_> {
             time_step_1: forward.time_step_1,
             ..panels.params()
         };
-        let grid =
-            [panels.panels.div_ceil(tile.panels as usize), batch.div_ceil(tile.rows as usize), panels.directions];
-        let matrix = Matrix::buffer(Storage::F32);
+        let grid = [
+            panels.panels.div_ceil((tile.panels * tile.wide) as usize),
+            batch.div_ceil(tile.rows as usize),
+            panels.directions,
+        ];
+        let matrix = self.low.matrix_in(turned);
         let back = StepBack { cell: r.cell, variant: r.variants[side.first], mask, matrix, tile };
         let whole = |slot: SlotId| Some(self.low.whole(slot));
         let mut windows = vec![
@@ -140,7 +144,7 @@ impl Back<'_, '_> {
 
     /// The recurrent matrices with their peepholes: their panels stand as those of the turned ones do.
     fn peepholes_at(&mut self, way: &Way<'_>, side: Side, params: &Params) -> Result<Window> {
-        let panels = self.low.panels(way.r.hidden[0], side.first, side.count)?;
+        let panels = self.low.packed_panels(way.r.hidden[0], side.first, side.count)?;
         match &panels[..] {
             [panels] if panels.params().weight_panel == params.weight_panel => Ok(panels.window),
             _ => Err(Error::internal("peepholes: expected the panels of a matrix where those of the turned one are")),
@@ -151,7 +155,7 @@ impl Back<'_, '_> {
     fn hand_on(&mut self, way: &Way<'_>, chunk: Chunk, direction: usize) -> Result<()> {
         let Way { r, .. } = *way;
         let batch = self.low.shape.batch;
-        let (panels, size) = self.turned_panels(r.hidden[0], direction, 1)?;
+        let (turned, panels, size) = self.turned_panels(r.hidden[0], direction, 1)?;
         let row = direction * chunk.len + r.walks[direction].step(0, chunk.len);
         let product = HoistedProduct {
             cell: None,
@@ -168,7 +172,8 @@ impl Back<'_, '_> {
             after: 1,
             add: true,
         };
-        self.low.project_panels(Matrix::buffer(Storage::F32), &panels, &product, Product { rows: batch, ..size })
+        let matrix = self.low.matrix_in(turned);
+        self.low.project_panels(matrix, &panels, &product, Product { rows: batch, ..size })
     }
 }
 

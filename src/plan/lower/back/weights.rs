@@ -4,14 +4,14 @@
 use super::Back;
 use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::{LANES, Matrix, Outer, Params, Program, Role, Storage, Training};
+use crate::kernel::{LANES, Medium, Outer, Params, Program, Role, Training};
 use crate::layout::{Form, Place, depth};
 use crate::model::Features;
 use crate::plan::lower::dispatch::{HoistedProduct, lanes, word};
 use crate::plan::lower::needed;
 use crate::plan::lower::ops::Sequence;
 use crate::plan::lower::windows::{Panels, Table};
-use crate::plan::lower::{Chunk, HostInput};
+use crate::plan::lower::{Chunk, HostInput, Lowering};
 use crate::plan::tune::Product;
 use crate::plan::{Ends, Feed, Fetch, SlotId, SlotKind, Window, kept};
 
@@ -126,14 +126,28 @@ impl Back<'_, '_> {
         let (slot, first) = self.gradient_of(place.buffer, place.first + direction);
         let cut = self.cut_by(slot, shaped.panel_bytes());
         let (depth, gates) = (depth(shaped.source), shaped.gates);
+        let numbers = |width: usize| outside.rows * width;
+        let bytes = 4 * numbers(outside.width.max(shaped.width())) as u64;
+        let medium = self.low.medium_for(bytes);
+        let [(source, first_source), (delta, first_delta)] = match medium {
+            Medium::Buffer => [(outside.source, outside.first_source), (outside.delta, outside.first_delta)],
+            Medium::Texture => {
+                let copied = |low: &mut Lowering<'_>, window: Window, first: usize, width: usize| -> Result<_> {
+                    let texture = low.in_texture(window, first * width, numbers(width))?;
+                    Ok((low.whole(texture), 0))
+                };
+                [
+                    copied(self.low, outside.source, outside.first_source, outside.width)?,
+                    copied(self.low, outside.delta, outside.first_delta, shaped.width())?,
+                ]
+            }
+        };
+        let loads = self.low.tuning.loads(self.low.limits);
         // What a device's loops are trusted with.
         let most = (self.low.limits.loop_iterations as usize).saturating_sub(64).max(1);
         for (index, start) in (0..outside.rows).step_by(most).enumerate() {
-            let program = Program::Training(Training::Outer(Outer {
-                gates: word(gates),
-                after: word(shaped.after),
-                first: first && index == 0,
-            }));
+            let outer =
+                Outer { gates: word(gates), after: word(shaped.after), first: first && index == 0, loads, medium };
             for panels in self.low.panels_of((slot, shaped.panels, cut), place.first, direction, 1) {
                 let params = Params {
                     rows: word(most.min(outside.rows - start)),
@@ -144,23 +158,20 @@ impl Back<'_, '_> {
                     source_directions: word(shaped.source.parts),
                     features: word(shaped.source.size),
                     count: word(shaped.units),
-                    source_0: word(outside.first_source + start),
-                    target_0: word(outside.first_delta + start),
+                    source_0: word(first_source + start),
+                    target_0: word(first_delta + start),
                     ..panels.params()
                 };
-                let grid = [depth / LANES + 1, shaped.width().div_ceil(4 * LANES), 1];
-                let windows = [
-                    (Role::Source, Some(outside.source)),
-                    (Role::Delta, Some(outside.delta)),
-                    (Role::Result, Some(panels.window)),
-                ];
-                self.low.dispatch(program, params, grid, &windows)?;
+                let [x, y] = outer.grid(params.depth, params.units).map(|n| n as usize);
+                let windows =
+                    [(Role::Source, Some(source)), (Role::Delta, Some(delta)), (Role::Result, Some(panels.window))];
+                self.low.dispatch(Program::Training(Training::Outer(outer)), params, [x, y, 1], &windows)?;
             }
         }
         Ok(())
     }
 
-    /// The slot of the matrices of packed buffer `buffer`, turned: `[matrices][K / 16][P · G · 16 + 1][1][16]`.
+    /// Where products take the matrices of packed buffer `buffer`, turned: `[matrices][K / 16][P · G · 16 + 1][1][16]`.
     fn turned(&mut self, buffer: usize) -> Result<SlotId> {
         if let Some(&slot) = self.turned.get(&buffer) {
             return Ok(slot);
@@ -170,11 +181,10 @@ impl Back<'_, '_> {
         let name = format!("{}.turned", self.low.layout.buffers[buffer].name);
         let dims = [shaped.matrices, depth / LANES, width + 1, 1, LANES];
         let slot = self.low.slot(name, SlotKind::Scratch, &dims);
-        self.turned.insert(buffer, slot);
         let program = Program::Training(Training::Transpose { gates: word(shaped.gates), after: word(shaped.after) });
         let whole = self.cut_by(slot, shaped.turned_bytes()).is_none();
         for matrix in 0..shaped.matrices {
-            let panels = self.low.panels(Place { buffer, first: matrix }, 0, 1)?;
+            let panels = self.low.packed_panels(Place { buffer, first: matrix }, 0, 1)?;
             let [from] = &panels[..] else { return Err(self.too_large(buffer)) };
             if !whole {
                 return Err(self.too_large(buffer));
@@ -184,6 +194,11 @@ impl Back<'_, '_> {
             let windows = [(Role::Weights, Some(from.window)), (Role::Result, Some(self.low.whole(slot)))];
             self.low.dispatch(program, params, grid, &windows)?;
         }
+        let slot = match self.low.medium_for(self.low.plan.slots[slot].bytes) {
+            Medium::Buffer => slot,
+            Medium::Texture => self.low.all_in_texture(slot)?,
+        };
+        self.turned.insert(buffer, slot);
         Ok(slot)
     }
 
@@ -198,18 +213,18 @@ impl Back<'_, '_> {
         Error::new(ErrorKind::Limits, text)
     }
 
-    /// The panels of matrix `place.first + direction`, turned, for `directions` directions.
+    /// The slot of matrix `place.first + direction` turned, and its panels for `directions` directions.
     pub(super) fn turned_panels(
         &mut self,
         place: Place,
         direction: usize,
         directions: usize,
-    ) -> Result<(Vec<Panels>, Product)> {
+    ) -> Result<(SlotId, Vec<Panels>, Product)> {
         let slot = self.turned(place.buffer)?;
         let shaped = self.shaped(place.buffer)?;
         let panels = depth(shaped.source) / LANES;
         let size = Product { rows: 0, depth: shaped.width(), panels: panels * directions, gates: 1 };
-        Ok((self.low.panels_of((slot, panels, None), place.first, direction, directions), size))
+        Ok((slot, self.low.panels_of((slot, panels, None), place.first, direction, directions), size))
     }
 
     /// `rows` rows of a gradient from row `first` of a window on, times matrix `place.first + direction` turned: into the
@@ -221,7 +236,7 @@ impl Back<'_, '_> {
         rows: usize,
         (target, chunk, first): (Sequence, Chunk, bool),
     ) -> Result<()> {
-        let (panels, size) = self.turned_panels(place, direction, 1)?;
+        let (turned, panels, size) = self.turned_panels(place, direction, 1)?;
         let written = self.low.row_of(target, chunk, 0);
         let (result, base) = self.low.rows(target, written, chunk.len);
         let product = HoistedProduct {
@@ -239,7 +254,8 @@ impl Back<'_, '_> {
             after: 1,
             add: !first,
         };
-        self.low.project_panels(Matrix::buffer(Storage::F32), &panels, &product, Product { rows, ..size })
+        let matrix = self.low.matrix_in(turned);
+        self.low.project_panels(matrix, &panels, &product, Product { rows, ..size })
     }
 
     /// The rows of a table's gradient, in as few windows as the binding limit allows.

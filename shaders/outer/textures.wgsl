@@ -1,0 +1,11 @@
+// What is multiplied, in textures: see part/weight_texture.wgsl.
+@group(0) @binding(1) var source: texture_2d<f32>; // [..][source_units], of which K are taken
+@group(0) @binding(2) var delta: texture_2d<f32>; // [..][P][G][16]
+
+fn load_source(at: u32) -> vec4<f32> {
+    return textureLoad(source, texel_of(at), 0);
+}
+
+fn load_delta(at: u32) -> vec4<f32> {
+    return textureLoad(delta, texel_of(at), 0);
+}
