@@ -14,8 +14,9 @@ fn gradients(model: &Model, (time, batch): (usize, usize), target: Target) -> Pl
     // Chunks of four steps.
     let tuning = Tuning::of(target).with_chunk_bytes(Some(1));
     let limits = Limits { subgroup_lanes: 8, ..Limits::WEBGPU };
-    let plan = lower_gradients(model, &layout, Shape::new(time, batch, Mask::All), &limits, &tuning, &wanted).unwrap();
-    check(&plan, &limits).unwrap();
+    let plan = lower_gradients(model, &layout, Shape::new(time, batch, Mask::All), &limits, &tuning, &wanted)
+        .expect("it fits");
+    check(&plan, &limits).expect("it holds");
     plan
 }
 
