@@ -264,7 +264,7 @@ impl Planner {
         let layout = Layout::for_training(&model)?;
         let (machine, device) = Machine::open(options).await?;
         let mut planner = Self::on(model, layout, &machine, device, options)?;
-        // Matrices are read as they are and turned: a texture could not be bound for both.
+        // Updates write matrices, which they could not in a texture: plans copy them there.
         planner.layout = planner.layout.with_medium(Medium::Buffer);
         Ok((planner, machine))
     }

@@ -2,7 +2,7 @@
 //!
 //! Shared by all stages that count bytes of weights, from layouts to executors. Knows panels and tables; knows no model.
 
-use super::LANES;
+use super::{LANES, WORKGROUP};
 
 /// How a program's weights are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,6 +73,12 @@ pub enum Medium {
 impl Medium {
     /// Texels of a texture's row.
     pub const WIDTH: u32 = 1024;
+
+    /// Workgroups of [`Kernel::ToTexture`](super::Kernel::ToTexture) for `count` numbers: in y a row of texels each.
+    pub fn grid(count: u32) -> [u32; 2] {
+        let texels = count.div_ceil(4);
+        [texels.min(Self::WIDTH).div_ceil(WORKGROUP), texels.div_ceil(Self::WIDTH)]
+    }
 
     /// Bytes of weights stored as `storage` that fit a texture on every WebGPU device.
     pub fn most_bytes(storage: Storage) -> u64 {

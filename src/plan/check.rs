@@ -114,15 +114,9 @@ pub(super) fn slot_fits(slot: &Slot, limits: &Limits) -> Result<()> {
 
 fn in_buffer(plan: &Plan, slot: usize, who: &str) -> Result<()> {
     let slot = &plan.slots[slot];
-    match slot.kind {
-        SlotKind::Texture => Err(Violation::Malformed(format!("{}: {who} a texture", slot.name))),
-        SlotKind::Weights(_)
-        | SlotKind::Kept(_)
-        | SlotKind::Input
-        | SlotKind::Index
-        | SlotKind::Exchange
-        | SlotKind::Scratch
-        | SlotKind::Output => Ok(()),
+    match slot.kind.medium() {
+        Medium::Texture => Err(Violation::Malformed(format!("{}: {who} a texture", slot.name))),
+        Medium::Buffer => Ok(()),
     }
 }
 
@@ -184,15 +178,10 @@ fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool])
         }
         let texture = binding.access.is_texture();
         // A model's weights are where its layout has them.
-        let is_there = match slot.kind {
-            SlotKind::Texture => texture,
-            SlotKind::Weights(_) => binding.access != Access::WriteTexture,
-            SlotKind::Kept(_)
-            | SlotKind::Input
-            | SlotKind::Index
-            | SlotKind::Exchange
-            | SlotKind::Scratch
-            | SlotKind::Output => !texture,
+        let is_there = if matches!(slot.kind, SlotKind::Weights(_)) {
+            binding.access != Access::WriteTexture
+        } else {
+            texture == (slot.kind.medium() == Medium::Texture)
         };
         if !is_there {
             let text = format!("{} as {}: bound as {:?}", slot.name, binding.role.name(), binding.access);
@@ -235,7 +224,7 @@ fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool])
                 u32::MAX
             )));
         }
-        if !written[window.slot] && !matches!(binding.access, Access::ReadWrite | Access::WriteTexture) {
+        if !written[window.slot] && !binding.access.is_write() {
             return Err(Violation::Malformed(format!("{}: read before anything wrote it", slot.name)));
         }
         written[window.slot] |= binding.access.is_write();

@@ -212,10 +212,8 @@ struct Lowering<'a> {
     keeps: bool,
     /// Bytes that steps may still keep for it.
     keep_bytes: u64,
-    /// Textures, by the slot that they copy and how many numbers of it.
-    textures: HashMap<(SlotId, usize), Copied>,
-    /// How many dispatches there were when the last one wrote a slot, with it.
-    written: HashMap<SlotId, usize>,
+    /// Textures, by the slot that they copy: one for each number of numbers.
+    textures: HashMap<SlotId, Vec<Copied>>,
 }
 
 /// An input of the model in a slot.
@@ -268,7 +266,6 @@ impl<'l> Lowering<'l> {
             keeps: false,
             keep_bytes: tuning.keep_bytes(),
             textures: HashMap::new(),
-            written: HashMap::new(),
         }
     }
 }
@@ -418,9 +415,8 @@ impl Lowering<'_> {
         });
         // A grid past 32 bits is past every limit too: saturating keeps it for `check` to refuse.
         let grid = grid.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-        let written = self.plan.programs[program].bindings().skip(1).zip(&windows);
-        for (_, window) in written.filter(|(binding, _)| binding.access.is_write()) {
-            self.written.insert(window.slot, self.plan.steps.len() + 1);
+        if !self.textures.is_empty() {
+            self.outdate(program, &windows);
         }
         self.plan.steps.push(Dispatch { program, params, grid, windows });
         Ok(())

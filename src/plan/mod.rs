@@ -24,7 +24,7 @@ pub use strategy::Strategy;
 pub(crate) use work::Spent;
 pub use work::Work;
 
-use crate::kernel::{Params, Program, RowLoss};
+use crate::kernel::{Medium, Params, Program, RowLoss};
 use crate::rule::Rule;
 
 /// What a plan is to give.
@@ -155,7 +155,7 @@ pub enum SlotKind {
     Exchange,
     /// f32 of the device's own.
     Scratch,
-    /// f32 of the device's own in a texture, four a texel, row after row of [`Medium::WIDTH`](crate::kernel::Medium::WIDTH).
+    /// f32 of the device's own in a texture, four a texel, row after row of [`Medium::WIDTH`].
     Texture,
     /// f32 that the host reads.
     Output,
@@ -168,6 +168,20 @@ impl SlotKind {
     /// Whether it is for what the device computes on the way.
     pub fn is_scratch(self) -> bool {
         matches!(self, Self::Scratch | Self::Texture)
+    }
+
+    /// What holds a slot that is its plan's alone. A model's weights are where its layout has them.
+    pub fn medium(self) -> Medium {
+        match self {
+            Self::Texture => Medium::Texture,
+            Self::Weights(_)
+            | Self::Kept(_)
+            | Self::Input
+            | Self::Index
+            | Self::Exchange
+            | Self::Scratch
+            | Self::Output => Medium::Buffer,
+        }
     }
 
     /// Whether the slot is its plan's alone.

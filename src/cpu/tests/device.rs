@@ -68,10 +68,10 @@ fn into_textures(plan: &mut Plan) {
         plan.params.push(Params { count, ..Params::default() });
         plan.programs.push(Program::Training(Training::ToTexture));
         let into = Window { slot: texels, offset: 0, bytes: window.bytes };
-        let grid = [count.div_ceil(4).min(Medium::WIDTH).div_ceil(WORKGROUP), count.div_ceil(4 * Medium::WIDTH), 1];
+        let [x, y] = Medium::grid(count);
         let (program, params) = (plan.programs.len() - 1, plan.params.len() - 1);
         plan.steps[last].windows[index] = into;
-        plan.steps.insert(last, Dispatch { program, params, grid, windows: vec![window, into] });
+        plan.steps.insert(last, Dispatch { program, params, grid: [x, y, 1], windows: vec![window, into] });
     }
 }
 

@@ -220,8 +220,8 @@ pub(super) fn covers(training: Training, p: &Params, grid: [u32; 3]) -> bool {
         }
         Training::ResetRows(_) | Training::Zero => y >= n(p.rows) && columns(n(p.units)),
         Training::Outer(outer) => {
-            let [rows, columns] = outer.grid(p.depth, p.units).map(n);
-            x >= rows && y >= columns
+            // The bias has workgroups of its own.
+            x.saturating_sub(1) * n(outer.rows()) >= n(p.depth) && y * n(outer.columns()) >= n(p.units)
         }
         Training::ToTexture => columns(n(p.count).min(4 * n(Medium::WIDTH))) && y * 4 * n(Medium::WIDTH) >= n(p.count),
         Training::PeepholeBack { .. } => columns(n(p.panels) * lanes),

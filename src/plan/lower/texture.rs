@@ -4,17 +4,18 @@
 use super::Lowering;
 use super::dispatch::word;
 use crate::error::Result;
-use crate::kernel::{Matrix, Medium, Params, Program, Role, Storage, Training, WORKGROUP};
+use crate::kernel::{Matrix, Medium, Params, Program, Role, Storage, Training};
 use crate::plan::{SlotId, SlotKind, Window};
 
 /// What a texture has a copy of.
 pub(super) struct Copied {
     texture: SlotId,
     window: Window,
-    /// The first number of the window.
+    /// The first number of the window, and how many.
     first: usize,
-    /// The dispatch that copies it.
-    step: usize,
+    count: usize,
+    /// Whether nothing has been written since to what it copies.
+    fresh: bool,
 }
 
 impl Lowering<'_> {
@@ -36,17 +37,7 @@ impl Lowering<'_> {
 
     /// How products take matrices in `slot`, which the plan itself has made.
     pub(super) fn matrix_in(&self, slot: SlotId) -> Matrix {
-        let medium = match self.plan.slots[slot].kind {
-            SlotKind::Texture => Medium::Texture,
-            SlotKind::Weights(_)
-            | SlotKind::Kept(_)
-            | SlotKind::Input
-            | SlotKind::Index
-            | SlotKind::Exchange
-            | SlotKind::Scratch
-            | SlotKind::Output => Medium::Buffer,
-        };
-        Matrix { storage: Storage::F32, medium }
+        Matrix { storage: Storage::F32, medium: self.plan.slots[slot].kind.medium() }
     }
 
     /// All of `slot` in a texture.
@@ -65,21 +56,34 @@ impl Lowering<'_> {
     ///
     /// Kind `Internal`, where the copy is bound wrong.
     pub(super) fn in_texture(&mut self, window: Window, first: usize, count: usize) -> Result<SlotId> {
-        let (key, step) = ((window.slot, count), self.plan.steps.len());
-        let written = self.written.get(&window.slot).copied().unwrap_or(0);
-        let texture = match self.textures.get(&key) {
-            Some(copied) if (copied.window, copied.first) == (window, first) && copied.step >= written => {
+        let of_slot = self.textures.entry(window.slot).or_default();
+        let texture = if let Some(copied) = of_slot.iter_mut().find(|copied| copied.count == count) {
+            if copied.fresh && (copied.window, copied.first) == (window, first) {
                 return Ok(copied.texture);
             }
-            Some(copied) => copied.texture,
-            None => self.slot(format!("{}.texels", self.plan.slots[window.slot].name), SlotKind::Texture, &[count]),
+            *copied = Copied { window, first, fresh: true, ..*copied };
+            copied.texture
+        } else {
+            let name = format!("{}.texels", self.plan.slots[window.slot].name);
+            let texture = self.slot(name, SlotKind::Texture, &[count]);
+            let copied = Copied { texture, window, first, count, fresh: true };
+            self.textures.entry(window.slot).or_default().push(copied);
+            texture
         };
-        self.textures.insert(key, Copied { texture, window, first, step });
         let params = Params { offset: word(first), count: word(count), ..Params::default() };
-        let (texels, row) = (count.div_ceil(4), Medium::WIDTH as usize);
-        let grid = [texels.min(row).div_ceil(WORKGROUP as usize), texels.div_ceil(row), 1];
+        let [x, y] = Medium::grid(params.count).map(|n| n as usize);
         let windows = [(Role::Source, Some(window)), (Role::Result, Some(self.whole(texture)))];
-        self.dispatch(Program::Training(Training::ToTexture), params, grid, &windows)?;
+        self.dispatch(Program::Training(Training::ToTexture), params, [x, y, 1], &windows)?;
         Ok(texture)
+    }
+
+    /// Forgets that textures have what a dispatch of `program` writes over in `windows`.
+    pub(super) fn outdate(&mut self, program: usize, windows: &[Window]) {
+        let bound = self.plan.programs[program].bindings().skip(1).zip(windows);
+        for (_, window) in bound.filter(|(binding, _)| binding.access.is_write()) {
+            for copied in self.textures.get_mut(&window.slot).into_iter().flatten() {
+                copied.fresh = false;
+            }
+        }
     }
 }

@@ -253,7 +253,6 @@ impl Back<'_, '_> {
     ) -> Result<()> {
         let batch = self.low.shape.batch;
         let shaped = self.shaped(place.buffer)?;
-        let (turned, panels, size) = self.turned_panels(place, side.first, side.count)?;
         let block = |d: usize| d * chunk.len + way.r.walks[d].step(step, chunk.len);
         let product = HoistedProduct {
             cell: None,
@@ -270,7 +269,6 @@ impl Back<'_, '_> {
             after: 1,
             add: false,
         };
-        let matrix = self.low.matrix_in(turned);
-        self.low.project_panels(matrix, &panels, &product, Product { rows: batch, ..size })
+        self.project_turned((place, side.first, side.count), &product)
     }
 }

@@ -87,10 +87,9 @@ impl Back<'_, '_> {
         });
         let (gates_0, gates_1) = pair(side.first, side.count, |d| row(d, step));
         let (turned, panels, size) = self.turned_panels(r.hidden[0], side.first, side.count)?;
-        let of_step = |size| self.low.tuning.step(size, self.low.limits);
-        let tile = self.low.wide(&panels, true, Product { rows: batch, ..size }, of_step);
-        let [panels] = &panels[..] else { return Err(Error::internal("a turned matrix: expected it in one binding")) };
         let size = Product { rows: batch, ..size };
+        let tile = self.low.wide(&panels, true, size, |size| self.low.tuning.step(size, self.low.limits));
+        let [panels] = &panels[..] else { return Err(Error::internal("a turned matrix: expected it in one binding")) };
         let params = Params {
             rows: word(batch),
             depth: word(size.depth),
@@ -155,7 +154,6 @@ impl Back<'_, '_> {
     fn hand_on(&mut self, way: &Way<'_>, chunk: Chunk, direction: usize) -> Result<()> {
         let Way { r, .. } = *way;
         let batch = self.low.shape.batch;
-        let (turned, panels, size) = self.turned_panels(r.hidden[0], direction, 1)?;
         let row = direction * chunk.len + r.walks[direction].step(0, chunk.len);
         let product = HoistedProduct {
             cell: None,
@@ -172,8 +170,7 @@ impl Back<'_, '_> {
             after: 1,
             add: true,
         };
-        let matrix = self.low.matrix_in(turned);
-        self.low.project_panels(matrix, &panels, &product, Product { rows: batch, ..size })
+        self.project_turned((r.hidden[0], direction, 1), &product)
     }
 }
 

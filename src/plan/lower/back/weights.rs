@@ -227,6 +227,17 @@ impl Back<'_, '_> {
         Ok((slot, self.low.panels_of((slot, panels, None), place.first, direction, directions), size))
     }
 
+    /// `product` with matrix `place.first + direction` turned, for `directions` directions.
+    pub(super) fn project_turned(
+        &mut self,
+        (place, direction, directions): (Place, usize, usize),
+        product: &HoistedProduct,
+    ) -> Result<()> {
+        let (turned, panels, size) = self.turned_panels(place, direction, directions)?;
+        let matrix = self.low.matrix_in(turned);
+        self.low.project_panels(matrix, &panels, product, Product { rows: product.rows, ..size })
+    }
+
     /// `rows` rows of a gradient from row `first` of a window on, times matrix `place.first + direction` turned: into the
     /// rows of `chunk` of `target`, or added to them.
     pub(super) fn times_turned(
@@ -236,7 +247,6 @@ impl Back<'_, '_> {
         rows: usize,
         (target, chunk, first): (Sequence, Chunk, bool),
     ) -> Result<()> {
-        let (turned, panels, size) = self.turned_panels(place, direction, 1)?;
         let written = self.low.row_of(target, chunk, 0);
         let (result, base) = self.low.rows(target, written, chunk.len);
         let product = HoistedProduct {
@@ -254,8 +264,7 @@ impl Back<'_, '_> {
             after: 1,
             add: !first,
         };
-        let matrix = self.low.matrix_in(turned);
-        self.low.project_panels(matrix, &panels, &product, Product { rows, ..size })
+        self.project_turned((place, direction, 1), &product)
     }
 
     /// The rows of a table's gradient, in as few windows as the binding limit allows.
