@@ -230,7 +230,8 @@ mod summary;
 pub mod formats;
 pub mod weights;
 
-// What a training is told, and the arithmetic of an update.
+// The arithmetic of an update, and what a training is told.
+mod rule;
 mod train;
 
 // What a call brings, checked against the model; and by the names that callers use.
@@ -298,7 +299,7 @@ pub use train::{
     Adam, AdamW, Clip, L2, Like, Measure, Optimizer, Plateau, PlateauState, RmsProp, Schedule, Sgd, Update, WeightDecay,
 };
 #[doc(hidden)]
-pub use train::{Method, Moment, Rule, Scalars, squares, update};
+pub use rule::{Method, Moment, Rule, Scalars, squares, update};
 pub use trainer::{Batch, Dataset, Epoch, Fit, Gradients, Trained, Trainer};
 pub use weights::{CellWeights, LayerWeights, LearnedStates, Precision, Weights};
 

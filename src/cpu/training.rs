@@ -13,6 +13,7 @@ mod peephole_back;
 mod rows_back;
 mod sums;
 mod transpose;
+mod update;
 mod zero;
 
 use pulp::Arch;
@@ -38,6 +39,10 @@ pub(super) fn ns(training: Training, params: &Params, sides: usize) -> usize {
         Training::Drop => drop::ns(params),
         Training::Zero => zero::ns(params),
         Training::Loss(loss) => loss::ns(params, loss),
+        Training::Squares => update::ns(params, 2),
+        Training::Update(rule) => update::ns(params, 2 + rule.moments().len()),
+        // One thread's, whatever they take.
+        Training::Tie { .. } | Training::Total { .. } => 0,
     }
 }
 
@@ -55,6 +60,10 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, training: Training) {
         Training::Drop => drop::run(arch, bound),
         Training::Zero => zero::run(bound),
         Training::Loss(loss) => loss::run(arch, bound, loss),
+        Training::Tie { first } => update::tie(bound, first),
+        Training::Squares => update::squares(arch, bound),
+        Training::Total { first } => update::total(bound, first),
+        Training::Update(rule) => update::update(arch, bound, rule),
         Training::ResetRows(variant) => halves::reset_rows(arch, bound, variant),
         Training::NewBack(variant, _) => halves::new_back(arch, bound, variant),
         Training::ResetBack(variant) => halves::reset_back(arch, bound, variant),

@@ -4,6 +4,7 @@
 //! `source_z` is `source_0` or `source_1`. `W = 16 G` is the width of a panel's row.
 
 mod training;
+mod update;
 
 use super::{Access, Binding, Kernel, Role, When};
 
@@ -303,7 +304,7 @@ const SAMPLE: Declaration = Declaration {
 
 impl Kernel {
     /// Every kernel.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 39] = [
         Self::Project,
         Self::Step,
         Self::Diagonal,
@@ -339,6 +340,10 @@ impl Kernel {
         Self::Drop,
         Self::Zero,
         Self::Loss,
+        Self::Tie,
+        Self::Squares,
+        Self::Total,
+        Self::Update,
     ];
 
     /// What is fixed about the kernel.
@@ -379,6 +384,10 @@ impl Kernel {
             Self::Drop => &training::DROP,
             Self::Zero => &training::ZERO,
             Self::Loss => &training::LOSS,
+            Self::Tie => &update::TIE,
+            Self::Squares => &update::SQUARES,
+            Self::Total => &update::TOTAL,
+            Self::Update => &update::UPDATE,
         }
     }
 

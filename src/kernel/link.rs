@@ -10,6 +10,7 @@ use super::{
     Training,
 };
 use crate::cell::{Activation, Cell, Peepholes, Reset, Variant};
+use crate::rule::{Method, Rule};
 
 pub use programs::programs;
 
@@ -101,6 +102,7 @@ parts![
     "kernel/scatter.wgsl",
     "kernel/softmax.wgsl",
     "kernel/softmax_back.wgsl",
+    "kernel/squares.wgsl",
     "kernel/state_back.wgsl",
     "kernel/step.wgsl",
     "kernel/step_back.wgsl",
@@ -108,7 +110,10 @@ parts![
     "kernel/step_project.wgsl",
     "kernel/step_reset.wgsl",
     "kernel/sum_steps.wgsl",
+    "kernel/tie.wgsl",
+    "kernel/total.wgsl",
     "kernel/transpose.wgsl",
+    "kernel/update.wgsl",
     "kernel/zero.wgsl",
     "loss/classes.wgsl",
     "loss/elementwise.wgsl",
@@ -148,6 +153,17 @@ parts![
     "tile/rows_4.wgsl",
     "tile/rows_8.wgsl",
     "tile/shared_8.wgsl",
+    "update/adam.wgsl",
+    "update/amsgrad.wgsl",
+    "update/gradient.wgsl",
+    "update/moved.wgsl",
+    "update/over_deviation.wgsl",
+    "update/over_root.wgsl",
+    "update/place.wgsl",
+    "update/pushed.wgsl",
+    "update/pushed_second.wgsl",
+    "update/pushed_third.wgsl",
+    "update/scalars.wgsl",
 ];
 
 /// The paths of the parts of `program`, in order.
@@ -248,8 +264,30 @@ fn training_parts(program: &Program, training: Training) -> Vec<&'static str> {
         | Training::MaximumBack
         | Training::SumSteps { .. }
         | Training::Scatter { .. }
-        | Training::Zero => Vec::new(),
+        | Training::Zero
+        | Training::Total { .. } => Vec::new(),
+        Training::Tie { .. } => vec!["update/place.wgsl"],
+        Training::Squares => vec!["update/scalars.wgsl"],
+        Training::Update(rule) => rule_parts(rule),
     }
+}
+
+/// The equations of an update: which way weights go, and how they are moved.
+fn rule_parts(rule: Rule) -> Vec<&'static str> {
+    let (way, moments) = match rule.method {
+        Method::Gradient => ("update/gradient.wgsl", 0),
+        Method::RmsProp { centered: false } => ("update/over_root.wgsl", 1),
+        Method::RmsProp { centered: true } => ("update/over_deviation.wgsl", 2),
+        Method::Adam { amsgrad: false } => ("update/adam.wgsl", 2),
+        Method::Adam { amsgrad: true } => ("update/amsgrad.wgsl", 3),
+    };
+    let moved = match moments {
+        _ if !rule.momentum => "update/moved.wgsl",
+        0 => "update/pushed.wgsl",
+        1 => "update/pushed_second.wgsl",
+        _ => "update/pushed_third.wgsl",
+    };
+    vec!["update/scalars.wgsl", way, moved]
 }
 
 fn loss_parts(loss: RowLoss) -> Vec<&'static str> {

@@ -27,20 +27,24 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod binding;
 pub mod catalog;
 mod derived;
 mod draw;
 pub mod link;
 mod params;
 mod program;
+mod row_loss;
 mod storage;
 mod training;
 
+pub use binding::{Access, Binding, Role, When};
 pub use draw::{Draw, NO_TOKEN};
 pub use params::Params;
 pub use program::{Half, Join, Matrix, Program, Project, Step, StepProject};
+pub use row_loss::{RowLoss, RowTargets};
 pub use storage::{Medium, Storage};
-pub use training::{CellBack, Outer, RowLoss, RowTargets, StepBack, Training, kept_gates};
+pub use training::{CellBack, Outer, StepBack, Training, kept_gates};
 
 use crate::cell::{Activation, Constant, Functions};
 
@@ -147,6 +151,14 @@ pub enum Kernel {
     Zero,
     /// Training: what each row of outputs loses, and how it is to change.
     Loss,
+    /// Training: gradients, or weights, of two layouts of one tensor that become one.
+    Tie,
+    /// Training: sums of the squares of gradients.
+    Squares,
+    /// Training: the sum of some numbers.
+    Total,
+    /// Training: new weights in place of the old.
+    Update,
 }
 
 /// What a step does with its states: which buffers it has, and what it writes.
@@ -252,161 +264,6 @@ impl Loads {
     }
 }
 
-/// How a kernel uses a binding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Access {
-    /// The uniform `Params`, at a dynamic offset.
-    Uniform,
-    /// Read-only storage.
-    Read,
-    /// A texture of floats whose texels are loaded.
-    Texture,
-    /// One of integers.
-    IntegerTexture,
-    /// Storage that is read and written.
-    ReadWrite,
-}
-
-/// When a binding is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum When {
-    /// In every program.
-    Always,
-    /// In programs with [`Mask::Live`].
-    Masked,
-    /// In programs with a memory: `states` is not [`StateKind::Hidden`].
-    Memory,
-    /// In programs whose hidden state waits for its projection.
-    Projected,
-    /// In programs that write the hidden state themselves.
-    Unprojected,
-    /// In steps that keep what the way back needs.
-    Kept,
-    /// In training programs of a GRU.
-    Recurrent,
-    /// In training programs with peepholes.
-    Peepholes,
-    /// In losses of a class a row.
-    Classes,
-    /// In losses of a number for each output.
-    Values,
-    /// In losses whose classes have weights.
-    Weighted,
-}
-
-/// What a binding is to a kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// What the dispatch is told.
-    Params,
-    /// The matrix of a product, or a table.
-    Weights,
-    /// Rows that are read.
-    Source,
-    /// Rows that are written.
-    Result,
-    /// The hoisted input product.
-    Gates,
-    /// Which rows have a step.
-    Live,
-    /// The hidden state.
-    Hidden,
-    /// What a cell keeps beside its hidden state.
-    Memory,
-    /// The outputs of a run of layers.
-    Output,
-    /// What workgroups hand each other.
-    Exchange,
-    /// Tokens.
-    Tokens,
-    /// How tokens are drawn.
-    Draws,
-    /// Training: what a step keeps for the way back through it.
-    Kept,
-    /// Training: gradients of rows.
-    Delta,
-    /// Training: a gradient of states that came through a product.
-    Product,
-    /// Training: a gradient of states that goes past the products.
-    Direct,
-    /// Training: the gradient of cell states.
-    Carry,
-    /// Training: a matrix whose panels end in peepholes.
-    Peepholes,
-    /// Training: what goes past the products, of hidden states and of cell states.
-    Past,
-    /// Training: a GRU's recurrent product, and its gradient.
-    Recurrent,
-    /// Training: what goes into the new gate of a GRU besides, and its gradient.
-    New,
-    /// Training: the value that one is compared with.
-    Other,
-    /// Training: rows by their tokens.
-    Order,
-    /// Training: where the rows of each token start.
-    Starts,
-    /// Training: the numbers that outputs are compared with.
-    Values,
-    /// Training: how much each row counts.
-    Scale,
-    /// Training: how much each class counts.
-    ClassWeights,
-    /// Training: what each row loses.
-    Losses,
-}
-
-impl Role {
-    /// How many there are.
-    pub const COUNT: usize = Self::Losses as usize + 1;
-
-    /// The name of the WGSL variable.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Params => "params",
-            Self::Weights => "weights",
-            Self::Source => "source",
-            Self::Result => "result",
-            Self::Gates => "gates",
-            Self::Live => "live",
-            Self::Hidden => "hidden",
-            Self::Memory => "memory",
-            Self::Output => "output",
-            Self::Exchange => "exchange",
-            Self::Tokens => "tokens",
-            Self::Draws => "draws",
-            Self::Kept => "kept",
-            Self::Delta => "delta",
-            Self::Product => "product",
-            Self::Direct => "direct",
-            Self::Carry => "carry",
-            Self::Peepholes => "peepholes",
-            Self::Past => "past",
-            Self::Recurrent => "recurrent",
-            Self::New => "new_gate",
-            Self::Other => "other",
-            Self::Order => "order",
-            Self::Starts => "starts",
-            Self::Values => "values",
-            Self::Scale => "scale",
-            Self::ClassWeights => "class_weights",
-            Self::Losses => "losses",
-        }
-    }
-}
-
-/// One binding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Binding {
-    /// The binding's index in group 0.
-    pub index: u32,
-    /// What it is to the kernel: its WGSL variable has the role's name.
-    pub role: Role,
-    /// How it is used.
-    pub access: Access,
-    /// When it is there.
-    pub when: When,
-}
-
 /// The functions of an RNN that has parts of its own.
 const RELU: Functions = Functions { f: Activation::Relu, ..Functions::NONE };
 
@@ -464,7 +321,11 @@ impl Kernel {
             | Self::Scatter
             | Self::Drop
             | Self::Zero
-            | Self::Loss => Family::Rows,
+            | Self::Loss
+            | Self::Tie
+            | Self::Squares
+            | Self::Total
+            | Self::Update => Family::Rows,
         }
     }
 

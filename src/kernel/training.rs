@@ -4,8 +4,9 @@
 //! without a wildcard. What each computes is in [`catalog`](super::catalog).
 
 use super::derived::{product_iterations, shared_bytes};
-use super::{Kernel, Mask, Matrix, Params, StateKind, Tile, WORKGROUP, When};
-use crate::cell::{Activation, Cell, Constant, Peepholes, Reset, Variant};
+use super::{Kernel, Mask, Matrix, Params, RowLoss, RowTargets, StateKind, Tile, WORKGROUP, When};
+use crate::cell::{Activation, Cell, Peepholes, Reset, Variant};
+use crate::rule::Rule;
 
 /// A program of training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +62,20 @@ pub enum Training {
     Zero,
     /// [`Kernel::Loss`], and which.
     Loss(RowLoss),
+    /// [`Kernel::Tie`], and whether the target is set, not added to.
+    Tie {
+        /// Whether it is.
+        first: bool,
+    },
+    /// [`Kernel::Squares`].
+    Squares,
+    /// [`Kernel::Total`], and whether the target is set, not added to.
+    Total {
+        /// Whether it is.
+        first: bool,
+    },
+    /// [`Kernel::Update`], and how.
+    Update(Rule),
 }
 
 /// One timestep back: the product of what the step after it gave, and the way back through the cell.
@@ -115,77 +130,6 @@ pub struct Outer {
     pub first: bool,
 }
 
-/// What a row of outputs loses, and by which the row is to change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RowLoss {
-    /// `−Σ_c q_c · log softmax(z)_c`, q of the target's class and `smoothing`; `weighted` by class or not.
-    CrossEntropy {
-        /// What of 1 is shared by all classes.
-        smoothing: Constant,
-        /// Whether each class has a weight.
-        weighted: bool,
-    },
-    /// `Σ_n max(z, 0) − z · y + ln(1 + exp(−|z|))`, `y = target · (1 − smoothing) + smoothing / 2`.
-    BinaryCrossEntropy {
-        /// What of 1 is shared by both classes.
-        smoothing: Constant,
-    },
-    /// `Σ_n (z − y)²`.
-    Squared,
-    /// `Σ_n |z − y|`.
-    Absolute,
-    /// `Σ_n (z − y)² / 2` where `|z − y|` is at most `delta`, else `delta · (|z − y| − delta / 2)`.
-    Huber {
-        /// Where the square ends.
-        delta: Constant,
-    },
-    /// `Σ_n z²`, whatever the target.
-    SumOfSquares,
-}
-
-impl RowLoss {
-    /// What the targets of the loss are.
-    pub fn targets(self) -> RowTargets {
-        match self {
-            Self::CrossEntropy { .. } => RowTargets::Classes,
-            Self::BinaryCrossEntropy { .. } | Self::Squared | Self::Absolute | Self::Huber { .. } => RowTargets::Values,
-            Self::SumOfSquares => RowTargets::None,
-        }
-    }
-
-    /// The place of the loss among all, for the kernel.
-    pub fn code(self) -> u32 {
-        match self {
-            Self::CrossEntropy { .. } => 0,
-            Self::BinaryCrossEntropy { .. } => 1,
-            Self::Squared => 2,
-            Self::Absolute => 3,
-            Self::Huber { .. } => 4,
-            Self::SumOfSquares => 5,
-        }
-    }
-
-    /// The constant of the loss; 0 where it has none.
-    pub fn constant(self) -> Constant {
-        match self {
-            Self::CrossEntropy { smoothing, .. } | Self::BinaryCrossEntropy { smoothing } => smoothing,
-            Self::Huber { delta } => delta,
-            Self::Squared | Self::Absolute | Self::SumOfSquares => Constant::new(0.0),
-        }
-    }
-}
-
-/// What a row of outputs is compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RowTargets {
-    /// A class, u32.
-    Classes,
-    /// A number for each output.
-    Values,
-    /// Nothing.
-    None,
-}
-
 /// What it has.
 impl Training {
     /// Its kernel.
@@ -208,6 +152,10 @@ impl Training {
             Self::Drop => Kernel::Drop,
             Self::Zero => Kernel::Zero,
             Self::Loss(_) => Kernel::Loss,
+            Self::Tie { .. } => Kernel::Tie,
+            Self::Squares => Kernel::Squares,
+            Self::Total { .. } => Kernel::Total,
+            Self::Update(_) => Kernel::Update,
         }
     }
 
@@ -230,7 +178,11 @@ impl Training {
             | Self::Scatter { .. }
             | Self::Drop
             | Self::Zero
-            | Self::Loss(_) => None,
+            | Self::Loss(_)
+            | Self::Tie { .. }
+            | Self::Squares
+            | Self::Total { .. }
+            | Self::Update(_) => None,
         }
     }
 
@@ -253,7 +205,11 @@ impl Training {
             | Self::Scatter { .. }
             | Self::Drop
             | Self::Zero
-            | Self::Loss(_) => None,
+            | Self::Loss(_)
+            | Self::Tie { .. }
+            | Self::Squares
+            | Self::Total { .. }
+            | Self::Update(_) => None,
         }
     }
 
@@ -276,7 +232,11 @@ impl Training {
             | Self::Scatter { .. }
             | Self::Drop
             | Self::Zero
-            | Self::Loss(_) => Mask::All,
+            | Self::Loss(_)
+            | Self::Tie { .. }
+            | Self::Squares
+            | Self::Total { .. }
+            | Self::Update(_) => Mask::All,
         }
     }
 
@@ -305,7 +265,11 @@ impl Training {
             | Self::Scatter { .. }
             | Self::Drop
             | Self::Zero
-            | Self::Loss(_) => Activation::Linear,
+            | Self::Loss(_)
+            | Self::Tie { .. }
+            | Self::Squares
+            | Self::Total { .. }
+            | Self::Update(_) => Activation::Linear,
         }
     }
 
@@ -315,7 +279,9 @@ impl Training {
             Self::Outer(Outer { first, .. })
             | Self::PeepholeBack { first }
             | Self::SumSteps { first }
-            | Self::Scatter { first } => Some(first),
+            | Self::Scatter { first }
+            | Self::Tie { first }
+            | Self::Total { first } => Some(first),
             Self::StepBack(_)
             | Self::CellBack(_)
             | Self::ResetRows(_)
@@ -328,7 +294,9 @@ impl Training {
             | Self::MaximumBack
             | Self::Drop
             | Self::Zero
-            | Self::Loss(_) => None,
+            | Self::Loss(_)
+            | Self::Squares
+            | Self::Update(_) => None,
         }
     }
 
@@ -347,6 +315,7 @@ impl Training {
             When::Classes => loss.is_some_and(|loss| loss.targets() == RowTargets::Classes),
             When::Values => loss.is_some_and(|loss| loss.targets() == RowTargets::Values),
             When::Weighted => matches!(loss, Some(RowLoss::CrossEntropy { weighted: true, .. })),
+            When::Moments(count) => self.rule().is_some_and(|rule| rule.moments().len() > count),
         }
     }
 
@@ -369,13 +338,22 @@ impl Training {
             | Self::Scatter { .. }
             | Self::Drop
             | Self::Zero
-            | Self::Loss(_) => 1,
+            | Self::Loss(_)
+            | Self::Tie { .. }
+            | Self::Squares
+            | Self::Total { .. }
+            | Self::Update(_) => 1,
         }
     }
 
     /// The loss that it is, if it is one.
     pub fn loss(&self) -> Option<RowLoss> {
         if let Self::Loss(loss) = self { Some(*loss) } else { None }
+    }
+
+    /// How it makes new weights, if it does.
+    pub fn rule(&self) -> Option<Rule> {
+        if let Self::Update(rule) = self { Some(*rule) } else { None }
     }
 
     /// Rows of a panel after those of the depth.
@@ -401,7 +379,11 @@ impl Training {
             | Self::Scatter { .. }
             | Self::Drop
             | Self::Zero
-            | Self::Loss(_) => 1,
+            | Self::Loss(_)
+            | Self::Tie { .. }
+            | Self::Squares
+            | Self::Total { .. }
+            | Self::Update(_) => 1,
         }
     }
 
@@ -409,7 +391,7 @@ impl Training {
     pub(super) fn workgroup_bytes(&self) -> u32 {
         match self {
             // A lane's part of a sum.
-            Self::SoftmaxBack { .. } | Self::Loss(_) => 4 * WORKGROUP,
+            Self::SoftmaxBack { .. } | Self::Loss(_) | Self::Squares | Self::Total { .. } => 4 * WORKGROUP,
             Self::StepBack(back) => shared_bytes(back.tile, 1),
             Self::CellBack(_)
             | Self::ResetRows(_)
@@ -424,7 +406,9 @@ impl Training {
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
             | Self::Drop
-            | Self::Zero => 0,
+            | Self::Zero
+            | Self::Tie { .. }
+            | Self::Update(_) => 0,
         }
     }
 
@@ -437,6 +421,9 @@ impl Training {
             Self::PeepholeBack { .. } => u64::from(params.rows),
             Self::SumSteps { .. } => u64::from(params.steps),
             Self::Scatter { .. } => u64::from(params.count),
+            // Elements, and what lanes tell each other.
+            Self::Squares => u64::from(params.steps).div_ceil(lanes) + lanes,
+            Self::Total { .. } => u64::from(params.count).div_ceil(lanes) + lanes,
             // A row goes by twice or three times, and lanes tell each other once or four times.
             Self::SoftmaxBack { .. } => 2 * width.div_ceil(lanes) + lanes,
             Self::Loss(_) => 3 * width.div_ceil(lanes) + 4 * lanes,
@@ -450,7 +437,9 @@ impl Training {
             | Self::ActivateBack(_)
             | Self::MaximumBack
             | Self::Drop
-            | Self::Zero => 0,
+            | Self::Zero
+            | Self::Tie { .. }
+            | Self::Update(_) => 0,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a training is told, and the arithmetic of one update on slices: optimizers, clipping, schedules, initial weights.
+//! What a training is told: optimizers, clipping, schedules, initial weights.
 //!
 //! Knows models and weights; knows no device, no plan and no kernel. What is computed is PyTorch's or Keras', as [`Like`]
 //! says; sources are named P (PyTorch 2.15, `torch/…`) and K (Keras 3.15, `keras/src/…`).
@@ -10,7 +10,6 @@ mod initial;
 mod optimizer;
 mod orthogonal;
 mod plateau;
-mod rule;
 mod schedule;
 mod settings;
 #[cfg(test)]
@@ -21,7 +20,6 @@ pub use clip::Clip;
 pub use decay::{L2, WeightDecay};
 pub use optimizer::{Adam, AdamW, Optimizer, RmsProp, Sgd};
 pub use plateau::{Measure, Plateau, PlateauState};
-pub use rule::{Method, Moment, Rule, Scalars, squares, update};
 pub use schedule::Schedule;
 pub use settings::Like;
 pub use update::Update;

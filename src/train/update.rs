@@ -3,7 +3,7 @@
 use super::clip::{Clip, rounded};
 use super::decay::L2;
 use super::optimizer::{Adam, AdamW, Optimizer, RmsProp, Sgd};
-use super::rule::{Method, Rule, Scalars};
+use crate::rule::{Method, Rule, Scalars};
 use super::settings::{Like, not_negative, wrong};
 use crate::error::Result;
 use crate::model::Role;

@@ -7,6 +7,7 @@ use crate::kernel::{
     CellBack, Combine, Half, Join, JoinOp, Loads, Mask, Matrix, Medium, Outer, Program, Project, RELU, RowLoss,
     StateKind, Step, StepBack, StepProject, Storage, Tile, Training,
 };
+use crate::rule::{Method, Rule};
 
 /// Every program that can be chosen, with representative tiles, functions and variants: what tests prove.
 pub fn programs() -> Vec<Program> {
@@ -78,7 +79,20 @@ fn training_programs() -> Vec<Training> {
     programs.extend([(1, 1), (3, 1), (4, 2)].map(|(gates, after)| Training::Transpose { gates, after }));
     programs.extend([false, true].map(|log| Training::SoftmaxBack { log }));
     programs.extend(row_losses().into_iter().map(Training::Loss));
+    programs.push(Training::Squares);
+    programs.extend([false, true].map(|first| Training::Tie { first }));
+    programs.extend([false, true].map(|first| Training::Total { first }));
+    programs.extend(rules().map(Training::Update));
     programs
+}
+
+/// Every way to make new weights.
+fn rules() -> impl Iterator<Item = Rule> {
+    let plain = [Method::Gradient, Method::RmsProp { centered: false }, Method::RmsProp { centered: true }];
+    let pushed = plain.into_iter().flat_map(|method| [(method, false), (method, true)]);
+    let adam = [false, true].map(|amsgrad| (Method::Adam { amsgrad }, false));
+    let of = |(method, momentum)| [false, true].map(|clips_value| Rule { method, momentum, clips_value });
+    pushed.chain(adam).flat_map(of)
 }
 
 /// Every loss, with and without what it may have.

@@ -4,6 +4,10 @@ use super::{Extents, n};
 use crate::cell::Cell;
 use crate::kernel::{LANES, Outer, Params, Role, StepBack, Training, WORKGROUP, kept_gates};
 use crate::plan::check::farthest;
+use crate::rule::Scalars;
+
+/// Numbers of an update of weights of one role.
+const SCALARS: u64 = size_of::<Scalars>() as u64 / 4;
 
 /// Whether the grid's z counts directions that stand side by side in a row.
 pub(super) fn goes_by_direction(training: &Training) -> bool {
@@ -24,7 +28,11 @@ pub(super) fn goes_by_direction(training: &Training) -> bool {
         | Training::Scatter { .. }
         | Training::Drop
         | Training::Zero
-        | Training::Loss(_) => false,
+        | Training::Loss(_)
+        | Training::Tie { .. }
+        | Training::Squares
+        | Training::Total { .. }
+        | Training::Update(_) => false,
     }
 }
 
@@ -156,7 +164,43 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
             by_row(Role::Result, p.target_0, width),
             by_row(Role::Losses, p.source_1, 1),
         ]),
+        Training::Tie { .. } => {
+            let all = n(p.offset) + rows;
+            // Of a matrix the panels that the units fill.
+            let of = |first: u32, panel: u32, units: u32| match panel {
+                0 => n(first) + all.saturating_sub(1) * n(units) + n(p.features),
+                _ => n(first) + n(units).min(all).div_ceil(lanes) * n(panel),
+            };
+            Extents::of(&[
+                (Role::Source, of(p.source_0, p.source_1, p.source_units)),
+                (Role::Result, of(p.target_0, p.target_1, p.units)),
+            ])
+        }
+        Training::Squares => Extents::of(&[
+            by_row(Role::Source, p.source_0, units),
+            by_row(Role::Delta, p.source_0, units),
+            scalars(p),
+            (Role::Result, n(p.target_0) + n(grid[0])),
+        ]),
+        Training::Total { .. } => {
+            Extents::of(&[(Role::Source, n(p.source_0) + n(p.count)), (Role::Result, n(p.target_0) + 1)])
+        }
+        Training::Update(_) => Extents::of(&[
+            by_row(Role::Delta, p.source_0, units),
+            scalars(p),
+            (Role::Norms, n(p.time_step_0.max(p.time_step_1).max(p.live_1)) + 1),
+            by_row(Role::Result, p.source_0, units),
+            by_row(Role::Moment, p.source_0, units),
+            by_row(Role::SecondMoment, p.source_0, units),
+            by_row(Role::ThirdMoment, p.source_0, units),
+        ]),
     }
+}
+
+/// The scalars of the roles that the classes of an update have.
+fn scalars(p: &Params) -> (Role, u64) {
+    let roles = [p.gates_0, p.gates_1, p.live_0].into_iter().filter(|&role| role != u32::MAX);
+    (Role::Scalars, roles.map(|role| n(role) + 1).max().unwrap_or(0) * SCALARS)
 }
 
 /// Whether the grid reaches every row and element that the params speak of.
@@ -183,5 +227,9 @@ pub(super) fn covers(training: Training, p: &Params, grid: [u32; 3]) -> bool {
         Training::SumSteps { .. } => y >= n(p.batch) && columns(width),
         Training::SoftmaxBack { .. } | Training::Loss(_) => y >= n(p.rows),
         Training::Scatter { .. } => y >= n(p.tokens) && columns(n(p.units)),
+        Training::Tie { .. } => y >= n(p.rows) && x * u64::from(WORKGROUP) >= n(p.features),
+        Training::Squares => x * n(p.steps) * 4 >= n(p.rows) * n(p.units),
+        Training::Total { .. } => true,
+        Training::Update(_) => x == n(p.steps) && x * y * u64::from(WORKGROUP) * 4 >= n(p.rows) * n(p.units),
     }
 }

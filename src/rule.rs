@@ -115,14 +115,34 @@ pub struct Scalars {
 
 const _: () = assert!(size_of::<Scalars>().is_multiple_of(16));
 
-/// The sum of the squares of gradients `g` of weights `w`, the penalty's part included: in order, in 64 bits.
+/// What gradients are multiplied by whose norm has this square: 1, where nothing is clipped by norm.
+///
+/// P `nn/utils/clip_grad.py`: min(1, c / (N + 1e-6)), which is c / max(N + 1e-6, c). K `base_optimizer.py`: c · min(1/N, 1/c) and
+/// g · c / max(N, c), which are c / max(N, c).
+pub fn clip_factor(s: &Scalars, square: f32) -> f32 {
+    if s.clip_norm > 0.0 { s.clip_norm / (square.sqrt() + s.clip_slack).max(s.clip_norm) } else { 1.0 }
+}
+
+/// The sum of the squares of gradients `g` of weights `w`, the penalty's part included: in 64 bits, eight sums side by side in
+/// order, and these in order.
+#[inline(always)]
 pub fn squares(s: &Scalars, w: &[f32], g: &[f32]) -> f64 {
-    let terms = w.iter().zip(g).map(|(&w, &g)| f64::from(g + s.penalty * w));
-    terms.fold(0.0, |sum, g| sum + g * g)
+    const SIDE: usize = 8;
+    let square = |w: f32, g: f32| f64::from(g + s.penalty * w) * f64::from(g + s.penalty * w);
+    let ((w, w_rest), (g, g_rest)) = (w.as_chunks::<SIDE>(), g.as_chunks::<SIDE>());
+    let mut sums = [0.0; SIDE];
+    for (w, g) in w.iter().zip(g) {
+        for i in 0..SIDE {
+            sums[i] += square(w[i], g[i]);
+        }
+    }
+    let rest = w_rest.iter().zip(g_rest).map(|(&w, &g)| square(w, g));
+    sums.into_iter().chain(rest).sum()
 }
 
 /// Updates weights `w`, whose gradients are `g`, and their `moments`, as many and in the order that `rule` says. What the
 /// gradients are multiplied by is [`Update::clip_factor`](super::Update::clip_factor).
+#[inline(always)]
 pub fn update(rule: Rule, s: &Scalars, clip_factor: f32, w: &mut [f32], g: &[f32], moments: &mut [&mut [f32]]) {
     debug_assert_eq!(rule.moments().len(), moments.len(), "a buffer for each moment");
     debug_assert!(moments.iter().all(|moment| moment.len() == w.len()) && w.len() == g.len(), "buffers of one length");
@@ -160,10 +180,10 @@ fn each<const N: usize>(
     moments: [&mut &mut [f32]; N],
     f: impl Fn(f32, f32, [&mut f32; N]) -> f32,
 ) {
-    let mut moments = moments.map(|moment| moment.iter_mut());
-    for (w, &g) in w.iter_mut().zip(g) {
-        let own = moments.each_mut().map(|moment| moment.next().expect("buffers of one length"));
-        *w = f(*w, g, own);
+    let g = &g[..w.len()];
+    let mut moments = moments.map(|moment| &mut moment[..w.len()]);
+    for i in 0..w.len() {
+        w[i] = f(w[i], g[i], moments.each_mut().map(|moment| &mut moment[i]));
     }
 }
 

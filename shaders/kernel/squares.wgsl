@@ -1,0 +1,34 @@
+// Sums of the squares of gradients, one a workgroup. See src/kernel/catalog/update.rs.
+const WORKGROUP: u32 = 64u;
+
+@group(0) @binding(1) var<storage, read> source: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> scalars: array<Scalars>;
+@group(0) @binding(4) var<storage, read_write> result: array<f32>;
+
+var<workgroup> parts: array<f32, WORKGROUP>;
+
+@compute @workgroup_size(WORKGROUP)
+fn squares(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let fours = params.rows * (params.units / 4u);
+    let first = params.source_0 * (params.units / 4u);
+    let end = min((group.x + 1u) * params.steps, fours);
+    var sum = vec4(0.0);
+    for (var four = group.x * params.steps + lane; four < end; four += WORKGROUP) {
+        let role = role_of(class_of(four));
+        if role != NO_ROLE {
+            let g = delta[first + four] + scalars[role].penalty * source[first + four];
+            sum += g * g;
+        }
+    }
+    parts[lane] = sum.x + sum.y + sum.z + sum.w;
+    // Makes every lane's sum visible to the first.
+    workgroupBarrier();
+    if lane == 0u {
+        var total = 0.0;
+        for (var i = 0u; i < WORKGROUP; i++) {
+            total += parts[i];
+        }
+        result[params.target_0 + group.x] = total;
+    }
+}

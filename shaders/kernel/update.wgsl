@@ -1,0 +1,48 @@
+// New weights in place of the old. See src/kernel/catalog/update.rs, and src/rule.rs for the equations.
+const WORKGROUP: u32 = 64u;
+
+override CLIPS: bool = false;
+
+@group(0) @binding(1) var<storage, read> delta: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> scalars: array<Scalars>;
+@group(0) @binding(3) var<storage, read> norms: array<f32>;
+@group(0) @binding(4) var<storage, read_write> result: array<vec4<f32>>;
+
+// Whether x is a number. By its bits: a compiler may take every float for one.
+fn is_finite(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
+}
+
+// Which of the norms the rows of a class are clipped by.
+fn norm_of(class_index: u32) -> u32 {
+    return select(
+        select(params.live_1, params.time_step_1, class_index == 1u),
+        params.time_step_0,
+        class_index == 0u,
+    );
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn update(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let four = (group.y * params.steps + group.x) * WORKGROUP + lane;
+    if four >= params.rows * (params.units / 4u) || !is_finite(norms[0]) {
+        return;
+    }
+    let class_index = class_of(four);
+    let role = role_of(class_index);
+    if role == NO_ROLE {
+        return;
+    }
+    let s = scalars[role];
+    let at = params.source_0 * (params.units / 4u) + four;
+    let w = result[at];
+    var g = delta[at] + s.penalty * w;
+    if CLIPS {
+        g = clamp(g, vec4(-s.clip_value), vec4(s.clip_value));
+    }
+    if s.clip_norm > 0.0 {
+        g *= s.clip_norm / max(sqrt(norms[norm_of(class_index)]) + s.clip_slack, s.clip_norm);
+    }
+    g += s.coupled * w;
+    result[at] = moved(at, s, w, direction(at, s, g));
+}

@@ -1,0 +1,8 @@
+// Weights moved along d with momentum.
+@group(0) @binding(5) var<storage, read_write> moment: array<vec4<f32>>;
+
+fn moved(at: u32, s: Scalars, w: vec4<f32>, d: vec4<f32>) -> vec4<f32> {
+    let b = s.momentum * moment[at] + s.into * d;
+    moment[at] = b;
+    return w - s.decoupled * w - (s.direct * d + s.through * b);
+}
