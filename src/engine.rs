@@ -29,6 +29,7 @@ mod resident;
 mod self_check;
 mod streams;
 mod timings;
+mod update;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -53,6 +54,7 @@ use executor::{Executor, Machine, Wait};
 use memory::Memory;
 use timings::timed;
 
+pub(crate) use crate::plan::Moves;
 pub(crate) use carry::Carried;
 pub use device::{Device, DeviceInfo, SelfCheck};
 pub use generate::Sampling;

@@ -48,7 +48,9 @@ pub(crate) fn encode(call: &Call<'_>, model: &Model, rows: Range<usize>, feed: F
         | Feed::ClassWeights(_)
         | Feed::Order(_)
         | Feed::Starts(_)
-        | Feed::Dropped { .. } => {
+        | Feed::Dropped { .. }
+        | Feed::Scalars
+        | Feed::Squares => {
             unreachable!("a call has no losses")
         }
         Feed::Hidden { stack, layer } => state(call.initial(stack).and_then(|[h, _]| h), stack, layer, words),
@@ -195,6 +197,7 @@ impl<'a> Decoder<'a> {
             Fetch::Other(output) => self.output(output, rows, data),
             Fetch::Tokens => unreachable!("a call draws no tokens"),
             Fetch::Losses(_)
+            | Fetch::Norm
             | Fetch::Weights(_)
             | Fetch::Input(_)
             | Fetch::InitialHidden { .. }

@@ -68,6 +68,14 @@ impl Gpu {
         match *self {}
     }
 
+    pub(crate) async fn keep(&self, _: &mut Loaded, _: &Plan) -> Result<()> {
+        match *self {}
+    }
+
+    pub(crate) async fn replace_kept(&self, _: &Loaded, _: usize, _: &PackedBuffer) -> Result<()> {
+        match *self {}
+    }
+
     pub(crate) async fn run(&self, _: &Loaded, _: &Arc<Plan>, _: &mut dyn Caller, _: Wait) -> Result<Timings> {
         match *self {}
     }

@@ -2,8 +2,10 @@
 //!
 //! The third noun of the road, made from a `Model` alone; `pack` fills it, `plan::lower` binds it.
 
+mod contents;
 mod tune;
 
+pub(crate) use contents::{Contents, contents};
 use tune::{FOLD_BYTES, FOLD_PRODUCTS, RUN_BYTES};
 
 use crate::cell::{Cell, Peepholes, Reset};
@@ -23,6 +25,9 @@ pub struct Layout {
     pub medium: Medium,
     /// The buffers; a plan's `SlotKind::Weights` is an index into it.
     pub buffers: Vec<Buffer>,
+    /// What lies in a buffer of another role, by the index of that: layers that share their tensors and lay them out alike are
+    /// trained in one buffer.
+    pub shared: Vec<(Role, usize)>,
     /// The layers whose weights lie together.
     pub runs: Vec<Run>,
     /// Whether every weight stands by itself, so that it can be trained: no vectors of tokens are folded into a table of
@@ -153,6 +158,14 @@ pub enum Form {
 }
 
 impl Form {
+    /// How many matrices, or tables, lie one after the other.
+    pub(crate) fn matrices(self) -> usize {
+        match self {
+            Self::Matrix { matrices, .. } => matrices,
+            Self::Table { directions, .. } => directions,
+        }
+    }
+
     /// Elements in all; more than 64 bits count saturate.
     pub fn elems(self) -> u64 {
         let product = |axes: &[usize]| axes.iter().fold(1, |elems: u64, &n| elems.saturating_mul(n as u64));
@@ -195,13 +208,15 @@ impl Layout {
             return Err(Error::new(ErrorKind::Limits, text));
         }
         let runs = if trains { Vec::new() } else { runs(model) };
-        let mut layout = Self { storage, medium: Medium::Buffer, buffers: Vec::new(), runs, trains };
+        let mut layout =
+            Self { storage, medium: Medium::Buffer, buffers: Vec::new(), shared: Vec::new(), runs, trains };
         for (layer, (Layer { kind, .. }, taken)) in model.layers.iter().zip(model.taken()?).enumerate() {
             // What the layer takes, in the parts that it is given in.
             let source = taken.features();
             match kind {
                 LayerKind::Embedding(_) if layout.is_folded(model, layer) => {}
                 LayerKind::Embedding(e) => layout.add(
+                    model,
                     format!("{layer}.table"),
                     Role::Table { layer },
                     Form::Table { directions: 1, rows: e.num_embeddings, width: padded(e.embedding_dim) },
@@ -214,7 +229,7 @@ impl Layout {
                 LayerKind::Linear(l) => {
                     let panels = l.out_features.div_ceil(LANES);
                     let form = Form::Matrix { matrices: 1, panels, source, gates: 1, extra: 0, units: l.out_features };
-                    layout.add(format!("{layer}.w"), Role::Linear { layer }, form);
+                    layout.add(model, format!("{layer}.w"), Role::Linear { layer }, form);
                 }
                 // Those without parameters.
                 _ => {}
@@ -223,8 +238,25 @@ impl Layout {
         Ok(layout)
     }
 
-    fn add(&mut self, name: String, role: Role, form: Form) {
-        self.buffers.push(Buffer { name, role, form });
+    fn add(&mut self, model: &Model, name: String, role: Role, form: Form) {
+        let buffer = Buffer { name, role, form };
+        match self.twin(model, &buffer) {
+            Some(twin) => self.shared.push((role, twin)),
+            None => self.buffers.push(buffer),
+        }
+    }
+
+    /// The buffer that has the tensors of `buffer`, laid out as there, where these are trained.
+    fn twin(&self, model: &Model, buffer: &Buffer) -> Option<usize> {
+        let tensors = |buffer: &Buffer| -> Option<Vec<Contents>> {
+            (0..buffer.form.matrices()).map(|matrix| contents(model, buffer, matrix)).collect()
+        };
+        if !self.trains {
+            return None;
+        }
+        let own = tensors(buffer)?;
+        let is_twin = |other: &Buffer| other.form == buffer.form && tensors(other).is_some_and(|other| other == own);
+        self.buffers.iter().position(is_twin)
     }
 
     /// The buffers of a layer of stack `r`, which takes `source`.
@@ -243,11 +275,13 @@ impl Layout {
         if run.is_none_or(|(_, index)| index == 0) {
             match self.vectors(model, layer).filter(|_| stacked == 0) {
                 Some((vectors, rows)) => self.add(
+                    model,
                     format!("{layer}.w_x.0"),
                     Role::InputTable { layer, vectors },
                     Form::Table { directions, rows, width: gates * padded(units) },
                 ),
                 None => self.add(
+                    model,
                     format!("{layer}.w_x.{stacked}"),
                     Role::Input { layer, stacked },
                     matrix(if stacked == 0 { source } else { r.output() }, gates, units, 0),
@@ -260,21 +294,21 @@ impl Layout {
             (Some((run, 0)), _) => {
                 let (matrices, panels) = (2 * self.runs[run].layers.len() - 1, units.div_ceil(LANES));
                 let form = Form::Matrix { matrices, panels, source: state, gates, extra: 0, units };
-                self.add(format!("{layer}.w_hx.{stacked}"), Role::Run { run }, form);
+                self.add(model, format!("{layer}.w_hx.{stacked}"), Role::Run { run }, form);
             }
             (Some(_), _) => {}
             (None, Cell::Gru(Reset::Before)) => {
-                self.add(format!("{layer}.w_h.{stacked}.reset_update"), hidden(0), matrix(state, 2, units, 0));
-                self.add(format!("{layer}.w_h.{stacked}.new"), hidden(2), matrix(state, 1, units, 0));
+                self.add(model, format!("{layer}.w_h.{stacked}.reset_update"), hidden(0), matrix(state, 2, units, 0));
+                self.add(model, format!("{layer}.w_h.{stacked}.new"), hidden(2), matrix(state, 1, units, 0));
             }
             (None, _) => {
                 let peepholes = usize::from(r.peepholes != Peepholes::None);
-                self.add(format!("{layer}.w_h.{stacked}"), hidden(0), matrix(state, gates, units, peepholes));
+                self.add(model, format!("{layer}.w_h.{stacked}"), hidden(0), matrix(state, gates, units, peepholes));
             }
         }
         if let Some(p) = r.proj_size {
             let role = Role::Projection { layer, stacked };
-            self.add(format!("{layer}.w_r.{stacked}"), role, matrix(Features::one(units), 1, p, 0));
+            self.add(model, format!("{layer}.w_r.{stacked}"), role, matrix(Features::one(units), 1, p, 0));
         }
     }
 
@@ -333,7 +367,8 @@ impl Layout {
 
     /// The index of the buffer that holds `role`.
     pub fn find(&self, role: Role) -> Option<usize> {
-        self.buffers.iter().position(|buffer| buffer.role == role)
+        let own = self.buffers.iter().position(|buffer| buffer.role == role);
+        own.or_else(|| self.shared.iter().find(|(other, _)| *other == role).map(|(_, buffer)| *buffer))
     }
 
     /// Where the product of `role` is: in a buffer of its own, or among those of a run.
@@ -353,6 +388,19 @@ impl Layout {
     pub fn run(&self, layer: usize, stacked: usize) -> Option<(usize, usize)> {
         let index = |run: &Run| run.layers.binary_search(&(layer, stacked)).ok();
         self.runs.iter().enumerate().find_map(|(number, run)| Some((number, index(run)?)))
+    }
+}
+
+/// The layer whose weights a buffer of `role` holds; none of a run's.
+fn layer_of(role: Role) -> Option<usize> {
+    match role {
+        Role::Run { .. } => None,
+        Role::Table { layer }
+        | Role::Input { layer, .. }
+        | Role::InputTable { layer, .. }
+        | Role::Hidden { layer, .. }
+        | Role::Projection { layer, .. }
+        | Role::Linear { layer } => Some(layer),
     }
 }
 

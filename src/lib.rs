@@ -294,12 +294,12 @@ pub use model::{
 };
 pub use named::{NamedTensors, Values};
 pub use plan::{Results, Strategy};
+#[doc(hidden)]
+pub use rule::{Method, Moment, Rule, Scalars, clip_factor, squares, update};
 pub use summary::Summary;
 pub use train::{
     Adam, AdamW, Clip, L2, Like, Measure, Optimizer, Plateau, PlateauState, RmsProp, Schedule, Sgd, Update, WeightDecay,
 };
-#[doc(hidden)]
-pub use rule::{Method, Moment, Rule, Scalars, squares, update};
 pub use trainer::{Batch, Dataset, Epoch, Fit, Gradients, Trained, Trainer};
 pub use weights::{CellWeights, LayerWeights, LearnedStates, Precision, Weights};
 

@@ -65,6 +65,15 @@ impl PackedBuffer {
         }
     }
 
+    /// A buffer of `len` zeros.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where there is no memory for them.
+    pub(crate) fn zeros(len: usize) -> Result<Self> {
+        Ok(Self::F32(zeros("packed", &[len.div_ceil(LANES)], SMALLER_MODEL)?))
+    }
+
     /// A buffer of these numbers, and zeros to the end of the last line.
     #[cfg(test)]
     pub(crate) fn of(data: &[f32]) -> Self {

@@ -75,7 +75,7 @@ impl Rule {
     }
 }
 
-/// The numbers of one update of weights of one role, from [`Update::scalars`](super::Update::scalars).
+/// The numbers of one update of weights of one role, from [`Update::scalars`](crate::Update::scalars).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 pub struct Scalars {
@@ -120,7 +120,8 @@ const _: () = assert!(size_of::<Scalars>().is_multiple_of(16));
 /// P `nn/utils/clip_grad.py`: min(1, c / (N + 1e-6)), which is c / max(N + 1e-6, c). K `base_optimizer.py`: c · min(1/N, 1/c) and
 /// g · c / max(N, c), which are c / max(N, c).
 pub fn clip_factor(s: &Scalars, square: f32) -> f32 {
-    if s.clip_norm > 0.0 { s.clip_norm / (square.sqrt() + s.clip_slack).max(s.clip_norm) } else { 1.0 }
+    let norm = square.sqrt() + s.clip_slack;
+    if s.clip_norm <= 0.0 || norm <= s.clip_norm { 1.0 } else { s.clip_norm / norm }
 }
 
 /// The sum of the squares of gradients `g` of weights `w`, the penalty's part included: in 64 bits, eight sums side by side in
@@ -141,7 +142,7 @@ pub fn squares(s: &Scalars, w: &[f32], g: &[f32]) -> f64 {
 }
 
 /// Updates weights `w`, whose gradients are `g`, and their `moments`, as many and in the order that `rule` says. What the
-/// gradients are multiplied by is [`Update::clip_factor`](super::Update::clip_factor).
+/// gradients are multiplied by is [`clip_factor`].
 #[inline(always)]
 pub fn update(rule: Rule, s: &Scalars, clip_factor: f32, w: &mut [f32], g: &[f32], moments: &mut [&mut [f32]]) {
     debug_assert_eq!(rule.moments().len(), moments.len(), "a buffer for each moment");

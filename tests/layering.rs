@@ -42,7 +42,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "feed", "cpu", "gpu", "loss", "dropout", "rule",
         ],
     ),
-    ("trainer", &["engine", "model", "call", "named", "loss", "train", "weights", "formats", "random", "dropout", "rule"]),
+    (
+        "trainer",
+        &["engine", "model", "call", "named", "loss", "train", "weights", "formats", "random", "dropout", "rule"],
+    ),
     ("conformance", &["oracle", "model", "weights", "cell", "call", "kernel"]),
 ];
 

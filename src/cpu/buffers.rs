@@ -93,6 +93,11 @@ impl Weights {
         })
     }
 
+    /// The weights themselves.
+    pub(super) fn into_floats(self) -> Floats {
+        self.floats
+    }
+
     /// Those of `window`, which a plan cuts between panels.
     fn cut(&self, window: Window) -> &[f32] {
         let floats = |bytes: u64| 4 * (bytes / self.unit.0 * self.unit.1);
@@ -127,12 +132,14 @@ impl Buffers {
     ///
     /// Kind `Limits`, where there is no memory for them.
     pub(super) fn of(plan: &Plan) -> Result<Self> {
-        let bytes = plan.bytes(|kind| !matches!(kind, SlotKind::Weights(_)));
+        let bytes = plan.bytes(SlotKind::is_own);
         affordable("the slots of the call", bytes, SMALLER_CALL)?;
         let slots = plan.slots.iter().map(|slot| {
             let what = format_args!("slot {}", slot.name);
             Ok(match slot.kind {
                 SlotKind::Weights(index) => Buffer::Weights(index),
+                // Lent for each run.
+                SlotKind::Kept(_) => Buffer::Floats(Floats::default()),
                 SlotKind::Index | SlotKind::Exchange => {
                     Buffer::Indices(zeros(what, &[elems(slot.bytes)], SMALLER_CALL)?)
                 }
@@ -167,13 +174,39 @@ impl Buffers {
         data
     }
 
-    /// What `read` reads.
-    pub(super) fn read(&self, read: Read) -> &[f32] {
+    /// What `read` reads, of `weights` where it reads them.
+    pub(super) fn read<'a>(&'a self, read: Read, weights: &'a [Weights]) -> &'a [f32] {
         match &self.slots[read.slot] {
             Buffer::Floats(data) => &data[elems(read.offset)..][..elems(read.bytes)],
             // Tokens that were drawn, bit for bit.
             Buffer::Indices(data) => bytemuck::cast_slice(&data[elems(read.offset)..][..elems(read.bytes)]),
-            Buffer::Weights(_) => unreachable!("a plan reads what it wrote"),
+            Buffer::Weights(index) => {
+                weights[*index].cut(Window { slot: read.slot, offset: read.offset, bytes: read.bytes })
+            }
+        }
+    }
+
+    /// Changes the weights of `plan` that are written with those in `weights`: to lend them, and to take them back.
+    pub(super) fn swap_weights(&mut self, plan: &Plan, weights: &mut [Weights]) {
+        for (buffer, slot) in self.slots.iter_mut().zip(&plan.slots) {
+            if let SlotKind::Weights(index) = slot.kind {
+                *buffer = match mem::replace(buffer, Buffer::Weights(index)) {
+                    Buffer::Floats(floats) => {
+                        weights[index].floats = floats;
+                        Buffer::Weights(index)
+                    }
+                    Buffer::Weights(_) | Buffer::Indices(_) => Buffer::Floats(mem::take(&mut weights[index].floats)),
+                };
+            }
+        }
+    }
+
+    /// Changes what a training keeps with those slots of `plan`: to lend it, and to take it back.
+    pub(super) fn swap_kept(&mut self, plan: &Plan, kept: &mut [Floats]) {
+        for (buffer, slot) in self.slots.iter_mut().zip(&plan.slots) {
+            if let (Buffer::Floats(floats), SlotKind::Kept(index)) = (buffer, slot.kind) {
+                mem::swap(floats, &mut kept[index]);
+            }
         }
     }
 
@@ -182,6 +215,7 @@ impl Buffers {
         self.slots.len() == plan.slots.len()
             && self.slots.iter().zip(&plan.slots).all(|(buffer, slot)| match (buffer, slot.kind) {
                 (Buffer::Weights(a), SlotKind::Weights(b)) => *a == b,
+                (Buffer::Floats(_), SlotKind::Kept(_)) => true,
                 (Buffer::Indices(data), SlotKind::Index | SlotKind::Exchange) => data.len() == elems(slot.bytes),
                 (Buffer::Floats(data), SlotKind::Input | SlotKind::Scratch | SlotKind::Output) => {
                     data.len() == elems(slot.bytes)

@@ -33,13 +33,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pulp::Arch;
 
-use crate::error::Result;
+use crate::error::{Result, SMALLER_MODEL};
 use crate::kernel::Program;
 use crate::pack::Packed;
 use crate::pack::PackedBuffer;
 use crate::plan::{Caller, Dispatch, Feed, Idle, Plan, Results, SlotId, SlotKind, Spent};
 use crate::platform::{Instant, parallel};
-use buffers::{Bound, Buffer, Buffers, Weights, elems};
+use buffers::{Bound, Buffer, Buffers, Floats, Weights, elems};
 use crew::Team;
 use step::Timestep;
 
@@ -49,6 +49,8 @@ pub(crate) use states::States;
 pub(crate) struct Cpu {
     arch: Arch,
     weights: Vec<Weights>,
+    /// What a training keeps, by its index.
+    kept: Mutex<Vec<Floats>>,
     /// Buffers of calls that are done.
     idle: Mutex<Idle<Buffers>>,
     /// Teams of calls that are done: as many as there were calls at once.
@@ -69,7 +71,13 @@ impl Cpu {
 
     /// An executor without weights yet.
     pub(crate) fn empty() -> Self {
-        Self { arch: Arch::new(), weights: Vec::new(), idle: Mutex::default(), teams: Mutex::default() }
+        Self {
+            arch: Arch::new(),
+            weights: Vec::new(),
+            kept: Mutex::default(),
+            idle: Mutex::default(),
+            teams: Mutex::default(),
+        }
     }
 
     /// Takes the next buffer of weights. They are widened: what was rounded stays so.
@@ -92,6 +100,36 @@ impl Cpu {
         Ok(())
     }
 
+    /// Makes zeros for what `plan` keeps from run to run and is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where there is no memory for them.
+    pub(crate) fn keep(&mut self, plan: &Plan) -> Result<()> {
+        let kept = self.kept.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for slot in &plan.slots {
+            if let SlotKind::Kept(index) = slot.kind {
+                kept.resize_with(kept.len().max(index + 1), Floats::default);
+                if kept[index].is_empty() {
+                    kept[index] =
+                        Floats::try_zeros(format_args!("slot {}", slot.name), elems(slot.bytes), SMALLER_MODEL)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes `buffer` in the place of what is kept as `index`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where there is no memory for it.
+    pub(crate) fn replace_kept(&mut self, index: usize, buffer: PackedBuffer) -> Result<()> {
+        let kept = self.kept.get_mut().unwrap_or_else(PoisonError::into_inner);
+        kept[index] = Weights::widened(buffer)?.into_floats();
+        Ok(())
+    }
+
     /// Runs a checked plan with what `caller` gives, and lets it take what the plan reads.
     ///
     /// # Errors
@@ -99,11 +137,41 @@ impl Cpu {
     /// Those of `caller`; kind `Limits`, where there is no memory for the plan.
     pub(crate) fn run(&self, plan: &Plan, caller: &mut dyn Caller) -> Result<()> {
         let mut buffers = self.take(plan)?;
-        give(plan, caller, &mut buffers, |_| true)?;
-        self.execute(plan, &mut buffers, &mut |_| ());
-        plan.reads.iter().for_each(|read| caller.take(*read, buffers.read(*read)));
+        let ran = self.run_in(plan, caller, &mut buffers);
         self.put(plan, buffers);
-        Ok(())
+        ran
+    }
+
+    /// [`run`](Self::run) of a plan that writes weights.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub(crate) fn update(&mut self, plan: &Plan, caller: &mut dyn Caller) -> Result<()> {
+        let mut buffers = self.take(plan)?;
+        buffers.swap_weights(plan, &mut self.weights);
+        let ran = self.run_in(plan, caller, &mut buffers);
+        buffers.swap_weights(plan, &mut self.weights);
+        self.put(plan, buffers);
+        ran
+    }
+
+    fn run_in(&self, plan: &Plan, caller: &mut dyn Caller, buffers: &mut Buffers) -> Result<()> {
+        // Whoever runs a plan of what is kept has it alone.
+        let keeps = plan.slots.iter().any(|slot| matches!(slot.kind, SlotKind::Kept(_)));
+        let mut kept = keeps.then(|| lock(&self.kept));
+        if let Some(kept) = &mut kept {
+            buffers.swap_kept(plan, kept);
+        }
+        let given = give(plan, caller, buffers, |_| true);
+        if given.is_ok() {
+            self.execute(plan, buffers, &mut |_| ());
+            plan.reads.iter().for_each(|read| caller.take(*read, buffers.read(*read, &self.weights)));
+        }
+        if let Some(kept) = &mut kept {
+            buffers.swap_kept(plan, kept);
+        }
+        given
     }
 
     /// [`run`](Self::run), and what its programs took; the recurrent ones of a run of steps together.
@@ -119,7 +187,7 @@ impl Cpu {
             let now = Instant::now();
             *spent.entry(stage.programs()).or_default() += now - std::mem::replace(&mut last, now);
         });
-        plan.reads.iter().for_each(|read| caller.take(*read, buffers.read(*read)));
+        plan.reads.iter().for_each(|read| caller.take(*read, buffers.read(*read, &self.weights)));
         self.put(plan, buffers);
         Ok(spent)
     }
@@ -143,7 +211,7 @@ impl Cpu {
         self.execute(plan, &mut buffers, &mut |_| ());
         states.store(plan, first, &mut buffers);
         let outputs = plan.reads.iter().filter(|read| results != Results::Unwanted && !read.fetch.is_state());
-        outputs.for_each(|read| caller.take(*read, buffers.read(*read)));
+        outputs.for_each(|read| caller.take(*read, buffers.read(*read, &self.weights)));
         self.put(plan, buffers);
         Ok(())
     }
@@ -184,7 +252,7 @@ impl Cpu {
 
     /// Puts the buffers of `plan` to rest.
     fn put(&self, plan: &Plan, buffers: Buffers) {
-        lock(&self.idle).put(buffers, plan.bytes(|kind| !matches!(kind, SlotKind::Weights(_))));
+        lock(&self.idle).put(buffers, plan.bytes(SlotKind::is_own));
     }
 
     fn run_stages(

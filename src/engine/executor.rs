@@ -194,6 +194,42 @@ impl Executor {
         }
     }
 
+    /// Makes zeros for what `plan` keeps from run to run and is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where there is no memory for them.
+    pub(super) async fn keep(&mut self, plan: &Plan) -> Result<()> {
+        match self {
+            Self::Cpu(cpu) => cpu.keep(plan),
+            Self::Gpu { gpu, loaded } => gpu.keep(loaded, plan).await,
+        }
+    }
+
+    /// Takes `buffer` in the place of what is kept as `index`, which is as large.
+    ///
+    /// # Errors
+    ///
+    /// As [`replace`](Self::replace).
+    pub(super) async fn replace_kept(&mut self, index: usize, buffer: PackedBuffer) -> Result<()> {
+        match self {
+            Self::Cpu(cpu) => cpu.replace_kept(index, buffer),
+            Self::Gpu { gpu, loaded } => gpu.replace_kept(loaded, index, &buffer).await,
+        }
+    }
+
+    /// Runs `plan`, which may write weights, with what `caller` gives and takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub(super) async fn update(&mut self, plan: &Arc<Plan>, caller: &mut dyn Caller) -> Result<()> {
+        match self {
+            Self::Cpu(cpu) => cpu.update(plan, caller),
+            Self::Gpu { gpu, loaded } => gpu.run(loaded, plan, caller, Wait::Aside).await.map(drop),
+        }
+    }
+
     /// Runs `plan` with what `caller` gives and takes: where the time went.
     pub(super) async fn run(&self, plan: &Arc<Plan>, caller: &mut dyn Caller, wait: Wait) -> Result<Timings> {
         match self {

@@ -21,8 +21,8 @@ use crate::feed::Decoder;
 use crate::kernel::Medium;
 use crate::loss::{Objective, Targets};
 use crate::model::Model;
-use crate::pack::{Packing, pack};
-use crate::plan::{Gradients, LossTerm, Plan, Shape};
+use crate::pack::Packing;
+use crate::plan::{Ends, Gradients, LossTerm, Moves, Plan, Shape};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 use crate::weights::{LearnedStates, Source, Weights};
@@ -35,9 +35,13 @@ type Key = (Shape, Gradients);
 
 /// A model with weights that change.
 pub(crate) struct Learner {
-    planner: Planner,
-    executor: Executor,
-    initial: BTreeMap<usize, LearnedStates>,
+    /// How they change.
+    pub(super) moves: Moves,
+    /// The plan of a change, once there was one: what it keeps is there then.
+    pub(super) update: Option<Arc<Plan>>,
+    pub(super) planner: Planner,
+    pub(super) executor: Executor,
+    pub(super) initial: BTreeMap<usize, LearnedStates>,
     plans: Mutex<Cache<Key, Arc<Plan>>>,
 }
 
@@ -48,9 +52,9 @@ pub(crate) enum Wanted {
     Loss,
     /// Those of the weights, which stay on the device.
     Left,
-    /// Those of the weights.
-    Weights,
-    /// Those of inputs of features and of initial states besides.
+    /// Those of the weights, which are kept there for an update.
+    Kept,
+    /// Those of the weights, of inputs of features and of initial states.
     All,
 }
 
@@ -64,12 +68,12 @@ pub(crate) struct Asked {
 }
 
 impl Learner {
-    /// A learner of `model` that begins at `weights`.
+    /// A learner of `model` that begins at `weights` and changes them by `moves`.
     ///
     /// # Errors
     ///
     /// Those of an engine.
-    pub(crate) async fn new(model: Model, weights: &Weights, options: &Options) -> Result<Self> {
+    pub(crate) async fn new(model: Model, weights: &Weights, moves: Moves, options: &Options) -> Result<Self> {
         let source = Source::held(weights, &model)?;
         let (planner, machine) = Planner::open_for_training(model, options).await?;
         let initial = source.initial(&planner.model, planner.layout.storage.into())?;
@@ -77,7 +81,7 @@ impl Learner {
         for packed in Packing::new(source, &planner.model, &planner.layout) {
             executor.add(packed?, Medium::Buffer).await.map_err(|e| planner.device.explain(e))?;
         }
-        Ok(Self { planner, executor, initial, plans: Mutex::new(Cache::new(PLANS)) })
+        Ok(Self { moves, update: None, planner, executor, initial, plans: Mutex::new(Cache::new(PLANS)) })
     }
 
     /// The model.
@@ -88,20 +92,6 @@ impl Learner {
     /// Where it computes.
     pub(crate) fn device(&self) -> &DeviceInfo {
         &self.planner.device
-    }
-
-    /// Sets the weights.
-    ///
-    /// # Errors
-    ///
-    /// Kind `Weights`, where they are another model's; `Lost`, where the device is lost.
-    pub(crate) async fn set(&mut self, weights: &Weights) -> Result<()> {
-        let packed = pack(weights, &self.planner.model, &self.planner.layout)?;
-        for (index, buffer) in packed.buffers.into_iter().enumerate() {
-            self.executor.replace(index, buffer).await?;
-        }
-        self.initial.clone_from(&weights.initial);
-        Ok(())
     }
 
     /// The plan of the losses and gradients of a call of `shape`, or of the tile of it that fits.
@@ -161,6 +151,22 @@ impl Learner {
             self.executor.run(plan, lesson, Wait::Aside).await.map(drop)
         };
         self.learn((input, carried), objective, (targets, asked), run, |lesson, learned| lesson.finish(learned)).await
+    }
+
+    /// [`gradients`](Self::gradients) of the weights, which are kept for an [`update`](Self::update).
+    ///
+    /// # Errors
+    ///
+    /// As [`gradients`](Self::gradients); kind `Limits`, where there is no memory for what is kept.
+    pub(crate) async fn keep_gradients(
+        &mut self,
+        input: &Input,
+        objective: &Objective,
+        targets: &[Targets],
+        (dropping, carried): (Option<Dropping>, Option<&Carried>),
+    ) -> Result<Found> {
+        self.moving().await?;
+        self.gradients(input, objective, targets, (Asked { wanted: Wanted::Kept, dropping }, carried)).await
     }
 
     /// What `input` loses by `objective`; gradients that are asked for are found and stay on the device.
@@ -230,8 +236,13 @@ impl Learner {
         let all = wanted == Wanted::All;
         let weights = wanted != Wanted::Loss;
         let states = all || weights && !self.initial.is_empty();
-        let (left, finals, drops) = (wanted == Wanted::Left, carried.is_some(), dropping.is_some());
-        let gradients = Gradients { losses: losses.collect(), weights, left, inputs: all, states, finals, drops };
+        let (finals, drops) = (carried.is_some(), dropping.is_some());
+        let ends = match wanted {
+            Wanted::Left => Ends::Left,
+            Wanted::Kept => Ends::Kept { first: true },
+            Wanted::Loss | Wanted::All => Ends::Read,
+        };
+        let mut gradients = Gradients { losses: losses.collect(), weights, ends, inputs: all, states, finals, drops };
         let mut lesson = Lesson::new(&call, model, layout, &aims)?;
         lesson.dropping = dropping;
         let (shape, batch) = (shape_of(&call), call.form.batch);
@@ -242,6 +253,9 @@ impl Learner {
             lesson.rows = first..first + most;
             run(&plan, &mut lesson).await.map_err(|e| device.explain(e))?;
             first += most;
+            if let Ends::Kept { first } = &mut gradients.ends {
+                *first = false;
+            }
         }
         let anew = |stack, row| carried.is_none_or(|carried| carried.begins_anew(stack, row));
         Ok(end(lesson, &|stack, row| !given[stack] && self.initial.contains_key(&stack) && anew(stack, row)))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use ndarray::{Array3, ArrayD, Axis, IxDyn, s};
+use ndarray::{Array2, Array3, ArrayD, Axis, IxDyn, s};
 
 use crate::call::{Batched, Batching, Call, States, initial};
 use crate::dropout::Dropping;
@@ -12,18 +12,20 @@ use crate::feed::{encode, take_final, unpad_row, unpad_state};
 use crate::kernel::padded;
 use crate::layout::Layout;
 use crate::loss::{Aim, Aimed, Measure};
-use crate::model::{Axes, Embedding, InputKind, LayerKind, Model, Value};
+use crate::model::{Axes, Embedding, Initial, InputKind, LayerKind, Model, Value};
 use crate::pack::unpack;
 use crate::plan::{Caller, Feed, Fetch, Read, Write};
-use crate::weights::Weights;
+use crate::weights::{LearnedStates, Weights};
 
 /// What a call loses, and the gradients.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     /// The objective.
     pub(crate) loss: f64,
-    /// The gradients of the weights, learned states among them.
-    pub(crate) weights: Weights,
+    /// The gradients of the weights, learned states among them; none where they were not read.
+    pub(crate) weights: Option<Weights>,
+    /// Those of learned states.
+    pub(crate) learned: BTreeMap<usize, LearnedStates>,
     /// Those of the inputs of features, by their places, in the axes of the call.
     pub(crate) inputs: BTreeMap<usize, ArrayD<f32>>,
     /// Those of where stacks begin, by stack, in the axes of the call.
@@ -179,13 +181,16 @@ impl<'a, 'c> Lesson<'a, 'c> {
 
     /// What was found, the gradients of learned states summed over the rows that began there.
     pub(super) fn finish(self, learned: impl Fn(usize, usize) -> bool) -> Found {
-        let mut weights = unpack(self.model, self.layout, &self.weights);
+        let mut sums = BTreeMap::new();
         let form = self.call.form;
         let begun = |(stack, r)| (r, self.model.begun(stack));
         let stacks: Vec<_> = self.model.stacks().enumerate().map(begun).collect();
         let mut states = BTreeMap::new();
         for (stack, (h, c)) in self.states {
-            match weights.initial.get_mut(&stack) {
+            let (r, begun) = stacks[stack];
+            let sum =
+                (r.initial == Initial::Learned).then(|| sums.entry(stack).or_insert_with(|| no_states(&h, c.as_ref())));
+            match sum {
                 Some(sum) if (0..form.batch).any(|row| learned(stack, row)) => {
                     let rows = self.call.rows_that_learn(self.model, stack);
                     for row in rows.into_iter().filter(|&row| learned(stack, row)) {
@@ -195,14 +200,14 @@ impl<'a, 'c> Lesson<'a, 'c> {
                         }
                     }
                 }
-                _ if stacks[stack].1.all(stacks[stack].0) => {}
+                _ if begun.all(r) => {}
                 _ => {
                     let in_form = |states: Array3<f32>| match form.batching {
                         Batching::Batch => states.into_dyn(),
                         Batching::Single => states.index_axis_move(Axis(1), 0).into_dyn(),
                     };
                     let gradients = States { h: in_form(h), c: c.map(in_form) };
-                    states.insert(stack, gradients.without(stacks[stack].1));
+                    states.insert(stack, gradients.without(begun));
                 }
             }
         }
@@ -213,8 +218,20 @@ impl<'a, 'c> Lesson<'a, 'c> {
         };
         let own = |(stack, ends): (usize, _)| (!stacks[stack].1.any()).then_some(ends);
         let finals = self.finals.into_iter().enumerate().map(own).collect();
-        Found { loss: self.loss, weights, inputs: self.inputs.into_iter().map(single).collect(), states, finals }
+        let read = self.weights.iter().any(|buffer| !buffer.is_empty());
+        let weights = read.then(|| {
+            let weights = unpack(self.model, self.layout, &self.weights, false);
+            Weights { initial: sums.clone(), ..weights }
+        });
+        let inputs = self.inputs.into_iter().map(single).collect();
+        Found { loss: self.loss, weights, learned: sums, inputs, states, finals }
     }
+}
+
+/// A gradient of learned states to which nothing has been added, as large as those of rows.
+fn no_states(h: &Array3<f32>, c: Option<&Array3<f32>>) -> LearnedStates {
+    let zeros = |rows: &Array3<f32>| Array2::zeros((rows.dim().0, rows.dim().2));
+    LearnedStates { h: zeros(h), c: c.map(zeros) }
 }
 
 impl Caller for Lesson<'_, '_> {
@@ -271,7 +288,7 @@ impl Caller for Lesson<'_, '_> {
                     take_final(read.fetch, directions, &self.rows, data, h, c);
                 }
             }
-            Fetch::Output | Fetch::Other(_) | Fetch::Tokens => {}
+            Fetch::Output | Fetch::Other(_) | Fetch::Tokens | Fetch::Norm => {}
         }
     }
 }

@@ -83,6 +83,7 @@ pub(super) fn output_of(fetch: Fetch) -> Option<usize> {
         Fetch::Other(output) => Some(output),
         Fetch::Tokens
         | Fetch::Losses(_)
+        | Fetch::Norm
         | Fetch::Weights(_)
         | Fetch::Input(_)
         | Fetch::InitialHidden { .. }
@@ -241,7 +242,9 @@ impl Caller for Push<'_, '_> {
             | Feed::ClassWeights(_)
             | Feed::Order(_)
             | Feed::Starts(_)
-            | Feed::Dropped { .. } => {
+            | Feed::Dropped { .. }
+            | Feed::Scalars
+            | Feed::Squares => {
                 unreachable!("a push has no losses")
             }
             Feed::LiveBackwards(_) | Feed::SeenBackwards(_) => unreachable!("streams go forward"),

@@ -134,6 +134,7 @@ impl Bound {
             .iter()
             .map(|slot| match slot.kind {
                 SlotKind::Weights(index) => weights.get(index).expect("checked: the weights are there").clone(),
+                SlotKind::Kept(index) => weights.kept(index).expect("checked: it is kept").clone(),
                 _ => Held::Buffer(buffers::storage(device, &slot.name, slot.bytes)),
             })
             .collect();
@@ -171,7 +172,7 @@ impl Bound {
     /// Fills all slots but the weights with NaNs.
     fn poison(&self, queue: &wgpu::Queue) {
         let own = self.plan.slots.iter().zip(&self.slots);
-        for (_, held) in own.filter(|(slot, _)| !matches!(slot.kind, SlotKind::Weights(_))) {
+        for (_, held) in own.filter(|(slot, _)| slot.kind.is_own()) {
             buffers::poison(queue, held.buffer());
         }
     }
@@ -286,7 +287,7 @@ impl Bound {
 
     /// The size of its buffers, weights aside.
     pub(super) fn bytes(&self) -> u64 {
-        let slots = self.plan.bytes(|kind| !matches!(kind, SlotKind::Weights(_)));
+        let slots = self.plan.bytes(SlotKind::is_own);
         slots + self.upload.bytes() + self.readback.bytes()
     }
 }
@@ -295,6 +296,11 @@ impl Bound {
 fn check(device: &Device, weights: &Weights, plan: &Plan, stride: u64) -> Result<()> {
     for slot in &plan.slots {
         match slot.kind {
+            SlotKind::Kept(index) if weights.kept(index).map_or(0, Held::bytes) < slot.bytes => {
+                let text = format!("slot `{}`: expected {} bytes that are kept, got fewer", slot.name, slot.bytes);
+                return Err(Error::internal(text).at(&plan.title));
+            }
+            SlotKind::Kept(_) => {}
             SlotKind::Weights(index) => {
                 let held = weights.get(index).map_or(0, Held::bytes);
                 if held < slot.bytes {

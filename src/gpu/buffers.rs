@@ -10,6 +10,7 @@ use super::tune::CHUNK;
 use crate::error::{Error, Result};
 use crate::kernel::{Medium, POISON};
 use crate::pack::PackedBuffer;
+use crate::plan::{Plan, SlotKind};
 
 /// A slot on the device.
 #[derive(Clone)]
@@ -42,14 +43,40 @@ impl Held {
     }
 }
 
-/// A model's weights, one for each buffer of `Packed`.
+/// A model's weights, one for each buffer of `Packed`, and what a training keeps, by its index.
 #[derive(Default)]
-pub(super) struct Weights(Vec<Held>);
+pub(super) struct Weights {
+    packed: Vec<Held>,
+    kept: Vec<Option<Held>>,
+}
 
 impl Weights {
     /// Buffer `index`, if there are so many.
     pub(super) fn get(&self, index: usize) -> Option<&Held> {
-        self.0.get(index)
+        self.packed.get(index)
+    }
+
+    /// What is kept as `index`, if anything is.
+    pub(super) fn kept(&self, index: usize) -> Option<&Held> {
+        self.kept.get(index)?.as_ref()
+    }
+
+    /// Makes zeros for what `plan` keeps from run to run and is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where the device has no memory for them.
+    pub(super) async fn keep(&mut self, device: &Device, plan: &Plan) -> Result<()> {
+        for slot in &plan.slots {
+            let SlotKind::Kept(index) = slot.kind else { continue };
+            self.kept.resize(self.kept.len().max(index + 1), None);
+            if self.kept[index].is_none() {
+                device.fits(&slot.name, slot.bytes)?;
+                let buffer = device.guard(&slot.name, || storage(device, &slot.name, slot.bytes)).await?;
+                self.kept[index] = Some(Held::Buffer(buffer));
+            }
+        }
+        Ok(())
     }
 
     /// Uploads the next buffer.
@@ -58,7 +85,7 @@ impl Weights {
     ///
     /// Kind `Limits`, where it is too large or the device's memory too small.
     pub(super) async fn add(&mut self, device: &Device, data: PackedBuffer, medium: Medium) -> Result<()> {
-        let (name, bytes) = (format!("weights.{}", self.0.len()), data.bytes());
+        let (name, bytes) = (format!("weights.{}", self.packed.len()), data.bytes());
         device.fits(&name, bytes.len() as u64).map_err(|e| smaller(e, &data))?;
         let make = || match medium {
             Medium::Buffer => Held::Buffer(storage(device, &name, bytes.len() as u64)),
@@ -77,7 +104,7 @@ impl Weights {
             let submission = device.guard(&name, upload).await?;
             device.wait(submission, Wait::Aside).await?;
         }
-        self.0.push(held);
+        self.packed.push(held);
         log::debug!("{}: uploaded {name}, {} bytes, {medium:?}", device.info.name, bytes.len());
         Ok(())
     }
@@ -90,19 +117,30 @@ impl Weights {
     ///
     /// Kind `Lost`, where the device is.
     pub(super) async fn replace(&self, device: &Device, index: usize, data: &PackedBuffer) -> Result<()> {
-        let Some(held) = self.get(index) else {
-            return Err(Error::internal(format!("weights.{index}: expected some")));
-        };
-        let (name, bytes) = (format!("weights.{index}"), data.bytes());
-        for (chunk, part) in bytes.chunks(CHUNK).enumerate() {
-            let upload = || match held {
-                Held::Buffer(buffer) => device.queue.write_buffer(buffer, (chunk * CHUNK) as u64, part),
-                Held::Matrix(texture) => texture.write(device, chunk * CHUNK, part),
-            };
-            device.guard(&name, upload).await?;
-        }
-        Ok(())
+        write(device, &format!("weights.{index}"), self.get(index), data).await
     }
+
+    /// Writes `data` over what is kept as `index`, which is as large: what runs after this has it.
+    ///
+    /// # Errors
+    ///
+    /// As [`replace`](Self::replace).
+    pub(super) async fn replace_kept(&self, device: &Device, index: usize, data: &PackedBuffer) -> Result<()> {
+        write(device, &format!("kept.{index}"), self.kept(index), data).await
+    }
+}
+
+/// Writes `data` over `held`.
+async fn write(device: &Device, name: &str, held: Option<&Held>, data: &PackedBuffer) -> Result<()> {
+    let Some(held) = held else { return Err(Error::internal(format!("{name}: expected some"))) };
+    for (chunk, part) in data.bytes().chunks(CHUNK).enumerate() {
+        let upload = || match held {
+            Held::Buffer(buffer) => device.queue.write_buffer(buffer, (chunk * CHUNK) as u64, part),
+            Held::Matrix(texture) => texture.write(device, chunk * CHUNK, part),
+        };
+        device.guard(name, upload).await?;
+    }
+    Ok(())
 }
 
 /// `error`, with what would make `data` smaller.

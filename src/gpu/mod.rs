@@ -112,6 +112,26 @@ impl Gpu {
         loaded.weights.replace(&self.device, index, buffer).await
     }
 
+    /// Makes zeros for what `plan` keeps from run to run and is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Limits`, where the device has no memory for them.
+    pub(crate) async fn keep(&self, loaded: &mut Loaded, plan: &Plan) -> Result<()> {
+        self.device.check()?;
+        loaded.weights.keep(&self.device, plan).await
+    }
+
+    /// Writes `buffer` over what `loaded` keeps as `index`, which is as large.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Lost`, where the device is lost.
+    pub(crate) async fn replace_kept(&self, loaded: &Loaded, index: usize, buffer: &PackedBuffer) -> Result<()> {
+        self.device.check()?;
+        loaded.weights.replace_kept(&self.device, index, buffer).await
+    }
+
     /// Runs `plan` with what `caller` gives, and lets it take what the plan reads.
     ///
     /// # Errors

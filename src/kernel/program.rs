@@ -354,12 +354,9 @@ impl Program {
             When::Projected => self.states() == Some(StateKind::Projected),
             When::Unprojected => self.states() != Some(StateKind::Projected),
             When::Kept => matches!(self, Self::Step(Step { keeps: true, .. })),
-            When::Recurrent
-            | When::Peepholes
-            | When::Classes
-            | When::Values
-            | When::Weighted
-            | When::Moments(_) => false,
+            When::Recurrent | When::Peepholes | When::Classes | When::Values | When::Weighted | When::Moments(_) => {
+                false
+            }
         }
     }
 

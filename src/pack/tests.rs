@@ -248,7 +248,7 @@ fn what_is_packed_for_training_comes_back() {
             PackedBuffer::F16(_) | PackedBuffer::I8 { .. } => panic!("32-bit floats"),
         };
         let buffers: Vec<Vec<f32>> = packed.buffers.iter().map(floats).collect();
-        assert!(super::unpack(&model, &layout, &buffers) == weights, "{model:?}");
+        assert!(super::unpack(&model, &layout, &buffers, true) == weights, "{model:?}");
     }
 }
 

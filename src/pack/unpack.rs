@@ -6,20 +6,19 @@ use ndarray::{Array1, Array2, ArrayViewMut1, Axis};
 
 use super::{Content, PEEPHOLES, content, layer_of};
 use crate::kernel::{LANES, padded};
-use crate::layout::{Form, Layout, Role, depth};
+use crate::layout::{Buffer, Form, Layout, Role, depth};
 use crate::model::Model;
 use crate::weights::{Array, LayerWeights, Part, Weights};
 
-/// The weights that `buffers`, one for each of a layout for training, hold; learned states are zero.
-pub(crate) fn unpack(model: &Model, layout: &Layout, buffers: &[Vec<f32>]) -> Weights {
+/// The weights that `buffers`, one for each of a layout for training, hold; learned states are zero. Those of a buffer that layers
+/// share are the first one's alone, or where they are to be `shared` the other ones' too.
+pub(crate) fn unpack(model: &Model, layout: &Layout, buffers: &[Vec<f32>], shared: bool) -> Weights {
     let mut weights = Weights::zeros(model);
-    for (buffer, data) in layout.buffers.iter().zip(buffers) {
-        let directions = match buffer.form {
-            Form::Matrix { matrices, .. } => matrices,
-            Form::Table { directions, .. } => directions,
-        };
-        for (direction, data) in data.chunks_exact(data.len() / directions).enumerate() {
-            let content = content(model, layout, buffer, direction);
+    let twin = |&(role, buffer): &(Role, usize)| (Buffer { role, ..layout.buffers[buffer].clone() }, &buffers[buffer]);
+    let twins = layout.shared.iter().filter(|_| shared).map(twin);
+    for (buffer, data) in layout.buffers.iter().cloned().zip(buffers).chain(twins) {
+        for (direction, data) in data.chunks_exact(data.len() / buffer.form.matrices()).enumerate() {
+            let content = content(model, layout, &buffer, direction);
             let layer = &mut weights.layers[layer_of(layout, buffer.role)];
             match (buffer.form, buffer.role) {
                 (Form::Table { width, .. }, Role::Table { .. }) => {

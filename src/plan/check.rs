@@ -65,7 +65,7 @@ pub fn check(plan: &Plan, limits: &Limits) -> Result<()> {
             limits.buffer_bytes
         )));
     }
-    let mut written: Vec<bool> = plan.slots.iter().map(|slot| matches!(slot.kind, SlotKind::Weights(_))).collect();
+    let mut written: Vec<bool> = plan.slots.iter().map(|slot| !slot.kind.is_own()).collect();
     for write in &plan.writes {
         written[write.slot] = true;
         inside(plan, write.slot, write.offset, write.bytes, "the host writes")?;
@@ -94,9 +94,12 @@ pub(super) fn slot_fits(slot: &Slot, limits: &Limits) -> Result<()> {
     }
     let hint = match slot.kind {
         SlotKind::Weights(_) => "try smaller weights (--precision f16 or int8), or another device",
-        SlotKind::Input | SlotKind::Index | SlotKind::Exchange | SlotKind::Scratch | SlotKind::Output => {
-            "try a smaller batch, fewer steps a call, or another device"
-        }
+        SlotKind::Input
+        | SlotKind::Index
+        | SlotKind::Exchange
+        | SlotKind::Scratch
+        | SlotKind::Output
+        | SlotKind::Kept(_) => "try a smaller batch, fewer steps a call, or another device",
     };
     let (name, bytes, most) = (&slot.name, slot.bytes, limits.buffer_bytes);
     Err(Violation::Exceeds(format!("{name}: needs a buffer of {bytes} bytes, the device's largest is {most}; {hint}")))

@@ -25,6 +25,7 @@ pub(crate) use work::Spent;
 pub use work::Work;
 
 use crate::kernel::{Params, Program, RowLoss};
+use crate::rule::Rule;
 
 /// What a plan is to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,8 +48,8 @@ pub struct Gradients {
     pub losses: Vec<LossTerm>,
     /// Whether the gradients of the weights are given. Where neither these nor others are, there is no way back.
     pub weights: bool,
-    /// Whether these stay where they are found: the host reads none of them.
-    pub left: bool,
+    /// What becomes of these.
+    pub ends: Ends,
     /// Whether the gradients of the model's inputs of features are given.
     pub inputs: bool,
     /// Whether those of the initial states are that the host writes.
@@ -57,6 +58,39 @@ pub struct Gradients {
     pub finals: bool,
     /// Whether dropout drops.
     pub drops: bool,
+}
+
+/// What becomes of the gradients of weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Ends {
+    /// The host reads them.
+    #[default]
+    Read,
+    /// They stay where they are found, and are gone with the plan's buffers.
+    Left,
+    /// They are [kept](SlotKind::Kept) for an update, and added to what is kept unless they are the `first`.
+    Kept {
+        /// Whether they are.
+        first: bool,
+    },
+}
+
+/// How an update makes new weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Moves {
+    /// The arithmetic.
+    pub rule: Rule,
+    /// Whether each tensor has a norm of its own, by which it is clipped.
+    pub by_tensor: bool,
+}
+
+/// What a training holds on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stored {
+    /// The weights.
+    Weights,
+    /// What an optimizer keeps of each: the one of its moments.
+    Moment(usize),
 }
 
 /// A loss of one output of the model.
@@ -123,6 +157,36 @@ pub enum SlotKind {
     Scratch,
     /// f32 that the host reads.
     Output,
+    /// f32 of a training that stay from run to run: the index into what its executor keeps. Shared by all plans of a
+    /// model, as [`kept`] numbers it.
+    Kept(usize),
+}
+
+impl SlotKind {
+    /// Whether the slot is its plan's alone.
+    pub fn is_own(self) -> bool {
+        !matches!(self, Self::Weights(_) | Self::Kept(_))
+    }
+}
+
+/// What a training keeps, by its index.
+pub mod kept {
+    /// Sums of the squares of gradients: [`OF_HOST`], [`OF_LOSS`], and then those of parts of the packed buffers.
+    pub const SUMS: usize = 0;
+    /// The sum that the host knows: of what it updates itself.
+    pub const OF_HOST: usize = 0;
+    /// 0, or NaN where a loss is not finite.
+    pub const OF_LOSS: usize = 1;
+
+    /// The gradient of a packed buffer.
+    pub fn gradient(buffer: usize) -> usize {
+        1 + buffer
+    }
+
+    /// A moment of the weights of a packed buffer, of `buffers` in all.
+    pub fn moment(buffers: usize, buffer: usize, moment: usize) -> usize {
+        1 + buffers * (1 + moment) + buffer
+    }
 }
 
 /// What a host writes.
@@ -163,6 +227,10 @@ pub enum Feed {
         /// Which of the places where it drops.
         place: usize,
     },
+    /// The numbers of an update, f32 [`Scalars`](crate::rule::Scalars) of each role of a parameter.
+    Scalars,
+    /// The sum of the squares of gradients that the host knows, f32.
+    Squares,
     /// The initial hidden state of a layer of a stack, `[B][D · padded]` f32.
     Hidden {
         /// Which recurrent stack of the model.
@@ -194,6 +262,8 @@ impl Feed {
             | Self::Order(_)
             | Self::Starts(_)
             | Self::Dropped { .. }
+            | Self::Scalars
+            | Self::Squares
             | Self::Hidden { .. }
             | Self::Memory { .. } => 0,
         }
@@ -238,8 +308,10 @@ pub enum Fetch {
     Tokens,
     /// What each row of the output of a loss loses, `[T][B]` f32.
     Losses(usize),
-    /// The gradient of a packed buffer of weights, as that is laid out, f32.
+    /// The gradient of a packed buffer of weights, as that is laid out, f32; or such a buffer itself, or a moment of it.
     Weights(usize),
+    /// The square of the norm of all gradients, f32.
+    Norm,
     /// The gradient of an input of the model, counted from 0, as the host wrote that.
     Input(usize),
     /// The gradient of the initial hidden state of a layer of a stack, `[B][D · padded]` f32.

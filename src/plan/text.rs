@@ -22,6 +22,7 @@ impl fmt::Display for Plan {
                 SlotKind::Exchange => "exchange",
                 SlotKind::Scratch => "scratch",
                 SlotKind::Output => "output",
+                SlotKind::Kept(_) => "kept",
             };
             writeln!(f, " s{id:<3} {:<20} {what:<8} {:?} {} bytes", slot.name, slot.dims, slot.bytes)?;
         }
@@ -229,6 +230,8 @@ impl fmt::Display for Feed {
             Self::Starts(input) => write!(f, "starts of layer {input}"),
             Self::Dropped { layer, place: 0 } => write!(f, "dropped in layer {layer}"),
             Self::Dropped { layer, place } => write!(f, "dropped in layer {layer} place {place}"),
+            Self::Scalars => f.write_str("scalars"),
+            Self::Squares => f.write_str("squares"),
             Self::Hidden { stack, layer } => write!(f, "h_0 of stack {stack} layer {layer}"),
             Self::Memory { stack, layer } => write!(f, "c_0 of stack {stack} layer {layer}"),
         }
@@ -248,6 +251,7 @@ impl fmt::Display for Fetch {
             Self::Tokens => f.write_str("tokens"),
             Self::Losses(loss) => write!(f, "loss {loss}"),
             Self::Weights(buffer) => write!(f, "gradient of weights {buffer}"),
+            Self::Norm => f.write_str("norm"),
             Self::Input(input) => write!(f, "gradient of input {input}"),
             Self::InitialHidden { stack, layer } => write!(f, "gradient of h_0 of stack {stack} layer {layer}"),
             Self::InitialMemory { stack, layer } => write!(f, "gradient of c_0 of stack {stack} layer {layer}"),

@@ -59,6 +59,9 @@ const HELD_SOFTWARE: usize = 64;
 /// they save.
 pub(crate) const PARALLEL_ELEMS: usize = 1 << 16;
 
+/// Elements whose squares a workgroup adds up, of an update.
+pub(crate) const SQUARED: usize = 1 << 15;
+
 /// The choices for a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuning {

@@ -50,19 +50,6 @@ impl Clip {
             Like::Keras => 0.0,
         }
     }
-
-    /// What gradients of this `norm` are multiplied by: 1, where nothing is clipped by norm.
-    ///
-    /// NaN where the norm is NaN, and in Keras where it is infinite.
-    pub fn factor(self, like: Like, norm: f64) -> f32 {
-        let Some(bound) = self.norm().map(f64::from) else { return 1.0 };
-        if norm.is_nan() || like == Like::Keras && norm.is_infinite() {
-            return f32::NAN;
-        }
-        // P nn/utils/clip_grad.py: min(1, c / (N + 1e-6)), which is c / max(N + 1e-6, c).
-        // K base_optimizer.py: c · min(1/N, 1/c) and g · c / max(N, c), which are c / max(N, c).
-        rounded(bound / (norm + f64::from(Self::slack(like))).max(bound))
-    }
 }
 
 /// The nearest 32-bit float.

@@ -3,10 +3,10 @@
 use super::clip::{Clip, rounded};
 use super::decay::L2;
 use super::optimizer::{Adam, AdamW, Optimizer, RmsProp, Sgd};
-use crate::rule::{Method, Rule, Scalars};
 use super::settings::{Like, not_negative, wrong};
 use crate::error::Result;
 use crate::model::Role;
+use crate::rule::{Method, Rule, Scalars};
 
 /// How gradients become new weights: an optimizer, clipping and a penalty.
 ///
@@ -147,12 +147,6 @@ impl Update {
             decoupled: rounded(decoupled),
             ..moving
         })
-    }
-
-    /// What gradients of this norm are multiplied by: the norm of all of them together, or of one tensor's for
-    /// [`Clip::TensorNorm`], with the penalty's part ([`squares`](super::squares) sums it).
-    pub fn clip_factor(&self, norm: f64) -> f32 {
-        self.clip.factor(self.optimizer.like(), norm)
     }
 }
 

@@ -12,7 +12,7 @@ use ndarray::Array3;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Trainable, Trainer};
+use super::Trainer;
 use crate::call::Batched;
 use crate::engine::Carried;
 use crate::error::{Error, ErrorKind, Result};
@@ -20,8 +20,9 @@ use crate::formats::safetensors::{self, TRAINING_KEY};
 use crate::formats::{self, description};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
-use crate::train::{Moment, PlateauState, Schedule};
-use crate::weights::{OF_TRAINING, Tensor, Tensors, Weights, non_finite};
+use crate::rule::Moment;
+use crate::train::{PlateauState, Schedule};
+use crate::weights::{Named, OF_TRAINING, Tensor, Tensors, Weights, non_finite};
 
 /// The version of what is written here.
 const VERSION: u64 = 1;
@@ -82,20 +83,29 @@ impl Trainer {
     ///
     /// Kind `Training`, where a weight is not finite: nothing is written then; `Io`, where the file cannot be written, or its
     /// name does not end in `.safetensors`.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: &Path) -> Result<()> {
+        block_on(self.save_async(path))
+    }
+
+    /// [`save`](Self::save), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](Self::save).
+    pub async fn save_async(&self, path: &Path) -> Result<()> {
         if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
             return Err(Error::new(ErrorKind::Io, "expected a name that ends in .safetensors").at(path.display()));
         }
-        let weights = self.weights()?.to_tensors(self.model())?;
+        let weights = self.weights_async().await?.to_tensors(self.model())?;
         if let Some(found) = non_finite(&weights).first() {
             let text = format!("{found}; expected finite weights to save, nothing was written");
             return Err(Error::new(ErrorKind::Training, text).at(path.display()));
         }
         let mut kept = Tensors::new();
-        for (name, Trainable { named, moments }) in &self.tensors {
-            for (moment, elements) in self.update.rule().moments().iter().zip(moments) {
-                let tensor = Tensor::new(named.shape.clone(), elements.clone());
-                kept.insert(format!("{OF_TRAINING}{}.{name}", moment.name()), tensor);
+        for (n, moment) in self.update.rule().moments().iter().enumerate() {
+            for (name, named) in self.moment(n).await? {
+                kept.insert(format!("{OF_TRAINING}{}.{name}", moment.name()), Tensor::new(named.shape, named.data));
             }
         }
         let carried = self.carried();
@@ -174,13 +184,22 @@ impl Trainer {
     pub async fn resume_async(&mut self, path: &Path) -> Result<()> {
         let Resumed { state, rate, seed, plateau, tensors, carried } =
             self.read(path).map_err(|e| if e.kind() == ErrorKind::Io { e } else { e.at(path.display()) })?;
-        let mut all = Tensors::new();
-        for (name, (weights, _)) in &tensors {
-            all.insert(name.clone(), Tensor::new(self.tensors[name].named.shape.clone(), weights.clone()));
+        let moments = self.update.rule().moments().len();
+        let tensor = |name: &String, data: Vec<f32>| (name.clone(), Tensor::new(self.shapes[name].clone(), data));
+        let (mut all, mut kept) = (Tensors::new(), vec![Tensors::new(); moments]);
+        for (name, (weights, moments)) in &tensors {
+            all.extend([tensor(name, weights.clone())]);
+            kept.iter_mut().zip(moments).for_each(|(all, own)| all.extend([tensor(name, own.clone())]));
         }
-        self.learner.set(&Weights::from_tensors(self.model(), all)?).await?;
+        let all = Weights::from_tensors(self.model(), all)?;
+        let kept: Vec<Weights> =
+            kept.into_iter().map(|tensors| Weights::of_tensors(self.model(), tensors)).collect::<Result<_>>()?;
+        self.learner.set(&all).await?;
+        for (moment, values) in kept.iter().enumerate() {
+            self.learner.set_moment(moment, values).await?;
+        }
         for (name, (weights, moments)) in tensors {
-            if let Some(own) = self.tensors.get_mut(&name) {
+            if let Some(own) = self.states.get_mut(&name) {
                 (own.named.data, own.moments) = (weights, moments);
             }
         }
@@ -191,6 +210,16 @@ impl Trainer {
         });
         (self.carry, self.carried) = (state.carry, carried.map(std::sync::Mutex::new));
         Ok(())
+    }
+
+    /// What the optimizer keeps of each tensor as moment `moment`, by name.
+    async fn moment(&self, moment: usize) -> Result<BTreeMap<String, Named>> {
+        let mut all = self.learner.moment(moment).await?.named(self.model())?;
+        for (name, state) in &self.states {
+            let data = state.moments[moment].clone();
+            all.insert(name.clone(), Named { data, ..state.named.clone() });
+        }
+        Ok(all)
     }
 
     /// What the file at `path` holds, where it is of this trainer's model and update.
@@ -223,12 +252,12 @@ impl Trainer {
         let rate = number(&state.learning_rate)?;
         let seed = state.dropout_seed.as_deref().map(number).transpose()?;
         let mut tensors = BTreeMap::new();
-        for (name, Trainable { named, .. }) in &self.tensors {
-            let weights = elements(&held, name, &named.shape)?;
+        for (name, shape) in &self.shapes {
+            let weights = elements(&held, name, shape)?;
             if let Some(bad) = weights.iter().find(|w| !w.is_finite()) {
                 return Err(damaged(format!("{name}: expected finite weights, got {bad}")));
             }
-            let of = |moment: &Moment| elements(&held, &format!("{OF_TRAINING}{}.{name}", moment.name()), &named.shape);
+            let of = |moment: &Moment| elements(&held, &format!("{OF_TRAINING}{}.{name}", moment.name()), shape);
             let moments = self.update.rule().moments().iter().map(of).collect::<Result<Vec<_>>>()?;
             tensors.insert(name.clone(), (weights, moments));
         }

@@ -165,7 +165,7 @@ impl Trainer {
                 let step = step.await.map_err(|e| e.at(format!("epoch {number}, batch {}", index + 1)))?;
                 mean.add(step.loss, rows.len());
             }
-            self.check_weights().map_err(|e| e.at(format!("epoch {number}")))?;
+            self.check_weights().await.map_err(|e| e.at(format!("epoch {number}")))?;
             let validation_loss = match validation {
                 Some(data) => Some(self.evaluate_async(data, settings.batch_size).await?),
                 None => None,
@@ -209,8 +209,8 @@ impl Trainer {
     }
 
     /// An update by finite gradients may still drive a weight out of the floats: it shows in no loss before the next one.
-    fn check_weights(&self) -> Result<()> {
-        let tensors = self.weights()?.to_tensors(self.model())?;
+    async fn check_weights(&self) -> Result<()> {
+        let tensors = self.weights_async().await?.to_tensors(self.model())?;
         match non_finite(&tensors).first() {
             None => Ok(()),
             Some(found) => {

@@ -21,14 +21,15 @@ use crate::call::{Input, Output};
 use crate::dropout::Dropping;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::engine::KernelTime;
-use crate::engine::{Asked, Carried, DeviceInfo, Found, Learner, Options, Wanted};
+use crate::engine::{Asked, Carried, DeviceInfo, Found, Learner, Moves, Options, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
-use crate::model::Model;
+use crate::model::{Model, Role};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
-use crate::train::{Clip, Schedule, Update, squares, update};
-use crate::weights::{Named, Tensor, Tensors, Weights};
+use crate::rule::{Scalars, clip_factor, squares, update};
+use crate::train::{Clip, Schedule, Update};
+use crate::weights::{Named, Tensor, Tensors, Weights, named_states, states_of};
 
 pub use batch::{Batch, Gradients};
 pub use data::Dataset;
@@ -74,11 +75,13 @@ pub struct Trainer {
     carried: Option<Mutex<Carried>>,
     /// What dropout is drawn from; none where it drops nothing.
     seed: Option<u64>,
-    /// Each tensor by its name, and what the optimizer keeps of it.
-    tensors: BTreeMap<String, Trainable>,
+    /// The shape of each tensor by its name.
+    shapes: BTreeMap<String, Vec<usize>>,
+    /// Where stacks have learned to begin, and what the optimizer keeps of that: it is here, as each call writes it.
+    states: BTreeMap<String, Trainable>,
 }
 
-/// A tensor that is trained.
+/// A tensor that is trained on the host.
 struct Trainable {
     named: Named,
     /// In the order of the rule's moments.
@@ -129,24 +132,27 @@ impl Trainer {
         update.check()?;
         model.check()?;
         dropout::check(&model)?;
-        let moments = update.rule().moments().len();
-        let mut tensors = BTreeMap::new();
         // Checks the shapes, and that layers of one name share their weights.
         weights.to_tensors(&model)?;
-        for (name, named) in held(weights, &model)? {
+        let mut shapes = BTreeMap::new();
+        for (name, named) in weights.named(&model)? {
             if let Some(bad) = named.data.iter().position(|w| !w.is_finite()) {
                 let text =
                     format!("{name}: expected finite weights to train, got {} at element {bad}", named.data[bad]);
                 return Err(Error::new(ErrorKind::Weights, text));
             }
-            let zeros = vec![vec![0.0; named.data.len()]; moments];
-            tensors.insert(name, Trainable { named, moments: zeros });
+            shapes.insert(name, named.shape);
         }
-        let learner = Learner::new(model, weights, &options.into()).await?;
+        let moments = update.rule().moments().len();
+        let kept = |named: Named| Trainable { moments: vec![vec![0.0; named.data.len()]; moments], named };
+        let states =
+            named_states(&model, &weights.initial).into_iter().map(|(name, named)| (name, kept(named))).collect();
+        let moves = Moves { rule: update.rule(), by_tensor: matches!(update.clip, Clip::TensorNorm(_)) };
+        let learner = Learner::new(model, weights, moves, &options.into()).await?;
         let (objective, rate) = (objective.into(), update.optimizer.learning_rate());
         let carried = Carried::of(learner.model(), false).map(Mutex::new);
         let (schedule, updates, epochs, carry, seed) = (None, 0, 0, false, Some(0));
-        Ok(Self { learner, objective, update, rate, schedule, updates, epochs, carry, carried, seed, tensors })
+        Ok(Self { learner, objective, update, rate, schedule, updates, epochs, carry, carried, seed, shapes, states })
     }
 
     /// Trains on one batch: finds its gradients, and changes the weights by them.
@@ -166,11 +172,11 @@ impl Trainer {
     ///
     /// As [`step`](Self::step).
     pub async fn step_async(&mut self, batch: &Batch) -> Result<Trained> {
-        let mut found = self.found(batch, Wanted::Weights).await?;
-        let finals = std::mem::take(&mut found.finals);
-        let gradients = self.named(found)?;
-        let trained = self.apply_async(&gradients).await?;
-        self.keep(finals);
+        let (dropping, carried) = (self.dropping(), self.carried());
+        let data = (dropping, carried.as_ref());
+        let found = self.learner.keep_gradients(&batch.input, &self.objective, &batch.targets, data).await?;
+        let trained = self.change(found.loss, named_states(self.learner.model(), &found.learned)).await?;
+        self.keep(found.finals);
         Ok(trained)
     }
 
@@ -239,24 +245,81 @@ impl Trainer {
     ///
     /// As [`apply`](Self::apply).
     pub async fn apply_async(&mut self, gradients: &Gradients) -> Result<Trained> {
+        let (mut tensors, mut states) = (Tensors::new(), BTreeMap::new());
+        for (name, shape) in &self.shapes {
+            let gradient = self.gradient(gradients, name, shape)?;
+            if let Some(state) = self.states.get(name) {
+                states.insert(name.clone(), Named { data: gradient.clone(), ..state.named.clone() });
+            }
+            tensors.insert(name.clone(), Tensor::new(shape.clone(), gradient.clone()));
+        }
+        let mut weights = Weights::of_tensors(self.model(), tensors)?;
+        weights.keep_firsts(self.model());
+        if !gradients.loss.is_finite() {
+            return Err(self.not_finite(gradients.loss, f64::NAN));
+        }
+        self.learner.set_gradients(&weights).await?;
+        self.change(gradients.loss, states).await
+    }
+
+    /// The gradient of a tensor.
+    fn gradient<'a>(&self, gradients: &'a Gradients, name: &str, shape: &[usize]) -> Result<&'a Vec<f32>> {
+        let wrong = |text: String| Error::new(ErrorKind::Training, format!("update {}: {text}", self.updates + 1));
+        let Some(gradient) = gradients.weights.get(name) else {
+            return Err(wrong(format!("expected a gradient of {name}, got none")));
+        };
+        let wanted = shape.iter().product::<usize>();
+        if gradient.len() != wanted {
+            let text = format!("{name}: expected a gradient of {wanted} elements, got {}", gradient.len());
+            return Err(wrong(text));
+        }
+        Ok(gradient)
+    }
+
+    /// Changes the weights by the gradients that the learner keeps, and where stacks begin by those of `states`.
+    async fn change(&mut self, loss: f64, states: BTreeMap<String, Named>) -> Result<Trained> {
         let (t, rate) = (self.updates + 1, self.learning_rate());
-        let norm = self.check(gradients, t)?;
+        let of_roles: Vec<Scalars> =
+            Role::ALL.iter().map(|&role| self.update.scalars(role, rate, t)).collect::<Result<_>>()?;
+        let scalars = &of_roles[Role::State as usize];
+        let squared: BTreeMap<&String, f64> = states
+            .iter()
+            .map(|(name, gradient)| (name, squares(scalars, &self.states[name].named.data, &gradient.data)))
+            .collect();
+        let norm = f64::from(self.learner.update(&of_roles, squared.values().sum()).await?).sqrt();
+        if !loss.is_finite() || !norm.is_finite() {
+            return Err(self.not_finite(loss, norm));
+        }
         let rule = self.update.rule();
-        for (name, tensor) in &mut self.tensors {
-            let gradient = &gradients.weights[name];
-            let scalars = self.update.scalars(tensor.named.role, rate, t)?;
-            let own = match self.update.clip {
-                Clip::TensorNorm(_) => squares(&scalars, &tensor.named.data, gradient).sqrt(),
-                Clip::None | Clip::GlobalNorm(_) | Clip::Value(_) => norm,
-            };
-            let factor = self.update.clip_factor(own);
-            let mut moments: Vec<&mut [f32]> = tensor.moments.iter_mut().map(Vec::as_mut_slice).collect();
-            update(rule, &scalars, factor, &mut tensor.named.data, gradient, &mut moments);
+        for (name, gradient) in &states {
+            let Some(Trainable { named, moments }) = self.states.get_mut(name) else { continue };
+            let own = if let Clip::TensorNorm(_) = self.update.clip { squared[name] } else { norm * norm };
+            let mut moments: Vec<&mut [f32]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
+            #[expect(clippy::cast_possible_truncation, reason = "rounded once")]
+            let factor = clip_factor(scalars, own as f32);
+            update(rule, scalars, factor, &mut named.data, &gradient.data, &mut moments);
+        }
+        if !states.is_empty() {
+            self.begin();
         }
         self.updates = t;
-        let weights = self.weights()?;
-        self.learner.set(&weights).await?;
-        Ok(Trained { loss: gradients.loss, norm, update: t })
+        Ok(Trained { loss, norm, update: t })
+    }
+
+    /// Tells the learner where stacks begin.
+    fn begin(&mut self) {
+        let named = self.states.iter().map(|(name, state)| (name.clone(), state.named.clone())).collect();
+        let states = states_of(self.learner.model(), &named);
+        self.learner.set_initial(states);
+    }
+
+    fn not_finite(&self, loss: f64, norm: f64) -> Error {
+        let text = format!(
+            "update {}: expected a finite loss and finite gradients, got a loss of {loss} and a norm of {norm}; the weights are as \
+             they were; try a smaller learning rate, or clip gradients by their norm",
+            self.updates + 1
+        );
+        Error::new(ErrorKind::Training, text)
     }
 
     /// What the model loses on a batch. Dropout drops nothing.
@@ -301,13 +364,19 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no memory for them.
+    /// Kind `Limits`, where there is no memory for them; `Lost`, where the device is lost.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn weights(&self) -> Result<Weights> {
-        let mut tensors = Tensors::new();
-        for (name, Trainable { named, .. }) in &self.tensors {
-            tensors.insert(name.clone(), Tensor::new(named.shape.clone(), named.data.clone()));
-        }
-        Weights::from_tensors(self.model(), tensors)
+        block_on(self.weights_async())
+    }
+
+    /// [`weights`](Self::weights), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`weights`](Self::weights).
+    pub async fn weights_async(&self) -> Result<Weights> {
+        self.learner.weights().await
     }
 
     /// An engine of the model with the weights of now.
@@ -360,49 +429,12 @@ impl Trainer {
     fn named(&self, found: Found) -> Result<Gradients> {
         let inputs = self.model().all_inputs()?;
         let input = |(index, array): (usize, _)| Some((inputs.get(index)?.name.clone(), array));
+        let weights = found.weights.ok_or_else(|| Error::internal("gradients: expected those of the weights"))?;
         Ok(Gradients {
             loss: found.loss,
-            weights: found.weights.sums(self.model())?.into_iter().map(|(name, named)| (name, named.data)).collect(),
+            weights: weights.sums(self.model())?.into_iter().map(|(name, named)| (name, named.data)).collect(),
             inputs: found.inputs.into_iter().filter_map(input).collect(),
             states: found.states,
         })
     }
-
-    /// The norm of all gradients together.
-    fn check(&self, gradients: &Gradients, t: u64) -> Result<f64> {
-        let wrong = |text: String| Err(Error::new(ErrorKind::Training, format!("update {t}: {text}")));
-        let mut sum = 0.0;
-        for (name, tensor) in &self.tensors {
-            let wanted = tensor.named.data.len();
-            let Some(gradient) = gradients.weights.get(name) else {
-                return wrong(format!("expected a gradient of {name}, got none"));
-            };
-            if gradient.len() != wanted {
-                return wrong(format!("{name}: expected a gradient of {wanted} elements, got {}", gradient.len()));
-            }
-            let scalars = self.update.scalars(tensor.named.role, self.learning_rate(), t)?;
-            sum += squares(&scalars, &tensor.named.data, gradient);
-        }
-        let norm = sum.sqrt();
-        if !gradients.loss.is_finite() || !norm.is_finite() {
-            return wrong(format!(
-                "expected a finite loss and finite gradients, got a loss of {} and a norm of {norm}; the weights are as they \
-                 were; try a smaller learning rate, or clip gradients by their norm",
-                gradients.loss
-            ));
-        }
-        Ok(norm)
-    }
-}
-
-/// The tensors of `weights` by their names, each once.
-fn held(weights: &Weights, model: &Model) -> Result<BTreeMap<String, Named>> {
-    let mut named = weights.sums(model)?;
-    // What layers share was added up: it is the same in each.
-    for (name, tensor) in weights.to_tensors(model)?.iter() {
-        if let Some(own) = named.get_mut(name) {
-            own.data.copy_from_slice(&tensor.read()?);
-        }
-    }
-    Ok(named)
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod dialect;
 mod integers;
+mod merged;
 pub(crate) mod named;
 mod random;
 mod replace;
@@ -25,7 +26,8 @@ use crate::model::{Bias, Initial, LayerKind, Model};
 pub(crate) use dialect::Part;
 pub(crate) use dialect::from_onnx;
 pub(crate) use integers::{Scale, round_rows};
-pub(crate) use named::{Named, OF_TRAINING};
+pub(crate) use merged::{Named, named_states, states_of};
+pub(crate) use named::OF_TRAINING;
 pub use random::draw_supplied;
 #[doc(hidden)]
 pub use replace::Replacement;

@@ -14,7 +14,7 @@ use super::{CellWeights, LayerWeights, LearnedStates, Weights};
 use crate::cell::Cell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    BIAS, INITIAL_CELL, INITIAL_HIDDEN, InputPort, InputValue, Layer, LayerKind, Model, Param, Part, Role, WEIGHT, Way,
+    BIAS, INITIAL_CELL, INITIAL_HIDDEN, InputPort, InputValue, Layer, LayerKind, Model, Param, Part, WEIGHT, Way,
     cell_tensor,
 };
 
@@ -31,11 +31,21 @@ impl Weights {
     pub fn from_tensors(model: &Model, mut tensors: Tensors) -> Result<Self> {
         check(model, &tensors)?;
         warn_of_unused(model, &tensors);
-        Self::taken(model, &mut tensors)
+        Self::taken(model, &mut tensors, true)
+    }
+
+    /// The same of what stands in the place of weights, such as gradients: nothing is warned of.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_tensors`](Self::from_tensors).
+    pub(crate) fn of_tensors(model: &Model, mut tensors: Tensors) -> Result<Self> {
+        check(model, &tensors)?;
+        Self::taken(model, &mut tensors, false)
     }
 
     /// The same of tensors that have been checked.
-    fn taken(model: &Model, tensors: &mut Tensors) -> Result<Self> {
+    fn taken(model: &Model, tensors: &mut Tensors, warns: bool) -> Result<Self> {
         let tables: Vec<Vec<_>> = model.layers.iter().map(|layer| table(layer, tensors).collect()).collect();
         let mut uses: HashMap<String, usize> = HashMap::new();
         for (_, name) in tables.iter().flatten() {
@@ -51,7 +61,7 @@ impl Weights {
                 let parts = tensor.expect("every needed tensor was checked").into_parts();
                 let (shape, elements) = parts.map_err(|e| e.at(&name).at(place(model, index)))?;
                 let bad = elements.iter().filter(|x| !x.is_finite()).count();
-                if let Some(warning) = non_finite_warning(&name, bad, elements.len()).filter(|_| *uses == 0) {
+                if let Some(warning) = non_finite_warning(&name, bad, elements.len()).filter(|_| warns && *uses == 0) {
                     log::warn!("{warning}");
                 }
                 Ok((local, (shape, elements)))
@@ -109,48 +119,8 @@ impl Weights {
     }
 }
 
-/// A tensor of a model, by itself.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Named {
-    /// What it is for.
-    pub(crate) role: Role,
-    /// Its shape.
-    pub(crate) shape: Vec<usize>,
-    /// Its elements, row-major.
-    pub(crate) data: Vec<f32>,
-}
-
-impl Weights {
-    /// The tensors by their names, as [`to_tensors`](Self::to_tensors) has them; those of one name are added: gradients of
-    /// what layers share.
-    ///
-    /// # Errors
-    ///
-    /// Kind `Weights`, where these are not of `model`.
-    pub(crate) fn sums(&self, model: &Model) -> Result<BTreeMap<String, Named>> {
-        let mut sums: BTreeMap<String, Named> = BTreeMap::new();
-        let mut stacks = 0;
-        for (layer, weights) in model.layers.iter().zip(&self.layers) {
-            let mut arrays = weights.arrays();
-            if let LayerKind::Recurrent(_) = layer.kind {
-                arrays.extend(self.initial.get(&stacks).into_iter().flat_map(LearnedStates::arrays));
-                stacks += 1;
-            }
-            for (Param { name, shape, role, .. }, tensor) in layer.kind.tensors().zip(arrays) {
-                let name = layer.weights.clone() + &name;
-                let data = tensor.read()?;
-                match sums.get_mut(&name) {
-                    Some(sum) => sum.data.iter_mut().zip(data.iter()).for_each(|(sum, own)| *sum += own),
-                    None => drop(sums.insert(name, Named { role, shape, data: data.into_owned() })),
-                }
-            }
-        }
-        Ok(sums)
-    }
-}
-
 impl LearnedStates {
-    fn arrays(&self) -> impl Iterator<Item = Tensor> {
+    pub(super) fn arrays(&self) -> impl Iterator<Item = Tensor> {
         let tensor = |w: &Array2<f32>| Tensor::new(w.shape(), w.iter().copied().collect());
         [Some(&self.h), self.c.as_ref()].into_iter().flatten().map(tensor)
     }
@@ -158,7 +128,7 @@ impl LearnedStates {
 
 impl LayerWeights {
     /// The arrays as tensors, in the order of the layer's table.
-    fn arrays(&self) -> Vec<Tensor> {
+    pub(super) fn arrays(&self) -> Vec<Tensor> {
         let matrix = |w: &Array2<f32>| Tensor::new(w.shape(), w.iter().copied().collect());
         let vector = |b: &Array1<f32>| Tensor::new([b.len()], b.to_vec());
         match self {

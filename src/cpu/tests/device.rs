@@ -42,6 +42,10 @@ fn grid(case: &Case, training: Training) -> [u32; 3] {
         Training::Scatter { .. } => [columns(p.units), p.tokens, 1],
         // A workgroup a row.
         Training::SoftmaxBack { .. } | Training::Loss(_) => [1, p.rows, 1],
+        Training::Tie { .. } => [p.features.div_ceil(WORKGROUP), p.rows, 1],
+        Training::Squares => [(p.rows * p.units).div_ceil(4 * p.steps), 1, 1],
+        Training::Total { .. } => [1, 1, 1],
+        Training::Update(_) => [p.steps, (p.rows * p.units).div_ceil(4 * WORKGROUP).div_ceil(p.steps), 1],
     }
 }
 

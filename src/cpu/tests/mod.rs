@@ -21,6 +21,7 @@ mod step;
 mod step_back;
 mod sums;
 mod turned;
+mod update;
 
 use super::*;
 use crate::cell::{Activation, Cell, Reset, Variant};

@@ -65,6 +65,8 @@ struct Back<'p, 'l> {
     turned: HashMap<usize, SlotId>,
     /// Scratch slots by name.
     scratch: HashMap<String, SlotId>,
+    /// The sums that are kept for an update.
+    sums: Option<SlotId>,
 }
 
 impl Lowering<'_> {
@@ -90,6 +92,7 @@ impl Lowering<'_> {
             peepholes: HashSet::new(),
             turned: HashMap::new(),
             scratch: HashMap::new(),
+            sums: None,
         };
         for (term, &source) in losses.iter().enumerate() {
             back.loss(term, source)?;

@@ -3,6 +3,7 @@
 use super::super::*;
 use crate::error::ErrorKind;
 use crate::model::Role;
+use crate::rule::{Method, Rule};
 
 fn refused(optimizer: impl Into<Optimizer>) -> String {
     let error = Update::by(optimizer).check().unwrap_err();

@@ -2,11 +2,11 @@
 
 use super::{Back, Given};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::{Params, Program, Role, RowTargets, Training};
+use crate::kernel::{Params, Program, Role, RowTargets, Training, WORKGROUP};
 use crate::layout::depth;
 use crate::plan::lower::dispatch::word;
 use crate::plan::lower::ops::{Op, OpKind, Ops, Source};
-use crate::plan::{Feed, Fetch, LossTerm, SlotKind};
+use crate::plan::{Ends, Feed, Fetch, LossTerm, SlotId, SlotKind, kept};
 
 /// What the loss `term` is of: an output, or what goes into its last function.
 ///
@@ -107,6 +107,30 @@ impl Back<'_, '_> {
             Ok(())
         })?;
         self.low.read(Fetch::Losses(index), losses, 0, time);
+        if let Ends::Kept { first } = self.wants.ends {
+            self.finite(losses, time * batch, first && index == 0)?;
+        }
+        Ok(())
+    }
+
+    /// Whether all `count` losses are finite, for whoever updates: nothing is added to what says so, or NaN.
+    fn finite(&mut self, losses: SlotId, count: usize, first: bool) -> Result<()> {
+        let low = &mut *self.low;
+        let sums = *self.sums.get_or_insert_with(|| low.slot("sums", SlotKind::Kept(kept::SUMS), &[kept::OF_LOSS + 1]));
+        // What a device's loops are trusted with.
+        let most = (self.low.limits.loop_iterations as usize).saturating_sub(2 * WORKGROUP as usize).max(1);
+        for at in (0..count).step_by(most) {
+            let params = Params {
+                source_0: word(at),
+                count: word(most.min(count - at)),
+                target_0: word(kept::OF_LOSS),
+                scale: 0.0_f32.to_bits(),
+                ..Params::default()
+            };
+            let windows = [(Role::Source, Some(self.low.whole(losses))), (Role::Result, Some(self.low.whole(sums)))];
+            let program = Program::Training(Training::Total { first: first && at == 0 });
+            self.low.dispatch(program, params, [1, 1, 1], &windows)?;
+        }
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use crate::plan::lower::ops::Sequence;
 use crate::plan::lower::windows::{Panels, Table};
 use crate::plan::lower::{Chunk, HostInput};
 use crate::plan::tune::Product;
-use crate::plan::{Feed, Fetch, SlotId, SlotKind, Window};
+use crate::plan::{Ends, Feed, Fetch, SlotId, SlotKind, Window, kept};
 
 /// Rows of a value and of a gradient whose products are a matrix's gradient.
 pub(super) struct Outside {
@@ -71,12 +71,16 @@ impl Back<'_, '_> {
 
     /// The slot of the gradient of packed buffer `buffer`, and whether its matrix `matrix` is begun here.
     pub(super) fn gradient_of(&mut self, buffer: usize, matrix: usize) -> (SlotId, bool) {
-        let low = &mut *self.low;
+        let (low, ends) = (&mut *self.low, self.wants.ends);
         let (slot, begun) = self.weights.entry(buffer).or_insert_with(|| {
             let like = low.weights_slot(buffer);
             let matrices = like.dims[0];
-            let slot = low.slot(format!("{}.gradient", like.name), SlotKind::Scratch, &like.dims);
-            (slot, vec![false; matrices])
+            let (kind, begun) = match ends {
+                Ends::Read | Ends::Left => (SlotKind::Scratch, false),
+                Ends::Kept { first } => (SlotKind::Kept(kept::gradient(buffer)), !first),
+            };
+            let slot = low.slot(format!("{}.gradient", like.name), kind, &like.dims);
+            (slot, vec![begun; matrices])
         });
         (*slot, !std::mem::replace(&mut begun[matrix], true))
     }
@@ -84,7 +88,8 @@ impl Back<'_, '_> {
     /// The slot of the gradient of packed buffer `buffer`, and whether the peepholes of its matrix `matrix` are begun here.
     pub(super) fn peepholes_of(&mut self, buffer: usize, matrix: usize) -> (SlotId, bool) {
         let (slot, _) = self.gradient_of(buffer, matrix);
-        (slot, self.peepholes.insert((buffer, matrix)))
+        let first = self.peepholes.insert((buffer, matrix));
+        (slot, first && self.wants.ends != Ends::Kept { first: false })
     }
 
     /// Zeros in what no operation has added to, and the read of the gradient of packed buffer `buffer`.
@@ -103,7 +108,7 @@ impl Back<'_, '_> {
                 }
             }
         }
-        if !self.wants.left {
+        if self.wants.ends == Ends::Read {
             let (slot, _) = self.gradient_of(buffer, 0);
             self.low.read(Fetch::Weights(buffer), slot, 0, dims[0]);
         }
