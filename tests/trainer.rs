@@ -5,6 +5,8 @@
 
 #[path = "trainer/checkpoints.rs"]
 mod checkpoints;
+#[path = "trainer/updates.rs"]
+mod updates_on_devices;
 
 use std::{env, fs};
 

@@ -3,7 +3,7 @@ const WORKGROUP: u32 = 64u;
 
 @group(0) @binding(1) var<storage, read> source: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> scalars: array<Scalars>;
+@group(0) @binding(3) var<storage, read> scalars: array<vec4<f32>>; // [roles][4]
 @group(0) @binding(4) var<storage, read_write> result: array<f32>;
 
 var<workgroup> parts: array<f32, WORKGROUP>;
@@ -17,7 +17,7 @@ fn squares(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     for (var four = group.x * params.steps + lane; four < end; four += WORKGROUP) {
         let role = role_of(class_of(four));
         if role != NO_ROLE {
-            let g = delta[first + four] + scalars[role].penalty * source[first + four];
+            let g = delta[first + four] + scalars_of(role).penalty * source[first + four];
             sum += g * g;
         }
     }

@@ -4,7 +4,7 @@ const WORKGROUP: u32 = 64u;
 override CLIPS: bool = false;
 
 @group(0) @binding(1) var<storage, read> delta: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> scalars: array<Scalars>;
+@group(0) @binding(2) var<storage, read> scalars: array<vec4<f32>>; // [roles][4]
 @group(0) @binding(3) var<storage, read> norms: array<f32>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4<f32>>;
 
@@ -33,7 +33,7 @@ fn update(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     if role == NO_ROLE {
         return;
     }
-    let s = scalars[role];
+    let s = scalars_of(role);
     let at = params.source_0 * (params.units / 4u) + four;
     let w = result[at];
     var g = delta[at] + s.penalty * w;

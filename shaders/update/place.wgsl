@@ -8,13 +8,13 @@ struct Layout {
 }
 
 // The element in row n and column c.
-fn place(of: Layout, n: u32, c: u32) -> u32 {
-    if of.panel == 0u {
-        return of.first + n * of.units + c;
+fn place(laid: Layout, n: u32, c: u32) -> u32 {
+    if laid.panel == 0u {
+        return laid.first + n * laid.units + c;
     }
-    let gate = n / of.units;
-    let unit = n % of.units;
-    let part = (of.features + 15u) / 16u * 16u;
-    let k = c / of.features * part + c % of.features;
-    return of.first + unit / 16u * of.panel + (k * of.gates + gate) * 16u + unit % 16u;
+    let gate = n / laid.units;
+    let unit = n % laid.units;
+    let part = (laid.features + 15u) / 16u * 16u;
+    let k = c / laid.features * part + c % laid.features;
+    return laid.first + unit / 16u * laid.panel + (k * laid.gates + gate) * 16u + unit % 16u;
 }

@@ -18,6 +18,15 @@ struct Scalars {
     reserved: f32,
 }
 
+// The scalars of a role, as they stand four by four.
+fn scalars_of(role: u32) -> Scalars {
+    let a = scalars[4u * role];
+    let b = scalars[4u * role + 1u];
+    let c = scalars[4u * role + 2u];
+    let d = scalars[4u * role + 3u];
+    return Scalars(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, c.x, c.y, c.z, c.w, d.x, d.y, d.z, d.w);
+}
+
 // The role of rows that are left alone.
 const NO_ROLE: u32 = 0xffffffffu;
 
