@@ -22,27 +22,28 @@ fn norm_of(class_index: u32) -> u32 {
     );
 }
 
-@compute @workgroup_size(WORKGROUP)
-fn update(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let four = (group.y * params.steps + group.x) * WORKGROUP + lane;
-    if four >= params.rows * (params.units / 4u) || !is_finite(norms[0]) {
-        return;
-    }
-    let class_index = class_of(four);
-    let role = role_of(class_index);
-    if role == NO_ROLE {
-        return;
-    }
+// A weight with its moments, whose scalars are those of a role.
+fn step_along(at: u32, role: u32, norm: f32) {
     let s = scalars_of(role);
-    let at = params.source_0 * (params.units / 4u) + four;
     let w = result[at];
     var g = delta[at] + s.penalty * w;
     if CLIPS {
         g = clamp(g, vec4(-s.clip_value), vec4(s.clip_value));
     }
     if s.clip_norm > 0.0 {
-        g *= s.clip_norm / max(sqrt(norms[norm_of(class_index)]) + s.clip_slack, s.clip_norm);
+        g *= s.clip_norm / max(sqrt(norm) + s.clip_slack, s.clip_norm);
     }
     g += s.coupled * w;
     result[at] = moved(at, s, w, direction(at, s, g));
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn update(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let four = (group.y * params.steps + group.x) * WORKGROUP + lane;
+    let class_index = class_of(four);
+    let role = role_of(class_index);
+    let is_there = four < params.rows * (params.units / 4u) && role != NO_ROLE;
+    if is_there && is_finite(norms[0]) {
+        step_along(params.source_0 * (params.units / 4u) + four, role, norms[norm_of(class_index)]);
+    }
 }
