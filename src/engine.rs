@@ -54,7 +54,7 @@ use memory::Memory;
 use timings::timed;
 
 pub(crate) use carry::Carried;
-pub use device::{Device, DeviceInfo, SelfCheck};
+pub use device::{Checked, Device, DeviceInfo, SelfCheck};
 pub use generate::Sampling;
 #[cfg(not(target_arch = "wasm32"))]
 pub use kernels::KernelTime;

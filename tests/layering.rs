@@ -41,8 +41,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "feed", "cpu", "gpu", "loss", "dropout",
         ],
     ),
-    ("trainer", &["engine", "model", "call", "named", "loss", "train", "weights", "formats", "random", "dropout"]),
-    ("conformance", &["oracle", "model", "weights", "cell", "call", "kernel"]),
+    (
+        "trainer",
+        &["engine", "model", "call", "named", "loss", "train", "weights", "formats", "random", "dropout", "plan"],
+    ),
+    (
+        "conformance",
+        &["oracle", "model", "weights", "cell", "call", "kernel", "loss", "plan", "train", "trainer", "engine"],
+    ),
 ];
 
 /// The only module that may mention wgpu.
