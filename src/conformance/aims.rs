@@ -46,7 +46,8 @@ fn term(draw: &mut Draw, output: usize, shape: &[usize]) -> (Term, Targets) {
         Targets::values(ArrayD::from_shape_simple_fn(IxDyn(shape), || draw.between(least, most)))
     };
     let (loss, mut targets): (Loss, _) = match draw.below(7) {
-        0 | 1 => {
+        // Of one class there is nothing to learn.
+        0 | 1 if features > 1 => {
             let mut loss = CrossEntropy::default();
             if draw.chance(3) {
                 loss = loss.class_weights((0..features).map(|_| draw.between(0.0, 2.0)).collect::<Vec<_>>());

@@ -2,7 +2,7 @@
 //!
 //! A plan with a bug runs as any other: it computes something else. Knows plans; knows no case and no executor.
 
-use crate::kernel::{Join, JoinOp, Kernel, Mask, Outer, Program, Role, StepBack, Training};
+use crate::kernel::{Join, JoinOp, Kernel, Mask, Outer, Params, Program, Role, StepBack, Training};
 use crate::plan::{Dispatch, Plan, Window};
 
 /// A bug in a plan of gradients.
@@ -22,9 +22,9 @@ pub enum PlanBug {
     SetNotAdded,
     /// One column of 16 of a matrix's gradient is that of the features next to it.
     ColumnsOffByOne,
-    /// The bias of a matrix has no gradient.
-    BiasForgotten,
-    /// The last token of a table has no gradient.
+    /// The last row of each chunk counts in the gradient of no matrix.
+    RowForgotten,
+    /// The last of the tokens has no part in the gradient of its table.
     TokenForgotten,
     /// Peepholes have no gradient.
     PeepholesForgotten,
@@ -40,7 +40,7 @@ impl PlanBug {
         Self::NothingPassedOn,
         Self::SetNotAdded,
         Self::ColumnsOffByOne,
-        Self::BiasForgotten,
+        Self::RowForgotten,
         Self::TokenForgotten,
         Self::PeepholesForgotten,
     ];
@@ -54,11 +54,8 @@ impl PlanBug {
                 wrong.steps.remove(*steps.get(steps.len() / 2)?);
             }
             Self::StateAfterStep => {
-                let (step, batch) = (recurrent(plan)?, plan.shape.batch);
-                let mut params = plan.params[plan.steps[step].params];
-                params.source_0 += u32::try_from(batch).ok()?;
-                wrong.steps[step].params = plan.params.len();
-                wrong.params.push(params);
+                let batch = u32::try_from(plan.shape.batch).ok()?;
+                tell(&mut wrong, recurrent(plan)?, |params| params.source_0 += batch);
             }
             Self::ChunksForgotten => {
                 let outer = |program: &mut Program| match program {
@@ -87,8 +84,7 @@ impl PlanBug {
             Self::SetNotAdded => {
                 let added = |program: &Program, step: &Dispatch| {
                     let adds = matches!(program, Program::Join(Join { combine: JoinOp::Add, .. }));
-                    let into = |(_, window): (Role, Window)| plan.slots[window.slot].name.contains(".gradient");
-                    adds && bound(plan, step).last().is_some_and(into)
+                    adds && bound(plan, step).last().is_some_and(|(_, window)| is_begun(plan, step, window))
                 };
                 let step = *places(plan, added).first()?;
                 let Program::Join(join) = plan.programs[plan.steps[step].program] else { return None };
@@ -96,32 +92,22 @@ impl PlanBug {
                 wrong.programs.push(Program::Join(Join { combine: JoinOp::Set, ..join }));
             }
             Self::ColumnsOffByOne => {
-                let step = *places(plan, |program, step| {
+                let wide = |program: &Program, step: &Dispatch| {
                     program.kernel() == Kernel::Outer && plan.params[step.params].features > 1
-                })
-                .first()?;
-                let mut params = plan.params[plan.steps[step].params];
-                params.source_offset += 1;
-                wrong.steps[step].params = plan.params.len();
-                wrong.params.push(params);
+                };
+                tell(&mut wrong, *places(plan, wide).first()?, |params| params.source_offset += 1);
             }
-            Self::BiasForgotten => {
-                let steps = places(plan, |program, step| program.kernel() == Kernel::Outer && step.grid[0] > 1);
-                let &first = steps.first()?;
-                // The bias has a tile of its own, behind those of the depth.
-                let of_one = plan.steps[first].windows.last()?.slot;
-                for step in steps {
-                    if plan.steps[step].windows.last()?.slot == of_one {
-                        wrong.steps[step].grid[0] -= 1;
-                    }
-                }
+            Self::RowForgotten => {
+                let rows = |program: &Program, step: &Dispatch| {
+                    program.kernel() == Kernel::Outer && plan.params[step.params].rows > 1
+                };
+                tell_all(&mut wrong, places(plan, rows), |params| params.rows -= 1)?;
             }
             Self::TokenForgotten => {
-                let steps = places(plan, |program, step| program.kernel() == Kernel::Scatter && step.grid[1] > 1);
-                if steps.is_empty() {
-                    return None;
-                }
-                steps.into_iter().for_each(|step| wrong.steps[step].grid[1] -= 1);
+                let tokens = |program: &Program, step: &Dispatch| {
+                    program.kernel() == Kernel::Scatter && plan.params[step.params].count > 1
+                };
+                tell_all(&mut wrong, places(plan, tokens), |params| params.count -= 1)?;
             }
             Self::PeepholesForgotten => forget(&mut wrong, Kernel::PeepholeBack)?,
         }
@@ -161,6 +147,33 @@ fn recurrent(plan: &Plan) -> Option<usize> {
             })
     };
     places(plan, before).first().copied()
+}
+
+/// Whether a gradient has anything in `window` before `step`, besides zeros.
+fn is_begun(plan: &Plan, step: &Dispatch, window: Window) -> bool {
+    let rows = |step: &Dispatch| (plan.params[step.params].target_0, plan.params[step.params].rows);
+    let before = plan.steps.iter().take_while(|other| !std::ptr::eq(*other, step));
+    let begins = |other: &Dispatch| {
+        plan.programs[other.program].kernel() != Kernel::Zero
+            && bound(plan, other).last().is_some_and(|(role, last)| role == Role::Result && last == window)
+            && rows(other) == rows(step)
+    };
+    plan.slots[window.slot].name.contains(".gradient") && before.into_iter().any(begins)
+}
+
+/// Tells a dispatch something else.
+fn tell(plan: &mut Plan, step: usize, change: impl Fn(&mut Params)) {
+    let mut params = plan.params[plan.steps[step].params];
+    change(&mut params);
+    plan.steps[step].params = plan.params.len();
+    plan.params.push(params);
+}
+
+/// The same to several, if there are any.
+fn tell_all(plan: &mut Plan, steps: Vec<usize>, change: impl Fn(&mut Params)) -> Option<()> {
+    let any = !steps.is_empty();
+    steps.into_iter().for_each(|step| tell(plan, step, &change));
+    any.then_some(())
 }
 
 fn is_masked(program: &Program) -> bool {

@@ -142,6 +142,7 @@ impl Machine {
         let Some(held) = options.limits else { return limits };
         Limits {
             binding_bytes: held.binding_bytes.min(limits.binding_bytes),
+            buffer_bytes: held.buffer_bytes.min(limits.buffer_bytes),
             workgroups: held.workgroups.min(limits.workgroups),
             loop_iterations: held.loop_iterations.min(limits.loop_iterations),
             ..limits

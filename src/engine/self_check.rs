@@ -198,8 +198,10 @@ fn input(model: &Model) -> Input {
 /// `input`, each stack of which begins at states that are not zero.
 fn with_states(model: &Model, input: Input) -> Input {
     model.stacks().enumerate().fold(input, |input, (index, stack)| {
-        let h = numbers((stack.num_layers * stack.directions(), BATCH, stack.hidden_size));
-        let states = if stack.cell == Cell::Lstm { States::with_cell(h.clone(), h) } else { States::hidden(h) };
+        let of = |size: usize| numbers((stack.num_layers * stack.directions(), BATCH, size));
+        let h = of(stack.state_size());
+        let states =
+            if stack.cell == Cell::Lstm { States::with_cell(h, of(stack.hidden_size)) } else { States::hidden(h) };
         input.stack_states(index, states)
     })
 }

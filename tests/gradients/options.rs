@@ -107,7 +107,7 @@ fn layers() -> Vec<Model> {
     let stack = |model: Model| model.layer(Lstm::new(INPUT, HIDDEN));
     let mut all: Vec<Model> = Activation::ALL.into_iter().map(|f| between(f, HIDDEN)).collect();
     all.extend(Activation::ALL.map(|f| between(Linear::new(HIDDEN, 3).activation(f), 3)));
-    all.push(between(Linear::new(HIDDEN, 3).bias(Bias::None), 3));
+    all.push(between(Linear::new(HIDDEN, 3).no_bias(), 3));
     all.push(stack(Model::new().layer(Embedding::new(5, INPUT))));
     all.push(stack(Model::new().layer(Embedding::new(5, INPUT).mask_token(2))));
     all.push(stack(Model::new().layer(Embedding { padding_idx: Some(1), ..Embedding::new(5, INPUT) })));

@@ -1,6 +1,6 @@
 //! The call that checks what trains: every kernel of a way back, and what forward keeps for it.
 
-use ndarray::{Array2, Array3};
+use ndarray::Array2;
 
 use super::{BATCH, INPUT, KnownAnswer, TIME, numbers, with_states};
 use crate::call::Input;

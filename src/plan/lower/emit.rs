@@ -5,6 +5,7 @@ use super::ops::{Drop, Sequence, Shows, Span};
 use super::recurrent::Layer;
 use super::stage::{Stage, Work};
 use super::{Chunk, Lowering, needed};
+use crate::cell::Activation;
 use crate::dropout;
 use crate::error::Result;
 use crate::kernel::{Params, Program, Role, Training};

@@ -51,17 +51,19 @@ impl Way {
 
 /// Limits that the whole batch does not fit, but a part of it does.
 fn tiles(case: &TrainingCase, shape: Shape) -> Option<Limits> {
-    let plan = |binding_bytes: u64| {
-        let limits = Limits { binding_bytes, ..Limits::HOST };
+    let plan = |buffer_bytes: u64| {
+        let limits = Limits { buffer_bytes, ..Limits::HOST };
         let options = Options { limits: Some(limits), ..Options::default().device(Device::Cpu) };
         let planner = Planner::for_training(case.model.clone(), &options).ok()?;
         let plan = planner.plan_gradients(&case.objective, shape).ok()?;
         Some((limits, plan))
     };
-    let whole = plan(Limits::HOST.binding_bytes)?.1;
-    let largest = whole.slots.iter().map(|slot| slot.bytes).max()?;
-    let halves = std::iter::successors(Some(largest - 1), |bytes| Some(bytes / 2)).take(8);
-    halves.map_while(plan).find(|(_, plan)| plan.shape.batch < shape.batch).map(|(limits, _)| limits)
+    let whole = plan(Limits::HOST.buffer_bytes)?.1;
+    let mut sizes: Vec<u64> = whole.slots.iter().map(|slot| slot.bytes).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    let smaller = sizes.into_iter().rev().map_while(|bytes| plan(bytes - 1));
+    smaller.into_iter().find(|(_, plan)| plan.shape.batch < shape.batch).map(|(limits, _)| limits)
 }
 
 /// The sizes of a case's call.
@@ -72,22 +74,22 @@ fn shape(case: &Case) -> Shape {
 
 /// The gradients of a subject by every way against the oracle's.
 pub(super) fn rows(subject: &Subject, ways: &[Way]) -> Vec<Row> {
-    let case = match subject.case.training(&subject.weights) {
-        Ok(case) => case,
+    let known = subject.case.training(&subject.weights).and_then(|case| Ok((case.truth()?, case)));
+    let (truth, case) = match known {
+        Ok(known) => known,
         Err(error) => return vec![row(subject, "gradients / oracle".to_owned(), (Vec::new(), Err(error)))],
     };
-    let truth = case.truth();
     let mut rows = Vec::new();
     for way in ways {
         let Some(options) = way.options(&case, shape(&subject.case)) else { continue };
         let mut kernels = Vec::new();
-        let mut outcome = || {
+        let outcome = || {
             let trainer = case.trainer(options)?;
             let got = trainer.gradients_by(&case.batch, &mut |plan| {
                 kernels.extend(plan.programs.iter().map(|program| format!("kernel {}", program.kernel().name())));
                 Arc::clone(plan)
             })?;
-            case.compare(&got, truth.as_ref().map_err(Clone::clone)?)
+            case.compare(&got, &truth)
         };
         let outcome = outcome();
         // A user's model may have what nobody trains yet, and says so.
@@ -146,7 +148,7 @@ fn shows(bug: PlanBug, case: &Case) -> bool {
         && case.states == InitialStates::Given
         && case.time > 4
         && case.batch > 1
-        && case.model.stacks().all(|stack| stack.functions[0].f != Activation::Relu)
+        && case.model.stacks().all(|stack| stack.hidden_size > 15 && stack.functions[0].f != Activation::Relu)
 }
 
 /// What the plan of a case gives with a bug in it.
