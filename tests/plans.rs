@@ -13,6 +13,8 @@ mod limits;
 #[path = "plans/persistent.rs"]
 mod persistent;
 mod support;
+#[path = "plans/training.rs"]
+mod training;
 #[path = "plans/walks.rs"]
 mod walks;
 
