@@ -44,7 +44,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "trainer",
-        &["engine", "model", "call", "named", "loss", "train", "weights", "formats", "random", "dropout", "rule", "plan"],
+        &[
+            "engine", "model", "call", "named", "loss", "train", "weights", "formats", "random", "dropout", "rule",
+            "plan",
+        ],
     ),
     (
         "conformance",

@@ -208,7 +208,7 @@ mod tests {
     fn a_failed_self_check_says_what_to_do() {
         let fault = "slot 1.hidden.0 [2, 1, 7]: expected 0.25, got 0.26";
         let adapter = "Voodoo [Vulkan, discrete]".to_owned();
-        let failed = SelfCheck { adapter, strategy: Strategy::Step, fault: Some(fault.into()) };
+        let failed = SelfCheck { adapter, checked: Checked::Running(Strategy::Step), fault: Some(fault.into()) };
         let error = failed.error().unwrap();
         assert_eq!(error.kind(), ErrorKind::Device);
         assert_eq!(

@@ -41,8 +41,12 @@ fn role_of(name: &str) -> Role {
 }
 
 fn tensors(trainer: &Trainer) -> BTreeMap<String, Vec<f32>> {
-    let weights = trainer.weights().unwrap().to_tensors(trainer.model()).unwrap();
-    weights.iter().map(|(name, tensor)| (name.to_owned(), tensor.read().unwrap().into_owned())).collect()
+    let weights =
+        trainer.weights().expect("tensors of the model").to_tensors(trainer.model()).expect("tensors of the model");
+    weights
+        .iter()
+        .map(|(name, tensor)| (name.to_owned(), tensor.read().expect("tensors of the model").into_owned()))
+        .collect()
 }
 
 /// The update of each tensor by hand.
@@ -53,7 +57,7 @@ fn by_hand(
     kept: &mut BTreeMap<String, Kept>,
     gradients: &BTreeMap<String, Vec<f32>>,
 ) {
-    let scalars = |name: &str| change.scalars(role_of(name), rate, t).unwrap();
+    let scalars = |name: &str| change.scalars(role_of(name), rate, t).expect("tensors of the model");
     let norms: BTreeMap<&String, f64> =
         kept.iter().map(|(name, (w, _))| (name, squares(&scalars(name), w, &gradients[name]))).collect();
     let all: f64 = norms.values().sum();
@@ -82,14 +86,14 @@ fn a_step_is_the_gradients_of_its_batch_and_the_arithmetic_of_the_update() {
             // A step goes over the batch in tiles: their gradients are added up where they are.
             let limits = Limits { binding_bytes: 48 << 10, ..Limits::WEBGPU };
             let options = Options { limits: Some(limits), ..Options::default().device(device.clone()) };
-            let mut trainer =
-                Trainer::new(model.clone(), &weights, Loss::MeanSquared, change.clone(), options).unwrap();
+            let mut trainer = Trainer::new(model.clone(), &weights, Loss::MeanSquared, *change, options).unwrap();
             let moments = change.rule().moments().len();
             let kept = |w: Vec<f32>| (w.clone(), vec![vec![0.0; w.len()]; moments]);
             let mut own: BTreeMap<String, Kept> =
                 tensors(&trainer).into_iter().map(|(name, w)| (name, kept(w))).collect();
             for t in 1..=3_u64 {
-                let input = Input::features(features((40, 4, 3), t as usize)).lengths((0..40).map(|b| 1 + b % 4));
+                let input = Input::features(features((40, 4, 3), usize::try_from(t).unwrap()))
+                    .lengths((0..40).map(|b| 1 + b % 4));
                 let output = trainer.run(&input).unwrap().output;
                 let targets = Targets::values(output.mapv(|y| 0.5 * y - 0.3));
                 let batch = Batch::new(input, targets);
@@ -117,8 +121,7 @@ fn gradients_that_are_applied_are_a_step() {
     for device in devices() {
         for (model, change) in models().iter().zip(updates().into_iter().skip(2)) {
             let weights = Weights::random(model, 3).unwrap();
-            let begin =
-                || Trainer::new(model.clone(), &weights, Loss::SumOfSquares, change.clone(), device.clone()).unwrap();
+            let begin = || Trainer::new(model.clone(), &weights, Loss::SumOfSquares, change, device.clone()).unwrap();
             let (mut stepped, mut applied) = (begin(), begin());
             for seed in 0..3 {
                 let batch = Batch::new(Input::features(features((3, 4, 3), seed)), Targets::none());
@@ -148,9 +151,9 @@ fn tensors_that_layers_share_are_trained_once() {
             let model = tied(19, 6);
             let weights = Weights::initial(&model, Like::Torch, 2).unwrap();
             let mut trainer =
-                Trainer::new(model.clone(), &weights, CrossEntropy::default(), change.clone(), device.clone()).unwrap();
+                Trainer::new(model.clone(), &weights, CrossEntropy::default(), change, device.clone()).unwrap();
             let mut applied =
-                Trainer::new(model.clone(), &weights, CrossEntropy::default(), change.clone(), device.clone()).unwrap();
+                Trainer::new(model.clone(), &weights, CrossEntropy::default(), change, device.clone()).unwrap();
             let tokens = |shift: usize| Array2::from_shape_fn((4, 5), |(b, t)| ((b * 5 + t * 3 + shift) % 19) as i64);
             let batch = Batch::new(Input::tokens(tokens(0)), Targets::classes(tokens(1)));
             let first = trainer.loss(&batch).unwrap();
@@ -175,8 +178,7 @@ fn a_loss_that_is_no_number_changes_nothing_on_the_device() {
         for change in updates() {
             let model = Model::new().layer(Masking::new(3, 7.0)).layer(Lstm::new(3, 5)).layer(Linear::new(5, 2));
             let weights = Weights::initial(&model, Like::Torch, 1).unwrap();
-            let mut trainer =
-                Trainer::new(model.clone(), &weights, Loss::MeanSquared, change.clone(), device.clone()).unwrap();
+            let mut trainer = Trainer::new(model.clone(), &weights, Loss::MeanSquared, change, device.clone()).unwrap();
             let batch = |target: f32| {
                 Batch::new(
                     Input::features(features((2, 3, 3), 1)),
@@ -202,7 +204,7 @@ fn the_same_run_gives_the_same_bytes() {
         let run = |device: &Device| {
             let model = &models()[0];
             let weights = Weights::random(model, 5).unwrap();
-            let change = updates()[4].clone();
+            let change = updates()[4];
             let mut trainer =
                 Trainer::new(model.clone(), &weights, Loss::SumOfSquares, change, device.clone()).unwrap();
             let batch = |seed| Batch::new(Input::features(features((40, 6, 3), seed)), Targets::none());
