@@ -136,8 +136,13 @@ async fn fault(gpu: &Gpu, checked: Checked) -> Result<Option<String>> {
         Checked::Running(Strategy::Persistent) => fault_of_sharing(gpu).await,
         Checked::Running(strategy) => Ok(known_answer(gpu, strategy, &gpu.limits()).await?.fault(gpu)),
         Checked::Training => {
-            let answer = KnownAnswer::of_training(target(gpu), &gpu.limits())?;
-            Ok(show(gpu, &answer).await?.fault(gpu))
+            let (target, limits) = (target(gpu), gpu.limits());
+            for answer in [KnownAnswer::of_training(target, &limits)?, KnownAnswer::of_update(target, &limits)?] {
+                if let Some(fault) = show(gpu, &answer).await?.fault(gpu) {
+                    return Ok(Some(fault));
+                }
+            }
+            Ok(None)
         }
     }
 }

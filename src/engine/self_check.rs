@@ -2,10 +2,11 @@
 //!
 //! Drivers have been wrong without saying so. Before a GPU serves an engine, a small model runs through its executor and
 //! every slot is compared with the CPU executor's, on one plan: it is the device that is in doubt here, not the
-//! plan, which the conformance table compares with the oracle. Knows plans and executors; knows no wgpu. `training` has
-//! the call of what serves a trainer.
+//! plan, which the conformance table compares with the oracle. Knows plans and executors; knows no wgpu. `training` and
+//! `update` have the calls of what serves a trainer.
 
 mod training;
+mod update;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

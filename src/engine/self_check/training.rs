@@ -128,8 +128,10 @@ mod tests {
         let wanted: BTreeSet<_> = of_training.map(|program| program.kernel()).collect();
         assert!(wanted.len() > 15, "{wanted:?}");
         for target in [Target::Software, Target::Gpu] {
-            let answer = KnownAnswer::of_training(target, &Limits::WEBGPU).unwrap();
-            let has: BTreeSet<_> = answer.plan.programs.iter().map(|program| program.kernel()).collect();
+            let answers =
+                [KnownAnswer::of_training, KnownAnswer::of_update].map(|of| of(target, &Limits::WEBGPU).unwrap());
+            let programs = answers.iter().flat_map(|answer| &answer.plan.programs);
+            let has: BTreeSet<_> = programs.map(|program| program.kernel()).collect();
             let missing: Vec<_> = wanted.difference(&has).collect();
             assert!(missing.is_empty(), "{missing:?}");
         }
@@ -137,8 +139,11 @@ mod tests {
 
     #[test]
     fn a_hundredth_too_much_is_a_fault_in_every_slot_that_is_computed() {
-        let answer = KnownAnswer::of_training(Target::Gpu, &Limits::WEBGPU).unwrap();
-        for slot in 0..answer.expected.len() {
+        let answers = [KnownAnswer::of_training, KnownAnswer::of_update];
+        let answers = answers.map(|of| of(Target::Gpu, &Limits::WEBGPU).unwrap());
+        for (answer, slot) in
+            answers.iter().flat_map(|answer| (0..answer.expected.len()).map(move |slot| (answer, slot)))
+        {
             let mut got = answer.expected.clone();
             let name = &answer.plan.slots[got[slot].0].name;
             let largest = got[slot].1.iter_mut().filter(|x| x.is_finite()).max_by(|a, b| a.abs().total_cmp(&b.abs()));
