@@ -6,13 +6,11 @@ use std::collections::BTreeMap;
 use ndarray::{ArrayD, IxDyn};
 
 use super::{Case, Part, Tolerance, aims, compare, weights_map};
-use crate::engine::Options;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
 use crate::model::Model;
 use crate::oracle::{self, TrueGradients};
-use crate::train::{Like, Sgd, Update};
-use crate::trainer::{Batch, Gradients, Trainer};
+use crate::trainer::{Batch, Gradients};
 use crate::weights::Weights;
 
 /// What a case is trained by.
@@ -91,7 +89,10 @@ impl TrainingCase {
     ///
     /// Those of a trainer.
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn trainer(&self, options: impl Into<Options>) -> Result<Trainer> {
+    pub fn trainer(&self, options: impl Into<crate::engine::Options>) -> Result<crate::trainer::Trainer> {
+        use crate::train::{Like, Sgd, Update};
+        use crate::trainer::Trainer;
+
         let update = Update::by(Sgd::like(Like::Torch));
         let mut trainer = Trainer::new(self.model.clone(), &self.weights, self.objective.clone(), update, options)?;
         trainer.set_dropout_seed(Some(self.seed));
