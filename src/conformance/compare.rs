@@ -66,7 +66,7 @@ impl Tolerance {
     /// A gradient in f32 against the oracle's, of a tensor of which `want` is the truth.
     ///
     /// An element is a sum over steps and rows whose terms cancel, so it is the largest of the tensor that says how large
-    /// they are. What is less than [`Self::SMALLEST`] altogether is what is left of such sums.
+    /// they are. What is less than `SMALLEST` altogether is what is left of such sums.
     pub fn gradient(want: &ArrayD<f64>) -> Self {
         let largest = want.iter().fold(Self::SMALLEST, |largest, x| largest.max(x.abs()));
         Self { abs: Self::GRADIENT * largest, rel: 0.0 }

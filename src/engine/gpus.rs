@@ -269,7 +269,7 @@ mod tests {
         let checks = pollster::block_on(self_checks(&gpu, &[Checked::Training])).unwrap();
         let text = checks[0].error().expect("it computes nothing").to_string();
         assert!(
-            text.contains(": self-check of training: slot embedded.output.0 of gather [0, 0, 0]: expected "),
+            text.contains(": self-check of training: slot 0.vectors of gather [0, 0, 0]: expected "),
             "{text}"
         );
         assert!(text.ends_with("; this driver computes wrong numbers: update it, or use --device cpu"), "{text}");

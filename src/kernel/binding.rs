@@ -20,9 +20,9 @@ pub enum Access {
 pub enum When {
     /// In every program.
     Always,
-    /// In programs with [`Mask::Live`].
+    /// In programs with [`Mask::Live`](super::Mask::Live).
     Masked,
-    /// In programs with a memory: `states` is not [`StateKind::Hidden`].
+    /// In programs with a memory: `states` is not [`StateKind::Hidden`](super::StateKind::Hidden).
     Memory,
     /// In programs whose hidden state waits for its projection.
     Projected,
