@@ -268,10 +268,7 @@ mod tests {
         let gpu = pollster::block_on(open(&Choice::Noop)).unwrap().expect("wgpu always has its validator");
         let checks = pollster::block_on(self_checks(&gpu, &[Checked::Training])).unwrap();
         let text = checks[0].error().expect("it computes nothing").to_string();
-        assert!(
-            text.contains(": self-check of training: slot 0.vectors of gather [0, 0, 0]: expected "),
-            "{text}"
-        );
+        assert!(text.contains(": self-check of training: slot 0.vectors of gather [0, 0, 0]: expected "), "{text}");
         assert!(text.ends_with("; this driver computes wrong numbers: update it, or use --device cpu"), "{text}");
         // It runs models all the same, as far as this check goes.
         assert_eq!(held_to(checks.iter(), None).unwrap(), None);
