@@ -114,6 +114,21 @@ pub enum Role {
     },
 }
 
+impl Role {
+    /// The layer whose weights a buffer of this role holds; none of a run's, which has those of several.
+    pub(crate) fn layer(self) -> Option<usize> {
+        match self {
+            Self::Run { .. } => None,
+            Self::Table { layer }
+            | Self::Input { layer, .. }
+            | Self::InputTable { layer, .. }
+            | Self::Hidden { layer, .. }
+            | Self::Projection { layer, .. }
+            | Self::Linear { layer } => Some(layer),
+        }
+    }
+}
+
 /// The vectors of tokens that go straight into a recurrent layer, which then takes rows of a table in the place of a
 /// product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -388,19 +403,6 @@ impl Layout {
     pub fn run(&self, layer: usize, stacked: usize) -> Option<(usize, usize)> {
         let index = |run: &Run| run.layers.binary_search(&(layer, stacked)).ok();
         self.runs.iter().enumerate().find_map(|(number, run)| Some((number, index(run)?)))
-    }
-}
-
-/// The layer whose weights a buffer of `role` holds; none of a run's.
-fn layer_of(role: Role) -> Option<usize> {
-    match role {
-        Role::Run { .. } => None,
-        Role::Table { layer }
-        | Role::Input { layer, .. }
-        | Role::InputTable { layer, .. }
-        | Role::Hidden { layer, .. }
-        | Role::Projection { layer, .. }
-        | Role::Linear { layer } => Some(layer),
     }
 }
 

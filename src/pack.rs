@@ -442,12 +442,7 @@ fn content(model: &Model, layout: &Layout, buffer: &Buffer, part: usize) -> Cont
 fn layer_of(layout: &Layout, role: Role) -> usize {
     match role {
         Role::Run { run } => layout.runs[run].layers[0].0,
-        Role::Table { layer }
-        | Role::Input { layer, .. }
-        | Role::InputTable { layer, .. }
-        | Role::Hidden { layer, .. }
-        | Role::Projection { layer, .. }
-        | Role::Linear { layer } => layer,
+        _ => role.layer().expect("a run alone has several"),
     }
 }
 

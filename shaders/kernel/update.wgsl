@@ -1,7 +1,7 @@
 // New weights in place of the old. See src/kernel/catalog/update.rs, and src/rule.rs for the equations.
 const WORKGROUP: u32 = 64u;
 
-override CLIPS: bool = false;
+override BOUNDED: bool = false;
 
 @group(0) @binding(1) var<storage, read> delta: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> scalars: array<vec4<f32>>; // [roles][4]
@@ -27,7 +27,7 @@ fn step_along(at: u32, role: u32, norm: f32) {
     let s = scalars_of(role);
     let w = result[at];
     var g = delta[at] + s.penalty * w;
-    if CLIPS {
+    if BOUNDED {
         g = clamp(g, vec4(-s.clip_value), vec4(s.clip_value));
     }
     if s.clip_norm > 0.0 {

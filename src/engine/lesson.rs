@@ -218,7 +218,8 @@ impl<'a, 'c> Lesson<'a, 'c> {
         };
         let own = |(stack, ends): (usize, _)| (!stacks[stack].1.any()).then_some(ends);
         let finals = self.finals.into_iter().enumerate().map(own).collect();
-        let read = self.weights.iter().any(|buffer| !buffer.is_empty());
+        // A model without weights has all of them here.
+        let read = self.weights.is_empty() || self.weights.iter().any(|buffer| !buffer.is_empty());
         let weights = read.then(|| {
             let weights = unpack(self.model, self.layout, &self.weights, false);
             Weights { initial: sums.clone(), ..weights }

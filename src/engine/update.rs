@@ -8,7 +8,7 @@ use super::learner::Learner;
 use super::planner::Planner;
 use crate::error::{Error, Result};
 use crate::pack::{PackedBuffer, pack, unpack};
-use crate::plan::{Caller, Feed, Fetch, Plan, Read, Stored, Write, kept, lower};
+use crate::plan::{Caller, Feed, Fetch, Plan, Read, SlotKind, Stored, Write, kept, lower};
 use crate::rule::Scalars;
 use crate::weights::{LearnedStates, Weights};
 
@@ -118,7 +118,7 @@ impl Learner {
         self.keep(gradients, kept::gradient).await?;
         // No loss was found here that is not finite.
         let plan = self.moving().await?;
-        let sums = plan.slots.iter().find(|slot| slot.kind == crate::plan::SlotKind::Kept(kept::SUMS));
+        let sums = plan.slots.iter().find(|slot| slot.kind == SlotKind::Kept(kept::SUMS));
         let elems = sums.map_or(0, |slot| usize::try_from(slot.bytes / 4).unwrap_or(usize::MAX));
         self.executor.replace_kept(kept::SUMS, PackedBuffer::zeros(elems)?).await
     }

@@ -92,7 +92,7 @@ impl Program {
             "AFTER" => return Some(self.rows_after_depth().into()),
             "LOSS" => return Some(self.training()?.loss()?.code().into()),
             "CONSTANT" => return Some(finite(self.training()?.loss()?.constant())),
-            "CLIPS" => return Some(u32::from(self.training()?.rule()?.clips_value).into()),
+            "BOUNDED" => return Some(u32::from(self.training()?.rule()?.clips_value).into()),
             "BROADCAST" => return Some(u32::from(self.join()?.broadcast).into()),
             "CLIP" if functions > 0 => return Some(finite(variant.clip.unwrap_or(Constant::new(0.0)))),
             "COUPLED" if matches!(general, Some((Cell::Lstm, _))) => return Some((variant.coupling as u32).into()),

@@ -44,7 +44,7 @@ pub use params::Params;
 pub use program::{Half, Join, Matrix, Program, Project, Step, StepProject};
 pub use row_loss::{RowLoss, RowTargets};
 pub use storage::{Medium, Storage};
-pub use training::{CellBack, Outer, StepBack, Training, kept_gates};
+pub use training::{CellBack, NO_ROLE, Outer, StepBack, Training, kept_gates};
 
 use crate::cell::{Activation, Constant, Functions};
 

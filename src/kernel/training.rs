@@ -78,6 +78,9 @@ pub enum Training {
     Update(Rule),
 }
 
+/// The role of rows of weights that an update leaves alone.
+pub const NO_ROLE: u32 = u32::MAX;
+
 /// One timestep back: the product of what the step after it gave, and the way back through the cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StepBack {

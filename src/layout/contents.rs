@@ -38,7 +38,7 @@ pub(crate) fn contents(model: &Model, buffer: &Buffer, matrix: usize) -> Option<
         let way = *r.direction.ways().get(matrix)?;
         tensor(layer, &cell_tensor(part, stacked, way), role)
     };
-    let columns = match (&model.layers[super::layer_of(buffer.role)?].kind, buffer.form) {
+    let columns = match (&model.layers[buffer.role.layer()?].kind, buffer.form) {
         (LayerKind::Embedding(e), _) => e.embedding_dim,
         (_, Form::Matrix { source, .. }) => source.len(),
         (_, Form::Table { width, .. }) => width,

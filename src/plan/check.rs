@@ -94,12 +94,10 @@ pub(super) fn slot_fits(slot: &Slot, limits: &Limits) -> Result<()> {
     }
     let hint = match slot.kind {
         SlotKind::Weights(_) => "try smaller weights (--precision f16 or int8), or another device",
-        SlotKind::Input
-        | SlotKind::Index
-        | SlotKind::Exchange
-        | SlotKind::Scratch
-        | SlotKind::Output
-        | SlotKind::Kept(_) => "try a smaller batch, fewer steps a call, or another device",
+        SlotKind::Kept(_) => "try a smaller model, or another device",
+        SlotKind::Input | SlotKind::Index | SlotKind::Exchange | SlotKind::Scratch | SlotKind::Output => {
+            "try a smaller batch, fewer steps a call, or another device"
+        }
     };
     let (name, bytes, most) = (&slot.name, slot.bytes, limits.buffer_bytes);
     Err(Violation::Exceeds(format!("{name}: needs a buffer of {bytes} bytes, the device's largest is {most}; {hint}")))

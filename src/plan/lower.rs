@@ -30,8 +30,7 @@ use std::ops::Range;
 
 use super::tune::Tuning;
 use super::{
-    Dispatch, Feed, Fetch, Goal, Gradients, Limits, Moves, Plan, Read, Shape, SlotId, SlotKind, Stored, Strategy,
-    Window, Write, check,
+    Dispatch, Feed, Fetch, Goal, Gradients, Limits, Plan, Read, Shape, SlotId, SlotKind, Strategy, Window, Write, check,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Mask, Params, Program, Role};
@@ -41,6 +40,7 @@ use flatten::Dropout;
 use groups::{Use, groups, users};
 use ops::{Op, Ops, Sequence, Source};
 use stage::Stage;
+pub use update::{lower_store, lower_update};
 use view::Inside;
 
 /// Timesteps of a chunk are a multiple of this, so that every chunk's window starts at a multiple of
@@ -153,29 +153,6 @@ pub fn lower_gradients(
     lowering.gradients(&all, gradients, &losses)?;
     check::check(&lowering.plan, limits).map_err(check::Violation::into_error)?;
     Ok(lowering.plan)
-}
-
-/// Decides how the gradients that a training keeps become new weights. `layout` is one for training.
-///
-/// # Errors
-///
-/// Kind `Limits`, where the weights do not fit `limits`.
-pub fn lower_update(model: &Model, layout: &Layout, limits: &Limits, tuning: &Tuning, moves: Moves) -> Result<Plan> {
-    let shape = Shape::new(1, 1, Mask::All);
-    let mut lowering = Lowering::new(model, layout, (shape, Goal::Outputs), limits, tuning, 1);
-    lowering.plan.title += " update";
-    lowering.update(moves)?;
-    check::check(&lowering.plan, limits).map_err(check::Violation::into_error)?;
-    Ok(lowering.plan)
-}
-
-/// Decides how the host gets what a training has on its device. `layout` is one for training.
-pub fn lower_store(model: &Model, layout: &Layout, limits: &Limits, tuning: &Tuning, stored: Stored) -> Plan {
-    let shape = Shape::new(1, 1, Mask::All);
-    let mut lowering = Lowering::new(model, layout, (shape, Goal::Outputs), limits, tuning, 1);
-    lowering.plan.title += " stored";
-    lowering.store(stored);
-    lowering.plan
 }
 
 /// The plan of `ops`, chunk by chunk of so many timesteps.

@@ -31,7 +31,7 @@ use crate::model::{Model, Role};
 use crate::platform::block_on;
 use crate::rule::{Scalars, clip_factor, squares, update};
 use crate::train::{Clip, Schedule, Update};
-use crate::weights::{Named, Tensor, Tensors, Weights, named_states, states_of};
+use crate::weights::{Named, Tensor, Tensors, Weights, states_of, sums_of_states};
 
 pub use batch::{Batch, Gradients};
 pub use data::Dataset;
@@ -136,19 +136,19 @@ impl Trainer {
         dropout::check(&model)?;
         // Checks the shapes, and that layers of one name share their weights.
         weights.to_tensors(&model)?;
-        let mut shapes = BTreeMap::new();
+        let moments = update.rule().moments().len();
+        let (mut shapes, mut states) = (BTreeMap::new(), BTreeMap::new());
         for (name, named) in weights.named(&model)? {
             if let Some(bad) = named.data.iter().position(|w| !w.is_finite()) {
                 let text =
                     format!("{name}: expected finite weights to train, got {} at element {bad}", named.data[bad]);
                 return Err(Error::new(ErrorKind::Weights, text));
             }
-            shapes.insert(name, named.shape);
+            shapes.insert(name.clone(), named.shape.clone());
+            if named.role == Role::State {
+                states.insert(name, Trainable { moments: vec![vec![0.0; named.data.len()]; moments], named });
+            }
         }
-        let moments = update.rule().moments().len();
-        let kept = |named: Named| Trainable { moments: vec![vec![0.0; named.data.len()]; moments], named };
-        let states =
-            named_states(&model, &weights.initial).into_iter().map(|(name, named)| (name, kept(named))).collect();
         let moves = Moves { rule: update.rule(), by_tensor: matches!(update.clip, Clip::TensorNorm(_)) };
         let learner = Learner::new(model, weights, moves, &options.into()).await?;
         let (objective, rate) = (objective.into(), update.optimizer.learning_rate());
@@ -177,7 +177,7 @@ impl Trainer {
         let (dropping, carried) = (self.dropping(), self.carried());
         let data = (dropping, carried.as_ref());
         let found = self.learner.keep_gradients(&batch.input, &self.objective, &batch.targets, data).await?;
-        let trained = self.change(found.loss, named_states(self.learner.model(), &found.learned)).await?;
+        let trained = self.change(found.loss, sums_of_states(self.learner.model(), &found.learned)).await?;
         self.keep(found.finals);
         Ok(trained)
     }

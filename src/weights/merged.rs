@@ -73,8 +73,8 @@ impl Weights {
     }
 }
 
-/// What stacks of `model` have learned to begin at, by name; what stacks of one name have is added.
-pub(crate) fn named_states(model: &Model, states: &BTreeMap<usize, LearnedStates>) -> BTreeMap<String, Named> {
+/// The gradients of what stacks of `model` have learned to begin at, by name; those of one name are added.
+pub(crate) fn sums_of_states(model: &Model, states: &BTreeMap<usize, LearnedStates>) -> BTreeMap<String, Named> {
     let mut all: BTreeMap<String, Named> = BTreeMap::new();
     for ((prefix, r), states) in stacks(model).enumerate().filter_map(|(i, stack)| Some((stack, states.get(&i)?))) {
         for (Param { name, shape, role, .. }, array) in

@@ -26,7 +26,7 @@ use crate::model::{Bias, Initial, LayerKind, Model};
 pub(crate) use dialect::Part;
 pub(crate) use dialect::from_onnx;
 pub(crate) use integers::{Scale, round_rows};
-pub(crate) use merged::{Named, named_states, states_of};
+pub(crate) use merged::{Named, states_of, sums_of_states};
 pub(crate) use named::OF_TRAINING;
 pub use random::draw_supplied;
 #[doc(hidden)]

@@ -76,6 +76,18 @@ fn the_words_of_a_draw_are_the_same_in_wgsl_and_rust() {
 }
 
 #[test]
+fn the_role_of_rows_that_are_left_alone_is_the_same_in_wgsl_and_rust() {
+    let of_roles = |p: &&Program| matches!(p.kernel(), Kernel::Squares | Kernel::Update);
+    let programs = link::programs();
+    let mut seen = 0;
+    for program in programs.iter().filter(of_roles) {
+        assert_eq!(Linked::of(program).expect("it links").constant("NO_ROLE"), Some(kernel::NO_ROLE as usize));
+        seen += 1;
+    }
+    assert!(seen > 10, "only {seen} programs seen");
+}
+
+#[test]
 fn what_an_exchange_is_cleared_to_and_how_long_is_waited_for_it_are_the_same_in_wgsl_and_rust() {
     let mut seen = 0;
     for program in link::programs().iter().filter(|p| matches!(p.kernel(), Kernel::Persistent | Kernel::Clear)) {

@@ -1,10 +1,8 @@
 //! Gradients become new weights: `squares`, `total`, `update` and `tie` against their sentences.
 
 use super::*;
-use crate::kernel::{Training, padded};
+use crate::kernel::{NO_ROLE, Training, padded};
 use crate::rule::{Method, Rule, Scalars};
-
-const NO_ROLE: u32 = u32::MAX;
 
 fn n(n: usize) -> u32 {
     u32::try_from(n).unwrap()

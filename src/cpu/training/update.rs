@@ -8,12 +8,10 @@ use pulp::Arch;
 
 use crate::cpu::buffers::{Bound, View};
 use crate::cpu::threads;
-use crate::kernel::{Params, Role, padded};
+use crate::kernel::{NO_ROLE, Params, Role, padded};
 use crate::platform::parallel::{self, *};
 use crate::rule::{self, Rule, Scalars};
 
-/// The role of rows that are left alone.
-const NO_ROLE: u32 = u32::MAX;
 /// Elements that are worth a turn of another thread.
 const SHARED: usize = 1 << 15;
 

@@ -69,5 +69,5 @@ pub(super) const UPDATE: Declaration = Declaration {
         binding(6, Role::SecondMoment, Access::ReadWrite, When::Moments(1)),
         binding(7, Role::ThirdMoment, Access::ReadWrite, When::Moments(2)),
     ],
-    overrides: &["CLIPS"],
+    overrides: &["BOUNDED"],
 };

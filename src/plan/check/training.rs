@@ -2,7 +2,7 @@
 
 use super::{Extents, n};
 use crate::cell::Cell;
-use crate::kernel::{LANES, Outer, Params, Role, StepBack, Training, WORKGROUP, kept_gates};
+use crate::kernel::{LANES, NO_ROLE, Outer, Params, Role, StepBack, Training, WORKGROUP, kept_gates};
 use crate::plan::check::farthest;
 use crate::rule::Scalars;
 
@@ -199,7 +199,7 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
 
 /// The scalars of the roles that the classes of an update have.
 fn scalars(p: &Params) -> (Role, u64) {
-    let roles = [p.gates_0, p.gates_1, p.live_0].into_iter().filter(|&role| role != u32::MAX);
+    let roles = [p.gates_0, p.gates_1, p.live_0].into_iter().filter(|&role| role != NO_ROLE);
     (Role::Scalars, roles.map(|role| n(role) + 1).max().unwrap_or(0) * SCALARS)
 }
 

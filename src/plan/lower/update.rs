@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use super::Lowering;
 use super::dispatch::word;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::{LANES, Params, Program, Role, Training, WORKGROUP, padded};
-use crate::layout::{Form, contents, depth};
-use crate::model;
-use crate::plan::tune::SQUARED;
-use crate::plan::{Feed, Fetch, Moves, SlotId, SlotKind, Stored, Window, kept};
+use crate::kernel::{LANES, Mask, NO_ROLE, Params, Program, Role, Training, WORKGROUP, padded};
+use crate::layout::{Form, Layout, contents, depth};
+use crate::model::{self, Model};
+use crate::plan::tune::{SQUARED, Tuning};
+use crate::plan::{Feed, Fetch, Goal, Limits, Moves, Plan, Shape, SlotId, SlotKind, Stored, Window, check, kept};
 use crate::rule::Scalars;
 
 /// The class of rows of a panel: those of the depth, the bias, peepholes.
@@ -60,9 +60,37 @@ struct Stretch {
     rows: usize,
 }
 
+/// Decides how the gradients that a training keeps become new weights. `layout` is one for training.
+///
+/// # Errors
+///
+/// Kind `Limits`, where the weights do not fit `limits`.
+pub fn lower_update(model: &Model, layout: &Layout, limits: &Limits, tuning: &Tuning, moves: Moves) -> Result<Plan> {
+    let mut lowering = Lowering::of_weights(model, layout, limits, tuning);
+    lowering.plan.title += " update";
+    lowering.update(moves)?;
+    check::check(&lowering.plan, limits).map_err(check::Violation::into_error)?;
+    Ok(lowering.plan)
+}
+
+/// Decides how the host gets what a training has on its device. `layout` is one for training.
+pub fn lower_store(model: &Model, layout: &Layout, limits: &Limits, tuning: &Tuning, stored: Stored) -> Plan {
+    let mut lowering = Lowering::of_weights(model, layout, limits, tuning);
+    lowering.plan.title += " stored";
+    lowering.store(stored);
+    lowering.plan
+}
+
+impl<'l> Lowering<'l> {
+    /// The plan of weights, which has no call.
+    fn of_weights(model: &'l Model, layout: &'l Layout, limits: &'l Limits, tuning: &'l Tuning) -> Self {
+        Self::new(model, layout, (Shape::new(1, 1, Mask::All), Goal::Outputs), limits, tuning, 1)
+    }
+}
+
 impl Lowering<'_> {
     /// New weights by the gradients that are kept.
-    pub(super) fn update(&mut self, moves: Moves) -> Result<()> {
+    fn update(&mut self, moves: Moves) -> Result<()> {
         let buffers = self.layout.buffers.len();
         let (mut pieces, ties) = self.pieces_of(moves.by_tensor)?;
         let trained: Vec<Trained> = (0..buffers).map(|buffer| self.trained(buffer, moves)).collect();
@@ -106,7 +134,7 @@ impl Lowering<'_> {
     }
 
     /// What is stored, to the host.
-    pub(super) fn store(&mut self, stored: Stored) {
+    fn store(&mut self, stored: Stored) {
         let buffers = self.layout.buffers.len();
         for buffer in 0..buffers {
             let slot = match stored {
@@ -204,7 +232,7 @@ impl Lowering<'_> {
     /// The params of a stretch of a piece.
     fn params_of(&self, piece: &Piece, stretch: &Stretch, by_tensor: bool) -> Params {
         let (depth, _, rows, width) = self.panels_in(piece.buffer);
-        let [gates_0, gates_1, live_0] = piece.roles.map(|role| role.map_or(u32::MAX, |role| role as u32));
+        let [gates_0, gates_1, live_0] = piece.roles.map(|role| role.map_or(NO_ROLE, |role| role as u32));
         let norm = |class: usize| match piece.roles[class] {
             Some(_) if by_tensor => word(1 + piece.tensors[class]),
             _ => 0,
