@@ -20,7 +20,7 @@ pub struct Tolerance {
 }
 
 /// Half the distance between 1 and the next f32: the most that one operation on numbers near 1 is wrong by.
-const UNIT: f64 = f32::EPSILON as f64 / 2.0;
+pub(super) const UNIT: f64 = f32::EPSILON as f64 / 2.0;
 
 /// Roundings of a step beside its product: the bias, the sum of the two halves, the activations and the pointwise
 /// update, each of a few ULP.
@@ -66,7 +66,8 @@ impl Tolerance {
     /// A gradient in f32 against the oracle's, of a tensor of which `want` is the truth.
     ///
     /// An element is a sum over steps and rows whose terms cancel, so it is the largest of the tensor that says how large
-    /// they are. What is less than `SMALLEST` altogether is what is left of such sums.
+    /// they are. What is less than `SMALLEST` altogether is what is left of such sums: of terms of about 1, where all that is
+    /// left is nothing, four roundings.
     pub fn gradient(want: &ArrayD<f64>) -> Self {
         let largest = want.iter().fold(Self::SMALLEST, |largest, x| largest.max(x.abs()));
         Self { abs: Self::GRADIENT * largest, rel: 0.0 }
@@ -74,7 +75,7 @@ impl Tolerance {
 
     /// Measured: the CPU uses 10 % of it over the whole table; any bug of [`PlanBug`](super::PlanBug) overshoots it tenfold.
     const GRADIENT: f64 = 5e-5;
-    const SMALLEST: f64 = 1e-3;
+    const SMALLEST: f64 = 5e-3;
 
     fn roundings(count: f64) -> Self {
         Self { abs: count * UNIT, rel: count * UNIT }

@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{Array3, ArrayD, IxDyn};
 
+use super::compare::UNIT;
 use super::{Case, Part, Tolerance, aims, compare, weights_map};
+use crate::call::States;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
-use crate::model::Model;
+use crate::model::{Initial, Model};
 use crate::oracle::{self, TrueGradients};
 use crate::trainer::{Batch, Gradients};
 use crate::weights::Weights;
@@ -56,9 +58,10 @@ impl TrainingCase {
 
     /// Compares all gradients that an executor gave, and the loss, with the true ones.
     ///
-    /// Where some are past the tolerance, it is asked how well the case says what they are: its true gradients are found
-    /// once more at weights that are away by their last bits. An executor rounds at every step, and may be off by a few times
-    /// as much.
+    /// Where some are past the tolerance, it is asked how well the case says what they are. Its true gradients are found once
+    /// more [nearby](Self::nearby): an executor rounds at every step, and may be off by a few times as much. Nor does it know
+    /// what is far below the largest gradient of all: a loss takes the target from an output that is near it, and the row of
+    /// small differences is rounded like the one of large ones.
     ///
     /// # Errors
     ///
@@ -70,17 +73,43 @@ impl TrainingCase {
         }
         let mut moved: BTreeMap<String, f64> = BTreeMap::new();
         for salt in 0..MOVES {
-            let nearby = Self { weights: last_bits(&self.weights, salt), ..self.clone() }.truth()?;
+            let nearby = self.nearby(salt)?.truth()?;
             for ((name, a), (_, b)) in arrays(want).into_iter().zip(arrays(&nearby)) {
                 let most = moved.entry(name).or_default();
                 *most = a.iter().zip(b.iter()).fold(*most, |most, (a, b)| most.max((a - b).abs()));
             }
         }
+        let gradients = arrays(want).into_iter().filter(|(name, _)| name != LOSS);
+        let largest = gradients.fold(0.0, |most: f64, (_, a)| a.iter().fold(most, |most, a| most.max(a.abs())));
         let known = |part: Part| {
-            let abs = ROUNDINGS * moved.get(&part.name).copied().unwrap_or_default();
-            Part { comparison: part.comparison.within(Tolerance { abs, rel: 0.0 }), ..part }
+            let most = moved.get(&part.name).copied().unwrap_or_default().max(UNIT * largest);
+            Part { comparison: part.comparison.within(Tolerance { abs: ROUNDINGS * most, rel: 0.0 }), ..part }
         };
         Ok(parts.into_iter().map(known).collect())
+    }
+
+    /// The same at weights that are away by their last bits, and at states on one side of zero where they begin at zero: what is
+    /// below the range of f32 an executor takes for zero, and zero may be the corner of a function.
+    fn nearby(&self, salt: u32) -> Result<Self> {
+        let mut near = Self { weights: last_bits(&self.weights, salt), ..self.clone() };
+        let call = self.batch.input.check(&self.model)?;
+        for (index, stack) in self.model.stacks().enumerate() {
+            let begun = self.model.begun(index);
+            if stack.initial != Initial::Zero || call.initial(index).is_some() || begun.all(stack) {
+                continue;
+            }
+            let least = |zeros: Array3<f32>| {
+                let mut number = 0;
+                zeros.mapv_into(|_| {
+                    number += 1;
+                    if is_above(number, salt) { f32::MIN_POSITIVE } else { -f32::MIN_POSITIVE }
+                })
+            };
+            let (h, c) = call.beginning(index, stack)?;
+            let states = States { h: least(h).into_dyn(), c: c.map(|c| least(c).into_dyn()) }.without(begun);
+            near.batch.input = near.batch.input.stack_states(index, states);
+        }
+        Ok(near)
     }
 
     /// A trainer of the case. Its update changes nothing that matters: none is made.
@@ -109,21 +138,27 @@ const ROUNDINGS: f64 = 8.0;
 
 /// The weights, each the next number above or below. Equal ones go the same way, since layers may share them.
 fn last_bits(weights: &Weights, salt: u32) -> Weights {
-    weights_map(weights, |w| {
-        let drawn = (w.to_bits() ^ salt.wrapping_mul(0x85EB_CA6B)).wrapping_mul(0x9E37_79B1);
-        if drawn >> 31 == 0 { w.next_up() } else { w.next_down() }
-    })
+    weights_map(weights, |w| if is_above(w.to_bits(), salt) { w.next_up() } else { w.next_down() })
 }
+
+/// One of two sides, drawn by number.
+fn is_above(bits: u32, salt: u32) -> bool {
+    (bits ^ salt.wrapping_mul(0x85EB_CA6B)).wrapping_mul(0x9E37_79B1) >> 31 == 0
+}
+
+/// The loss among the gradients.
+const LOSS: &str = "loss";
 
 /// All that gradients hold, by name.
 fn arrays(gradients: &TrueGradients) -> Vec<(String, Cow<'_, ArrayD<f64>>)> {
     let loss = ArrayD::from_elem(IxDyn(&[1]), gradients.loss);
-    let mut all = vec![("loss".to_owned(), Cow::Owned(loss))];
+    let mut all = vec![(LOSS.to_owned(), Cow::Owned(loss))];
     let named = gradients.weights.iter().chain(&gradients.inputs);
     all.extend(named.map(|(name, array)| (name.clone(), Cow::Borrowed(array))));
     for (stack, states) in &gradients.states {
-        all.push((format!("h_0 of stack {stack}"), Cow::Borrowed(&states.h)));
-        all.extend(states.c.as_ref().map(|c| (format!("c_0 of stack {stack}"), Cow::Borrowed(c))));
+        let [h, c] = state_names(*stack);
+        all.push((h, Cow::Borrowed(&states.h)));
+        all.extend(states.c.as_ref().map(|array| (c, Cow::Borrowed(array))));
     }
     // A state that begins at a value of the model has none.
     all.retain(|(_, array)| !array.is_empty());
@@ -134,7 +169,7 @@ fn arrays(gradients: &TrueGradients) -> Vec<(String, Cow<'_, ArrayD<f64>>)> {
 fn given(got: &Gradients, want: &TrueGradients) -> BTreeMap<String, ArrayD<f32>> {
     #[expect(clippy::cast_possible_truncation, reason = "what is compared is f32")]
     let loss = ArrayD::from_elem(IxDyn(&[1]), got.loss as f32);
-    let mut all = BTreeMap::from([("loss".to_owned(), loss)]);
+    let mut all = BTreeMap::from([(LOSS.to_owned(), loss)]);
     for (name, data) in &got.weights {
         let shape = want.weights.get(name).map_or_else(|| IxDyn(&[data.len()]), |want| want.raw_dim());
         let flat = || ArrayD::from_shape_vec(IxDyn(&[data.len()]), data.clone());
@@ -143,30 +178,48 @@ fn given(got: &Gradients, want: &TrueGradients) -> BTreeMap<String, ArrayD<f32>>
     }
     all.extend(got.inputs.iter().map(|(name, array)| (name.clone(), array.clone())));
     for (stack, states) in &got.states {
-        all.insert(format!("h_0 of stack {stack}"), states.h.clone());
-        all.extend(states.c.as_ref().map(|c| (format!("c_0 of stack {stack}"), c.clone())));
+        let [h, c] = state_names(*stack);
+        all.insert(h, states.h.clone());
+        all.extend(states.c.as_ref().map(|array| (c, array.clone())));
     }
     all.retain(|_, array| !array.is_empty());
     all
 }
 
-/// Compares all gradients that an executor gave, and the loss, with the true ones.
+/// Compares all gradients that an executor gave, and the loss, with the true ones. The truth says nothing of the states of a stack
+/// that no loss depends on: their gradient is zero.
 ///
 /// # Errors
 ///
 /// Kind `Shape`, where a gradient is missing, is one too many, or has another shape.
 pub fn compare_gradients(got: &Gradients, want: &TrueGradients) -> Result<Vec<Part>> {
     let mut given = given(got, want);
+    let part = |name: String, got: &ArrayD<f32>, want: &ArrayD<f64>| {
+        let comparison = compare(got.view(), want.view(), Tolerance::gradient(want)).map_err(|e| e.at(&name))?;
+        Ok(Part { name, comparison })
+    };
     let mut parts = Vec::new();
     for (name, want) in arrays(want) {
-        let Some(got) = given.remove(&name) else {
-            return Err(Error::new(ErrorKind::Shape, "expected a gradient, got none").at(name));
-        };
-        let comparison = compare(got.view(), want.view(), Tolerance::gradient(&want)).map_err(|e| e.at(&name))?;
-        parts.push(Part { name, comparison });
+        match given.remove(&name) {
+            Some(got) => parts.push(part(name, &got, &want)?),
+            None => return Err(Error::new(ErrorKind::Shape, "expected a gradient, got none").at(name)),
+        }
+    }
+    let idle = |stack: usize| !want.states.contains_key(&stack);
+    for stack in got.states.keys().copied().filter(|&stack| idle(stack)) {
+        for name in state_names(stack) {
+            if let Some(got) = given.remove(&name) {
+                parts.push(part(name, &got, &ArrayD::zeros(got.raw_dim()))?);
+            }
+        }
     }
     match given.keys().next() {
         Some(name) => Err(Error::new(ErrorKind::Shape, "expected no gradient, got one").at(name)),
         None => Ok(parts),
     }
+}
+
+/// The names of the gradients of a stack's initial states, hidden and cell.
+fn state_names(stack: usize) -> [String; 2] {
+    ["h_0", "c_0"].map(|state| format!("{state} of stack {stack}"))
 }

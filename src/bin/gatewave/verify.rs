@@ -18,7 +18,7 @@ use gatewave::{
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use self::gradients::Way;
+use self::gradients::{Walk, Way};
 use self::report::{Expected, Report, Row};
 use crate::args::{DeviceArgs, MaybeModelArgs, device_name, note_device};
 use crate::{Outcome, note};
@@ -33,6 +33,9 @@ pub(crate) struct Args {
     model: MaybeModelArgs,
     #[command(flatten)]
     device: DeviceArgs,
+    /// Trains every case in every way on the device too; else those with a kernel or an option that no case before them has
+    #[arg(long)]
+    all: bool,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -54,11 +57,12 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = if sound || device == Device::Auto { device } else { Device::Cpu };
     let executors = executors(device, &subjects)?;
     let ways: Vec<Way> = executors.iter().filter(|executor| executor.strategy.is_none()).flat_map(Way::all).collect();
+    let mut walk = Walk::new(args.all || args.model.name().is_some());
     let bar = bar(subjects.len());
     for subject in &subjects {
         bar.set_message(subject.case.name.clone());
         let ran = subject.rows(&executors);
-        for row in ran.into_iter().chain(gradients::rows(subject, &ways)) {
+        for row in ran.into_iter().chain(gradients::rows(subject, &ways, &mut walk)) {
             bar.suspend(|| report.add(row, out))?;
         }
         bar.inc(1);

@@ -1,10 +1,16 @@
 //! What `verify` compares of gradients: each case on each way that a plan may go back, against the oracle.
+//!
+//! On the CPU that is all. An adapter compiles kernels for each case, which takes a driver longer than to run them: there a way
+//! leaves out what shows nothing new.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gatewave::conformance::{self, Case, CaseResult, InitialStates, MaskKind, Part, PlanBug, TrainingCase};
+use gatewave::formats::description;
 use gatewave::plan::{Limits, Plan, Shape};
-use gatewave::{Activation, Device, ErrorKind, Mask, Options, Planner, Result};
+use gatewave::{Activation, Device, ErrorKind, Mask, Model, Options, Planner, Result};
+use serde_json::Value;
 
 use super::report::{Expected, Row};
 use super::{Executor, Subject};
@@ -14,6 +20,14 @@ pub(super) struct Way {
     name: String,
     device: Device,
     kind: Kind,
+}
+
+/// Which cases a way leaves out.
+pub(super) struct Walk {
+    /// None.
+    pub(super) all: bool,
+    /// What each way has shown.
+    shown: BTreeSet<(String, String)>,
 }
 
 /// How a plan of gradients may differ from the device's own.
@@ -38,6 +52,22 @@ impl Way {
         vec![way(Kind::Own, ""), way(Kind::Twice, " computed twice"), way(Kind::Tiles, " in tiles")]
     }
 
+    /// What a case shows by this way: the kernels of its plan, and by the device's own choice each option of its layers, its
+    /// losses and its mask; by another each cell.
+    fn shows(&self, subject: &Subject, case: &TrainingCase, options: &Options) -> Result<Vec<String>> {
+        let planner = Planner::for_training(case.model.clone(), options)?;
+        let plan = planner.plan_gradients(&case.objective, shape(&subject.case))?;
+        let mut shown: Vec<String> = plan.programs.iter().map(|program| program.kernel().name().to_owned()).collect();
+        if self.kind == Kind::Own {
+            shown.extend(options_of(&case.model));
+            shown.extend(case.objective.terms().iter().map(|term| format!("loss {}", term.loss.name())));
+            shown.extend([format!("{:?}", subject.case.mask), format!("{:?}", subject.case.states)]);
+        } else {
+            shown.push(subject.cell());
+        }
+        Ok(shown)
+    }
+
     /// How a trainer of the case goes this way; `None` where it shows nothing that another way does not.
     fn options(&self, case: &TrainingCase, shape: Shape) -> Option<Options> {
         let own = Options::default().device(self.device.clone());
@@ -48,6 +78,44 @@ impl Way {
         }
     }
 }
+
+impl Walk {
+    /// Of a table, or of a user's few calls, or where someone asks for it, all.
+    pub(super) fn new(all: bool) -> Self {
+        Self { all, shown: BTreeSet::new() }
+    }
+
+    /// Whether a case is walked: where it shows what no case before it has shown by this way.
+    fn takes(&mut self, way: &Way, subject: &Subject, case: &TrainingCase, options: &Options) -> bool {
+        if self.all || way.device == Device::Cpu {
+            return true;
+        }
+        // What cannot be planned says so when it is walked.
+        let Ok(shown) = way.shows(subject, case, options) else { return true };
+        let is_new = |what| self.shown.insert((way.name.clone(), what));
+        shown.into_iter().map(is_new).fold(false, |any, new| any | new)
+    }
+}
+
+/// The options of a model's layers, as its description tells them: words, and of a number whether it is 0, 1 or more. Of what has
+/// many values it is one option to have any: names, and functions, each of which a driver compiles anew.
+fn options_of(model: &Model) -> BTreeSet<String> {
+    let description: Value = serde_json::from_str(&description::to_json(model)).expect("a description is JSON");
+    let layers = description["layers"].as_array().into_iter().flatten();
+    let options = layers.flat_map(|layer| {
+        let kind = layer["type"].as_str().unwrap_or_default();
+        layer.as_object().into_iter().flatten().map(move |(key, value)| match value {
+            Value::Number(number) => format!("{kind} {key} {}", number.as_u64().map_or(2, |n| n.min(2))),
+            Value::Bool(_) => format!("{kind} {key} {value}"),
+            Value::String(_) if WORDS.contains(&key.as_str()) => format!("{kind} {key} {value}"),
+            Value::Null | Value::String(_) | Value::Array(_) | Value::Object(_) => format!("{kind} {key}"),
+        })
+    });
+    options.collect()
+}
+
+/// The keys of a layer with a word of few.
+const WORDS: [&str; 7] = ["bias", "direction", "merge_mode", "padding", "initial_states", "what", "drops"];
 
 /// Limits that the whole batch does not fit, but a part of it does.
 fn tiles(case: &TrainingCase, shape: Shape) -> Option<Limits> {
@@ -73,7 +141,7 @@ fn shape(case: &Case) -> Shape {
 }
 
 /// The gradients of a subject by every way against the oracle's.
-pub(super) fn rows(subject: &Subject, ways: &[Way]) -> Vec<Row> {
+pub(super) fn rows(subject: &Subject, ways: &[Way], walk: &mut Walk) -> Vec<Row> {
     let known = subject.case.training(&subject.weights).and_then(|case| Ok((case.truth()?, case)));
     let (truth, case) = match known {
         Ok(known) => known,
@@ -82,6 +150,9 @@ pub(super) fn rows(subject: &Subject, ways: &[Way]) -> Vec<Row> {
     let mut rows = Vec::new();
     for way in ways {
         let Some(options) = way.options(&case, shape(&subject.case)) else { continue };
+        if !walk.takes(way, subject, &case, &options) {
+            continue;
+        }
         let mut kernels = Vec::new();
         let outcome = || {
             let trainer = case.trainer(options)?;
@@ -143,11 +214,15 @@ pub(super) fn controls(subjects: &[Subject], ways: &[Way]) -> Vec<Row> {
 
 /// Whether a bug must show in a case: where all else is there, and no unit of a relu is idle.
 fn shows(bug: PlanBug, case: &Case) -> bool {
-    let mask = if bug == PlanBug::MaskForgotten { MaskKind::Holes } else { MaskKind::All };
-    // A value that several take is one of a graph: those are small.
+    // A value that several take is one of a graph: those are small, and most have masks.
+    let shows_by_mask = match bug {
+        PlanBug::MaskForgotten => case.mask == MaskKind::Holes,
+        PlanBug::SetNotAdded => true,
+        _ => case.mask == MaskKind::All,
+    };
     let is_large = bug == PlanBug::SetNotAdded
         || case.states == InitialStates::Given && case.model.stacks().all(|stack| stack.hidden_size > 15);
-    case.mask == mask
+    shows_by_mask
         && case.time > 4
         && case.batch > 1
         && is_large
