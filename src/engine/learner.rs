@@ -2,6 +2,9 @@
 //!
 //! What `Engine` is to running a model: it checks, plans, executes and decodes. Knows no optimizer.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod probe;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -262,7 +262,7 @@ impl Planner {
     /// The same, with the open device.
     pub(super) async fn open_for_training(model: Model, options: &Options) -> Result<(Self, Machine)> {
         let layout = Layout::for_training(&model)?;
-        let (machine, device) = Machine::open(options).await?;
+        let (machine, device) = Machine::open_to_train(options).await?;
         let mut planner = Self::on(model, layout, &machine, device, options)?;
         // Matrices are read as they are and turned: a texture could not be bound for both.
         planner.layout = planner.layout.with_medium(Medium::Buffer);

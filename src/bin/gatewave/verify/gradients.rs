@@ -1,0 +1,237 @@
+//! What `verify` compares of gradients: each case on each way that a plan may go back, against the oracle.
+//!
+//! On the CPU that is all. An adapter compiles kernels for each case, which takes a driver longer than to run them: there a way
+//! leaves out what shows nothing new.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use gatewave::conformance::{self, Case, CaseResult, InitialStates, MaskKind, Part, PlanBug, TrainingCase};
+use gatewave::formats::description;
+use gatewave::plan::{Limits, Plan, Shape};
+use gatewave::{Activation, Device, ErrorKind, Mask, Model, Options, Planner, Result};
+use serde_json::Value;
+
+use super::report::{Expected, Row};
+use super::{Executor, Subject};
+
+/// A way to find gradients on a device.
+pub(super) struct Way {
+    name: String,
+    device: Device,
+    kind: Kind,
+}
+
+/// Which cases a way leaves out.
+pub(super) struct Walk {
+    /// None.
+    pub(super) all: bool,
+    /// What each way has shown.
+    shown: BTreeSet<(String, String)>,
+}
+
+/// How a plan of gradients may differ from the device's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// As the device chooses.
+    Own,
+    /// Time in chunks of four steps; steps keep nothing, and are computed twice.
+    Twice,
+    /// The batch in tiles.
+    Tiles,
+}
+
+impl Way {
+    /// Those of a device.
+    pub(super) fn all(executor: &Executor) -> Vec<Self> {
+        let way = |kind, text: &str| Self {
+            name: format!("{} gradients{text}", executor.name),
+            device: executor.device.clone(),
+            kind,
+        };
+        vec![way(Kind::Own, ""), way(Kind::Twice, " computed twice"), way(Kind::Tiles, " in tiles")]
+    }
+
+    /// What a case shows by this way: the kernels of its plan, and by the device's own choice each option of its layers, its
+    /// losses and its mask; by another each cell.
+    fn shows(&self, subject: &Subject, case: &TrainingCase, options: &Options) -> Result<Vec<String>> {
+        let planner = Planner::for_training(case.model.clone(), options)?;
+        let plan = planner.plan_gradients(&case.objective, shape(&subject.case))?;
+        let mut shown: Vec<String> = plan.programs.iter().map(|program| program.kernel().name().to_owned()).collect();
+        if self.kind == Kind::Own {
+            shown.extend(options_of(&case.model));
+            shown.extend(case.objective.terms().iter().map(|term| format!("loss {}", term.loss.name())));
+            shown.extend([format!("{:?}", subject.case.mask), format!("{:?}", subject.case.states)]);
+        } else {
+            shown.push(subject.cell());
+        }
+        Ok(shown)
+    }
+
+    /// How a trainer of the case goes this way; `None` where it shows nothing that another way does not.
+    fn options(&self, case: &TrainingCase, shape: Shape) -> Option<Options> {
+        let own = Options::default().device(self.device.clone());
+        match self.kind {
+            Kind::Own => Some(own),
+            Kind::Twice => (shape.time > 1).then(|| Options { chunk_bytes: Some(0), ..own.keep_bytes(0) }),
+            Kind::Tiles => tiles(case, shape).map(|limits| Options { limits: Some(limits), ..own }),
+        }
+    }
+}
+
+impl Walk {
+    /// Of a table, or of a user's few calls, or where someone asks for it, all.
+    pub(super) fn new(all: bool) -> Self {
+        Self { all, shown: BTreeSet::new() }
+    }
+
+    /// Whether a case is walked: where it shows what no case before it has shown by this way.
+    fn takes(&mut self, way: &Way, subject: &Subject, case: &TrainingCase, options: &Options) -> bool {
+        if self.all || way.device == Device::Cpu {
+            return true;
+        }
+        // What cannot be planned says so when it is walked.
+        let Ok(shown) = way.shows(subject, case, options) else { return true };
+        let is_new = |what| self.shown.insert((way.name.clone(), what));
+        shown.into_iter().map(is_new).fold(false, |any, new| any | new)
+    }
+}
+
+/// The options of a model's layers, as its description tells them: words, and of a number whether it is 0, 1 or more. Of what has
+/// many values it is one option to have any: names, and functions, each of which a driver compiles anew.
+fn options_of(model: &Model) -> BTreeSet<String> {
+    let description: Value = serde_json::from_str(&description::to_json(model)).expect("a description is JSON");
+    let layers = description["layers"].as_array().into_iter().flatten();
+    let options = layers.flat_map(|layer| {
+        let kind = layer["type"].as_str().unwrap_or_default();
+        layer.as_object().into_iter().flatten().map(move |(key, value)| match value {
+            Value::Number(number) => format!("{kind} {key} {}", number.as_u64().map_or(2, |n| n.min(2))),
+            Value::Bool(_) => format!("{kind} {key} {value}"),
+            Value::String(_) if WORDS.contains(&key.as_str()) => format!("{kind} {key} {value}"),
+            Value::Null | Value::String(_) | Value::Array(_) | Value::Object(_) => format!("{kind} {key}"),
+        })
+    });
+    options.collect()
+}
+
+/// The keys of a layer with a word of few.
+const WORDS: [&str; 7] = ["bias", "direction", "merge_mode", "padding", "initial_states", "what", "drops"];
+
+/// Limits that the whole batch does not fit, but a part of it does.
+fn tiles(case: &TrainingCase, shape: Shape) -> Option<Limits> {
+    let plan = |buffer_bytes: u64| {
+        let limits = Limits { buffer_bytes, ..Limits::HOST };
+        let options = Options { limits: Some(limits), ..Options::default().device(Device::Cpu) };
+        let planner = Planner::for_training(case.model.clone(), &options).ok()?;
+        let plan = planner.plan_gradients(&case.objective, shape).ok()?;
+        Some((limits, plan))
+    };
+    let whole = plan(Limits::HOST.buffer_bytes)?.1;
+    let mut sizes: Vec<u64> = whole.slots.iter().map(|slot| slot.bytes).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    let smaller = sizes.into_iter().rev().map_while(|bytes| plan(bytes - 1));
+    smaller.into_iter().find(|(_, plan)| plan.shape.batch < shape.batch).map(|(limits, _)| limits)
+}
+
+/// The sizes of a case's call.
+fn shape(case: &Case) -> Shape {
+    let mask = if case.mask == MaskKind::All { Mask::All } else { Mask::Live };
+    Shape::of_model(&case.model, |input| case.time_of(input), case.batch, mask)
+}
+
+/// The gradients of a subject by every way against the oracle's.
+pub(super) fn rows(subject: &Subject, ways: &[Way], walk: &mut Walk) -> Vec<Row> {
+    let known = subject.case.training(&subject.weights).and_then(|case| Ok((case.truth()?, case)));
+    let (truth, case) = match known {
+        Ok(known) => known,
+        Err(error) => return vec![row(subject, "gradients / oracle".to_owned(), (Vec::new(), Err(error)))],
+    };
+    let mut rows = Vec::new();
+    for way in ways {
+        let Some(options) = way.options(&case, shape(&subject.case)) else { continue };
+        if !walk.takes(way, subject, &case, &options) {
+            continue;
+        }
+        let mut kernels = Vec::new();
+        let outcome = || {
+            let trainer = case.trainer(options)?;
+            let got = trainer.gradients_by(&case.batch, &mut |plan| {
+                kernels.extend(plan.programs.iter().map(|program| format!("kernel {}", program.kernel().name())));
+                Arc::clone(plan)
+            })?;
+            case.compare(&got, &truth)
+        };
+        let outcome = outcome();
+        // A user's model may have what nobody trains yet, and says so.
+        if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Training) {
+            continue;
+        }
+        kernels.sort_unstable();
+        kernels.dedup();
+        rows.push(row(subject, format!("{} / oracle", way.name), (kernels, outcome)));
+    }
+    rows
+}
+
+fn row(subject: &Subject, pair: String, (kernels, outcome): (Vec<String>, Result<Vec<Part>>)) -> Row {
+    let groups = std::iter::once(subject.cell()).chain(kernels).collect();
+    let result = CaseResult { name: subject.case.name.clone(), outcome };
+    Row { pair, groups, result, expected: Expected::Same }
+}
+
+/// The gradients of a case with each bug planted in the plan, on each device: they must differ.
+pub(super) fn controls(subjects: &[Subject], ways: &[Way]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for bug in PlanBug::ALL {
+        let kind = if bug == PlanBug::ChunksForgotten { Kind::Twice } else { Kind::Own };
+        let shown = subjects.iter().filter(|subject| shows(bug, &subject.case)).find_map(|subject| {
+            let case = subject.case.training(&subject.weights).ok()?;
+            let shape = shape(&subject.case);
+            let way = Way { name: String::new(), device: Device::Cpu, kind };
+            let planner = Planner::for_training(case.model.clone(), &way.options(&case, shape)?).ok()?;
+            bug.plant(&planner.plan_gradients(&case.objective, shape).ok()?)?;
+            Some((subject, case, shape))
+        });
+        for way in ways.iter().filter(|way| way.kind == kind) {
+            let (name, outcome) = match &shown {
+                Some((subject, case, shape)) => {
+                    (subject.case.name.as_str(), planted(bug, case, way.options(case, *shape).unwrap_or_default()))
+                }
+                None => ("no case can show it", Ok(Vec::new())),
+            };
+            let result = CaseResult { name: format!("control {bug:?} in {name}"), outcome };
+            rows.push(Row {
+                pair: format!("{} / oracle", way.name),
+                groups: Vec::new(),
+                result,
+                expected: Expected::Bug,
+            });
+        }
+    }
+    rows
+}
+
+/// Whether a bug must show in a case: where all else is there, and no unit of a relu is idle.
+fn shows(bug: PlanBug, case: &Case) -> bool {
+    // A value that several take is one of a graph: those are small, and most have masks.
+    let shows_by_mask = match bug {
+        PlanBug::MaskForgotten => case.mask == MaskKind::Holes,
+        PlanBug::SetNotAdded => true,
+        _ => case.mask == MaskKind::All,
+    };
+    let is_large = bug == PlanBug::SetNotAdded
+        || case.states == InitialStates::Given && case.model.stacks().all(|stack| stack.hidden_size > 15);
+    shows_by_mask
+        && case.time > 4
+        && case.batch > 1
+        && is_large
+        && case.model.stacks().all(|stack| stack.functions[0].f != Activation::Relu)
+}
+
+/// What the plan of a case gives with a bug in it.
+fn planted(bug: PlanBug, case: &TrainingCase, options: Options) -> Result<Vec<Part>> {
+    let trainer = case.trainer(options)?;
+    let with_bug = &mut |plan: &Arc<Plan>| bug.plant(plan).map_or_else(|| Arc::clone(plan), Arc::new);
+    conformance::compare_gradients(&trainer.gradients_by(&case.batch, with_bug)?, &case.truth()?)
+}
