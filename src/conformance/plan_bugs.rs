@@ -20,8 +20,8 @@ pub enum PlanBug {
     NothingPassedOn,
     /// The second taker of a value sets its gradient, and does not add to it.
     SetNotAdded,
-    /// One column of 16 of a matrix's gradient is that of the features next to it.
-    ColumnsOffByOne,
+    /// The gradient of a recurrent matrix takes each state from four units on.
+    UnitsOffByFour,
     /// The last row of each chunk counts in the gradient of no matrix.
     RowForgotten,
     /// The last of the tokens has no part in the gradient of its table.
@@ -39,7 +39,7 @@ impl PlanBug {
         Self::MaskForgotten,
         Self::NothingPassedOn,
         Self::SetNotAdded,
-        Self::ColumnsOffByOne,
+        Self::UnitsOffByFour,
         Self::RowForgotten,
         Self::TokenForgotten,
         Self::PeepholesForgotten,
@@ -91,12 +91,8 @@ impl PlanBug {
                 wrong.steps[step].program = plan.programs.len();
                 wrong.programs.push(Program::Join(Join { combine: JoinOp::Set, ..join }));
             }
-            Self::ColumnsOffByOne => {
-                let wide = |program: &Program, step: &Dispatch| {
-                    program.kernel() == Kernel::Outer && plan.params[step.params].features > 1
-                };
-                tell(&mut wrong, *places(plan, wide).first()?, |params| params.source_offset += 1);
-            }
+            // Kernels read units in fours.
+            Self::UnitsOffByFour => tell(&mut wrong, recurrent(plan)?, |params| params.source_offset += 4),
             Self::RowForgotten => {
                 let rows = |program: &Program, step: &Dispatch| {
                     program.kernel() == Kernel::Outer && plan.params[step.params].rows > 1

@@ -1,10 +1,12 @@
 //! `gatewave verify`: the conformance table on the CPU and on a device, against the oracle and each other.
 //!
 //! The cases, the tolerances and the comparison are `conformance`'s; negative controls show that a tolerance would have
-//! found a bug, had there been one. Here is what runs models, in `gradients` what trains them, in `report` what is said.
+//! found a bug, had there been one. Here is what runs models, in `gradients` what trains them, in `walk` which,
+//! in `report` what is said.
 
 mod gradients;
 mod report;
+mod walk;
 
 use std::io::Write;
 
@@ -18,8 +20,9 @@ use gatewave::{
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use self::gradients::{Walk, Way};
+use self::gradients::Way;
 use self::report::{Expected, Report, Row};
+use self::walk::Walk;
 use crate::args::{DeviceArgs, MaybeModelArgs, device_name, note_device};
 use crate::{Outcome, note};
 
@@ -33,7 +36,7 @@ pub(crate) struct Args {
     model: MaybeModelArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Trains every case in every way on the device too; else those with a kernel or an option that no case before them has
+    /// Trains every case in every way on the device too; else as many as have each kernel and each option
     #[arg(long)]
     all: bool,
     /// One JSON object a line
@@ -57,12 +60,13 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = if sound || device == Device::Auto { device } else { Device::Cpu };
     let executors = executors(device, &subjects)?;
     let ways: Vec<Way> = executors.iter().filter(|executor| executor.strategy.is_none()).flat_map(Way::all).collect();
-    let mut walk = Walk::new(args.all || args.model.name().is_some());
+    let is_whole = args.all || args.model.name().is_some();
+    let walk = if is_whole { Walk::whole(&subjects, &ways) } else { Walk::short(&subjects, &ways) };
     let bar = bar(subjects.len());
-    for subject in &subjects {
+    for (index, subject) in subjects.iter().enumerate() {
         bar.set_message(subject.case.name.clone());
         let ran = subject.rows(&executors);
-        for row in ran.into_iter().chain(gradients::rows(subject, &ways, &mut walk)) {
+        for row in ran.into_iter().chain(gradients::rows(subject, walk.of(index, &ways))) {
             bar.suspend(|| report.add(row, out))?;
         }
         bar.inc(1);

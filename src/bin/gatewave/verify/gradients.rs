@@ -1,16 +1,12 @@
 //! What `verify` compares of gradients: each case on each way that a plan may go back, against the oracle.
 //!
-//! On the CPU that is all. An adapter compiles kernels for each case, which takes a driver longer than to run them: there a way
-//! leaves out what shows nothing new.
+//! Which cases a way leaves out is `walk`'s.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gatewave::conformance::{self, Case, CaseResult, InitialStates, MaskKind, Part, PlanBug, TrainingCase};
-use gatewave::formats::description;
 use gatewave::plan::{Limits, Plan, Shape};
-use gatewave::{Activation, Device, ErrorKind, Mask, Model, Options, Planner, Result};
-use serde_json::Value;
+use gatewave::{Activation, Device, ErrorKind, Mask, Options, Planner, Result};
 
 use super::report::{Expected, Row};
 use super::{Executor, Subject};
@@ -20,14 +16,6 @@ pub(super) struct Way {
     name: String,
     device: Device,
     kind: Kind,
-}
-
-/// Which cases a way leaves out.
-pub(super) struct Walk {
-    /// None.
-    pub(super) all: bool,
-    /// What each way has shown.
-    shown: BTreeSet<(String, String)>,
 }
 
 /// How a plan of gradients may differ from the device's own.
@@ -52,20 +40,22 @@ impl Way {
         vec![way(Kind::Own, ""), way(Kind::Twice, " computed twice"), way(Kind::Tiles, " in tiles")]
     }
 
-    /// What a case shows by this way: the kernels of its plan, and by the device's own choice each option of its layers, its
-    /// losses and its mask; by another each cell.
-    fn shows(&self, subject: &Subject, case: &TrainingCase, options: &Options) -> Result<Vec<String>> {
-        let planner = Planner::for_training(case.model.clone(), options)?;
-        let plan = planner.plan_gradients(&case.objective, shape(&subject.case))?;
-        let mut shown: Vec<String> = plan.programs.iter().map(|program| program.kernel().name().to_owned()).collect();
-        if self.kind == Kind::Own {
-            shown.extend(options_of(&case.model));
-            shown.extend(case.objective.terms().iter().map(|term| format!("loss {}", term.loss.name())));
-            shown.extend([format!("{:?}", subject.case.mask), format!("{:?}", subject.case.states)]);
-        } else {
-            shown.push(subject.cell());
-        }
-        Ok(shown)
+    /// Whether a driver compiles kernels for it.
+    pub(super) fn compiles(&self) -> bool {
+        self.device != Device::Cpu
+    }
+
+    /// Whether it is as the device chooses.
+    pub(super) fn is_own(&self) -> bool {
+        self.kind == Kind::Own
+    }
+
+    /// What a subject is trained by, and its plan by this way; none where the way does not take it.
+    pub(super) fn plan(&self, subject: &Subject) -> Result<Option<(TrainingCase, Plan)>> {
+        let (case, shape) = (subject.case.training(&subject.weights)?, shape(&subject.case));
+        let Some(options) = self.options(&case, shape) else { return Ok(None) };
+        let plan = Planner::for_training(case.model.clone(), &options)?.plan_gradients(&case.objective, shape)?;
+        Ok(Some((case, plan)))
     }
 
     /// How a trainer of the case goes this way; `None` where it shows nothing that another way does not.
@@ -78,44 +68,6 @@ impl Way {
         }
     }
 }
-
-impl Walk {
-    /// Of a table, or of a user's few calls, or where someone asks for it, all.
-    pub(super) fn new(all: bool) -> Self {
-        Self { all, shown: BTreeSet::new() }
-    }
-
-    /// Whether a case is walked: where it shows what no case before it has shown by this way.
-    fn takes(&mut self, way: &Way, subject: &Subject, case: &TrainingCase, options: &Options) -> bool {
-        if self.all || way.device == Device::Cpu {
-            return true;
-        }
-        // What cannot be planned says so when it is walked.
-        let Ok(shown) = way.shows(subject, case, options) else { return true };
-        let is_new = |what| self.shown.insert((way.name.clone(), what));
-        shown.into_iter().map(is_new).fold(false, |any, new| any | new)
-    }
-}
-
-/// The options of a model's layers, as its description tells them: words, and of a number whether it is 0, 1 or more. Of what has
-/// many values it is one option to have any: names, and functions, each of which a driver compiles anew.
-fn options_of(model: &Model) -> BTreeSet<String> {
-    let description: Value = serde_json::from_str(&description::to_json(model)).expect("a description is JSON");
-    let layers = description["layers"].as_array().into_iter().flatten();
-    let options = layers.flat_map(|layer| {
-        let kind = layer["type"].as_str().unwrap_or_default();
-        layer.as_object().into_iter().flatten().map(move |(key, value)| match value {
-            Value::Number(number) => format!("{kind} {key} {}", number.as_u64().map_or(2, |n| n.min(2))),
-            Value::Bool(_) => format!("{kind} {key} {value}"),
-            Value::String(_) if WORDS.contains(&key.as_str()) => format!("{kind} {key} {value}"),
-            Value::Null | Value::String(_) | Value::Array(_) | Value::Object(_) => format!("{kind} {key}"),
-        })
-    });
-    options.collect()
-}
-
-/// The keys of a layer with a word of few.
-const WORDS: [&str; 7] = ["bias", "direction", "merge_mode", "padding", "initial_states", "what", "drops"];
 
 /// Limits that the whole batch does not fit, but a part of it does.
 fn tiles(case: &TrainingCase, shape: Shape) -> Option<Limits> {
@@ -140,8 +92,8 @@ fn shape(case: &Case) -> Shape {
     Shape::of_model(&case.model, |input| case.time_of(input), case.batch, mask)
 }
 
-/// The gradients of a subject by every way against the oracle's.
-pub(super) fn rows(subject: &Subject, ways: &[Way], walk: &mut Walk) -> Vec<Row> {
+/// The gradients of a subject by some ways against the oracle's.
+pub(super) fn rows<'a>(subject: &Subject, ways: impl Iterator<Item = &'a Way>) -> Vec<Row> {
     let known = subject.case.training(&subject.weights).and_then(|case| Ok((case.truth()?, case)));
     let (truth, case) = match known {
         Ok(known) => known,
@@ -150,9 +102,6 @@ pub(super) fn rows(subject: &Subject, ways: &[Way], walk: &mut Walk) -> Vec<Row>
     let mut rows = Vec::new();
     for way in ways {
         let Some(options) = way.options(&case, shape(&subject.case)) else { continue };
-        if !walk.takes(way, subject, &case, &options) {
-            continue;
-        }
         let mut kernels = Vec::new();
         let outcome = || {
             let trainer = case.trainer(options)?;
