@@ -59,7 +59,7 @@ impl TrainingCase {
     /// Compares all gradients that an executor gave, and the loss, with the true ones.
     ///
     /// Where some are past the tolerance, it is asked how well the case says what they are. Its true gradients are found once
-    /// more [nearby](Self::nearby): an executor rounds at every step, and may be off by a few times as much. Nor does it know
+    /// more nearby: an executor rounds at every step, and may be off by a few times as much. Nor does it know
     /// what is far below the largest gradient of all: a loss takes the target from an output that is near it, and the row of
     /// small differences is rounded like the one of large ones.
     ///

@@ -219,7 +219,7 @@ fn plans_of_gradients_give_the_cpus_slots() {
 fn a_bug_in_a_plan_of_gradients_is_a_difference_in_the_slot_that_it_spoils() {
     let tells = |case: &&Case| case.time > 4 && case.batch > 1 && case.mask == MaskKind::All;
     let case = cases().into_iter().find(|case| tells(&case)).expect("a case of several steps");
-    for bug in [PlanBug::StepLeftOut, PlanBug::UnitsOffByFour, PlanBug::RowForgotten] {
+    for bug in [PlanBug::StepLeftOut, PlanBug::ChunksForgotten, PlanBug::RowForgotten] {
         let planted =
             |plan: &Arc<Plan>| Arc::new(bug.plant(plan).unwrap_or_else(|| panic!("{bug:?}: nothing to spoil")));
         let difference = compare_gradients(&case, planted).1.unwrap_or_else(|| panic!("{bug:?} is not found"));
