@@ -109,7 +109,7 @@ fn objective() -> (Objective, Vec<Targets>) {
     ];
     let (mut terms, mut targets) = (Vec::new(), Vec::new());
     for (output, (loss, target)) in losses.into_iter().enumerate() {
-        terms.push(crate::loss::Term { output, loss, weight: 10.0 });
+        terms.push(crate::loss::Term { output, loss, weight: 20.0 });
         targets.push(target);
     }
     (Objective::of_terms(terms), targets)
@@ -120,7 +120,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::kernel::link;
+    use crate::kernel::{Kernel, link};
 
     #[test]
     fn every_kernel_of_training_is_in_the_check_on_every_target() {
@@ -132,7 +132,9 @@ mod tests {
                 [KnownAnswer::of_training, KnownAnswer::of_update].map(|of| of(target, &Limits::WEBGPU).unwrap());
             let programs = answers.iter().flat_map(|answer| &answer.plan.programs);
             let has: BTreeSet<_> = programs.map(|program| program.kernel()).collect();
-            let missing: Vec<_> = wanted.difference(&has).collect();
+            // Textures are a software GPU's.
+            let is_its = |kernel: &&Kernel| target == Target::Software || **kernel != Kernel::ToTexture;
+            let missing: Vec<_> = wanted.difference(&has).filter(is_its).collect();
             assert!(missing.is_empty(), "{missing:?}");
         }
     }
