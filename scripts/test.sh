@@ -24,17 +24,21 @@ on_adapter "$lavapipe" llvmpipe "$gatewave" adapters
 on_adapter "$swiftshader" swiftshader "$gatewave" adapters
 
 say "all tests, on lavapipe"
-# `verify` below walks the table of cases as every strategy does.
-on_adapter "$lavapipe" llvmpipe cargo_test --lib --bins --tests -- --exact --skip every_case_of_the_table_gives_the_truth
+# `verify` below walks the table of cases as every strategy does, forward and back.
+on_adapter "$lavapipe" llvmpipe cargo_test --lib --bins --tests -- --exact \
+    --skip every_case_of_the_table_gives_the_truth --skip gradients_of_every_case_of_the_table_are_true
 say "the examples in the documentation"
 on_adapter "$lavapipe" llvmpipe cargo_test --doc
 say "gatewave verify, on both"
 on_adapter "$lavapipe" llvmpipe "$gatewave" verify
 on_adapter "$swiftshader" swiftshader "$gatewave" verify
 say "the tests of an adapter, on SwiftShader"
-# Files are read alike whoever computes.
-on_adapter "$swiftshader" swiftshader cargo_test --test gpu -- --skip _case_of_the_table_gives --skip formats::
-GATEWAVE_CPU=0 on_adapter "$swiftshader" swiftshader cargo_test --test training
+# Files are read alike whoever computes. Gradients slot by slot: the kernels below, and whole gradients above.
+on_adapter "$swiftshader" swiftshader cargo_test --test gpu -- \
+    --skip _case_of_the_table_gives --skip formats:: --skip plans_of_gradients_give
+# What `verify` does not draw: models of any layers, whole and in pieces, and that all drop the same.
+GATEWAVE_CPU=0 GATEWAVE_RANDOM=4 on_adapter "$swiftshader" swiftshader cargo_test --test training -- \
+    gradients_of_random_models the_same_is_dropped
 # Each kernel of training against its sentence, below: not each update of each model once more.
 on_adapter "$swiftshader" swiftshader cargo_test --test trainer -- --skip a_step_is_the_gradients_of_its_batch
 on_adapter "$swiftshader" swiftshader cargo_test --lib cpu::tests

@@ -56,7 +56,7 @@ use timings::timed;
 
 pub(crate) use crate::plan::Moves;
 pub(crate) use carry::Carried;
-pub use device::{Device, DeviceInfo, SelfCheck};
+pub use device::{Checked, Device, DeviceInfo, SelfCheck};
 pub use generate::Sampling;
 #[cfg(not(target_arch = "wasm32"))]
 pub use kernels::KernelTime;

@@ -277,7 +277,8 @@ pub use engine::KernelTime;
 #[doc(hidden)]
 pub use engine::Planner;
 pub use engine::{
-    Device, DeviceInfo, Engine, FrameValue, Loading, Options, Progress, Sampling, SelfCheck, StreamId, Streams, Timings,
+    Checked, Device, DeviceInfo, Engine, FrameValue, Loading, Options, Progress, Sampling, SelfCheck, StreamId,
+    Streams, Timings,
 };
 pub use error::{Error, ErrorKind, Result};
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]

@@ -2,10 +2,10 @@
 
 mod support;
 
-#[path = "gradients/aims.rs"]
-mod aims;
 #[path = "gradients/models.rs"]
 mod models;
+#[path = "gradients/options.rs"]
+mod options;
 #[path = "gradients/pytorch.rs"]
 mod pytorch;
 #[path = "gradients/refused.rs"]
@@ -17,7 +17,7 @@ use std::env;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-use gatewave::conformance::{self, Case};
+use gatewave::conformance::{self, Case, TrainingCase};
 use gatewave::oracle::{Along, Difference, differences};
 use gatewave::{Error, Weights};
 
@@ -26,9 +26,8 @@ const TOLERANCE: f64 = 2e-5;
 
 /// The slopes of a case.
 fn slopes(case: &Case, weights: &Weights, along: Along) -> Result<Vec<Difference>, Error> {
-    let input = case.input();
-    let (objective, targets) = aims::draw(&case.model, weights, &input, case.seed)?;
-    differences(&case.model, weights, &input, (&objective, &targets), along, case.seed)
+    let TrainingCase { model, weights, objective, batch, seed } = case.training(weights)?;
+    differences(&model, &weights, &batch.input, (&objective, &batch.targets), along, seed)
 }
 
 #[test]

@@ -44,9 +44,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "trainer",
-        &["engine", "model", "call", "named", "loss", "train", "weights", "formats", "random", "dropout", "rule"],
+        &[
+            "engine", "model", "call", "named", "loss", "train", "weights", "formats", "random", "dropout", "rule",
+            "plan",
+        ],
     ),
-    ("conformance", &["oracle", "model", "weights", "cell", "call", "kernel"]),
+    (
+        "conformance",
+        &["oracle", "model", "weights", "cell", "call", "kernel", "loss", "plan", "train", "trainer", "engine"],
+    ),
 ];
 
 /// The only module that may mention wgpu.

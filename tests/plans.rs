@@ -15,6 +15,8 @@ mod persistent;
 mod support;
 #[path = "plans/textures.rs"]
 mod textures;
+#[path = "plans/training.rs"]
+mod training;
 #[path = "plans/walks.rs"]
 mod walks;
 

@@ -5,7 +5,7 @@
 use std::f64::consts::SQRT_2;
 use std::fmt;
 
-use ndarray::{ArrayViewD, IxDyn};
+use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{LayerKind, Model};
@@ -20,7 +20,7 @@ pub struct Tolerance {
 }
 
 /// Half the distance between 1 and the next f32: the most that one operation on numbers near 1 is wrong by.
-const UNIT: f64 = f32::EPSILON as f64 / 2.0;
+pub(super) const UNIT: f64 = f32::EPSILON as f64 / 2.0;
 
 /// Roundings of a step beside its product: the bias, the sum of the two halves, the activations and the pointwise
 /// update, each of a few ULP.
@@ -62,6 +62,20 @@ impl Tolerance {
         let one = Self::executor(model, time);
         Self { abs: one.abs * SQRT_2, rel: one.rel * SQRT_2 }
     }
+
+    /// A gradient in f32 against the oracle's, of a tensor of which `want` is the truth.
+    ///
+    /// An element is a sum over steps and rows whose terms cancel, so it is the largest of the tensor that says how large
+    /// they are. What is less than `SMALLEST` altogether is what is left of such sums: of terms of about 1, where all that is
+    /// left is nothing, four roundings.
+    pub fn gradient(want: &ArrayD<f64>) -> Self {
+        let largest = want.iter().fold(Self::SMALLEST, |largest, x| largest.max(x.abs()));
+        Self { abs: Self::GRADIENT * largest, rel: 0.0 }
+    }
+
+    /// Measured: the CPU uses 10 % of it over the whole table; any bug of [`PlanBug`](super::PlanBug) overshoots it tenfold.
+    const GRADIENT: f64 = 5e-5;
+    const SMALLEST: f64 = 5e-3;
 
     fn roundings(count: f64) -> Self {
         Self { abs: count * UNIT, rel: count * UNIT }
@@ -105,6 +119,12 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    /// The same within `tolerance`, where that allows more.
+    pub(super) fn within(self, tolerance: Tolerance) -> Self {
+        let used = used(f64::from(self.got), self.want, tolerance);
+        if used < self.used { Self { used, tolerance, ..self } } else { self }
+    }
+
     /// Whether every element is within the tolerance.
     pub fn passed(&self) -> bool {
         self.used <= 1.0

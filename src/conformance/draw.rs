@@ -22,8 +22,25 @@ impl Draw {
     }
 
     /// An integer below `bound`.
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         usize::try_from((u64::from(self.0.next_u32()) * bound as u64) >> 32).expect("below a usize")
+    }
+
+    /// Whether one of `of` comes.
+    pub(super) fn chance(&mut self, of: usize) -> bool {
+        self.below(of) == 0
+    }
+
+    /// A number from `least` to `most`.
+    pub(super) fn between(&mut self, least: f32, most: f32) -> f32 {
+        least + (most - least) * self.part()
+    }
+
+    /// A number from 0 to 1.
+    fn part(&mut self) -> f32 {
+        #[allow(clippy::cast_precision_loss, reason = "24 bits fit an f32")]
+        let part = (self.0.next_u32() >> 8) as f32 / (1 << 24) as f32;
+        part
     }
 
     /// A number of size `least · scale` to `scale`, of either sign: a zero would hide what multiplies it.

@@ -17,16 +17,23 @@
 //! }
 //! ```
 
+mod aims;
 mod bugs;
 mod cases;
 mod compare;
 mod draw;
+mod gradients;
+mod plan_bugs;
 
 use std::fmt;
 
+pub use aims::objective;
 pub use bugs::Bug;
 pub use cases::cases;
 pub use compare::{Comparison, Tolerance, compare};
+pub use gradients::{TrainingCase, compare_gradients};
+#[doc(hidden)]
+pub use plan_bugs::PlanBug;
 
 use half::f16;
 use ndarray::{Array1, Array2};

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use pulp::Arch;
 
-use super::buffers::{Buffer, Buffers, Floats, View, Weights, bound};
+use super::buffers::{Buffer, Buffers, Floats, View, Weights};
 use super::step::{self, Job, Part, Span, States, Timestep, Whose};
 use super::threads;
 use super::tune::{ARRIVAL, EXCHANGE_NS, GATHERING, MEMBER_ROWS, SPINS};
@@ -103,8 +103,7 @@ pub(super) fn len(plan: &Plan, steps: &[Dispatch]) -> usize {
 
 /// What a dispatch binds of the states, and of what its steps leave.
 fn windows_of(plan: &Plan, dispatch: &Dispatch) -> [Option<Window>; 3] {
-    let program = &plan.programs[dispatch.program];
-    step::written(program).map(|role| bound(program, &dispatch.windows, role))
+    step::written(&plan.programs[dispatch.program], &dispatch.windows)
 }
 
 fn same_place(plan: &Plan, a: &Dispatch, b: &Dispatch) -> bool {

@@ -216,7 +216,8 @@ impl Cpu {
         Ok(())
     }
 
-    /// Runs a checked plan and gives every float slot but the weights as it is at the end: NaN where nothing wrote.
+    /// Runs a checked plan and gives every float slot but the weights as it is at the end: NaN where nothing wrote. Textures,
+    /// which are copies, are left out.
     ///
     /// # Errors
     ///
@@ -226,6 +227,7 @@ impl Cpu {
         give(plan, caller, &mut buffers, |_| true)?;
         self.execute(plan, &mut buffers, &mut |_| ());
         let floats = buffers.slots.iter().enumerate().filter_map(|(slot, buffer)| match buffer {
+            Buffer::Floats(_) if plan.slots[slot].kind == SlotKind::Texture => None,
             Buffer::Floats(data) => Some((slot, data.to_vec())),
             Buffer::Weights(_) | Buffer::Indices(_) => None,
         });

@@ -109,13 +109,16 @@ pub(super) struct States<'a> {
     pub(super) span: Span,
 }
 
-/// The roles of [`States`] in a dispatch of `program`: hidden, memory, left.
-pub(super) fn written(program: &Program) -> [Role; 3] {
-    match Timestep::of(program) {
-        Some(Timestep::Back(StepBack { cell: Cell::Gru(_), .. })) => [Role::Recurrent, Role::Past, Role::Gates],
-        Some(Timestep::Back(_)) => [Role::Gates, Role::Past, Role::Result],
-        _ => [Role::Hidden, Role::Memory, Role::Kept],
-    }
+/// The windows of [`States`] in a dispatch of `program`: hidden, memory, left.
+pub(super) fn written(program: &Program, windows: &[Window]) -> [Option<Window>; 3] {
+    let roles = match Timestep::of(program) {
+        Some(Timestep::Back(StepBack { cell: Cell::Gru(_), .. })) => {
+            [Some(Role::Recurrent), Some(Role::Past), Some(Role::Gates)]
+        }
+        Some(Timestep::Back(_)) => [Some(Role::Gates), Some(Role::Past), None],
+        _ => [Some(Role::Hidden), Some(Role::Memory), Some(Role::Kept)],
+    };
+    roles.map(|role| bound(program, windows, role?))
 }
 
 /// Which state rows `hidden` has.
@@ -146,7 +149,7 @@ pub(super) struct Part {
 
 /// Computes a dispatch on one thread, where it is a part of another.
 pub(super) fn run(arch: Arch, dispatch: &mut Bound<'_>) {
-    let windows = written(dispatch.program).map(|role| bound(dispatch.program, dispatch.windows, role));
+    let windows = written(dispatch.program, dispatch.windows);
     let mut floats = windows.map(|w| w.map_or_else(Floats::default, |window| dispatch.buffers.take(window.slot)));
     let mut states = States::bound(&mut floats, windows);
     let job = Job::new(dispatch.view(), dispatch.params, dispatch.sides);

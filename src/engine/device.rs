@@ -20,13 +20,44 @@ pub enum Device {
     Named(String),
 }
 
-/// What the known-answer self-check of a strategy showed on an adapter.
+/// What a known-answer self-check is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Checked {
+    /// Running a model by a strategy.
+    Running(Strategy),
+    /// Training: losses and gradients. Checked where a trainer is opened.
+    Training,
+}
+
+impl Checked {
+    /// By each strategy that is chosen by sizes and device.
+    pub(super) fn chosen() -> [Self; 3] {
+        Strategy::CHOSEN.map(Self::Running)
+    }
+
+    /// The name, as reports and errors give it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running(strategy) => strategy.name(),
+            Self::Training => "training",
+        }
+    }
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a known-answer self-check showed on an adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SelfCheck {
     /// The adapter, with its driver.
     pub adapter: String,
-    /// The way of computing that was checked.
-    pub strategy: Strategy,
+    /// What was checked.
+    pub checked: Checked,
     /// The first wrong number, in words; `None` where all are right.
     pub fault: Option<String>,
 }
@@ -35,9 +66,13 @@ impl SelfCheck {
     /// The error of a device that failed it.
     pub(super) fn error(&self) -> Option<Error> {
         self.fault.as_ref()?;
-        let hint = match self.strategy {
-            Strategy::Persistent => "this device cannot go by it: let it choose another (--strategy auto)",
-            _ => "this driver computes wrong numbers: update it, or use --device cpu",
+        let hint = match self.checked {
+            Checked::Running(Strategy::Persistent) => {
+                "this device cannot go by it: let it choose another (--strategy auto)"
+            }
+            Checked::Running(_) | Checked::Training => {
+                "this driver computes wrong numbers: update it, or use --device cpu"
+            }
         };
         let text = format!("{self}; {hint}");
         Some(Error::new(ErrorKind::Device, text))
@@ -47,7 +82,7 @@ impl SelfCheck {
 impl fmt::Display for SelfCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fault = self.fault.as_deref().unwrap_or("ok");
-        write!(f, "{}: self-check of {}: {fault}", self.adapter, self.strategy)
+        write!(f, "{}: self-check of {}: {fault}", self.adapter, self.checked)
     }
 }
 
@@ -173,7 +208,7 @@ mod tests {
     fn a_failed_self_check_says_what_to_do() {
         let fault = "slot 1.hidden.0 [2, 1, 7]: expected 0.25, got 0.26";
         let adapter = "Voodoo [Vulkan, discrete]".to_owned();
-        let failed = SelfCheck { adapter, strategy: Strategy::Step, fault: Some(fault.into()) };
+        let failed = SelfCheck { adapter, checked: Checked::Running(Strategy::Step), fault: Some(fault.into()) };
         let error = failed.error().unwrap();
         assert_eq!(error.kind(), ErrorKind::Device);
         assert_eq!(

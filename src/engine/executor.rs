@@ -11,12 +11,12 @@ use crate::gpu::{self, AdapterInfo, AdapterKind, Choice, Gpu, Loaded};
 use crate::kernel::Medium;
 use crate::pack::PackedBuffer;
 use crate::plan::tune::{Target, Tuning};
-use crate::plan::{Caller, Limits, Plan, SlotId, Spent, Strategy};
+use crate::plan::{Caller, Limits, Plan, SlotId, Spent};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 
 use super::Options;
-use super::device::{Device, DeviceInfo, Place, SelfCheck};
+use super::device::{Checked, Device, DeviceInfo, Place, SelfCheck};
 use super::exchange::Watched;
 use super::gpus;
 use super::timings::Timings;
@@ -52,29 +52,42 @@ impl Machine {
     ///
     /// Kind `Device`, where there is no such device.
     pub(super) async fn open(options: &Options) -> Result<(Self, DeviceInfo)> {
-        let (machine, device) = Self::open_device(&options.device).await?;
+        Self::open_to(options, false).await
+    }
+
+    /// The same, after the self-check of training besides.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub(super) async fn open_to_train(options: &Options) -> Result<(Self, DeviceInfo)> {
+        Self::open_to(options, true).await
+    }
+
+    async fn open_to(options: &Options, trains: bool) -> Result<(Self, DeviceInfo)> {
+        let (machine, device) = Self::open_device(&options.device, trains).await?;
         if let (Self::Gpu(gpu), Some(strategy), None) = (&machine, options.strategy, options.resident_workgroups) {
-            gpus::self_checks(gpu, &[strategy]).await?;
+            gpus::self_checks(gpu, &[Checked::Running(strategy)]).await?;
         }
         Ok((machine, device))
     }
 
-    /// What `device` means.
+    /// What `device` means: one that passes its self-checks, that of training among them where it `trains`.
     ///
     /// # Errors
     ///
     /// Kind `Device`, where there is no such device.
-    async fn open_device(device: &Device) -> Result<(Self, DeviceInfo)> {
+    async fn open_device(device: &Device, trains: bool) -> Result<(Self, DeviceInfo)> {
         let reason = match device {
             Device::Cpu => "asked for".to_owned(),
             Device::Named(name) => {
-                if let Some(gpu) = gpus::open_sound(&Choice::Named(name.clone())).await? {
+                if let Some(gpu) = gpus::open_sound(&Choice::Named(name.clone()), trains).await? {
                     return Ok(Self::gpu(gpu, format!("asked for as {name:?}")));
                 }
                 unreachable!("a name that means no adapter is an error");
             }
             Device::Auto => {
-                let (gpu, reason) = auto().await;
+                let (gpu, reason) = auto(trains).await;
                 match gpu {
                     Some(gpu) => return Ok(Self::gpu(gpu, reason)),
                     None => reason,
@@ -107,7 +120,7 @@ impl Machine {
         {
             return Ok(Self::gpu(Arc::new(gpu), "asked for, unshared".to_owned()));
         }
-        Self::open_device(&Device::Cpu).await
+        Self::open_device(&Device::Cpu, false).await
     }
 
     fn gpu(gpu: Arc<Gpu>, reason: String) -> (Self, DeviceInfo) {
@@ -129,6 +142,7 @@ impl Machine {
         let Some(held) = options.limits else { return limits };
         Limits {
             binding_bytes: held.binding_bytes.min(limits.binding_bytes),
+            buffer_bytes: held.buffer_bytes.min(limits.buffer_bytes),
             workgroups: held.workgroups.min(limits.workgroups),
             loop_iterations: held.loop_iterations.min(limits.loop_iterations),
             ..limits
@@ -260,9 +274,9 @@ impl Executor {
 }
 
 /// The best GPU that opens and passes its self-checks, and why it is that one, or none.
-async fn auto() -> (Option<Arc<Gpu>>, String) {
+async fn auto(trains: bool) -> (Option<Arc<Gpu>>, String) {
     first_sound(|rank| async move {
-        let gpu = gpus::open_sound(&Choice::Auto { rank }).await?;
+        let gpu = gpus::open_sound(&Choice::Auto { rank }, trains).await?;
         Ok(gpu.map(|gpu| (gpu.info().kind, gpu)))
     })
     .await
@@ -292,7 +306,7 @@ where
 
 impl Device {
     /// What the known-answer self-checks show of the adapters that an engine on this device would try, in that order:
-    /// an engine takes the first that passes. None for the CPU.
+    /// an engine takes the first that passes, and a trainer the first that passes that of training as well. None for the CPU.
     ///
     /// A check runs once in a process for each adapter and driver.
     ///
@@ -324,7 +338,8 @@ async fn self_checks(device: &Device) -> Result<Vec<SelfCheck>> {
     let mut rank = 0;
     while let Some(choice) = choice(device, rank) {
         let Some(gpu) = gpus::open(&choice).await? else { break };
-        let of_one = gpus::self_checks(&gpu, &Strategy::CHOSEN).await?;
+        let mut of_one = gpus::self_checks(&gpu, &Checked::chosen()).await?;
+        of_one.extend(gpus::self_checks(&gpu, &[Checked::Training]).await?);
         let passed = of_one.iter().all(|check| check.fault.is_none());
         checks.extend(of_one);
         if passed {

@@ -11,7 +11,7 @@ use crate::gpu::{AdapterInfo, AdapterKind, Choice, Gpu, Loaded, MOST_RESIDENT};
 use crate::plan::tune::Target;
 use crate::plan::{Limits, Listed, Strategy};
 
-use super::device::SelfCheck;
+use super::device::{Checked, SelfCheck};
 use super::self_check::KnownAnswer;
 
 /// Open devices, by what was asked for.
@@ -29,16 +29,21 @@ static STALLED: Mutex<Vec<(AdapterInfo, Arc<AtomicBool>)>> = Mutex::new(Vec::new
 /// How often in a row workgroups must meet: where the threads that run them are given out by turns, they may by chance.
 const TRIES: usize = 8;
 
-/// The GPU that `choice` means, after its self-checks; `None` where `Choice::Auto` finds none of its rank.
+/// The GPU that `choice` means, after its self-checks, that of training among them where it `trains`; `None` where
+/// `Choice::Auto` finds none of its rank.
 ///
 /// # Errors
 ///
-/// Those of [`open`] and [`self_checks`]; kind `Device`, where the device computes wrong numbers in steps: the other
-/// strategies are optional.
-pub(super) async fn open_sound(choice: &Choice) -> Result<Option<Arc<Gpu>>> {
+/// Those of [`open`] and [`self_checks`]; kind `Device`, where the device computes wrong numbers in steps, or in training: the
+/// other strategies are optional.
+pub(super) async fn open_sound(choice: &Choice, trains: bool) -> Result<Option<Arc<Gpu>>> {
     let Some(gpu) = open(choice).await? else { return Ok(None) };
-    let checks = self_checks(&gpu, &Strategy::CHOSEN).await?;
-    match checks.iter().filter(|check| check.strategy == Strategy::Step).find_map(SelfCheck::error) {
+    let mut checks = self_checks(&gpu, &Checked::chosen()).await?;
+    checks.retain(|check| check.checked == Checked::Running(Strategy::Step));
+    if trains && checks.iter().all(|check| check.fault.is_none()) {
+        checks.extend(self_checks(&gpu, &[Checked::Training]).await?);
+    }
+    match checks.iter().find_map(SelfCheck::error) {
         Some(error) => Err(error),
         None => Ok(Some(gpu)),
     }
@@ -58,11 +63,13 @@ pub(super) fn sound(gpu: &Gpu, asked: Option<Strategy>) -> Result<Option<Strateg
 fn held_to<'a>(checks: impl Iterator<Item = &'a SelfCheck>, asked: Option<Strategy>) -> Result<Option<Strategy>> {
     let mut failed = checks.filter(|check| check.fault.is_some());
     match asked {
-        Some(strategy) => match failed.find(|check| check.strategy == strategy).and_then(SelfCheck::error) {
-            Some(error) => Err(error),
-            None => Ok(asked),
-        },
-        None => Ok(failed.find(|check| Strategy::CHOSEN.contains(&check.strategy)).map(|_| Strategy::Step)),
+        Some(strategy) => {
+            match failed.find(|check| check.checked == Checked::Running(strategy)).and_then(SelfCheck::error) {
+                Some(error) => Err(error),
+                None => Ok(asked),
+            }
+        }
+        None => Ok(failed.find(|check| Checked::chosen().contains(&check.checked)).map(|_| Strategy::Step)),
     }
 }
 
@@ -89,21 +96,21 @@ pub(super) async fn open(choice: &Choice) -> Result<Option<Arc<Gpu>>> {
     Ok(Some(gpu))
 }
 
-/// What the self-checks of `strategies` show on `gpu`: done now, where none of this process did it.
+/// What the self-checks of `all` show on `gpu`: done now, where none of this process did it.
 ///
 /// # Errors
 ///
 /// Those of [`Gpu::add`] and [`Gpu::trace`]: a check that could not be done is no verdict, and is not remembered.
-pub(super) async fn self_checks(gpu: &Gpu, strategies: &[Strategy]) -> Result<Vec<SelfCheck>> {
+pub(super) async fn self_checks(gpu: &Gpu, all: &[Checked]) -> Result<Vec<SelfCheck>> {
     let mut checks = Vec::new();
-    for &strategy in strategies {
-        let of = |(known, check): &&(AdapterInfo, SelfCheck)| known == gpu.info() && check.strategy == strategy;
+    for &checked in all {
+        let of = |(known, check): &&(AdapterInfo, SelfCheck)| known == gpu.info() && check.checked == checked;
         let known = lock(&CHECKED).iter().find(of).map(|(_, check)| check.clone());
         let check = match known {
             Some(check) => check,
             None => {
-                let fault = fault(gpu, strategy).await.map_err(|e| e.at(format!("self-check of {strategy}")))?;
-                let check = SelfCheck { adapter: gpu.info().to_string(), strategy, fault };
+                let fault = fault(gpu, checked).await.map_err(|e| e.at(format!("self-check of {checked}")))?;
+                let check = SelfCheck { adapter: gpu.info().to_string(), checked, fault };
                 log::info!("{check}");
                 lock(&CHECKED).push((gpu.info().clone(), check.clone()));
                 check
@@ -124,10 +131,25 @@ enum Shown {
     Wrong(String),
 }
 
-async fn fault(gpu: &Gpu, strategy: Strategy) -> Result<Option<String>> {
-    if strategy != Strategy::Persistent {
-        return known_answer(gpu, strategy, &gpu.limits()).await.map(|shown| shown.fault(gpu));
+async fn fault(gpu: &Gpu, checked: Checked) -> Result<Option<String>> {
+    match checked {
+        Checked::Running(Strategy::Persistent) => fault_of_sharing(gpu).await,
+        Checked::Running(strategy) => Ok(known_answer(gpu, strategy, &gpu.limits()).await?.fault(gpu)),
+        Checked::Training => {
+            let (target, limits) = (target(gpu), gpu.limits());
+            for answer in [KnownAnswer::of_training(target, &limits)?, KnownAnswer::of_update(target, &limits)?] {
+                if let Some(fault) = show(gpu, &answer).await?.fault(gpu) {
+                    return Ok(Some(fault));
+                }
+            }
+            Ok(None)
+        }
     }
+}
+
+/// That of layers that workgroups share, after a look at how many of them run side by side.
+async fn fault_of_sharing(gpu: &Gpu) -> Result<Option<String>> {
+    let strategy = Strategy::Persistent;
     let (resident, met) = count_resident(gpu).await?;
     let mut limits = Limits { resident_workgroups: resident, ..gpu.limits() };
     let mut shown = match met {
@@ -234,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_device_that_computes_wrong_numbers_is_refused_with_the_first_of_them_and_what_to_do() {
-        let refused = pollster::block_on(open_sound(&Choice::Noop)).err().expect("it computes nothing");
+        let refused = pollster::block_on(open_sound(&Choice::Noop, false)).err().expect("it computes nothing");
         assert_eq!(refused.kind(), ErrorKind::Device);
         let text = refused.to_string();
         assert!(text.contains(": self-check of step: slot ") && text.contains(": expected "), "{text}");
@@ -242,10 +264,21 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_trains_wrongly_is_refused_with_slot_and_kernel() {
+        let gpu = pollster::block_on(open(&Choice::Noop)).unwrap().expect("wgpu always has its validator");
+        let checks = pollster::block_on(self_checks(&gpu, &[Checked::Training])).unwrap();
+        let text = checks[0].error().expect("it computes nothing").to_string();
+        assert!(text.contains(": self-check of training: slot 0.vectors of gather [0, 0, 0]: expected "), "{text}");
+        assert!(text.ends_with("; this driver computes wrong numbers: update it, or use --device cpu"), "{text}");
+        // It runs models all the same, as far as this check goes.
+        assert_eq!(held_to(checks.iter(), None).unwrap(), None);
+    }
+
+    #[test]
     fn a_strategy_that_failed_its_self_check_is_not_used() {
         let check = |strategy, fault: Option<&str>| SelfCheck {
             adapter: "Voodoo".to_owned(),
-            strategy,
+            checked: Checked::Running(strategy),
             fault: fault.map(str::to_owned),
         };
         let all = [check(Strategy::Step, None), check(Strategy::Diagonal, None)];
@@ -262,11 +295,12 @@ mod tests {
     #[test]
     fn the_verdict_on_a_device_is_remembered() {
         let gpu = pollster::block_on(open(&Choice::Noop)).unwrap().expect("wgpu always has its validator");
-        let checks = pollster::block_on(self_checks(&gpu, &Strategy::ALL)).unwrap();
-        assert_eq!(checks.len(), Strategy::ALL.len());
+        let all: Vec<_> = Strategy::ALL.map(Checked::Running).into_iter().chain([Checked::Training]).collect();
+        let checks = pollster::block_on(self_checks(&gpu, &all)).unwrap();
+        assert_eq!(checks.len(), all.len());
         assert!(checks.iter().all(|check| check.fault.is_some()), "{checks:?}");
         // A lost device could not be checked again.
         gpu.lose();
-        assert_eq!(pollster::block_on(self_checks(&gpu, &Strategy::ALL)).unwrap(), checks);
+        assert_eq!(pollster::block_on(self_checks(&gpu, &all)).unwrap(), checks);
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! What `Engine` is to running a model: it checks, plans, executes and decodes. Knows no optimizer.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod probe;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,8 +14,8 @@ use super::exchange::Exchange;
 use super::executor::{Executor, Wait};
 #[cfg(not(target_arch = "wasm32"))]
 use super::kernels::{self, KernelTime};
-use super::lesson::{Found, Lesson};
-use super::planner::{Planner, row_loss};
+use super::lesson::{Found, Lesson, loss_term};
+use super::planner::Planner;
 use super::{DeviceInfo, Options, shape_of};
 use crate::call::{Input, Output};
 use crate::dropout::Dropping;
@@ -22,7 +25,7 @@ use crate::kernel::Medium;
 use crate::loss::{Objective, Targets};
 use crate::model::Model;
 use crate::pack::Packing;
-use crate::plan::{Ends, Gradients, LossTerm, Moves, Plan, Shape};
+use crate::plan::{Ends, Gradients, Moves, Plan, Shape};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 use crate::weights::{LearnedStates, Source, Weights};
@@ -228,11 +231,8 @@ impl Learner {
         let kept = carried.map(|carried| carried.begin(input, &call, &learned)).transpose()?.unwrap_or_default();
         let call = call.keeping(&kept).learning(&learned);
         let aims = objective.check(model, &call, targets)?;
-        let losses = objective.terms().iter().zip(&aims).map(|(term, aim)| LossTerm {
-            output: term.output,
-            logits: aim.bare.is_some(),
-            loss: row_loss(&aim.measure),
-        });
+        let losses = objective.terms().iter().zip(&aims);
+        let losses = losses.map(|(term, aim)| loss_term(term, aim.bare.is_some(), &aim.measure));
         let all = wanted == Wanted::All;
         let weights = wanted != Wanted::Loss;
         let states = all || weights && !self.initial.is_empty();

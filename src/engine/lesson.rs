@@ -9,12 +9,12 @@ use crate::call::{Batched, Batching, Call, States, initial};
 use crate::dropout::Dropping;
 use crate::error::Result;
 use crate::feed::{encode, take_final, unpad_row, unpad_state};
-use crate::kernel::padded;
+use crate::kernel::{RowLoss, padded};
 use crate::layout::Layout;
-use crate::loss::{Aim, Aimed, Measure};
+use crate::loss::{Aim, Aimed, Measure, Term};
 use crate::model::{Axes, Embedding, Initial, InputKind, LayerKind, Model, Value};
 use crate::pack::unpack;
-use crate::plan::{Caller, Feed, Fetch, Read, Write};
+use crate::plan::{Caller, Feed, Fetch, LossTerm, Read, Write};
 use crate::weights::{LearnedStates, Weights};
 
 /// What a call loses, and the gradients.
@@ -292,4 +292,18 @@ impl Caller for Lesson<'_, '_> {
             Fetch::Output | Fetch::Other(_) | Fetch::Tokens | Fetch::Norm => {}
         }
     }
+}
+
+/// The loss of output `term.output` as a plan computes it, from `logits` where its activation is part of it.
+pub(super) fn loss_term(term: &Term, logits: bool, measure: &Measure) -> LossTerm {
+    let loss = match measure {
+        Measure::CrossEntropy => RowLoss::CrossEntropy { smoothing: 0.0.into(), weighted: false },
+        Measure::Smoothed { share, .. } => RowLoss::CrossEntropy { smoothing: (*share).into(), weighted: true },
+        Measure::BinaryCrossEntropy => RowLoss::BinaryCrossEntropy { smoothing: 0.0.into() },
+        Measure::Squared => RowLoss::Squared,
+        Measure::Absolute => RowLoss::Absolute,
+        Measure::Huber { delta } => RowLoss::Huber { delta: (*delta).into() },
+        Measure::SumOfSquares => RowLoss::SumOfSquares,
+    };
+    LossTerm { output: term.output, logits, loss }
 }

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::call::{Call, Input};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::{Mask, Medium, RowLoss};
+use crate::kernel::{Mask, Medium};
 use crate::layout::Layout;
-use crate::loss::{Measure, Objective};
+use crate::loss::Objective;
 use crate::model::{Clocks, Flow, Model, ModelInput};
 use crate::plan::tune::Tuning;
-use crate::plan::{Goal, Gradients, Limits, LossTerm, Plan, Shape, Strategy, lower};
+use crate::plan::{Goal, Gradients, Limits, Plan, Shape, Strategy, lower};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 
@@ -21,6 +21,7 @@ use super::Options;
 use super::cache::Cache;
 use super::device::DeviceInfo;
 use super::executor::Machine;
+use super::lesson::loss_term;
 
 /// Plans that are kept: a server sees a few shapes again and again.
 const PLANS: usize = 16;
@@ -262,7 +263,7 @@ impl Planner {
     /// The same, with the open device.
     pub(super) async fn open_for_training(model: Model, options: &Options) -> Result<(Self, Machine)> {
         let layout = Layout::for_training(&model)?;
-        let (machine, device) = Machine::open(options).await?;
+        let (machine, device) = Machine::open_to_train(options).await?;
         let mut planner = Self::on(model, layout, &machine, device, options)?;
         // Updates write matrices, which they could not in a texture: plans copy them there.
         planner.layout = planner.layout.with_medium(Medium::Buffer);
@@ -275,11 +276,9 @@ impl Planner {
     ///
     /// Kind `Model`, where a loss does not fit the last layer; `Limits`, where not even one row fits the device.
     pub fn plan_gradients(&self, objective: &Objective, shape: Shape) -> Result<Plan> {
-        let losses = objective.terms().iter().zip(objective.measured(&self.model)?).map(|(term, measured)| LossTerm {
-            output: term.output,
-            logits: measured.bare.is_some(),
-            loss: row_loss(&measured.measure),
-        });
+        let measured = objective.measured(&self.model)?;
+        let losses = objective.terms().iter().zip(&measured);
+        let losses = losses.map(|(term, measured)| loss_term(term, measured.bare.is_some(), &measured.measure));
         self.lower_gradients(
             shape,
             &Gradients { losses: losses.collect(), weights: true, drops: true, ..Gradients::default() },
@@ -296,18 +295,5 @@ impl Planner {
                 plan => return plan.map_err(|e| device.explain(e)),
             }
         }
-    }
-}
-
-/// The loss of a row that a measure is.
-pub(super) fn row_loss(measure: &Measure) -> RowLoss {
-    match measure {
-        Measure::CrossEntropy => RowLoss::CrossEntropy { smoothing: 0.0.into(), weighted: false },
-        Measure::Smoothed { share, .. } => RowLoss::CrossEntropy { smoothing: (*share).into(), weighted: true },
-        Measure::BinaryCrossEntropy => RowLoss::BinaryCrossEntropy { smoothing: 0.0.into() },
-        Measure::Squared => RowLoss::Squared,
-        Measure::Absolute => RowLoss::Absolute,
-        Measure::Huber { delta } => RowLoss::Huber { delta: (*delta).into() },
-        Measure::SumOfSquares => RowLoss::SumOfSquares,
     }
 }

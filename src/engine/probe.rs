@@ -7,16 +7,13 @@ use std::sync::Arc;
 use crate::call::{Call, Input};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Model;
-use crate::plan::{Plan, Shape};
+use crate::plan::{Plan, Shape, Slots};
 use crate::platform::block_on;
 use crate::weights::{Source, Weights};
 
 use super::exchange::Exchange;
 use super::executor::{Executor, Machine};
 use super::{Engine, Options, Tile, layout};
-
-/// Slots by name, with what is in them.
-type Slots = Vec<(String, Vec<f32>)>;
 
 impl Engine {
     /// An engine on wgpu's validator, which needs no adapter: it refuses what a device would, and computes nothing.

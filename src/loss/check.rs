@@ -130,6 +130,20 @@ impl Objective {
     }
 }
 
+/// The axes of each output of a call, features last: those of numbers that it may be compared with.
+///
+/// # Errors
+///
+/// Kind `Model`, where the layers do not fit each other.
+pub(crate) fn shapes(model: &Model, call: &Call<'_>) -> Result<Vec<Vec<usize>>> {
+    let outputs = model.feature_outputs().into_iter().zip(model.output_flows()?);
+    let shape = |(value, flow): (Value, Flow)| {
+        let rows = Rows::of(call, value, flow);
+        [rows.shape(), vec![rows.features]].concat()
+    };
+    Ok(outputs.map(shape).collect())
+}
+
 impl Measure {
     /// That of a term whose output has `features` features.
     fn of(term: &Term, features: usize) -> Result<Self> {

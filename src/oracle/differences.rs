@@ -15,6 +15,7 @@ use super::params::Params;
 use super::stack::{Keep, States};
 use super::values::Values;
 use crate::call::{Call, Input};
+use crate::dropout::Dropping;
 use crate::error::Result;
 use crate::loss::{Aim, Objective, Targets};
 use crate::model::{LayerKind, Model};
@@ -45,7 +46,7 @@ pub enum Along {
     All,
 }
 
-/// Compares slopes with the gradients of a call, in directions that are drawn from `seed`.
+/// Compares slopes with the gradients of a call, in directions that are drawn from `seed`, as is what dropout drops.
 ///
 /// # Errors
 ///
@@ -58,7 +59,8 @@ pub fn differences(
     along: Along,
     seed: u64,
 ) -> Result<Vec<Difference>> {
-    let (call, aims, point) = super::start(model, weights, input, objective, targets)?;
+    let (call, aims, mut point) = super::start(model, weights, input, objective, targets)?;
+    point.dropping = Some(Dropping::new(seed, 1));
     let slopes = Slopes { model, call: &call, aims: &aims, point };
     let forward = forward(model, &call, &slopes.point, Keep::Steps)?;
     let back = back(model, &call, &slopes.point, &forward, &aims);

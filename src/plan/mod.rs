@@ -128,6 +128,10 @@ pub struct Plan {
 /// The index of a slot.
 pub type SlotId = usize;
 
+/// Float slots of a plan by name, with what is in them.
+#[doc(hidden)]
+pub type Slots = Vec<(String, Vec<f32>)>;
+
 /// A buffer of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {

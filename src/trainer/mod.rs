@@ -11,6 +11,8 @@ mod data;
 mod dropout;
 mod fit;
 mod named;
+#[cfg(not(target_arch = "wasm32"))]
+mod probe;
 mod rate;
 mod targets;
 

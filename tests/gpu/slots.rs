@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use gatewave::conformance::{Bug, Case, Tolerance, cases};
+use gatewave::conformance::{Bug, Case, MaskKind, PlanBug, Tolerance, cases};
 use gatewave::kernel::{Access, Kernel, POISON};
 use gatewave::plan::tune::{Target, Tuning};
-use gatewave::plan::{Limits, Plan, SlotId};
+use gatewave::plan::{Limits, Plan, SlotId, Slots};
 use gatewave::{Device, Engine, Options, Strategy, Weights};
 
 use crate::support::executor::{adapter, engine_for, telling_cases};
@@ -25,14 +25,15 @@ struct Difference {
     used: f64,
 }
 
-/// The worst element of the first slot, in the order in which dispatches write them, that is past the tolerance.
+/// The worst element of the first slot, in the order in which dispatches write them, that is past the tolerance of what the
+/// slot should hold.
 fn first_difference(
     plan: &Plan,
-    got: &[(String, Vec<f32>)],
-    want: &[(String, Vec<f32>)],
-    tolerance: Tolerance,
+    got: &Slots,
+    want: &Slots,
+    tolerance: impl Fn(&[f32]) -> Tolerance,
 ) -> Option<Difference> {
-    let named = |slots: &[(String, Vec<f32>)], slot: SlotId| {
+    let named = |slots: &Slots, slot: SlotId| {
         let name = &plan.slots[slot].name;
         slots.iter().find(|(traced, _)| traced == name).unwrap_or_else(|| panic!("no slot {name}")).1.clone()
     };
@@ -40,7 +41,7 @@ fn first_difference(
     writers(plan).into_iter().find_map(|(slot, step)| {
         let (got, want) = (named(got, slot), named(want, slot));
         assert_eq!(got.len(), want.len(), "{}", plan.slots[slot].name);
-        let pairs = got.iter().zip(&want).enumerate();
+        let (pairs, tolerance) = (got.iter().zip(&want).enumerate(), tolerance(&want));
         let (index, used) =
             pairs.map(|(index, (&a, &b))| (index, used(a, b, tolerance))).max_by(|a, b| a.1.total_cmp(&b.1))?;
         let kernel = plan.programs[plan.steps[step].program].kernel().name();
@@ -98,7 +99,7 @@ fn compare(
         engine.trace_plan(plan, &case.input()).unwrap_or_else(|error| panic!("{}: {error}", case.name))
     };
     let (got, want) = (trace(&adapter(), on_gpu), trace(&Device::Cpu, on_cpu));
-    first_difference(plan, &got, &want, Tolerance::executors(&case.model, case.time))
+    first_difference(plan, &got, &want, |_| Tolerance::executors(&case.model, case.time))
 }
 
 /// What a GPU chooses but for the strategy.
@@ -169,6 +170,61 @@ fn plans_for_a_narrow_device_give_the_cpus_slots() {
     let (plans, outcomes) = every((1, 3), Target::Software, &NARROW);
     assert_eq!(outcomes.counts(), (95, vec![("binding", 1)]));
     assert!(kernels(&plans).len() >= 8, "{:?}", kernels(&plans));
+}
+
+/// What a slot of a plan of gradients may be off by, for each unit of its largest element: both executors add up the same
+/// products in another order.
+const OF_GRADIENTS: f64 = 5e-5;
+
+/// That of a slot: what is less than a thousandth altogether is what is left of sums that cancel.
+fn of_gradients(slot: &[f32]) -> Tolerance {
+    let numbers = slot.iter().filter(|x| x.is_finite()).map(|x| f64::from(x.abs()));
+    Tolerance { abs: OF_GRADIENTS * numbers.fold(1e-3, f64::max), rel: 0.0 }
+}
+
+/// The plan of a case's gradients, made for a GPU and in chunks of four steps, and where it differs.
+fn compare_gradients(case: &Case, bug: impl Fn(&Arc<Plan>) -> Arc<Plan>) -> (Arc<Plan>, Option<Difference>) {
+    let case = case.training(&case.weights()).expect("the case is right");
+    let trainer = |device| {
+        let options = Options { target: Some(Target::Gpu), chunk_bytes: Some(0), ..Options::default().device(device) };
+        case.trainer(options).expect("a trainer")
+    };
+    let mut plan = None;
+    let got = trainer(adapter()).trace_by(&case.batch, &mut |own| {
+        plan = Some(Arc::clone(own));
+        bug(own)
+    });
+    let plan = plan.expect("a batch has a plan");
+    let want = trainer(Device::Cpu).trace_by(&case.batch, &mut |_| Arc::clone(&plan));
+    let difference = first_difference(&plan, &got.expect("a trace"), &want.expect("a trace"), of_gradients);
+    (plan, difference)
+}
+
+#[test]
+fn plans_of_gradients_give_the_cpus_slots() {
+    let (mut plans, mut differ) = (Vec::new(), Vec::new());
+    for case in cases().iter().skip(3).step_by(13) {
+        let (plan, difference) = compare_gradients(case, Arc::clone);
+        if let Some(difference) = difference {
+            differ.push(format!("{}: {} ({:.1} tolerances)", case.name, difference.place, difference.used));
+        }
+        plans.push(plan);
+    }
+    assert!(differ.is_empty(), "{} of {} differ:\n{}", differ.len(), plans.len(), differ.join("\n"));
+    let backward = kernels(&plans).into_iter().filter(|kernel| kernel.name().ends_with("_back")).count();
+    assert!(plans.len() > 20 && backward >= 8, "{:?}", kernels(&plans));
+}
+
+#[test]
+fn a_bug_in_a_plan_of_gradients_is_a_difference_in_the_slot_that_it_spoils() {
+    let tells = |case: &&Case| case.time > 4 && case.batch > 1 && case.mask == MaskKind::All;
+    let case = cases().into_iter().find(|case| tells(&case)).expect("a case of several steps");
+    for bug in [PlanBug::StepLeftOut, PlanBug::ChunksForgotten, PlanBug::RowForgotten] {
+        let planted =
+            |plan: &Arc<Plan>| Arc::new(bug.plant(plan).unwrap_or_else(|| panic!("{bug:?}: nothing to spoil")));
+        let difference = compare_gradients(&case, planted).1.unwrap_or_else(|| panic!("{bug:?} is not found"));
+        assert!(difference.used > 10.0, "{bug:?}: {difference:?}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use gatewave::{
 };
 use ndarray::{Array3, Axis};
 
-use crate::{TOLERANCE, compare, devices};
+use crate::{compare, devices};
 
 fn features(batch: usize, time: usize, size: usize) -> Batch {
     let x = Array3::from_shape_fn((batch, time, size), |(b, t, n)| ((b * 7 + t * 3 + n) as f32).sin());
@@ -125,8 +125,8 @@ fn truth(model: &Model, batch: &Batch, weights: &Weights, seed: u64, updates: u6
 }
 
 fn close(got: &Gradients, want: &oracle::TrueGradients, what: &str) {
-    let (name, off) = compare(got, want);
-    assert!(off <= TOLERANCE, "{what}: {name} is off by {off:.2e}");
+    let (used, worst) = compare(got, want);
+    assert!(used <= 1.0, "{what}: {worst}");
 }
 
 #[test]
@@ -154,10 +154,10 @@ fn gradients_with_dropout_are_true_update_by_update() {
 #[test]
 fn in_tiles_gradients_with_dropout_are_true() {
     let model = Model::new().layer(Lstm::new(6, 9).num_layers(2).dropout(0.5)).layer(Dropout::new(0.3));
-    let batch = features(7, 40, 6);
+    let batch = features(30, 40, 6);
     for device in devices() {
-        // Room for the hidden states of five rows.
-        let trainer = trainer(&model, in_tiles(device.clone(), 5, (41, 16)), Some(2));
+        // Room for the hidden states of twenty rows, and for what each dispatch is told.
+        let trainer = trainer(&model, in_tiles(device.clone(), 20, (41, 16)), Some(2));
         let weights = trainer.weights().expect("weights");
         let got = trainer.gradients(&batch).expect("gradients");
         close(&got, &truth(&model, &batch, &weights, 2, 0), &format!("{device:?}"));

@@ -97,10 +97,10 @@ fn text(adapter: &AdapterInfo, out: &mut impl Write) -> Outcome<()> {
     Ok(())
 }
 
-/// What the self-checks of an adapter show, by strategy: `ok`, or what is wrong. Where none could be done, why.
+/// What the self-checks of an adapter show, by what they are of: `ok`, or what is wrong. Where none could be done, why.
 #[cfg(feature = "gpu")]
 fn self_checks(adapter: &AdapterInfo) -> BTreeMap<&'static str, String> {
-    let outcome = |check: SelfCheck| (check.strategy.name(), check.fault.unwrap_or_else(|| "ok".to_owned()));
+    let outcome = |check: SelfCheck| (check.checked.name(), check.fault.unwrap_or_else(|| "ok".to_owned()));
     match Device::Named(adapter.name.clone()).self_checks() {
         Ok(checks) => checks.into_iter().map(outcome).collect(),
         Err(error) => BTreeMap::from([("not done", error.to_string())]),

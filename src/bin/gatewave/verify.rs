@@ -1,28 +1,30 @@
 //! `gatewave verify`: the conformance table on the CPU and on a device, against the oracle and each other.
 //!
-//! Owns the report. The cases, the tolerances and the comparison are `conformance`'s; negative controls show that a
-//! tolerance would have found a bug, had there been one.
+//! The cases, the tolerances and the comparison are `conformance`'s; negative controls show that a tolerance would have
+//! found a bug, had there been one. Here is what runs models, in `gradients` what trains them, in `walk` which,
+//! in `report` what is said.
 
-use std::collections::BTreeMap;
+mod gradients;
+mod report;
+mod walk;
+
 use std::io::Write;
 
-use comfy_table::{CellAlignment, Table, presets};
 use gatewave::conformance::{self, Bug, Case, CaseResult, InitialStates, MaskKind, Tolerance};
 use gatewave::layout::Layout;
 use gatewave::oracle::{TrueStates, Truth};
 use gatewave::plan::Shape;
 use gatewave::{
-    Activation, Cell, Device, Engine, Mask, Model, Options, Output, Recurrent, Reset, Result, SelfCheck, Storage,
-    Strategy, Weights,
+    Activation, Cell, Device, Engine, Mask, Model, Options, Output, Recurrent, Reset, Result, Storage, Strategy,
+    Weights,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Serialize;
 
+use self::gradients::Way;
+use self::report::{Expected, Report, Row};
+use self::walk::Walk;
 use crate::args::{DeviceArgs, MaybeModelArgs, device_name, note_device};
-use crate::{Outcome, Verdict, note};
-
-/// Controls must differ by this many times the tolerance.
-const CONTROL_MARGIN: f64 = 10.0;
+use crate::{Outcome, note};
 
 /// Compares a device with the CPU, and both with the oracle
 ///
@@ -34,6 +36,9 @@ pub(crate) struct Args {
     model: MaybeModelArgs,
     #[command(flatten)]
     device: DeviceArgs,
+    /// Trains every case in every way on the device too; else as many as have each kernel and each option
+    #[arg(long)]
+    all: bool,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -45,7 +50,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         Some((model, weights)) => of_model(&args.model.name().unwrap_or_default(), &model, &weights),
         None => of_table(),
     };
-    let mut report = Report { json: args.json, ..Report::default() };
+    let mut report = Report::new(args.json);
     let mut sound = true;
     for check in device.self_checks()? {
         sound &= check.fault.is_none();
@@ -54,15 +59,22 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     // `auto` passes over what fails by itself; a device that was named is not used.
     let device = if sound || device == Device::Auto { device } else { Device::Cpu };
     let executors = executors(device, &subjects)?;
+    let ways: Vec<Way> = executors.iter().filter(|executor| executor.strategy.is_none()).flat_map(Way::all).collect();
+    let is_whole = args.all || args.model.name().is_some();
+    let walk = if is_whole { Walk::whole(&subjects, &ways) } else { Walk::short(&subjects, &ways) };
     let bar = bar(subjects.len());
-    for subject in &subjects {
+    for (index, subject) in subjects.iter().enumerate() {
         bar.set_message(subject.case.name.clone());
-        for row in subject.rows(&executors) {
+        let ran = subject.rows(&executors);
+        for row in ran.into_iter().chain(gradients::rows(subject, walk.of(index, &ways))) {
             bar.suspend(|| report.add(row, out))?;
         }
         bar.inc(1);
     }
     if args.model.name().is_none() {
+        for row in gradients::controls(&subjects, &ways) {
+            report.add(row, out)?;
+        }
         for executor in executors.iter().filter(|executor| executor.strategy.is_none()) {
             for bug in Bug::ALL {
                 report.add(control(bug, &subjects, executor), out)?;
@@ -87,25 +99,6 @@ struct Executor {
     strategy: Option<Strategy>,
     /// Holds a GPU open, so that the engines of all cases share it and what it compiled.
     _engine: Option<Engine>,
-}
-
-/// One comparison.
-struct Row {
-    /// Who is compared with whom: `cpu / oracle`.
-    pair: String,
-    /// What the maximum is kept for: the cell, and each kernel that ran.
-    groups: Vec<String>,
-    result: CaseResult,
-    expected: Expected,
-}
-
-/// What a row must show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Expected {
-    /// The same numbers.
-    Same,
-    /// A planted bug.
-    Bug,
 }
 
 fn of_table() -> Vec<Subject> {
@@ -207,9 +200,14 @@ impl Subject {
         Ok((output, kernels.into_iter().map(|kernel| format!("kernel {kernel}")).collect()))
     }
 
+    /// The cell, for reports.
+    fn cell(&self) -> String {
+        self.case.model.stacks().last().map_or_else(|| "no cell".to_owned(), |stack| stack.cell.to_string())
+    }
+
     /// Every executor against the oracle, and every other one against the first, which is the CPU.
     fn rows(&self, executors: &[Executor]) -> Vec<Row> {
-        let cell = self.case.model.stacks().last().map_or_else(|| "no cell".to_owned(), |stack| stack.cell.to_string());
+        let cell = self.cell();
         let mut rows = Vec::new();
         let mut first: Option<Output> = None;
         for executor in executors.iter().filter(|executor| executor.takes(&self.case)) {
@@ -297,154 +295,6 @@ fn control(bug: Bug, subjects: &[Subject], executor: &Executor) -> Row {
     }
 }
 
-impl Row {
-    fn passed(&self) -> bool {
-        match self.expected {
-            Expected::Same => self.result.passed(),
-            // An executor that fails outright has shown nothing about the tolerance.
-            Expected::Bug => self.result.worst().is_some() && self.result.used() >= CONTROL_MARGIN,
-        }
-    }
-
-    /// The row in full.
-    fn text(&self) -> String {
-        match self.expected {
-            Expected::Same => format!("{}: {}", self.pair, self.result),
-            Expected::Bug => {
-                let verdict = if self.passed() { "ok  " } else { "FAIL" };
-                let used = self.result.used();
-                format!(
-                    "{}: {verdict} {}: differs by {used:.1} times the tolerance, expected {CONTROL_MARGIN} or more",
-                    self.pair, self.result.name
-                )
-            }
-        }
-    }
-
-    fn line(&self) -> Line<'_> {
-        let worst = self.result.worst();
-        Line {
-            case: &self.result.name,
-            pair: &self.pair,
-            expected: match self.expected {
-                Expected::Same => "same",
-                Expected::Bug => "different",
-            },
-            passed: self.passed(),
-            // JSON has no infinity: null where nothing could be compared.
-            percent_of_tolerance: Some(100.0 * self.result.used()).filter(|used| used.is_finite()),
-            worst: worst.map(|part| format!("{} {}", part.name, part.comparison)),
-            error: self.result.outcome.as_ref().err().map(ToString::to_string),
-        }
-    }
-}
-
-/// A row as JSON.
-#[derive(Serialize)]
-struct Line<'a> {
-    case: &'a str,
-    pair: &'a str,
-    expected: &'static str,
-    passed: bool,
-    percent_of_tolerance: Option<f64>,
-    worst: Option<String>,
-    error: Option<String>,
-}
-
-impl<'a> Line<'a> {
-    fn of_self_check(case: &'a str, check: &'a SelfCheck) -> Self {
-        Self {
-            case,
-            pair: &check.adapter,
-            expected: "same",
-            passed: check.fault.is_none(),
-            percent_of_tolerance: None,
-            worst: None,
-            error: check.fault.clone(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Counts {
-    passed: usize,
-    failed: usize,
-}
-
-/// What has been compared so far.
-#[derive(Default)]
-struct Report {
-    json: bool,
-    passed: usize,
-    failed: usize,
-    /// By pair and group: comparisons, and the most of a tolerance that one used.
-    most: BTreeMap<(String, String), (usize, f64)>,
-    /// What is said after the table: self-checks and controls.
-    notes: Vec<String>,
-}
-
-impl Report {
-    /// Counts a self-check of a device; prints it as JSON.
-    fn self_check(&mut self, check: &SelfCheck, out: &mut impl Write) -> Outcome<()> {
-        match check.fault {
-            None => self.passed += 1,
-            Some(_) => self.failed += 1,
-        }
-        if self.json {
-            let case = format!("self-check of {}", check.strategy);
-            let line = Line::of_self_check(&case, check);
-            writeln!(out, "{}", serde_json::to_string(&line).expect("plain data"))?;
-        } else {
-            self.notes.push(check.to_string());
-        }
-        Ok(())
-    }
-
-    /// Counts a row; prints it where it failed, and always as JSON.
-    fn add(&mut self, row: Row, out: &mut impl Write) -> Outcome<()> {
-        if row.passed() {
-            self.passed += 1;
-        } else {
-            self.failed += 1;
-        }
-        match (self.json, row.expected) {
-            (true, _) => writeln!(out, "{}", serde_json::to_string(&row.line()).expect("plain data"))?,
-            (false, Expected::Same) if !row.passed() => writeln!(out, "{}", row.text())?,
-            (false, Expected::Same) => {}
-            (false, Expected::Bug) => self.notes.push(row.text()),
-        }
-        for group in row.groups {
-            let (count, most) = self.most.entry((row.pair.clone(), group)).or_default();
-            *count += 1;
-            *most = most.max(row.result.used());
-        }
-        Ok(())
-    }
-
-    fn close(self, out: &mut impl Write) -> Outcome {
-        let counts = Counts { passed: self.passed, failed: self.failed };
-        if self.json {
-            writeln!(out, "{}", serde_json::to_string(&counts).expect("plain data"))?;
-        } else {
-            let mut table = Table::new();
-            table.load_style(presets::UTF8_FULL_CONDENSED);
-            table.set_header(["compared", "what", "cases", "most of the tolerance"]);
-            for column in 2..4 {
-                table.column_mut(column).expect("the header has four").set_cell_alignment(CellAlignment::Right);
-            }
-            for ((pair, group), (cases, most)) in &self.most {
-                table.add_row([pair, group, &cases.to_string(), &format!("{:.1} %", 100.0 * most)]);
-            }
-            writeln!(out, "{table}")?;
-            for note in &self.notes {
-                writeln!(out, "{note}")?;
-            }
-            writeln!(out, "{} passed, {} failed", self.passed, self.failed)?;
-        }
-        Ok(if self.failed == 0 { Verdict::Done } else { Verdict::Different })
-    }
-}
-
 fn bar(cases: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} cases  {msg}").expect("a fixed template");
     ProgressBar::with_draw_target(Some(cases as u64), ProgressDrawTarget::stderr()).with_style(style)
@@ -471,25 +321,6 @@ mod tests {
                     assert!(cases.any(|case| way.takes(case)), "{}: {cell} of {units} units", way.name);
                 }
             }
-        }
-    }
-
-    #[test]
-    fn a_failed_self_check_is_a_failure_of_the_whole() {
-        let check = |fault: Option<&str>| SelfCheck {
-            adapter: "Voodoo".to_owned(),
-            strategy: Strategy::Step,
-            fault: fault.map(str::to_owned),
-        };
-        for json in [false, true] {
-            let (mut report, mut out) = (Report { json, ..Report::default() }, Vec::new());
-            assert!(report.self_check(&check(None), &mut out).is_ok());
-            assert!(report.self_check(&check(Some("slot input [0]: expected 1, got 0")), &mut out).is_ok());
-            assert!(matches!(report.close(&mut out), Ok(Verdict::Different)));
-            let out = String::from_utf8(out).unwrap();
-            let wanted = if json { r#""failed":1"# } else { "1 passed, 1 failed" };
-            assert!(out.lines().last().unwrap().contains(wanted), "{out}");
-            assert!(out.contains("slot input [0]: expected 1, got 0"), "{out}");
         }
     }
 }

@@ -26,26 +26,15 @@ pub(super) fn back_case(training: Training, s: Sizes) -> Case {
     let (gates, width, depth) = (program.product_gates() as usize, s.directions * s.units, 5);
     let panels = s.units / LANES;
     let panel = (depth + program.rows_after_depth() as usize) * gates * LANES;
-    let live: Vec<u32> = (0..4 * s.batch).map(|i| u32::from(i % 3 != 1)).collect();
+    let live = mask(4 * s.batch);
     let rows = |seed, size: f32, gates: usize| {
         let mut data: Vec<f32> = noise(seed, 5 * s.batch * s.units * gates).into_iter().map(|x| size * x).collect();
         if program.mask() == Mask::Live {
-            for (z, b) in (0..2).flat_map(|z| (0..s.batch).map(move |b| (z, b))) {
-                if live[LIVE[z] * s.batch + b] == 0 {
-                    data[(GATES[z] * s.batch + b) * s.units * gates..][..s.units * gates].fill(f32::NAN);
-                }
-            }
+            spoil(&mut data, s.units * gates, s.batch, &live, GATES, LIVE);
         }
         Data::Floats(data)
     };
-    // A unit counts as padding within its own direction.
-    let padded_noise = |seed, len: usize| {
-        let mut data = noise(seed, len);
-        for (i, x) in data.iter_mut().enumerate().filter(|(i, _)| i % s.units >= s.features) {
-            *x *= 1e3 * (1.0 + i as f32 % 5.0);
-        }
-        Data::Floats(data)
-    };
+    let padded_noise = |seed, len| Data::Floats(padded_noise(seed, len, (s.units, s.features)));
     let data = |name| match name {
         "peepholes" => Data::Weights(noise(1, (2 + (s.sides - 1) * (panels + 1) + panels) * panel)),
         "gates" => rows(2, 3.0, gates),

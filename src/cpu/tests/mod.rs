@@ -75,6 +75,31 @@ fn noise(seed: u32, len: usize) -> Vec<f32> {
     (0..len).map(next).collect()
 }
 
+/// A mask of so many rows: each third has no step.
+fn mask(rows: usize) -> Vec<u32> {
+    (0..rows).map(|row| u32::from(row % 3 != 1)).collect()
+}
+
+/// Fills with NaN what nobody may read: `width` numbers for each of `batch` rows from row `rows[z] · batch` on that the mask `live`
+/// has no step for, from row `dead[z] · batch` of it on.
+fn spoil(data: &mut [f32], width: usize, batch: usize, live: &[u32], rows: [usize; 2], dead: [usize; 2]) {
+    for (z, b) in (0..2).flat_map(|z| (0..batch).map(move |b| (z, b))) {
+        if live[dead[z] * batch + b] == 0 {
+            data[(rows[z] * batch + b) * width..][..width].fill(f32::NAN);
+        }
+    }
+}
+
+/// Noise that is large in the padding of rows of `units`, of which `features` are true: a unit counts as padding within its own
+/// direction.
+fn padded_noise(seed: u32, len: usize, (units, features): (usize, usize)) -> Vec<f32> {
+    let mut data = noise(seed, len);
+    for (i, x) in data.iter_mut().enumerate().filter(|(i, _)| i % units >= features) {
+        *x *= 1e3 * (1.0 + i as f32 % 5.0);
+    }
+    data
+}
+
 fn padded_by_margins<T: Copy>(data: &[T], margin: T) -> Vec<T> {
     [&[margin; MARGIN], data, &[margin; MARGIN]].concat()
 }

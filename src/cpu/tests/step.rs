@@ -28,14 +28,9 @@ pub(super) fn step_case(program: Program, s: Sizes) -> Case {
     let panel_rows = s.depth + program.rows_after_depth() as usize;
     let weights = (2 + (s.sides - 1) * (panels + 1) + panels) * panel_rows * product_gates * LANES;
     let small = |x: f32| x / (s.depth as f32).sqrt();
-    let mut gates = noise(2, 4 * s.batch * s.units * cell.gates());
-    let live: Vec<u32> = (0..4 * s.batch).map(|i| u32::from(i % 3 != 1)).collect();
+    let (live, mut gates) = (self::mask(4 * s.batch), noise(2, 4 * s.batch * s.units * cell.gates()));
     if mask == Mask::Live {
-        for z in 0..2 {
-            for b in (0..s.batch).filter(|b| live[(1 + z) * s.batch + b] == 0) {
-                gates[((1 + z) * s.batch + b) * s.units * cell.gates()..][..s.units * cell.gates()].fill(f32::NAN);
-            }
-        }
+        spoil(&mut gates, s.units * cell.gates(), s.batch, &live, [1, 2], [1, 2]);
     }
     let data = |name| match name {
         "weights" => Data::Weights(noise(1, weights).into_iter().map(small).collect()),

@@ -41,25 +41,15 @@ fn case_of(back: StepBack, s: Sizes) -> Case {
     let (depth, all) = (s.units * gates, s.units / LANES);
     let panels = all - s.skip[0] - s.skip[1];
     let weights = (2 + (s.sides - 1) * (all + 1) + panels) * (depth + 1) * LANES;
-    let live: Vec<u32> = (0..4 * s.batch).map(|i| u32::from(i % 3 != 1)).collect();
+    let live = mask(4 * s.batch);
     let kept_rows = || {
         let mut data: Vec<f32> = noise(2, 9 * s.batch * s.units * kept).into_iter().map(|x| 3.0 * x).collect();
         if back.mask == Mask::Live {
-            for (z, b) in (0..2).flat_map(|z| (0..s.batch).map(move |b| (z, b))) {
-                if live[LIVE[z] * s.batch + b] == 0 {
-                    data[(KEPT[z] * s.batch + b) * s.units * kept..][..s.units * kept].fill(f32::NAN);
-                }
-            }
+            spoil(&mut data, s.units * kept, s.batch, &live, KEPT, LIVE);
         }
         Data::Floats(data)
     };
-    let padded_noise = |seed, len: usize| {
-        let mut data = noise(seed, len);
-        for (i, x) in data.iter_mut().enumerate().filter(|(i, _)| i % s.units >= s.features) {
-            *x *= 1e3 * (1.0 + i as f32 % 5.0);
-        }
-        Data::Floats(data)
-    };
+    let padded_noise = |seed, len| Data::Floats(padded_noise(seed, len, (s.units, s.features)));
     let small = |x: f32| x / (depth as f32).sqrt();
     let data = |name| match name {
         "weights" => Data::Weights(noise(1, weights).into_iter().map(small).collect()),

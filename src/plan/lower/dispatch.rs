@@ -190,6 +190,33 @@ pub(super) struct HoistedProduct {
     pub(super) add: bool,
 }
 
+impl HoistedProduct {
+    /// Rows of a window times a matrix with one row after those of its depth, into rows of another of `width` elements each, and
+    /// nothing besides.
+    pub(super) fn plain(
+        rows: usize,
+        (source, sources): (Window, [usize; 2]),
+        (result, targets): (Window, [usize; 2]),
+        width: usize,
+    ) -> Self {
+        Self {
+            cell: None,
+            activation: Activation::Linear,
+            rows,
+            source,
+            sources,
+            result,
+            targets,
+            width,
+            panel: 0,
+            source_width: None,
+            source_column: 0,
+            after: 1,
+            add: false,
+        }
+    }
+}
+
 impl Panels {
     pub(super) fn params(&self) -> Params {
         Params {

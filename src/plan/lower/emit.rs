@@ -183,21 +183,10 @@ impl Lowering<'_> {
         let (read, written) = (self.row_of(source, chunk, 0), self.row_of(result, chunk, 0));
         let (source, source_base) = self.rows(source, read, chunk.len);
         let (result, result_base) = self.rows(result, written, chunk.len);
-        let product = HoistedProduct {
-            cell: None,
-            activation,
-            rows: chunk.len * batch,
-            source,
-            sources: [(read - source_base) * batch; 2],
-            result,
-            targets: [(written - result_base) * batch; 2],
-            width,
-            panel,
-            source_width: None,
-            source_column: 0,
-            after: 1,
-            add: false,
-        };
+        let source = (source, [(read - source_base) * batch; 2]);
+        let result = (result, [(written - result_base) * batch; 2]);
+        let plain = HoistedProduct::plain(chunk.len * batch, source, result, width);
+        let product = HoistedProduct { activation, panel, ..plain };
         self.project(matrix, &product, 0, 1)
     }
 

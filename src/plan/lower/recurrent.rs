@@ -6,7 +6,7 @@ use super::stage::{States, Taken};
 use super::walk::Side;
 use super::windows::product;
 use super::{Chunk, Lowering};
-use crate::cell::{Activation, Cell, Reset};
+use crate::cell::{Cell, Reset};
 use crate::error::{Error, Result};
 use crate::kernel::{Half, LANES, Mask, Matrix, Params, Program, Role, StateKind, Step, StepProject, Tile};
 use crate::layout::Place;
@@ -75,21 +75,9 @@ impl Lowering<'_> {
                 } else {
                     self.rows(source, row(side.first), chunk.len)
                 };
-                let product = HoistedProduct {
-                    cell: Some(r.cell),
-                    activation: Activation::Linear,
-                    rows: chunk.len * batch,
-                    source: window,
-                    sources: [0, 1].map(|d| row(d).saturating_sub(base) * batch),
-                    result: gates,
-                    targets,
-                    width: r.gates_width(),
-                    panel: 0,
-                    source_width: None,
-                    source_column: 0,
-                    after: 1,
-                    add: false,
-                };
+                let source = (window, [0, 1].map(|d| row(d).saturating_sub(base) * batch));
+                let plain = HoistedProduct::plain(chunk.len * batch, source, (gates, targets), r.gates_width());
+                let product = HoistedProduct { cell: Some(r.cell), ..plain };
                 self.project(matrix, &product, side.first, side.count)
             }
         }

@@ -6,7 +6,7 @@
 
 use super::Back;
 use super::recurrent::{Apart, Handed, Way};
-use crate::cell::{Activation, Cell, Peepholes, Reset};
+use crate::cell::{Cell, Peepholes, Reset};
 use crate::error::{Error, Result};
 use crate::kernel::{CellBack, Params, Program, Role, Training};
 use crate::layout::{Place, depth};
@@ -138,21 +138,8 @@ impl Back<'_, '_> {
         (result, first_result, width, add): (Window, usize, usize, bool),
     ) -> Result<()> {
         let shaped = self.shaped(place.buffer)?;
-        let product = HoistedProduct {
-            cell: None,
-            activation: Activation::Linear,
-            rows,
-            source,
-            sources: [first_source; 2],
-            result,
-            targets: [first_result; 2],
-            width,
-            panel: 0,
-            source_width,
-            source_column,
-            after: shaped.after,
-            add,
-        };
+        let plain = HoistedProduct::plain(rows, (source, [first_source; 2]), (result, [first_result; 2]), width);
+        let product = HoistedProduct { source_width, source_column, after: shaped.after, add, ..plain };
         let panels = self.low.panels(place, direction, 1)?;
         let size = Product { rows, depth: depth(shaped.source), panels: shaped.panels, gates: shaped.gates };
         self.low.project_panels(self.low.matrix(place.buffer), &panels, &product, size)
@@ -254,21 +241,9 @@ impl Back<'_, '_> {
         let batch = self.low.shape.batch;
         let shaped = self.shaped(place.buffer)?;
         let block = |d: usize| d * chunk.len + way.r.walks[d].step(step, chunk.len);
-        let product = HoistedProduct {
-            cell: None,
-            activation: Activation::Linear,
-            rows: batch,
-            source: self.low.whole(source),
-            sources: [0, 1].map(|d| block(d) * batch),
-            result: self.low.whole(result),
-            targets: [0, batch],
-            width: depth(shaped.source),
-            panel: 0,
-            source_width: None,
-            source_column: 0,
-            after: 1,
-            add: false,
-        };
+        let source = (self.low.whole(source), [0, 1].map(|d| block(d) * batch));
+        let result = (self.low.whole(result), [0, batch]);
+        let product = HoistedProduct::plain(batch, source, result, depth(shaped.source));
         self.project_turned((place, side.first, side.count), &product)
     }
 }

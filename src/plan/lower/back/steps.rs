@@ -5,7 +5,7 @@
 
 use super::Back;
 use super::recurrent::{Handed, Way};
-use crate::cell::{Activation, Cell, Peepholes};
+use crate::cell::{Cell, Peepholes};
 use crate::error::{Error, Result};
 use crate::kernel::{LANES, Params, Program, Role, StepBack, Training};
 use crate::layout::depth;
@@ -155,21 +155,10 @@ impl Back<'_, '_> {
         let Way { r, .. } = *way;
         let batch = self.low.shape.batch;
         let row = direction * chunk.len + r.walks[direction].step(0, chunk.len);
-        let product = HoistedProduct {
-            cell: None,
-            activation: Activation::Linear,
-            rows: batch,
-            source: self.low.whole(exchanged(way)),
-            sources: [row * batch; 2],
-            result: self.low.whole(past(way)?),
-            targets: [0; 2],
-            width: depth(way.hidden.features),
-            panel: direction * r.units() / LANES,
-            source_width: None,
-            source_column: 0,
-            after: 1,
-            add: true,
-        };
+        let source = (self.low.whole(exchanged(way)), [row * batch; 2]);
+        let result = (self.low.whole(past(way)?), [0; 2]);
+        let plain = HoistedProduct::plain(batch, source, result, depth(way.hidden.features));
+        let product = HoistedProduct { panel: direction * r.units() / LANES, add: true, ..plain };
         self.project_turned((r.hidden[0], direction, 1), &product)
     }
 }

@@ -2,7 +2,6 @@
 //! that gradients go back through.
 
 use super::Back;
-use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{LANES, Medium, Outer, Params, Program, Role, Training};
 use crate::layout::{Form, Place, depth};
@@ -249,21 +248,9 @@ impl Back<'_, '_> {
     ) -> Result<()> {
         let written = self.low.row_of(target, chunk, 0);
         let (result, base) = self.low.rows(target, written, chunk.len);
-        let product = HoistedProduct {
-            cell: None,
-            activation: Activation::Linear,
-            rows,
-            source,
-            sources: [first_source; 2],
-            result,
-            targets: [(written - base) * self.low.shape.batch; 2],
-            width: depth(target.features),
-            panel: 0,
-            source_width: None,
-            source_column: 0,
-            after: 1,
-            add: !first,
-        };
+        let result = (result, [(written - base) * self.low.shape.batch; 2]);
+        let plain = HoistedProduct::plain(rows, (source, [first_source; 2]), result, depth(target.features));
+        let product = HoistedProduct { add: !first, ..plain };
         self.project_turned((place, direction, 1), &product)
     }
 

@@ -1,0 +1,186 @@
+//! What `verify` compares of gradients: each case on each way that a plan may go back, against the oracle.
+//!
+//! Which cases a way leaves out is `walk`'s.
+
+use std::sync::Arc;
+
+use gatewave::conformance::{self, Case, CaseResult, InitialStates, MaskKind, Part, PlanBug, TrainingCase};
+use gatewave::plan::{Limits, Plan, Shape};
+use gatewave::{Activation, Device, ErrorKind, Mask, Options, Planner, Result};
+
+use super::report::{Expected, Row};
+use super::{Executor, Subject};
+
+/// A way to find gradients on a device.
+pub(super) struct Way {
+    name: String,
+    device: Device,
+    kind: Kind,
+}
+
+/// How a plan of gradients may differ from the device's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// As the device chooses.
+    Own,
+    /// Time in chunks of four steps; steps keep nothing, and are computed twice.
+    Twice,
+    /// The batch in tiles.
+    Tiles,
+}
+
+impl Way {
+    /// Those of a device.
+    pub(super) fn all(executor: &Executor) -> Vec<Self> {
+        let way = |kind, text: &str| Self {
+            name: format!("{} gradients{text}", executor.name),
+            device: executor.device.clone(),
+            kind,
+        };
+        vec![way(Kind::Own, ""), way(Kind::Twice, " computed twice"), way(Kind::Tiles, " in tiles")]
+    }
+
+    /// Whether a driver compiles kernels for it.
+    pub(super) fn compiles(&self) -> bool {
+        self.device != Device::Cpu
+    }
+
+    /// Whether it is as the device chooses.
+    pub(super) fn is_own(&self) -> bool {
+        self.kind == Kind::Own
+    }
+
+    /// What a subject is trained by, and its plan by this way; none where the way does not take it.
+    pub(super) fn plan(&self, subject: &Subject) -> Result<Option<(TrainingCase, Plan)>> {
+        let (case, shape) = (subject.case.training(&subject.weights)?, shape(&subject.case));
+        let Some(options) = self.options(&case, shape) else { return Ok(None) };
+        let plan = Planner::for_training(case.model.clone(), &options)?.plan_gradients(&case.objective, shape)?;
+        Ok(Some((case, plan)))
+    }
+
+    /// How a trainer of the case goes this way; `None` where it shows nothing that another way does not.
+    fn options(&self, case: &TrainingCase, shape: Shape) -> Option<Options> {
+        let own = Options::default().device(self.device.clone());
+        match self.kind {
+            Kind::Own => Some(own),
+            Kind::Twice => (shape.time > 1).then(|| Options { chunk_bytes: Some(0), ..own.keep_bytes(0) }),
+            Kind::Tiles => self.tiles(case, shape).map(|limits| Options { limits: Some(limits), ..own }),
+        }
+    }
+
+    /// Limits that the whole batch does not fit, but a part of it does.
+    fn tiles(&self, case: &TrainingCase, shape: Shape) -> Option<Limits> {
+        let plan = |buffer_bytes: u64| {
+            let limits = Limits { buffer_bytes, ..Limits::HOST };
+            let options = Options { limits: Some(limits), ..Options::default().device(self.device.clone()) };
+            let planner = Planner::for_training(case.model.clone(), &options).ok()?;
+            let plan = planner.plan_gradients(&case.objective, shape).ok()?;
+            Some((limits, plan))
+        };
+        let whole = plan(Limits::HOST.buffer_bytes)?.1;
+        let mut sizes: Vec<u64> = whole.slots.iter().map(|slot| slot.bytes).collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        let smaller = sizes.into_iter().rev().map_while(|bytes| plan(bytes - 1));
+        smaller.into_iter().find(|(_, plan)| plan.shape.batch < shape.batch).map(|(limits, _)| limits)
+    }
+}
+
+/// The sizes of a case's call.
+fn shape(case: &Case) -> Shape {
+    let mask = if case.mask == MaskKind::All { Mask::All } else { Mask::Live };
+    Shape::of_model(&case.model, |input| case.time_of(input), case.batch, mask)
+}
+
+/// The gradients of a subject by some ways against the oracle's.
+pub(super) fn rows<'a>(subject: &Subject, ways: impl Iterator<Item = &'a Way>) -> Vec<Row> {
+    let known = subject.case.training(&subject.weights).and_then(|case| Ok((case.truth()?, case)));
+    let (truth, case) = match known {
+        Ok(known) => known,
+        Err(error) => return vec![row(subject, "gradients / oracle".to_owned(), (Vec::new(), Err(error)))],
+    };
+    let mut rows = Vec::new();
+    for way in ways {
+        let Some(options) = way.options(&case, shape(&subject.case)) else { continue };
+        let mut kernels = Vec::new();
+        let outcome = || {
+            let trainer = case.trainer(options)?;
+            let got = trainer.gradients_by(&case.batch, &mut |plan| {
+                kernels.extend(plan.programs.iter().map(|program| format!("kernel {}", program.kernel().name())));
+                Arc::clone(plan)
+            })?;
+            case.compare(&got, &truth)
+        };
+        let outcome = outcome();
+        // A user's model may have what nobody trains yet, and says so.
+        if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Training) {
+            continue;
+        }
+        kernels.sort_unstable();
+        kernels.dedup();
+        rows.push(row(subject, format!("{} / oracle", way.name), (kernels, outcome)));
+    }
+    rows
+}
+
+fn row(subject: &Subject, pair: String, (kernels, outcome): (Vec<String>, Result<Vec<Part>>)) -> Row {
+    let groups = std::iter::once(subject.cell()).chain(kernels).collect();
+    let result = CaseResult { name: subject.case.name.clone(), outcome };
+    Row { pair, groups, result, expected: Expected::Same }
+}
+
+/// The gradients of a case with each bug planted in the plan, on each device: they must differ.
+pub(super) fn controls(subjects: &[Subject], ways: &[Way]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for bug in PlanBug::ALL {
+        let kind = if bug == PlanBug::ChunksForgotten { Kind::Twice } else { Kind::Own };
+        let shown = subjects.iter().filter(|subject| shows(bug, &subject.case)).find_map(|subject| {
+            let case = subject.case.training(&subject.weights).ok()?;
+            let shape = shape(&subject.case);
+            let way = Way { name: String::new(), device: Device::Cpu, kind };
+            let planner = Planner::for_training(case.model.clone(), &way.options(&case, shape)?).ok()?;
+            bug.plant(&planner.plan_gradients(&case.objective, shape).ok()?)?;
+            Some((subject, case, shape))
+        });
+        for way in ways.iter().filter(|way| way.kind == kind) {
+            let (name, outcome) = match &shown {
+                Some((subject, case, shape)) => {
+                    (subject.case.name.as_str(), planted(bug, case, way.options(case, *shape).unwrap_or_default()))
+                }
+                None => ("no case can show it", Ok(Vec::new())),
+            };
+            let result = CaseResult { name: format!("control {bug:?} in {name}"), outcome };
+            rows.push(Row {
+                pair: format!("{} / oracle", way.name),
+                groups: Vec::new(),
+                result,
+                expected: Expected::Bug,
+            });
+        }
+    }
+    rows
+}
+
+/// Whether a bug must show in a case: where all else is there, and no unit of a relu is idle.
+fn shows(bug: PlanBug, case: &Case) -> bool {
+    // A value that several take is one of a graph: those are small, and most have masks.
+    let shows_by_mask = match bug {
+        PlanBug::MaskForgotten => case.mask == MaskKind::Holes,
+        PlanBug::SetNotAdded => true,
+        _ => case.mask == MaskKind::All,
+    };
+    let is_large = bug == PlanBug::SetNotAdded
+        || case.states == InitialStates::Given && case.model.stacks().all(|stack| stack.hidden_size > 15);
+    shows_by_mask
+        && case.time > 4
+        && case.batch > 1
+        && is_large
+        && case.model.stacks().all(|stack| stack.functions[0].f != Activation::Relu)
+}
+
+/// What the plan of a case gives with a bug in it.
+fn planted(bug: PlanBug, case: &TrainingCase, options: Options) -> Result<Vec<Part>> {
+    let trainer = case.trainer(options)?;
+    let with_bug = &mut |plan: &Arc<Plan>| bug.plant(plan).map_or_else(|| Arc::clone(plan), Arc::new);
+    conformance::compare_gradients(&trainer.gradients_by(&case.batch, with_bug)?, &case.truth()?)
+}

@@ -1,0 +1,140 @@
+//! Which cases are trained on which way.
+//!
+//! On the CPU that is all of them. A driver takes longer to compile the kernels of a case than to run them. So on an adapter a way
+//! takes as few cases as show all that there is to show.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use gatewave::formats::description;
+use gatewave::kernel::Program;
+use gatewave::{Model, Result};
+use serde_json::Value;
+
+use super::Subject;
+use super::gradients::Way;
+
+/// The cases of each way.
+pub(super) struct Walk {
+    cases: Vec<BTreeSet<usize>>,
+}
+
+impl Walk {
+    /// Every case on every way.
+    pub(super) fn whole(subjects: &[Subject], ways: &[Way]) -> Self {
+        Self { cases: ways.iter().map(|_| (0..subjects.len()).collect()).collect() }
+    }
+
+    /// Every case on the CPU; on an adapter those that show all.
+    pub(super) fn short(subjects: &[Subject], ways: &[Way]) -> Self {
+        let mut whole = Self::whole(subjects, ways);
+        let mut compiled = HashSet::new();
+        for (cases, way) in whole.cases.iter_mut().zip(ways).filter(|(_, way)| way.compiles()) {
+            *cases = picked(subjects, way, &mut compiled);
+        }
+        whole
+    }
+
+    /// The ways that case `index` takes.
+    pub(super) fn of<'a>(&self, index: usize, ways: &'a [Way]) -> impl Iterator<Item = &'a Way> {
+        ways.iter().zip(&self.cases).filter(move |(_, cases)| cases.contains(&index)).map(|(way, _)| way)
+    }
+}
+
+/// What a case shows by a way, and what has to be compiled for it.
+struct Shown {
+    /// Its kernels; as the device chooses each option of its layers, its losses and its mask, else each cell.
+    what: BTreeSet<String>,
+    programs: HashSet<Program>,
+}
+
+impl Shown {
+    /// None where the way does not take the case.
+    fn by(way: &Way, subject: &Subject) -> Result<Option<Self>> {
+        let Some((case, plan)) = way.plan(subject)? else { return Ok(None) };
+        let kernels = plan.programs.iter().map(|program| program.kernel().name().to_owned());
+        let mut what: BTreeSet<String> = kernels.collect();
+        if way.is_own() {
+            what.extend(options_of(&case.model));
+            what.extend(case.objective.terms().iter().map(|term| format!("loss {}", term.loss.name())));
+            what.extend([format!("{:?}", subject.case.mask), format!("{:?}", subject.case.states)]);
+        } else {
+            what.insert(subject.cell());
+        }
+        Ok(Some(Self { what, programs: plan.programs.into_iter().collect() }))
+    }
+}
+
+/// The cases that show all: always the one next that shows most for each program that is not among those that are `compiled`.
+fn picked(subjects: &[Subject], way: &Way, compiled: &mut HashSet<Program>) -> BTreeSet<usize> {
+    let mut picked = BTreeSet::new();
+    let mut left: BTreeMap<usize, Shown> = BTreeMap::new();
+    for (index, subject) in subjects.iter().enumerate() {
+        match Shown::by(way, subject) {
+            Ok(shown) => left.extend(shown.map(|shown| (index, shown))),
+            // What cannot be planned says why where it is walked.
+            Err(_) => drop(picked.insert(index)),
+        }
+    }
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    loop {
+        let worth =
+            |shown: &Shown| (shown.what.difference(&seen).count(), 1 + shown.programs.difference(compiled).count());
+        let next = left.iter().map(|(&index, shown)| (index, worth(shown))).filter(|(_, (new, _))| *new > 0);
+        let more = |&(a, (new_a, cost_a)): &(usize, (usize, usize)),
+                    &(b, (new_b, cost_b)): &(usize, (usize, usize))| {
+            (new_a * cost_b).cmp(&(new_b * cost_a)).then(b.cmp(&a))
+        };
+        let Some(shown) = next.max_by(more).and_then(|(index, _)| {
+            picked.insert(index);
+            left.remove(&index)
+        }) else {
+            return picked;
+        };
+        seen.extend(shown.what);
+        compiled.extend(shown.programs);
+    }
+}
+
+/// The options of a model's layers, as its description tells them: words, and of a number whether it is 0, 1 or more. Of what has
+/// many values it is one option to have any: names, and functions, each of which a driver compiles anew.
+fn options_of(model: &Model) -> BTreeSet<String> {
+    let description: Value = serde_json::from_str(&description::to_json(model)).expect("a description is JSON");
+    let layers = description["layers"].as_array().into_iter().flatten();
+    let options = layers.flat_map(|layer| {
+        let kind = layer["type"].as_str().unwrap_or_default();
+        layer.as_object().into_iter().flatten().map(move |(key, value)| match value {
+            Value::Number(number) => format!("{kind} {key} {}", number.as_u64().map_or(2, |n| n.min(2))),
+            Value::Bool(_) => format!("{kind} {key} {value}"),
+            Value::String(_) if WORDS.contains(&key.as_str()) => format!("{kind} {key} {value}"),
+            Value::Null | Value::String(_) | Value::Array(_) | Value::Object(_) => format!("{kind} {key}"),
+        })
+    });
+    options.collect()
+}
+
+/// The keys of a layer with a word of few.
+const WORDS: [&str; 7] = ["bias", "direction", "merge_mode", "padding", "initial_states", "what", "drops"];
+
+#[cfg(test)]
+mod tests {
+    use gatewave::Device;
+
+    use super::*;
+    use crate::verify::{Executor, of_table};
+
+    #[test]
+    fn a_short_walk_shows_what_the_whole_one_does() {
+        let subjects = of_table();
+        let executor = Executor { name: "cpu".into(), device: Device::Cpu, strategy: None, _engine: None };
+        for way in Way::all(&executor) {
+            let picked = picked(&subjects, &way, &mut HashSet::new());
+            let shown = |index: usize| {
+                let shown = Shown::by(&way, &subjects[index]).unwrap();
+                shown.map(|shown| shown.what).unwrap_or_default()
+            };
+            let all: BTreeSet<String> = (0..subjects.len()).flat_map(shown).collect();
+            assert_eq!(picked.iter().copied().flat_map(shown).collect::<BTreeSet<_>>(), all);
+            assert!(picked.len() > 3 && 3 * picked.len() < subjects.len(), "{picked:?}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Negative controls of gradients: the smallest bugs of a way back that we fear, planted in a plan on purpose.
+//!
+//! A plan with a bug runs as any other: it computes something else. Knows plans; knows no case and no executor.
+
+use crate::kernel::{Join, JoinOp, Kernel, Mask, Outer, Params, Program, Role, StepBack, Training};
+use crate::plan::{Dispatch, Plan, Window};
+
+/// A bug in a plan of gradients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PlanBug {
+    /// The way back leaves out one step.
+    StepLeftOut,
+    /// The gradient of a recurrent matrix takes the state after each step of a chunk for the one before it.
+    StateAfterStep,
+    /// The gradients of matrices are those of the last chunk alone.
+    ChunksForgotten,
+    /// Masked steps go back as others do.
+    MaskForgotten,
+    /// A step gets nothing from the one after it: the recurrent matrix was not turned.
+    NothingPassedOn,
+    /// The second taker of a value sets its gradient, and does not add to it.
+    SetNotAdded,
+    /// The gradient of a recurrent matrix takes each state from four units on.
+    UnitsOffByFour,
+    /// The last row of each chunk counts in the gradient of no matrix.
+    RowForgotten,
+    /// The last of the tokens has no part in the gradient of its table.
+    TokenForgotten,
+    /// Peepholes have no gradient.
+    PeepholesForgotten,
+}
+
+impl PlanBug {
+    /// Every bug, in a stable order.
+    pub const ALL: [Self; 10] = [
+        Self::StepLeftOut,
+        Self::StateAfterStep,
+        Self::ChunksForgotten,
+        Self::MaskForgotten,
+        Self::NothingPassedOn,
+        Self::SetNotAdded,
+        Self::UnitsOffByFour,
+        Self::RowForgotten,
+        Self::TokenForgotten,
+        Self::PeepholesForgotten,
+    ];
+
+    /// The plan with the bug in it, or `None` where it has nothing that could go wrong in this way.
+    pub fn plant(self, plan: &Plan) -> Option<Plan> {
+        let mut wrong = plan.clone();
+        match self {
+            Self::StepLeftOut => {
+                let steps = places(plan, |program, _| program.kernel() == Kernel::StepBack);
+                wrong.steps.remove(*steps.get(steps.len() / 2)?);
+            }
+            Self::StateAfterStep => {
+                let batch = u32::try_from(plan.shape.batch).ok()?;
+                tell(&mut wrong, recurrent(plan)?, |params| params.source_0 += batch);
+            }
+            Self::ChunksForgotten => {
+                let outer = |program: &mut Program| match program {
+                    Program::Training(Training::Outer(outer)) if !outer.first => {
+                        *outer = Outer { first: true, ..*outer };
+                        true
+                    }
+                    _ => false,
+                };
+                change(&mut wrong, outer)?;
+            }
+            Self::MaskForgotten => {
+                let step = *places(plan, |program, _| is_masked(program)).first()?;
+                let live = bound(plan, &plan.steps[step]).position(|(role, _)| role == Role::Live)?;
+                let masked: Vec<usize> = (0..plan.programs.len()).filter(|&n| is_masked(&plan.programs[n])).collect();
+                for step in wrong.steps.iter_mut().filter(|step| masked.contains(&step.program)) {
+                    step.windows.remove(live);
+                }
+                for program in masked {
+                    if let Program::Training(Training::StepBack(back)) = &mut wrong.programs[program] {
+                        *back = StepBack { mask: Mask::All, ..*back };
+                    }
+                }
+            }
+            Self::NothingPassedOn => forget(&mut wrong, Kernel::Transpose)?,
+            Self::SetNotAdded => {
+                let added = |program: &Program, step: &Dispatch| {
+                    let adds = matches!(program, Program::Join(Join { combine: JoinOp::Add, .. }));
+                    adds && bound(plan, step).last().is_some_and(|(_, window)| is_begun(plan, step, window))
+                };
+                let step = *places(plan, added).first()?;
+                let Program::Join(join) = plan.programs[plan.steps[step].program] else { return None };
+                wrong.steps[step].program = plan.programs.len();
+                wrong.programs.push(Program::Join(Join { combine: JoinOp::Set, ..join }));
+            }
+            // Kernels read units in fours.
+            Self::UnitsOffByFour => tell(&mut wrong, recurrent(plan)?, |params| params.source_offset += 4),
+            Self::RowForgotten => {
+                let rows = |program: &Program, step: &Dispatch| {
+                    program.kernel() == Kernel::Outer && plan.params[step.params].rows > 1
+                };
+                tell_all(&mut wrong, places(plan, rows), |params| params.rows -= 1)?;
+            }
+            Self::TokenForgotten => {
+                let tokens = |program: &Program, step: &Dispatch| {
+                    program.kernel() == Kernel::Scatter && plan.params[step.params].count > 1
+                };
+                tell_all(&mut wrong, places(plan, tokens), |params| params.count -= 1)?;
+            }
+            Self::PeepholesForgotten => forget(&mut wrong, Kernel::PeepholeBack)?,
+        }
+        Some(wrong)
+    }
+}
+
+/// The dispatches that `such` takes.
+fn places(plan: &Plan, such: impl Fn(&Program, &Dispatch) -> bool) -> Vec<usize> {
+    let is_such = |index: &usize| {
+        let step = &plan.steps[*index];
+        such(&plan.programs[step.program], step)
+    };
+    (0..plan.steps.len()).filter(is_such).collect()
+}
+
+/// What a dispatch binds, role by role.
+fn bound<'a>(plan: &'a Plan, step: &'a Dispatch) -> impl Iterator<Item = (Role, Window)> + 'a {
+    let bindings = plan.programs[step.program].bindings().skip(1);
+    bindings.map(|binding| binding.role).zip(step.windows.iter().copied())
+}
+
+/// The first dispatch that takes all states before the steps of a chunk for the gradient of a recurrent matrix, and has one
+/// more behind them.
+fn recurrent(plan: &Plan) -> Option<usize> {
+    let rows = |step: &Dispatch| {
+        let params = &plan.params[step.params];
+        (u64::from(params.source_0), u64::from(params.rows), 4 * u64::from(params.source_units))
+    };
+    let before = |program: &Program, step: &Dispatch| {
+        let source = bound(plan, step).find(|(role, _)| *role == Role::Source);
+        let (first, count, bytes) = rows(step);
+        program.kernel() == Kernel::Outer
+            && source.is_some_and(|(_, window)| {
+                let fits = (first + count + plan.shape.batch as u64) * bytes <= window.bytes;
+                plan.slots[window.slot].name.contains("hidden") && first == 0 && fits
+            })
+    };
+    places(plan, before).first().copied()
+}
+
+/// Whether a gradient has anything in `window` before `step`, besides zeros.
+fn is_begun(plan: &Plan, step: &Dispatch, window: Window) -> bool {
+    let rows = |step: &Dispatch| (plan.params[step.params].target_0, plan.params[step.params].rows);
+    let before = plan.steps.iter().take_while(|other| !std::ptr::eq(*other, step));
+    let begins = |other: &Dispatch| {
+        plan.programs[other.program].kernel() != Kernel::Zero
+            && bound(plan, other).last().is_some_and(|(role, last)| role == Role::Result && last == window)
+            && rows(other) == rows(step)
+    };
+    plan.slots[window.slot].name.contains(".gradient") && before.into_iter().any(begins)
+}
+
+/// Tells a dispatch something else.
+fn tell(plan: &mut Plan, step: usize, change: impl Fn(&mut Params)) {
+    let mut params = plan.params[plan.steps[step].params];
+    change(&mut params);
+    plan.steps[step].params = plan.params.len();
+    plan.params.push(params);
+}
+
+/// The same to several, if there are any.
+fn tell_all(plan: &mut Plan, steps: Vec<usize>, change: impl Fn(&mut Params)) -> Option<()> {
+    let any = !steps.is_empty();
+    steps.into_iter().for_each(|step| tell(plan, step, &change));
+    any.then_some(())
+}
+
+fn is_masked(program: &Program) -> bool {
+    matches!(program, Program::Training(Training::StepBack(StepBack { mask: Mask::Live, .. })))
+}
+
+/// Changes the programs that `one` changes, if it does any.
+fn change(plan: &mut Plan, one: impl FnMut(&mut Program) -> bool) -> Option<()> {
+    let changed = plan.programs.iter_mut().map(one).filter(|&changed| changed).count();
+    (changed > 0).then_some(())
+}
+
+/// Leaves out every dispatch of a kernel, if there is any.
+fn forget(plan: &mut Plan, kernel: Kernel) -> Option<()> {
+    let before = plan.steps.len();
+    let programs = &plan.programs;
+    plan.steps.retain(|step| programs[step.program].kernel() != kernel);
+    (plan.steps.len() < before).then_some(())
+}

@@ -1,0 +1,239 @@
+//! Each layer, each option and each loss by itself: so that slopes are compared with gradients of all of them, whatever random
+//! models are drawn.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gatewave::conformance::{Case, InitialStates, MaskKind};
+use gatewave::oracle::{Along, differences};
+use gatewave::weights::{Tensor, Tensors};
+use gatewave::{
+    Activation, Axes, Bias, BinaryCrossEntropy, Cell, CrossEntropy, Direction, Dropout, Drops, Embedding, Error,
+    Functions, Huber, Initial, Join, LayerKind, Linear, Loss, Lstm, Masking, Merge, Model, Objective, OneHot, Padding,
+    Recurrent, Reset, Select, Slice, SliceSteps, Storage, Targets, Value, Weights,
+};
+use ndarray::{ArrayD, IxDyn};
+
+use crate::{TOLERANCE, slopes};
+
+const TIME: usize = 6;
+const BATCH: usize = 3;
+const INPUT: usize = 3;
+const HIDDEN: usize = 4;
+
+const CELLS: [Cell; 4] = [Cell::Rnn, Cell::Lstm, Cell::Gru(Reset::After), Cell::Gru(Reset::Before)];
+
+fn case(model: Model, mask: MaskKind, states: InitialStates) -> Case {
+    let name = model.summary().to_string();
+    Case { name, model, time: TIME, batch: BATCH, storage: Storage::F32, mask, states, seed: 5 }
+}
+
+fn weights(model: &Model, scale: f32) -> Result<Weights, Error> {
+    let drawn = Weights::random(model, 5)?.to_tensors(model)?;
+    let mut scaled = Tensors::new();
+    for name in drawn.names() {
+        let tensor = drawn.get(name).expect("a tensor of this name");
+        let data: Vec<f32> = tensor.read()?.iter().map(|w| scale * w).collect();
+        scaled.insert(name.to_owned(), Tensor::new(tensor.shape().to_vec(), data));
+    }
+    Weights::from_tensors(model, scaled)
+}
+
+/// The slopes of a model along each of its tensors, inputs and states, where rows are whole, end early, and have holes: so
+/// many were compared. Each of them moves the loss somewhere. Weights are `scale` times as large as PyTorch's.
+fn compared(model: &Model, scale: f32) -> usize {
+    let weights = weights(model, scale).unwrap_or_else(|error| panic!("{error}\n{}", model.summary()));
+    let learns = model.stacks().any(|stack| stack.initial == Initial::Learned);
+    let given = if learns { InitialStates::Zero } else { InitialStates::Given };
+    let mut count = 0;
+    let mut most: BTreeMap<String, f64> = BTreeMap::new();
+    for (mask, states) in [(MaskKind::All, given), (MaskKind::Lengths, InitialStates::Zero), (MaskKind::Holes, given)] {
+        let case = case(model.clone(), mask, states);
+        let all = slopes(&case, &weights, Along::Each);
+        for one in all.unwrap_or_else(|error| panic!("{error}: {mask:?}\n{}", case.name)) {
+            assert!(one.corner || one.error < TOLERANCE, "{one:?}: {mask:?}\n{}", case.name);
+            count += usize::from(!one.corner);
+            let most = most.entry(one.name).or_default();
+            *most = most.max(one.slope.abs());
+        }
+    }
+    let still: Vec<_> = most.iter().filter(|(_, slope)| **slope < 1e-9).collect();
+    assert!(still.is_empty(), "{still:?}\n{}", model.summary());
+    count
+}
+
+/// Each way in which a stack of `cell` may depart from the plain one.
+fn stacks(cell: Cell) -> Vec<Recurrent> {
+    let plain = || Recurrent::new(cell, INPUT, HIDDEN);
+    let mut all = vec![plain(), plain().num_layers(3), plain().clip(0.4), plain().learned_states()];
+    all.extend([Direction::Reverse, Direction::Backwards, Direction::Both].map(|d| plain().num_layers(2).direction(d)));
+    all.extend([Bias::None, Bias::One, Bias::Two].map(|bias| plain().bias(bias)));
+    all.extend([Merge::Sum, Merge::Average, Merge::Product].map(|merge| plain().bidirectional().merge(merge)));
+    all.extend([plain().padding(Padding::Held), plain().bidirectional().padding(Padding::Held)]);
+    all.extend([plain().num_layers(2).dropout(0.5), plain().input_dropout(0.4)]);
+    if cell == Cell::Lstm {
+        all.extend([plain().peepholes(), plain().peepholes().clip(0.4), plain().coupled()]);
+        all.extend([plain().peepholes().coupled(), plain().proj_size(2), plain().proj_size(2).peepholes()]);
+        all.push(plain().proj_size(3).num_layers(2).bidirectional().learned_states());
+    }
+    all
+}
+
+/// The functions of `cell` with `f` in the place of each in turn.
+fn functions(cell: Cell, f: Activation) -> Vec<Functions> {
+    let own = cell.functions();
+    let mut all = vec![Functions { f, ..own }];
+    if cell != Cell::Rnn {
+        all.push(Functions { g: f, ..own });
+    }
+    if cell == Cell::Lstm {
+        all.push(Functions { h: f, ..own });
+    }
+    all
+}
+
+#[test]
+fn slopes_of_every_option_of_a_stack_are_those_of_the_gradients() {
+    for cell in CELLS {
+        for stack in stacks(cell) {
+            // Weights of both sides, both biases, and states, three times.
+            assert!(compared(&Model::new().layer(stack.clone()), 1.0) >= 9, "{stack:?}");
+        }
+    }
+}
+
+/// The function, which begins near zero where it has a threshold: sums of small weights are small.
+fn near_zero(f: Activation) -> Activation {
+    let alpha = 0.03.into();
+    match f {
+        Activation::ThresholdedRelu { .. } => Activation::ThresholdedRelu { alpha },
+        Activation::HardShrink { .. } => Activation::HardShrink { alpha },
+        Activation::SoftShrink { .. } => Activation::SoftShrink { alpha },
+        f => f,
+    }
+}
+
+#[test]
+fn slopes_of_every_function_in_every_place_are_those_of_the_gradients() {
+    for cell in CELLS {
+        for f in Activation::ALL.into_iter().filter(|f| f.is_elementwise()) {
+            for functions in functions(cell, near_zero(f)) {
+                let stack = Recurrent::new(cell, INPUT, HIDDEN).functions(functions);
+                // Functions without a bound would drive states up, step by step.
+                assert!(compared(&Model::new().layer(stack), 0.25) >= 9, "{cell} {functions:?}");
+            }
+        }
+    }
+}
+
+/// A stack, `layer`, and a linear one.
+fn between(layer: impl Into<LayerKind>, size: usize) -> Model {
+    Model::new().layer(Lstm::new(INPUT, HIDDEN)).layer(layer).layer(Linear::new(size, 2))
+}
+
+/// Models of every layer but stacks, with every option that a layer has.
+fn layers() -> Vec<Model> {
+    let stack = |model: Model| model.layer(Lstm::new(INPUT, HIDDEN));
+    let mut all = vec![between(Linear::new(HIDDEN, 3).no_bias(), 3)];
+    all.push(stack(Model::new().layer(Embedding::new(5, INPUT))));
+    all.push(stack(Model::new().layer(Embedding::new(5, INPUT).mask_token(2))));
+    all.push(stack(Model::new().layer(Embedding { padding_idx: Some(1), ..Embedding::new(5, INPUT) })));
+    all.push(stack(Model::new().layer(OneHot::new(INPUT))));
+    all.push(stack(Model::new().layer(Masking::new(INPUT, 0.55))));
+    all.extend(
+        [Select::LastStep, Select::AllSteps, Select::FinalHidden, Select::LastOutput].map(|s| between(s, HIDDEN)),
+    );
+    all.extend([Drops::Elements, Drops::Features].map(|drops| between(Dropout { drops, ..Dropout::new(0.4) }, HIDDEN)));
+    all.push(between(Slice::features(1, 2), 2));
+    let slices = [SliceSteps::from(1), SliceSteps::from(-2), SliceSteps::from(0).to(-1)];
+    all.extend(slices.map(|slice| between(slice, HIDDEN)));
+    let joins =
+        [Join::Concat, Join::Add, Join::Subtract, Join::Multiply, Join::Average, Join::Maximum, Join::ConcatSteps];
+    // Of values of steps, of a value twice, and of a row with steps.
+    for join in joins {
+        let mut graph = Model::graph().axes(Axes::TimeMajor);
+        let x = graph.sequence("x", INPUT);
+        let row = graph.row("row", HIDDEN);
+        let first = graph.add("first", Lstm::new(INPUT, HIDDEN), x);
+        let second = graph.add("second", Recurrent::new(Cell::Gru(Reset::After), INPUT, HIDDEN), x);
+        let taken: Vec<Value> = match join {
+            Join::Subtract => vec![graph.add("sum", Join::Add, vec![first.y(), second.y()]).y(), row],
+            _ => vec![first.y(), second.y(), first.y(), row],
+        };
+        let joined = graph.add("joined", join, taken);
+        graph.output("y", joined);
+        all.push(graph.finish().expect("the graph is right"));
+    }
+    all
+}
+
+#[test]
+fn slopes_of_every_function_of_a_layer_are_those_of_the_gradients() {
+    for f in Activation::ALL {
+        let (plain, linear) = (Linear::new(INPUT, 3), Linear::new(INPUT, 3).activation(f));
+        for model in [Model::new().layer(plain).layer(f), Model::new().layer(linear)] {
+            // Some of what goes in is far from zero, where functions that shrink begin.
+            assert!(compared(&model.layer(Lstm::new(3, 2)), 2.0) >= 9, "{f}");
+        }
+    }
+}
+
+#[test]
+fn slopes_of_every_layer_are_those_of_the_gradients() {
+    let mut seen = BTreeSet::new();
+    for model in layers() {
+        assert!(compared(&model, 1.0) >= 9, "{}", model.summary());
+        seen.extend(model.layers.iter().map(|layer| layer.kind.name()));
+    }
+    // Stacks and functions have tests of their own.
+    seen.extend(["rnn", "gru", "activation"]);
+    let missing: Vec<_> = LayerKind::NAMES.iter().filter(|name| !seen.contains(*name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn slopes_of_every_loss_are_those_of_the_gradients() {
+    let outputs = [Activation::Linear, Activation::Softmax, Activation::LogSoftmax, Activation::Sigmoid];
+    let classes = Targets::classes(ArrayD::from_shape_fn(IxDyn(&[BATCH, TIME]), |at| {
+        if at[0] == at[1] { -100 } else { (at[0] + at[1]) as i64 % 3 }
+    }));
+    let values = Targets::values(ArrayD::from_shape_fn(IxDyn(&[BATCH, TIME, 3]), |at| {
+        0.5 + 0.45 * ((at[0] * 7 + at[1] * 3 + at[2]) as f32).sin()
+    }));
+    let weighted = |targets: &Targets| {
+        targets.clone().sample_weights(ArrayD::from_shape_fn(IxDyn(&[BATCH, TIME]), |at| (at[0] + at[1]) as f32 / 4.0))
+    };
+    let ce = CrossEntropy::default;
+    let losses: Vec<(Loss, &Targets)> = vec![
+        (ce().into(), &classes),
+        (ce().smoothing(0.2).into(), &classes),
+        (ce().class_weights([0.5, 2.0, 1.0]).into(), &classes),
+        (ce().class_weights([0.5, 2.0, 1.0]).smoothing(0.2).into(), &classes),
+        (BinaryCrossEntropy::default().into(), &values),
+        (BinaryCrossEntropy::default().smoothing(0.2).into(), &values),
+        (Loss::MeanSquared, &values),
+        (Loss::MeanAbsolute, &values),
+        (Huber::default().delta(0.3).into(), &values),
+    ];
+    let mut compared = 0;
+    for (loss, targets) in &losses {
+        for activation in outputs {
+            for targets in [(*targets).clone(), weighted(targets)] {
+                let model =
+                    Model::new().layer(Lstm::new(INPUT, HIDDEN)).layer(Linear::new(HIDDEN, 3).activation(activation));
+                let case = case(model, MaskKind::Holes, InitialStates::Given);
+                let aims = (&Objective::new(loss.clone()), &[targets][..]);
+                // A softmax and a sigmoid each refuse the other's loss.
+                let Ok(all) = differences(&case.model, &case.weights(), &case.input(), aims, Along::Each, case.seed)
+                else {
+                    continue;
+                };
+                for one in all {
+                    assert!(one.corner || one.error < TOLERANCE, "{loss:?} {activation}: {one:?}");
+                    compared += 1;
+                }
+            }
+        }
+    }
+    // Seven slopes each, of nine losses on two outputs at least.
+    assert!(compared >= 7 * 9 * 2 * 2, "only {compared}");
+}
