@@ -108,24 +108,26 @@ impl Slopes<'_, '_> {
         let gradient: f64 = all().map(|(g, u)| (g * u).sum()).sum();
         let length = all().map(|(g, _)| g.mapv(|g| g * g).sum()).sum::<f64>().sqrt();
         let here = self.loss_at(directions, 0.0)?;
-        let mut best: Option<Difference> = None;
+        // The last digits of the loss are noise, which the step makes large.
+        let unit = length + 1e-3 * (1.0 + size);
+        let mut best = Difference { name, slope: f64::NAN, gradient, error: f64::INFINITY, corner: false };
         for step in [1e-5, 1e-6, 1e-7] {
             let (above, below) = (self.loss_at(directions, step)?, self.loss_at(directions, -step)?);
             let slope = (above - below) / (2.0 * step);
-            let sides = ((above - here) / step - (here - below) / step).abs();
-            // The last digits of the loss are noise, which the step makes large.
-            let unit = length + 1e-3 * (1.0 + size);
             let error = (slope - gradient).abs() / unit;
-            if best.as_ref().is_none_or(|best| error < best.error || best.error.is_nan()) {
-                // A smooth function's two sides differ by about the step.
-                let corner = error > CLOSE && sides > error * unit;
-                best = Some(Difference { name: name.clone(), slope, gradient, error, corner });
+            if error < best.error {
+                best = Difference { slope, error, ..best };
             }
-            if best.as_ref().is_some_and(|best| best.error < CLOSE) {
+            if best.error < CLOSE {
                 break;
             }
+            // The two sides of a smooth function differ by about the step, so the last one tells. What is moved may be on several
+            // corners, whose differences partly cancel.
+            let sides = ((above - here) / step - (here - below) / step).abs();
+            best.corner = sides > 0.1 * best.error * unit;
         }
-        Ok(best.expect("several steps were tried"))
+        best.corner &= best.error > CLOSE;
+        Ok(best)
     }
 
     fn loss_at(&self, directions: &Named, step: f64) -> Result<f64> {
