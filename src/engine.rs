@@ -27,6 +27,7 @@ mod progress;
 mod push;
 mod resident;
 mod self_check;
+mod sent;
 mod streams;
 mod timings;
 mod update;
@@ -65,6 +66,7 @@ pub(crate) use lesson::Found;
 pub use planner::Planner;
 pub use progress::{Loading, Progress};
 pub use push::FrameValue;
+pub(crate) use sent::Sent;
 pub use streams::{StreamId, Streams};
 pub use timings::Timings;
 

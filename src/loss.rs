@@ -11,7 +11,7 @@ mod head;
 
 use ndarray::{Array, ArrayD, Dimension};
 
-pub(crate) use check::{Aim, Aimed, Measure, shapes};
+pub(crate) use check::{Aim, Aimed, Measure, Measured, shapes};
 
 /// What is measured between an output of a model and its targets.
 #[derive(Clone, Debug, PartialEq)]

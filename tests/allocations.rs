@@ -6,16 +6,17 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use std::cell::Cell as Counter;
 
 use gatewave::{
-    Device, Embedding, Engine, FrameValue, Gru, Input, Join, Linear, Lstm, Masking, Model, OneHot, Output, Results,
-    Rnn, Sampling, Select, State, Streams, Weights,
+    Adam, Batch, Cell, Clip, CrossEntropy, Device, Embedding, Engine, FrameValue, Gru, Input, Join, Like, Linear, Loss,
+    Lstm, Masking, Model, Objective, OneHot, Output, Recurrent, Results, RmsProp, Rnn, Sampling, Select, State,
+    Streams, Targets, Trainer, Update, Weights,
 };
 use ndarray::{Array1, Array2, Array3, Array4, array};
 
 thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
+    static COUNT: Counter<usize> = const { Counter::new(0) };
 }
 
 /// The system's allocator, which counts what a thread asks it for.
@@ -216,6 +217,35 @@ fn a_thousand_streams_of_128_units_ask_for_nothing() {
 
 /// What wgpu asks for at each submit is its own affair; that it, and what is ours, does not grow from call to call is ours.
 #[cfg(feature = "gpu")]
+/// What a step of training asks for, after some of the same shape.
+fn step(model: Model, objective: impl Into<Objective>, update: Update, batch: &Batch) -> usize {
+    let weights = Weights::random(&model, 1).unwrap();
+    let mut trainer = Trainer::new(model, &weights, objective, update, Device::Cpu).unwrap();
+    for _ in 0..3 {
+        trainer.step(batch).unwrap();
+    }
+    counted(|| trainer.step(batch).unwrap()).1
+}
+
+#[test]
+fn a_step_of_training_asks_for_nothing() {
+    let classes = || Targets::classes(Array1::from_iter([0, 2, 1]));
+    let tokens = Input::tokens(array![[1, 2, 3, 4], [4, 0, 2, 2], [0, 0, 5, 1]]);
+    let adam = || Update::by(Adam::like(Like::Keras));
+    for cell in Cell::ALL {
+        let stack = |input: usize| Recurrent::new(cell, input, 10);
+        let embedded = Model::new().layer(Embedding::new(6, 6).mask_token(0));
+        let model = embedded.layer(stack(6).bidirectional()).layer(Select::LastStep).layer(Linear::new(20, 3));
+        let batch = Batch::new(tokens.clone(), classes());
+        assert_eq!(step(model, CrossEntropy::default(), adam(), &batch), 0, "{cell}: classes of tokens");
+
+        let model = Model::new().layer(stack(5).num_layers(2).dropout(0.5)).layer(Linear::new(10, 2));
+        let batch = Batch::new(features(3, 5).lengths(vec![5, 3, 1]), Targets::values(Array3::<f32>::ones((3, 5, 2))));
+        let update = Update::by(RmsProp::like(Like::Torch)).clip(Clip::GlobalNorm(1.0));
+        assert_eq!(step(model, Loss::MeanSquared, update, &batch), 0, "{cell}: numbers at each step");
+    }
+}
+
 #[test]
 fn a_repeated_call_of_a_gpu_asks_for_no_more_than_the_one_before() {
     let model = Model::new().layer(Lstm::new(5, 20).num_layers(2)).layer(Linear::new(20, 3));

@@ -5,6 +5,8 @@
 
 #[path = "trainer/checkpoints.rs"]
 mod checkpoints;
+#[path = "trainer/later.rs"]
+mod later;
 #[path = "trainer/updates.rs"]
 mod updates_on_devices;
 

@@ -8,6 +8,8 @@
 mod dropout;
 #[path = "gradients/models.rs"]
 mod models;
+#[path = "training/recurrent_dropout.rs"]
+mod recurrent_dropout;
 mod support;
 
 use std::env;

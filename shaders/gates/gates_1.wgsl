@@ -19,13 +19,6 @@ fn times(w: Gates, by: Gates) -> Gates {
     return Gates(w.g0 * by.g0);
 }
 
-// Adds the product of four elements of a row with their weights.
-fn add_product(sum: Gates, s: vec4<f32>, w0: Gates, w1: Gates, w2: Gates, w3: Gates) -> Gates {
-    return Gates(
-        add_dot(sum.g0, s, w0.g0, w1.g0, w2.g0, w3.g0),
-    );
-}
-
 fn as_array(sum: Gates) -> array<vec4<f32>, PRODUCT_GATES> {
     return array<vec4<f32>, PRODUCT_GATES>(sum.g0);
 }

@@ -28,16 +28,6 @@ fn times(w: Gates, by: Gates) -> Gates {
     return Gates(w.g0 * by.g0, w.g1 * by.g1, w.g2 * by.g2, w.g3 * by.g3);
 }
 
-// Adds the product of four elements of a row with their weights.
-fn add_product(sum: Gates, s: vec4<f32>, w0: Gates, w1: Gates, w2: Gates, w3: Gates) -> Gates {
-    return Gates(
-        add_dot(sum.g0, s, w0.g0, w1.g0, w2.g0, w3.g0),
-        add_dot(sum.g1, s, w0.g1, w1.g1, w2.g1, w3.g1),
-        add_dot(sum.g2, s, w0.g2, w1.g2, w2.g2, w3.g2),
-        add_dot(sum.g3, s, w0.g3, w1.g3, w2.g3, w3.g3),
-    );
-}
-
 fn as_array(sum: Gates) -> array<vec4<f32>, PRODUCT_GATES> {
     return array<vec4<f32>, PRODUCT_GATES>(sum.g0, sum.g1, sum.g2, sum.g3);
 }

@@ -5,6 +5,7 @@ const TILE: u32 = 16u;
 override FIRST: bool = false;
 override GATES: u32 = 1u;
 override AFTER: u32 = 1u; // rows of a panel after those of the depth
+override APART: bool = false; // whether each gate has elements of the source of its own
 
 @group(0) @binding(3) var<storage, read_write> result: array<vec4<f32>>; // [P][K + AFTER][G][16]
 
@@ -83,8 +84,13 @@ fn outer(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
     } else {
         start_rows(column, k);
         // In order, so that the result depends on nothing but the rows.
-        let source_width = params.source_units / 4u;
-        var source_at = params.source_0 * source_width + params.source_offset / 4u + own_four(k);
+        var source_width = params.source_units / 4u;
+        var source_four = params.source_offset / 4u + own_four(k);
+        if APART {
+            source_width *= GATES;
+            source_four = (source_four / 4u * GATES + column / 4u % GATES) * 4u + source_four % 4u;
+        }
+        var source_at = params.source_0 * source_width + source_four;
         var delta_at = params.target_0 * width + column;
         let fours = params.rows / 4u;
         for (var four = 0u; four < fours; four++) {

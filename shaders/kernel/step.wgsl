@@ -1,15 +1,6 @@
 // One timestep of one layer, in each direction of the dispatch: product, cell, states. See src/kernel/catalog.rs.
 const MEMORY_UNPROJECTED: u32 = 2u;
 
-fn load_source(at: u32) -> vec4<f32> {
-    return hidden[at];
-}
-
-fn row_source(p: Place, i: u32) -> u32 {
-    let row = of_direction(p.z, params.source_0, params.source_1) * params.batch + batch_row(p, i);
-    return (row * params.directions + p.direction) * params.depth / 4u;
-}
-
 fn finish(p: Place, i: u32, r: array<vec4<f32>, GATES>) {
     let b = batch_row(p, i);
     let hidden_width = params.directions * params.depth / 4u;

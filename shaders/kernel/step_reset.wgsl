@@ -3,15 +3,6 @@
 @group(0) @binding(3) var<storage, read> hidden: array<vec4<f32>>; // [R][B][D · H]
 @group(0) @binding(4) var<storage, read_write> memory: array<vec4<f32>>; // [2][B][D · H]: r ∘ h, z
 
-fn load_source(at: u32) -> vec4<f32> {
-    return hidden[at];
-}
-
-fn row_source(p: Place, i: u32) -> u32 {
-    let row = of_direction(p.z, params.source_0, params.source_1) * params.batch + batch_row(p, i);
-    return (row * params.directions + p.direction) * params.depth / 4u;
-}
-
 fn finish(p: Place, i: u32, r: array<vec4<f32>, PRODUCT_GATES>) {
     let b = batch_row(p, i);
     let width = params.directions * params.units / 4u;

@@ -1,5 +1,5 @@
-// The product of some rows of a source with the gates of four units. A kernel supplies load_source(at) and
-// row_source(place, row), both in fours; gates/*.wgsl and tile/*.wgsl hold the sums.
+// The product of some rows of a source with the gates of four units. A kernel, or source/*.wgsl, supplies load_source(at) and
+// row_source(place, row), both in fours; multiply/*.wgsl, gates/*.wgsl and tile/*.wgsl hold the sums.
 // Sums run over k ascending, in fours, each slice on its own; reduce/*.wgsl adds the slices in order.
 
 fn add_dot(sum: vec4<f32>, s: vec4<f32>, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>) -> vec4<f32> {

@@ -1,5 +1,4 @@
 // The cell state; the hidden state waits in `memory` for step_project, so its old value is never needed here.
-@group(0) @binding(4) var<storage, read> hidden: array<vec4<f32>>; // [R][B][D · proj_size]
 @group(0) @binding(5) var<storage, read_write> memory: array<vec4<f32>>; // [M][B][D · H], row 2 before the projection
 
 fn load_states(hidden_at: u32, memory_at: u32) -> array<vec4<f32>, STATES> {

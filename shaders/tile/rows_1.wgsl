@@ -13,7 +13,7 @@ fn start_rows(p: Place, bias: Gates) {
 
 // Adds depth 4k .. 4k + 3.
 fn add_rows(k: u32, w0: Gates, w1: Gates, w2: Gates, w3: Gates) {
-    sum_0 = add_product(sum_0, load_source(source_0 + k), w0, w1, w2, w3);
+    sum_0 = add_product(sum_0, load_elements(source_0 + k), w0, w1, w2, w3);
 }
 
 fn finish_rows(p: Place) {

@@ -41,14 +41,14 @@ fn start_rows(p: Place, bias: Gates) {
 
 // Adds depth 4k .. 4k + 3.
 fn add_rows(k: u32, w0: Gates, w1: Gates, w2: Gates, w3: Gates) {
-    sum_0 = add_product(sum_0, load_source(source_0 + k), w0, w1, w2, w3);
-    sum_1 = add_product(sum_1, load_source(source_1 + k), w0, w1, w2, w3);
-    sum_2 = add_product(sum_2, load_source(source_2 + k), w0, w1, w2, w3);
-    sum_3 = add_product(sum_3, load_source(source_3 + k), w0, w1, w2, w3);
-    sum_4 = add_product(sum_4, load_source(source_4 + k), w0, w1, w2, w3);
-    sum_5 = add_product(sum_5, load_source(source_5 + k), w0, w1, w2, w3);
-    sum_6 = add_product(sum_6, load_source(source_6 + k), w0, w1, w2, w3);
-    sum_7 = add_product(sum_7, load_source(source_7 + k), w0, w1, w2, w3);
+    sum_0 = add_product(sum_0, load_elements(source_0 + k), w0, w1, w2, w3);
+    sum_1 = add_product(sum_1, load_elements(source_1 + k), w0, w1, w2, w3);
+    sum_2 = add_product(sum_2, load_elements(source_2 + k), w0, w1, w2, w3);
+    sum_3 = add_product(sum_3, load_elements(source_3 + k), w0, w1, w2, w3);
+    sum_4 = add_product(sum_4, load_elements(source_4 + k), w0, w1, w2, w3);
+    sum_5 = add_product(sum_5, load_elements(source_5 + k), w0, w1, w2, w3);
+    sum_6 = add_product(sum_6, load_elements(source_6 + k), w0, w1, w2, w3);
+    sum_7 = add_product(sum_7, load_elements(source_7 + k), w0, w1, w2, w3);
 }
 
 fn finish_rows(p: Place) {

@@ -28,7 +28,7 @@ fn start_rows(p: Place, bias: Gates) {
 
 // Adds depth 4k .. 4k + 3.
 fn add_rows(k: u32, w0: Gates, w1: Gates, w2: Gates, w3: Gates) {
-    let own = load_source(own_source + k);
+    let own = load_elements(own_source + k);
     sum_0 = add_product(sum_0, subgroupBroadcast(own, 0u), w0, w1, w2, w3);
     sum_1 = add_product(sum_1, subgroupBroadcast(own, 1u), w0, w1, w2, w3);
     sum_2 = add_product(sum_2, subgroupBroadcast(own, 2u), w0, w1, w2, w3);

@@ -17,7 +17,8 @@ use pulp::Arch;
 use super::buffers::{Buffer, Buffers, Floats, View, Weights};
 use super::step::{self, Job, Part, Span, States, Timestep, Whose};
 use super::threads;
-use super::tune::{ARRIVAL, EXCHANGE_NS, GATHERING, MEMBER_ROWS, SPINS};
+use super::tune::{ARRIVAL, EXCHANGE_NS, GATHERING, MEMBER_ROWS, NEAR_BYTES, NEAR_ROWS, SPINS};
+use crate::kernel::LANES;
 use crate::plan::{Dispatch, Plan, Window};
 use crate::platform::{self, Instant};
 
@@ -136,10 +137,18 @@ impl Cut {
     fn of(plan: &Plan, dispatch: &Dispatch, threads: usize, ns: usize) -> Self {
         let params = &plan.params[dispatch.params];
         let sides = if threads >= dispatch.grid[2] as usize { dispatch.grid[2] as usize } else { 1 };
-        let rows = (threads / sides).min(params.batch as usize / MEMBER_ROWS).max(1);
-        let worth = ns / (sides * rows) / EXCHANGE_NS;
-        let panels = (threads / (sides * rows)).min(params.panels as usize).min(worth).max(1);
-        Self { sides, rows, panels }
+        let (threads, ns, batch) = (threads / sides, ns / sides, params.batch as usize);
+        let by_rows = |threads: usize| threads.min(batch / MEMBER_ROWS).max(1);
+        let by_panels = |threads: usize, ns: usize| threads.min(params.panels as usize).min(ns / EXCHANGE_NS).max(1);
+        let rows = by_rows(threads);
+        let gates = plan.programs[dispatch.program].product_gates() as usize;
+        let weights = 4 * params.depth as usize * gates * LANES * params.panels as usize;
+        if weights > NEAR_BYTES && batch / rows < NEAR_ROWS {
+            // Each of few rows would walk over all weights: half of them with all rows is less.
+            let panels = by_panels(threads, ns);
+            return Self { sides, rows: by_rows(threads / panels), panels };
+        }
+        Self { sides, rows, panels: by_panels(threads / rows, ns / rows) }
     }
 
     fn members(self) -> usize {

@@ -73,6 +73,7 @@ fn input_product(arch: Arch, bound: &mut Bound<'_>, step: Step, z: u32) -> Windo
         matrix,
         tile,
         add: false,
+        apart: false,
     });
     let width = p.units * program.product_gates();
     let params = Params {

@@ -1,7 +1,7 @@
 //! The product of a few rows with packed panels: the inner loop of every recurrent and hoisted product.
 //!
 //! A block of R rows and Q panels keeps all its sums in registers while it walks down K, so a panel's row is loaded
-//! once for R rows. Each sum starts at the bias and adds k = 0, 1, … in order: neither the batch, nor the rows beside
+//! once for R rows. Where registers hold the sums of one gate alone, many rows take a panel gate by gate. Each sum starts at the bias and adds k = 0, 1, … in order: neither the batch, nor the rows beside
 //! it, nor the number of threads changes a bit of a result. Knows panels and rows; knows no cell and no plan.
 
 use std::ops::Range;
@@ -46,8 +46,10 @@ pub(super) struct Product<'a> {
     pub(super) depth: usize,
     /// Rows of a panel: K, the bias, and what a step keeps after it.
     pub(super) panel_rows: usize,
-    /// `[rows][depth]`.
+    /// `[rows][depth]`; apart `[rows][depth / 16][gates][16]`.
     pub(super) source: Rows<'a>,
+    /// Whether each gate multiplies elements of its own.
+    pub(super) apart: bool,
 }
 
 /// What happens to a product.
@@ -55,6 +57,11 @@ pub(super) trait Epilogue {
     /// Takes the product of one row and one panel, `[gates][16]`.
     fn take<S: Simd>(&mut self, simd: S, row: usize, panel: usize, product: &[f32]);
 }
+
+/// Fewest rows that are worth a copy of what they multiply.
+const MANY_ROWS: usize = 2 * BLOCK_ROWS;
+/// Rows of a panel of which a gate's columns are copied: they stay in a core's L1 beside those of the source.
+const STRETCH: usize = 256;
 
 #[repr(align(64))]
 struct Tile<const N: usize>([f32; N]);
@@ -75,6 +82,10 @@ impl Product<'_> {
         let width = self.gates * LANES;
         for near in even(rows, NEAR_ROWS) {
             let shape = Shape::of::<S>(width / S::F32_LANES, near.len());
+            if shape.columns * S::F32_LANES < width && near.len() >= MANY_ROWS && !self.apart {
+                self.by_gates(simd, near, panels.clone(), epilogue);
+                continue;
+            }
             let (mut panel, mut group) = (panels.start, shape.group);
             while panel < panels.end {
                 while panel + group > panels.end {
@@ -94,6 +105,70 @@ impl Product<'_> {
         }
     }
 
+    /// Many rows with a panel at a time, gate by gate. A gate's columns lie apart in the rows of a panel, and so do the lines of a
+    /// cache that hold them: they are copied one after the other first.
+    #[inline(always)]
+    fn by_gates<S: Simd>(&self, simd: S, rows: Range<usize>, panels: Range<usize>, epilogue: &mut impl Epilogue) {
+        let mut tile = Tile([0.0; NEAR_ROWS * 4 * LANES]);
+        let mut copy = Tile([0.0; STRETCH * LANES]);
+        let width = self.gates * LANES;
+        let size = self.panel_rows * width;
+        let tile = &mut tile.0[..rows.len() * width];
+        for panel in panels {
+            let weights = &self.panels[panel * size..][..size];
+            let bias = &weights[self.depth * width..][..width];
+            tile.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(bias));
+            for (gate, start) in
+                (0..self.gates).flat_map(|gate| (0..self.depth).step_by(STRETCH).map(move |start| (gate, start)))
+            {
+                let len = STRETCH.min(self.depth - start);
+                let copy = &mut copy.0[..len * LANES];
+                let from = weights[start * width..].chunks_exact(width);
+                for (to, from) in copy.as_chunks_mut::<LANES>().0.iter_mut().zip(from) {
+                    to.copy_from_slice(&from[gate * LANES..][..LANES]);
+                }
+                for block in even(rows.clone(), BLOCK_ROWS) {
+                    let tile = &mut tile[(block.start - rows.start) * width + gate * LANES..];
+                    match block.len() {
+                        2 => self.gate::<S, 2>(simd, block, start, copy, tile),
+                        3 => self.gate::<S, 3>(simd, block, start, copy, tile),
+                        4 => self.gate::<S, 4>(simd, block, start, copy, tile),
+                        5 => self.gate::<S, 5>(simd, block, start, copy, tile),
+                        BLOCK_ROWS => self.gate::<S, BLOCK_ROWS>(simd, block, start, copy, tile),
+                        _ => block.for_each(|row| {
+                            let tile = &mut tile[(row - rows.start) * width..];
+                            self.gate::<S, 1>(simd, row..row + 1, start, copy, tile);
+                        }),
+                    }
+                }
+            }
+            for (row, product) in rows.clone().zip(tile.chunks_exact(width)) {
+                epilogue.take(simd, row, panel, product);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn gate<S: Simd, const R: usize>(
+        &self,
+        simd: S,
+        rows: Range<usize>,
+        start: usize,
+        weights: &[f32],
+        tile: &mut [f32],
+    ) {
+        let mut source = [&self.panels[..0]; R];
+        for (r, data) in source.iter_mut().enumerate() {
+            *data = self.source.part(rows.start + r, start, weights.len() / LANES);
+        }
+        let width = self.gates * LANES;
+        match LANES / S::F32_LANES {
+            1 => simd.vectorize(Gate::<R, 1> { weights, source, width, tile }),
+            2 => simd.vectorize(Gate::<R, 2> { weights, source, width, tile }),
+            _ => simd.vectorize(Gate::<R, 4> { weights, source, width, tile }),
+        }
+    }
+
     /// The rows of a panel after its bias, `[rows][gates][16]`.
     #[inline(always)]
     pub(super) fn after_bias(&self, panel: usize) -> &[f32] {
@@ -104,6 +179,9 @@ impl Product<'_> {
     /// The block's code is chosen here: each choice is a function of its own, with all its sums in registers.
     #[inline(always)]
     fn block<S: Simd>(&self, simd: S, rows: Range<usize>, panel: usize, shape: Shape, tile: &mut [f32]) {
+        if self.apart && self.gates > 1 {
+            return self.each_gate(simd, rows, panel, tile);
+        }
         match (rows.len(), shape.columns, shape.group) {
             (1, 1, 8) => self.fixed::<S, 1, 1, 8>(simd, rows, panel, tile),
             (1, 2, 4) => self.fixed::<S, 1, 2, 4>(simd, rows, panel, tile),
@@ -134,6 +212,36 @@ impl Product<'_> {
             4 => self.fixed::<S, 4, C, Q>(simd, rows, panel, tile),
             5 => self.fixed::<S, 5, C, Q>(simd, rows, panel, tile),
             _ => self.fixed::<S, BLOCK_ROWS, C, Q>(simd, rows, panel, tile),
+        }
+    }
+
+    /// The block where each gate multiplies elements of its own.
+    #[inline(always)]
+    fn each_gate<S: Simd>(&self, simd: S, rows: Range<usize>, panel: usize, tile: &mut [f32]) {
+        match rows.len() {
+            1 => self.apart::<S, 1>(simd, rows, panel, tile),
+            2 => self.apart::<S, 2>(simd, rows, panel, tile),
+            3 => self.apart::<S, 3>(simd, rows, panel, tile),
+            4 => self.apart::<S, 4>(simd, rows, panel, tile),
+            5 => self.apart::<S, 5>(simd, rows, panel, tile),
+            _ => self.apart::<S, BLOCK_ROWS>(simd, rows, panel, tile),
+        }
+    }
+
+    #[inline(always)]
+    fn apart<S: Simd, const R: usize>(&self, simd: S, rows: Range<usize>, panel: usize, tile: &mut [f32]) {
+        let width = self.gates * LANES;
+        let size = self.panel_rows * width;
+        let mut source = [&self.panels[..0]; R];
+        for (r, data) in source.iter_mut().enumerate() {
+            *data = self.source.part(rows.start + r, 0, self.depth * self.gates);
+        }
+        for (q, tile) in tile.chunks_exact_mut(R * width).enumerate() {
+            let panel = &self.panels[(panel + q) * size..][..size];
+            match LANES / S::F32_LANES {
+                1 => simd.vectorize(Apart::<R, 1> { panel, source, width, tile }),
+                _ => simd.vectorize(Apart::<R, 2> { panel, source, width, tile }),
+            }
         }
     }
 
@@ -243,6 +351,97 @@ impl<const R: usize, const C: usize, const Q: usize> WithSimd for Block<'_, R, C
                 for (q, sums) in sums.iter().enumerate() {
                     tile[(q * R + r) * registers + strip * C..][..C].copy_from_slice(sums);
                 }
+            }
+        }
+    }
+}
+
+/// R rows and one gate of a panel, C registers at a time: goes on from the sums in the tile.
+struct Gate<'a, const R: usize, const C: usize> {
+    /// `[stretch][16]`.
+    weights: &'a [f32],
+    /// Each `[stretch]`.
+    source: [&'a [f32]; R],
+    /// From one row of the tile to the next.
+    width: usize,
+    tile: &'a mut [f32],
+}
+
+impl<const R: usize, const C: usize> WithSimd for Gate<'_, R, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { weights, mut source, width, tile } = self;
+        let weights = weights.as_chunks::<LANES>().0;
+        for row in &mut source {
+            *row = &row[..weights.len()];
+        }
+        // A part of 16 columns at a time, where a register has fewer than 16 / C of them.
+        let each = C * S::F32_LANES;
+        for part in (0..LANES).step_by(each) {
+            let mut sums = [[simd.splat_f32s(0.0); C]; R];
+            for (r, sums) in sums.iter_mut().enumerate() {
+                sums.copy_from_slice(S::as_simd_f32s(&tile[r * width + part..][..each]).0);
+            }
+            for (k, row) in weights.iter().enumerate() {
+                let weights = &S::as_simd_f32s(&row[part..part + each]).0.as_chunks::<C>().0[0];
+                for (sums, source) in sums.iter_mut().zip(source) {
+                    let x = simd.splat_f32s(source[k]);
+                    for (sum, weight) in sums.iter_mut().zip(weights) {
+                        *sum = simd.mul_add_e_f32s(x, *weight, *sum);
+                    }
+                }
+            }
+            for (r, sums) in sums.iter().enumerate() {
+                S::as_mut_simd_f32s(&mut tile[r * width + part..][..each]).0.copy_from_slice(sums);
+            }
+        }
+    }
+}
+
+/// R rows of which each gate multiplies its own elements, C registers at a time, one panel.
+struct Apart<'a, const R: usize, const C: usize> {
+    /// `[panel_rows][width]`.
+    panel: &'a [f32],
+    /// Each `[depth / 16][gates][16]`.
+    source: [&'a [f32]; R],
+    width: usize,
+    /// `[R][width]`.
+    tile: &'a mut [f32],
+}
+
+impl<const R: usize, const C: usize> WithSimd for Apart<'_, R, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { panel, source, width, tile } = self;
+        let registers = width / S::F32_LANES;
+        let (strips, gates) = (registers / C, width / LANES);
+        let blocks = source[0].len() / width;
+        for strip in 0..strips {
+            let walk = &S::as_simd_f32s(panel).0.as_chunks::<C>().0[strip..][..blocks * LANES * strips + 1];
+            let gate = strip * gates / strips;
+            let mut sums = [walk[blocks * LANES * strips]; R];
+            for block in 0..blocks {
+                let mut rows = [&[0.0; LANES]; R];
+                for (row, source) in rows.iter_mut().zip(source) {
+                    *row = &source.as_chunks::<LANES>().0[block * gates + gate];
+                }
+                for k in 0..LANES {
+                    let weights = walk[(block * LANES + k) * strips];
+                    for (sums, row) in sums.iter_mut().zip(rows) {
+                        let x = simd.splat_f32s(row[k]);
+                        for (sum, weight) in sums.iter_mut().zip(weights) {
+                            *sum = simd.mul_add_e_f32s(x, weight, *sum);
+                        }
+                    }
+                }
+            }
+            let tile = S::as_mut_simd_f32s(tile).0;
+            for (r, sums) in sums.iter().enumerate() {
+                tile[r * registers + strip * C..][..C].copy_from_slice(sums);
             }
         }
     }

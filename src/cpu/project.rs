@@ -28,6 +28,7 @@ pub(super) fn ns(program: &Program, params: &Params, sides: usize) -> usize {
 /// Runs `project`.
 pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
     let activation = bound.program.activation();
+    let apart = bound.program.is_apart();
     let add = matches!(bound.program, Program::Project(Project { add: true, .. }));
     let threads = threads::worth(ns(bound.program, bound.params, bound.sides));
     let mut scratch = std::mem::take(&mut bound.buffers.scratch);
@@ -40,12 +41,15 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
             let first = p.weight_panel as usize + z * p.weight_panels as usize;
             let stride = p.source_units as usize;
             let source = [p.source_0, p.source_1][z] as usize * stride + p.source_offset as usize;
+            // A row of which each gate takes its own is as much longer.
+            let gates = if apart { bound.program.product_gates() as usize } else { 1 };
             let product = Product {
                 panels: &bound.floats(Role::Weights)[first * size..][..panels * size],
                 gates: bound.program.product_gates() as usize,
                 depth,
                 panel_rows,
-                source: Rows { data: &bound.floats(Role::Source)[source..], stride },
+                source: Rows { data: &bound.floats(Role::Source)[source * gates..], stride: stride * gates },
+                apart,
             };
             let target = Target {
                 data: &mut result[[p.target_0, p.target_1][z] as usize * p.units as usize..],

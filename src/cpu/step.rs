@@ -84,6 +84,8 @@ pub(super) struct Job<'a> {
     after_depth: usize,
     weights: &'a [f32],
     gates: &'a [f32],
+    /// Copies of the state, one for each gate of the product, where those are multiplied.
+    copies: Option<&'a [f32]>,
     live: &'a [u32],
     pub(super) back: BackOperands<'a>,
 }
@@ -215,6 +217,7 @@ impl<'a> Job<'a> {
             } else {
                 view.floats(Role::Gates)
             },
+            copies: program.is_apart().then(|| view.floats(Role::Source)),
             live: if masked { view.indices(Role::Live) } else { &[] },
             back,
         }
@@ -251,7 +254,7 @@ impl<'a> Job<'a> {
         let first = p.weight_panel as usize + z * p.weight_panels as usize;
         let size = panel_rows * LANES;
         let panels = &self.weights[first * size..][..p.panels as usize * size];
-        Product { panels, gates: 1, depth, panel_rows, source }
+        Product { panels, gates: 1, depth, panel_rows, source, apart: false }
     }
 
     /// Floats that `part` gives.
@@ -335,7 +338,9 @@ impl<'a> Job<'a> {
         };
         let (width, rows) = (directions * size, [p.source_0 as usize, p.source_1 as usize]);
         let target = hidden.reserve(batch * width);
-        for side in part.sides.clone() {
+        // A step that multiplies copies may have no hidden state of its own.
+        let sides = if states.hidden.is_empty() { 0..0 } else { part.sides.clone() };
+        for side in sides {
             let column = (direction + side) * size;
             for b in part.rows.clone() {
                 let source = &states.hidden[(rows[side] * batch + b) * width + column..][..size];

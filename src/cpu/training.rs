@@ -11,6 +11,7 @@ mod loss;
 mod outer;
 mod peephole_back;
 mod rows_back;
+mod spread;
 mod sums;
 mod to_texture;
 mod transpose;
@@ -38,6 +39,7 @@ pub(super) fn ns(training: Training, params: &Params, sides: usize) -> usize {
         Training::SumSteps { .. } => sums::steps_ns(params),
         Training::Scatter { .. } => sums::scatter_ns(params),
         Training::Drop => drop::ns(params),
+        Training::Spread { gates } | Training::SpreadBack { gates, .. } => spread::ns(params, gates, sides),
         Training::Zero => zero::ns(params),
         Training::ToTexture => to_texture::ns(params),
         Training::Loss(loss) => loss::ns(params, loss),
@@ -54,12 +56,14 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, training: Training) {
         Training::StepBack(_) => unreachable!("a step back is a stage of steps"),
         Training::CellBack(cell) => cell_back::cell_back(arch, bound, cell),
         Training::Outer(outer) => outer::run(arch, bound, outer),
-        Training::Transpose { gates, after } => transpose::run(bound, gates, after),
+        Training::Transpose { gates, after, apart } => transpose::run(bound, (gates, after), apart),
         Training::SoftmaxBack { log } => rows_back::softmax(arch, bound, log),
         Training::MaximumBack => rows_back::maximum(bound),
         Training::SumSteps { first } => sums::steps(arch, bound, first),
         Training::Scatter { first } => sums::scatter(arch, bound, first),
         Training::Drop => drop::run(arch, bound),
+        Training::Spread { gates } => spread::forward(arch, bound, gates),
+        Training::SpreadBack { gates, first } => spread::back(arch, bound, (gates, first)),
         Training::Zero => zero::run(bound),
         Training::ToTexture => to_texture::run(bound),
         Training::Loss(loss) => loss::run(arch, bound, loss),

@@ -13,6 +13,8 @@ pub(super) const GATES_PER_NS: usize = 2;
 pub(super) const LOGIT_NS: usize = 3;
 /// Rows of a product that walk over all panels together: few enough to stay in a core's L2 beside a panel.
 pub(super) const NEAR_ROWS: usize = 96;
+/// Bytes of weights that a core's L2 keeps from step to step.
+pub(super) const NEAR_BYTES: usize = 512 << 10;
 /// Work below this costs less than waking a second thread for it.
 pub(super) const WORTH_NS: usize = 30_000;
 

@@ -232,18 +232,6 @@ impl Executor {
         }
     }
 
-    /// Runs `plan`, which may write weights, with what `caller` gives and takes.
-    ///
-    /// # Errors
-    ///
-    /// As [`run`](Self::run).
-    pub(super) async fn update(&mut self, plan: &Arc<Plan>, caller: &mut dyn Caller) -> Result<()> {
-        match self {
-            Self::Cpu(cpu) => cpu.update(plan, caller),
-            Self::Gpu { gpu, loaded } => gpu.run(loaded, plan, caller, Wait::Aside).await.map(drop),
-        }
-    }
-
     /// Runs `plan` with what `caller` gives and takes: where the time went.
     pub(super) async fn run(&self, plan: &Arc<Plan>, caller: &mut dyn Caller, wait: Wait) -> Result<Timings> {
         match self {

@@ -14,15 +14,16 @@ use super::exchange::Exchange;
 use super::executor::{Executor, Wait};
 #[cfg(not(target_arch = "wasm32"))]
 use super::kernels::{self, KernelTime};
-use super::lesson::{Found, Lesson, loss_term};
+use super::lesson::{Found, Lesson, Sorted, loss_term};
 use super::planner::Planner;
+use super::sent::Sent;
 use super::{DeviceInfo, Options, shape_of};
 use crate::call::{Input, Output};
 use crate::dropout::Dropping;
 use crate::error::Result;
 use crate::feed::Decoder;
 use crate::kernel::Medium;
-use crate::loss::{Objective, Targets};
+use crate::loss::{Aim, Objective, Targets};
 use crate::model::Model;
 use crate::pack::Packing;
 use crate::plan::{Ends, Gradients, Moves, Plan, Shape};
@@ -46,6 +47,18 @@ pub(crate) struct Learner {
     pub(super) executor: Executor,
     pub(super) initial: BTreeMap<usize, LearnedStates>,
     plans: Mutex<Cache<Key, Arc<Plan>>>,
+    desk: Mutex<Desk>,
+}
+
+/// What a call leaves for the next one: memory, so that a call of a shape that was seen before asks for none.
+#[derive(Default)]
+struct Desk {
+    /// The objective of the last call, and what it aimed at.
+    objective: Option<Objective>,
+    aims: Vec<Aim>,
+    /// The plan that it asked for last.
+    key: Option<Key>,
+    sorted: Sorted,
 }
 
 /// Which gradients are wanted of a call.
@@ -84,7 +97,15 @@ impl Learner {
         for packed in Packing::new(source, &planner.model, &planner.layout) {
             executor.add(packed?, Medium::Buffer).await.map_err(|e| planner.device.explain(e))?;
         }
-        Ok(Self { moves, update: None, planner, executor, initial, plans: Mutex::new(Cache::new(PLANS)) })
+        Ok(Self {
+            moves,
+            update: None,
+            planner,
+            executor,
+            initial,
+            plans: Mutex::new(Cache::new(PLANS)),
+            desk: Mutex::default(),
+        })
     }
 
     /// The model.
@@ -102,14 +123,22 @@ impl Learner {
     /// # Errors
     ///
     /// Kind `Limits`, where not even one row fits the device.
-    pub(crate) fn plan(&self, shape: Shape, gradients: &Gradients) -> Result<Arc<Plan>> {
-        let key = (shape, gradients.clone());
-        if let Some(plan) = self.plans.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+    fn plan(&self, key: &Key) -> Result<Arc<Plan>> {
+        if let Some(plan) = self.plans.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
             return Ok(plan);
         }
-        let plan = Arc::new(self.planner.lower_gradients(shape, gradients)?);
-        self.plans.lock().unwrap_or_else(PoisonError::into_inner).put(key, Arc::clone(&plan));
+        let plan = Arc::new(self.planner.lower_gradients(key.0, &key.1)?);
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner).put(key.clone(), Arc::clone(&plan));
         Ok(plan)
+    }
+
+    /// What the last call has left, if it was by the same objective.
+    fn desk(&self, objective: &Objective) -> Desk {
+        let mut desk = std::mem::take(&mut *self.desk.lock().unwrap_or_else(PoisonError::into_inner));
+        if desk.objective.as_ref() != Some(objective) {
+            desk = Desk { objective: Some(objective.clone()), ..Desk::default() };
+        }
+        desk
     }
 
     /// What the model gives for `input` by the weights of now.
@@ -172,6 +201,30 @@ impl Learner {
         self.gradients(input, objective, targets, (Asked { wanted: Wanted::Kept, dropping }, carried)).await
     }
 
+    /// [`keep_gradients`](Self::keep_gradients) of stacks that begin at zero or where they are told to: what they lose comes with
+    /// `sent`.
+    ///
+    /// # Errors
+    ///
+    /// As [`keep_gradients`](Self::keep_gradients).
+    pub(crate) async fn send_gradients(
+        &mut self,
+        input: &Input,
+        objective: &Objective,
+        targets: &[Targets],
+        (dropping, sent): (Option<Dropping>, &mut Sent),
+    ) -> Result<()> {
+        self.moving().await?;
+        let flights = &mut sent.flights;
+        let run = async |plan: &Arc<Plan>, lesson: &mut Lesson<'_, '_>| {
+            flights.extend(self.executor.send(plan, lesson).await?);
+            Ok(())
+        };
+        let asked = Asked { wanted: Wanted::Kept, dropping };
+        sent.loss = self.learn((input, None), objective, (targets, asked), run, |lesson, _| lesson.loss).await?;
+        Ok(())
+    }
+
     /// What `input` loses by `objective`; gradients that are asked for are found and stay on the device.
     ///
     /// # Errors
@@ -226,13 +279,15 @@ impl Learner {
     ) -> Result<F> {
         let Planner { model, layout, device, .. } = &self.planner;
         let call = self.planner.call(input)?;
-        let given: Vec<bool> = (0..model.stacks().count()).map(|stack| call.initial(stack).is_some()).collect();
+        // Those that begin where they have learned to, unless a state is given.
+        let learns: BTreeMap<usize, bool> =
+            self.initial.keys().map(|&stack| (stack, call.initial(stack).is_none())).collect();
         let learned = call.learned(model, self.initial.iter().map(|(&i, states)| (i, &states.h, states.c.as_ref())))?;
         let kept = carried.map(|carried| carried.begin(input, &call, &learned)).transpose()?.unwrap_or_default();
         let call = call.keeping(&kept).learning(&learned);
-        let aims = objective.check(model, &call, targets)?;
-        let losses = objective.terms().iter().zip(&aims);
-        let losses = losses.map(|(term, aim)| loss_term(term, aim.bare.is_some(), &aim.measure));
+        let mut desk = self.desk(objective);
+        let Desk { aims, key, sorted, .. } = &mut desk;
+        objective.check_again(model, &call, targets, aims)?;
         let all = wanted == Wanted::All;
         let weights = wanted != Wanted::Loss;
         let states = all || weights && !self.initial.is_empty();
@@ -242,22 +297,30 @@ impl Learner {
             Wanted::Kept => Ends::Kept { first: true },
             Wanted::Loss | Wanted::All => Ends::Read,
         };
-        let mut gradients = Gradients { losses: losses.collect(), weights, ends, inputs: all, states, finals, drops };
-        let mut lesson = Lesson::new(&call, model, layout, &aims)?;
-        lesson.dropping = dropping;
         let (shape, batch) = (shape_of(&call), call.form.batch);
+        let key = key.get_or_insert_with(|| {
+            let losses = objective.terms().iter().zip(aims.iter().map(|aim| &aim.measured)).map(loss_term);
+            (shape, Gradients { losses: losses.collect(), ..Gradients::default() })
+        });
+        let losses = std::mem::take(&mut key.1.losses);
+        *key = (shape, Gradients { losses, weights, ends, inputs: all, states, finals, drops });
+        let mut lesson = Lesson::new((&call, model, layout), (aims, &key.1), sorted)?;
+        lesson.dropping = dropping;
         let (mut first, mut most) = (0, batch);
         while first < batch {
-            let plan = self.plan(Shape { batch: most.min(batch - first), ..shape }, &gradients)?;
+            key.0.batch = most.min(batch - first);
+            let plan = self.plan(key)?;
             most = plan.shape.batch;
             lesson.rows = first..first + most;
             run(&plan, &mut lesson).await.map_err(|e| device.explain(e))?;
             first += most;
-            if let Ends::Kept { first } = &mut gradients.ends {
+            if let Ends::Kept { first } = &mut key.1.ends {
                 *first = false;
             }
         }
         let anew = |stack, row| carried.is_none_or(|carried| carried.begins_anew(stack, row));
-        Ok(end(lesson, &|stack, row| !given[stack] && self.initial.contains_key(&stack) && anew(stack, row)))
+        let ended = end(lesson, &|stack, row| learns.get(&stack).is_some_and(|learns| *learns) && anew(stack, row));
+        *self.desk.lock().unwrap_or_else(PoisonError::into_inner) = desk;
+        Ok(ended)
     }
 }

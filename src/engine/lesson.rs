@@ -11,10 +11,10 @@ use crate::error::Result;
 use crate::feed::{encode, take_final, unpad_row, unpad_state};
 use crate::kernel::{RowLoss, padded};
 use crate::layout::Layout;
-use crate::loss::{Aim, Aimed, Measure, Term};
+use crate::loss::{Aim, Aimed, Measure, Measured, Term};
 use crate::model::{Axes, Embedding, Initial, InputKind, LayerKind, Model, Value};
 use crate::pack::unpack;
-use crate::plan::{Caller, Feed, Fetch, LossTerm, Read, Write};
+use crate::plan::{Caller, Feed, Fetch, Gradients, LossTerm, Read, Write};
 use crate::weights::{LearnedStates, Weights};
 
 /// What a call loses, and the gradients.
@@ -43,26 +43,45 @@ pub(super) struct Lesson<'a, 'c> {
     pub(super) dropping: Option<Dropping>,
     pub(super) rows: Range<usize>,
     pub(super) loss: f64,
-    /// By packed buffer; nothing of one that was not read.
+    /// By packed buffer; nothing of one that was not read, nor of all.
     weights: Vec<Vec<f32>>,
+    sorted: &'a mut Sorted,
     inputs: BTreeMap<usize, ArrayD<f32>>,
-    /// By stack, with a batch.
+    /// By stack, with a batch; none where they are not wanted.
     states: BTreeMap<usize, Batched>,
-    /// Where each stack ends; before that, where it begins.
+    /// Where each stack ends; before that, where it begins. None where they are not wanted.
     finals: Vec<Batched>,
 }
 
+/// The rows of a call by their tokens.
+#[derive(Default)]
+pub(super) struct Sorted {
+    order: Vec<u32>,
+    /// Where the rows of each token start.
+    starts: Vec<u32>,
+    /// Where the next row of each goes.
+    next: Vec<u32>,
+}
+
 impl<'a, 'c> Lesson<'a, 'c> {
-    pub(super) fn new(call: &'a Call<'c>, model: &'a Model, layout: &'a Layout, aims: &'a [Aim]) -> Result<Self> {
-        let weights = vec![Vec::new(); layout.buffers.len()];
+    /// The lesson of what is `wanted`.
+    pub(super) fn new(
+        (call, model, layout): (&'a Call<'c>, &'a Model, &'a Layout),
+        (aims, wanted): (&'a [Aim], &Gradients),
+        sorted: &'a mut Sorted,
+    ) -> Result<Self> {
         let mut states = BTreeMap::new();
         let mut finals = Vec::new();
         for (stack, r) in model.stacks().enumerate() {
-            states.insert(stack, initial(r, call.form)?);
-            finals.push(call.beginning(stack, r)?);
+            if wanted.states {
+                states.insert(stack, initial(r, call.form)?);
+            }
+            if wanted.finals {
+                finals.push(call.beginning(stack, r)?);
+            }
         }
-        let (inputs, rows) = (BTreeMap::new(), 0..0);
-        Ok(Self { call, model, layout, aims, dropping: None, rows, loss: 0.0, weights, inputs, states, finals })
+        let (weights, inputs, rows) = (Vec::new(), BTreeMap::new(), 0..0);
+        Ok(Self { call, model, layout, aims, dropping: None, rows, loss: 0.0, weights, sorted, inputs, states, finals })
     }
 
     /// Lays out what a loss is told of the rows, `[T][B]` of `width` elements.
@@ -85,12 +104,7 @@ impl<'a, 'c> Lesson<'a, 'c> {
             Aimed::Classes(classes) => self.each(words, 1, |t, b, word| word[0] = classes[[t, b]]),
             Aimed::Values(values) => {
                 let rows = values.dim().0 * self.rows.len();
-                let flow = self.model.output_flows().ok().and_then(|flows| {
-                    let outputs = self.model.feature_outputs();
-                    let index = outputs.iter().position(|&value| value == self.aims[term].value)?;
-                    flows.get(index).copied()
-                });
-                let size = flow.map_or(values.dim().2, |flow| flow.features().size);
+                let size = self.aims[term].measured.flow.features().size;
                 self.each(words, words.len() / rows, |t, b, words| {
                     words.fill(0);
                     for (n, value) in values.slice(s![t, b, ..]).iter().enumerate() {
@@ -102,8 +116,8 @@ impl<'a, 'c> Lesson<'a, 'c> {
         }
     }
 
-    /// The rows of the tokens that embedding `layer` takes, by token, and where each token's start.
-    fn sorted(&self, layer: usize) -> (Vec<u32>, Vec<u32>) {
+    /// Sorts the rows of the tokens that embedding `layer` takes, by token.
+    fn sort(&mut self, layer: usize) {
         let input = match self.model.origin(self.model.layers[layer].from[0]) {
             Value::Input(input) => input,
             Value::Layer(..) => 0,
@@ -114,9 +128,12 @@ impl<'a, 'c> Lesson<'a, 'c> {
         };
         let time = self.call.clocks().of_value(Value::Input(input)).map_or(1, |clock| self.call.time(clock));
         let batch = self.rows.len();
-        let token = |row: usize| self.call.token(input, row / batch, self.rows.start + row % batch) as usize;
+        let (call, first) = (self.call, self.rows.start);
+        let token = |row: usize| call.token(input, row / batch, first + row % batch) as usize;
         let rows = time * batch;
-        let mut starts = vec![0_u32; below + 1];
+        let Sorted { order, starts, next } = &mut *self.sorted;
+        starts.clear();
+        starts.resize(below + 1, 0);
         let trains = |token: usize| Some(token) != padding;
         for row in 0..rows {
             if trains(token(row)) {
@@ -126,8 +143,9 @@ impl<'a, 'c> Lesson<'a, 'c> {
         for v in 0..below {
             starts[v + 1] += starts[v];
         }
-        let mut next = starts.clone();
-        let mut order = vec![0_u32; rows];
+        next.clone_from(starts);
+        order.clear();
+        order.resize(rows, 0);
         let mut behind = starts[below] as usize;
         for row in 0..rows {
             let at = match token(row) {
@@ -142,7 +160,6 @@ impl<'a, 'c> Lesson<'a, 'c> {
             };
             order[at] = u32::try_from(row).unwrap_or(u32::MAX);
         }
-        (order, starts)
     }
 
     /// The gradient of input `index`, in the axes of the call: 0 where it is not read.
@@ -183,11 +200,10 @@ impl<'a, 'c> Lesson<'a, 'c> {
     pub(super) fn finish(self, learned: impl Fn(usize, usize) -> bool) -> Found {
         let mut sums = BTreeMap::new();
         let form = self.call.form;
-        let begun = |(stack, r)| (r, self.model.begun(stack));
-        let stacks: Vec<_> = self.model.stacks().enumerate().map(begun).collect();
         let mut states = BTreeMap::new();
-        for (stack, (h, c)) in self.states {
-            let (r, begun) = stacks[stack];
+        let stacks = self.model.stacks().enumerate();
+        for ((stack, (h, c)), (_, r)) in self.states.into_iter().zip(stacks) {
+            let begun = self.model.begun(stack);
             let sum =
                 (r.initial == Initial::Learned).then(|| sums.entry(stack).or_insert_with(|| no_states(&h, c.as_ref())));
             match sum {
@@ -216,17 +232,21 @@ impl<'a, 'c> Lesson<'a, 'c> {
             (Batching::Single, _) => (index, all.index_axis_move(Axis(0), 0)),
             (Batching::Batch, _) => (index, all),
         };
-        let own = |(stack, ends): (usize, _)| (!stacks[stack].1.any()).then_some(ends);
+        let own = |(stack, ends): (usize, _)| (!self.model.begun(stack).any()).then_some(ends);
         let finals = self.finals.into_iter().enumerate().map(own).collect();
         // A model without weights has all of them here.
-        let read = self.weights.is_empty() || self.weights.iter().any(|buffer| !buffer.is_empty());
-        let weights = read.then(|| {
+        let weights = (!self.weights.is_empty() || self.layout.buffers.is_empty()).then(|| {
             let weights = unpack(self.model, self.layout, &self.weights, false);
             Weights { initial: sums.clone(), ..weights }
         });
         let inputs = self.inputs.into_iter().map(single).collect();
         Found { loss: self.loss, weights, learned: sums, inputs, states, finals }
     }
+}
+
+/// What rows lost, together.
+pub(super) fn sum(losses: &[f32]) -> f64 {
+    losses.iter().map(|&loss| f64::from(loss)).sum()
 }
 
 /// A gradient of learned states to which nothing has been added, as large as those of rows.
@@ -244,12 +264,18 @@ impl Caller for Lesson<'_, '_> {
             }
             Feed::ClassWeights(term) => {
                 words.fill(0);
-                if let Measure::Smoothed { class_weights, .. } = &self.aims[term].measure {
+                if let Measure::Smoothed { class_weights, .. } = &self.aims[term].measured.measure {
                     words.iter_mut().zip(class_weights).for_each(|(word, weight)| *word = weight.to_bits());
                 }
             }
-            Feed::Order(layer) => words.copy_from_slice(&self.sorted(layer).0),
-            Feed::Starts(layer) => words.copy_from_slice(&self.sorted(layer).1),
+            Feed::Order(layer) => {
+                self.sort(layer);
+                words.copy_from_slice(&self.sorted.order);
+            }
+            Feed::Starts(layer) => {
+                self.sort(layer);
+                words.copy_from_slice(&self.sorted.starts);
+            }
             Feed::Dropped { layer, place } => self.drawn(layer, place, words),
             feed => encode(self.call, self.model, self.rows.clone(), feed, words),
         }
@@ -258,8 +284,9 @@ impl Caller for Lesson<'_, '_> {
 
     fn take(&mut self, read: Read, data: &[f32]) {
         match read.fetch {
-            Fetch::Losses(_) => self.loss += data.iter().map(|&loss| f64::from(loss)).sum::<f64>(),
+            Fetch::Losses(_) => self.loss += sum(data),
             Fetch::Weights(buffer) => {
+                self.weights.resize_with(self.layout.buffers.len(), Vec::new);
                 let sums = &mut self.weights[buffer];
                 if sums.is_empty() {
                     sums.extend_from_slice(data);
@@ -294,9 +321,9 @@ impl Caller for Lesson<'_, '_> {
     }
 }
 
-/// The loss of output `term.output` as a plan computes it, from `logits` where its activation is part of it.
-pub(super) fn loss_term(term: &Term, logits: bool, measure: &Measure) -> LossTerm {
-    let loss = match measure {
+/// The loss of output `term.output` as a plan computes it: from logits, where the activation is left off on the way to it.
+pub(super) fn loss_term((term, measured): (&Term, &Measured)) -> LossTerm {
+    let loss = match &measured.measure {
         Measure::CrossEntropy => RowLoss::CrossEntropy { smoothing: 0.0.into(), weighted: false },
         Measure::Smoothed { share, .. } => RowLoss::CrossEntropy { smoothing: (*share).into(), weighted: true },
         Measure::BinaryCrossEntropy => RowLoss::BinaryCrossEntropy { smoothing: 0.0.into() },
@@ -305,5 +332,5 @@ pub(super) fn loss_term(term: &Term, logits: bool, measure: &Measure) -> LossTer
         Measure::Huber { delta } => RowLoss::Huber { delta: (*delta).into() },
         Measure::SumOfSquares => RowLoss::SumOfSquares,
     };
-    LossTerm { output: term.output, logits, loss }
+    LossTerm { output: term.output, logits: measured.bare.is_some(), loss }
 }

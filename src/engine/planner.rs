@@ -277,8 +277,7 @@ impl Planner {
     /// Kind `Model`, where a loss does not fit the last layer; `Limits`, where not even one row fits the device.
     pub fn plan_gradients(&self, objective: &Objective, shape: Shape) -> Result<Plan> {
         let measured = objective.measured(&self.model)?;
-        let losses = objective.terms().iter().zip(&measured);
-        let losses = losses.map(|(term, measured)| loss_term(term, measured.bare.is_some(), &measured.measure));
+        let losses = objective.terms().iter().zip(&measured).map(loss_term);
         self.lower_gradients(
             shape,
             &Gradients { losses: losses.collect(), weights: true, drops: true, ..Gradients::default() },

@@ -90,8 +90,8 @@ impl Executor {
                 cpu.run_on(plan, caller, (states, first), results).map(|()| None)
             }
             (Self::Gpu { gpu, loaded }, Resident::Gpu(states)) => {
-                let flight = gpu.send(loaded, plan, caller, (states, first), results, wait).await?;
-                match flight.map(Flight::Gpu) {
+                let flight = gpu.send(loaded, plan, caller, Some((states, first)), results, wait).await?;
+                match gpus(flight) {
                     Some(mut flight) if results == Results::Wanted => {
                         self.land(&mut flight, |read, data| caller.take(read, data), wait).await.map(|()| None)
                     }
@@ -102,6 +102,32 @@ impl Executor {
         }
     }
 
+    /// Runs `plan`: what it reads comes with a flight, where a GPU brings it later; the host lets `caller` take it at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub(super) async fn send(&self, plan: &Arc<Plan>, caller: &mut dyn Caller) -> Result<Option<Flight>> {
+        match self {
+            Self::Cpu(cpu) => cpu.run(plan, caller).map(|()| None),
+            Self::Gpu { gpu, loaded } => {
+                gpu.send(loaded, plan, caller, None, Results::Wanted, Wait::Aside).await.map(gpus)
+            }
+        }
+    }
+
+    /// [`send`](Self::send) of a plan that writes weights.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub(super) async fn send_update(&mut self, plan: &Arc<Plan>, caller: &mut dyn Caller) -> Result<Option<Flight>> {
+        match self {
+            Self::Cpu(cpu) => cpu.update(plan, caller).map(|()| None),
+            Self::Gpu { .. } => self.send(plan, caller).await,
+        }
+    }
+
     /// Waits for what `flight` brings, and lets `take` have it. Where the future is dropped before, it may be waited for again.
     pub(super) async fn land(&self, flight: &mut Flight, take: impl FnMut(Read, &[f32]), wait: Wait) -> Result<()> {
         match (self, flight) {
@@ -109,4 +135,8 @@ impl Executor {
             (Self::Cpu(_), Flight::Gpu(_)) => unreachable!("the host has no flights"),
         }
     }
+}
+
+fn gpus(flight: Option<gpu::Flight>) -> Option<Flight> {
+    flight.map(Flight::Gpu)
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::executor::Wait;
 use super::learner::Learner;
+use super::lesson::sum;
 use super::planner::Planner;
+use super::sent::Sent;
 use crate::error::{Error, Result};
 use crate::pack::{PackedBuffer, pack, unpack};
 use crate::plan::{Caller, Feed, Fetch, Plan, Read, SlotKind, Stored, Write, kept, lower};
@@ -123,18 +125,39 @@ impl Learner {
         self.executor.replace_kept(kept::SUMS, PackedBuffer::zeros(elems)?).await
     }
 
-    /// Changes the weights by the gradients that are kept: the square of their norm, with `squares` of those that the host knows.
-    /// Where it is not finite, nothing is changed. `scalars` are the numbers of each role of a parameter.
+    /// Changes the weights by the gradients that are kept, into `sent`: the square of their norm, with `squares` of those that the
+    /// host knows. Where it is not finite, nothing is changed. `scalars` are the numbers of each role of a parameter.
     ///
     /// # Errors
     ///
     /// Kind `Limits`, where there is no memory for what is kept; `Lost`, where the device is lost.
-    pub(crate) async fn update(&mut self, scalars: &[Scalars], squares: f64) -> Result<f32> {
+    pub(crate) async fn update(&mut self, scalars: &[Scalars], squares: f64, sent: &mut Sent) -> Result<()> {
         let plan = self.moving().await?;
         #[expect(clippy::cast_possible_truncation, reason = "rounded once, as is meant")]
         let mut numbers = Numbers { scalars, squares: squares as f32, norm: f32::NAN };
-        self.executor.update(&plan, &mut numbers).await.map_err(|e| self.planner.device.explain(e))?;
-        Ok(numbers.norm)
+        let flight = self.executor.send_update(&plan, &mut numbers).await;
+        sent.flights.extend(flight.map_err(|e| self.planner.device.explain(e))?);
+        sent.norm = numbers.norm;
+        Ok(())
+    }
+
+    /// Waits for the numbers of what was sent.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Device` or `Lost`, where the device fails.
+    pub(crate) async fn land(&self, sent: &mut Sent) -> Result<()> {
+        for flight in &mut sent.flights {
+            let (loss, norm) = (&mut sent.loss, &mut sent.norm);
+            let take = |read: Read, data: &[f32]| match (read.fetch, data) {
+                (Fetch::Norm, [of_all]) => *norm = *of_all,
+                (Fetch::Losses(_), losses) => *loss += sum(losses),
+                _ => {}
+            };
+            self.executor.land(flight, take, Wait::Aside).await.map_err(|e| self.planner.device.explain(e))?;
+        }
+        sent.flights.clear();
+        Ok(())
     }
 
     /// The plan of an update; what it keeps is there.

@@ -62,6 +62,7 @@ pub(crate) struct Gpu {
 /// A run whose results are on their way.
 pub(crate) struct Flight {
     plan: Arc<Plan>,
+    want: Want,
     landing: Landing,
 }
 
@@ -165,8 +166,9 @@ impl Gpu {
         Ok(self.reuse(loaded, plan, Want::Clocked, run, wait).await?.1)
     }
 
-    /// Submits `plan` on states that stay on the device, rows from `first` on: `caller` gives all but them. The device
-    /// still computes when this returns: what [`land`](Self::land) then waits for is the output alone, where it is wanted.
+    /// Submits `plan`. The device still computes when this returns: what [`land`](Self::land) then waits for is what it reads,
+    /// where that is wanted. On `states` that stay on the device, rows from `first` on, `caller` gives all but them, and the
+    /// output alone is read.
     ///
     /// # Errors
     ///
@@ -176,17 +178,18 @@ impl Gpu {
         loaded: &Loaded,
         plan: &Arc<Plan>,
         caller: &mut dyn Caller,
-        states: (&mut States, usize),
+        states: Option<(&mut States, usize)>,
         results: Results,
         wait: Wait,
     ) -> Result<Option<Flight>> {
         self.device.check()?;
-        let mut bound = self.bound(loaded, plan, Want::Output).await?;
-        let run = Run { caller, states: Some(states), fill: self.fill(), results };
+        let want = if states.is_some() { Want::Output } else { Want::Reads };
+        let mut bound = self.bound(loaded, plan, want).await?;
+        let run = Run { caller, states, fill: self.fill(), results };
         let (landing, _) = self.submit(&mut bound, run, wait).await?;
         loaded.put(bound);
         self.device.check()?;
-        Ok(landing.map(|landing| Flight { plan: plan.clone(), landing }))
+        Ok(landing.map(|landing| Flight { plan: plan.clone(), want, landing }))
     }
 
     /// Waits for the results of a flight, and lets `take` have them. Where the future is dropped before, it may be waited
@@ -196,9 +199,9 @@ impl Gpu {
     ///
     /// Kind `Lost`, where the device is lost before they are here.
     pub(crate) async fn land(&self, flight: &mut Flight, mut take: impl FnMut(Read, &[f32]), wait: Wait) -> Result<()> {
-        let Flight { plan, landing } = flight;
+        let Flight { plan, want, landing } = flight;
         landing.landed(&self.device, wait).await?;
-        for (index, read) in bound::wanted(plan, Want::Output).enumerate() {
+        for (index, read) in bound::wanted(plan, *want).enumerate() {
             landing.read(index, |data| take(*read, data)).map_err(|error| self.device.blame(error))?;
         }
         // What was reported while the device computed belongs to this run.

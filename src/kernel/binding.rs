@@ -38,7 +38,7 @@ pub enum When {
     Masked,
     /// In programs with a memory: `states` is not [`StateKind::Hidden`](super::StateKind::Hidden).
     Memory,
-    /// In programs whose hidden state waits for its projection.
+    /// In programs whose hidden state waits for its projection, and that multiply the one before.
     Projected,
     /// In programs that write the hidden state themselves.
     Unprojected,
@@ -48,6 +48,8 @@ pub enum When {
     Recurrent,
     /// In training programs with peepholes.
     Peepholes,
+    /// In steps whose gates multiply rows of their own.
+    Apart,
     /// In losses of a class a row.
     Classes,
     /// In losses of a number for each output.

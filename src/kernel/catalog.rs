@@ -39,7 +39,8 @@ const PARAMS: Binding = binding(0, Role::Params, Access::Uniform, When::Always);
 
 /// `target[target_z + m][panel + i][g][u] = f(Σ_k source[source_z + m][source_offset + k] · weights[weight_panel + z·weight_panels + i][k][g][u] + bias)`
 /// for m < rows, i < panels, k < depth. A row of `source` has `source_units` elements, a row of `target` has `units` (G
-/// included). A program that adds has `+=` in place of `=`.
+/// included). A program that adds has `+=` in place of `=`. In one that is apart gate g multiplies elements of its own: a row of
+/// `source` has G times as many, laid out as gates are, and `source[row][g][k]` is its element `(k / 16 · G + g) · 16 + k % 16`.
 const PROJECT: Declaration = Declaration {
     name: "project",
     bindings: &[
@@ -55,7 +56,8 @@ const PROJECT: Declaration = Declaration {
 /// `x = gates[gates_z][b][panel + i]`, `s = (hidden[source_z][b][d·units + n], memory[memory_in][b][d·units + n])`,
 /// `s' = cell_update(x, r, s)` by the program's variant; where `live[live_z][b]` is 0, `s' = s`. Then `hidden[target_z][b][d·units + n] = s'_0` and
 /// `memory[memory_out][b][d·units + n] = s'_1`. Projected: `s'_0`, 0 in dead rows, goes to `memory[MEMORY_UNPROJECTED]`
-/// instead, `hidden` is only read, and its rows have `directions · depth` elements.
+/// instead, `hidden` is only read, and its rows have `directions · depth` elements. In a program that is apart the product of gate g
+/// is that of `source[d · batch + b][g]` in place of the hidden state, `depth` elements laid out as [`PROJECT`] says.
 ///
 /// A program that keeps leaves what its way back needs in `kept[time_step_z][b][panel + i]`: `x + r`, all gates; of a GRU the
 /// sums of reset and update, then x and r of the new gate, four in all.
@@ -70,6 +72,7 @@ const STEP: Declaration = Declaration {
         binding(4, Role::Hidden, Access::Read, When::Projected),
         binding(5, Role::Memory, Access::ReadWrite, When::Memory),
         binding(6, Role::Kept, Access::ReadWrite, When::Kept),
+        binding(7, Role::Source, Access::Read, When::Apart),
     ],
     overrides: CELL,
 };
@@ -142,7 +145,8 @@ const CLEAR: Declaration = Declaration {
 };
 
 /// `rz = hidden[source_z][b][d] · weights (G = 2) + bias`; `r = f(x_r + rz_0)`, `z = f(x_z + rz_1)`;
-/// `memory[MEMORY_RESET] = r ∘ h`, `memory[MEMORY_UPDATE] = z`, dead rows too. `gates` has G = 3.
+/// `memory[MEMORY_RESET] = r ∘ h`, `memory[MEMORY_UPDATE] = z`, dead rows too. `gates` has G = 3. A program that is apart multiplies
+/// `source`, as [`STEP`] does.
 const STEP_RESET: Declaration = Declaration {
     name: "step_reset",
     bindings: &[
@@ -151,12 +155,13 @@ const STEP_RESET: Declaration = Declaration {
         binding(2, Role::Gates, Access::Read, When::Always),
         binding(3, Role::Hidden, Access::Read, When::Always),
         binding(4, Role::Memory, Access::ReadWrite, When::Always),
+        binding(7, Role::Source, Access::Read, When::Apart),
     ],
     overrides: HALF,
 };
 
 /// `n = g(x_n + memory[MEMORY_RESET][b][d] · weights (G = 1) + bias)`, `h' = (1 − z) ∘ n + z ∘ h`; dead rows keep
-/// `hidden[source_z]`.
+/// `hidden[source_z]`. A program that is apart multiplies `source[d · batch + b]` in place of `memory[MEMORY_RESET]`.
 const STEP_NEW: Declaration = Declaration {
     name: "step_new",
     bindings: &[
@@ -166,6 +171,7 @@ const STEP_NEW: Declaration = Declaration {
         binding(3, Role::Live, Access::Read, When::Masked),
         binding(4, Role::Memory, Access::Read, When::Always),
         binding(5, Role::Hidden, Access::ReadWrite, When::Always),
+        binding(7, Role::Source, Access::Read, When::Apart),
     ],
     overrides: HALF,
 };
@@ -304,7 +310,7 @@ const SAMPLE: Declaration = Declaration {
 
 impl Kernel {
     /// Every kernel.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 42] = [
         Self::Project,
         Self::Step,
         Self::Diagonal,
@@ -338,6 +344,8 @@ impl Kernel {
         Self::SumSteps,
         Self::Scatter,
         Self::Drop,
+        Self::Spread,
+        Self::SpreadBack,
         Self::Zero,
         Self::ToTexture,
         Self::Loss,
@@ -383,6 +391,8 @@ impl Kernel {
             Self::SumSteps => &training::SUM_STEPS,
             Self::Scatter => &training::SCATTER,
             Self::Drop => &training::DROP,
+            Self::Spread => &training::SPREAD,
+            Self::SpreadBack => &training::SPREAD_BACK,
             Self::Zero => &training::ZERO,
             Self::ToTexture => &training::TO_TEXTURE,
             Self::Loss => &training::LOSS,

@@ -84,6 +84,7 @@ impl Program {
             "PANELS" => return Some(self.tile()?.panels.into()),
             "SLICES" => return Some(self.tile()?.slices.into()),
             "ADD" => return Some(u32::from(matches!(self, Self::Project(Project { add: true, .. }))).into()),
+            "APART" => return Some(u32::from(self.is_apart()).into()),
             "LAYER" => return Some(self.tile()?.layer.into()),
             "COMBINE" => return Some((self.combine()? as u32).into()),
             "JOIN" => return Some((self.join()?.combine as u32).into()),

@@ -3,10 +3,13 @@
 //! No preprocessor: a module is its parts one after the other, each under a marker line that names its file. `programs` lists
 //! every program that ships.
 
+mod product;
 mod programs;
 mod training;
 
-use super::{Half, Kernel, Loads, Mask, Matrix, Medium, Program, Project, StateKind, Step, StepProject, Storage, Tile};
+use product::{hold, panel, peephole, slices, sums, taken, weight};
+
+use super::{Half, Kernel, Mask, Matrix, Program, Project, StateKind, Step, StepProject, Tile};
 use crate::cell::{Activation, Cell, Reset, Variant};
 
 pub use programs::programs;
@@ -101,6 +104,8 @@ parts![
     "kernel/scatter.wgsl",
     "kernel/softmax.wgsl",
     "kernel/softmax_back.wgsl",
+    "kernel/spread.wgsl",
+    "kernel/spread_back.wgsl",
     "kernel/squares.wgsl",
     "kernel/state_back.wgsl",
     "kernel/step.wgsl",
@@ -121,6 +126,13 @@ parts![
     "loss/none.wgsl",
     "loss/values.wgsl",
     "loss/weighted.wgsl",
+    "multiply/each_2.wgsl",
+    "multiply/each_3.wgsl",
+    "multiply/each_4.wgsl",
+    "multiply/one_1.wgsl",
+    "multiply/one_2.wgsl",
+    "multiply/one_3.wgsl",
+    "multiply/one_4.wgsl",
     "outer/buffers.wgsl",
     "outer/lane.wgsl",
     "outer/subgroup.wgsl",
@@ -128,6 +140,7 @@ parts![
     "panel/floats.wgsl",
     "panel/integers.wgsl",
     "part/activation.wgsl",
+    "part/copies.wgsl",
     "part/exchange.wgsl",
     "part/gates.wgsl",
     "part/hold.wgsl",
@@ -151,6 +164,10 @@ parts![
     "reduce/halves.wgsl",
     "reduce/none.wgsl",
     "reduce/slices.wgsl",
+    "source/copies.wgsl",
+    "source/projected.wgsl",
+    "source/reset.wgsl",
+    "source/state.wgsl",
     "state/hidden.wgsl",
     "state/memory.wgsl",
     "state/projected.wgsl",
@@ -181,19 +198,17 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
     let kernel = program.kernel();
     match *program {
         Program::Project(Project { matrix, tile, .. }) => {
-            parts.extend([
-                weight(matrix),
-                panel(matrix),
-                gates(program),
-                of_panels(tile),
-                rows(tile),
-                "part/product.wgsl",
-            ]);
+            parts.extend([weight(matrix), panel(matrix)]);
+            parts.extend(sums(program, tile));
             parts.extend(chosen(program));
         }
         Program::Step(step) => {
             parts.extend(product_parts(program, step.matrix, step.tile, slices(step.tile)));
-            parts.extend([state(step.states), live(step.mask), keep(step)]);
+            let source = match step.states {
+                StateKind::Projected => "source/projected.wgsl",
+                StateKind::Hidden | StateKind::Memory => "source/state.wgsl",
+            };
+            parts.extend([taken(step.apart, source), state(step.states), live(step.mask), keep(step)]);
         }
         Program::Diagonal(step) => {
             parts.extend(product_parts(program, step.matrix, step.tile, "reduce/halves.wgsl"));
@@ -209,11 +224,15 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
             parts.extend(hold(step.tile));
             parts.extend(["part/walk.wgsl", "part/exchange.wgsl", state(step.states), live(step.mask)]);
         }
-        Program::StepReset(Half { matrix, tile, .. }) => {
+        Program::StepReset(Half { matrix, tile, apart, .. }) => {
             parts.extend(product_parts(program, matrix, tile, slices(tile)));
+            parts.push(taken(apart, "source/state.wgsl"));
         }
-        Program::StepNew(Half { matrix, tile, .. }, mask)
-        | Program::StepProject(StepProject { matrix, tile, mask }) => {
+        Program::StepNew(Half { matrix, tile, apart, .. }, mask) => {
+            parts.extend(product_parts(program, matrix, tile, slices(tile)));
+            parts.extend([taken(apart, "source/reset.wgsl"), live(mask)]);
+        }
+        Program::StepProject(StepProject { matrix, tile, mask }) => {
             parts.extend(product_parts(program, matrix, tile, slices(tile)));
             parts.push(live(mask));
         }
@@ -246,25 +265,9 @@ fn product_parts(program: &Program, matrix: Matrix, tile: Tile, reduce: &'static
         parts.extend(cell_parts(program, cell, variant));
         parts.push("part/gates.wgsl");
     }
-    parts.extend([gates(program), of_panels(tile), rows(tile), "part/product.wgsl", peephole(program), reduce]);
+    parts.extend(sums(program, tile));
+    parts.extend([peephole(program), reduce]);
     parts
-}
-
-fn weight(matrix: Matrix) -> &'static str {
-    match (matrix.medium, matrix.storage) {
-        (Medium::Texture, Storage::F32 | Storage::F16) => "part/weight_texture.wgsl",
-        (Medium::Texture, Storage::I8) => "part/weight_texture_i8.wgsl",
-        (Medium::Buffer, Storage::F32) => "part/weight_f32.wgsl",
-        (Medium::Buffer, Storage::F16) => "part/weight_f16.wgsl",
-        (Medium::Buffer, Storage::I8) => "part/weight_i8.wgsl",
-    }
-}
-
-fn panel(matrix: Matrix) -> &'static str {
-    match matrix.storage {
-        Storage::F32 | Storage::F16 => "panel/floats.wgsl",
-        Storage::I8 => "panel/integers.wgsl",
-    }
 }
 
 fn live(mask: Mask) -> &'static str {
@@ -289,53 +292,6 @@ pub fn source(program: &Program) -> String {
         format!("// part: {path}\n{text}\n")
     };
     parts(program).into_iter().map(text).collect()
-}
-
-fn rows(tile: Tile) -> &'static str {
-    match (tile.loads, tile.rows) {
-        (Loads::Subgroup, _) => "tile/shared_8.wgsl",
-        (Loads::Lane, 1) => "tile/rows_1.wgsl",
-        (Loads::Lane, 2) => "tile/rows_2.wgsl",
-        (Loads::Lane, 4) => "tile/rows_4.wgsl",
-        (Loads::Lane, _) => "tile/rows_8.wgsl",
-    }
-}
-
-fn gates(program: &Program) -> &'static str {
-    match program.product_gates() * program.tile().map_or(1, |tile| tile.wide) {
-        1 => "gates/gates_1.wgsl",
-        2 => "gates/gates_2.wgsl",
-        3 => "gates/gates_3.wgsl",
-        4 => "gates/gates_4.wgsl",
-        gates => unreachable!("no product has {gates} gates"),
-    }
-}
-
-/// Where the gates are that an invocation computes.
-fn of_panels(tile: Tile) -> &'static str {
-    if tile.wide > 1 { "gates/of_panels.wgsl" } else { "gates/of_panel.wgsl" }
-}
-
-/// How the slices of a product meet.
-fn slices(tile: Tile) -> &'static str {
-    if tile.slices == 1 { "reduce/none.wgsl" } else { "reduce/slices.wgsl" }
-}
-
-fn hold(tile: Tile) -> Vec<&'static str> {
-    let file = match tile.held {
-        0 => return vec!["hold/none.wgsl"],
-        4 => "hold/depth_4.wgsl",
-        8 => "hold/depth_8.wgsl",
-        16 => "hold/depth_16.wgsl",
-        32 => "hold/depth_32.wgsl",
-        48 => "hold/depth_48.wgsl",
-        _ => "hold/depth_64.wgsl",
-    };
-    vec!["part/hold.wgsl", file]
-}
-
-fn peephole(program: &Program) -> &'static str {
-    if program.rows_after_depth() > 1 { "peephole/diagonal.wgsl" } else { "peephole/none.wgsl" }
 }
 
 /// Every elementwise function, for an override constant to choose from.

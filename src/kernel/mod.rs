@@ -147,6 +147,10 @@ pub enum Kernel {
     Scatter,
     /// Training: elements dropped at random, forward and back.
     Drop,
+    /// Training: a copy of each row for each gate of a product, each with elements of its own dropped.
+    Spread,
+    /// Training: the way back through it.
+    SpreadBack,
     /// Training: zeros.
     Zero,
     /// Training: numbers of a buffer in a texture.
@@ -328,6 +332,8 @@ impl Kernel {
             | Self::SumSteps
             | Self::Scatter
             | Self::Drop
+            | Self::Spread
+            | Self::SpreadBack
             | Self::Zero
             | Self::ToTexture
             | Self::Loss

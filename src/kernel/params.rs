@@ -48,11 +48,11 @@ pub struct Params {
     pub memory_in: u32,
     /// The row of `memory` that takes the cell state after it.
     pub memory_out: u32,
-    /// `Gather`: the first token of the bound table. `Drop`: the word below which an element is dropped.
+    /// `Gather`: the first token of the bound table. `Drop`, `Spread`: the word below which an element is dropped.
     pub token: u32,
-    /// `Gather`: how many tokens the bound table has.
+    /// `Gather`: how many tokens the bound table has. `Spread`: the parts of a row of the target.
     pub tokens: u32,
-    /// `Softmax`, `Join`: the true features of a part, without padding.
+    /// `Softmax`, `Join`, `Spread`: the true features of a part, without padding.
     pub features: u32,
     /// `Scan`: how many timesteps.
     pub steps: u32,
@@ -70,16 +70,17 @@ pub struct Params {
     pub source_units: u32,
     /// `Join`: the true features of a part of the source.
     pub source_features: u32,
-    /// `Join`: the parts of a row of the source.
+    /// `Join`, `Spread`: the parts of a row of the source.
     pub source_directions: u32,
     /// `Join`: the first true feature of the source that is taken, counted over all parts.
-    /// `Project`, `Outer`: the first element of a row of the source that is taken.
+    /// `Project`, `Outer`: the first element of a row of the source that is taken. `Spread`: what counters of features begin at.
     pub source_offset: u32,
-    /// `Join`: the true feature of the target that takes it, counted over all parts.
+    /// `Join`: the true feature of the target that takes it, counted over all parts. `Spread`: how many rows of the call are before
+    /// the first.
     pub offset: u32,
     /// `Join`: how many features are taken.
     pub count: u32,
-    /// `Join`, `Drop`: the bits of the f32 that what is joined, or kept, is multiplied by.
+    /// `Join`, `Drop`, `Spread`: the bits of the f32 that what is joined, or kept, is multiplied by.
     pub scale: u32,
     /// Nothing: it makes the size a multiple of 16 bytes.
     pub reserved: u32,

@@ -42,6 +42,16 @@ pub struct Project {
     pub tile: Tile,
     /// Whether it is added to what stands in the target.
     pub add: bool,
+    /// Whether each gate multiplies a row of the source of its own: a row is laid out as one of gates.
+    pub apart: bool,
+}
+
+impl Tile {
+    /// The tile of a product; where its gates multiply rows of their own no lanes load those together.
+    #[must_use]
+    pub fn own_loads(self, apart: bool) -> Self {
+        if apart { Self { loads: Loads::Lane, ..self } } else { self }
+    }
 }
 
 /// One or many timesteps of a cell, each of one product.
@@ -57,6 +67,8 @@ pub struct Step {
     pub mask: Mask,
     /// Whether it keeps what the way back through it needs: [`Kernel::Step`] alone does.
     pub keeps: bool,
+    /// Whether each gate multiplies a copy of the state of its own, from `source`: [`Kernel::Step`] alone may.
+    pub apart: bool,
     /// The recurrent matrix.
     pub matrix: Matrix,
     /// How the product is cut.
@@ -68,6 +80,8 @@ pub struct Step {
 pub struct Half {
     /// How the cell departs from what its name alone stands for.
     pub variant: Variant,
+    /// Whether each gate multiplies a row of its own, from `source`.
+    pub apart: bool,
     /// The recurrent matrix of the half's gates.
     pub matrix: Matrix,
     /// How the product is cut.
@@ -199,6 +213,7 @@ impl Program {
     /// The same with another tile; one without a product stays as it is.
     #[must_use]
     pub fn with_tile(mut self, tile: Tile) -> Self {
+        let tile = tile.own_loads(self.is_apart());
         if let Some((_, own)) = self.product() {
             *own = tile;
         }
@@ -351,6 +366,31 @@ impl Program {
         if let Self::Training(training) = self { Some(*training) } else { None }
     }
 
+    /// Whether each gate of its product multiplies rows of its own.
+    pub fn is_apart(&self) -> bool {
+        match self {
+            Self::Project(Project { apart, .. })
+            | Self::Step(Step { apart, .. })
+            | Self::StepReset(Half { apart, .. })
+            | Self::StepNew(Half { apart, .. }, _) => *apart,
+            Self::Training(training) => training.is_apart(),
+            Self::Diagonal(_)
+            | Self::Scan(_)
+            | Self::Persistent(_)
+            | Self::StepProject(_)
+            | Self::Clear
+            | Self::Gather(_)
+            | Self::OneHot
+            | Self::Pick
+            | Self::Blank
+            | Self::Merge(_)
+            | Self::Join(_)
+            | Self::Softmax { .. }
+            | Self::Activate(_)
+            | Self::Sample => false,
+        }
+    }
+
     /// Whether a binding that is there at times is there.
     fn has(&self, when: When) -> bool {
         if let Self::Training(training) = self {
@@ -360,9 +400,10 @@ impl Program {
             When::Always => true,
             When::Masked => self.mask() == Mask::Live,
             When::Memory => matches!(self.states(), Some(StateKind::Memory | StateKind::Projected)),
-            When::Projected => self.states() == Some(StateKind::Projected),
+            When::Projected => self.states() == Some(StateKind::Projected) && !self.is_apart(),
             When::Unprojected => self.states() != Some(StateKind::Projected),
             When::Kept => matches!(self, Self::Step(Step { keeps: true, .. })),
+            When::Apart => self.is_apart(),
             When::Recurrent | When::Peepholes | When::Classes | When::Values | When::Weighted | When::Moments(_) => {
                 false
             }

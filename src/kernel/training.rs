@@ -36,6 +36,8 @@ pub enum Training {
         gates: u32,
         /// Rows of a panel after those of the depth.
         after: u32,
+        /// Whether each gate's columns become a matrix of their own.
+        apart: bool,
     },
     /// [`Kernel::ActivateBack`], and through which elementwise function.
     ActivateBack(Activation),
@@ -58,6 +60,18 @@ pub enum Training {
     },
     /// [`Kernel::Drop`].
     Drop,
+    /// [`Kernel::Spread`], over so many gates.
+    Spread {
+        /// G.
+        gates: u32,
+    },
+    /// [`Kernel::SpreadBack`], likewise.
+    SpreadBack {
+        /// G.
+        gates: u32,
+        /// Whether it is the first dispatch of its target: then it takes that for zeros.
+        first: bool,
+    },
     /// [`Kernel::Zero`].
     Zero,
     /// [`Kernel::ToTexture`].
@@ -133,6 +147,8 @@ pub struct Outer {
     pub after: u32,
     /// Whether it is the first dispatch of its target: then it takes that for zeros.
     pub first: bool,
+    /// Whether each gate takes rows of the source of its own: a row is laid out as one of gates.
+    pub apart: bool,
     /// Who loads rows of the source. A linked part.
     pub loads: Loads,
     /// What holds source and δ: both alike.
@@ -190,6 +206,8 @@ impl Training {
             Self::SumSteps { .. } => Kernel::SumSteps,
             Self::Scatter { .. } => Kernel::Scatter,
             Self::Drop => Kernel::Drop,
+            Self::Spread { .. } => Kernel::Spread,
+            Self::SpreadBack { .. } => Kernel::SpreadBack,
             Self::Zero => Kernel::Zero,
             Self::ToTexture => Kernel::ToTexture,
             Self::Loss(_) => Kernel::Loss,
@@ -218,6 +236,8 @@ impl Training {
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
             | Self::Drop
+            | Self::Spread { .. }
+            | Self::SpreadBack { .. }
             | Self::Zero
             | Self::ToTexture
             | Self::Loss(_)
@@ -246,6 +266,8 @@ impl Training {
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
             | Self::Drop
+            | Self::Spread { .. }
+            | Self::SpreadBack { .. }
             | Self::Zero
             | Self::ToTexture
             | Self::Loss(_)
@@ -274,6 +296,8 @@ impl Training {
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
             | Self::Drop
+            | Self::Spread { .. }
+            | Self::SpreadBack { .. }
             | Self::Zero
             | Self::ToTexture
             | Self::Loss(_)
@@ -308,6 +332,8 @@ impl Training {
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
             | Self::Drop
+            | Self::Spread { .. }
+            | Self::SpreadBack { .. }
             | Self::Zero
             | Self::ToTexture
             | Self::Loss(_)
@@ -324,6 +350,7 @@ impl Training {
             Self::Outer(Outer { first, .. })
             | Self::PeepholeBack { first }
             | Self::SumSteps { first }
+            | Self::SpreadBack { first, .. }
             | Self::Scatter { first }
             | Self::Tie { first }
             | Self::Total { first } => Some(first),
@@ -338,6 +365,7 @@ impl Training {
             | Self::SoftmaxBack { .. }
             | Self::MaximumBack
             | Self::Drop
+            | Self::Spread { .. }
             | Self::Zero
             | Self::ToTexture
             | Self::Loss(_)
@@ -356,7 +384,7 @@ impl Training {
             When::Projected => self.states() == Some(StateKind::Projected),
             When::Unprojected => self.states() != Some(StateKind::Projected),
             When::Recurrent => matches!(self, Self::StepBack(StepBack { cell: Cell::Gru(_), .. })),
-            When::Kept => false,
+            When::Kept | When::Apart => false,
             When::Peepholes => self.cell().is_some_and(|(_, variant)| variant.peepholes == Peepholes::Diagonal),
             When::Classes => loss.is_some_and(|loss| loss.targets() == RowTargets::Classes),
             When::Values => loss.is_some_and(|loss| loss.targets() == RowTargets::Values),
@@ -365,10 +393,18 @@ impl Training {
         }
     }
 
+    /// Whether each gate multiplies rows of its own.
+    pub(super) fn is_apart(&self) -> bool {
+        matches!(self, Self::Outer(Outer { apart: true, .. }) | Self::Transpose { apart: true, .. })
+    }
+
     /// The gates of the rows that it goes by.
     pub fn gates(&self) -> u32 {
         match *self {
-            Self::Outer(Outer { gates, .. }) | Self::Transpose { gates, .. } => gates,
+            Self::Outer(Outer { gates, .. })
+            | Self::Transpose { gates, .. }
+            | Self::Spread { gates }
+            | Self::SpreadBack { gates, .. } => gates,
             Self::PeepholeBack { .. } => 4,
             // The turned matrix has one.
             Self::StepBack(_) => 1,
@@ -430,6 +466,8 @@ impl Training {
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
             | Self::Drop
+            | Self::Spread { .. }
+            | Self::SpreadBack { .. }
             | Self::Zero
             | Self::ToTexture
             | Self::Loss(_)
@@ -459,6 +497,8 @@ impl Training {
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
             | Self::Drop
+            | Self::Spread { .. }
+            | Self::SpreadBack { .. }
             | Self::Zero
             | Self::ToTexture
             | Self::Tie { .. }
@@ -472,6 +512,7 @@ impl Training {
         let width = u64::from(params.units) * u64::from(params.directions);
         match self {
             Self::Outer(_) => u64::from(params.rows),
+            Self::Spread { gates } | Self::SpreadBack { gates, .. } => u64::from(*gates),
             Self::PeepholeBack { .. } => u64::from(params.rows),
             Self::SumSteps { .. } => u64::from(params.steps),
             Self::Scatter { .. } => u64::from(params.count),

@@ -1,6 +1,8 @@
 //! `Objective` and `Targets` → what an executor aims at: time-major, checked, every factor of a row in one number.
 
-use ndarray::{Array2, Array3, ArrayD};
+use std::fmt;
+
+use ndarray::{Array, Array2, Array3, ArrayD, Dimension};
 
 use super::head::part_of;
 use super::{Huber, Loss, Objective, Targets, Term, Wanted};
@@ -13,28 +15,26 @@ use crate::model::{Axes, Flow, Model, Value};
 /// T is that of the output, 1 where it has no time axis.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Aim {
-    /// The output that is measured.
-    pub(crate) value: Value,
-    /// The layer whose activation is left off on the way to it: that of the output, or one behind dropout and selections. Other
-    /// layers may take what it gives with the activation.
-    pub(crate) bare: Option<usize>,
-    /// What ℓ is.
-    pub(crate) measure: Measure,
+    /// What it measures.
+    pub(crate) measured: Measured,
     /// The targets; 0 where `scale` is 0.
     pub(crate) aimed: Aimed,
     /// `[T, B]`: 0 where there is no step and where the target is ignored; else the term's weight times the sample weight times
     /// that of the class, over what the mean divides by.
     pub(crate) scale: Array2<f32>,
+    /// `[T, B]`: how much each row counts, before it is divided.
+    pub(crate) counts: Array2<f64>,
 }
 
 /// What a term of an objective measures, whatever the call.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Measured {
     /// The output.
-    value: Value,
+    pub(crate) value: Value,
     /// What flows from it.
-    flow: Flow,
-    /// The layer whose activation is left off on the way to it.
+    pub(crate) flow: Flow,
+    /// The layer whose activation is left off on the way to it: that of the output, or one behind dropout and selections. Other
+    /// layers may take what it gives with the activation.
     pub(crate) bare: Option<usize>,
     /// What ℓ is.
     pub(crate) measure: Measure,
@@ -87,21 +87,38 @@ impl Objective {
     /// Kind `Shape`, where targets or sample weights do not fit an output; `Model`, where a loss does not fit the last layer or
     /// the model has no such output.
     pub(crate) fn check(&self, model: &Model, call: &Call<'_>, targets: &[Targets]) -> Result<Vec<Aim>> {
-        let measured = self.measured(model)?;
+        let mut aims = Vec::new();
+        self.check_again(model, call, targets, &mut aims)?;
+        Ok(aims)
+    }
+
+    /// [`check`](Self::check), into `aims`: those of another call of the same model by the same objective, whose memory is used
+    /// again, or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub(crate) fn check_again(
+        &self,
+        model: &Model,
+        call: &Call<'_>,
+        targets: &[Targets],
+        aims: &mut Vec<Aim>,
+    ) -> Result<()> {
+        if aims.is_empty() {
+            aims.extend(self.measured(model)?.into_iter().map(Aim::of));
+        }
         if targets.len() != self.terms.len() {
             let (wanted, got) = (self.terms.len(), targets.len());
             return Err(shape(format!("targets: expected {wanted}, one for each loss of the objective, got {got}")));
         }
         let several = self.terms.len() > 1;
-        let mut aims = Vec::with_capacity(self.terms.len());
-        for (index, ((term, targets), measured)) in self.terms.iter().zip(targets).zip(measured).enumerate() {
-            let Measured { value, flow, bare, measure } = measured;
-            let place = if several { format!("targets {index}") } else { "targets".to_owned() };
-            let rows = Rows::of(call, value, flow);
-            let (aimed, scale) = rows.aimed(term, &measure, targets).map_err(|e| e.at(place))?;
-            aims.push(Aim { value, bare, measure, aimed, scale });
+        for (index, ((term, targets), aim)) in self.terms.iter().zip(targets).zip(aims).enumerate() {
+            let place = || if several { format!("targets {index}") } else { "targets".to_owned() };
+            let rows = Rows::of(call, aim.measured.value, aim.measured.flow);
+            rows.aim(term, targets, aim).map_err(|e| e.at(place()))?;
         }
-        Ok(aims)
+        Ok(())
     }
 
     /// What each term measures of `model`, whatever the call.
@@ -139,9 +156,85 @@ pub(crate) fn shapes(model: &Model, call: &Call<'_>) -> Result<Vec<Vec<usize>>> 
     let outputs = model.feature_outputs().into_iter().zip(model.output_flows()?);
     let shape = |(value, flow): (Value, Flow)| {
         let rows = Rows::of(call, value, flow);
-        [rows.shape(), vec![rows.features]].concat()
+        rows.with_features().to_vec()
     };
     Ok(outputs.map(shape).collect())
+}
+
+/// Sizes of the user's axes, or an index along them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    axes: [usize; 3],
+    len: usize,
+}
+
+impl Place {
+    fn of(axes: &[usize]) -> Self {
+        let mut own = [0; 3];
+        own[..axes.len()].copy_from_slice(axes);
+        Self { axes: own, len: axes.len() }
+    }
+
+    /// The same with the axis of features.
+    fn and(mut self, feature: usize) -> Self {
+        self.axes[self.len] = feature;
+        self.len += 1;
+        self
+    }
+}
+
+impl std::ops::Deref for Place {
+    type Target = [usize];
+
+    fn deref(&self) -> &[usize] {
+        &self.axes[..self.len]
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl Aim {
+    /// What it is but for a call.
+    fn of(measured: Measured) -> Self {
+        let (scale, counts) = (Array2::default((0, 0)), Array2::default((0, 0)));
+        Self { measured, aimed: Aimed::None, scale, counts }
+    }
+}
+
+impl Aimed {
+    /// Classes of so many rows, all 0.
+    fn classes(&mut self, dims: (usize, usize)) -> &mut Array2<u32> {
+        if !matches!(self, Self::Classes(_)) {
+            *self = Self::Classes(Array2::default((0, 0)));
+        }
+        let Self::Classes(classes) = self else { unreachable!("they are classes now") };
+        zero(classes, dims);
+        classes
+    }
+
+    /// Numbers of so many rows, all 0.
+    fn values(&mut self, dims: (usize, usize, usize)) -> &mut Array3<f32> {
+        if !matches!(self, Self::Values(_)) {
+            *self = Self::Values(Array3::default((0, 0, 0)));
+        }
+        let Self::Values(values) = self else { unreachable!("they are numbers now") };
+        zero(values, dims);
+        values
+    }
+}
+
+/// Makes `array` zeros of `dims`, in the memory that it has where that is as large.
+fn zero<N: Clone + Default, D: Dimension>(array: &mut Array<N, D>, dims: impl ndarray::IntoDimension<Dim = D>) {
+    let dims = dims.into_dimension();
+    if array.raw_dim() == dims {
+        array.fill(N::default());
+    } else {
+        *array = Array::default(dims);
+    }
 }
 
 impl Measure {
@@ -210,18 +303,18 @@ impl<'a, 'c> Rows<'a, 'c> {
     }
 
     /// The user's axes.
-    fn shape(&self) -> Vec<usize> {
+    fn shape(&self) -> Place {
         self.index([self.time, self.call.form.batch])
     }
 
     /// The user's index of row b at t; of the end of each axis, their lengths.
-    fn index(&self, [t, b]: [usize; 2]) -> Vec<usize> {
+    fn index(&self, [t, b]: [usize; 2]) -> Place {
         match (self.clock, self.call.form.batching, self.call.form.axes) {
-            (None, Batching::Single, _) => Vec::new(),
-            (None, Batching::Batch, _) => vec![b],
-            (Some(_), Batching::Single, _) => vec![t],
-            (Some(_), Batching::Batch, Axes::BatchFirst) => vec![b, t],
-            (Some(_), Batching::Batch, Axes::TimeMajor) => vec![t, b],
+            (None, Batching::Single, _) => Place::of(&[]),
+            (None, Batching::Batch, _) => Place::of(&[b]),
+            (Some(_), Batching::Single, _) => Place::of(&[t]),
+            (Some(_), Batching::Batch, Axes::BatchFirst) => Place::of(&[b, t]),
+            (Some(_), Batching::Batch, Axes::TimeMajor) => Place::of(&[t, b]),
         }
     }
 
@@ -236,20 +329,25 @@ impl<'a, 'c> Rows<'a, 'c> {
         }
     }
 
-    /// The targets of a term, and the scale of each row.
-    fn aimed(&self, term: &Term, measure: &Measure, targets: &Targets) -> Result<(Aimed, Array2<f32>)> {
-        let mut weights: Array2<f64> = Array2::zeros((self.time, self.call.form.batch));
-        let (aimed, denominator) = match (&term.loss, &targets.wanted) {
+    /// T and B.
+    fn dims(&self) -> (usize, usize) {
+        (self.time, self.call.form.batch)
+    }
+
+    /// Writes the targets of a term, and the scale of each row.
+    fn aim(&self, term: &Term, targets: &Targets, aim: &mut Aim) -> Result<()> {
+        let Aim { measured: Measured { measure, .. }, aimed, scale, counts: weights } = aim;
+        zero(weights, self.dims());
+        let denominator = match (&term.loss, &targets.wanted) {
             (Loss::CrossEntropy(loss), Wanted::Classes(given)) => {
-                let classes = self.classes(given, loss.ignore, &mut weights)?;
+                let classes = self.classes(given, loss.ignore, (aimed, weights))?;
                 let class_weight = |at: [usize; 2]| match &loss.class_weights {
                     Some(all) => f64::from(all[classes[at] as usize]),
                     None => 1.0,
                 };
-                let counted: Vec<_> = self.live().filter(|at| weights[*at] > 0.0).collect();
-                let sum: f64 = counted.iter().map(|&at| class_weight(at)).sum();
+                let sum: f64 = self.live().filter(|at| weights[*at] > 0.0).map(class_weight).sum();
                 if sum == 0.0 {
-                    let text = if counted.is_empty() {
+                    let text = if weights.iter().all(|weight| *weight == 0.0) {
                         format!("expected a class that counts, got {} at every step that there is", loss.ignore)
                     } else {
                         "expected a class of a weight above 0, got none".to_owned()
@@ -257,9 +355,9 @@ impl<'a, 'c> Rows<'a, 'c> {
                     return Err(shape(text));
                 }
                 if *measure == Measure::CrossEntropy {
-                    counted.into_iter().for_each(|at| weights[at] = class_weight(at));
+                    self.live().for_each(|at| weights[at] *= class_weight(at));
                 }
-                (Aimed::Classes(classes), sum)
+                sum
             }
             (Loss::CrossEntropy(_), _) => {
                 let (wanted, letters) = (self.shape(), self.letters());
@@ -267,19 +365,20 @@ impl<'a, 'c> Rows<'a, 'c> {
             }
             (Loss::SumOfSquares, Wanted::None) => {
                 self.live().for_each(|at| weights[at] = 1.0);
-                (Aimed::None, 1.0)
+                *aimed = Aimed::None;
+                1.0
             }
             (Loss::SumOfSquares, _) => {
                 return Err(shape(format!("expected none for sum_of_squares, got {}", targets.text())));
             }
             (_, Wanted::Values(given)) => {
-                let values = self.values(given, &term.loss, &mut weights)?;
+                self.values(given, &term.loss, (aimed, weights))?;
                 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
                 let count = (self.live().count() * self.features) as f64;
                 if count == 0.0 {
                     return Err(shape("expected a step that there is, got none in any row"));
                 }
-                (Aimed::Values(values), count)
+                count
             }
             (loss, Wanted::Classes(_) | Wanted::None) => {
                 return Err(shape(format!(
@@ -291,20 +390,26 @@ impl<'a, 'c> Rows<'a, 'c> {
             }
         };
         if let Some(given) = &targets.sample_weights {
-            self.weigh(given, &mut weights).map_err(|e| e.at("sample_weights"))?;
+            self.weigh(given, weights).map_err(|e| e.at("sample_weights"))?;
         }
+        zero(scale, self.dims());
         #[expect(clippy::cast_possible_truncation, reason = "the nearest f32 is what executors multiply by")]
-        let scale = weights.mapv(|weight| (f64::from(term.weight) * weight / denominator) as f32);
-        Ok((aimed, scale))
+        scale.zip_mut_with(weights, |scale, weight| *scale = (f64::from(term.weight) * weight / denominator) as f32);
+        Ok(())
     }
 
     /// The classes, each below F; sets the weight of those that count to 1.
-    fn classes(&self, given: &ArrayD<i64>, ignore: i64, weights: &mut Array2<f64>) -> Result<Array2<u32>> {
-        if given.shape() != self.shape() {
+    fn classes<'b>(
+        &self,
+        given: &ArrayD<i64>,
+        ignore: i64,
+        (aimed, weights): (&'b mut Aimed, &mut Array2<f64>),
+    ) -> Result<&'b Array2<u32>> {
+        if *given.shape() != *self.shape() {
             let (wanted, letters) = (self.shape(), self.letters());
             return Err(shape(format!("expected classes {wanted:?} ({letters}), got {:?}", given.shape())));
         }
-        let mut classes = Array2::zeros((self.time, self.call.form.batch));
+        let classes = aimed.classes(self.dims());
         for at in self.live() {
             let class = given[&self.index(at)[..]];
             if class == ignore {
@@ -323,19 +428,18 @@ impl<'a, 'c> Rows<'a, 'c> {
     }
 
     /// The numbers; sets the weight of rows that there are to 1.
-    fn values(&self, given: &ArrayD<f32>, loss: &Loss, weights: &mut Array2<f64>) -> Result<Array3<f32>> {
+    fn values(&self, given: &ArrayD<f32>, loss: &Loss, (aimed, weights): (&mut Aimed, &mut Array2<f64>)) -> Result<()> {
         let (rows, wanted) = (self.shape(), self.with_features());
-        let flat = matches!(loss, Loss::BinaryCrossEntropy(_)) && self.features == 1 && given.shape() == rows;
-        if given.shape() != wanted && !flat {
+        let flat = matches!(loss, Loss::BinaryCrossEntropy(_)) && self.features == 1 && *given.shape() == *rows;
+        if *given.shape() != *wanted && !flat {
             let letters = self.letters();
             return Err(shape(format!("expected {wanted:?} ({letters}, F), got {:?}", given.shape())));
         }
-        let mut values = Array3::zeros((self.time, self.call.form.batch, self.features));
+        let values = aimed.values((self.time, self.call.form.batch, self.features));
         for at in self.live() {
             weights[at] = 1.0;
             for feature in 0..self.features {
-                let mut place = self.index(at);
-                place.extend((!flat).then_some(feature));
+                let place = if flat { self.index(at) } else { self.index(at).and(feature) };
                 let value = given[&place[..]];
                 let value = match loss {
                     Loss::BinaryCrossEntropy(_) if !(0.0..=1.0).contains(&value) => {
@@ -350,20 +454,20 @@ impl<'a, 'c> Rows<'a, 'c> {
                 values[[at[0], at[1], feature]] = value;
             }
         }
-        Ok(values)
+        Ok(())
     }
 
     /// Multiplies the weights of rows that count.
     fn weigh(&self, given: &ArrayD<f32>, weights: &mut Array2<f64>) -> Result<()> {
         let (each, batched) = (self.shape(), self.call.form.batching == Batching::Batch);
         let by_row = batched && given.shape() == [self.call.form.batch];
-        if given.shape() != each && !by_row {
+        if *given.shape() != *each && !by_row {
             let or = if batched && self.clock.is_some() { " or one for each row [B]" } else { "" };
             let letters = self.letters();
             return Err(shape(format!("expected {each:?} ({letters}){or}, got {:?}", given.shape())));
         }
         for at in self.live() {
-            let place = if by_row { vec![at[1]] } else { self.index(at) };
+            let place = if by_row { Place::of(&[at[1]]) } else { self.index(at) };
             let weight = given[&place[..]];
             if !(weight.is_finite() && weight >= 0.0) {
                 return Err(shape(format!("expected finite numbers from 0 on, got {weight} at {place:?}")));
@@ -373,8 +477,8 @@ impl<'a, 'c> Rows<'a, 'c> {
         Ok(())
     }
 
-    fn with_features(&self) -> Vec<usize> {
-        self.shape().into_iter().chain([self.features]).collect()
+    fn with_features(&self) -> Place {
+        self.shape().and(self.features)
     }
 }
 

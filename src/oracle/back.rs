@@ -35,7 +35,7 @@ pub(super) struct Back {
 
 /// The loss alone.
 pub(super) fn loss(model: &Model, point: &Point, forward: &Forward, aims: &[Aim]) -> f64 {
-    let one = |aim| measured(aim, &bare_value(model, point, forward, aim, aim.value).steps()).0;
+    let one = |aim| measured(aim, &bare_value(model, point, forward, aim, aim.measured.value).steps()).0;
     aims.iter().map(one).sum()
 }
 
@@ -53,10 +53,10 @@ pub(super) fn back(model: &Model, call: &Call<'_>, point: &Point, forward: &Forw
     };
     let mut loss = 0.0;
     for aim in aims {
-        let y = bare_value(model, point, forward, aim, aim.value);
+        let y = bare_value(model, point, forward, aim, aim.measured.value);
         let (own, d_y) = measured(aim, &y.steps());
         loss += own;
-        walk.add_bare(aim, aim.value, y.of_steps(d_y));
+        walk.add_bare(aim, aim.measured.value, y.of_steps(d_y));
     }
     for layer in (0..model.layers.len()).rev() {
         walk.layer(layer);
@@ -70,9 +70,9 @@ pub(super) fn back(model: &Model, call: &Call<'_>, point: &Point, forward: &Forw
     Back { loss, params: walk.params, inputs, states: walk.states }
 }
 
-/// What `aim` is taken from: `value` with the activation of layer `aim.bare` left off.
+/// What `aim` is taken from: `value` with the activation of layer `aim.measured.bare` left off.
 fn bare_value(model: &Model, point: &Point, forward: &Forward, aim: &Aim, value: Value) -> Values {
-    let (Some(bare), Value::Layer(index, Pin::Output)) = (aim.bare, value) else {
+    let (Some(bare), Value::Layer(index, Pin::Output)) = (aim.measured.bare, value) else {
         return forward.values[&value].clone();
     };
     let from = model.layers[index].from[0];
@@ -116,7 +116,7 @@ struct Walk<'a, 'c> {
 impl Walk<'_, '_> {
     /// The way back through [`bare_value`].
     fn add_bare(&mut self, aim: &Aim, value: Value, d: Values) {
-        let (Some(bare), Value::Layer(index, Pin::Output)) = (aim.bare, value) else {
+        let (Some(bare), Value::Layer(index, Pin::Output)) = (aim.measured.bare, value) else {
             return self.gradients.add(value, d);
         };
         let layer = &self.model.layers[index];

@@ -12,6 +12,7 @@
 use ndarray::{Array2, ArrayView2, s};
 
 use super::activation::{activate, bounded};
+use super::dropout::Dropped;
 use super::params::CellParams;
 use crate::cell::{Activation, Cell, Coupling, Reset, Variant};
 
@@ -58,9 +59,10 @@ pub(super) fn step(
     variant: &Variant,
     w: &CellParams,
     x: ArrayView2<'_, f64>,
-    h: &Array2<f64>,
-    c: Option<&Array2<f64>>,
+    (h, c): (&Array2<f64>, Option<&Array2<f64>>),
+    dropped: &Dropped,
 ) -> Step {
+    let w = &Products { w, dropped };
     match cell {
         Cell::Rnn => rnn(variant, w, x, h),
         Cell::Lstm => lstm(variant, w, x, h, c.expect("a checked call has the cell state of an LSTM")),
@@ -68,12 +70,18 @@ pub(super) fn step(
     }
 }
 
+/// The weights of a step, and what is dropped of what they multiply.
+struct Products<'a> {
+    w: &'a CellParams,
+    dropped: &'a Dropped,
+}
+
 /// ```text
 /// h' = f(x·W_x + b_x + h·W_h + b_h)
 /// ```
 ///
 /// Elman, "Finding Structure in Time", 1990; torch.nn.RNN; ONNX RNN; Keras `SimpleRNN`.
-fn rnn(variant: &Variant, w: &CellParams, x: ArrayView2<'_, f64>, h: &Array2<f64>) -> Step {
+fn rnn(variant: &Variant, w: &Products<'_>, x: ArrayView2<'_, f64>, h: &Array2<f64>) -> Step {
     let hidden = Gate::of(variant, variant.functions.f, w.x(0, x) + w.h(0, h));
     let h_next = hidden.out.clone();
     Step { x: x.to_owned(), h: h.clone(), c: None, gates: vec![hidden], q: None, h_next, c_next: None }
@@ -91,19 +99,19 @@ fn rnn(variant: &Variant, w: &CellParams, x: ArrayView2<'_, f64>, h: &Array2<f64
 /// Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997, with the forget gate of Gers et al., 1999; the peepholes
 /// of Gers and Schmidhuber, "Recurrent Nets that Time and Count", 2000; coupled gates: Greff et al., "LSTM: A Search
 /// Space Odyssey", 2017; the projection of Sak et al., 2014; torch.nn.LSTM; ONNX LSTM; Keras `LSTM`.
-fn lstm(variant: &Variant, w: &CellParams, x: ArrayView2<'_, f64>, h: &Array2<f64>, c: &Array2<f64>) -> Step {
+fn lstm(variant: &Variant, w: &Products<'_>, x: ArrayView2<'_, f64>, h: &Array2<f64>, c: &Array2<f64>) -> Step {
     let functions = variant.functions;
     let product = |index| w.x(index, x) + w.h(index, h);
-    let i = Gate::of(variant, functions.f, w.peep(0, c, product(0)));
+    let i = Gate::of(variant, functions.f, w.w.peep(0, c, product(0)));
     let f = match variant.coupling {
-        Coupling::Apart => Gate::of(variant, functions.f, w.peep(1, c, product(1))),
+        Coupling::Apart => Gate::of(variant, functions.f, w.w.peep(1, c, product(1))),
         Coupling::InputForget => Gate { sum: Array2::zeros(i.out.dim()), out: i.out.mapv(|i| 1.0 - i) },
     };
     let g = Gate::of(variant, functions.g, product(2));
     let c_next = &f.out * c + &i.out * &g.out;
-    let o = Gate::of(variant, functions.f, w.peep(2, &c_next, product(3)));
+    let o = Gate::of(variant, functions.f, w.w.peep(2, &c_next, product(3)));
     let h_next = &o.out * &activate(functions.h, c_next.clone());
-    let h_next = match &w.w_r {
+    let h_next = match &w.w.w_r {
         Some(w_r) => h_next.dot(&w_r.t()),
         None => h_next,
     };
@@ -121,7 +129,7 @@ fn lstm(variant: &Variant, w: &CellParams, x: ArrayView2<'_, f64>, h: &Array2<f6
 ///
 /// Cho et al., 2014: reset before. torch.nn.GRU and cuDNN: after. ONNX's `linear_before_reset` and Keras' `reset_after`
 /// choose.
-fn gru(reset: Reset, variant: &Variant, w: &CellParams, x: ArrayView2<'_, f64>, h: &Array2<f64>) -> Step {
+fn gru(reset: Reset, variant: &Variant, w: &Products<'_>, x: ArrayView2<'_, f64>, h: &Array2<f64>) -> Step {
     let functions = variant.functions;
     let r = Gate::of(variant, functions.f, w.x(0, x) + w.h(0, h));
     let z = Gate::of(variant, functions.f, w.x(1, x) + w.h(1, h));
@@ -157,6 +165,18 @@ pub(super) fn clipped(variant: &Variant, sum: Array2<f64>) -> Array2<f64> {
     match variant.clip {
         Some(clip) => sum.mapv_into(|x| bounded(x, -f64::from(clip.get()), f64::from(clip.get()))),
         None => sum,
+    }
+}
+
+impl Products<'_> {
+    /// `x·W_x + b_x` of one gate, of what is left of x.
+    fn x(&self, gate: usize, x: ArrayView2<'_, f64>) -> Array2<f64> {
+        self.w.x(gate, self.dropped.x(gate, x).view())
+    }
+
+    /// `h·W_h + b_h` of one gate, of what is left of h.
+    fn h(&self, gate: usize, h: &Array2<f64>) -> Array2<f64> {
+        self.w.h(gate, &self.dropped.h(gate, h.view()))
     }
 }
 

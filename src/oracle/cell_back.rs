@@ -12,6 +12,7 @@ use ndarray::{Array2, ArrayView2, Axis, s};
 
 use super::activation::activate;
 use super::cell::{Gate, Step, clipped};
+use super::dropout::Dropped;
 use super::params::CellParams;
 use super::slope::activate_back;
 use crate::cell::{Activation, Cell, Coupling, Reset, Variant};
@@ -31,11 +32,11 @@ pub(super) fn step_back(
     cell: Cell,
     variant: &Variant,
     w: &CellParams,
-    step: &Step,
+    (step, dropped): (&Step, &Dropped),
     (d_h_next, d_c_next): (&Array2<f64>, Option<&Array2<f64>>),
     d_w: &mut CellParams,
 ) -> StepBack {
-    let mut back = Back { variant, w, step, d_w, d: StepBack::zero(step) };
+    let mut back = Back { variant, w, step, dropped, d_w, d: StepBack::zero(step) };
     match cell {
         Cell::Rnn => back.rnn(d_h_next),
         Cell::Lstm => back.lstm(d_h_next, d_c_next.expect("an LSTM has the gradient of its cell state")),
@@ -48,6 +49,7 @@ struct Back<'a> {
     variant: &'a Variant,
     w: &'a CellParams,
     step: &'a Step,
+    dropped: &'a Dropped,
     d_w: &'a mut CellParams,
     d: StepBack,
 }
@@ -162,26 +164,28 @@ impl Back<'_> {
         d_a
     }
 
-    /// `δx += δa·W_x`, `δW_x += δaᵀ·x`, `δb_x += Σ δa`, of one gate.
+    /// `δx += δa·W_x`, `δW_x += δaᵀ·x`, `δb_x += Σ δa`, of one gate, where x is what is left of it.
     fn x_product(&mut self, gate: usize, d_a: &Array2<f64>) {
         let rows = gate * self.w.hidden..(gate + 1) * self.w.hidden;
-        self.d.x += &d_a.dot(&self.w.w_x.slice(s![rows.clone(), ..]));
-        add(self.d_w.w_x.slice_mut(s![rows.clone(), ..]), d_a.t().dot(&self.step.x).view());
+        let d_x = d_a.dot(&self.w.w_x.slice(s![rows.clone(), ..]));
+        self.d.x += &self.dropped.x(gate, d_x.view());
+        let x = self.dropped.x(gate, self.step.x.view());
+        add(self.d_w.w_x.slice_mut(s![rows.clone(), ..]), d_a.t().dot(&x).view());
         if let Some(b) = &mut self.d_w.b_x {
             let mut b = b.slice_mut(s![rows]);
             b += &d_a.sum_axis(Axis(0));
         }
     }
 
-    /// `δW_h += δaᵀ·h`, `δb_h += Σ δa`, of one gate; gives `δh = δa·W_h`.
+    /// `δW_h += δaᵀ·h`, `δb_h += Σ δa`, of one gate; gives `δh = δa·W_h`, where h is what is left of it.
     fn h_product(&mut self, gate: usize, h: &Array2<f64>, d_a: &Array2<f64>) -> Array2<f64> {
         let rows = gate * self.w.hidden..(gate + 1) * self.w.hidden;
-        add(self.d_w.w_h.slice_mut(s![rows.clone(), ..]), d_a.t().dot(h).view());
+        add(self.d_w.w_h.slice_mut(s![rows.clone(), ..]), d_a.t().dot(&self.dropped.h(gate, h.view())).view());
         if let Some(b) = &mut self.d_w.b_h {
             let mut b = b.slice_mut(s![rows.clone()]);
             b += &d_a.sum_axis(Axis(0));
         }
-        d_a.dot(&self.w.w_h.slice(s![rows, ..]))
+        self.dropped.h(gate, d_a.dot(&self.w.w_h.slice(s![rows, ..])).view())
     }
 
     /// Both, of a gate that sees `x` and `h` alike.

@@ -46,7 +46,8 @@ pub enum Along {
     All,
 }
 
-/// Compares slopes with the gradients of a call, in directions that are drawn from `seed`, as is what dropout drops.
+/// Compares slopes with the gradients of a call, in directions that are drawn from `seed`. Dropout drops what the first update of a
+/// training with `seed` does.
 ///
 /// # Errors
 ///

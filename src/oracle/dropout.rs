@@ -5,9 +5,10 @@
 //! ```
 //! Srivastava et al., "Dropout", 2014, with the scale in training (PyTorch, Keras). `crate::dropout` says what is dropped.
 
-use ndarray::Array3;
+use ndarray::{Array2, Array3, ArrayView2};
 
 use crate::dropout::{Dropping, scale, threshold};
+use crate::model::Recurrent;
 use crate::random::threefry;
 
 /// What one place of a model drops.
@@ -33,8 +34,78 @@ impl Place {
         })
     }
 
+    /// The factors of a value `[B, F]` that all steps share, in copy `copy` of it: each has elements of its own.
+    fn copy(self, copy: usize, all: usize, (batch, features): (usize, usize), first: usize) -> Array2<f64> {
+        let key = self.dropping.key(self.layer, self.place);
+        let word = |n: usize| u32::try_from(n).expect("a call of the oracle is small");
+        Array2::from_shape_fn((batch, features), |(b, n)| {
+            let [[bits], _] = threefry(key, word(b), [word(copy * all + first + n)]);
+            if bits < threshold(self.rate) { 0.0 } else { scale(self.rate) }
+        })
+    }
+
     /// `values` with what is dropped left out.
     pub(super) fn of(self, values: Array3<f64>) -> Array3<f64> {
         if self.rate > 0.0 { &values * &self.factors(values.dim()) } else { values }
+    }
+}
+
+/// What a direction of a layer drops of what it multiplies, by gate: the same at all steps of a call. Nothing where nothing is
+/// dropped; one for all gates, or one each.
+///
+/// ```text
+/// x·W_x of gate g becomes (x ∘ m_g / (1 − rate))·W_x, and h·W_h likewise; h itself stays what it is
+/// ```
+///
+/// Keras draws one mask `[B, I]` of the input and one `[B, H]` of the state for all steps of a call (`layers/rnn/dropout_rnn_cell.py`).
+/// Where `recurrent_dropout` is not 0 a cell has one of each for every gate (`dropout_mask_count` in `layers/rnn/lstm.py` and
+/// `gru.py`); of a GRU that resets before the product `r ∘ (h ∘ m)` is multiplied.
+#[derive(Clone, Default)]
+pub(super) struct Dropped {
+    x: Vec<Array2<f64>>,
+    h: Vec<Array2<f64>>,
+}
+
+impl Dropped {
+    /// Of direction `direction` of layer `layer` of a stack, for a batch of inputs `[B, I]`. The stack is a layer of the model.
+    pub(super) fn of(
+        r: &Recurrent,
+        (layer, direction): (usize, usize),
+        (batch, inputs): (usize, usize),
+        dropping: Option<(Dropping, usize)>,
+    ) -> Self {
+        let Some((dropping, index)) = dropping else { return Self::default() };
+        let gates = r.cell.gates();
+        let of = |rate: f32, place: usize, copies: usize, (all, size, first): (usize, usize, usize)| {
+            let place = Place { dropping, layer: index, place, rate, shared: true };
+            let count = if rate > 0.0 { copies } else { 0 };
+            (0..count).map(|copy| place.copy(copy, all, (batch, size), first)).collect()
+        };
+        let recurrent = r.recurrent_dropout.get();
+        let copies = if recurrent > 0.0 { gates } else { 1 };
+        let (all, size) = (r.directions() * r.state_size(), r.state_size());
+        Self {
+            x: of(r.input_dropout.get(), r.place_before(layer, direction), copies, (inputs, inputs, 0)),
+            h: of(recurrent, r.place_of_states(layer), gates, (all, size, direction * size)),
+        }
+    }
+
+    /// What gate `gate` multiplies of an input.
+    pub(super) fn x(&self, gate: usize, x: ArrayView2<'_, f64>) -> Array2<f64> {
+        left(&self.x, gate, x)
+    }
+
+    /// What gate `gate` multiplies of a state.
+    pub(super) fn h(&self, gate: usize, h: ArrayView2<'_, f64>) -> Array2<f64> {
+        left(&self.h, gate, h)
+    }
+}
+
+/// What is left of `values` for gate `gate`: on the way back of their gradients.
+fn left(factors: &[Array2<f64>], gate: usize, values: ArrayView2<'_, f64>) -> Array2<f64> {
+    match factors {
+        [] => values.to_owned(),
+        [one] => &values * one,
+        each => &values * &each[gate],
     }
 }

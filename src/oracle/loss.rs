@@ -11,7 +11,7 @@ pub(super) fn measured(aim: &Aim, y: &Array3<f64>) -> (f64, Array3<f64>) {
     let (mut loss, mut d_y) = (0.0, Array3::zeros(y.dim()));
     for ((t, b), &scale) in aim.scale.indexed_iter().filter(|(_, scale)| **scale != 0.0) {
         let row = y.slice(s![t, b, ..]);
-        let (own, d_row) = match (&aim.measure, &aim.aimed) {
+        let (own, d_row) = match (&aim.measured.measure, &aim.aimed) {
             (Measure::CrossEntropy, Aimed::Classes(classes)) => cross_entropy(row, &unit(row.len(), classes[[t, b]])),
             (Measure::Smoothed { share, class_weights }, Aimed::Classes(classes)) => {
                 cross_entropy(row, &smoothed(class_weights, f64::from(*share), classes[[t, b]]))
@@ -83,11 +83,13 @@ mod tests {
     use ndarray::{Array2, arr1, array};
 
     use super::*;
-    use crate::model::{Pin, Value};
+    use crate::loss::Measured;
+    use crate::model::{Features, Flow, Pin, Value};
 
     fn aim(measure: Measure, aimed: Aimed) -> Aim {
-        let value = Value::Layer(0, Pin::Output);
-        Aim { value, bare: None, measure, aimed, scale: Array2::from_elem((1, 1), 0.5) }
+        let (value, flow) = (Value::Layer(0, Pin::Output), Flow::Rows(Features { parts: 1, size: 4 }));
+        let measured = Measured { value, flow, bare: None, measure };
+        Aim { measured, aimed, scale: Array2::from_elem((1, 1), 0.5), counts: Array2::default((1, 1)) }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use ndarray::{Array, Array2, Array3, ArrayView3, Axis, RemoveAxis, concatenate, s};
 
 use super::cell::{Step, step};
-use super::dropout::Place;
+use super::dropout::{Dropped, Place};
 use super::params::CellParams;
 use crate::cell::{Cell, Variant};
 use crate::dropout::Dropping;
@@ -90,14 +90,13 @@ pub(super) fn stack(
     let mut states = initial;
     let (mut y, mut last, mut all) = (x, None, Vec::new());
     for layer in 0..r.num_layers {
-        if let Some(place) = before(r, layer, dropping) {
-            y = place.of(y);
-        }
         let (mut steps, mut lasts) = (Vec::new(), Vec::new());
         for (d, &walk) in walks.iter().enumerate() {
             let row = layer * walks.len() + d;
             let (mut h, mut c) = states.row(row);
-            let direction = OneDirection::of(r, d, &cells[row]);
+            let (_, batch, inputs) = y.dim();
+            let dropped = Dropped::of(r, (layer, d), (batch, inputs), dropping);
+            let direction = OneDirection::of(r, d, &cells[row], dropped);
             let mut kept = (keep == Keep::Steps).then(Vec::new);
             let computed = direction.over_time(y.view(), live, &mut h, &mut c, kept.as_mut());
             all.extend(kept.map(|steps| Kept { y: computed.clone(), steps, live: live.cloned() }));
@@ -112,13 +111,6 @@ pub(super) fn stack(
         }
     }
     Given { steps: y, last: last.expect("a checked stack has a layer"), states, kept: all }
-}
-
-/// What is dropped of what layer `layer` of a stack takes: Keras draws one mask `[B, I]` for all steps of a call
-/// (`layers/rnn/dropout_rnn_cell.py`). The stack is a layer of the model.
-pub(super) fn before(r: &Recurrent, layer: usize, dropping: Option<(Dropping, usize)>) -> Option<Place> {
-    let (dropping, index) = dropping?;
-    Some(Place { dropping, layer: index, place: r.place_before(layer), rate: r.input_dropout.get(), shared: true })
 }
 
 /// What is dropped between layer `layer` of a stack and the next one, if there is one. The stack is a layer of the model.
@@ -172,13 +164,14 @@ pub(super) struct OneDirection<'a> {
     pub(super) weights: &'a CellParams,
     pub(super) walk: Walk,
     pub(super) padding: Padding,
+    pub(super) dropped: Dropped,
 }
 
 impl<'a> OneDirection<'a> {
-    /// Direction `direction` of a stack, with the weights of one of its layers.
-    pub(super) fn of(r: &Recurrent, direction: usize, weights: &'a CellParams) -> Self {
+    /// Direction `direction` of a stack, with the weights of one of its layers, and what that drops.
+    pub(super) fn of(r: &Recurrent, direction: usize, weights: &'a CellParams, dropped: Dropped) -> Self {
         let (variant, walk) = (r.variant(direction), Walk::of(r)[direction]);
-        Self { cell: r.cell, variant, weights, walk, padding: r.padding }
+        Self { cell: r.cell, variant, weights, walk, padding: r.padding, dropped }
     }
 
     /// `[T, B, state_size]` in the order in which the steps are computed. `h` and `c` come in initial and go out final.
@@ -199,7 +192,8 @@ impl<'a> OneDirection<'a> {
         let mut y = Array3::zeros((time, batch, h.ncols()));
         for n in 0..time {
             let t = self.walk.at(n, time);
-            let mut computed = step(self.cell, &self.variant, self.weights, x.index_axis(Axis(0), t), h, c.as_ref());
+            let (x, states) = (x.index_axis(Axis(0), t), (&*h, c.as_ref()));
+            let mut computed = step(self.cell, &self.variant, self.weights, x, states, &self.dropped);
             for b in 0..batch {
                 if live.is_none_or(|live| live[[t, b]]) {
                     h.row_mut(b).assign(&computed.h_next.row(b));

@@ -6,8 +6,9 @@
 use ndarray::{Array, Array2, Array3, Axis, RemoveAxis, s};
 
 use super::cell_back::step_back;
+use super::dropout::Dropped;
 use super::params::CellParams;
-use super::stack::{Kept, OneDirection, States, Walk, before, between};
+use super::stack::{Kept, OneDirection, States, Walk, between};
 use crate::dropout::Dropping;
 use crate::model::{Merge, Padding, Recurrent};
 
@@ -57,7 +58,9 @@ pub(super) fn stack_back(
         let mut d_x: Option<Array3<f64>> = None;
         for ((d, row), d_part) in rows.enumerate().zip(d_parts) {
             let (mut d_h, mut d_c) = d_states.row(row);
-            let direction = OneDirection::of(r, d, &cells[row]);
+            let (batch, inputs) = (d_part.len_of(Axis(1)), cells[row].w_x.ncols());
+            let dropped = Dropped::of(r, (layer, d), (batch, inputs), dropping);
+            let direction = OneDirection::of(r, d, &cells[row], dropped);
             let own = direction.back_over_time(&kept[row], d_part, &mut d_h, &mut d_c, &mut d_cells[row]);
             d_x = Some(match d_x {
                 Some(others) => others + own,
@@ -66,9 +69,6 @@ pub(super) fn stack_back(
             d_states.set_row(row, &d_h, d_c.as_ref());
         }
         d_y = d_x.expect("a stack has a direction");
-        if let Some(place) = before(r, layer, dropping) {
-            d_y = place.of(d_y);
-        }
     }
     (d_y, d_states)
 }
@@ -111,7 +111,8 @@ impl OneDirection<'_> {
                 }
             }
             let given = (&d_h_next, d_c_next.as_ref());
-            let back = step_back(self.cell, &self.variant, self.weights, &kept.steps[n], given, d_weights);
+            let back =
+                step_back(self.cell, &self.variant, self.weights, (&kept.steps[n], &self.dropped), given, d_weights);
             d_x.index_axis_mut(Axis(0), t).assign(&back.x);
             *d_h += &back.h;
             if let (Some(d_c), Some(back)) = (d_c.as_mut(), &back.c) {

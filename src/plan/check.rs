@@ -332,20 +332,24 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
     let memory = |rows: u64, width: u64| (Role::Memory, rows * batch * width);
     let cell_states = memory(n(p.memory_in.max(p.memory_out)) + 1, width);
     let hidden = |row: u64, width: u64| (Role::Hidden, (row + 1) * batch * width);
+    // A row of which each gate takes its own is as much longer.
+    let copies = if program.is_apart() { n(program.product_gates()) } else { 1 };
+    let copied = (Role::Source, (n(p.direction) + n(grid[2])) * batch * depth * copies);
     match program {
         Program::Project(Project { matrix, .. }) => Extents::of(&[
             weights(matrix.storage),
             // Nothing is taken past the depth of the last row.
-            (Role::Source, (source + rows) * n(p.source_units).max(depth)),
+            (Role::Source, (source + rows) * n(p.source_units).max(depth) * copies),
             (Role::Result, (target + rows) * units),
         ]),
         Program::Step(Step { matrix, states: StateKind::Projected, .. }) => {
             let rows = n(p.memory_in.max(p.memory_out)).max(MEMORY_UNPROJECTED as u64) + 1;
             let states = [hidden(source, directions * depth), memory(rows, width)];
-            Extents::of(&[weights(matrix.storage), gates, live, states[0], states[1], kept])
+            Extents::of(&[weights(matrix.storage), gates, live, states[0], states[1], kept, copied])
         }
         Program::Step(Step { matrix, states: StateKind::Hidden | StateKind::Memory, .. }) => {
-            Extents::of(&[weights(matrix.storage), gates, live, hidden(source.max(target), width), cell_states, kept])
+            let hidden = hidden(source.max(target), width);
+            Extents::of(&[weights(matrix.storage), gates, live, hidden, cell_states, kept, copied])
         }
         Program::Diagonal(Step { matrix, .. }) => {
             let layers = n(p.direction) + n(grid[2]);
@@ -383,6 +387,7 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
             gates,
             hidden(source, width),
             memory(MEMORY_UPDATE as u64 + 1, width),
+            copied,
         ]),
         Program::StepNew(Half { matrix, .. }, _) => Extents::of(&[
             weights(matrix.storage),
@@ -390,6 +395,7 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
             live,
             memory(MEMORY_UPDATE as u64 + 1, width),
             hidden(source.max(target), width),
+            copied,
         ]),
         Program::StepProject(StepProject { matrix, .. }) => Extents::of(&[
             weights(matrix.storage),

@@ -6,6 +6,7 @@
 //! and no device beyond its limits.
 
 mod back;
+mod copies;
 mod diagonal;
 mod dispatch;
 mod draw;

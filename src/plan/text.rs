@@ -118,6 +118,9 @@ impl fmt::Display for Program {
         if let Self::Project(Project { add: true, .. }) = self {
             f.write_str(" add")?;
         }
+        if self.is_apart() {
+            f.write_str(" apart")?;
+        }
         if let Some(storage) = self.storage().filter(|&storage| storage != Storage::F32) {
             write!(f, " {}", storage.name())?;
         }

@@ -1,7 +1,7 @@
 //! Which dropout a training cannot do: it is refused by its name, and never left out.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{LayerKind, Model, Recurrent, Takers};
+use crate::model::{LayerKind, Model, Takers};
 
 /// Whether all dropout of `model` can be done.
 ///
@@ -21,7 +21,6 @@ pub(super) fn check(model: &Model) -> Result<()> {
                         .to_owned()
                 })
             }
-            LayerKind::Recurrent(r) => of_stack(r),
             _ => None,
         };
         if let Some(text) = wrong {
@@ -29,22 +28,4 @@ pub(super) fn check(model: &Model) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// What of the dropout of a stack cannot be done.
-fn of_stack(r: &Recurrent) -> Option<String> {
-    let Recurrent { input_dropout, recurrent_dropout, .. } = r;
-    if recurrent_dropout.get() > 0.0 {
-        return Some(format!(
-            "recurrent_dropout: expected 0 to train, got {recurrent_dropout}: nothing drops states yet; try 0, with \
-             dropout of the input or a layer dropout"
-        ));
-    }
-    // Keras draws for each direction by itself.
-    (input_dropout.get() > 0.0 && r.directions() == 2).then(|| {
-        format!(
-            "input_dropout: expected 0 to train both directions, got {input_dropout}: each would drop by itself; try 0, with a \
-             layer dropout of features before it"
-        )
-    })
 }

@@ -14,6 +14,7 @@ mod named;
 #[cfg(not(target_arch = "wasm32"))]
 mod probe;
 mod rate;
+mod step;
 mod targets;
 
 use std::collections::BTreeMap;
@@ -23,19 +24,20 @@ use crate::call::{Input, Output};
 use crate::dropout::Dropping;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::engine::KernelTime;
-use crate::engine::{Asked, Carried, DeviceInfo, Found, Learner, Moves, Options, Wanted};
+use crate::engine::{Asked, Carried, DeviceInfo, Found, Learner, Moves, Options, Sent, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
 use crate::model::{Model, Role};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
-use crate::rule::{Scalars, clip_factor, squares, update};
+use crate::rule::{clip_factor, squares, update};
 use crate::train::{Clip, Schedule, Update};
-use crate::weights::{Named, Tensor, Tensors, Weights, states_of, sums_of_states};
+use crate::weights::{Named, Tensor, Tensors, Weights, states_of};
 
 pub use batch::{Batch, Gradients};
 pub use data::Dataset;
 pub use fit::{Epoch, Fit};
+use step::Waiting;
 
 /// A model that is being trained.
 ///
@@ -81,6 +83,7 @@ pub struct Trainer {
     shapes: BTreeMap<String, Vec<usize>>,
     /// Where stacks have learned to begin, and what the optimizer keeps of that: it is here, as each call writes it.
     states: BTreeMap<String, Trainable>,
+    waiting: Waiting,
 }
 
 /// A tensor that is trained on the host.
@@ -154,32 +157,22 @@ impl Trainer {
         let (objective, rate) = (objective.into(), update.optimizer.learning_rate());
         let carried = Carried::of(learner.model(), false).map(Mutex::new);
         let (schedule, updates, epochs, carry, seed) = (None, 0, 0, false, Some(0));
-        Ok(Self { learner, objective, update, rate, schedule, updates, epochs, carry, carried, seed, shapes, states })
-    }
-
-    /// Trains on one batch: finds its gradients, and changes the weights by them.
-    ///
-    /// # Errors
-    ///
-    /// Kind `Shape`, where the batch does not fit the model; `Training`, where the loss or a gradient is not finite: the weights
-    /// are then as they were. Kinds `Limits`, `Device` and `Lost` as of an engine.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn step(&mut self, batch: &Batch) -> Result<Trained> {
-        block_on(self.step_async(batch))
-    }
-
-    /// [`step`](Self::step), without blocking on a GPU.
-    ///
-    /// # Errors
-    ///
-    /// As [`step`](Self::step).
-    pub async fn step_async(&mut self, batch: &Batch) -> Result<Trained> {
-        let (dropping, carried) = (self.dropping(), self.carried());
-        let data = (dropping, carried.as_ref());
-        let found = self.learner.keep_gradients(&batch.input, &self.objective, &batch.targets, data).await?;
-        let trained = self.change(found.loss, sums_of_states(self.learner.model(), &found.learned)).await?;
-        self.keep(found.finals);
-        Ok(trained)
+        let waiting = Waiting::default();
+        Ok(Self {
+            learner,
+            objective,
+            update,
+            rate,
+            schedule,
+            updates,
+            epochs,
+            carry,
+            carried,
+            seed,
+            shapes,
+            states,
+            waiting,
+        })
     }
 
     /// What the model loses on a batch, and all gradients of it; the weights stay. States that are
@@ -258,7 +251,7 @@ impl Trainer {
         let mut weights = Weights::of_tensors(self.model(), tensors)?;
         weights.keep_firsts(self.model());
         if !gradients.loss.is_finite() {
-            return Err(self.not_finite(gradients.loss, f64::NAN));
+            return Err(self.not_finite(self.updates + 1, gradients.loss, f64::NAN));
         }
         self.learner.set_gradients(&weights).await?;
         self.change(gradients.loss, states).await
@@ -280,17 +273,18 @@ impl Trainer {
 
     /// Changes the weights by the gradients that the learner keeps, and where stacks begin by those of `states`.
     async fn change(&mut self, loss: f64, states: BTreeMap<String, Named>) -> Result<Trained> {
-        let (t, rate) = (self.updates + 1, self.learning_rate());
-        let of_roles: Vec<Scalars> =
-            Role::ALL.iter().map(|&role| self.update.scalars(role, rate, t)).collect::<Result<_>>()?;
+        let (t, of_roles) = (self.updates + 1, self.scalars()?);
         let scalars = &of_roles[Role::State as usize];
         let squared: BTreeMap<&String, f64> = states
             .iter()
             .map(|(name, gradient)| (name, squares(scalars, &self.states[name].named.data, &gradient.data)))
             .collect();
-        let norm = f64::from(self.learner.update(&of_roles, squared.values().sum()).await?).sqrt();
+        let mut sent = Sent::default();
+        self.learner.update(&of_roles, squared.values().sum(), &mut sent).await?;
+        self.learner.land(&mut sent).await?;
+        let norm = f64::from(sent.norm).sqrt();
         if !loss.is_finite() || !norm.is_finite() {
-            return Err(self.not_finite(loss, norm));
+            return Err(self.not_finite(t, loss, norm));
         }
         let rule = self.update.rule();
         for (name, gradient) in &states {
@@ -315,11 +309,10 @@ impl Trainer {
         self.learner.set_initial(states);
     }
 
-    fn not_finite(&self, loss: f64, norm: f64) -> Error {
+    fn not_finite(&self, update: u64, loss: f64, norm: f64) -> Error {
         let text = format!(
-            "update {}: expected a finite loss and finite gradients, got a loss of {loss} and a norm of {norm}; the weights are as \
-             they were; try a smaller learning rate, or clip gradients by their norm",
-            self.updates + 1
+            "update {update}: expected a finite loss and finite gradients, got a loss of {loss} and a norm of {norm}; the weights \
+             are as they were; try a smaller learning rate, or clip gradients by their norm"
         );
         Error::new(ErrorKind::Training, text)
     }

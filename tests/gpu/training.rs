@@ -134,10 +134,11 @@ fn plan() -> Plan {
             count: 41,
             ..all
         };
-        let program = Training::Outer(Outer { gates: 4, after: 2, first, loads: Loads::Lane, medium: Medium::Buffer });
+        let (loads, medium) = (Loads::Lane, Medium::Buffer);
+        let program = Training::Outer(Outer { gates: 4, after: 2, first, apart: false, loads, medium });
         plan.dispatch(Program::Training(program), params, [3, 3, 1], &[a, delta, outer]);
     }
-    let program = Training::Transpose { gates: 4, after: 2 };
+    let program = Training::Transpose { gates: 4, after: 2, apart: false };
     plan.dispatch(Program::Training(program), all, [13, 2, 1], &[outer, turned]);
 
     // A part of the columns times a matrix, and then another part added.
@@ -153,8 +154,8 @@ fn plan() -> Plan {
             ..Params::default()
         };
         let matrix = Matrix::buffer(Storage::F32);
-        let product_of =
-            Project { cell: None, gates: 1, after: 1, activation: Activation::Linear, matrix, tile: Tile::NONE, add };
+        let (activation, tile) = (Activation::Linear, Tile::NONE);
+        let product_of = Project { cell: None, gates: 1, after: 1, activation, matrix, tile, add, apart: false };
         plan.dispatch(Program::Project(product_of), params, [2, ROWS, 1], &[b, a, product]);
     }
 

@@ -112,7 +112,9 @@ fn stack(draw: &mut Draw, input: usize) -> Recurrent {
     }
     // No draw of its own: other models stay as they are.
     match hidden {
-        2 if stack.directions() == 1 => stack.input_dropout(0.3),
+        2 => stack.input_dropout(0.3),
+        4 if stack.num_layers > 1 => stack.recurrent_dropout(0.4).input_dropout(0.2),
+        4 => stack.recurrent_dropout(0.4),
         1 | 3 | 5 => stack.dropout(0.4),
         _ => stack,
     }

@@ -31,12 +31,12 @@ fn lstm_step() -> Program {
 #[test]
 fn an_error_names_file_and_line() {
     let right = "    return hidden[at];";
-    let (_, step) = link::PARTS.iter().find(|(path, _)| *path == "kernel/step.wgsl").unwrap();
+    let (_, step) = link::PARTS.iter().find(|(path, _)| *path == "source/state.wgsl").unwrap();
     let line = 1 + step.lines().position(|line| line == right).expect("a line to spoil");
     for (wrong, line) in [("    return hidden[at]", line + 1), ("    return 1u;", line)] {
         let text = link::source(&lstm_step()).replace(right, wrong);
         let error = Linked::parse(text).map(|_| ()).expect_err(wrong);
-        assert!(error.starts_with(&format!("shaders/kernel/step.wgsl:{line}: ")), "{error}");
+        assert!(error.starts_with(&format!("shaders/source/state.wgsl:{line}: ")), "{error}");
     }
 }
 
@@ -106,6 +106,7 @@ fn planted_faults_of_gates_are_found() {
             matrix,
             tile: Tile::NONE,
             add: false,
+            apart: false,
         })
     };
     let other = Linked::of(&project(Cell::Gru(Reset::After))).expect("it ships");

@@ -9,12 +9,12 @@ use ndarray::{Array3, Axis};
 
 use crate::{compare, devices};
 
-fn features(batch: usize, time: usize, size: usize) -> Batch {
+pub(crate) fn features(batch: usize, time: usize, size: usize) -> Batch {
     let x = Array3::from_shape_fn((batch, time, size), |(b, t, n)| ((b * 7 + t * 3 + n) as f32).sin());
     Batch::new(Input::features(x), Targets::none())
 }
 
-fn trainer(model: &Model, options: Options, seed: Option<u64>) -> Trainer {
+pub(crate) fn trainer(model: &Model, options: Options, seed: Option<u64>) -> Trainer {
     let weights = Weights::random(model, 3).expect("the model is right");
     let update = Update::by(Sgd::like(Like::Torch).learning_rate(0.001));
     let mut trainer = Trainer::new(model.clone(), &weights, Loss::SumOfSquares, update, options).expect("a trainer");
@@ -23,7 +23,7 @@ fn trainer(model: &Model, options: Options, seed: Option<u64>) -> Trainer {
 }
 
 /// Room for a sequence of `rows` rows, so that more of them are cut into tiles.
-fn in_tiles(device: Device, rows: usize, (time, size): (usize, usize)) -> Options {
+pub(crate) fn in_tiles(device: Device, rows: usize, (time, size): (usize, usize)) -> Options {
     let bytes = (rows * time * size.next_multiple_of(16) * 4) as u64;
     let limits = Limits { binding_bytes: bytes, buffer_bytes: bytes, ..Limits::HOST };
     Options { limits: Some(limits), ..Options::default().device(device) }
@@ -47,7 +47,7 @@ fn factors(dropout: Dropout, options: Options, seed: u64, dims: (usize, usize, u
     factors.into_dimensionality().expect("features of steps")
 }
 
-fn on(device: Device) -> Options {
+pub(crate) fn on(device: Device) -> Options {
     Options::default().device(device)
 }
 
@@ -118,13 +118,13 @@ fn models() -> Vec<Model> {
 }
 
 /// The truth of the next update of a trainer that has made `updates`.
-fn truth(model: &Model, batch: &Batch, weights: &Weights, seed: u64, updates: u64) -> oracle::TrueGradients {
+pub(crate) fn truth(model: &Model, batch: &Batch, weights: &Weights, seed: u64, updates: u64) -> oracle::TrueGradients {
     let (objective, targets) = (Loss::SumOfSquares.into(), [Targets::none()]);
     oracle::gradients_with_dropout(model, weights, &batch.input, (&objective, &targets), (seed, updates + 1))
         .expect("the truth")
 }
 
-fn close(got: &Gradients, want: &oracle::TrueGradients, what: &str) {
+pub(crate) fn close(got: &Gradients, want: &oracle::TrueGradients, what: &str) {
     let (used, worst) = compare(got, want);
     assert!(used <= 1.0, "{what}: {worst}");
 }
@@ -210,19 +210,6 @@ fn dropout_that_cannot_be_done_is_refused() {
         error.to_string(),
         "layer 1 dropout: expected dropout of something that is taken, got one that nothing takes; a selection takes what it selects of \
          the stack itself: try the dropout after it"
-    );
-    let mut states = Lstm::new(2, 4);
-    states.recurrent_dropout = 0.25.into();
-    assert_eq!(
-        refused(Model::new().layer(states), Loss::SumOfSquares).to_string(),
-        "layer 0 lstm: recurrent_dropout: expected 0 to train, got 0.25: nothing drops states yet; try 0, with dropout of the \
-         input or a layer dropout"
-    );
-    let both = Model::new().layer(Gru::new(2, 4).bidirectional().input_dropout(0.5));
-    assert_eq!(
-        refused(both, Loss::SumOfSquares).to_string(),
-        "layer 0 gru: input_dropout: expected 0 to train both directions, got 0.5: each would drop by itself; try 0, with a \
-         layer dropout of features before it"
     );
     let softmax = Linear::new(4, 3).activation(gatewave::Activation::Softmax);
     let behind = Model::new().layer(Rnn::new(2, 4)).layer(Select::LastStep).layer(softmax).layer(Dropout::new(0.5));

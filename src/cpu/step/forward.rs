@@ -59,7 +59,10 @@ fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a
         Timestep::Project => (row(memory, MEMORY_UNPROJECTED, directions * depth, d * depth), [hidden(), Rows::NONE]),
         Timestep::Back(_) => unreachable!("a step back has a rule of its own"),
         Timestep::Whole(step) => {
-            let source = row(current, source, directions * depth, d * depth);
+            let source = match job.copies {
+                Some(_) => Rows::NONE,
+                None => row(current, source, directions * depth, d * depth),
+            };
             let memory = || row(memory, p.memory_in as usize, wide, column);
             match step.states {
                 StateKind::Hidden => (source, [hidden(), Rows::NONE]),
@@ -68,6 +71,10 @@ fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a
             }
         }
     };
+    let copies = job.copies.map(|copies| {
+        let stride = depth * R::PRODUCT_GATES;
+        Rows { data: &copies[d * batch * stride..], stride }
+    });
     let panel_rows = depth + job.after_depth;
     let size = panel_rows * R::PRODUCT_GATES * LANES;
     let first = p.weight_panel as usize + z * p.weight_panels as usize;
@@ -79,7 +86,8 @@ fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a
             gates: R::PRODUCT_GATES,
             depth,
             panel_rows,
-            source,
+            source: copies.unwrap_or(source),
+            apart: copies.is_some(),
         },
         gates: match R::INPUT_GATES {
             0 => Rows::NONE,

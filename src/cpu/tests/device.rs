@@ -33,14 +33,16 @@ fn grid(case: &Case, training: Training) -> [u32; 3] {
             [columns(p.units), p.batch, sides]
         }
         Training::ResetRows(_) | Training::Zero => [columns(p.units), p.rows, 1],
+        Training::Spread { .. } | Training::SpreadBack { .. } => [columns(p.units), p.rows, sides],
         Training::Outer(outer) => {
             let [x, y] = outer.grid(p.depth, p.units);
             [x, y, 1]
         }
         Training::ToTexture => unreachable!("what it writes cannot be read"),
         Training::PeepholeBack { .. } => [columns(p.panels * lanes), 1, 1],
-        Training::Transpose { gates, .. } => {
-            [columns((p.panels * gates * lanes + 1) * lanes), p.depth.div_ceil(lanes), 1]
+        Training::Transpose { gates, apart, .. } => {
+            let biases = if apart { gates } else { 1 };
+            [columns((p.panels * gates * lanes + biases) * lanes), p.depth.div_ceil(lanes), 1]
         }
         Training::ActivateBack(_) | Training::MaximumBack | Training::Drop => [columns(width), p.rows, 1],
         Training::SumSteps { .. } => [columns(width), p.batch, 1],

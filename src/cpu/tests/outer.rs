@@ -13,11 +13,14 @@ struct Sizes {
     count: usize,
     gates: u32,
     after: u32,
+    /// Whether each gate has elements of the source of its own.
+    apart: bool,
 }
 
 fn outer_case(sizes: &Sizes, (first, loads, medium): (bool, Loads, Medium)) -> Case {
     let n = |n: usize| u32::try_from(n).unwrap();
-    let Sizes { rows, source: [parts, units, features], panels, count, gates, after } = *sizes;
+    let Sizes { rows, source: [parts, units, features], panels, count, gates, after, apart } = *sizes;
+    let copies = if apart { gates as usize } else { 1 };
     let depth = parts * units;
     let width = gates as usize * LANES;
     let source_units = depth + 32;
@@ -40,12 +43,12 @@ fn outer_case(sizes: &Sizes, (first, loads, medium): (bool, Loads, Medium)) -> C
     let small = |x: f32| 4.0 * x / (rows + 4) as f32;
     let result = (panels + 3) * (depth + after as usize) * width;
     let bound = vec![
-        ("source", Data::Floats(noise(5, (rows + 4) * source_units))),
+        ("source", Data::Floats(noise(5, (rows + 4) * source_units * copies))),
         ("delta", Data::Floats(noise(6, (rows + 2) * panels * width).into_iter().map(small).collect())),
         ("result", Data::Floats(noise(7, result))),
     ];
     Case {
-        program: Program::Training(Training::Outer(Outer { gates, after, first, loads, medium })),
+        program: Program::Training(Training::Outer(Outer { gates, after, first, apart, loads, medium })),
         params,
         sides: 1,
         bound,
@@ -66,7 +69,15 @@ fn outer_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                 let place = (row * gates + g) * LANES + u;
                 let is_padding = k < depth && k % part >= p.features as usize || i * LANES + u >= p.count as usize;
                 let product = |m: usize| {
-                    let source = (p.source_0 as usize + m) * p.source_units as usize + p.source_offset as usize + k;
+                    let (row, k_in) = (p.source_0 as usize + m, p.source_offset as usize + k);
+                    let source = match outer.apart {
+                        false => row * p.source_units as usize + k_in,
+                        true => {
+                            (row * p.source_units as usize / LANES + k_in / LANES) * gates * LANES
+                                + g * LANES
+                                + k_in % LANES
+                        }
+                    };
                     let delta = (p.target_0 as usize + m) * columns + (i * gates + g) * LANES + u;
                     (if k == depth { 1.0 } else { case.float("source", source) }) * case.float("delta", delta)
                 };
@@ -90,13 +101,16 @@ fn outer_does_what_the_catalog_says() {
         (513, [1, 16, 1], 9, 144, 1, 1),
         (0, [1, 16, 5], 2, 30, 4, 2),
     ] {
-        for how in [
-            (true, Loads::Lane, Medium::Buffer),
-            (false, Loads::Lane, Medium::Texture),
-            (true, Loads::Subgroup, Medium::Buffer),
-            (false, Loads::Subgroup, Medium::Texture),
+        for (first, apart, loads, medium) in [
+            (true, false, Loads::Lane, Medium::Buffer),
+            (false, false, Loads::Lane, Medium::Texture),
+            (true, false, Loads::Subgroup, Medium::Buffer),
+            (false, false, Loads::Subgroup, Medium::Texture),
+            (true, true, Loads::Lane, Medium::Texture),
+            (false, true, Loads::Lane, Medium::Buffer),
         ] {
-            let case = outer_case(&Sizes { rows, source, panels, count, gates, after }, how);
+            let sizes = Sizes { rows, source, panels, count, gates, after, apart };
+            let case = outer_case(&sizes, (first, loads, medium));
             case.check(&outer_expected(&case));
         }
     }
@@ -106,8 +120,8 @@ fn outer_does_what_the_catalog_says() {
 fn a_gradient_shared_by_threads_is_the_same_gradient() {
     // By panels, and by rows of one panel and of three.
     for (source, panels, gates) in [([1, 64, 61], 16, 4), ([1, 512, 500], 1, 4), ([2, 256, 250], 3, 1)] {
-        for first in [true, false] {
-            let sizes = Sizes { rows: 400, source, panels, count: panels * LANES, gates, after: 2 };
+        for (first, apart) in [(true, false), (false, false), (true, true), (false, true)] {
+            let sizes = Sizes { rows: 400, source, panels, count: panels * LANES, gates, after: 2, apart };
             let case = outer_case(&sizes, (first, Loads::Lane, Medium::Buffer));
             case.check(&outer_expected(&case));
             let bits = |threads: usize| {

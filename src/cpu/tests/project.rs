@@ -45,9 +45,20 @@ fn project_part(
     ];
     let matrix = Matrix::buffer(storage);
     let gates = cell.map_or(1, |cell| n(cell.gates()));
-    let program =
-        Program::Project(Project { cell, gates, after: 1, activation: f, matrix, tile: Tile::NONE, add: false });
-    Case { program, params, sides: 2, bound }
+    let tile = Tile::NONE;
+    let product = Project { cell, gates, after: 1, activation: f, matrix, tile, add: false, apart: false };
+    Case { program: Program::Project(product), params, sides: 2, bound }
+}
+
+/// The same where each gate multiplies elements of its own.
+fn project_apart(cell: Cell, sizes: [usize; 3]) -> Case {
+    let mut case = project_part(Some(cell), Activation::Linear, Storage::F32, sizes, [sizes[1] + 48, 32]);
+    if let Program::Project(product) = &mut case.program {
+        product.apart = true;
+    }
+    let len = (sizes[0] + 3) * (sizes[1] + 48) * cell.gates();
+    case.bound[1] = ("source", Data::Floats(noise(6, len)));
+    case
 }
 
 fn project_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
@@ -60,8 +71,12 @@ fn project_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                 (0..p.panels as usize).flat_map(|i| (0..gates).flat_map(move |g| (0..LANES).map(move |u| (i, g, u))))
             {
                 let panel = p.weight_panel as usize + p.weight_panels as usize * z + i;
-                let row = (source as usize + m) * p.source_units as usize + p.source_offset as usize;
-                let sum = product(case, gates, [panel, g, u], |k| case.float("source", row + k));
+                let (row, first) = ((source as usize + m) * p.source_units as usize, p.source_offset as usize);
+                let element = |k: usize| match case.program.is_apart() {
+                    false => row + k,
+                    true => row * gates + (k / LANES * gates + g) * LANES + k % LANES,
+                };
+                let sum = product(case, gates, [panel, g, u], |k| case.float("source", element(first + k)));
                 let column = ((p.panel as usize + i) * gates + g) * LANES + u;
                 let place = (target as usize + m) * p.units as usize + column;
                 let before = if is_added(case) { case.float("result", place) } else { 0.0 };
@@ -81,6 +96,16 @@ fn project_takes_a_part_of_each_row_of_its_source() {
     for sizes in [[1, 16, 1], [7, 32, 3], [331, 128, 5], [3, 512, 80]] {
         let case = project_part(None, Activation::Linear, Storage::F32, sizes, [sizes[1] + 48, 32]);
         case.check(&project_expected(&case));
+    }
+}
+
+#[test]
+fn each_gate_multiplies_elements_of_its_own() {
+    for sizes in [[1, 16, 1], [2, 48, 5], [3, 16, 9], [4, 32, 2], [5, 64, 3], [331, 128, 5], [3, 512, 80]] {
+        for cell in Cell::ALL {
+            let case = project_apart(cell, sizes);
+            case.check(&project_expected(&case));
+        }
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) fn step_case(program: Program, s: Sizes) -> Case {
         "live" => Data::Indices(live.clone()),
         "kept" => Data::Floats(noise(5, 7 * s.batch * s.units * kept_gates(cell) as usize)),
         "hidden" => Data::Floats(noise(3, 4 * s.batch * s.directions * hidden)),
+        "source" => Data::Floats(noise(6, (s.direction + s.sides) * s.batch * s.depth * product_gates)),
         _ => Data::Floats(noise(4, 3 * s.batch * s.directions * memory)),
     };
     let bound = program.bindings().skip(1).map(|binding| (binding.role.name(), data(binding.role.name()))).collect();
@@ -131,8 +132,15 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                     let panel = (gates * batch + b) * (units / LANES) + n / LANES;
                     case.float("gates", (panel * cell.gates() + g) * LANES + n % LANES)
                 };
+                // Copies are in rows of directions, each laid out as a row of gates.
+                let copied = |gates: usize, g: usize, k: usize| {
+                    (d * batch + b) * depth * gates + (k / LANES * gates + g) * LANES + k % LANES
+                };
                 let from = |name: &'static str, row: usize, gates: usize, g: usize| {
-                    product(case, gates, [panel, g, n % LANES], |k| case.float(name, deep(row, k)))
+                    product(case, gates, [panel, g, n % LANES], |k| match case.program.is_apart() {
+                        true => case.float("source", copied(gates, g, k)),
+                        false => case.float(name, deep(row, k)),
+                    })
                 };
                 let h = || case.float("hidden", own(source));
                 let dead = case.program.mask() == Mask::Live && case.index("live", live * batch + b) == 0;
@@ -196,7 +204,7 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
 pub(super) fn step(cell: Cell, states: StateKind) -> Program {
     let (variant, mask) = (Variant::plain(cell), Mask::All);
     let (matrix, tile) = (Matrix::buffer(Storage::F32), Tile::NONE);
-    Program::Step(Step { cell, variant, states, mask, keeps: false, matrix, tile })
+    Program::Step(Step { cell, variant, states, mask, keeps: false, apart: false, matrix, tile })
 }
 
 /// The same step, which keeps what its way back needs.
@@ -206,10 +214,21 @@ fn keeping(mut program: Program) -> Program {
     program
 }
 
+/// The same recurrent kernel, whose gates multiply copies.
+fn apart(mut program: Program) -> Program {
+    match &mut program {
+        Program::Step(Step { apart, .. })
+        | Program::StepReset(Half { apart, .. })
+        | Program::StepNew(Half { apart, .. }, _) => *apart = true,
+        other => panic!("{other:?} multiplies no copies"),
+    }
+    program
+}
+
 /// Every recurrent kernel with every cell it takes, plain and without a mask.
 fn recurrent() -> Vec<Program> {
     let (matrix, tile, mask) = (Matrix::buffer(Storage::F32), Tile::NONE, Mask::All);
-    let half = Half { variant: Variant::plain(Cell::Gru(Reset::Before)), matrix, tile };
+    let half = Half { variant: Variant::plain(Cell::Gru(Reset::Before)), apart: false, matrix, tile };
     vec![
         step(Cell::Rnn, StateKind::Hidden),
         step(Cell::Gru(Reset::After), StateKind::Hidden),
@@ -349,6 +368,29 @@ fn cells_that_depart_from_their_plain_equations_do_what_the_catalog_says() {
     }
     // RNN 4, GRU 3 and 2 and 2 (its first half without masks), LSTM 7 before a projection or without one.
     assert_eq!(cases, 2 * (2 * (4 + 3 + 2 + 7 + 7) + 2), "departures × masks × sizes");
+}
+
+#[test]
+fn gates_of_a_step_multiply_copies_of_their_own() {
+    let one = Sizes { batch: 1, units: 16, skip: [0, 0], depth: 16, directions: 1, direction: 0, sides: 1 };
+    let with_copies = recurrent().into_iter().filter(|plain| plain.kernel() != Kernel::StepProject);
+    for plain in with_copies {
+        let masks: &[_] = if plain.kernel() == Kernel::StepReset { &[Mask::All] } else { &[Mask::All, Mask::Live] };
+        let depth = if plain.states() == Some(StateKind::Projected) { 32 } else { 48 };
+        for (&mask, sizes) in masks.iter().flat_map(|mask| {
+            [
+                one,
+                Sizes { batch: 7, units: 48, depth, directions: 2, sides: 2, ..one },
+                Sizes { batch: 3, units: 48, depth, directions: 2, direction: 1, ..one },
+                Sizes { batch: 5, units: 64, depth: 64, skip: [1, 1], ..one },
+                Sizes { batch: 37, units: 192, depth: 192, directions: 2, sides: 2, ..one },
+            ]
+            .map(|sizes| (mask, sizes))
+        }) {
+            let case = step_case(apart(of(plain, mask, Storage::F32)), sizes);
+            case.check(&step_expected(&case));
+        }
+    }
 }
 
 #[test]

@@ -13,13 +13,36 @@ fn transpose_turns_a_matrix() {
             ("weights", Data::Weights(noise(1, (panels + 2) * (depth + after) * width))),
             ("result", Data::Floats(noise(2, (depth / LANES + 3) * turned * LANES))),
         ];
-        let training = Training::Transpose { gates: n(gates), after: n(after) };
+        let training = Training::Transpose { gates: n(gates), after: n(after), apart: false };
         let case = Case { program: Program::Training(training), params, sides: 1, bound };
         let mut expected = Vec::new();
         for (k, row) in (0..depth).flat_map(|k| (0..turned).map(move |row| (k, row))) {
             let at = ((1 + row / width) * (depth + after) + k) * width + row % width;
             let value = if row == turned - 1 { 0.0 } else { case.float("weights", at) };
             expected.push(("result", ((2 + k / LANES) * turned + row) * LANES + k % LANES, value));
+        }
+        case.check(&expected);
+    }
+}
+
+#[test]
+fn transpose_turns_each_gate_by_itself() {
+    for (gates, after, depth, panels) in [(1, 1, 16, 1), (4, 2, 48, 3), (3, 1, 32, 5), (2, 1, 256, 70)] {
+        let (width, n) = (gates * LANES, |n: usize| u32::try_from(n).unwrap());
+        let params = Params { depth: n(depth), panels: n(panels), weight_panel: 1, target_0: 2, ..Params::default() };
+        let rows = panels * LANES + 1;
+        let bound = vec![
+            ("weights", Data::Weights(noise(1, (panels + 2) * (depth + after) * width))),
+            ("result", Data::Floats(noise(2, (depth / LANES + 3) * rows * width))),
+        ];
+        let training = Training::Transpose { gates: n(gates), after: n(after), apart: true };
+        let case = Case { program: Program::Training(training), params, sides: 1, bound };
+        let mut expected = Vec::new();
+        for (k, row, g) in (0..depth).flat_map(|k| (0..rows).flat_map(move |row| (0..gates).map(move |g| (k, row, g))))
+        {
+            let at = ((1 + row / LANES) * (depth + after) + k) * width + g * LANES + row % LANES;
+            let value = if row == rows - 1 { 0.0 } else { case.float("weights", at) };
+            expected.push(("result", ((2 + k / LANES) * rows + row) * width + g * LANES + k % LANES, value));
         }
         case.check(&expected);
     }

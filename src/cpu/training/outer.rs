@@ -36,6 +36,7 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, outer: Outer) {
     let p = *bound.params;
     let (width, rows, panels) = (outer.gates as usize * LANES, true_rows(&p) + 1, p.panels as usize);
     let size = (p.depth + outer.after) as usize * width;
+    let copies_of = if outer.apart { outer.gates as usize } else { 1 };
     let threads = threads::worth(ns(&p));
     let mut scratch = std::mem::take(&mut bound.buffers.scratch);
     bound.write(Role::Result, |bound, result| {
@@ -44,19 +45,24 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, outer: Outer) {
             first: outer.first,
             width,
             size,
-            source: &bound.floats(Role::Source)[p.source_0 as usize * p.source_units as usize..],
+            gate: None,
+            source: &bound.floats(Role::Source)[p.source_0 as usize * p.source_units as usize * copies_of..],
             delta: &bound.floats(Role::Delta)[p.target_0 as usize * p.units as usize..],
         };
         let target = &mut result[p.weight_panel as usize * size..][..panels * size];
-        if threads == 1 {
-            let copies = scratch.reserve(copies(rows));
-            let target = &mut [&mut *target];
-            arch.dispatch(Part { job, rows: 0..rows, panels: 0..panels, target, start: 0, copies });
-        } else if is_by_panels(panels, rows, threads) {
-            job.by_panels(arch, target, threads, scratch.reserve(threads * copies(rows)));
-        } else {
-            let each = rows.div_ceil(threads);
-            job.by_rows(arch, target, each, scratch.reserve(threads * copies(each)));
+        // Where each gate has elements of its own, one gate after the other.
+        for gate in 0..copies_of {
+            let job = Job { gate: outer.apart.then_some(gate), ..job };
+            if threads == 1 {
+                let copies = scratch.reserve(copies(rows));
+                let target = &mut [&mut *target];
+                arch.dispatch(Part { job, rows: 0..rows, panels: 0..panels, target, start: 0, copies });
+            } else if is_by_panels(panels, rows, threads) {
+                job.by_panels(arch, target, threads, scratch.reserve(threads * copies(rows)));
+            } else {
+                let each = rows.div_ceil(threads);
+                job.by_rows(arch, target, each, scratch.reserve(threads * copies(each)));
+            }
         }
         job.clear_padding(target, outer.after as usize);
     });
@@ -83,6 +89,8 @@ struct Job<'a> {
     width: usize,
     /// Floats of a panel of the target.
     size: usize,
+    /// The one gate that is computed, which has elements of the source of its own.
+    gate: Option<usize>,
     /// From the first row on.
     source: &'a [f32],
     delta: &'a [f32],
@@ -129,6 +137,23 @@ impl Job<'_> {
         j / features * (self.p.depth as usize / parts) + j % features
     }
 
+    /// Where in a row of the source the elements of a row of the target are.
+    fn column(&self, j: usize) -> usize {
+        let k = self.p.source_offset as usize + self.place(j);
+        self.gate.map_or(k, |gate| (k / LANES * (self.width / LANES) + gate) * LANES + k % LANES)
+    }
+
+    /// Elements from one row of the source to the next.
+    fn stride(&self) -> usize {
+        self.p.source_units as usize * self.gate.map_or(1, |_| self.width / LANES)
+    }
+
+    /// Where the groups of 16 columns are that are computed: how many of each panel, and of them from one to the next and the first.
+    fn groups(&self) -> (usize, usize, usize) {
+        let gates = self.width / LANES;
+        self.gate.map_or((gates, 1, 0), |gate| (1, gates, gate))
+    }
+
     /// Writes zeros where rows or units are padding.
     fn clear_padding(&self, target: &mut [f32], after: usize) {
         let Params { depth, features, source_directions: parts, .. } = *self.p;
@@ -168,8 +193,8 @@ impl WithSimd for Part<'_, '_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { job, rows, panels, target, start, copies } = self;
         let all = job.p.rows as usize;
-        let (columns, source_units) = (job.p.units as usize, job.p.source_units as usize);
-        let gates = job.width / LANES;
+        let (columns, source_units) = (job.p.units as usize, job.stride());
+        let (gates, each, own) = job.groups();
         let one_piece = target.len() == 1;
         if all == 0 && job.first {
             for piece in target.iter_mut() {
@@ -193,8 +218,8 @@ impl WithSimd for Part<'_, '_> {
                 at += len * block.len();
             }
             for groups in even(panels.start * gates..panels.end * gates, GROUPS) {
-                let delta = &job.delta[stretch.start * columns + groups.start * LANES..];
-                copy_delta(delta, columns, len, groups.len(), delta_copy);
+                let delta = &job.delta[stretch.start * columns + (groups.start * each + own) * LANES..];
+                copy_delta(delta, (columns, each), len, groups.len(), delta_copy);
                 let mut done = 0;
                 while done < groups.len() {
                     let mut several = most;
@@ -208,7 +233,7 @@ impl WithSimd for Part<'_, '_> {
                     for (q, at) in at_column.iter_mut().enumerate().take(several) {
                         let (panel, gate) = ((first + q) / gates - panels.start, (first + q) % gates);
                         let piece = if one_piece { panel * job.size } else { 0 };
-                        *at = piece + gate * LANES;
+                        *at = piece + (gate + own) * LANES;
                     }
                     let mut at = 0;
                     for block in even(rows.clone(), BLOCK_ROWS) {
@@ -244,11 +269,10 @@ impl WithSimd for Part<'_, '_> {
 /// Copies columns of the source, `[rows][block]`, the bias's a 1.
 #[inline(always)]
 fn copy_source(job: &Job<'_>, source: &[f32], block: Range<usize>, to: &mut [f32]) {
-    let (offset, stride) = (job.p.source_offset as usize, job.p.source_units as usize);
-    let bias = true_rows(job.p);
-    let together = block.end <= bias && job.place(block.end - 1) - job.place(block.start) == block.len() - 1;
+    let (bias, stride) = (true_rows(job.p), job.stride());
+    let together = block.end <= bias && job.column(block.end - 1) - job.column(block.start) == block.len() - 1;
     if together {
-        let source = &source[offset + job.place(block.start)..];
+        let source = &source[job.column(block.start)..];
         match block.len() {
             1 => copy_columns::<1>(source, stride, to),
             2 => copy_columns::<2>(source, stride, to),
@@ -264,7 +288,7 @@ fn copy_source(job: &Job<'_>, source: &[f32], block: Range<usize>, to: &mut [f32
         if j == bias {
             to.for_each(|to| *to = 1.0);
         } else {
-            let column = source[offset + job.place(j)..].iter().step_by(stride);
+            let column = source[job.column(j)..].iter().step_by(stride);
             to.zip(column).for_each(|(to, x)| *to = *x);
         }
     }
@@ -277,12 +301,12 @@ fn copy_columns<const R: usize>(source: &[f32], stride: usize, to: &mut [f32]) {
     }
 }
 
-/// Copies groups of columns of δ, `[groups][rows][16]`.
+/// Copies groups of columns of δ, every `each`-th one, `[groups][rows][16]`.
 #[inline(always)]
-fn copy_delta(delta: &[f32], stride: usize, rows: usize, groups: usize, to: &mut [f32]) {
+fn copy_delta(delta: &[f32], (stride, each): (usize, usize), rows: usize, groups: usize, to: &mut [f32]) {
     let to = to.as_chunks_mut::<LANES>().0;
     for (m, row) in delta.chunks(stride).take(rows).enumerate() {
-        for (q, group) in row.as_chunks::<LANES>().0[..groups].iter().enumerate() {
+        for (q, group) in row.as_chunks::<LANES>().0.iter().step_by(each).take(groups).enumerate() {
             to[q * rows + m] = *group;
         }
     }

@@ -11,10 +11,11 @@ pub(super) fn ns(p: &Params, gates: u32) -> usize {
 }
 
 /// Runs a dispatch.
-pub(super) fn run(bound: &mut Bound<'_>, gates: u32, after: u32) {
+pub(super) fn run(bound: &mut Bound<'_>, (gates, after): (u32, u32), apart: bool) {
     let p = *bound.params;
     let (width, depth, panels) = (gates as usize * LANES, p.depth as usize, p.panels as usize);
-    let (size, turned) = ((depth + after as usize) * width, (panels * width + 1) * LANES);
+    let biases = if apart { gates as usize } else { 1 };
+    let (size, turned) = ((depth + after as usize) * width, (panels * width + biases) * LANES);
     let threads = threads::worth(ns(&p, gates));
     bound.write(Role::Result, |bound, result| {
         let weights = &bound.floats(Role::Weights)[p.weight_panel as usize * size..][..panels * size];
@@ -24,10 +25,11 @@ pub(super) fn run(bound: &mut Bound<'_>, gates: u32, after: u32) {
             for (panel, target) in weights.chunks_exact(size).zip(target.chunks_exact_mut(width * LANES)) {
                 let rows = &panel[i * LANES * width..][..LANES * width];
                 // Blocks of 16 by 16: what is read of a row stays in L1 until the whole line is turned.
-                for (gate, target) in target.as_chunks_mut::<{ LANES * LANES }>().0.iter_mut().enumerate() {
+                for gate in 0..gates as usize {
+                    let (first, step) = if apart { (gate * LANES, width) } else { (gate * LANES * LANES, LANES) };
                     for (k, row) in rows.chunks_exact(width).enumerate() {
                         let row = &row[gate * LANES..][..LANES];
-                        target[k..].iter_mut().step_by(LANES).zip(row).for_each(|(y, x)| *y = *x);
+                        target[first + k..].iter_mut().step_by(step).zip(row).for_each(|(y, x)| *y = *x);
                     }
                 }
             }

@@ -6,7 +6,7 @@ use super::{BATCH, INPUT, KnownAnswer, TIME, numbers, with_states};
 use crate::call::Input;
 use crate::cell::{Activation, Cell, Reset};
 use crate::dropout::Dropping;
-use crate::engine::lesson::{Lesson, loss_term};
+use crate::engine::lesson::{Lesson, Sorted, loss_term};
 use crate::error::Result;
 use crate::kernel::Mask;
 use crate::layout::Layout;
@@ -38,8 +38,7 @@ impl KnownAnswer {
         let call = input.check(&model)?;
         let (objective, targets) = objective();
         let aims = objective.check(&model, &call, &targets)?;
-        let losses = objective.terms().iter().zip(&aims);
-        let losses = losses.map(|(term, aim)| loss_term(term, aim.bare.is_some(), &aim.measure));
+        let losses = objective.terms().iter().zip(aims.iter().map(|aim| &aim.measured)).map(loss_term);
         let gradients = Gradients {
             losses: losses.collect(),
             weights: true,
@@ -50,7 +49,8 @@ impl KnownAnswer {
         };
         let shape = Shape::new(TIME, BATCH, Mask::Live);
         let plan = lower::lower_gradients(&model, &layout, shape, limits, &tuning, &gradients)?;
-        let mut lesson = Lesson::new(&call, &model, &layout, &aims)?;
+        let mut sorted = Sorted::default();
+        let mut lesson = Lesson::new((&call, &model, &layout), (&aims, &gradients), &mut sorted)?;
         lesson.dropping = Some(Dropping::new(1, 1));
         lesson.rows = 0..BATCH;
         let give = |write, words: &mut [u32]| crate::plan::Caller::give(&mut lesson, write, words);
@@ -71,7 +71,9 @@ fn model() -> Result<Model> {
     let lstm = graph.add("lstm", Lstm::new(HIDDEN, HIDDEN).peepholes().bidirectional(), rnn);
     let dropped = graph.add("dropped", Dropout::new(0.5), lstm);
     let after = graph.add("after", Gru::new(2 * HIDDEN, HIDDEN), dropped);
-    let before = graph.add("before", Gru::new(HIDDEN, HIDDEN).cell(Cell::Gru(Reset::Before)), after);
+    // Its gates multiply copies.
+    let dropping = Gru::new(HIDDEN, HIDDEN).recurrent_dropout(0.3).input_dropout(0.3);
+    let before = graph.add("before", dropping.cell(Cell::Gru(Reset::Before)), after);
     let largest = graph.add("largest", Join::Maximum, [after.y(), before.y()]);
     let projected = graph.add("projected", Lstm::new(HIDDEN, HIDDEN).proj_size(CLASSES), largest);
     let shares = graph.add("shares", Activation::Softmax, before);

@@ -76,8 +76,8 @@ pub const ATTRIBUTES: &[Attribute] = {
         ),
         row(RNN, "implementation", Identity, "how it is computed"),
         row("LSTM", "unit_forget_bias", Identity, "how biases begin; they are in the file"),
-        row(RNN, "dropout", Supported, "in training; not in both directions"),
-        row(RNN, "recurrent_dropout", Supported, "kept; training refuses it"),
+        row(RNN, "dropout", Supported, "in training; of two directions that differ the larger one, in both"),
+        row(RNN, "recurrent_dropout", Supported, "likewise"),
         row(RNN, "seed", Identity, "training"),
         row(RNN, "kernel_initializer recurrent_initializer bias_initializer", Identity, "training"),
         row(

@@ -182,7 +182,7 @@ impl Builder {
         let mut stack = forward.stack(one.input_size()).merge(merge).bidirectional();
         stack.functions[1] = backward.functions;
         let most = |of: usize| forward.dropouts[of].max(backward.dropouts[of]);
-        // A trainer refuses either in both directions: each would drop by itself.
+        // A stack has one rate for both directions, each of which drops by itself.
         (stack.input_dropout, stack.recurrent_dropout) = (most(0).into(), most(1).into());
         if forward.bias == Bias::None {
             stack.bias = backward.bias;

@@ -158,7 +158,8 @@ pub(super) const STATE_BACK: Declaration = Declaration {
 /// with `s_m[k] = source[source_0 + m][source_offset + k]`, and 1 for k = depth, the bias. Rows of `source` have
 /// `source_units` elements, those of `delta` `units = panels · G · 16`. The target is a matrix, whose panels have `depth +
 /// after` rows. Its row k is 0 where k is padding: `depth` is `source_directions` parts, each with `features` true ones.
-/// Its unit 16 i + u is 0 from `count` on. Sums run over m in order, by parts that do not depend on the device's threads.
+/// Its unit 16 i + u is 0 from `count` on. In a program that is apart `s_m[k]` of gate g is `source[source_0 + m][g]` at
+/// `source_offset + k`, laid out as [`PROJECT`](super::PROJECT) says. Sums run over m in order, by parts that do not depend on the device's threads.
 pub(super) const OUTER: Declaration = Declaration {
     name: "outer",
     bindings: &[
@@ -167,7 +168,7 @@ pub(super) const OUTER: Declaration = Declaration {
         binding(2, Role::Delta, Access::Read, When::Always),
         binding(3, Role::Result, Access::ReadWrite, When::Always),
     ],
-    overrides: &["FIRST", "GATES", "AFTER"],
+    overrides: &["FIRST", "GATES", "AFTER", "APART"],
 };
 
 /// The gradient of an LSTM's peepholes, row `depth + 1` of the panels of a matrix (G = 4) as [`OUTER`] has it, added to what
@@ -188,7 +189,9 @@ pub(super) const PEEPHOLE_BACK: Declaration = Declaration {
 
 /// A matrix turned: with w its panels from `weight_panel` on, `panels` of them, `depth` rows deep, and N = `panels · G · 16`:
 /// `target[target_0 + k / 16][n][0][k % 16] = w[n / (16 G)][k][n / 16 % G][n % 16]` for k < depth, n < N, and 0 for n = N,
-/// the bias. Panels of the target have N + 1 rows and one gate.
+/// the bias. Panels of the target have N + 1 rows and one gate. In a program that is apart each gate is turned by itself:
+/// `target[target_0 + k / 16][n][g][k % 16] = w[n / 16][k][g][n % 16]` for n < N = `panels · 16`, and 0 for n = N; panels have N + 1
+/// rows of G gates.
 pub(super) const TRANSPOSE: Declaration = Declaration {
     name: "transpose",
     bindings: &[
@@ -196,7 +199,7 @@ pub(super) const TRANSPOSE: Declaration = Declaration {
         binding(1, Role::Weights, Access::Read, When::Always),
         binding(2, Role::Result, Access::ReadWrite, When::Always),
     ],
-    overrides: &["GATES", "AFTER"],
+    overrides: &["GATES", "AFTER", "APART"],
 };
 
 /// For m < rows: `target[target_0 + m] = delta[source_1 + m] · f'(source[source_0 + m])`. Rows have `units · directions`
@@ -281,6 +284,37 @@ pub(super) const DROP: Declaration = Declaration {
         binding(3, Role::Result, Access::ReadWrite, When::Always),
     ],
     overrides: &[],
+};
+
+/// A copy of rows for each gate of a product, each with elements of its own dropped, the same at all steps. For m < rows, each part
+/// p = direction + z, n < units and g < G: where n is a true feature, `target[target_z + m][p][g][n]` is 0 where the first word of
+/// Threefry for the counters `(draws[3] + (offset + m) % batch, source_offset + g · directions · features + p · features + n)`
+/// under the key `draws[0 .. 2]` is below `token`, else `scale · source[source_z + m][p][n]`; where not, 0. Rows of `source` have
+/// `source_directions` parts of `units` elements, those of `target` `tokens`, each a row of gates as [`PROJECT`](super::PROJECT) says;
+/// a row of one part has p in it.
+pub(super) const SPREAD: Declaration = Declaration {
+    name: "spread",
+    bindings: &[
+        PARAMS,
+        binding(1, Role::Source, Access::Read, When::Always),
+        binding(2, Role::Draws, Access::Read, When::Always),
+        binding(3, Role::Result, Access::ReadWrite, When::Always),
+    ],
+    overrides: &["GATES"],
+};
+
+/// The way back through [`SPREAD`], whose counters it has: `target[target_z + m][p][n]` takes `scale · Σ_g source[source_z + m][p][g][n]`
+/// over the gates in whose copy it is kept, added to what stands there. Rows of `source` have `source_directions` parts, those of
+/// `target` `tokens`.
+pub(super) const SPREAD_BACK: Declaration = Declaration {
+    name: "spread_back",
+    bindings: &[
+        PARAMS,
+        binding(1, Role::Source, Access::Read, When::Always),
+        binding(2, Role::Draws, Access::Read, When::Always),
+        binding(3, Role::Result, Access::ReadWrite, When::Always),
+    ],
+    overrides: &["GATES", "FIRST"],
 };
 
 /// For m < rows: `target[target_0 + m] = 0`. Rows have `units` elements.

@@ -18,8 +18,16 @@ pub fn programs() -> Vec<Program> {
         }
         let matrix = Matrix::buffer(storage);
         for tile in tiles() {
-            let product =
-                Project { cell: None, gates: 1, after: 1, activation: Activation::Linear, matrix, tile, add: false };
+            let product = Project {
+                cell: None,
+                gates: 1,
+                after: 1,
+                activation: Activation::Linear,
+                matrix,
+                tile,
+                add: false,
+                apart: false,
+            };
             for activation in [Activation::Linear, Activation::Sigmoid] {
                 programs.push(Program::Project(Project { activation, ..product }));
             }
@@ -35,6 +43,14 @@ pub fn programs() -> Vec<Program> {
                 programs.push(Program::Project(Project { cell: Some(cell), gates, ..product }));
             }
             programs.extend(step_programs(matrix, tile));
+            if tile.loads == Loads::Lane && storage == Storage::F32 {
+                let flags = [false, true].into_iter().flat_map(|add| [1, 2, 3, 4].map(|gates| (gates, add)));
+                programs
+                    .extend(flags.map(|(gates, add)| Program::Project(Project { apart: true, add, gates, ..product })));
+                if tile.rows == 1 {
+                    programs.extend(apart_programs(matrix, tile));
+                }
+            }
             if tile.loads == Loads::Lane {
                 programs.extend(step_programs(matrix, Tile { slices: 4, ..tile }));
                 programs.extend(diagonals(matrix, Tile { slices: 4, ..tile }).map(Program::Diagonal));
@@ -81,16 +97,23 @@ const MEDIA: [Medium; 2] = [Medium::Buffer, Medium::Texture];
 /// Those of training.
 fn training_programs() -> Vec<Training> {
     let mut programs = vec![Training::MaximumBack, Training::Drop, Training::Zero, Training::ToTexture];
+    let flags = || {
+        [false, true].into_iter().flat_map(|flag| [(1, 1), (3, 1), (4, 2)].map(|(gates, after)| (flag, gates, after)))
+    };
     for first in [false, true] {
         for (loads, medium) in
             [Loads::Lane, Loads::Subgroup].into_iter().flat_map(|loads| MEDIA.map(|medium| (loads, medium)))
         {
-            let of = |(gates, after)| Training::Outer(Outer { gates, after, first, loads, medium });
-            programs.extend([(1, 1), (3, 1), (4, 2)].map(of));
+            // Where gates have rows of their own, no lanes load them together.
+            let is_there = |&(apart, ..): &(bool, u32, u32)| !apart || loads == Loads::Lane;
+            let of = |(apart, gates, after)| Training::Outer(Outer { gates, after, first, apart, loads, medium });
+            programs.extend(flags().filter(is_there).map(of));
         }
+        programs.extend([1, 2, 3, 4].map(|gates| Training::SpreadBack { gates, first }));
         programs.extend([Training::SumSteps { first }, Training::Scatter { first }]);
     }
-    programs.extend([(1, 1), (3, 1), (4, 2)].map(|(gates, after)| Training::Transpose { gates, after }));
+    programs.extend(flags().map(|(apart, gates, after)| Training::Transpose { gates, after, apart }));
+    programs.extend([1, 2, 3, 4].map(|gates| Training::Spread { gates }));
     programs.extend([false, true].map(|log| Training::SoftmaxBack { log }));
     programs.extend(row_losses().into_iter().map(Training::Loss));
     programs.push(Training::Squares);
@@ -168,11 +191,27 @@ fn step_programs(matrix: Matrix, tile: Tile) -> Vec<Program> {
         programs.extend(steps(matrix, tile).into_iter().map(|step| Program::Step(Step { keeps: true, ..step })));
     }
     for variant in variants(Cell::Gru(Reset::Before), tile) {
-        let half = Half { variant, matrix, tile };
+        let half = Half { variant, apart: false, matrix, tile };
         programs.extend([Mask::All, Mask::Live].map(|mask| Program::StepNew(half, mask)));
         programs.push(Program::StepReset(half));
     }
     programs.extend([Mask::All, Mask::Live].map(|mask| Program::StepProject(StepProject { mask, matrix, tile })));
+    programs
+}
+
+/// The steps whose gates multiply copies of the state, which training alone has.
+fn apart_programs(matrix: Matrix, tile: Tile) -> Vec<Program> {
+    let mut programs = step_programs(matrix, tile);
+    programs.retain_mut(|program| {
+        let (Program::Step(Step { apart, .. })
+        | Program::StepReset(Half { apart, .. })
+        | Program::StepNew(Half { apart, .. }, _)) = program
+        else {
+            return false;
+        };
+        *apart = true;
+        true
+    });
     programs
 }
 
@@ -189,7 +228,7 @@ fn steps(matrix: Matrix, tile: Tile) -> Vec<Step> {
             for (mask, &states) in
                 [Mask::All, Mask::Live].into_iter().flat_map(|mask| states.iter().map(move |s| (mask, s)))
             {
-                steps.push(Step { cell, variant, states, mask, keeps: false, matrix, tile });
+                steps.push(Step { cell, variant, states, mask, keeps: false, apart: false, matrix, tile });
             }
         }
     }

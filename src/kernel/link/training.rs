@@ -2,7 +2,8 @@
 //!
 //! Knows which files make up a way back, a loss and an update; what they share with programs that go forward is linked as there.
 
-use super::{FUNCTIONS, gates, live, of_panels, panel, rows, slices, weight};
+use super::product::{panel, slices, sums, weight};
+use super::{FUNCTIONS, live};
 use crate::cell::{Activation, Cell, Peepholes, Reset, Variant};
 use crate::kernel::{Loads, Mask, Medium, Outer, Program, RowLoss, Training};
 use crate::rule::{Method, Rule};
@@ -12,9 +13,9 @@ pub(super) fn parts(program: &Program, training: Training) -> Vec<&'static str> 
     match training {
         Training::StepBack(back) => {
             let tile = back.tile;
-            let mut parts =
-                vec![weight(back.matrix), panel(back.matrix), "part/place.wgsl", gates(program), of_panels(tile)];
-            parts.extend([rows(tile), "part/product.wgsl", "peephole/none.wgsl", slices(tile)]);
+            let mut parts = vec![weight(back.matrix), panel(back.matrix), "part/place.wgsl"];
+            parts.extend(sums(program, tile));
+            parts.extend(["peephole/none.wgsl", slices(tile)]);
             parts.extend(curve_parts(program, back.cell, back.variant));
             parts.extend(["back/place.wgsl", live(back.mask), peephole_back(back.variant)]);
             parts.push(cell_back(program, back.cell));
@@ -51,6 +52,9 @@ pub(super) fn parts(program: &Program, training: Training) -> Vec<&'static str> 
         }
         Training::SoftmaxBack { .. } => vec!["part/activation.wgsl", "part/lanes.wgsl"],
         Training::Drop => vec!["part/activation.wgsl", "part/logarithm.wgsl", "part/random.wgsl"],
+        Training::Spread { .. } | Training::SpreadBack { .. } => {
+            vec!["part/activation.wgsl", "part/logarithm.wgsl", "part/random.wgsl", "part/copies.wgsl"]
+        }
         Training::Loss(loss) => loss_parts(loss),
         Training::Outer(Outer { loads, medium, .. }) => {
             let multiplied = match medium {

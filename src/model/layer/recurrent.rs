@@ -53,7 +53,8 @@ pub struct Recurrent {
     pub dropout: Constant,
     /// The share that training drops of what each layer takes, the same features at every step (Keras' `dropout`).
     pub input_dropout: Constant,
-    /// The share that Keras drops of the states that go into the gates (`recurrent_dropout`). A `Trainer` refuses it.
+    /// The share that training drops of the hidden state before it is multiplied, the same units at every step (Keras'
+    /// `recurrent_dropout`).
     pub recurrent_dropout: Constant,
 }
 
@@ -293,6 +294,13 @@ impl Recurrent {
         self
     }
 
+    /// The same with this share dropped, in training, of the hidden state on its way into the gates, the same units at every step.
+    #[must_use]
+    pub fn recurrent_dropout(mut self, rate: f32) -> Self {
+        self.recurrent_dropout = rate.into();
+        self
+    }
+
     /// The same in another direction.
     #[must_use]
     pub fn direction(mut self, direction: Direction) -> Self {
@@ -371,9 +379,14 @@ impl Recurrent {
         if layer == 0 { Features::one(self.input_size) } else { self.output() }
     }
 
-    /// The place, among those where the stack drops, before layer `layer`, where its input is dropped.
-    pub(crate) fn place_before(&self, layer: usize) -> usize {
-        2 * layer
+    /// The place, among those where the stack drops, before a direction of layer `layer`, where its input is dropped.
+    pub(crate) fn place_before(&self, layer: usize, direction: usize) -> usize {
+        2 * (layer + direction * self.num_layers)
+    }
+
+    /// The place where the states of layer `layer` are dropped on their way into the gates.
+    pub(crate) fn place_of_states(&self, layer: usize) -> usize {
+        2 * (layer + self.num_layers) + 1
     }
 
     /// The place between layer `layer` and the next.

@@ -16,7 +16,9 @@ pub(super) fn goes_by_direction(training: &Training) -> bool {
         | Training::CellBack(_)
         | Training::NewBack(..)
         | Training::ResetBack(_)
-        | Training::StateBack(_) => true,
+        | Training::StateBack(_)
+        | Training::Spread { .. }
+        | Training::SpreadBack { .. } => true,
         Training::ResetRows(_)
         | Training::Outer(_)
         | Training::PeepholeBack { .. }
@@ -109,10 +111,11 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
         Training::StateBack(_) => {
             Extents::of(&[(Role::Result, gated(1)), live, delta, handed(Role::Product), handed(Role::Direct)])
         }
-        Training::Outer(Outer { gates, after, .. }) => {
+        Training::Outer(Outer { gates, after, apart, .. }) => {
+            let copies = if apart { n(gates) } else { 1 };
             let panel = (depth + n(after)) * n(gates) * lanes;
             Extents::of(&[
-                by_row(Role::Source, p.source_0, n(p.source_units)),
+                by_row(Role::Source, p.source_0, n(p.source_units) * copies),
                 by_row(Role::Delta, p.target_0, units),
                 (Role::Result, (n(p.weight_panel) + panels) * panel),
             ])
@@ -127,11 +130,12 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
                 (Role::Result, (n(p.weight_panel) + panels) * (depth + 2) * gates * lanes),
             ])
         }
-        Training::Transpose { gates, after } => {
+        Training::Transpose { gates, after, apart } => {
             let turned = panels * n(gates) * lanes;
+            let biases = if apart { n(gates) } else { 1 };
             Extents::of(&[
                 (Role::Weights, (n(p.weight_panel) + panels) * (depth + n(after)) * n(gates) * lanes),
-                (Role::Result, (n(p.target_0) + depth / lanes) * (turned + 1) * lanes),
+                (Role::Result, (n(p.target_0) + depth / lanes) * (turned + biases) * lanes),
             ])
         }
         Training::ActivateBack(_) | Training::SoftmaxBack { .. } | Training::MaximumBack => Extents::of(&[
@@ -155,6 +159,16 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
             (Role::Draws, 4),
             by_row(Role::Result, p.target_0, width),
         ]),
+        Training::Spread { .. } | Training::SpreadBack { .. } => {
+            let [read, written] = if let Training::Spread { .. } = training { [1, gates] } else { [gates, 1] };
+            let of_parts =
+                |role: Role, first: u64, parts: u32, copies: u64| (role, (first + rows) * n(parts) * units * copies);
+            Extents::of(&[
+                of_parts(Role::Source, last(p.source_0, p.source_1), p.source_directions, read),
+                (Role::Draws, 4),
+                of_parts(Role::Result, last(p.target_0, p.target_1), p.tokens, written),
+            ])
+        }
         Training::ToTexture => Extents::of(&[(Role::Source, n(p.offset) + n(p.count)), (Role::Result, n(p.count))]),
         Training::Zero => Extents::of(&[by_row(Role::Result, p.target_0, units)]),
         Training::Loss(_) => Extents::of(&[
@@ -218,15 +232,18 @@ pub(super) fn covers(training: Training, p: &Params, grid: [u32; 3]) -> bool {
         Training::CellBack(_) | Training::NewBack(..) | Training::ResetBack(_) | Training::StateBack(_) => {
             y >= n(p.batch) && columns(n(p.units))
         }
-        Training::ResetRows(_) | Training::Zero => y >= n(p.rows) && columns(n(p.units)),
+        Training::ResetRows(_) | Training::Zero | Training::Spread { .. } | Training::SpreadBack { .. } => {
+            y >= n(p.rows) && columns(n(p.units))
+        }
         Training::Outer(outer) => {
             // The bias has workgroups of its own.
             x.saturating_sub(1) * n(outer.rows()) >= n(p.depth) && y * n(outer.columns()) >= n(p.units)
         }
         Training::ToTexture => columns(n(p.count).min(4 * n(Medium::WIDTH))) && y * 4 * n(Medium::WIDTH) >= n(p.count),
         Training::PeepholeBack { .. } => columns(n(p.panels) * lanes),
-        Training::Transpose { gates, .. } => {
-            columns((n(p.panels) * n(gates) * lanes + 1) * lanes) && y * lanes >= n(p.depth)
+        Training::Transpose { gates, apart, .. } => {
+            let biases = if apart { n(gates) } else { 1 };
+            columns((n(p.panels) * n(gates) * lanes + biases) * lanes) && y * lanes >= n(p.depth)
         }
         Training::ActivateBack(_) | Training::MaximumBack | Training::Drop => y >= n(p.rows) && columns(width),
         Training::SumSteps { .. } => y >= n(p.batch) && columns(width),

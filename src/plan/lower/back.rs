@@ -7,6 +7,7 @@
 
 mod apart;
 mod chunk;
+mod copies;
 mod join;
 mod loss;
 mod recurrent;
@@ -61,8 +62,8 @@ struct Back<'p, 'l> {
     weights: HashMap<usize, (SlotId, Vec<bool>)>,
     /// The matrices whose peepholes are begun.
     peepholes: HashSet<(usize, usize)>,
-    /// Turned matrices, by packed buffer.
-    turned: HashMap<usize, SlotId>,
+    /// Turned matrices, by packed buffer, and whether each gate is turned by itself.
+    turned: HashMap<(usize, bool), SlotId>,
     /// Scratch slots by name.
     scratch: HashMap<String, SlotId>,
     /// The sums that are kept for an update.

@@ -110,6 +110,7 @@ impl Lowering<'_> {
             states: if r.cell.states() == 2 { StateKind::Memory } else { StateKind::Hidden },
             mask: self.shape.steps(r.clock).mask,
             keeps: false,
+            apart: false,
             matrix: self.matrix(buffer),
             tile,
         });

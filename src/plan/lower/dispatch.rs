@@ -109,8 +109,9 @@ impl Lowering<'_> {
         size: Product,
     ) -> Result<()> {
         // Integers have rows of scales besides.
-        let alike = product.after == 1 && matrix.storage != Storage::I8;
-        let tile = self.wide(panels, alike, size, |size| self.tuning.project(size, self.limits));
+        let alike = product.after == 1 && matrix.storage != Storage::I8 && !product.apart;
+        let tile =
+            self.wide(panels, alike, size, |size| self.tuning.project(size, self.limits)).own_loads(product.apart);
         let tile_rows = tile.rows * tile.slices;
         for panels in panels {
             for (row, rows) in self.pieces(product.rows, tile_rows) {
@@ -137,6 +138,7 @@ impl Lowering<'_> {
                     matrix,
                     tile,
                     add: product.add,
+                    apart: product.apart,
                 });
                 let grid = [
                     panels.panels.div_ceil((tile.panels * tile.wide) as usize),
@@ -188,6 +190,8 @@ pub(super) struct HoistedProduct {
     pub(super) after: usize,
     /// Whether it is added to what stands in the result.
     pub(super) add: bool,
+    /// Whether each gate multiplies rows of its own.
+    pub(super) apart: bool,
 }
 
 impl HoistedProduct {
@@ -213,6 +217,7 @@ impl HoistedProduct {
             source_column: 0,
             after: 1,
             add: false,
+            apart: false,
         }
     }
 }

@@ -6,7 +6,6 @@ use super::recurrent::Layer;
 use super::stage::{Stage, Work};
 use super::{Chunk, Lowering, needed};
 use crate::cell::Activation;
-use crate::dropout;
 use crate::error::Result;
 use crate::kernel::{Params, Program, Role, Training};
 use crate::layout::{Place, depth};
@@ -49,6 +48,9 @@ impl Lowering<'_> {
             Work::Merge { combine, source } => {
                 let grid = [lanes(depth(result.features)), 1];
                 self.rowwise(Program::Merge(*combine), grid, *source, result, chunk)
+            }
+            Work::Drop { drop, draws, source } if drop.gates > 1 => {
+                self.copy_rows((*drop, *draws), *source, result, chunk)
             }
             Work::Drop { drop, draws, source } => self.drop((*drop, *draws), *source, result, chunk),
             Work::Rowwise { activation, source } => {
@@ -213,15 +215,13 @@ impl Lowering<'_> {
         chunk: Chunk,
     ) -> Result<()> {
         let (batch, draws, x) = (self.shape.batch, self.whole(draws), lanes(depth(result.features)));
-        #[expect(clippy::cast_possible_truncation, reason = "rounded once")]
-        let scale = dropout::scale(drop.rate.get()) as f32;
         for (first, params, [source, result]) in self.row_pieces(source, result, chunk) {
             let params = Params {
                 batch: word(batch),
                 source_1: word(chunk.start * batch + first),
                 time_step_0: u32::from(!drop.shared),
-                token: dropout::threshold(drop.rate.get()),
-                scale: scale.to_bits(),
+                token: drop.threshold(),
+                scale: drop.scale(),
                 ..params
             };
             let grid = [x, params.rows as usize, 1];

@@ -99,7 +99,7 @@ impl Flattening<'_> {
             LayerKind::Select(Select::AllSteps | Select::FinalHidden | Select::LastOutput)
             | LayerKind::Recurrent(_) => Vec::new(),
             LayerKind::Dropout(dropout) => {
-                let drop = Drop { rate: dropout.rate, place: 0, shared: dropout.drops == Drops::Features };
+                let drop = Drop { rate: dropout.rate, place: 0, shared: dropout.drops == Drops::Features, gates: 1 };
                 self.dropping(drop).map(OpKind::Drop).into_iter().collect()
             }
             LayerKind::Select(Select::LastStep) => vec![OpKind::LastStep],
@@ -257,23 +257,22 @@ impl Flattening<'_> {
                 axis: Axis::Steps(clock),
                 features,
             };
-            let drop = Drop { rate: r.input_dropout, place: r.place_before(stacked), shared: true };
-            if let Some(drop) = self.dropping(drop) {
-                let features = match source {
-                    Source::Op(op) => self.ops[op].features,
-                    Source::Input(_) => r.layer_input(stacked),
-                };
-                source = self.add(op(OpKind::Drop(drop), source, features));
-            }
+            let sources = self.taken((r, stacked), source, &op);
             let begin = self.begin(layer, r, stacked)?;
             let mut recurrence =
                 Recurrence { begin, clock, ..recurrence(model, self.layout, r, layer, stack, stacked)? };
+            recurrence.drop = self.dropping(Drop {
+                rate: r.recurrent_dropout,
+                place: r.place_of_states(stacked),
+                shared: true,
+                gates: r.cell.gates(),
+            });
             // The way back wants states and gates in one order of time: outputs in the order of the walk are turned after.
             let turned = self.layout.trains && r.direction == Direction::Backwards;
             if turned {
                 recurrence.walks = [Walk::Reverse; 2];
             }
-            source = self.add(op(OpKind::Recurrent(Box::new(recurrence)), source, r.hidden()));
+            source = self.add(Op { from: sources, ..op(OpKind::Recurrent(Box::new(recurrence)), source, r.hidden()) });
             self.stacks.entry(layer).or_default().push(self.ops.len() - 1);
             if turned {
                 source = self.add(Op {
@@ -293,13 +292,36 @@ impl Flattening<'_> {
             if let (Some(combine), Taker::Cell | Taker::All) = (combine(r), taker) {
                 source = self.add(op(OpKind::Merge(combine), source, r.output()));
             }
-            let drop = Drop { rate: r.dropout, place: r.place_between(stacked), shared: false };
+            let drop = Drop { rate: r.dropout, place: r.place_between(stacked), shared: false, gates: 1 };
             if let Some(drop) = self.dropping(drop).filter(|_| !is_last) {
                 source = self.add(op(OpKind::Drop(drop), source, r.output()));
             }
         }
         self.values.insert(Value::Layer(layer, Pin::Output), source);
         Ok(())
+    }
+
+    /// What layer `stacked` of a stack takes of `source`: itself, or where elements are dropped, what is left in each direction;
+    /// as copies for each gate, where the states have some (Keras).
+    fn taken(
+        &mut self,
+        (r, stacked): (&Recurrent, usize),
+        source: Source,
+        op: &dyn Fn(OpKind, Source, Features) -> Op,
+    ) -> Vec<Source> {
+        let gates = if r.recurrent_dropout.get() > 0.0 { r.cell.gates() } else { 1 };
+        let of =
+            |direction| Drop { rate: r.input_dropout, place: r.place_before(stacked, direction), shared: true, gates };
+        let drops: Vec<_> = (0..r.directions()).filter_map(|direction| self.dropping(of(direction))).collect();
+        if drops.is_empty() {
+            return vec![source];
+        }
+        let whole = match source {
+            Source::Op(op) => self.ops[op].features,
+            Source::Input(_) => r.layer_input(stacked),
+        };
+        let features = Features { parts: whole.parts * gates, ..whole };
+        drops.into_iter().map(|drop| self.add(op(OpKind::Drop(drop), source, features))).collect()
     }
 
     /// What layer `stacked` of stack `layer` begins with.
@@ -408,6 +430,7 @@ fn recurrence(
         },
         projection: r.proj_size.map(|_| place(layout, Role::Projection { layer, stacked })).transpose()?,
         run: layout.run(layer, stacked),
+        drop: None,
         begin: [None; 2],
     })
 }

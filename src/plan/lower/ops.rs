@@ -65,7 +65,7 @@ pub(super) struct Op {
     /// The layer of the stack that it belongs to, where another one follows, for names.
     pub(super) stacked: Option<usize>,
     pub(super) kind: OpKind,
-    /// What it takes: one value, or those that a join takes.
+    /// What it takes: one value, those that a join takes, or one for each direction of a recurrent layer.
     pub(super) from: Vec<Source>,
     pub(super) axis: Axis,
     pub(super) features: Features,
@@ -114,6 +114,9 @@ pub(super) struct Drop {
     pub(super) place: usize,
     /// Whether all steps share what is dropped.
     pub(super) shared: bool,
+    /// Gates that each get a copy of the value, with elements of its own dropped: a row of copies is laid out as one of gates. 1
+    /// where the value itself is dropped of.
+    pub(super) gates: usize,
 }
 
 /// What of a layer's outputs shows under a mask: that of which `feed` is not 0, from row `rows[direction]` of it on.
@@ -173,6 +176,8 @@ pub(super) struct Recurrence {
     pub(super) projection: Option<Place>,
     /// The run that the layer is in, and which of its layers it is.
     pub(super) run: Option<(usize, usize)>,
+    /// What is dropped of the hidden state before its products, if anything.
+    pub(super) drop: Option<Drop>,
     /// What the hidden and the cell state begin with, where the host does not write them.
     pub(super) begin: [Option<Begin>; 2],
 }
@@ -189,6 +194,15 @@ impl Recurrence {
     /// Padded H.
     pub(super) fn units(&self) -> usize {
         padded(self.hidden_size)
+    }
+
+    /// Gates of product `product` of a step. A GRU that resets before the product has two of them.
+    pub(super) fn product_gates(&self, product: usize) -> Range<usize> {
+        match (self.cell, product) {
+            (Cell::Gru(Reset::Before), 0) => 0..2,
+            (Cell::Gru(Reset::Before), _) => 2..3,
+            (Cell::Rnn | Cell::Lstm | Cell::Gru(Reset::After), _) => 0..self.cell.gates(),
+        }
     }
 
     /// Whether each step goes back in one dispatch: its product is one, and its state is not projected.

@@ -27,13 +27,13 @@ impl Lowering<'_> {
         let Layer { r, states, hidden } = layer;
         // Both directions go in one dispatch where one binding reaches the rows of both, and a step also where one
         // program computes both: the hoisted product knows no function.
-        let source = match states.taken {
-            Taken::Tokens { .. } => None,
-            Taken::Features { source, .. } => Some(source.slot),
+        let (source, of_each) = match states.taken {
+            Taken::Tokens { .. } => (None, false),
+            Taken::Features { sources: [first, second], .. } => (Some(first.slot), first.slot != second.slot),
         };
         let bound: Vec<SlotId> = source.into_iter().chain([hidden.slot]).collect();
         let reach = self.fit_whole(&bound);
-        for &side in Side::of(r.directions, reach) {
+        for &side in Side::of(r.directions, reach && !of_each) {
             self.hoisted(r, states, chunk, side)?;
         }
         let at_once = self.at_once(r)?;
@@ -65,7 +65,8 @@ impl Lowering<'_> {
                 let gather = Gather { buffer, tokens, rows: chunk.len * batch, sources, result: gates, targets };
                 self.gather(&gather, side.first, side.count)
             }
-            Taken::Features { matrix, source } => {
+            Taken::Features { matrix, sources, apart } => {
+                let source = sources[side.first];
                 let row = |d: usize| match source.span {
                     Span::Whole => source.first + starts[d],
                     Span::Chunk => source.first + chunk.at,
@@ -77,7 +78,7 @@ impl Lowering<'_> {
                 };
                 let source = (window, [0, 1].map(|d| row(d).saturating_sub(base) * batch));
                 let plain = HoistedProduct::plain(chunk.len * batch, source, (gates, targets), r.gates_width());
-                let product = HoistedProduct { cell: Some(r.cell), ..plain };
+                let product = HoistedProduct { cell: Some(r.cell), apart, ..plain };
                 self.project(matrix, &product, side.first, side.count)
             }
         }
@@ -86,8 +87,13 @@ impl Lowering<'_> {
     /// The dispatches of step `step` of `chunk`.
     fn timestep(&mut self, layer: Layer<'_>, chunk: Chunk, step: usize, side: Side) -> Result<()> {
         let Layer { r, states, hidden } = layer;
+        let features = hidden.features;
         let (hidden, base) = self.hidden_window(r, hidden, chunk, side);
         let params = self.step_params(layer, chunk, step, side, base);
+        let before = [params.source_0, params.source_1].map(|row| row as usize);
+        let copies = states.copies;
+        let copied = copies.map(|copies| self.copy_state(r, copies, (hidden, before), (features, side))).transpose()?;
+        let (apart, copied) = (copied.is_some(), (Role::Source, copied));
         let (cell, variant, mask) = (r.cell, r.variants[side.first], self.shape.steps(r.clock).mask);
         let gates = (Role::Gates, Some(self.whole(states.gates)));
         let live = (Role::Live, self.live(r.clock).map(|slot| self.whole(slot)));
@@ -95,25 +101,37 @@ impl Lowering<'_> {
         let memory = (Role::Memory, states.memory.map(|slot| self.whole(slot)));
         let kept = (Role::Kept, states.kept.map(|kept| self.whole(kept.slot)));
         let keeps = states.kept.is_some();
-        let of = |states| move |matrix, tile| Program::Step(Step { cell, variant, states, mask, keeps, matrix, tile });
-        let mut part = |place: Place, program: &dyn Fn(Matrix, Tile) -> Program, windows: &[_]| {
-            self.step_part(place, program, params, side, windows)
+        let of = |states| {
+            move |matrix, tile| Program::Step(Step { cell, variant, states, mask, keeps, apart, matrix, tile })
+        };
+        let part = |low: &mut Self, place: Place, program: &dyn Fn(Matrix, Tile) -> Program, windows: &[_]| {
+            low.step_part(place, program, params, side, windows)
         };
         match (cell, r.projection) {
             (Cell::Gru(Reset::Before), _) => {
                 let (first, second) = halves(r)?;
-                let half = |matrix, tile| Half { variant, matrix, tile };
-                part(first, &|matrix, tile| Program::StepReset(half(matrix, tile)), &[gates, hidden, memory])?;
-                part(second, &|matrix, tile| Program::StepNew(half(matrix, tile), mask), &[gates, live, memory, hidden])
+                let half = |matrix, tile| Half { variant, apart, matrix, tile };
+                let reset = |matrix, tile| Program::StepReset(half(matrix, tile));
+                part(self, first, &reset, &[gates, hidden, memory, copied])?;
+                let copied = match (copies, memory.1) {
+                    (Some(copies), Some(memory)) => Some(self.copy_reset(r, copies, memory, (features, side))?),
+                    _ => None,
+                };
+                let new = |matrix, tile| Program::StepNew(half(matrix, tile), mask);
+                part(self, second, &new, &[gates, live, memory, hidden, (Role::Source, copied)])
             }
             (Cell::Rnn | Cell::Lstm | Cell::Gru(Reset::After), Some(projection)) => {
-                part(r.hidden[0], &of(StateKind::Projected), &[gates, live, hidden, memory])?;
+                // Its hidden state waits for the projection: nothing but a product reads it here.
+                let multiplied = (Role::Hidden, hidden.1.filter(|_| !apart));
+                part(self, r.hidden[0], &of(StateKind::Projected), &[gates, live, multiplied, memory, copied])?;
                 let project = |matrix, tile| Program::StepProject(StepProject { mask, matrix, tile });
-                part(projection, &project, &[memory, live, hidden])
+                part(self, projection, &project, &[memory, live, hidden])
             }
-            (Cell::Lstm, None) => part(r.hidden[0], &of(StateKind::Memory), &[gates, live, hidden, memory, kept]),
+            (Cell::Lstm, None) => {
+                part(self, r.hidden[0], &of(StateKind::Memory), &[gates, live, hidden, memory, kept, copied])
+            }
             (Cell::Rnn | Cell::Gru(Reset::After), None) => {
-                part(r.hidden[0], &of(StateKind::Hidden), &[gates, live, hidden, kept])
+                part(self, r.hidden[0], &of(StateKind::Hidden), &[gates, live, hidden, kept, copied])
             }
         }
     }
@@ -180,6 +198,7 @@ impl Lowering<'_> {
         let one = product(self.layout, place.buffer, self.shape.batch)?;
         let Product { depth, panels: all, .. } = one;
         let tile = self.tuning.step(Product { panels: all * side.count, ..one }, self.limits);
+        let tile = tile.own_loads(program(self.matrix(place.buffer), tile).is_apart());
         let program = program(self.matrix(place.buffer), tile);
         let mut windows = vec![(Role::Weights, None)];
         windows.extend(others);

@@ -88,6 +88,7 @@ impl Lowering<'_> {
             states: if r.cell.states() == 2 { StateKind::Memory } else { StateKind::Hidden },
             mask: self.shape.steps(r.clock).mask,
             keeps: false,
+            apart: false,
             matrix: self.matrix(r.hidden[0].buffer),
             tile,
         };

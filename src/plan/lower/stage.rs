@@ -1,5 +1,6 @@
 //! Stages: operations with the slots that they read and write. Each holds what its work needs, by type.
 
+use super::copies::Copies;
 use super::groups::Use;
 use super::ops::{Axis, Begin, Drop, Input, Op, OpKind, Recurrence, Sequence, Shows, Source, Span};
 use super::view::Inside;
@@ -11,9 +12,6 @@ use crate::kernel::{Combine, MEMORY_UNPROJECTED};
 use crate::layout::{Place, depth};
 use crate::model::{Features, Join, Slice, State};
 use crate::plan::{Feed, Shape, SlotId, SlotKind};
-
-/// Words that what is dropped is drawn from.
-const DROP_WORDS: usize = 4;
 
 /// An operation with its slots.
 pub(super) struct Stage<'a> {
@@ -108,6 +106,8 @@ pub(super) struct States {
     pub(super) memory: Option<SlotId>,
     /// What each step keeps for its way back, where it does.
     pub(super) kept: Option<Kept>,
+    /// Copies of the state before a step, where elements of them are dropped.
+    pub(super) copies: Option<Copies>,
     /// Where the final hidden state is.
     pub(super) last: Sequence,
     /// Where the final cell state is.
@@ -127,8 +127,8 @@ pub(super) struct Kept {
 pub(super) enum Taken {
     /// Rows of a packed buffer, by tokens.
     Tokens { buffer: usize, tokens: SlotId },
-    /// Features, times a matrix.
-    Features { matrix: Place, source: Sequence },
+    /// Features, times a matrix: of each direction, or copies of them for each gate.
+    Features { matrix: Place, sources: [Sequence; 2], apart: bool },
 }
 
 impl Axis {
@@ -204,9 +204,7 @@ impl Lowering<'_> {
             OpKind::Blank(shows) => (Work::Blank { shows: *shows, source: source()? }, "blanked"),
             OpKind::Merge(combine) => (Work::Merge { combine: *combine, source: source()? }, "merged"),
             OpKind::Drop(drop) => {
-                let name = format!("{}.draws.{}", op.layer, drop.place);
-                let draws = self.slot(name, SlotKind::Index, &[1, DROP_WORDS]);
-                self.write(Feed::Dropped { layer: op.layer, place: drop.place }, draws, 0, 1);
+                let draws = self.dropped(op.layer, drop.place);
                 (Work::Drop { drop: *drop, draws, source: self.source(draft)? }, "dropped")
             }
             OpKind::Linear { matrix, activation } => {
@@ -355,7 +353,16 @@ impl Lowering<'_> {
     fn taken(&self, draft: Draft<'_, '_>, r: &Recurrence) -> Result<Taken> {
         Ok(match r.input {
             Input::Table(buffer) => Taken::Tokens { buffer, tokens: self.tokens(draft)? },
-            Input::Matrix(matrix) => Taken::Features { matrix, source: self.source(draft)? },
+            Input::Matrix(matrix) => {
+                let first = self.source(draft)?;
+                let second = draft.op.from.get(1).map(|&source| self.features(source, draft.stages)).transpose()?;
+                let is_apart = |source: &Source| match source {
+                    Source::Op(op) => matches!(draft.stages[*op].op.kind, OpKind::Drop(Drop { gates: 2.., .. })),
+                    Source::Input(_) => false,
+                };
+                let apart = draft.op.from.first().is_some_and(is_apart);
+                Taken::Features { matrix, sources: [first, second.unwrap_or(first)], apart }
+            }
         })
     }
 
@@ -400,7 +407,8 @@ impl Lowering<'_> {
         };
         let last = Sequence { axis: Axis::Rows, span: Span::Whole, ..last };
         let kept = self.kept(r, layer);
-        let states = States { taken, gates, memory, kept, last, last_cell };
+        let copies = r.drop.map(|drop| self.copies(r, drop, layer, features));
+        let states = States { taken, gates, memory, kept, copies, last, last_cell };
         Ok(Stage { op, result, work: Work::Recurrent { r, states, meeting, begin } })
     }
 
@@ -447,7 +455,7 @@ impl Lowering<'_> {
         let first = 2 * (layers.len() - 1) + op.axis.time(self.shape) % 2;
         let last = Sequence { slot: hidden, first, features, axis: Axis::Rows, span: Span::Whole };
         let last_cell = memory.map(|slot| Sequence { slot, ..last });
-        let states = States { taken, gates, memory, kept: None, last, last_cell };
+        let states = States { taken, gates, memory, kept: None, copies: None, last, last_cell };
         Ok(Stage { op, result, work: Work::Diagonal { layers, states, in_group } })
     }
 }

@@ -82,7 +82,11 @@ impl Way {
         sizes.sort_unstable();
         sizes.dedup();
         let smaller = sizes.into_iter().rev().map_while(|bytes| plan(bytes - 1));
-        smaller.into_iter().find(|(_, plan)| plan.shape.batch < shape.batch).map(|(limits, _)| limits)
+        // A trainer asks for gradients of inputs and states as well: room for as many dispatches again.
+        let is_cut = |(limits, plan): &(Limits, Plan)| {
+            plan.shape.batch < shape.batch && 2 * plan.params_bytes() <= limits.buffer_bytes
+        };
+        smaller.into_iter().find(is_cut).map(|(limits, _)| limits)
     }
 }
 

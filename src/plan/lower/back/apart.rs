@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{CellBack, Params, Program, Role, Training};
 use crate::layout::{Place, depth};
 use crate::plan::lower::Chunk;
+use crate::plan::lower::copies::Rows;
 use crate::plan::lower::dispatch::{HoistedProduct, lanes, word};
 use crate::plan::lower::needed;
 use crate::plan::lower::ops::{Recurrence, Sequence};
@@ -64,16 +65,24 @@ impl Back<'_, '_> {
         let (r, batch) = (way.r, self.low.shape.batch);
         for direction in 0..r.directions {
             self.low.hoisted(r, way.states, chunk, Side { first: direction, count: 1 })?;
-            let before = self.before(way, chunk, direction);
+            let before = self.multiplied(way, chunk, direction)?;
             let gates = self.low.whole(way.states.gates);
             match (r.cell, way.recurrent, way.new) {
                 (Cell::Lstm, ..) => {
-                    self.again(r.hidden[0], (direction, chunk), before, (gates, r.cell.gates(), true))?;
+                    self.again(way, (direction, chunk), before, (gates, r.cell.gates(), true))?;
                 }
                 (Cell::Gru(Reset::Before), Some(recurrent), Some([new, reset, _])) => {
                     let (of_recurrent, of_reset) = (self.low.whole(recurrent), self.low.whole(reset));
-                    self.again(r.hidden[0], (direction, chunk), before, (of_recurrent, 2, false))?;
-                    let (hidden, first_hidden) = before;
+                    self.again(way, (direction, chunk), before, (of_recurrent, 2, false))?;
+                    let (hidden, first_hidden) = self.before(way, chunk, direction);
+                    // Where elements of r ∘ h are dropped, what is left goes into the product.
+                    let whole = match way.states.copies {
+                        Some(_) => {
+                            let slot = self.reset_slot(way);
+                            self.low.whole(slot)
+                        }
+                        None => of_reset,
+                    };
                     for (row, rows) in self.low.pieces(chunk.len * batch, 1) {
                         let block = direction * chunk.len * batch;
                         let params = Params {
@@ -91,15 +100,16 @@ impl Back<'_, '_> {
                             (Role::Gates, Some(gates)),
                             (Role::Recurrent, Some(of_recurrent)),
                             (Role::Hidden, Some(hidden)),
-                            (Role::Result, Some(of_reset)),
+                            (Role::Result, Some(whole)),
                         ];
                         let program = Program::Training(Training::ResetRows(r.variants[direction]));
                         self.low.dispatch(program, params, [lanes(r.units()), rows, 1], &windows)?;
                     }
+                    self.copy_reset_rows(way, (direction, chunk), (whole, of_reset))?;
                     let new = self.low.whole(new);
                     let source = (of_reset, direction * chunk.len * batch);
                     self.product(
-                        r.hidden[1],
+                        (r.hidden[1], false),
                         (direction, chunk.len * batch),
                         (source, None, 0),
                         (new, direction * chunk.len * batch, r.units(), false),
@@ -113,33 +123,34 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// The recurrent product of a chunk with `place`, of so many gates: into a direction's rows of `result`.
+    /// The recurrent product of a chunk of so many gates: into a direction's rows of `result`.
     fn again(
         &mut self,
-        place: Place,
+        way: &Way<'_>,
         (direction, chunk): (usize, Chunk),
-        (hidden, first): (Window, usize),
+        (before, source_width, column): ((Window, usize), usize, usize),
         (result, gates, add): (Window, usize, bool),
     ) -> Result<()> {
+        let place = way.r.hidden[0];
         let shaped = self.shaped(place.buffer)?;
         let rows = chunk.len * self.low.shape.batch;
-        let (units, directions) = (depth(shaped.source), shaped.matrices);
         debug_assert_eq!(gates, shaped.gates);
-        let source = ((hidden, first), Some(directions * units), direction * units);
-        self.product(place, (direction, rows), source, (result, direction * rows, shaped.width(), add))
+        let source = (before, Some(source_width), column);
+        let target = (result, direction * rows, shaped.width(), add);
+        self.product((place, way.states.copies.is_some()), (direction, rows), source, target)
     }
 
     /// Rows times the matrix of a direction.
     fn product(
         &mut self,
-        place: Place,
+        (place, apart): (Place, bool),
         (direction, rows): (usize, usize),
         ((source, first_source), source_width, source_column): ((Window, usize), Option<usize>, usize),
         (result, first_result, width, add): (Window, usize, usize, bool),
     ) -> Result<()> {
         let shaped = self.shaped(place.buffer)?;
         let plain = HoistedProduct::plain(rows, (source, [first_source; 2]), (result, [first_result; 2]), width);
-        let product = HoistedProduct { source_width, source_column, after: shaped.after, add, ..plain };
+        let product = HoistedProduct { source_width, source_column, after: shaped.after, add, apart, ..plain };
         let panels = self.low.panels(place, direction, 1)?;
         let size = Product { rows, depth: depth(shaped.source), panels: shaped.panels, gates: shaped.gates };
         self.low.project_panels(self.low.matrix(place.buffer), &panels, &product, size)
@@ -190,12 +201,12 @@ impl Back<'_, '_> {
                 let windows = [new_gate, gates, live, recurrent, hidden, delta, handed, direct];
                 let program = Program::Training(Training::NewBack(variant, mask));
                 self.low.dispatch(program, params, grid(r.units()), &windows)?;
-                self.turned_step(r.hidden[1], place, new, reset_product)?;
+                self.turned_step((r.hidden[1], Some(1)), place, new, reset_product)?;
                 let handed = (Role::Product, Some(self.low.whole(reset_product)));
                 let program = Program::Training(Training::ResetBack(variant));
                 self.low.dispatch(program, params, grid(r.units()), &[gates, recurrent, hidden, handed, direct])?;
                 let recurrent = needed(way.recurrent, "a recurrent product")?;
-                self.turned_step(r.hidden[0], place, recurrent, apart.product)
+                self.turned_step((r.hidden[0], Some(0)), place, recurrent, apart.product)
             }
             (None, Some(projection), Some([projected, unprojected, product])) => {
                 let features = word(way.hidden.features.size);
@@ -204,7 +215,7 @@ impl Back<'_, '_> {
                 let program = Program::Training(Training::StateBack(mask));
                 let windows = [live, result, delta, handed, direct];
                 self.low.dispatch(program, of_state, grid(way.state_units()), &windows)?;
-                self.turned_step(projection, place, projected, product)?;
+                self.turned_step((projection, None), place, projected, product)?;
                 let (mut params, mut peepholes) = (params, None);
                 if variant.peepholes == Peepholes::Diagonal {
                     let panels = self.low.packed_panels(r.hidden[0], side.first, side.count)?.pop();
@@ -224,21 +235,27 @@ impl Back<'_, '_> {
                 ];
                 let program = Program::Training(Training::CellBack(CellBack { variant, mask }));
                 self.low.dispatch(program, params, grid(r.units()), &windows)?;
-                self.turned_step(r.hidden[0], place, way.gates, apart.product)
+                self.turned_step((r.hidden[0], Some(0)), place, way.gates, apart.product)
             }
             _ => Err(Error::internal("a step of two products: expected those of a GRU or of an LSTM")),
         }
     }
 
-    /// The rows of one step of `source`, `[D][C][B]`, times the matrix at `place` turned, into `result`, `[D][B]`.
+    /// The rows of one step of `source`, `[D][C][B]`, times the matrix at `place` turned, into `result`, `[D][B]`. `recurrent` says
+    /// which product of a step it is, if it is one of the state.
     fn turned_step(
         &mut self,
-        place: Place,
+        (place, recurrent): (Place, Option<usize>),
         (way, chunk, step, side): (&Way<'_>, Chunk, usize, Side),
         source: SlotId,
         result: SlotId,
     ) -> Result<()> {
         let batch = self.low.shape.batch;
+        if let (Some(copies), Some(product)) = (way.states.copies, recurrent) {
+            let first = [side.first, side.first + 1].map(|d| d * batch);
+            let target = Rows { window: self.low.whole(result), first, parts: 1 };
+            return self.copies_back((way, copies, product), (chunk, step, side), source, (target, true));
+        }
         let shaped = self.shaped(place.buffer)?;
         let block = |d: usize| d * chunk.len + way.r.walks[d].step(step, chunk.len);
         let source = (self.low.whole(source), [0, 1].map(|d| block(d) * batch));

@@ -21,7 +21,8 @@ impl Back<'_, '_> {
         let (r, states, batch) = (way.r, way.states, self.low.shape.batch);
         let (rows, block) = (chunk.len * batch, direction * chunk.len * batch);
         let gates = self.low.whole(way.gates);
-        if let Taken::Features { matrix, source } = states.taken {
+        if let Taken::Features { matrix, sources, apart } = states.taken {
+            let (source, copies) = (sources[direction], if apart { r.cell.gates() } else { 1 });
             let row = self.low.row_of(source, self.steps_of(way, chunk, direction), 0);
             let (window, base) = self.low.rows(source, row, chunk.len);
             self.outer(
@@ -31,25 +32,25 @@ impl Back<'_, '_> {
                     rows,
                     source: window,
                     first_source: (row - base) * batch,
-                    width: depth(source.features),
+                    width: depth(source.features) / copies,
                     column: 0,
                     delta: gates,
                     first_delta: block,
+                    apart,
                 },
             )?;
         }
-        let (window, first_source) = self.before(way, chunk, direction);
-        let units = way.state_units();
-        let before = |delta: SlotId, back: &Self| Outside {
+        let (before, source_width, column) = self.multiplied(way, chunk, direction)?;
+        let outside = Outside {
             rows,
-            source: window,
-            first_source,
-            width: r.directions * units,
-            column: direction * units,
-            delta: back.low.whole(delta),
+            source: before.0,
+            first_source: before.1,
+            width: source_width,
+            column,
+            delta: self.low.whole(way.recurrent.unwrap_or(way.gates)),
             first_delta: block,
+            apart: states.copies.is_some(),
         };
-        let outside = before(way.recurrent.unwrap_or(way.gates), self);
         self.outer(r.hidden[0], direction, &outside)?;
         let by_itself = |source: SlotId, width: usize, delta: SlotId, back: &Self| Outside {
             rows,
@@ -59,6 +60,7 @@ impl Back<'_, '_> {
             column: 0,
             delta: back.low.whole(delta),
             first_delta: block,
+            apart: false,
         };
         if let Some([new, reset, _]) = way.new {
             let outside = by_itself(reset, r.units(), new, self);
@@ -127,10 +129,10 @@ impl Back<'_, '_> {
         direction: usize,
         (target, first): (Sequence, bool),
     ) -> Result<()> {
-        let Taken::Features { matrix, .. } = way.states.taken else { return Ok(()) };
+        let Taken::Features { matrix, apart, .. } = way.states.taken else { return Ok(()) };
         let batch = self.low.shape.batch;
         let gates = (self.low.whole(way.gates), direction * chunk.len * batch);
         let steps = self.steps_of(way, chunk, direction);
-        self.times_turned((matrix, direction), gates, chunk.len * batch, (target, steps, first))
+        self.times_turned((matrix, apart, direction), gates, chunk.len * batch, (target, steps, first))
     }
 }

@@ -116,14 +116,24 @@ impl Back<'_, '_> {
         if r.steps_back() {
             self.zero_behind(&way)?;
         }
+        if states.copies.is_some() && r.steps_back() {
+            self.zero_nothing(&way)?;
+        }
         if let Some(cells) = of_cells {
             self.hand_cells(&way, cells)?;
         }
-        let source = self.stages[index].op.from.first().and_then(|&source| self.given(source));
+        let stages = self.stages;
+        let from = &stages[index].op.from;
+        let sources = [from.first(), from.get(1)].map(|source| source.and_then(|&source| self.given(source)));
+        let of_each = from.len() > 1;
         let chunks = self.chunks(self.low.shape.steps(r.clock).time);
-        // The directions of a chunk are at other steps, unless it is the only one: then the first sets what the other adds to.
-        let at_once = chunks.len() == 1 || r.directions == 1;
-        let target = source.map(|given| self.begin(given, at_once)).transpose()?;
+        // The directions of a chunk are at other steps, unless it is the only one: then the first sets what the other adds to. Where
+        // each has a value of its own nothing is added.
+        let at_once = chunks.len() == 1 || r.directions == 1 || of_each;
+        let mut targets = [None; 2];
+        for (target, given) in targets.iter_mut().zip(sources) {
+            *target = given.map(|given| self.begin(given, at_once)).transpose()?;
+        }
         let begins = self.wants.states || r.begin.iter().any(Option::is_some);
         for (done, &chunk) in chunks.iter().enumerate() {
             if r.steps_back() {
@@ -136,8 +146,9 @@ impl Back<'_, '_> {
             }
             for direction in 0..r.directions {
                 self.gradients_of_chunk(&way, chunk, direction)?;
-                if let Some((target, first)) = target {
-                    self.input_of_chunk(&way, chunk, direction, (target, first && direction == 0))?;
+                let own = if of_each { direction } else { 0 };
+                if let Some((target, first)) = targets[own] {
+                    self.input_of_chunk(&way, chunk, direction, (target, first && direction == own))?;
                 }
             }
         }

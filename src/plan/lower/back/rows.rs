@@ -48,11 +48,12 @@ impl Back<'_, '_> {
                     column: 0,
                     delta: delta_window,
                     first_delta,
+                    apart: false,
                 },
             )?;
             if let Some((target, first)) = target {
                 let from = (delta_window, first_delta);
-                self.times_turned((matrix, 0), from, chunk.len * batch, (target, chunk, first))?;
+                self.times_turned((matrix, false, 0), from, chunk.len * batch, (target, chunk, first))?;
             }
         }
         Ok(())
@@ -162,6 +163,9 @@ impl Back<'_, '_> {
         time: usize,
     ) -> Result<()> {
         let Some(given) = self.given(self.only(stage)?) else { return Ok(()) };
+        if drop.0.gates > 1 {
+            return self.each_copy(given, drop, delta, time);
+        }
         self.each_row(given, delta, time, |back, target, chunk| back.low.drop(drop, delta, target, chunk))
     }
 

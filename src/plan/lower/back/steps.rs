@@ -64,9 +64,12 @@ impl Back<'_, '_> {
         for step in (0..chunk.len).rev() {
             for &side in sides {
                 self.step_back(way, chunk, step, side)?;
+                if let Some(copies) = way.states.copies.filter(|_| step > 0 || wanted) {
+                    self.hand_copies(way, copies, (chunk, step, side))?;
+                }
             }
         }
-        if wanted {
+        if wanted && way.states.copies.is_none() {
             for direction in 0..r.directions {
                 self.hand_on(way, chunk, direction)?;
             }
@@ -86,7 +89,11 @@ impl Back<'_, '_> {
             after => row(d, after),
         });
         let (gates_0, gates_1) = pair(side.first, side.count, |d| row(d, step));
-        let (turned, panels, size) = self.turned_panels(r.hidden[0], side.first, side.count)?;
+        // Where copies were multiplied, their gradients have come down to those of the state before.
+        let (turned, panels, size) = match states.copies {
+            Some(_) => self.nothing_panels(way, side)?,
+            None => self.turned_panels((r.hidden[0], false), side.first, side.count)?,
+        };
         let size = Product { rows: batch, ..size };
         let tile = self.low.wide(&panels, true, size, |size| self.low.tuning.step(size, self.low.limits));
         let [panels] = &panels[..] else { return Err(Error::internal("a turned matrix: expected it in one binding")) };
@@ -164,11 +171,11 @@ impl Back<'_, '_> {
 }
 
 /// δ that a step multiplies of the step after it.
-fn exchanged(way: &Way<'_>) -> SlotId {
+pub(super) fn exchanged(way: &Way<'_>) -> SlotId {
     way.recurrent.unwrap_or(way.gates)
 }
 
-fn past(way: &Way<'_>) -> Result<SlotId> {
+pub(super) fn past(way: &Way<'_>) -> Result<SlotId> {
     match way.handed {
         Handed::Past(slot) => Ok(slot),
         Handed::Apart(_) => Err(Error::internal("a step back: expected gradients of states in one slot")),

@@ -3,7 +3,7 @@
 
 use super::Back;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::{LANES, Medium, Outer, Params, Program, Role, Training};
+use crate::kernel::{LANES, Loads, Medium, Outer, Params, Program, Role, Training};
 use crate::layout::{Form, Place, depth};
 use crate::model::Features;
 use crate::plan::lower::dispatch::{HoistedProduct, lanes, word};
@@ -25,6 +25,8 @@ pub(super) struct Outside {
     pub(super) column: usize,
     pub(super) delta: Window,
     pub(super) first_delta: usize,
+    /// Whether each gate takes rows of the source of its own, which are copies: then a row's elements count in one of them.
+    pub(super) apart: bool,
 }
 
 /// The form of a matrix.
@@ -50,9 +52,9 @@ impl Shaped {
         4 * ((depth(self.source) + self.after) * self.gates * LANES) as u64
     }
 
-    /// Bytes of a panel of the matrix turned.
-    fn turned_bytes(self) -> u64 {
-        4 * ((self.width() + 1) * LANES) as u64
+    /// Rows of a panel of the matrix turned, and their gates: one of all, or each by itself.
+    fn turned(self, apart: bool) -> [usize; 2] {
+        if apart { [self.panels * LANES + 1, self.gates] } else { [self.width() + 1, 1] }
     }
 }
 
@@ -125,8 +127,10 @@ impl Back<'_, '_> {
         let (slot, first) = self.gradient_of(place.buffer, place.first + direction);
         let cut = self.cut_by(slot, shaped.panel_bytes());
         let (depth, gates) = (depth(shaped.source), shaped.gates);
+        // Copies stand side by side in a row.
+        let source_width = outside.width * if outside.apart { gates } else { 1 };
         let numbers = |width: usize| outside.rows * width;
-        let bytes = 4 * numbers(outside.width.max(shaped.width())) as u64;
+        let bytes = 4 * numbers(source_width.max(shaped.width())) as u64;
         let medium = self.low.medium_for(bytes);
         let [(source, first_source), (delta, first_delta)] = match medium {
             Medium::Buffer => [(outside.source, outside.first_source), (outside.delta, outside.first_delta)],
@@ -136,17 +140,23 @@ impl Back<'_, '_> {
                     Ok((low.whole(texture), 0))
                 };
                 [
-                    copied(self.low, outside.source, outside.first_source, outside.width)?,
+                    copied(self.low, outside.source, outside.first_source, source_width)?,
                     copied(self.low, outside.delta, outside.first_delta, shaped.width())?,
                 ]
             }
         };
-        let loads = self.low.tuning.loads(self.low.limits);
+        let loads = if outside.apart { Loads::Lane } else { self.low.tuning.loads(self.low.limits) };
         // What a device's loops are trusted with.
         let most = (self.low.limits.loop_iterations as usize).saturating_sub(64).max(1);
         for (index, start) in (0..outside.rows).step_by(most).enumerate() {
-            let outer =
-                Outer { gates: word(gates), after: word(shaped.after), first: first && index == 0, loads, medium };
+            let outer = Outer {
+                gates: word(gates),
+                after: word(shaped.after),
+                first: first && index == 0,
+                apart: outside.apart,
+                loads,
+                medium,
+            };
             for panels in self.low.panels_of((slot, shaped.panels, cut), place.first, direction, 1) {
                 let params = Params {
                     rows: word(most.min(outside.rows - start)),
@@ -170,18 +180,21 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// Where products take the matrices of packed buffer `buffer`, turned: `[matrices][K / 16][P · G · 16 + 1][1][16]`.
-    fn turned(&mut self, buffer: usize) -> Result<SlotId> {
-        if let Some(&slot) = self.turned.get(&buffer) {
+    /// Where products take the matrices of packed buffer `buffer`, turned: `[matrices][K / 16][P · G · 16 + 1][1][16]`, or each
+    /// gate by itself: `[matrices][K / 16][P · 16 + 1][G][16]`.
+    fn turned(&mut self, buffer: usize, apart: bool) -> Result<SlotId> {
+        if let Some(&slot) = self.turned.get(&(buffer, apart)) {
             return Ok(slot);
         }
         let shaped = self.shaped(buffer)?;
-        let (depth, width) = (depth(shaped.source), shaped.width());
+        let (depth, [rows, turned_gates]) = (depth(shaped.source), shaped.turned(apart));
         let name = format!("{}.turned", self.low.layout.buffers[buffer].name);
-        let dims = [shaped.matrices, depth / LANES, width + 1, 1, LANES];
+        let dims = [shaped.matrices, depth / LANES, rows, turned_gates, LANES];
         let slot = self.low.slot(name, SlotKind::Scratch, &dims);
-        let program = Program::Training(Training::Transpose { gates: word(shaped.gates), after: word(shaped.after) });
-        let whole = self.cut_by(slot, shaped.turned_bytes()).is_none();
+        let (gates, after) = (word(shaped.gates), word(shaped.after));
+        let program = Program::Training(Training::Transpose { gates, after, apart });
+        let panel = rows * turned_gates * LANES;
+        let whole = self.cut_by(slot, 4 * panel as u64).is_none();
         for matrix in 0..shaped.matrices {
             let panels = self.low.packed_panels(Place { buffer, first: matrix }, 0, 1)?;
             let [from] = &panels[..] else { return Err(self.too_large(buffer)) };
@@ -189,7 +202,7 @@ impl Back<'_, '_> {
                 return Err(self.too_large(buffer));
             }
             let params = Params { depth: word(depth), target_0: word(matrix * (depth / LANES)), ..from.params() };
-            let grid = [lanes((width + 1) * LANES), depth / LANES, 1];
+            let grid = [lanes(panel), depth / LANES, 1];
             let windows = [(Role::Weights, Some(from.window)), (Role::Result, Some(self.low.whole(slot)))];
             self.low.dispatch(program, params, grid, &windows)?;
         }
@@ -197,7 +210,7 @@ impl Back<'_, '_> {
             Medium::Buffer => slot,
             Medium::Texture => self.low.all_in_texture(slot)?,
         };
-        self.turned.insert(buffer, slot);
+        self.turned.insert((buffer, apart), slot);
         Ok(slot)
     }
 
@@ -212,27 +225,29 @@ impl Back<'_, '_> {
         Error::new(ErrorKind::Limits, text)
     }
 
-    /// The slot of matrix `place.first + direction` turned, and its panels for `directions` directions.
+    /// The slot of matrix `place.first + direction` turned, each gate by itself or all as one, and its panels for `directions`
+    /// directions.
     pub(super) fn turned_panels(
         &mut self,
-        place: Place,
+        (place, apart): (Place, bool),
         direction: usize,
         directions: usize,
     ) -> Result<(SlotId, Vec<Panels>, Product)> {
-        let slot = self.turned(place.buffer)?;
+        let slot = self.turned(place.buffer, apart)?;
         let shaped = self.shaped(place.buffer)?;
-        let panels = depth(shaped.source) / LANES;
-        let size = Product { rows: 0, depth: shaped.width(), panels: panels * directions, gates: 1 };
+        let (panels, [rows, gates]) = (depth(shaped.source) / LANES, shaped.turned(apart));
+        let size = Product { rows: 0, depth: rows - 1, panels: panels * directions, gates };
         Ok((slot, self.low.panels_of((slot, panels, None), place.first, direction, directions), size))
     }
 
-    /// `product` with matrix `place.first + direction` turned, for `directions` directions.
+    /// `product` with matrix `place.first + direction` turned, for `directions` directions: each gate by itself, where `product` is
+    /// of rows that each gate has of its own.
     pub(super) fn project_turned(
         &mut self,
         (place, direction, directions): (Place, usize, usize),
         product: &HoistedProduct,
     ) -> Result<()> {
-        let (turned, panels, size) = self.turned_panels(place, direction, directions)?;
+        let (turned, panels, size) = self.turned_panels((place, product.apart), direction, directions)?;
         let matrix = self.low.matrix_in(turned);
         self.low.project_panels(matrix, &panels, product, Product { rows: product.rows, ..size })
     }
@@ -241,7 +256,7 @@ impl Back<'_, '_> {
     /// rows of `chunk` of `target`, or added to them.
     pub(super) fn times_turned(
         &mut self,
-        (place, direction): (Place, usize),
+        (place, apart, direction): (Place, bool, usize),
         (source, first_source): (Window, usize),
         rows: usize,
         (target, chunk, first): (Sequence, Chunk, bool),
@@ -250,7 +265,7 @@ impl Back<'_, '_> {
         let (result, base) = self.low.rows(target, written, chunk.len);
         let result = (result, [(written - base) * self.low.shape.batch; 2]);
         let plain = HoistedProduct::plain(rows, (source, [first_source; 2]), result, depth(target.features));
-        let product = HoistedProduct { add: !first, ..plain };
+        let product = HoistedProduct { add: !first, apart, ..plain };
         self.project_turned((place, direction, 1), &product)
     }
 
