@@ -10,22 +10,25 @@ use super::{begin, devices, features, updates, window};
 
 /// The bytes of all weights.
 fn bytes(trainer: &Trainer) -> Vec<u32> {
-    let tensors = trainer.weights().unwrap().to_tensors(trainer.model()).unwrap();
+    let tensors = trainer.weights().expect("weights").to_tensors(trainer.model()).expect("tensors of the model");
     let bits = |x: &f32| x.to_bits();
-    tensors.iter().flat_map(|(_, tensor)| tensor.read().unwrap().iter().map(bits).collect::<Vec<_>>()).collect()
+    tensors
+        .iter()
+        .flat_map(|(_, tensor)| tensor.read().expect("a tensor of the model").iter().map(bits).collect::<Vec<_>>())
+        .collect()
 }
 
 /// So many steps, each received when `behind` others were submitted after it.
 fn run(mut trainer: Trainer, batches: &[Batch], behind: usize) -> (Vec<Trained>, Vec<u32>) {
     let mut all = Vec::new();
     for (index, batch) in batches.iter().enumerate() {
-        trainer.submit(batch).unwrap();
+        trainer.submit(batch).expect("a step");
         if index >= behind {
-            all.push(trainer.receive().unwrap());
+            all.push(trainer.receive().expect("a step that waits"));
         }
     }
     while all.len() < batches.len() {
-        all.push(trainer.receive().unwrap());
+        all.push(trainer.receive().expect("a step that waits"));
     }
     (all, bytes(&trainer))
 }
@@ -35,7 +38,7 @@ fn submitted_steps_are_steps() {
     let batches: Vec<_> = (0..9).map(window).collect();
     for device in devices() {
         for update in updates() {
-            let trainer = || begin(update.clone(), 7, &device);
+            let trainer = || begin(update, 7, &device);
             let mut stepped = trainer();
             let want: Vec<_> = batches.iter().map(|batch| stepped.step(batch).unwrap()).collect();
             for behind in [0, 1, 8] {
