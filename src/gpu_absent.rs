@@ -89,7 +89,7 @@ impl Gpu {
         _: &Loaded,
         _: &Arc<Plan>,
         _: &mut dyn Caller,
-        _: (&mut States, usize),
+        _: Option<(&mut States, usize)>,
         _: Results,
         _: Wait,
     ) -> Result<Option<Flight>> {

@@ -215,8 +215,6 @@ fn a_thousand_streams_of_128_units_ask_for_nothing() {
     });
 }
 
-/// What wgpu asks for at each submit is its own affair; that it, and what is ours, does not grow from call to call is ours.
-#[cfg(feature = "gpu")]
 /// What a step of training asks for, after some of the same shape.
 fn step(model: Model, objective: impl Into<Objective>, update: Update, batch: &Batch) -> usize {
     let weights = Weights::random(&model, 1).unwrap();
@@ -246,6 +244,8 @@ fn a_step_of_training_asks_for_nothing() {
     }
 }
 
+/// What wgpu asks for at each submit is its own affair; that it, and what is ours, does not grow from call to call is ours.
+#[cfg(feature = "gpu")]
 #[test]
 fn a_repeated_call_of_a_gpu_asks_for_no_more_than_the_one_before() {
     let model = Model::new().layer(Lstm::new(5, 20).num_layers(2)).layer(Linear::new(20, 3));
