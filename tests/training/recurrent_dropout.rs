@@ -69,13 +69,13 @@ fn gradients_are_true_with_lengths_and_states_update_by_update() {
 #[test]
 fn in_tiles_of_a_batch_gradients_are_true() {
     let models = [
-        Model::new().layer(Lstm::new(6, 9).num_layers(2).recurrent_dropout(0.5).input_dropout(0.3)),
-        Model::new().layer(Gru::new(6, 9).cell(Cell::Gru(Reset::Before)).recurrent_dropout(0.4)),
+        Model::new().layer(Lstm::new(6, 20).num_layers(2).recurrent_dropout(0.5).input_dropout(0.3)),
+        Model::new().layer(Gru::new(6, 20).cell(Cell::Gru(Reset::Before)).recurrent_dropout(0.4)),
     ];
     let batch = features(7, 40, 6);
     for (model, device) in models.iter().flat_map(|model| devices().into_iter().map(move |device| (model, device))) {
-        // Room for the hidden states of five rows, and no more.
-        let trainer = trainer(model, in_tiles(device.clone(), 5, (41, 64)), Some(2));
+        // Room for the gates of five rows, and no more.
+        let trainer = trainer(model, in_tiles(device.clone(), 5, (41, 128)), Some(2));
         let weights = trainer.weights().expect("weights");
         let got = trainer.gradients(&batch).expect("gradients");
         close(&got, &truth(model, &batch, &weights, 2, 0), &format!("{device:?}: {}", model.summary()));
