@@ -54,8 +54,12 @@ impl PlanBug {
                 wrong.steps.remove(*steps.get(steps.len() / 2)?);
             }
             Self::StateAfterStep => {
+                let States { step, by_number, numbers, .. } = recurrent(plan)?;
                 let batch = u32::try_from(plan.shape.batch).ok()?;
-                tell(&mut wrong, recurrent(plan)?, |params| params.source_0 += batch);
+                tell(&mut wrong, step, |params| match by_number {
+                    true => params.offset += numbers,
+                    false => params.source_0 += batch,
+                });
             }
             Self::ChunksForgotten => {
                 let outer = |program: &mut Program| match program {
@@ -92,7 +96,13 @@ impl PlanBug {
                 wrong.programs.push(Program::Join(Join { combine: JoinOp::Set, ..join }));
             }
             // Kernels read units in fours.
-            Self::UnitsOffByFour => tell(&mut wrong, recurrent(plan)?, |params| params.source_offset += 4),
+            Self::UnitsOffByFour => {
+                let States { step, by_number, .. } = recurrent(plan)?;
+                tell(&mut wrong, step, |params| match by_number {
+                    true => params.offset += 4,
+                    false => params.source_offset += 4,
+                });
+            }
             Self::RowForgotten => {
                 let rows = |program: &Program, step: &Dispatch| {
                     program.kernel() == Kernel::Outer && plan.params[step.params].rows > 1
@@ -126,23 +136,31 @@ fn bound<'a>(plan: &'a Plan, step: &'a Dispatch) -> impl Iterator<Item = (Role, 
     bindings.map(|binding| binding.role).zip(step.windows.iter().copied())
 }
 
+/// A dispatch that takes states.
+struct States {
+    step: usize,
+    /// Whether it copies them for others, number by number, and does not multiply rows itself.
+    by_number: bool,
+    /// How many numbers the states of one step are.
+    numbers: u32,
+}
+
 /// The first dispatch that takes all states before the steps of a chunk for the gradient of a recurrent matrix, and has one
-/// more behind them.
-fn recurrent(plan: &Plan) -> Option<usize> {
-    let rows = |step: &Dispatch| {
-        let params = &plan.params[step.params];
-        (u64::from(params.source_0), u64::from(params.rows), 4 * u64::from(params.source_units))
-    };
-    let before = |program: &Program, step: &Dispatch| {
-        let source = bound(plan, step).find(|(role, _)| *role == Role::Source);
-        let (first, count, bytes) = rows(step);
-        program.kernel() == Kernel::Outer
-            && source.is_some_and(|(_, window)| {
-                let fits = (first + count + plan.shape.batch as u64) * bytes <= window.bytes;
-                plan.slots[window.slot].name.contains("hidden") && first == 0 && fits
-            })
-    };
-    places(plan, before).first().copied()
+/// more behind them: the product itself, or the copy in a texture that it takes them from.
+fn recurrent(plan: &Plan) -> Option<States> {
+    plan.steps.iter().enumerate().find_map(|(index, step)| {
+        let (program, params) = (&plan.programs[step.program], &plan.params[step.params]);
+        let (_, window) = bound(plan, step).find(|(role, _)| *role == Role::Source)?;
+        let slot = &plan.slots[window.slot];
+        let numbers = u32::try_from(slot.dims.iter().skip(1).product::<usize>()).ok()?;
+        let (first, count, by_number) = match program.kernel() {
+            Kernel::Outer => (params.source_0, params.rows * params.source_units, false),
+            Kernel::ToTexture => (params.offset, params.count, true),
+            _ => return None,
+        };
+        let fits = 4 * (u64::from(count) + u64::from(numbers)) <= window.bytes;
+        (slot.name.contains("hidden") && first == 0 && fits).then_some(States { step: index, by_number, numbers })
+    })
 }
 
 /// Whether a gradient has anything in `window` before `step`, besides zeros.
