@@ -8,6 +8,7 @@
 
 mod check;
 mod head;
+mod place;
 
 use ndarray::{Array, ArrayD, Dimension};
 

@@ -129,16 +129,11 @@ impl Product<'_> {
                 }
                 for block in even(rows.clone(), BLOCK_ROWS) {
                     let tile = &mut tile[(block.start - rows.start) * width + gate * LANES..];
+                    // So many rows leave no smaller block.
                     match block.len() {
-                        2 => self.gate::<S, 2>(simd, block, start, copy, tile),
-                        3 => self.gate::<S, 3>(simd, block, start, copy, tile),
                         4 => self.gate::<S, 4>(simd, block, start, copy, tile),
                         5 => self.gate::<S, 5>(simd, block, start, copy, tile),
-                        BLOCK_ROWS => self.gate::<S, BLOCK_ROWS>(simd, block, start, copy, tile),
-                        _ => block.for_each(|row| {
-                            let tile = &mut tile[(row - rows.start) * width..];
-                            self.gate::<S, 1>(simd, row..row + 1, start, copy, tile);
-                        }),
+                        _ => self.gate::<S, BLOCK_ROWS>(simd, block, start, copy, tile),
                     }
                 }
             }

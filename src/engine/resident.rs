@@ -91,7 +91,7 @@ impl Executor {
             }
             (Self::Gpu { gpu, loaded }, Resident::Gpu(states)) => {
                 let flight = gpu.send(loaded, plan, caller, Some((states, first)), results, wait).await?;
-                match gpus(flight) {
+                match flight.map(Flight::Gpu) {
                     Some(mut flight) if results == Results::Wanted => {
                         self.land(&mut flight, |read, data| caller.take(read, data), wait).await.map(|()| None)
                     }
@@ -111,7 +111,8 @@ impl Executor {
         match self {
             Self::Cpu(cpu) => cpu.run(plan, caller).map(|()| None),
             Self::Gpu { gpu, loaded } => {
-                gpu.send(loaded, plan, caller, None, Results::Wanted, Wait::Aside).await.map(gpus)
+                let flight = gpu.send(loaded, plan, caller, None, Results::Wanted, Wait::Aside).await?;
+                Ok(flight.map(Flight::Gpu))
             }
         }
     }
@@ -135,8 +136,4 @@ impl Executor {
             (Self::Cpu(_), Flight::Gpu(_)) => unreachable!("the host has no flights"),
         }
     }
-}
-
-fn gpus(flight: Option<gpu::Flight>) -> Option<Flight> {
-    flight.map(Flight::Gpu)
 }

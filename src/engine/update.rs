@@ -147,7 +147,8 @@ impl Learner {
     ///
     /// Kind `Device` or `Lost`, where the device fails.
     pub(crate) async fn land(&self, sent: &mut Sent) -> Result<()> {
-        for flight in &mut sent.flights {
+        // Each is forgotten when it is here: whoever drops this future waits for the others alone.
+        while let Some(flight) = sent.flights.first_mut() {
             let (loss, norm) = (&mut sent.loss, &mut sent.norm);
             let take = |read: Read, data: &[f32]| match (read.fetch, data) {
                 (Fetch::Norm, [of_all]) => *norm = *of_all,
@@ -155,8 +156,8 @@ impl Learner {
                 _ => {}
             };
             self.executor.land(flight, take, Wait::Aside).await.map_err(|e| self.planner.device.explain(e))?;
+            sent.flights.remove(0);
         }
-        sent.flights.clear();
         Ok(())
     }
 

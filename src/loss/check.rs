@@ -1,10 +1,9 @@
 //! `Objective` and `Targets` → what an executor aims at: time-major, checked, every factor of a row in one number.
 
-use std::fmt;
-
 use ndarray::{Array, Array2, Array3, ArrayD, Dimension};
 
 use super::head::part_of;
+use super::place::Place;
 use super::{Huber, Loss, Objective, Targets, Term, Wanted};
 use crate::call::{Batching, Call};
 use crate::error::{Error, ErrorKind, Result};
@@ -159,42 +158,6 @@ pub(crate) fn shapes(model: &Model, call: &Call<'_>) -> Result<Vec<Vec<usize>>> 
         rows.with_features().to_vec()
     };
     Ok(outputs.map(shape).collect())
-}
-
-/// Sizes of the user's axes, or an index along them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Place {
-    axes: [usize; 3],
-    len: usize,
-}
-
-impl Place {
-    fn of(axes: &[usize]) -> Self {
-        let mut own = [0; 3];
-        own[..axes.len()].copy_from_slice(axes);
-        Self { axes: own, len: axes.len() }
-    }
-
-    /// The same with the axis of features.
-    fn and(mut self, feature: usize) -> Self {
-        self.axes[self.len] = feature;
-        self.len += 1;
-        self
-    }
-}
-
-impl std::ops::Deref for Place {
-    type Target = [usize];
-
-    fn deref(&self) -> &[usize] {
-        &self.axes[..self.len]
-    }
-}
-
-impl fmt::Debug for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
-    }
 }
 
 impl Aim {

@@ -129,6 +129,21 @@ pub(crate) fn close(got: &Gradients, want: &oracle::TrueGradients, what: &str) {
     assert!(used <= 1.0, "{what}: {worst}");
 }
 
+/// The gradients of two updates, each of which drops something else.
+pub(crate) fn are_true_update_by_update(model: &Model, batch: &Batch, device: &Device) {
+    let what = format!("{device:?}: {}", model.summary());
+    let mut trainer = trainer(model, on(device.clone()), Some(11));
+    let mut losses = Vec::new();
+    for update in 0..2 {
+        let weights = trainer.weights().expect("weights");
+        let got = trainer.gradients(batch).expect("gradients");
+        close(&got, &truth(model, batch, &weights, 11, update), &what);
+        losses.push(got.loss);
+        assert_eq!(trainer.step(batch).expect("an update").loss, got.loss, "{what}");
+    }
+    assert_ne!(losses[0], losses[1], "{what}");
+}
+
 #[test]
 fn gradients_with_dropout_are_true_update_by_update() {
     let lengths: Vec<i64> = vec![9, 1, 4, 7, 9];
@@ -136,17 +151,7 @@ fn gradients_with_dropout_are_true_update_by_update() {
         let mut batch = features(5, 9, 6);
         batch.input = batch.input.lengths(lengths.clone());
         for device in devices() {
-            let what = format!("{device:?}: {}", model.summary());
-            let mut trainer = trainer(&model, on(device.clone()), Some(11));
-            let mut losses = Vec::new();
-            for update in 0..2 {
-                let weights = trainer.weights().expect("weights");
-                let got = trainer.gradients(&batch).expect("gradients");
-                close(&got, &truth(&model, &batch, &weights, 11, update), &what);
-                losses.push(got.loss);
-                assert_eq!(trainer.step(&batch).expect("an update").loss, got.loss, "{what}");
-            }
-            assert_ne!(losses[0], losses[1]);
+            are_true_update_by_update(&model, &batch, &device);
         }
     }
 }

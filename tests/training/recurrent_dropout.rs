@@ -8,7 +8,7 @@ use gatewave::{
 use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, s};
 
 use crate::devices;
-use crate::dropout::{close, features, in_tiles, on, trainer, truth};
+use crate::dropout::{are_true_update_by_update, close, features, in_tiles, on, trainer, truth};
 
 /// Stacks that drop states, and inputs, in every cell and direction; beside masks, projections, peepholes and other dropout.
 fn models() -> Vec<Model> {
@@ -51,17 +51,7 @@ fn gradients_are_true_with_lengths_and_states_update_by_update() {
         let mut batch = features(5, 9, 6);
         batch.input = begun(&model, batch.input.lengths([9, 1, 4, 7, 9]), 5);
         for device in devices() {
-            let what = format!("{device:?}: {}", model.summary());
-            let mut trainer = trainer(&model, on(device.clone()), Some(11));
-            let mut losses = Vec::new();
-            for update in 0..2 {
-                let weights = trainer.weights().expect("weights");
-                let got = trainer.gradients(&batch).expect("gradients");
-                close(&got, &truth(&model, &batch, &weights, 11, update), &what);
-                losses.push(got.loss);
-                assert_eq!(trainer.step(&batch).expect("an update").loss, got.loss, "{what}");
-            }
-            assert_ne!(losses[0], losses[1], "{what}");
+            are_true_update_by_update(&model, &batch, &device);
         }
     }
 }

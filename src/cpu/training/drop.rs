@@ -5,11 +5,17 @@ use pulp::{Arch, Simd, WithSimd};
 use crate::cpu::buffers::Bound;
 use crate::cpu::rows::{by_rows, span, span_mut};
 use crate::cpu::threads;
-use crate::kernel::{Params, Role};
+use crate::kernel::{LANES, Params, Role};
 use crate::random::threefry;
 
-/// Counters that are drawn side by side.
-const LANES: usize = 16;
+/// The words that features `first`, `first + 1`, … of the row of `counter` are dropped by.
+#[inline(always)]
+pub(super) fn draw(key: [u32; 2], counter: u32, first: u32) -> [u32; LANES] {
+    let mut features = [first; LANES];
+    features.iter_mut().zip(0..).for_each(|(feature, lane)| *feature += lane);
+    let [bits, _] = threefry::<LANES>(key, counter, features);
+    bits
+}
 
 /// How long one thread takes for a dispatch: a draw takes some 80 additions and rotations.
 pub(super) fn ns(p: &Params) -> usize {
@@ -56,9 +62,7 @@ impl WithSimd for Rows<'_> {
             for ((part, source), target) in parts {
                 let firsts = (0..p.features).step_by(LANES);
                 for ((first, source), target) in firsts.zip(source.chunks(LANES)).zip(target.chunks_mut(LANES)) {
-                    let mut features = [part * p.features + first; LANES];
-                    features.iter_mut().zip(0..).for_each(|(feature, lane)| *feature += lane);
-                    let [bits, _] = threefry::<LANES>(key, counter, features);
+                    let bits = draw(key, counter, part * p.features + first);
                     for ((y, x), bits) in target.iter_mut().zip(source).zip(bits) {
                         *y = if bits >= p.token { x * scale } else { 0.0 };
                     }

@@ -2,11 +2,11 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::drop::draw;
 use crate::cpu::buffers::Bound;
 use crate::cpu::rows::{by_rows, span, span_mut};
 use crate::cpu::threads;
 use crate::kernel::{LANES, Params, Role};
-use crate::random::threefry;
 
 /// How long one thread takes for a dispatch, as of `drop`.
 pub(super) fn ns(p: &Params, gates: u32, sides: usize) -> usize {
@@ -89,10 +89,7 @@ impl WithSimd for Part<'_> {
                 target[0] = [0.0; LANES];
             }
             for (gate, g) in (0..gates).zip(0..) {
-                let begin = p.source_offset + (g * p.directions + part) * p.features + first;
-                let mut features = [begin; LANES];
-                features.iter_mut().zip(0..).for_each(|(feature, lane)| *feature += lane);
-                let [bits, _] = threefry::<LANES>(key, counter, features);
+                let bits = draw(key, counter, p.source_offset + (g * p.directions + part) * p.features + first);
                 let true_units = p.features.saturating_sub(first) as usize;
                 let kept = |lane: usize, x: f32| {
                     if bits[lane] >= threshold && lane < true_units { x * scale } else { 0.0 }
