@@ -31,7 +31,7 @@ use naga::{AddressSpace, Expression, ImageClass, Literal, Module, ScalarKind, Sh
 /// The programs that ship. A new kernel, cell, storage, mask or tile changes it, and nothing else does.
 const PROGRAMS: usize = 2296;
 /// The files under `shaders/`.
-const FILES: usize = 165;
+const FILES: usize = 167;
 
 /// What every WebGPU device can do.
 const BASELINE: Capabilities = Capabilities::empty();
@@ -71,6 +71,10 @@ fn params_in_rust() -> Vec<(&'static str, usize)> {
         gates_1,
         live_0,
         live_1,
+        kept_0,
+        kept_1,
+        before_0,
+        before_1,
         memory_in,
         memory_out,
         token,
@@ -295,7 +299,7 @@ fn a_plain_cell_is_linked_with_no_part_of_a_general_one() {
         let step = (program.kernel().is_step() || is_training) && program.cell().is_some();
         let of_tile = match program.kernel() {
             Kernel::Persistent => 3,
-            Kernel::StepBack => 2,
+            Kernel::StepBack | Kernel::ScanBack => 2,
             _ if is_training => 0,
             _ => 2,
         };
@@ -366,7 +370,7 @@ fn tuned_steps() -> HashSet<Program> {
                             Kernel::Diagonal => {
                                 Some(Tuning::of(target).diagonal(Wave { layers: 3, time: 9, product }, &limits))
                             }
-                            Kernel::Scan => Tuning::of(target).scan(product, &limits),
+                            Kernel::Scan | Kernel::ScanBack => Tuning::of(target).scan(product, &limits),
                             Kernel::Persistent => Tuning::of(target).persistent(product, 1, &limits),
                             _ => Some(Tuning::of(target).step(product, &limits)),
                         };

@@ -20,8 +20,8 @@ use gatewave::conformance::{self, Case, Part};
 use gatewave::oracle::{self, TrueGradients, Truth};
 use gatewave::plan::Limits;
 use gatewave::{
-    Batch, Cell, Device, Embedding, Error, Gradients, Input, Like, Linear, Model, Options, Recurrent, Sgd, Trainer,
-    Update, Weights,
+    Batch, Cell, Device, Embedding, Error, Gradients, Input, Like, Linear, Model, Options, Recurrent, Sgd, Strategy,
+    Trainer, Update, Weights,
 };
 use ndarray::{Array2, Array3};
 use rand_chacha::ChaCha8Rng;
@@ -135,7 +135,8 @@ fn gradients_of_random_models_in_many_pieces_are_true() {
         let limits = Limits { workgroups, loop_iterations: 320, ..Limits::HOST };
         // What is not kept is computed twice.
         let keep_bytes = draw.chance(2).then_some(0);
-        let options = Options { chunk_bytes: Some(0), keep_bytes, limits: Some(limits), ..Options::default() };
+        let strategy = [None, Some(Strategy::Step), Some(Strategy::Scan)][draw.below(3)];
+        let options = Options { chunk_bytes: Some(0), keep_bytes, limits: Some(limits), strategy, ..Options::default() };
         (Case { time, batch, ..case }, options)
     });
 }

@@ -1,3 +1,5 @@
 // A step keeps nothing.
-fn keep(p: Place, b: u32, x: array<vec4<f32>, GATES>, r: array<vec4<f32>, GATES>) {
+const KEEPS: bool = false;
+
+fn keep(p: Place, time: u32, b: u32, x: array<vec4<f32>, GATES>, r: array<vec4<f32>, GATES>) {
 }

@@ -42,7 +42,7 @@ fn persistent(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
         finish_tile(p, lane);
         for (var i = p.slice; i < ROWS; i += SLICES) {
             if is_own(p, i) {
-                hand_on(handed_at(p, step, i) + 4u * unit_at(p), bitcast<vec4<u32>>(kept[i][0]));
+                hand_on(handed_at(p, step, i) + 4u * unit_at(p), bitcast<vec4<u32>>(states[i][0]));
             }
         }
         // Every invocation has handed on what it has: drivers that run them in turns would let the first wait for others

@@ -10,7 +10,7 @@ fn scan(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     begin_walk(p);
     if p.slice == 0u {
         for (var i = 0u; i < ROWS; i++) {
-            current[row_source(p, i) + unit_at(p)] = kept[i][0];
+            current[row_source(p, i) + unit_at(p)] = states[i][0];
         }
     }
     for (var step = 0u; step < params.steps; step++) {

@@ -17,7 +17,7 @@ fn finish(p: Place, i: u32, r: array<vec4<f32>, GATES>) {
         next = s;
     }
     if is_own(p, i) {
-        keep(p, b, x, r);
+        keep(p, of_direction(p.z, params.kept_0, params.kept_1), b, x, r);
         store_states(
             next,
             (of_direction(p.z, params.target_0, params.target_1) * params.batch + b) * hidden_width + unit,

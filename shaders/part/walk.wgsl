@@ -1,12 +1,14 @@
 // A layer's walk through many timesteps in a dispatch: the rows of the step, and the states that invocations keep. A
 // kernel supplies `current`, the hidden state that the step reads, of all units of a tile of rows: [row][H].
 
-var<private> kept: array<array<vec4<f32>, STATES>, ROWS>; // of the invocation's units and the rows that it finishes
+var<private> states: array<array<vec4<f32>, STATES>, ROWS>; // of the invocation's units and the rows that it finishes
 
-// The rows of the step: of `hidden`, of `gates`, of `live`.
+// The rows of the step: of `hidden`, of `gates`, of `live`; where it keeps what its way back needs, of `kept` and `memory`.
 var<private> row_hidden: u32;
 var<private> row_gates: u32;
 var<private> row_live: u32;
+var<private> row_kept: u32;
+var<private> row_memory: u32;
 
 fn load_source(at: u32) -> vec4<f32> {
     return current[at];
@@ -28,15 +30,21 @@ fn state_at(p: Place, row: u32, i: u32) -> u32 {
 
 fn finish(p: Place, i: u32, r: array<vec4<f32>, GATES>) {
     let b = batch_row(p, i);
-    let s = kept[i];
-    var next = cell_update(load_gates_at(p, row_gates, b), r, s);
+    let s = states[i];
+    let x = load_gates_at(p, row_gates, b);
+    var next = cell_update(x, r, s);
     if !is_live(row_live * params.batch + b) {
         next = s;
     }
-    kept[i] = next;
+    states[i] = next;
     current[row_source(p, i) + unit_at(p)] = next[0];
     if is_own(p, i) {
-        hidden[state_at(p, row_hidden, i)] = next[0];
+        if KEEPS {
+            keep(p, row_kept, b, x, r);
+            store_states(next, state_at(p, row_hidden, i), state_at(p, row_memory, i), 0u);
+        } else {
+            hidden[state_at(p, row_hidden, i)] = next[0];
+        }
     }
 }
 
@@ -44,27 +52,31 @@ fn finish(p: Place, i: u32, r: array<vec4<f32>, GATES>) {
 fn begin_walk(p: Place) {
     let source = of_direction(p.z, params.source_0, params.source_1);
     for (var i = 0u; i < ROWS; i++) {
-        kept[i] = load_states(state_at(p, source, i), state_at(p, params.memory_in, i));
+        states[i] = load_states(state_at(p, source, i), state_at(p, params.memory_in, i));
     }
     hold_weights(p);
     load_peepholes(p);
     row_hidden = of_direction(p.z, params.target_0, params.target_1);
     row_gates = of_direction(p.z, params.gates_0, params.gates_1);
     row_live = of_direction(p.z, params.live_0, params.live_1);
+    row_kept = of_direction(p.z, params.kept_0, params.kept_1);
+    row_memory = params.memory_out;
 }
 
 fn next_step(p: Place) {
     row_hidden += of_direction(p.z, params.hidden_step_0, params.hidden_step_1);
     row_gates += of_direction(p.z, params.time_step_0, params.time_step_1);
     row_live += of_direction(p.z, params.time_step_0, params.time_step_1);
+    row_kept += of_direction(p.z, params.time_step_0, params.time_step_1);
+    row_memory += 1u;
 }
 
-// Leaves the states of the last step, after whose rows the walk stands.
+// Leaves the states of the last step, after whose rows the walk stands. Who keeps has left those of every step.
 fn end_walk(p: Place) {
     let last = row_hidden - of_direction(p.z, params.hidden_step_0, params.hidden_step_1);
     for (var i = p.slice; i < ROWS; i += SLICES) {
-        if is_own(p, i) {
-            store_states(kept[i], state_at(p, last, i), state_at(p, params.memory_out, i), 0u);
+        if !KEEPS && is_own(p, i) {
+            store_states(states[i], state_at(p, last, i), state_at(p, params.memory_out, i), 0u);
         }
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! A plan with a bug runs as any other: it computes something else. Knows plans; knows no case and no executor.
 
-use crate::kernel::{Join, JoinOp, Kernel, Mask, Outer, Params, Program, Role, StepBack, Training};
+use crate::kernel::{Join, JoinOp, Kernel, Mask, Outer, Params, Program, Role, Training};
 use crate::plan::{Dispatch, Plan, Window};
 
 /// A bug in a plan of gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PlanBug {
-    /// The way back leaves out one step.
+    /// The way back leaves out one step, of a scan the last one.
     StepLeftOut,
     /// The gradient of a recurrent matrix takes the state after each step of a chunk for the one before it.
     StateAfterStep,
@@ -50,6 +50,13 @@ impl PlanBug {
         let mut wrong = plan.clone();
         match self {
             Self::StepLeftOut => {
+                let scan = |program: &Program, step: &Dispatch| {
+                    program.kernel() == Kernel::ScanBack && plan.params[step.params].steps > 1
+                };
+                if let Some(&scan) = places(plan, scan).first() {
+                    tell(&mut wrong, scan, |params| params.steps -= 1);
+                    return Some(wrong);
+                }
                 let steps = places(plan, |program, _| program.kernel() == Kernel::StepBack);
                 wrong.steps.remove(*steps.get(steps.len() / 2)?);
             }
@@ -79,8 +86,8 @@ impl PlanBug {
                     step.windows.remove(live);
                 }
                 for program in masked {
-                    if let Program::Training(Training::StepBack(back)) = &mut wrong.programs[program] {
-                        *back = StepBack { mask: Mask::All, ..*back };
+                    if let Program::Training(Training::StepBack(back) | Training::ScanBack(back)) = &mut wrong.programs[program] {
+                        back.mask = Mask::All;
                     }
                 }
             }
@@ -191,7 +198,8 @@ fn tell_all(plan: &mut Plan, steps: Vec<usize>, change: impl Fn(&mut Params)) ->
 }
 
 fn is_masked(program: &Program) -> bool {
-    matches!(program, Program::Training(Training::StepBack(StepBack { mask: Mask::Live, .. })))
+    let of_cells = matches!(program.kernel(), Kernel::StepBack | Kernel::ScanBack);
+    of_cells && program.mask() == Mask::Live
 }
 
 /// Changes the programs that `one` changes, if it does any.

@@ -1,4 +1,4 @@
-//! `scan` and `persistent`: many steps of a layer, one after the other. Nobody shares them here, so nothing is exchanged.
+//! `scan`, `scan_back` and `persistent`: many steps of a layer, one after the other. Nobody shares them here, so nothing is exchanged.
 //!
 //! The host has nothing to win from fewer dispatches: this is what the kernel means, for comparing a GPU with. Knows `step`
 //! as the plan does, by its program and params.
@@ -7,22 +7,40 @@ use pulp::Arch;
 
 use super::buffers::Bound;
 use super::step;
-use crate::kernel::{Params, Program, Role, StateKind, Step};
+use crate::kernel::{Params, Program, Role, StateKind, Step, StepBack, Training};
 
 /// Runs a scan.
 pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, step: Step) {
     let p = *bound.params;
     let program = Program::Step(step);
-    let mut params = Params { memory_in: p.memory_out, ..p };
-    if step.states == StateKind::Memory {
+    // Who keeps leaves the states of each step, the others those of the last.
+    let mut params = if step.keeps { p } else { Params { memory_in: p.memory_out, ..p } };
+    if step.states == StateKind::Memory && !step.keeps {
         keep_memory(bound);
     }
     for _ in 0..p.steps {
-        let Bound { sides, windows, weights, .. } = *bound;
-        let (program, buffers) = (&program, &mut *bound.buffers);
-        step::run(arch, &mut Bound { program, params: &params, sides, windows, weights, buffers });
+        one(arch, bound, &program, &params);
         params = next(params);
+        if step.keeps {
+            params = Params { memory_in: params.memory_in + 1, memory_out: params.memory_out + 1, ..params };
+        }
     }
+}
+
+/// Runs a scan back.
+pub(super) fn run_back(arch: Arch, bound: &mut Bound<'_>, back: StepBack) {
+    let program = Program::Training(Training::StepBack(back));
+    let mut params = *bound.params;
+    for _ in 0..params.steps {
+        one(arch, bound, &program, &params);
+        params = before(params);
+    }
+}
+
+/// Runs a step of a scan.
+fn one(arch: Arch, bound: &mut Bound<'_>, program: &Program, params: &Params) {
+    let Bound { sides, windows, weights, .. } = *bound;
+    step::run(arch, &mut Bound { program, params, sides, windows, weights, buffers: &mut *bound.buffers });
 }
 
 /// The params of the step after that of `p`.
@@ -36,6 +54,34 @@ fn next(p: Params) -> Params {
         gates_1: p.gates_1.wrapping_add(p.time_step_1),
         live_0: p.live_0.wrapping_add(p.time_step_0),
         live_1: p.live_1.wrapping_add(p.time_step_1),
+        kept_0: p.kept_0.wrapping_add(p.time_step_0),
+        kept_1: p.kept_1.wrapping_add(p.time_step_1),
+        ..p
+    }
+}
+
+/// The params of the step before that of `p`, on the way back.
+fn before(p: Params) -> Params {
+    let time = |row: u32, other: u32| (row.wrapping_add(p.time_step_0), other.wrapping_add(p.time_step_1));
+    let (target_0, target_1) = time(p.target_0, p.target_1);
+    let (gates_0, gates_1) = time(p.gates_0, p.gates_1);
+    let (live_0, live_1) = time(p.live_0, p.live_1);
+    let (kept_0, kept_1) = time(p.kept_0, p.kept_1);
+    Params {
+        source_0: p.gates_0,
+        source_1: p.gates_1,
+        target_0,
+        target_1,
+        gates_0,
+        gates_1,
+        live_0,
+        live_1,
+        kept_0,
+        kept_1,
+        before_0: p.before_0.wrapping_add(p.hidden_step_0),
+        before_1: p.before_1.wrapping_add(p.hidden_step_1),
+        memory_in: p.memory_in.wrapping_sub(1),
+        memory_out: p.memory_out.wrapping_sub(1),
         ..p
     }
 }

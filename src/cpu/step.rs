@@ -442,7 +442,7 @@ fn places(job: &Job<'_>) -> [Option<Place>; 4] {
         }
     };
     let kept = job.keeps().and_then(|cell| {
-        gates(Target::Left, [p.time_step_0 as usize, p.time_step_1 as usize], kept_gates(cell) as usize)
+        gates(Target::Left, [p.kept_0 as usize, p.kept_1 as usize], kept_gates(cell) as usize)
     });
     [first, second, kept, None]
 }

@@ -21,7 +21,7 @@ mod zero;
 use pulp::Arch;
 
 use super::buffers::Bound;
-use super::rows;
+use super::{rows, scan};
 use crate::kernel::{Params, Training};
 
 /// How long one thread takes for a dispatch.
@@ -31,6 +31,8 @@ pub(super) fn ns(training: Training, params: &Params, sides: usize) -> usize {
             back::ns(params, training.gates(), sides)
         }
         Training::StepBack(_) => unreachable!("a step back is a stage of steps"),
+        // One thread's, whatever it takes.
+        Training::ScanBack(_) => 0,
         Training::ResetRows(_) | Training::ActivateBack(_) => rows::ns(params, sides),
         Training::PeepholeBack { .. } => peephole_back::ns(params),
         Training::Outer(_) => outer::ns(params),
@@ -54,6 +56,7 @@ pub(super) fn ns(training: Training, params: &Params, sides: usize) -> usize {
 pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, training: Training) {
     match training {
         Training::StepBack(_) => unreachable!("a step back is a stage of steps"),
+        Training::ScanBack(back) => scan::run_back(arch, bound, back),
         Training::CellBack(cell) => cell_back::cell_back(arch, bound, cell),
         Training::Outer(outer) => outer::run(arch, bound, outer),
         Training::Transpose { gates, after, apart } => transpose::run(bound, (gates, after), apart),

@@ -26,8 +26,10 @@ pub enum Device {
 pub enum Checked {
     /// Running a model by a strategy.
     Running(Strategy),
-    /// Training: losses and gradients. Checked where a trainer is opened.
+    /// Training: losses and gradients, step by step. Checked where a trainer is opened.
     Training,
+    /// Training by scans: likewise.
+    TrainingByScans,
 }
 
 impl Checked {
@@ -36,11 +38,22 @@ impl Checked {
         Strategy::CHOSEN.map(Self::Running)
     }
 
+    /// Training, by each strategy of its own.
+    pub(super) fn training() -> [Self; 2] {
+        [Self::Training, Self::TrainingByScans]
+    }
+
+    /// Whether it is of a strategy, which another may stand in for.
+    pub(super) fn is_of(self, strategy: Strategy) -> bool {
+        self == Self::Running(strategy) || strategy == Strategy::Scan && self == Self::TrainingByScans
+    }
+
     /// The name, as reports and errors give it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Running(strategy) => strategy.name(),
             Self::Training => "training",
+            Self::TrainingByScans => "training by scans",
         }
     }
 }
@@ -70,7 +83,7 @@ impl SelfCheck {
             Checked::Running(Strategy::Persistent) => {
                 "this device cannot go by it: let it choose another (--strategy auto)"
             }
-            Checked::Running(_) | Checked::Training => {
+            Checked::Running(_) | Checked::Training | Checked::TrainingByScans => {
                 "this driver computes wrong numbers: update it, or use --device cpu"
             }
         };

@@ -184,6 +184,14 @@ impl Machine {
 }
 
 impl Executor {
+    /// How many objects were made on the GPU so far; none on the CPU.
+    pub(super) fn gpu_objects(&self) -> u64 {
+        match self {
+            Self::Cpu(_) => 0,
+            Self::Gpu { gpu, .. } => gpu.objects(),
+        }
+    }
+
     /// Takes the next packed buffer of the model's weights, which a GPU is to hold in `medium`.
     ///
     /// # Errors
@@ -327,7 +335,7 @@ async fn self_checks(device: &Device) -> Result<Vec<SelfCheck>> {
     while let Some(choice) = choice(device, rank) {
         let Some(gpu) = gpus::open(&choice).await? else { break };
         let mut of_one = gpus::self_checks(&gpu, &Checked::chosen()).await?;
-        of_one.extend(gpus::self_checks(&gpu, &[Checked::Training]).await?);
+        of_one.extend(gpus::self_checks(&gpu, &Checked::training()).await?);
         let passed = of_one.iter().all(|check| check.fault.is_none());
         checks.extend(of_one);
         if passed {

@@ -41,7 +41,8 @@ pub(super) async fn open_sound(choice: &Choice, trains: bool) -> Result<Option<A
     let mut checks = self_checks(&gpu, &Checked::chosen()).await?;
     checks.retain(|check| check.checked == Checked::Running(Strategy::Step));
     if trains && checks.iter().all(|check| check.fault.is_none()) {
-        checks.extend(self_checks(&gpu, &[Checked::Training]).await?);
+        checks.extend(self_checks(&gpu, &Checked::training()).await?);
+        checks.retain(|check| check.checked != Checked::TrainingByScans);
     }
     match checks.iter().find_map(SelfCheck::error) {
         Some(error) => Err(error),
@@ -64,12 +65,15 @@ fn held_to<'a>(checks: impl Iterator<Item = &'a SelfCheck>, asked: Option<Strate
     let mut failed = checks.filter(|check| check.fault.is_some());
     match asked {
         Some(strategy) => {
-            match failed.find(|check| check.checked == Checked::Running(strategy)).and_then(SelfCheck::error) {
+            match failed.find(|check| check.checked.is_of(strategy)).and_then(SelfCheck::error) {
                 Some(error) => Err(error),
                 None => Ok(asked),
             }
         }
-        None => Ok(failed.find(|check| Checked::chosen().contains(&check.checked)).map(|_| Strategy::Step)),
+        None => {
+            let is_chosen = |check: &&SelfCheck| Strategy::CHOSEN.into_iter().any(|strategy| check.checked.is_of(strategy));
+            Ok(failed.find(is_chosen).map(|_| Strategy::Step))
+        }
     }
 }
 
@@ -143,6 +147,9 @@ async fn fault(gpu: &Gpu, checked: Checked) -> Result<Option<String>> {
                 }
             }
             Ok(None)
+        }
+        Checked::TrainingByScans => {
+            Ok(show(gpu, &KnownAnswer::of_training_by_scans(target(gpu), &gpu.limits())?).await?.fault(gpu))
         }
     }
 }
@@ -293,9 +300,19 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_scans_wrongly_on_the_way_back_goes_by_steps() {
+        let check =
+            SelfCheck { adapter: "Voodoo".to_owned(), checked: Checked::TrainingByScans, fault: Some("a fault".to_owned()) };
+        assert_eq!(held_to([&check].into_iter(), None).unwrap(), Some(Strategy::Step));
+        assert_eq!(held_to([&check].into_iter(), Some(Strategy::Step)).unwrap(), Some(Strategy::Step));
+        let error = held_to([&check].into_iter(), Some(Strategy::Scan)).unwrap_err();
+        assert!(error.to_string().starts_with("Voodoo: self-check of training by scans: a fault"), "{error}");
+    }
+
+    #[test]
     fn the_verdict_on_a_device_is_remembered() {
         let gpu = pollster::block_on(open(&Choice::Noop)).unwrap().expect("wgpu always has its validator");
-        let all: Vec<_> = Strategy::ALL.map(Checked::Running).into_iter().chain([Checked::Training]).collect();
+        let all: Vec<_> = Strategy::ALL.map(Checked::Running).into_iter().chain(Checked::training()).collect();
         let checks = pollster::block_on(self_checks(&gpu, &all)).unwrap();
         assert_eq!(checks.len(), all.len());
         assert!(checks.iter().all(|check| check.fault.is_some()), "{checks:?}");

@@ -91,10 +91,7 @@ impl Engine {
     /// How many buffers, bind groups, pipelines and the like were made on the GPU so far; none on the CPU.
     #[doc(hidden)]
     pub fn gpu_objects(&self) -> u64 {
-        match &self.executor {
-            Executor::Cpu(_) => 0,
-            Executor::Gpu { gpu, .. } => gpu.objects(),
-        }
+        self.executor.gpu_objects()
     }
 
     /// Loses the device, as a driver's crash does, for every engine that shares it. The CPU stays as it is.

@@ -59,7 +59,7 @@ const PROJECT: Declaration = Declaration {
 /// instead, `hidden` is only read, and its rows have `directions · depth` elements. In a program that is apart the product of gate g
 /// is that of `source[d · batch + b][g]` in place of the hidden state, `depth` elements laid out as [`PROJECT`] says.
 ///
-/// A program that keeps leaves what its way back needs in `kept[time_step_z][b][panel + i]`: `x + r`, all gates; of a GRU the
+/// A program that keeps leaves what its way back needs in `kept[kept_z][b][panel + i]`: `x + r`, all gates; of a GRU the
 /// sums of reset and update, then x and r of the new gate, four in all.
 const STEP: Declaration = Declaration {
     name: "step",
@@ -102,7 +102,8 @@ const DIAGONAL: Declaration = Declaration {
 /// by `hidden_step_z` and `time_step_z`: its n-th step writes `hidden[target_z + n · hidden_step_z]`, and its `x` and `live`
 /// are `gates[gates_z + n · time_step_z]` and `live[live_z + n · time_step_z]`. The first step reads `hidden[source_z]` and
 /// `memory[memory_in]`, each other one the states of the one before it; those of the last are left in
-/// `memory[memory_out]` as well.
+/// `memory[memory_out]` as well. A program that keeps leaves those of every step, in `memory[memory_out + n]`, and what its way back
+/// needs in `kept[kept_z + n · time_step_z]`.
 const SCAN: Declaration = Declaration {
     name: "scan",
     bindings: &[
@@ -112,6 +113,7 @@ const SCAN: Declaration = Declaration {
         binding(3, Role::Live, Access::Read, When::Masked),
         binding(4, Role::Hidden, Access::ReadWrite, When::Always),
         binding(5, Role::Memory, Access::ReadWrite, When::Memory),
+        binding(6, Role::Kept, Access::ReadWrite, When::Kept),
     ],
     overrides: CELL,
 };
@@ -310,7 +312,7 @@ const SAMPLE: Declaration = Declaration {
 
 impl Kernel {
     /// Every kernel.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::Project,
         Self::Step,
         Self::Diagonal,
@@ -330,6 +332,7 @@ impl Kernel {
         Self::Activate,
         Self::Sample,
         Self::StepBack,
+        Self::ScanBack,
         Self::CellBack,
         Self::ResetRows,
         Self::NewBack,
@@ -377,6 +380,7 @@ impl Kernel {
             Self::Activate => &ACTIVATE,
             Self::Sample => &SAMPLE,
             Self::StepBack => &training::STEP_BACK,
+            Self::ScanBack => &training::SCAN_BACK,
             Self::CellBack => &training::CELL_BACK,
             Self::ResetRows => &training::RESET_ROWS,
             Self::NewBack => &training::NEW_BACK,

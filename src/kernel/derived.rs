@@ -183,8 +183,9 @@ impl Program {
                 let fours = u64::from(params.units / 4).div_ceil(u64::from(WORKGROUP));
                 (1 + 8 + 1) * fours + 2 * u64::from(WORKGROUP) + 8 * (1 + 16)
             }
-            Self::Scan(Step { tile, .. }) => {
-                u64::from(params.steps) * walked_step(*tile, gates, params) + 2 * u64::from(tile.rows)
+            Self::Scan(Step { tile, keeps, .. }) => {
+                let kept = if *keeps { u64::from(tile.rows) * gates } else { 0 };
+                u64::from(params.steps) * (walked_step(*tile, gates, params) + kept) + 2 * u64::from(tile.rows)
             }
             Self::Persistent(Step { tile, .. }) => {
                 // What is handed on and taken, four units each, and the turns of waiting.
@@ -228,14 +229,14 @@ pub(super) fn product_iterations(tile: Tile, gates: u64, depth: u32, sharing: u3
 
 /// Iterations of each step of a walk: itself, the depth in fours, then sharing, adding and finishing each row. The states go
 /// in and out row by row.
-fn walked_step(tile: Tile, gates: u64, params: &Params) -> u64 {
+pub(super) fn walked_step(tile: Tile, gates: u64, params: &Params) -> u64 {
     let slices = u64::from(tile.slices);
     let loads = if tile.held > 0 { 0 } else { u64::from(params.depth / 4).div_ceil(slices) };
     1 + loads + u64::from(tile.rows) * (1 + gates * (3 + slices))
 }
 
 /// Invocations of a workgroup that computes a tile: four units each.
-fn invocations(tile: Tile) -> u32 {
+pub(super) fn invocations(tile: Tile) -> u32 {
     4 * tile.panels * tile.slices
 }
 

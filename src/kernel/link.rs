@@ -35,6 +35,7 @@ parts![
     "back/place.wgsl",
     "back/rnn.wgsl",
     "back/state_direct.wgsl",
+    "back/timestep.wgsl",
     "back/unit.wgsl",
     "cell/gru.wgsl",
     "cell/gru_before.wgsl",
@@ -101,6 +102,7 @@ parts![
     "kernel/reset_rows.wgsl",
     "kernel/sample.wgsl",
     "kernel/scan.wgsl",
+    "kernel/scan_back.wgsl",
     "kernel/scatter.wgsl",
     "kernel/softmax.wgsl",
     "kernel/softmax_back.wgsl",
@@ -217,12 +219,13 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
         Program::Scan(step) => {
             parts.extend(product_parts(program, step.matrix, step.tile, slices(step.tile)));
             parts.extend(hold(step.tile));
-            parts.extend(["part/walk.wgsl", state(step.states), live(step.mask)]);
+            parts.extend([keep(step), "part/walk.wgsl", state(step.states), live(step.mask)]);
         }
         Program::Persistent(step) => {
             parts.extend(product_parts(program, step.matrix, step.tile, slices(step.tile)));
             parts.extend(hold(step.tile));
-            parts.extend(["part/walk.wgsl", "part/exchange.wgsl", state(step.states), live(step.mask)]);
+            let walk = [keep(step), "part/walk.wgsl", "part/exchange.wgsl"];
+            parts.extend(walk.into_iter().chain([state(step.states), live(step.mask)]));
         }
         Program::StepReset(Half { matrix, tile, apart, .. }) => {
             parts.extend(product_parts(program, matrix, tile, slices(tile)));

@@ -119,6 +119,8 @@ pub enum Kernel {
     Sample,
     /// Training: one timestep of RNN, LSTM or GRU (reset after) back: product, cell, gradients.
     StepBack,
+    /// Training: many timesteps of one back, what goes from step to step kept.
+    ScanBack,
     /// Training: the way back through the cell of a timestep of an LSTM that projects its state.
     CellBack,
     /// Training: `r ∘ h` of GRU with the reset before the product, many rows at once.
@@ -237,7 +239,7 @@ pub struct Tile {
     pub slices: u32,
     /// `Persistent`: panels of the layer, of which a workgroup has `panels`. An override. 0 elsewhere.
     pub layer: u32,
-    /// `Scan`, `Persistent`: rows of the depth whose weights an invocation keeps in registers, all that it multiplies; 0 where it loads
+    /// `Scan`, `Persistent`, `ScanBack`: rows of the depth whose weights an invocation keeps in registers, all that it multiplies; 0 where it loads
     /// them at every step. A linked part.
     pub held: u32,
 }
@@ -307,7 +309,7 @@ impl Kernel {
             Self::Step | Self::Diagonal | Self::StepReset | Self::StepNew | Self::StepProject | Self::StepBack => {
                 Family::Step
             }
-            Self::Scan | Self::Persistent => Family::Walk,
+            Self::Scan | Self::Persistent | Self::ScanBack => Family::Walk,
             Self::Clear
             | Self::Gather
             | Self::OneHot

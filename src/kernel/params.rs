@@ -44,6 +44,14 @@ pub struct Params {
     pub live_0: u32,
     /// The row of `live` at z = 1.
     pub live_1: u32,
+    /// The timestep of `kept`.
+    pub kept_0: u32,
+    /// The timestep of `kept` at z = 1.
+    pub kept_1: u32,
+    /// The row of `hidden` before a step back.
+    pub before_0: u32,
+    /// The row of `hidden` before a step back, at z = 1.
+    pub before_1: u32,
     /// The row of `memory` that holds the cell state before the step.
     pub memory_in: u32,
     /// The row of `memory` that takes the cell state after it.
@@ -54,14 +62,14 @@ pub struct Params {
     pub tokens: u32,
     /// `Softmax`, `Join`, `Spread`: the true features of a part, without padding.
     pub features: u32,
-    /// `Scan`: how many timesteps.
+    /// `Scan`, `ScanBack`: how many timesteps.
     pub steps: u32,
-    /// `Scan`: rows from the target of a step to that of the next, modulo 2³². `StepBack`: the row of `hidden` before the step.
+    /// `Scan`: rows from the target of a step to that of the next, modulo 2³²; `ScanBack`: likewise of `hidden`.
     pub hidden_step_0: u32,
     /// The same at z = 1.
     pub hidden_step_1: u32,
-    /// `Scan`: timesteps of `gates`, and rows of `live`, from a step to the next, modulo 2³². `Drop`: 1, or 0 where all steps share
-    /// what is dropped. `Step` that keeps, `StepBack`: the timestep of `kept`.
+    /// `Scan`: timesteps of `gates` and `kept`, and rows of `live`, from a step to the next, modulo 2³²; `ScanBack`: and rows of
+    /// `delta`. `Drop`: 1, or 0 where all steps share what is dropped.
     pub time_step_0: u32,
     /// The same at z = 1.
     pub time_step_1: u32,
@@ -94,6 +102,8 @@ impl Params {
             target_0: self.target_1,
             gates_0: self.gates_1,
             live_0: self.live_1,
+            kept_0: self.kept_1,
+            before_0: self.before_1,
             hidden_step_0: self.hidden_step_1,
             time_step_0: self.time_step_1,
             ..self

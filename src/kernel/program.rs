@@ -65,7 +65,7 @@ pub struct Step {
     pub states: StateKind,
     /// Whether a mask is bound.
     pub mask: Mask,
-    /// Whether it keeps what the way back through it needs: [`Kernel::Step`] alone does.
+    /// Whether it keeps what the way back through it needs: [`Kernel::Step`] and [`Kernel::Scan`] may.
     pub keeps: bool,
     /// Whether each gate multiplies a copy of the state of its own, from `source`: [`Kernel::Step`] alone may.
     pub apart: bool,
@@ -402,7 +402,7 @@ impl Program {
             When::Memory => matches!(self.states(), Some(StateKind::Memory | StateKind::Projected)),
             When::Projected => self.states() == Some(StateKind::Projected) && !self.is_apart(),
             When::Unprojected => self.states() != Some(StateKind::Projected),
-            When::Kept => matches!(self, Self::Step(Step { keeps: true, .. })),
+            When::Kept => matches!(self, Self::Step(Step { keeps: true, .. }) | Self::Scan(Step { keeps: true, .. })),
             When::Apart => self.is_apart(),
             When::Recurrent | When::Peepholes | When::Classes | When::Values | When::Weighted | When::Moments(_) => {
                 false

@@ -3,7 +3,7 @@
 //! [`Program`](super::Program) holds them as one variant. Whatever must be said of one of them is said here, by a match
 //! without a wildcard. What each computes is in [`catalog`](super::catalog).
 
-use super::derived::{product_iterations, shared_bytes};
+use super::derived::{invocations, product_iterations, shared_bytes, walked_step};
 use super::{Kernel, Loads, Mask, Matrix, Medium, Params, RowLoss, RowTargets, StateKind, Tile, WORKGROUP, When};
 use crate::cell::{Activation, Cell, Peepholes, Reset, Variant};
 use crate::rule::Rule;
@@ -13,6 +13,8 @@ use crate::rule::Rule;
 pub enum Training {
     /// [`Kernel::StepBack`].
     StepBack(StepBack),
+    /// [`Kernel::ScanBack`].
+    ScanBack(StepBack),
     /// [`Kernel::CellBack`].
     CellBack(CellBack),
     /// [`Kernel::ResetRows`], and the variant of the cell.
@@ -97,7 +99,7 @@ pub enum Training {
 /// The role of rows of weights that an update leaves alone.
 pub const NO_ROLE: u32 = u32::MAX;
 
-/// One timestep back: the product of what the step after it gave, and the way back through the cell.
+/// One timestep back, or many: the product of what the step after it gave, and the way back through the cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StepBack {
     /// The cell: never a GRU with the reset before the product.
@@ -126,6 +128,21 @@ impl StepBack {
     /// What the step did with its states.
     pub fn states(&self) -> StateKind {
         if self.cell == Cell::Lstm { StateKind::Memory } else { StateKind::Hidden }
+    }
+
+    /// Bytes of a row of δ that a scan keeps in workgroup memory.
+    #[allow(clippy::cast_possible_truncation, reason = "a cell has at most four gates")]
+    fn row_bytes(&self) -> u32 {
+        16 * 4 * self.tile.panels * self.cell.gates() as u32
+    }
+
+    /// Iterations of all loops of a scan: those of each step, among them what it loads and stores of its gates; δ of the step
+    /// after the first, and what goes in and out row by row.
+    fn scan_iterations(&self, params: &Params) -> u64 {
+        let rows = u64::from(self.tile.rows);
+        let gates = u64::from(kept_gates(self.cell)) + 3 * self.cell.gates() as u64;
+        let loaded = (rows * u64::from(params.depth / 4)).div_ceil(invocations(self.tile).into());
+        u64::from(params.steps) * (walked_step(self.tile, 1, params) + rows * gates) + loaded + 2 * rows
     }
 }
 
@@ -192,6 +209,7 @@ impl Training {
     pub fn kernel(&self) -> Kernel {
         match self {
             Self::StepBack(_) => Kernel::StepBack,
+            Self::ScanBack(_) => Kernel::ScanBack,
             Self::CellBack(_) => Kernel::CellBack,
             Self::ResetRows(_) => Kernel::ResetRows,
             Self::NewBack(..) => Kernel::NewBack,
@@ -221,7 +239,7 @@ impl Training {
     /// The cell whose way back it is, and how that departs from its plain equations.
     pub fn cell(&self) -> Option<(Cell, Variant)> {
         match *self {
-            Self::StepBack(back) => Some((back.cell, back.variant)),
+            Self::StepBack(back) | Self::ScanBack(back) => Some((back.cell, back.variant)),
             Self::CellBack(back) => Some((Cell::Lstm, back.variant)),
             Self::ResetRows(variant) | Self::NewBack(variant, _) | Self::ResetBack(variant) => {
                 Some((Cell::Gru(Reset::Before), variant))
@@ -251,7 +269,7 @@ impl Training {
     /// What the step of which it is the way back did with its states.
     pub fn states(&self) -> Option<StateKind> {
         match self {
-            Self::StepBack(back) => Some(back.states()),
+            Self::StepBack(back) | Self::ScanBack(back) => Some(back.states()),
             Self::CellBack(_) => Some(StateKind::Projected),
             Self::ResetRows(_)
             | Self::NewBack(..)
@@ -282,6 +300,7 @@ impl Training {
     pub fn mask(&self) -> Mask {
         match self {
             Self::StepBack(StepBack { mask, .. })
+            | Self::ScanBack(StepBack { mask, .. })
             | Self::CellBack(CellBack { mask, .. })
             | Self::NewBack(_, mask)
             | Self::StateBack(mask) => *mask,
@@ -310,7 +329,11 @@ impl Training {
 
     /// The matrix of its product and how that is cut, if it has one.
     pub(super) fn product(&mut self) -> Option<(&mut Matrix, &mut Tile)> {
-        if let Self::StepBack(StepBack { matrix, tile, .. }) = self { Some((matrix, tile)) } else { None }
+        if let Self::StepBack(back) | Self::ScanBack(back) = self {
+            Some((&mut back.matrix, &mut back.tile))
+        } else {
+            None
+        }
     }
 
     /// The function that it is the way back through: `Linear` where that is none.
@@ -320,6 +343,7 @@ impl Training {
             Self::SoftmaxBack { log: false } => Activation::Softmax,
             Self::SoftmaxBack { log: true } => Activation::LogSoftmax,
             Self::StepBack(_)
+            | Self::ScanBack(_)
             | Self::CellBack(_)
             | Self::ResetRows(_)
             | Self::NewBack(..)
@@ -355,6 +379,7 @@ impl Training {
             | Self::Tie { first }
             | Self::Total { first } => Some(first),
             Self::StepBack(_)
+            | Self::ScanBack(_)
             | Self::CellBack(_)
             | Self::ResetRows(_)
             | Self::NewBack(..)
@@ -383,7 +408,12 @@ impl Training {
             When::Memory => matches!(self.states(), Some(StateKind::Memory | StateKind::Projected)),
             When::Projected => self.states() == Some(StateKind::Projected),
             When::Unprojected => self.states() != Some(StateKind::Projected),
-            When::Recurrent => matches!(self, Self::StepBack(StepBack { cell: Cell::Gru(_), .. })),
+            When::Recurrent => {
+                matches!(
+                    self,
+                    Self::StepBack(StepBack { cell: Cell::Gru(_), .. }) | Self::ScanBack(StepBack { cell: Cell::Gru(_), .. })
+                )
+            }
             When::Kept | When::Apart => false,
             When::Peepholes => self.cell().is_some_and(|(_, variant)| variant.peepholes == Peepholes::Diagonal),
             When::Classes => loss.is_some_and(|loss| loss.targets() == RowTargets::Classes),
@@ -407,7 +437,7 @@ impl Training {
             | Self::SpreadBack { gates, .. } => gates,
             Self::PeepholeBack { .. } => 4,
             // The turned matrix has one.
-            Self::StepBack(_) => 1,
+            Self::StepBack(_) | Self::ScanBack(_) => 1,
             #[allow(clippy::cast_possible_truncation, reason = "a cell has at most four gates")]
             Self::CellBack(_) | Self::ResetRows(_) | Self::NewBack(..) | Self::ResetBack(_) => {
                 self.cell().map_or(1, |(cell, _)| cell.gates() as u32)
@@ -451,7 +481,7 @@ impl Training {
             // The bias and the peepholes.
             Self::PeepholeBack { .. } => 2,
             // Of the turned matrix.
-            Self::StepBack(_) => 1,
+            Self::StepBack(_) | Self::ScanBack(_) => 1,
             Self::CellBack(back) => match back.variant.peepholes {
                 Peepholes::None => 1,
                 Peepholes::Diagonal => 2,
@@ -484,6 +514,7 @@ impl Training {
             // A lane's part of a sum.
             Self::SoftmaxBack { .. } | Self::Loss(_) | Self::Squares | Self::Total { .. } => 4 * WORKGROUP,
             Self::StepBack(back) => shared_bytes(back.tile, 1),
+            Self::ScanBack(back) => shared_bytes(back.tile, 1) + back.row_bytes() * back.tile.rows,
             Self::CellBack(_)
             | Self::ResetRows(_)
             | Self::NewBack(..)
@@ -523,6 +554,7 @@ impl Training {
             Self::SoftmaxBack { .. } => 2 * width.div_ceil(lanes) + lanes,
             Self::Loss(_) => 3 * width.div_ceil(lanes) + 4 * lanes,
             Self::StepBack(back) => product_iterations(back.tile, 1, params.depth, back.tile.slices),
+            Self::ScanBack(back) => back.scan_iterations(params),
             Self::CellBack(_)
             | Self::ResetRows(_)
             | Self::NewBack(..)

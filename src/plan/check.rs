@@ -327,7 +327,7 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
     let x_gates = program.cell().map_or(1, |(cell, _)| cell.gates() as u64);
     let gates = (Role::Gates, (last(p.gates_0, p.gates_1) + 1) * batch * units * x_gates);
     let kept_gates = program.cell().map_or(1, |(cell, _)| n(kept_gates(cell)));
-    let kept = (Role::Kept, (last(p.time_step_0, p.time_step_1) + 1) * batch * units * kept_gates);
+    let kept = (Role::Kept, (last(p.kept_0, p.kept_1) + 1) * batch * units * kept_gates);
     let live = (Role::Live, (last(p.live_0, p.live_1) + 1) * batch);
     let memory = |rows: u64, width: u64| (Role::Memory, rows * batch * width);
     let cell_states = memory(n(p.memory_in.max(p.memory_out)) + 1, width);
@@ -372,10 +372,17 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
             let rows = pair(reach(p.target_0, p.hidden_step_0), reach(p.target_1, p.hidden_step_1));
             let times = pair(reach(p.gates_0, p.time_step_0), reach(p.gates_1, p.time_step_1));
             let lives = pair(reach(p.live_0, p.time_step_0), reach(p.live_1, p.time_step_1));
+            let kept = pair(reach(p.kept_0, p.time_step_0), reach(p.kept_1, p.time_step_1));
+            // Who keeps leaves the cell states of each step.
+            let cell_states = match step.keeps {
+                true => memory(n(p.memory_in).max(reach(p.memory_out, 1)) + 1, width),
+                false => cell_states,
+            };
             Extents::of(&[
                 weights(step.matrix.storage),
                 (Role::Gates, (times + 1) * batch * units * x_gates),
                 (Role::Live, (lives + 1) * batch),
+                (Role::Kept, (kept + 1) * batch * units * kept_gates),
                 hidden(source.max(rows), width),
                 cell_states,
                 (Role::Exchange, (1 + n(grid[2]) * n(p.steps) * batch) * units),

@@ -147,8 +147,7 @@ pub fn lower_gradients(
     let inputs = model.all_inputs()?;
     let features = inputs.iter().filter_map(|input| input.kind.flow()).filter(|flow| flow.tokens().is_none());
     let input = features.map(|flow| depth(flow.features())).max().unwrap_or(1);
-    // Each step keeps what its way back needs.
-    let tuning = tuning.with_strategy(Some(Strategy::Step)).for_training();
+    let tuning = tuning.for_training();
     let chunk = chunk_length(&all.ops, input, shape, limits, &tuning);
     let mut lowering = Lowering::new(model, layout, (shape, Goal::Outputs), limits, &tuning, chunk);
     lowering.plan.title += " gradients";

@@ -253,7 +253,7 @@ impl Tuning {
         Tile { panels: at_most(wave.product.panels, tile.panels), ..tile }
     }
 
-    /// The tile of a scan, whose workgroups have all panels of a layer; `None` where no workgroup of the device can.
+    /// The tile of a scan, forward or back, whose workgroups have all panels of a layer; `None` where no workgroup of the device can.
     ///
     /// A GPU has a multiprocessor for each of some 64 workgroups, and slices until a workgroup is full: what it holds of the
     /// weights then fits its registers more often. A software GPU has few threads, and takes seconds to compile more than
@@ -263,9 +263,9 @@ impl Tuning {
         let least = Tile { panels, ..Tile::NONE };
         let fits = |tile: &Tile| {
             let shares = if tile.slices > 1 { tile.slices as usize * product.gates } else { 0 };
-            let bytes = product.panels.saturating_mul(64 * tile.rows as usize * (1 + shares));
+            let bytes = product.panels.saturating_mul(64 * shares).saturating_add(product.depth.saturating_mul(4));
             (4 * panels).saturating_mul(tile.slices) <= limits.invocations
-                && bytes <= limits.workgroup_bytes as usize
+                && bytes.saturating_mul(tile.rows as usize) <= limits.workgroup_bytes as usize
                 && tile.slices as usize <= product.depth / 4
         };
         if 4 * product.panels > limits.invocations as usize || !fits(&least) {

@@ -99,7 +99,7 @@ fn products(program: &Program, p: &Params, sides: u64) -> u64 {
         | Program::Softmax { .. }
         | Program::Activate(_)
         | Program::Sample => 0,
-        Program::Training(Training::StepBack(_)) => sides,
+        Program::Training(Training::StepBack(_) | Training::ScanBack(_)) => sides,
         // Each counts its own.
         Program::Training(_) => 0,
     }
@@ -125,7 +125,11 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
             sides * batch * part * (gates + states(step) + kept)
         }
         // Every step takes its gates and gives its state; states go in at the first and out after the last.
-        Program::Scan(step) => sides * batch * part * (u64::from(p.steps) * (gates + 1) + states(step) + 1),
+        Program::Scan(step) => {
+            // Who keeps gives the states of each.
+            let kept = if step.keeps { u64::from(kept_gates(step.cell)) + (states(step) - 1) / 2 } else { 0 };
+            sides * batch * part * (u64::from(p.steps) * (gates + 1 + kept) + states(step) + 1)
+        }
         // And hands it on, to be taken but for the last.
         Program::Persistent(step) => sides * batch * part * (u64::from(p.steps) * (gates + 3) + states(step)),
         Program::Clear => rows * units,
@@ -142,6 +146,10 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
         // What was kept, δ, the gradients above and past.
         Program::Training(Training::StepBack(back)) => {
             sides * batch * part * (u64::from(kept_gates(back.cell)) + gates + 5)
+        }
+        // But for the gradients past, which go in at the first and out after the last.
+        Program::Training(Training::ScanBack(back)) => {
+            sides * batch * part * (u64::from(p.steps) * (u64::from(kept_gates(back.cell)) + gates + 1) + 4)
         }
         Program::Training(_) => rows * units * u64::from(p.directions.max(1)),
         Program::Pick => sides * batch * units * 2,

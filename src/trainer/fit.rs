@@ -98,7 +98,8 @@ impl Trainer {
     /// Trains on all of `data`, epoch by epoch, and tells `each` what became of it. Epochs are counted on, each has its own
     /// order: several calls of one epoch are one call of several, and a checkpoint may be saved between them.
     ///
-    /// States that are [carried](Self::carry) begin anew with each epoch.
+    /// States that are [carried](Self::carry) begin anew with each epoch. A batch is laid out while a GPU still trains on the one
+    /// before: where that one loses no finite number, it has changed nothing, and the one behind it was trained on.
     ///
     /// # Example
     ///
@@ -149,6 +150,7 @@ impl Trainer {
         mut each: impl FnMut(&Epoch),
     ) -> Result<Vec<Epoch>> {
         settings.check()?;
+        self.check_none_waits("fit")?;
         self.check_fit(settings, data.rows())?;
         let mut epochs = Vec::new();
         for _ in 0..settings.epochs {
@@ -158,25 +160,46 @@ impl Trainer {
                 true => shuffled(data.rows(), settings.seed, number),
                 false => (0..data.rows()).collect(),
             };
-            let (mut mean, mut learning_rate) = (Mean::default(), self.learning_rate());
-            for (index, rows) in order.chunks(settings.batch_size).enumerate() {
-                learning_rate = self.learning_rate();
-                let step = async { self.step_async(&data.batch(rows)?).await };
-                let step = step.await.map_err(|e| e.at(format!("epoch {number}, batch {}", index + 1)))?;
-                mean.add(step.loss, rows.len());
-            }
+            let trained = self.epoch(data, order.chunks(settings.batch_size)).await;
+            let (loss, learning_rate) = match trained {
+                Ok(trained) => trained,
+                Err((batch, error)) => {
+                    self.receive_all().await;
+                    return Err(error.at(format!("epoch {number}, batch {batch}")));
+                }
+            };
             self.check_weights().await.map_err(|e| e.at(format!("epoch {number}")))?;
             let validation_loss = match validation {
                 Some(data) => Some(self.evaluate_async(data, settings.batch_size).await?),
                 None => None,
             };
-            let loss = mean.value();
             self.end_epoch(validation_loss.unwrap_or(loss));
             let epoch = Epoch { number, loss, validation_loss, learning_rate, time: start.elapsed() };
             each(&epoch);
             epochs.push(epoch);
         }
         Ok(epochs)
+    }
+
+    /// Trains on each of some batches: the mean loss and the last learning rate, or the batch that failed, counted from 1. A batch is
+    /// submitted before the loss of the one before it is received, so that a GPU does not wait for the host.
+    async fn epoch(
+        &mut self,
+        data: &Dataset,
+        batches: std::slice::Chunks<'_, usize>,
+    ) -> std::result::Result<(f64, f64), (usize, Error)> {
+        let (mut mean, mut learning_rate, mut before) = (Mean::default(), self.learning_rate(), None);
+        for (index, rows) in batches.map(Some).chain([None]).enumerate() {
+            if let Some(rows) = rows {
+                learning_rate = self.learning_rate();
+                let submit = async { self.submit_async(&data.batch(rows)?).await };
+                submit.await.map_err(|error| (index + 1, error))?;
+            }
+            if let Some(rows) = before.replace(rows.map_or(0, <[usize]>::len)) {
+                mean.add(self.receive_async().await.map_err(|error| (index, error))?.loss, rows);
+            }
+        }
+        Ok((mean.value(), learning_rate))
     }
 
     /// What the model loses on all of `data`: the mean of batches of so many rows, weighted by their rows.

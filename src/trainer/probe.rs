@@ -30,6 +30,12 @@ impl Trainer {
         self.learner.trace_by(&batch.input, &self.objective, (&batch.targets, self.all()), change)
     }
 
+    /// How many buffers, bind groups, pipelines and the like were made on the GPU so far; none on the CPU.
+    #[doc(hidden)]
+    pub fn gpu_objects(&self) -> u64 {
+        self.learner.gpu_objects()
+    }
+
     /// All gradients, as [`gradients`](Self::gradients) asks for them.
     fn all(&self) -> Asked {
         Asked { wanted: Wanted::All, dropping: self.dropping() }

@@ -48,13 +48,29 @@ impl Trainer {
     ///
     /// As [`step`](Self::step).
     pub async fn step_async(&mut self, batch: &Batch) -> Result<Trained> {
-        let waiting = self.waiting.steps.len();
-        if waiting > 0 {
-            let text = format!("step: expected no submitted steps that wait, got {waiting}; receive them first");
-            return Err(Error::new(ErrorKind::Training, text));
-        }
+        self.check_none_waits("step")?;
         self.submit_async(batch).await?;
         self.receive_async().await
+    }
+
+    /// That no submitted step waits, before `what`.
+    pub(super) fn check_none_waits(&self, what: &str) -> Result<()> {
+        match self.waiting.steps.len() {
+            0 => Ok(()),
+            waiting => {
+                let text = format!("{what}: expected no submitted steps that wait, got {waiting}; receive them first");
+                Err(Error::new(ErrorKind::Training, text))
+            }
+        }
+    }
+
+    /// Receives whatever waits, after an error that has been told.
+    pub(super) async fn receive_all(&mut self) {
+        while !self.waiting.steps.is_empty() {
+            if let Err(error) = self.receive_async().await {
+                log::debug!("after an error: {error}");
+            }
+        }
     }
 
     /// Trains on one batch, and does not wait for what it loses: [`receive`](Self::receive) tells. So a GPU goes from update to

@@ -184,11 +184,15 @@ fn of_gradients(slot: &[f32]) -> Tolerance {
 }
 
 /// The plan of a case's gradients, made for a GPU and in chunks of four steps, and where it differs.
-fn compare_gradients(case: &Case, bug: impl Fn(&Arc<Plan>) -> Arc<Plan>) -> (Arc<Plan>, Option<Difference>) {
+fn compare_gradients(
+    case: &Case,
+    by: Strategy,
+    bug: impl Fn(&Arc<Plan>) -> Arc<Plan>,
+) -> (Arc<Plan>, Option<Difference>) {
     let case = case.training(&case.weights()).expect("the case is right");
     let trainer = |device| {
         let options = Options { target: Some(Target::Gpu), chunk_bytes: Some(0), ..Options::default().device(device) };
-        case.trainer(options).expect("a trainer")
+        case.trainer(options.strategy(by)).expect("a trainer")
     };
     let mut plan = None;
     let got = trainer(adapter()).trace_by(&case.batch, &mut |own| {
@@ -204,27 +208,30 @@ fn compare_gradients(case: &Case, bug: impl Fn(&Arc<Plan>) -> Arc<Plan>) -> (Arc
 #[test]
 fn plans_of_gradients_give_the_cpus_slots() {
     let (mut plans, mut differ) = (Vec::new(), Vec::new());
-    for case in cases().iter().skip(3).step_by(13) {
-        let (plan, difference) = compare_gradients(case, Arc::clone);
+    let by_steps = cases().into_iter().skip(3).step_by(13).map(|case| (case, Strategy::Step));
+    for (case, by) in by_steps.chain(cases().into_iter().skip(4).step_by(40).map(|case| (case, Strategy::Scan))) {
+        let (plan, difference) = compare_gradients(&case, by, Arc::clone);
         if let Some(difference) = difference {
-            differ.push(format!("{}: {} ({:.1} tolerances)", case.name, difference.place, difference.used));
+            differ.push(format!("{} by {by}: {} ({:.1} tolerances)", case.name, difference.place, difference.used));
         }
         plans.push(plan);
     }
     assert!(differ.is_empty(), "{} of {} differ:\n{}", differ.len(), plans.len(), differ.join("\n"));
     let backward = kernels(&plans).into_iter().filter(|kernel| kernel.name().ends_with("_back")).count();
-    assert!(plans.len() > 20 && backward >= 8, "{:?}", kernels(&plans));
+    assert!(plans.len() > 25 && backward >= 9, "{:?}", kernels(&plans));
 }
 
 #[test]
 fn a_bug_in_a_plan_of_gradients_is_a_difference_in_the_slot_that_it_spoils() {
     let tells = |case: &&Case| case.time > 4 && case.batch > 1 && case.mask == MaskKind::All;
     let case = cases().into_iter().find(|case| tells(&case)).expect("a case of several steps");
-    for bug in [PlanBug::StepLeftOut, PlanBug::ChunksForgotten, PlanBug::RowForgotten] {
+    let bugs = [PlanBug::StepLeftOut, PlanBug::ChunksForgotten, PlanBug::RowForgotten];
+    let by_steps = bugs.map(|bug| (bug, Strategy::Step));
+    for (bug, by) in by_steps.into_iter().chain([(PlanBug::StepLeftOut, Strategy::Scan)]) {
         let planted =
             |plan: &Arc<Plan>| Arc::new(bug.plant(plan).unwrap_or_else(|| panic!("{bug:?}: nothing to spoil")));
-        let difference = compare_gradients(&case, planted).1.unwrap_or_else(|| panic!("{bug:?} is not found"));
-        assert!(difference.used > 10.0, "{bug:?}: {difference:?}");
+        let difference = compare_gradients(&case, by, planted).1.unwrap_or_else(|| panic!("{bug:?} by {by} is not found"));
+        assert!(difference.used > 10.0, "{bug:?} by {by}: {difference:?}");
     }
 }
 

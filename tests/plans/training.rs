@@ -7,11 +7,16 @@ use gatewave::plan::{Gradients, LossTerm};
 use super::*;
 
 /// The plan of the weights' gradients of a call, by the sum of the squares of the output.
-fn gradients_on(model: &Model, (time, batch): (usize, usize), limits: &Limits, target: Target) -> Result<Plan, Error> {
+fn gradients_on(
+    model: &Model,
+    (time, batch): (usize, usize),
+    limits: &Limits,
+    tuning: impl Into<Tuning>,
+) -> Result<Plan, Error> {
     let layout = Layout::for_training(model).expect("the model is right");
     let losses = vec![LossTerm { output: 0, logits: false, loss: RowLoss::SumOfSquares }];
     let wanted = Gradients { losses, weights: true, ..Gradients::default() };
-    lower_gradients(model, &layout, Shape::new(time, batch, Mask::All), limits, &Tuning::of(target), &wanted)
+    lower_gradients(model, &layout, Shape::new(time, batch, Mask::All), limits, &tuning.into(), &wanted)
 }
 
 #[test]
@@ -28,5 +33,49 @@ fn a_thousand_steps_of_wide_layers_train_within_the_limits_of_every_webgpu_devic
             let all = plan.bytes(|_| true);
             assert!(plan.kept_bytes() <= GIB && all <= 2 * GIB, "{cell}: {} and {all} bytes", plan.kept_bytes());
         }
+    }
+}
+
+/// The dispatches of walks and steps, forward and back.
+fn ways(plan: &Plan) -> [usize; 4] {
+    [Kernel::Scan, Kernel::ScanBack, Kernel::Step, Kernel::StepBack].map(|kernel| steps(plan, kernel))
+}
+
+#[test]
+fn a_layer_of_few_weights_trains_by_a_dispatch_for_all_its_steps_each_way() {
+    let on = |stack: Recurrent, time: usize, tuning: Tuning| {
+        let plan = gradients_on(&Model::new().layer(stack), (time, 8), &Limits::WEBGPU, tuning);
+        ways(&plan.expect("the plan fits"))
+    };
+    for cell in [Cell::Rnn, Cell::Lstm, Cell::Gru(Reset::After)] {
+        for stack in [Recurrent::new(cell, 8, 16), Recurrent::new(cell, 8, 16).bidirectional()] {
+            for target in [Target::Software, Target::Gpu] {
+                assert_eq!(on(stack.clone(), 50, target.into()), [1, 1, 0, 0]);
+                assert_eq!(on(stack.clone(), 1, target.into()), [0, 0, 1, 1], "one step needs no scan");
+                assert_eq!(on(stack.clone(), 50, held_to(Strategy::Step, target)), [0, 0, 50, 50]);
+                // Workgroups that share a layer keep nothing.
+                assert_eq!(on(stack.clone(), 50, held_to(Strategy::Persistent, target)), [1, 1, 0, 0]);
+            }
+            assert_eq!(on(stack, 50, Target::Host.into()), [0, 0, 50, 50]);
+        }
+    }
+    let by_scan = held_to(Strategy::Scan, Target::Software);
+    assert_eq!(on(Lstm::new(8, 1024), 3, by_scan), [1, 1, 0, 0], "as many as a workgroup has lanes for");
+    assert_eq!(on(Lstm::new(8, 1025), 3, by_scan), [0, 0, 3, 3]);
+    assert_eq!(on(Lstm::new(8, 16).recurrent_dropout(0.5), 3, by_scan), [1, 1, 0, 0], "a plan that drops nothing");
+    assert_eq!(on(Lstm::new(8, 16).num_layers(2), 3, by_scan), [2, 2, 0, 0]);
+}
+
+#[test]
+fn a_scan_back_is_as_many_dispatches_as_loops_are_trusted_with() {
+    for loop_iterations in [400, 1000, 65_535] {
+        let limits = Limits { loop_iterations, ..Limits::WEBGPU };
+        let stack = Lstm::new(8, 16).bidirectional();
+        let plan = gradients_on(&Model::new().layer(stack), (100, 8), &limits, Target::Software).expect("it fits");
+        check(&plan, &limits).expect("a sound plan");
+        let scans = plan.steps.iter().filter(|step| plan.programs[step.program].kernel() == Kernel::ScanBack);
+        let steps: Vec<_> = scans.map(|step| plan.params[step.params].steps).collect();
+        assert_eq!(steps.iter().sum::<u32>(), 100, "{steps:?}");
+        assert_eq!(steps.len() > 1, loop_iterations < 65_535, "{steps:?}");
     }
 }

@@ -1,5 +1,9 @@
 //! Steps whose numbers are received later: they are steps like any other, in the same order.
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
 use gatewave::{
     Adam, Batch, CrossEntropy, ErrorKind, Input, Like, Linear, Loss, Lstm, Model, Sgd, Targets, Trained, Trainer,
     Update, Weights,
@@ -113,4 +117,24 @@ fn what_waits_is_counted_and_named() {
         assert_eq!(trainer.receive().unwrap().update, update);
     }
     assert_eq!(trainer.step(&window(0)).unwrap().update, 17);
+}
+
+/// A future that is dropped before it is ready has received nothing: who asks again gets the same step.
+#[test]
+fn a_receive_that_is_dropped_half_way_is_asked_for_again() {
+    for device in devices() {
+        let trainer = || begin(updates()[4], 7, &device);
+        let (mut with, mut without) = (trainer(), trainer());
+        let want: Vec<_> = (0..3).map(|seed| without.step(&window(seed)).unwrap()).collect();
+        (0..3).for_each(|seed| with.submit(&window(seed)).unwrap());
+        for want in want {
+            let first = pin!(with.receive_async()).poll(&mut Context::from_waker(Waker::noop()));
+            let got = match first {
+                Poll::Ready(trained) => trained,
+                Poll::Pending => with.receive(),
+            };
+            assert_eq!(got.unwrap(), want, "{device:?}");
+        }
+        assert_eq!(bytes(&with), bytes(&without), "{device:?}");
+    }
 }

@@ -69,7 +69,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "compare")]
     kernels: bool,
     /// Times the gradients of all weights, forward and back, of the sum of squares of the output
-    #[arg(long, conflicts_with_all = ["sweep", "count", "check", "precision", "strategy"])]
+    #[arg(long, conflicts_with_all = ["sweep", "count", "check", "precision"])]
     train: bool,
     /// How the time of one shape grows with T, B or H, doubled from FROM up to TO
     #[arg(long, value_name = "T|B|H=FROM..TO", conflicts_with_all = ["json", "compare", "kernels"])]

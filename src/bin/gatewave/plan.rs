@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "strategy")]
     draw: bool,
     /// The plan of a step of training: what the call loses, and the gradients of the weights
-    #[arg(long, requires = "loss", conflicts_with_all = ["draw", "strategy", "precision"])]
+    #[arg(long, requires = "loss", conflicts_with_all = ["draw", "precision"])]
     train: bool,
     /// What is lost: `cross_entropy`, `binary_cross_entropy`, `mse`, `mae` or `huber`, of each output; or OUTPUT=LOSS, which may
     /// be repeated

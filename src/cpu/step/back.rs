@@ -75,7 +75,7 @@ fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a
     let operands = job.back;
     let step = match R::STATES {
         0 => [Rows::NONE; 2],
-        1 => [state(operands.states, [p.hidden_step_0, p.hidden_step_1][z]), Rows::NONE],
+        1 => [state(operands.states, [p.before_0, p.before_1][z]), Rows::NONE],
         _ => [state(operands.states, p.memory_in), state(operands.states, p.memory_out)],
     };
     let past = |row: usize| Rows { data: &states.memory[row * batch * width + d * units..], stride: width };
@@ -83,7 +83,7 @@ fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a
     let (panel, first) = ((units + 2) * panel_gates, p.weight_panel as usize + z * p.weight_panels as usize);
     Side {
         product: job.turned(z, Rows { data: &states.hidden[source * batch * depth..], stride: depth }),
-        kept: rows(operands.kept, [p.time_step_0, p.time_step_1][z], units * R::KEPT, 0),
+        kept: rows(operands.kept, [p.kept_0, p.kept_1][z], units * R::KEPT, 0),
         delta: state(operands.delta, [p.target_0, p.target_1][z]),
         states: step,
         past: [past(PAST_HIDDEN), past(PAST_CELL)],

@@ -26,7 +26,7 @@ fn grid(case: &Case, training: Training) -> [u32; 3] {
     let columns = |elems: u32| elems.div_ceil(4 * WORKGROUP);
     let (sides, lanes) = (u32::try_from(case.sides).unwrap(), u32::try_from(LANES).unwrap());
     match training {
-        Training::StepBack(back) => {
+        Training::StepBack(back) | Training::ScanBack(back) => {
             [p.panels.div_ceil(back.tile.panels * back.tile.wide), p.batch.div_ceil(back.tile.rows), sides]
         }
         Training::CellBack(_) | Training::NewBack(..) | Training::ResetBack(_) | Training::StateBack(_) => {
@@ -84,6 +84,11 @@ fn ways(program: Program, p: &Params, lanes: u32) -> Vec<Program> {
     let plain = program.is_plain() && program.mask() == Mask::All;
     if let Some((matrix, tile)) = program.matrix().zip(program.tile()).filter(|_| plain) {
         let program = program.with_matrix(Matrix { medium: Medium::Texture, ..matrix });
+        if program.kernel().is_walk() {
+            // A workgroup has all panels, and no lanes load together.
+            ways.push(program);
+            return ways;
+        }
         let wide = if p.panels.is_multiple_of(Tile::WIDE) { Tile::WIDE } else { 1 };
         ways.push(program.with_tile(Tile { wide, ..tile }));
         ways.push(program.with_tile(Tile { rows: 8, loads: Loads::Subgroup, panels: 2, wide, ..Tile::NONE }));

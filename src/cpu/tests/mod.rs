@@ -17,6 +17,7 @@ mod project;
 mod rows;
 mod rows_back;
 mod sample;
+mod scan_back;
 mod spread;
 mod step;
 mod step_back;

@@ -64,8 +64,8 @@ pub(super) fn step_case(program: Program, s: Sizes) -> Case {
         live_1: 2,
         memory_in: 0,
         memory_out: 1,
-        time_step_0: 6,
-        time_step_1: 5,
+        kept_0: 6,
+        kept_1: 5,
         ..Params::default()
     };
     Case { program, params, sides: s.sides, bound }
@@ -179,7 +179,7 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                                 Cell::Rnn | Cell::Lstm => x.iter().zip(r).map(|(x, r)| x + r).collect(),
                                 Cell::Gru(_) => vec![x[0] + r[0], x[1] + r[1], x[2], r[2]],
                             };
-                            let row = [p.time_step_0, p.time_step_1][z] as usize;
+                            let row = [p.kept_0, p.kept_1][z] as usize;
                             let panel = (row * batch + b) * (units / LANES) + n / LANES;
                             let at = |g: usize| (panel * kept.len() + g) * LANES + n % LANES;
                             expected.extend((0..kept.len()).map(|g| ("kept", at(g), kept[g])));

@@ -5,13 +5,13 @@ use super::*;
 use crate::kernel::{PAST_CELL, PAST_HIDDEN, StepBack, Training, kept_gates};
 
 #[derive(Clone, Copy)]
-struct Sizes {
+pub(super) struct Sizes {
     batch: usize,
     /// Padded units, and true ones.
-    units: usize,
+    pub(super) units: usize,
     features: usize,
     /// Panels before and after those that are computed.
-    skip: [usize; 2],
+    pub(super) skip: [usize; 2],
     directions: usize,
     direction: usize,
     sides: usize,
@@ -23,7 +23,7 @@ const GATES: [usize; 2] = [4, 2];
 const LIVE: [usize; 2] = [3, 0];
 const KEPT: [usize; 2] = [7, 8];
 
-fn step_back(cell: Cell) -> StepBack {
+pub(super) fn step_back(cell: Cell) -> StepBack {
     let (variant, mask) = (Variant::plain(cell), Mask::All);
     StepBack {
         cell,
@@ -35,7 +35,7 @@ fn step_back(cell: Cell) -> StepBack {
 }
 
 /// A case of a step back. In the padding of gradients and states, and in what dead rows kept, stands what must not be read.
-fn case_of(back: StepBack, s: Sizes) -> Case {
+pub(super) fn case_of(back: StepBack, s: Sizes) -> Case {
     let program = Program::Training(Training::StepBack(back));
     let (gates, kept, width) = (back.cell.gates(), kept_gates(back.cell) as usize, s.directions * s.units);
     let (depth, all) = (s.units * gates, s.units / LANES);
@@ -43,7 +43,7 @@ fn case_of(back: StepBack, s: Sizes) -> Case {
     let weights = (2 + (s.sides - 1) * (all + 1) + panels) * (depth + 1) * LANES;
     let live = mask(4 * s.batch);
     let kept_rows = || {
-        let mut data: Vec<f32> = noise(2, 9 * s.batch * s.units * kept).into_iter().map(|x| 3.0 * x).collect();
+        let mut data: Vec<f32> = noise(2, 11 * s.batch * s.units * kept).into_iter().map(|x| 3.0 * x).collect();
         if back.mask == Mask::Live {
             spoil(&mut data, s.units * kept, s.batch, &live, KEPT, LIVE);
         }
@@ -54,11 +54,11 @@ fn case_of(back: StepBack, s: Sizes) -> Case {
     let data = |name| match name {
         "weights" => Data::Weights(noise(1, weights).into_iter().map(small).collect()),
         "peepholes" => Data::Weights(noise(12, (2 + 2 * (all + 1)) * (s.units + 2) * gates * LANES)),
-        "gates" | "recurrent" => Data::Floats(noise(3, 5 * s.batch * depth)),
+        "gates" | "recurrent" => Data::Floats(noise(3, 8 * s.batch * depth)),
         "live" => Data::Indices(live.clone()),
         "hidden" => padded_noise(6, 11 * s.batch * width),
         "memory" => padded_noise(7, 7 * s.batch * width),
-        "delta" => padded_noise(8, 4 * s.batch * width),
+        "delta" => padded_noise(8, 7 * s.batch * width),
         "kept" => kept_rows(),
         "past" => padded_noise(9, 2 * s.batch * width),
         other => panic!("{other} is bound"),
@@ -87,17 +87,17 @@ fn case_of(back: StepBack, s: Sizes) -> Case {
         live_1: n(LIVE[1]),
         memory_in: 5,
         memory_out: 6,
-        hidden_step_0: 9,
-        hidden_step_1: 10,
-        time_step_0: n(KEPT[0]),
-        time_step_1: n(KEPT[1]),
+        before_0: 9,
+        before_1: 10,
+        kept_0: n(KEPT[0]),
+        kept_1: n(KEPT[1]),
         ..Params::default()
     };
     Case { program, params, sides: s.sides, bound }
 }
 
 /// What the catalog says of a step back.
-fn expected(case: &Case) -> Expected {
+pub(super) fn expected(case: &Case) -> Expected {
     let Training::StepBack(back) = case.training() else { panic!("no step back") };
     let p = &case.params;
     let (gates, kept, first) = (back.cell.gates(), kept_gates(back.cell) as usize, p.panel as usize);
@@ -118,11 +118,11 @@ fn expected(case: &Case) -> Expected {
             ((row * (p.units as usize / LANES) + unit.n / LANES) * gates + g) * LANES + unit.n % LANES
         };
         let known = Known {
-            kept: (0..kept).map(|g| case.float("kept", gate([p.time_step_0, p.time_step_1], kept, g))).collect(),
+            kept: (0..kept).map(|g| case.float("kept", gate([p.kept_0, p.kept_1], kept, g))).collect(),
             states: match back.cell {
                 Cell::Rnn => [0.0; 2],
                 Cell::Gru(_) => {
-                    let row = [p.hidden_step_0, p.hidden_step_1][unit.z];
+                    let row = [p.before_0, p.before_1][unit.z];
                     [case.float("hidden", case.state_at(unit, row)), 0.0]
                 }
                 Cell::Lstm => [p.memory_in, p.memory_out].map(|row| case.float("memory", case.state_at(unit, row))),
@@ -148,11 +148,11 @@ fn expected(case: &Case) -> Expected {
     expected
 }
 
-const CELLS: [Cell; 3] = [Cell::Rnn, Cell::Gru(Reset::After), Cell::Lstm];
+pub(super) const CELLS: [Cell; 3] = [Cell::Rnn, Cell::Gru(Reset::After), Cell::Lstm];
 const ONE: Sizes = Sizes { batch: 1, units: 16, features: 16, skip: [0, 0], directions: 1, direction: 0, sides: 1 };
 
 /// One unit; both directions; the second of two; a part of the panels; many panels.
-const SIZES: [Sizes; 6] = [
+pub(super) const SIZES: [Sizes; 6] = [
     Sizes { features: 1, ..ONE },
     Sizes { batch: 7, units: 48, features: 41, directions: 2, sides: 2, ..ONE },
     Sizes { batch: 3, units: 48, features: 47, directions: 2, direction: 1, ..ONE },

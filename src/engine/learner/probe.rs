@@ -29,6 +29,11 @@ impl Learner {
         block_on(self.learn((input, None), objective, (targets, asked), run, |lesson, learned| lesson.finish(learned)))
     }
 
+    /// How many objects were made on the GPU so far.
+    pub(crate) fn gpu_objects(&self) -> u64 {
+        self.executor.gpu_objects()
+    }
+
     /// Every float slot of what `change` makes of each plan, by name, after the last dispatch. What no dispatch wrote is NaN.
     pub(crate) fn trace_by(
         &self,

@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use super::{BATCH, INPUT, KnownAnswer, TIME, numbers, with_states};
+use super::{BATCH, FEW, HIDDEN as MANY, INPUT, KnownAnswer, TIME, numbers, with_states};
 use crate::call::Input;
 use crate::cell::{Activation, Cell, Reset};
 use crate::dropout::Dropping;
@@ -14,7 +14,7 @@ use crate::loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, Objective, Targ
 use crate::model::{Dropout, Embedding, Gru, Join, Linear, Lstm, Model, Rnn, Value};
 use crate::pack::pack;
 use crate::plan::tune::{Target, Tuning};
-use crate::plan::{Gradients, Limits, Shape, lower};
+use crate::plan::{Gradients, Limits, Shape, Strategy, lower};
 use crate::weights::Weights;
 
 /// One more than a panel.
@@ -31,12 +31,34 @@ impl KnownAnswer {
     /// Kind `Limits`, where the device takes not even this.
     pub(in crate::engine) fn of_training(target: Target, limits: &Limits) -> Result<Self> {
         let model = model()?;
-        let tuning = Tuning::of(target).with_chunk_bytes(Some(0));
+        let input = input(&model);
+        Self::of_gradients((model, input), objective(), Strategy::Step, target, limits)
+    }
+
+    /// The call that checks training by scans: every cell that can go so, with weights that are held and some that are not.
+    ///
+    /// # Errors
+    ///
+    /// As [`of_training`](Self::of_training).
+    pub(in crate::engine) fn of_training_by_scans(target: Target, limits: &Limits) -> Result<Self> {
+        let lstm = Lstm::new(INPUT, MANY).peepholes().bidirectional();
+        let model = Model::new().layer(lstm).layer(Gru::new(2 * MANY, FEW)).layer(Rnn::new(FEW, CLASSES));
+        let input = super::input(&model);
+        let (losses, targets) = huber();
+        Self::of_gradients((model, input), (Objective::from(losses), vec![targets]), Strategy::Scan, target, limits)
+    }
+
+    fn of_gradients(
+        (model, input): (Model, Input),
+        (objective, targets): (Objective, Vec<Targets>),
+        strategy: Strategy,
+        target: Target,
+        limits: &Limits,
+    ) -> Result<Self> {
+        let tuning = Tuning::of(target).with_chunk_bytes(Some(0)).with_strategy(Some(strategy));
         let layout = Layout::for_training(&model)?;
         let packed = pack(&Weights::random(&model, 0)?, &model, &layout)?;
-        let input = input(&model);
         let call = input.check(&model)?;
-        let (objective, targets) = objective();
         let aims = objective.check(&model, &call, &targets)?;
         let losses = objective.terms().iter().zip(aims.iter().map(|aim| &aim.measured)).map(loss_term);
         let gradients = Gradients {
@@ -98,12 +120,12 @@ fn input(model: &Model) -> Input {
 /// A loss for each output, so heavy that gradients are numbers around 1.
 fn objective() -> (Objective, Vec<Targets>) {
     let classes = Array2::from_shape_fn((BATCH, TIME), |(b, t)| if b == t { -100 } else { (b + t) as i64 % 3 });
-    let values = |least: f32| Targets::values(numbers((BATCH, TIME, CLASSES)).mapv(|x: f32| x.max(least)));
+    let yes = Targets::values(numbers((BATCH, TIME, CLASSES)).mapv(|x: f32| x.max(0.0)));
     let weighted = CrossEntropy::default().class_weights([1.0, 0.5, 2.0]).smoothing(0.1);
     let losses: [(Loss, Targets); 3] = [
         (weighted.into(), Targets::classes(classes)),
-        (BinaryCrossEntropy::default().smoothing(0.1).into(), values(0.0)),
-        (Huber::default().delta(0.5).into(), values(-1.0)),
+        (BinaryCrossEntropy::default().smoothing(0.1).into(), yes),
+        huber(),
     ];
     let (mut terms, mut targets) = (Vec::new(), Vec::new());
     for (output, (loss, target)) in losses.into_iter().enumerate() {
@@ -111,6 +133,11 @@ fn objective() -> (Objective, Vec<Targets>) {
         targets.push(target);
     }
     (Objective::of_terms(terms), targets)
+}
+
+/// The distance to some numbers.
+fn huber() -> (Loss, Targets) {
+    (Huber::default().delta(0.5).into(), Targets::values(numbers((BATCH, TIME, CLASSES))))
 }
 
 #[cfg(test)]
@@ -121,14 +148,30 @@ mod tests {
     use super::*;
     use crate::kernel::{Kernel, link};
 
+    const ANSWERS: [fn(Target, &Limits) -> Result<KnownAnswer>; 3] =
+        [KnownAnswer::of_training, KnownAnswer::of_training_by_scans, KnownAnswer::of_update];
+
+    #[test]
+    fn every_cell_scans_there_and_back_with_weights_that_are_held_and_some_that_are_not() {
+        for target in [Target::Software, Target::Gpu] {
+            let answer = KnownAnswer::of_training_by_scans(target, &Limits::WEBGPU).unwrap();
+            for kernel in [Kernel::Scan, Kernel::ScanBack] {
+                let programs = answer.plan.programs.iter().filter(|program| program.kernel() == kernel);
+                let held: BTreeSet<_> = programs.clone().filter_map(|p| Some(p.tile()?.held > 0)).collect();
+                assert_eq!((programs.count(), held.len()), (3, 2), "{kernel:?}");
+            }
+            let steps = |kernel| matches!(kernel, Kernel::Step | Kernel::StepBack);
+            assert!(!answer.plan.programs.iter().any(|program| steps(program.kernel())), "{}", answer.plan);
+        }
+    }
+
     #[test]
     fn every_kernel_of_training_is_in_the_check_on_every_target() {
         let of_training = link::programs().into_iter().filter(|program| program.training().is_some());
         let wanted: BTreeSet<_> = of_training.map(|program| program.kernel()).collect();
         assert!(wanted.len() > 15, "{wanted:?}");
         for target in [Target::Software, Target::Gpu] {
-            let answers =
-                [KnownAnswer::of_training, KnownAnswer::of_update].map(|of| of(target, &Limits::WEBGPU).unwrap());
+            let answers = ANSWERS.map(|of| of(target, &Limits::WEBGPU).unwrap());
             let programs = answers.iter().flat_map(|answer| &answer.plan.programs);
             let has: BTreeSet<_> = programs.map(|program| program.kernel()).collect();
             // Textures are a software GPU's.
@@ -140,8 +183,7 @@ mod tests {
 
     #[test]
     fn a_hundredth_too_much_is_a_fault_in_every_slot_that_is_computed() {
-        let answers = [KnownAnswer::of_training, KnownAnswer::of_update];
-        let answers = answers.map(|of| of(Target::Gpu, &Limits::WEBGPU).unwrap());
+        let answers = ANSWERS.map(|of| of(Target::Gpu, &Limits::WEBGPU).unwrap());
         for (answer, slot) in
             answers.iter().flat_map(|answer| (0..answer.expected.len()).map(move |slot| (answer, slot)))
         {

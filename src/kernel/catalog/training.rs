@@ -21,8 +21,8 @@ const HALF_BACK: &[&str] = &["CLIP", "F", "F_ALPHA", "F_BETA", "G", "G_ALPHA", "
 /// One timestep of RNN, LSTM or GRU (reset after) back, for b < batch, each direction d = direction + z, i < panels and each unit
 /// n = 16 (panel + i) + u of the padded ones.
 ///
-/// Reads `kept[time_step_z][b][panel + i]`, what the step left there: see [`STEP`](super::STEP). `h =
-/// hidden[hidden_step_z][b][d·units + n]` is the state before the step (GRU), `c₋ = memory[memory_in][b][d·units + n]` and `c =
+/// Reads `kept[kept_z][b][panel + i]`, what the step left there: see [`STEP`](super::STEP). `h =
+/// hidden[before_z][b][d·units + n]` is the state before the step (GRU), `c₋ = memory[memory_in][b][d·units + n]` and `c =
 /// memory[memory_out][b][d·units + n]` the cell state before and after it (LSTM).
 ///
 /// The gradient of the state after the step, dh, is the sum of δ' · `weights`, `past[0][b][d·units + n]` and
@@ -53,6 +53,13 @@ pub(super) const STEP_BACK: Declaration = Declaration {
     ],
     overrides: STEP_BACK_OVERRIDES,
 };
+
+/// For each n < steps in turn, what [`STEP_BACK`] does for all panels of a layer, of the n-th step before that of the params: at
+/// rows of `gates`, `recurrent`, `delta`, `live` and `kept` that go on by `time_step_z`, of `hidden` by `hidden_step_z`, and of
+/// `memory` by −1. The first one multiplies row `[source_z]` of δ and takes `past`; each other one what the one before it left.
+/// `past` is left by the last.
+pub(super) const SCAN_BACK: Declaration =
+    Declaration { name: "scan_back", bindings: STEP_BACK.bindings, overrides: STEP_BACK_OVERRIDES };
 
 /// The way back through the cell of one timestep of an LSTM that projects its state, for b < batch, each direction d = direction + z
 /// and each unit n < units.

@@ -55,6 +55,10 @@ pub fn programs() -> Vec<Program> {
                 programs.extend(step_programs(matrix, Tile { slices: 4, ..tile }));
                 programs.extend(diagonals(matrix, Tile { slices: 4, ..tile }).map(Program::Diagonal));
                 programs.extend(scans(matrix, tile).into_iter().map(Program::Scan));
+                if matrix == Matrix::buffer(Storage::F32) {
+                    let keeping = scans(matrix, tile).into_iter().map(|scan| Step { keeps: true, ..scan });
+                    programs.extend(keeping.map(Program::Scan));
+                }
                 if storage == Storage::F32 && tile.rows < 4 {
                     programs.extend(shared(tile).map(Program::Persistent));
                 }
@@ -148,8 +152,8 @@ fn row_losses() -> Vec<RowLoss> {
 fn steps_back() -> Vec<Training> {
     let masks = [Mask::All, Mask::Live];
     let mut back: Vec<_> = masks.map(Training::StateBack).to_vec();
-    let tiles = tiles().flat_map(|tile| [tile, Tile { slices: 4, ..tile }, Tile { wide: Tile::WIDE, ..tile }]);
-    for (tile, medium) in tiles.flat_map(|tile| MEDIA.map(|medium| (tile, medium))) {
+    let cut = tiles().flat_map(|tile| [tile, Tile { slices: 4, ..tile }, Tile { wide: Tile::WIDE, ..tile }]);
+    for (tile, medium) in cut.flat_map(|tile| MEDIA.map(|medium| (tile, medium))) {
         let matrix = Matrix { storage: Storage::F32, medium };
         for Step { cell, variant, states, mask, matrix, tile, .. } in steps(matrix, tile) {
             back.push(match states {
@@ -162,6 +166,12 @@ fn steps_back() -> Vec<Training> {
                 StateKind::Projected => continue,
             });
         }
+    }
+    for (tile, medium) in tiles().flat_map(|tile| MEDIA.map(|medium| (tile, medium))) {
+        let matrix = Matrix { storage: Storage::F32, medium };
+        let scans = if tile.loads == Loads::Lane { scans(matrix, tile) } else { Vec::new() };
+        let of = |Step { cell, variant, mask, tile, .. }| StepBack { cell, variant, mask, matrix, tile };
+        back.extend(scans.into_iter().map(of).map(Training::ScanBack));
     }
     for variant in variants(Cell::Gru(Reset::Before), Tile::NONE) {
         back.extend(masks.map(|mask| Training::NewBack(variant, mask)));

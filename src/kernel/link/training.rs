@@ -2,30 +2,17 @@
 //!
 //! Knows which files make up a way back, a loss and an update; what they share with programs that go forward is linked as there.
 
-use super::product::{panel, slices, sums, weight};
+use super::product::{hold, panel, slices, sums, weight};
 use super::{FUNCTIONS, live};
 use crate::cell::{Activation, Cell, Peepholes, Reset, Variant};
-use crate::kernel::{Loads, Mask, Medium, Outer, Program, RowLoss, Training};
+use crate::kernel::{Loads, Mask, Medium, Outer, Program, RowLoss, StepBack, Training};
 use crate::rule::{Method, Rule};
 
 /// The parts of a training program but its kernel.
 pub(super) fn parts(program: &Program, training: Training) -> Vec<&'static str> {
     match training {
-        Training::StepBack(back) => {
-            let tile = back.tile;
-            let mut parts = vec![weight(back.matrix), panel(back.matrix), "part/place.wgsl"];
-            parts.extend(sums(program, tile));
-            parts.extend(["peephole/none.wgsl", slices(tile)]);
-            parts.extend(curve_parts(program, back.cell, back.variant));
-            parts.extend(["back/place.wgsl", live(back.mask), peephole_back(back.variant)]);
-            parts.push(cell_back(program, back.cell));
-            parts.extend(match back.cell {
-                Cell::Rnn => ["back/deltas.wgsl", "back/no_states.wgsl"],
-                Cell::Lstm => ["back/deltas.wgsl", "back/memory.wgsl"],
-                Cell::Gru(_) => ["back/deltas_gru.wgsl", "back/hidden.wgsl"],
-            });
-            parts
-        }
+        Training::StepBack(back) => step_parts(program, back, &[]),
+        Training::ScanBack(back) => step_parts(program, back, &hold(back.tile)),
         Training::CellBack(back) => {
             let mut parts = curve_parts(program, Cell::Lstm, back.variant);
             parts.extend(["back/unit.wgsl", live(back.mask), peephole_back(back.variant)]);
@@ -79,6 +66,24 @@ pub(super) fn parts(program: &Program, training: Training) -> Vec<&'static str> 
         Training::Squares => vec!["update/scalars.wgsl", "part/lanes.wgsl"],
         Training::Update(rule) => rule_parts(rule),
     }
+}
+
+/// The parts of a step back, or of many, which are linked with `more` of them.
+fn step_parts(program: &Program, back: StepBack, more: &[&'static str]) -> Vec<&'static str> {
+    // The cell comes before an array that has its size by a constant of it: naga 30 wants it so.
+    let mut parts = vec![weight(back.matrix), panel(back.matrix), "part/place.wgsl"];
+    parts.extend(curve_parts(program, back.cell, back.variant));
+    parts.extend(["back/place.wgsl", live(back.mask), peephole_back(back.variant)]);
+    parts.extend([cell_back(program, back.cell), "back/timestep.wgsl"]);
+    parts.extend(sums(program, back.tile));
+    parts.extend(["peephole/none.wgsl", slices(back.tile)]);
+    parts.extend(more);
+    parts.extend(match back.cell {
+        Cell::Rnn => ["back/deltas.wgsl", "back/no_states.wgsl"],
+        Cell::Lstm => ["back/deltas.wgsl", "back/memory.wgsl"],
+        Cell::Gru(_) => ["back/deltas_gru.wgsl", "back/hidden.wgsl"],
+    });
+    parts
 }
 
 /// The equations of an update: which way weights go, and how they are moved.

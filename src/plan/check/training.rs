@@ -13,6 +13,7 @@ const SCALARS: u64 = size_of::<Scalars>() as u64 / 4;
 pub(super) fn goes_by_direction(training: &Training) -> bool {
     match training {
         Training::StepBack(_)
+        | Training::ScanBack(_)
         | Training::CellBack(_)
         | Training::NewBack(..)
         | Training::ResetBack(_)
@@ -57,10 +58,18 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
     // Of rows of features.
     let by_row = |role: Role, first: u32, width: u64| (role, (n(first) + rows) * width);
     match training {
-        Training::StepBack(back) => {
+        Training::StepBack(back) | Training::ScanBack(back) => {
             let own = back.cell.gates() as u64;
             let panel = |depth: u64, after: u64, gates: u64| last_panel * (depth + after) * gates * lanes;
-            let deltas = (last(p.gates_0, p.gates_1) + 1) * batch * units * own;
+            let steps = if matches!(training, Training::ScanBack(_)) { p.steps } else { 1 };
+            // The farthest row of a pair.
+            let reach = |[first, second]: [u32; 2], [step, other]: [u32; 2]| {
+                let (first, second) = (farthest(first, step, steps), farthest(second, other, steps));
+                if grid[2] > 1 { first.max(second) } else { first }
+            };
+            let (by_time, by_row) = ([p.time_step_0, p.time_step_1], [p.hidden_step_0, p.hidden_step_1]);
+            let before = [p.memory_in, p.memory_out].map(|row| farthest(row, u32::MAX, steps));
+            let deltas = (reach([p.gates_0, p.gates_1], by_time) + 1) * batch * units * own;
             let after = (last(p.source_0, p.source_1) + 1) * batch * depth;
             let is_gru = matches!(back.cell, Cell::Gru(_));
             Extents::of(&[
@@ -68,11 +77,11 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
                 (Role::Peepholes, panel(units, 2, own)),
                 (Role::Gates, if is_gru { deltas } else { deltas.max(after) }),
                 (Role::Recurrent, deltas.max(after)),
-                live,
-                (Role::Hidden, (last(p.hidden_step_0, p.hidden_step_1) + 1) * batch * width),
-                memory,
-                delta,
-                (Role::Kept, (last(p.time_step_0, p.time_step_1) + 1) * batch * units * n(kept_gates(back.cell))),
+                (Role::Live, (reach([p.live_0, p.live_1], by_time) + 1) * batch),
+                (Role::Hidden, (reach([p.before_0, p.before_1], by_row) + 1) * batch * width),
+                (Role::Memory, (before[0].max(before[1]) + 1) * batch * width),
+                (Role::Delta, (reach([p.target_0, p.target_1], by_time) + 1) * batch * width),
+                (Role::Kept, (reach([p.kept_0, p.kept_1], by_time) + 1) * batch * units * n(kept_gates(back.cell))),
                 (Role::Past, 2 * batch * width),
             ])
         }
@@ -226,7 +235,7 @@ pub(super) fn covers(training: Training, p: &Params, grid: [u32; 3]) -> bool {
     let columns = |elems: u64| x * u64::from(WORKGROUP) * 4 >= elems;
     let width = n(p.units) * n(p.directions);
     match training {
-        Training::StepBack(StepBack { tile, .. }) => {
+        Training::StepBack(StepBack { tile, .. }) | Training::ScanBack(StepBack { tile, .. }) => {
             y * n(tile.rows) >= n(p.batch) && x * n(tile.panels * tile.wide) >= n(p.panels)
         }
         Training::CellBack(_) | Training::NewBack(..) | Training::ResetBack(_) | Training::StateBack(_) => {

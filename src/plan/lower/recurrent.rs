@@ -160,7 +160,7 @@ impl Lowering<'_> {
             Mask::All => (0, 0),
             Mask::Live => of_each(&|d| r.walks[d].first_step(index, 1, time)),
         };
-        let (time_step_0, time_step_1) = match states.kept {
+        let (kept_0, kept_1) = match states.kept {
             Some(kept) if kept.whole => of_each(&|d| d * time + r.walks[d].step(index, time)),
             Some(_) => (gates_0, gates_1),
             None => (0, 0),
@@ -177,8 +177,8 @@ impl Lowering<'_> {
             gates_1,
             live_0,
             live_1,
-            time_step_0,
-            time_step_1,
+            kept_0,
+            kept_1,
             memory_in: word(self.cell_row(r, index)),
             memory_out: word(self.cell_row(r, index + 1)),
             ..Params::default()

@@ -18,7 +18,7 @@ use crate::plan::tune::{Product, Wave};
 use crate::plan::{SlotId, Strategy};
 
 /// The value of each direction of a dispatch; 0 for one that is not in it.
-fn of_each(side: Side, of: impl Fn(usize) -> u32) -> [u32; 2] {
+pub(super) fn of_each(side: Side, of: impl Fn(usize) -> u32) -> [u32; 2] {
     [of(side.first), if side.count == 2 { of(side.first + 1) } else { 0 }]
 }
 
@@ -33,9 +33,10 @@ pub(super) struct AtOnce {
 }
 
 impl Lowering<'_> {
-    /// How a layer goes that does so at once: where that pays, its step is one product, and its weights can be bound whole.
+    /// How a layer goes that does so at once, forward: where that pays, its step is one product, and its weights can be bound whole.
     pub(super) fn at_once(&self, r: &Recurrence) -> Result<Option<AtOnce>> {
-        if r.cell == Cell::Gru(Reset::Before) || r.projection.is_some() {
+        // Copies of the state are made between two steps.
+        if r.cell == Cell::Gru(Reset::Before) || r.projection.is_some() || r.drop.is_some() {
             return Ok(None);
         }
         let buffer = &self.layout.buffers[r.hidden[0].buffer];
@@ -43,12 +44,15 @@ impl Lowering<'_> {
             return Ok(None);
         }
         let product = product(self.layout, r.hidden[0].buffer, self.shape.batch)?;
-        Ok(match self.tuning.strategy(Wave { layers: 1, time: self.shape.steps(r.clock).time, product }, self.limits) {
-            Strategy::Scan => {
+        let strategy =
+            self.tuning.strategy(Wave { layers: 1, time: self.shape.steps(r.clock).time, product }, self.limits);
+        Ok(match strategy {
+            // Who shares a layer keeps nothing for a way back.
+            Strategy::Persistent if !self.keeps => self.persistent(r, product),
+            Strategy::Scan | Strategy::Persistent => {
                 let tile = self.tuning.scan(product, self.limits);
                 tile.map(|tile| AtOnce { shared: false, tile, together: true })
             }
-            Strategy::Persistent => self.persistent(r, product),
             Strategy::Step | Strategy::Diagonal => None,
         })
     }
@@ -87,7 +91,7 @@ impl Lowering<'_> {
             variant: r.variants[side.first],
             states: if r.cell.states() == 2 { StateKind::Memory } else { StateKind::Hidden },
             mask: self.shape.steps(r.clock).mask,
-            keeps: false,
+            keeps: states.kept.is_some(),
             apart: false,
             matrix: self.matrix(r.hidden[0].buffer),
             tile,
@@ -106,6 +110,7 @@ impl Lowering<'_> {
             (Role::Hidden, Some(window)),
             (Role::Memory, whole(states.memory)),
             (Role::Exchange, whole(exchange)),
+            (Role::Kept, whole(states.kept.map(|kept| kept.slot))),
         ];
         let Params { direction, panel, panels: count, weight_panel, weight_panels, .. } = panels.params();
         let units = word(panels.panels * LANES);
@@ -128,7 +133,9 @@ impl Lowering<'_> {
                 ..self.step_params(layer, chunk, start, side, base)
             };
             let steps = self.most_steps(&program, &first).min(chunk.len - start);
-            let memory_out = word((chunk.start + start + steps) % 2);
+            // Who keeps leaves the state of every step, the others that of the last.
+            let last = if step.keeps { 1 } else { steps };
+            let memory_out = word(self.cell_row(r, chunk.start + start + last));
             if let Some(exchange) = exchange {
                 self.clear(exchange, panels.panels * LANES, side.count * steps * self.shape.batch)?;
             }
@@ -151,7 +158,7 @@ impl Lowering<'_> {
     }
 
     /// Steps that a dispatch may take within what loops are trusted with; one at least, for `check` to refuse.
-    fn most_steps(&self, program: &Program, params: &Params) -> usize {
+    pub(super) fn most_steps(&self, program: &Program, params: &Params) -> usize {
         let iterations = |steps| program.loop_iterations(&Params { steps, ..*params });
         let (fixed, each) = (iterations(0), iterations(1) - iterations(0));
         let most = u64::from(self.limits.loop_iterations).saturating_sub(fixed) / each;

@@ -30,7 +30,7 @@ pub(super) const SEED: u64 = 7;
 /// How shapes are measured.
 pub(super) struct Bench {
     precision: Precision,
-    strategy: Walk,
+    pub(super) strategy: Walk,
     pub(super) runs: u32,
     pub(super) bar: ProgressBar,
     /// Set once the device is on standard error: it is the same for every shape.

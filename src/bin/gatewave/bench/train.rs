@@ -35,8 +35,8 @@ impl Bench {
             Opened::Ready { batch, trainers } => (batch, trainers),
             Opened::Different(what) => return Ok(Measured::Different(what)),
         };
-        let kernels = |trainer: &Trainer, device| -> Result<Vec<String>> {
-            let planner = Planner::for_training(trainer.model().clone(), &Options::default().device(device))?;
+        let kernels = |trainer: &Trainer, options| -> Result<Vec<String>> {
+            let planner = Planner::for_training(trainer.model().clone(), &options)?;
             let plan = planner.plan_gradients(&Objective::new(Loss::SumOfSquares), work.shape())?;
             let mut names: Vec<String> = Vec::new();
             for program in &plan.programs {
@@ -49,8 +49,12 @@ impl Bench {
         };
         let last = trainers.len() - 1;
         let series = trainers.iter().enumerate().map(|(index, trainer)| {
-            let device = if index == last { device.clone() } else { Device::Cpu };
-            Ok(Series { kernels: kernels(trainer, device)?, ..self.rehearsals(trainer, &batch)? })
+            // The CPU beside a device goes by itself.
+            let (options, by) = match index == last {
+                true => (self.options(device), self.strategy.by()),
+                false => (Options::default().device(Device::Cpu), String::new()),
+            };
+            Ok(Series { kernels: kernels(trainer, options)?, by, ..self.rehearsals(trainer, &batch)? })
         });
         series.collect::<Result<_>>().map(Measured::Times)
     }
@@ -61,11 +65,11 @@ impl Bench {
         let model = work.model()?;
         let objective = Objective::new(Loss::SumOfSquares);
         // Refuses what no executor runs before anything of its size is drawn.
-        let options = Options::default().device(Device::Cpu);
-        Planner::for_training(model.clone(), &options)?.plan_gradients(&objective, work.shape())?;
+        let on_cpu = Options::default().device(Device::Cpu);
+        Planner::for_training(model.clone(), &on_cpu)?.plan_gradients(&objective, work.shape())?;
         let batch = Box::new(Batch::new(Input::features(features(work)?), Targets::none()));
         let weights = Weights::random(&model, SEED)?;
-        let cpu = trainer(&model, &weights, Device::Cpu)?;
+        let cpu = trainer(&model, &weights, on_cpu)?;
         let first = cpu.gradients(&batch)?;
         if work.products() <= ORACLE_PRODUCTS / 3 {
             let truth = oracle::gradients(&model, &weights, &batch.input, &objective, &batch.targets)?;
@@ -73,7 +77,7 @@ impl Bench {
                 return Ok(Opened::Different(format!("cpu and oracle differ: {what}")));
             }
         }
-        let other = trainer(&model, &weights, device.clone())?;
+        let other = trainer(&model, &weights, self.options(device))?;
         self.announced.get_or_init(|| self.bar.suspend(|| note_device(other.device())));
         let name = device_name(other.device());
         if name == device_name(cpu.device()) {
@@ -83,6 +87,10 @@ impl Bench {
             return Ok(Opened::Different(format!("{name} and cpu differ: {what}")));
         }
         Ok(Opened::Ready { batch, trainers: vec![cpu, other] })
+    }
+
+    fn options(&self, device: &Device) -> Options {
+        Options::default().device(device.clone()).strategy(self.strategy)
     }
 
     /// Times `runs` calls of a warm trainer.
@@ -133,11 +141,10 @@ pub(super) fn kernels(args: &Args, work: &[Work], out: &mut impl Write) -> Outco
     Ok(verdict)
 }
 
-fn trainer(model: &Model, weights: &Weights, device: Device) -> Result<Trainer> {
+fn trainer(model: &Model, weights: &Weights, options: Options) -> Result<Trainer> {
     // No update is made.
     let update = Update::by(Sgd::like(Like::Torch));
-    let mut trainer =
-        Trainer::new(model.clone(), weights, Loss::SumOfSquares, update, Options::default().device(device))?;
+    let mut trainer = Trainer::new(model.clone(), weights, Loss::SumOfSquares, update, options)?;
     trainer.set_dropout_seed(None);
     Ok(trainer)
 }

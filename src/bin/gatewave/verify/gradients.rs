@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use gatewave::conformance::{self, Case, CaseResult, InitialStates, MaskKind, Part, PlanBug, TrainingCase};
 use gatewave::plan::{Limits, Plan, Shape};
-use gatewave::{Activation, Device, ErrorKind, Mask, Options, Planner, Result};
+use gatewave::{Activation, Device, ErrorKind, Mask, Options, Planner, Result, Strategy};
 
 use super::report::{Expected, Row};
 use super::{Executor, Subject};
@@ -23,6 +23,10 @@ pub(super) struct Way {
 enum Kind {
     /// As the device chooses.
     Own,
+    /// Step by step.
+    Steps,
+    /// By scans, where they can be.
+    Scans,
     /// Time in chunks of four steps; steps keep nothing, and are computed twice.
     Twice,
     /// The batch in tiles.
@@ -37,7 +41,14 @@ impl Way {
             device: executor.device.clone(),
             kind,
         };
-        vec![way(Kind::Own, ""), way(Kind::Twice, " computed twice"), way(Kind::Tiles, " in tiles")]
+        let mut ways = vec![way(Kind::Own, "")];
+        // What the CPU never chooses, a GPU chooses by sizes.
+        match executor.device {
+            Device::Cpu => ways.push(way(Kind::Scans, " by scan")),
+            _ => ways.push(way(Kind::Steps, " by step")),
+        }
+        ways.extend([way(Kind::Twice, " computed twice"), way(Kind::Tiles, " in tiles")]);
+        ways
     }
 
     /// Whether a driver compiles kernels for it.
@@ -63,6 +74,8 @@ impl Way {
         let own = Options::default().device(self.device.clone());
         match self.kind {
             Kind::Own => Some(own),
+            Kind::Steps => (shape.time > 1).then(|| own.strategy(Strategy::Step)),
+            Kind::Scans => (shape.time > 1).then(|| own.strategy(Strategy::Scan)),
             Kind::Twice => (shape.time > 1).then(|| Options { chunk_bytes: Some(0), ..own.keep_bytes(0) }),
             Kind::Tiles => self.tiles(case, shape).map(|limits| Options { limits: Some(limits), ..own }),
         }

@@ -170,7 +170,7 @@ impl Back<'_, '_> {
         let variant = r.variants[side.first];
         let (window, base) = self.low.hidden_window(r, hidden, chunk, side);
         let forward = self.low.step_params(Layer { r, states, hidden }, chunk, step, side, base);
-        let (above, (target_0, target_1)) = self.above(way, chunk.start + step, side);
+        let (above, (target_0, target_1)) = self.above(way, chunk.start + step..chunk.start + step + 1, side);
         let params = Params {
             rows: word(batch),
             direction: word(side.first),

@@ -4,6 +4,8 @@
 //! back is one dispatch, `apart` the others. When a chunk is done its gradients of the matrices, and that of the layer's input,
 //! are products over all of its rows: `chunk` has them.
 
+use std::ops::Range;
+
 use super::{Back, Given};
 use crate::error::Result;
 use crate::kernel::JoinOp;
@@ -183,17 +185,17 @@ impl Back<'_, '_> {
         Side::of(r.directions, self.low.fit_whole(&bound) && r.variants[0] == r.variants[1])
     }
 
-    /// The gradient of the outputs at step `index` of the walk, which stand at their steps: its window, and the row of each
-    /// direction in it.
-    pub(super) fn above(&self, way: &Way<'_>, index: usize, side: Side) -> (Window, (u32, u32)) {
+    /// The gradient of the outputs at steps `indices` of the walk, which stand at their steps: its window, and the row in it that
+    /// each direction has for the last of them.
+    pub(super) fn above(&self, way: &Way<'_>, indices: Range<usize>, side: Side) -> (Window, (u32, u32)) {
         let Way { r, delta, .. } = *way;
         let time = self.low.shape.steps(r.clock).time;
-        let at = |d: usize| r.walks[d].step(index, time);
+        let lowest = r.walks[side.first].first_step(indices.start, indices.len(), time);
         let (window, base) = match side.count {
             2 => (self.low.whole(delta.slot), 0),
-            _ => self.low.rows(delta, at(side.first), 1),
+            _ => self.low.rows(delta, lowest, indices.len()),
         };
-        (window, pair(side.first, side.count, |d| at(d) - base))
+        (window, pair(side.first, side.count, |d| r.walks[d].step(indices.end - 1, time) - base))
     }
 
     /// The rows of the hidden state before each step of a chunk, ascending in time: their window, and the first row in it.

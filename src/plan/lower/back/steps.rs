@@ -1,23 +1,37 @@
 //! Steps back of one dispatch: the product of δ of the step after with the recurrent matrix turned, and the cell's way back.
+//! Where forward scans, a dispatch has all steps of a chunk.
 //!
 //! What a step needs of its way forward it has kept. Where there is no room for what all steps keep, those of a chunk are
 //! computed once more, by the same programs, so that the gradients are the same bits.
+
+use std::ops::Range;
 
 use super::Back;
 use super::recurrent::{Handed, Way};
 use crate::cell::{Cell, Peepholes};
 use crate::error::{Error, Result};
-use crate::kernel::{LANES, Params, Program, Role, StepBack, Training};
+use crate::kernel::{LANES, Matrix, Params, Program, Role, StepBack, Tile, Training};
 use crate::layout::depth;
 use crate::plan::lower::Chunk;
 use crate::plan::lower::dispatch::{HoistedProduct, pair, word};
 use crate::plan::lower::needed;
 use crate::plan::lower::ops::{Recurrence, Sequence};
 use crate::plan::lower::recurrent::Layer;
+use crate::plan::lower::scan::of_each;
 use crate::plan::lower::stage::{Kept, States};
 use crate::plan::lower::walk::Side;
+use crate::plan::lower::windows::Panels;
 use crate::plan::tune::Product;
 use crate::plan::{SlotId, Window};
+
+/// What a dispatch of steps back is made of, but for its tile.
+struct Parts {
+    panels: Panels,
+    size: Product,
+    matrix: Matrix,
+    params: Params,
+    windows: Vec<(Role, Option<Window>)>,
+}
 
 impl Back<'_, '_> {
     pub(super) fn way_by_steps<'a>(
@@ -61,8 +75,12 @@ impl Back<'_, '_> {
         }
         let way = &Way { states: &states, ..*way };
         let sides = self.sides(way);
-        for step in (0..chunk.len).rev() {
+        if let Some(tile) = self.scanned(way)? {
             for &side in sides {
+                self.scan_back(way, chunk, side, tile)?;
+            }
+        } else {
+            for (step, &side) in (0..chunk.len).rev().flat_map(|step| sides.iter().map(move |side| (step, side))) {
                 self.step_back(way, chunk, step, side)?;
                 if let Some(copies) = way.states.copies.filter(|_| step > 0 || wanted) {
                     self.hand_copies(way, copies, (chunk, step, side))?;
@@ -77,12 +95,64 @@ impl Back<'_, '_> {
         Ok(())
     }
 
+    /// One of the steps back, each of them a dispatch.
     fn step_back(&mut self, way: &Way<'_>, chunk: Chunk, step: usize, side: Side) -> Result<()> {
+        let Parts { panels, size, matrix, params, windows } = self.parts(way, chunk, step..step + 1, side)?;
+        let alone = std::slice::from_ref(&panels);
+        let tile = self.low.wide(alone, true, size, |size| self.low.tuning.step(size, self.low.limits));
+        let back = self.program(way, side, matrix, tile);
+        let grid = [
+            panels.panels.div_ceil((tile.panels * tile.wide) as usize),
+            size.rows.div_ceil(tile.rows as usize),
+            panels.directions,
+        ];
+        self.low.dispatch(Program::Training(Training::StepBack(back)), params, grid, &windows)
+    }
+
+    /// The steps of `chunk` back in a dispatch, or in some where loops are not trusted with all of them.
+    fn scan_back(&mut self, way: &Way<'_>, chunk: Chunk, side: Side, tile: Tile) -> Result<()> {
+        let walks = &way.r.walks;
+        let [hidden_step_0, hidden_step_1] = of_each(side, |d| walks[d].hidden_step().wrapping_neg());
+        let [time_step_0, time_step_1] = of_each(side, |d| walks[d].time_step().wrapping_neg());
+        let mut end = chunk.len;
+        while end > 0 {
+            let Parts { panels, size, matrix, params, windows } = self.parts(way, chunk, 0..end, side)?;
+            let program = Program::Training(Training::ScanBack(self.program(way, side, matrix, tile)));
+            let params = Params { hidden_step_0, hidden_step_1, time_step_0, time_step_1, ..params };
+            let steps = self.low.most_steps(&program, &params).min(end);
+            let grid = [1, size.rows.div_ceil(tile.rows as usize), panels.directions];
+            self.low.dispatch(program, Params { steps: word(steps), ..params }, grid, &windows)?;
+            end -= steps;
+        }
+        Ok(())
+    }
+
+    /// The tile of a scan back, where forward scans and a workgroup of the device has room for it.
+    fn scanned(&mut self, way: &Way<'_>) -> Result<Option<Tile>> {
+        let Way { r, .. } = *way;
+        if self.low.at_once(r)?.is_none() {
+            return Ok(None);
+        }
+        let (turned, _, size) = self.turned_panels((r.hidden[0], false), 0, 1)?;
+        let is_bound = self.low.fit_whole(&[turned]);
+        let size = Product { rows: self.low.shape.batch, ..size };
+        Ok(self.low.tuning.scan(size, self.low.limits).filter(|_| is_bound))
+    }
+
+    fn program(&self, way: &Way<'_>, side: Side, matrix: Matrix, tile: Tile) -> StepBack {
+        let r = way.r;
+        let mask = self.low.shape.steps(r.clock).mask;
+        StepBack { cell: r.cell, variant: r.variants[side.first], mask, matrix, tile }
+    }
+
+    /// What a dispatch of `steps` of `chunk` is made of, which begins with the last of them.
+    fn parts(&mut self, way: &Way<'_>, chunk: Chunk, steps: Range<usize>, side: Side) -> Result<Parts> {
         let Way { r, states, hidden, .. } = *way;
-        let (batch, mask) = (self.low.shape.batch, self.low.shape.steps(r.clock).mask);
+        let (batch, step) = (self.low.shape.batch, steps.end - 1);
         let (window, base) = self.low.hidden_window(r, hidden, chunk, side);
         let forward = self.low.step_params(Layer { r, states, hidden }, chunk, step, side, base);
-        let (above, (target_0, target_1)) = self.above(way, chunk.start + step, side);
+        let indices = chunk.start + steps.start..chunk.start + steps.end;
+        let (above, (target_0, target_1)) = self.above(way, indices, side);
         let row = |d: usize, step: usize| d * chunk.len + r.walks[d].step(step, chunk.len);
         let (source_0, source_1) = pair(side.first, side.count, |d| match step + 1 {
             after if after == chunk.len => r.directions * self.low.chunk,
@@ -90,13 +160,14 @@ impl Back<'_, '_> {
         });
         let (gates_0, gates_1) = pair(side.first, side.count, |d| row(d, step));
         // Where copies were multiplied, their gradients have come down to those of the state before.
-        let (turned, panels, size) = match states.copies {
+        let (turned, mut panels, size) = match states.copies {
             Some(_) => self.nothing_panels(way, side)?,
             None => self.turned_panels((r.hidden[0], false), side.first, side.count)?,
         };
+        let (Some(panels), true) = (panels.pop(), panels.is_empty()) else {
+            return Err(Error::internal("a turned matrix: expected it in one binding"));
+        };
         let size = Product { rows: batch, ..size };
-        let tile = self.low.wide(&panels, true, size, |size| self.low.tuning.step(size, self.low.limits));
-        let [panels] = &panels[..] else { return Err(Error::internal("a turned matrix: expected it in one binding")) };
         let params = Params {
             rows: word(batch),
             depth: word(size.depth),
@@ -108,25 +179,18 @@ impl Back<'_, '_> {
             gates_1,
             target_0,
             target_1,
-            hidden_step_0: forward.source_0,
-            hidden_step_1: forward.source_1,
+            before_0: forward.source_0,
+            before_1: forward.source_1,
             batch: forward.batch,
             directions: forward.directions,
             live_0: forward.live_0,
             live_1: forward.live_1,
+            kept_0: forward.kept_0,
+            kept_1: forward.kept_1,
             memory_in: forward.memory_in,
             memory_out: forward.memory_out,
-            time_step_0: forward.time_step_0,
-            time_step_1: forward.time_step_1,
             ..panels.params()
         };
-        let grid = [
-            panels.panels.div_ceil((tile.panels * tile.wide) as usize),
-            batch.div_ceil(tile.rows as usize),
-            panels.directions,
-        ];
-        let matrix = self.low.matrix_in(turned);
-        let back = StepBack { cell: r.cell, variant: r.variants[side.first], mask, matrix, tile };
         let whole = |slot: SlotId| Some(self.low.whole(slot));
         let mut windows = vec![
             (Role::Weights, Some(panels.window)),
@@ -142,10 +206,10 @@ impl Back<'_, '_> {
             Cell::Lstm => windows.push((Role::Memory, states.memory.and_then(whole))),
             Cell::Gru(_) => windows.push((Role::Hidden, Some(window))),
         }
-        if back.variant.peepholes == Peepholes::Diagonal {
+        if r.variants[side.first].peepholes == Peepholes::Diagonal {
             windows.push((Role::Peepholes, Some(self.peepholes_at(way, side, &params)?)));
         }
-        self.low.dispatch(Program::Training(Training::StepBack(back)), params, grid, &windows)
+        Ok(Parts { panels, size, matrix: self.low.matrix_in(turned), params, windows })
     }
 
     /// The recurrent matrices with their peepholes: their panels stand as those of the turned ones do.
