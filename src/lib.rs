@@ -184,13 +184,14 @@
 //!
 //! # Features
 //!
-//! All are on by default. A library needs no `cli`: `default-features = false, features = ["gpu", "keras", "onnx"]`.
+//! All are on by default. A library needs no `cli`: `default-features = false, features = ["gpu", "keras", "onnx", "csv"]`.
 //!
 //! | feature | |
 //! | --- | --- |
 //! | `gpu` | computes on GPUs, through wgpu; without it the crate builds without wgpu and computes on the CPU |
 //! | `keras` | reads `.keras` and `.h5` files |
 //! | `onnx` | reads `.onnx` files |
+//! | `csv` | reads labelled text in `.csv` files |
 //! | `cli` | what the binary `gatewave` needs |
 //!
 //! `.safetensors` files are read with none of them.
@@ -240,6 +241,9 @@ mod named;
 
 // What training makes small.
 mod loss;
+
+// Labelled text becomes named tensors.
+pub mod data;
 
 // Where weights and states sit, what kernels are, and what a call decides: for the command line and the tests.
 #[doc(hidden)]
@@ -301,7 +305,7 @@ pub use summary::Summary;
 pub use train::{
     Adam, AdamW, Clip, L2, Like, Measure, Optimizer, Plateau, PlateauState, RmsProp, Schedule, Sgd, Update, WeightDecay,
 };
-pub use trainer::{Batch, Dataset, Epoch, Fit, Gradients, Trained, Trainer};
+pub use trainer::{Accuracy, Batch, Dataset, EarlyStopping, Epoch, Fit, Gradients, Trained, Trainer};
 pub use weights::{CellWeights, LayerWeights, LearnedStates, Precision, Weights};
 
 /// The README's examples are tested with the rest.

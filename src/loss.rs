@@ -13,6 +13,7 @@ mod place;
 use ndarray::{Array, ArrayD, Dimension};
 
 pub(crate) use check::{Aim, Aimed, Measure, Measured, shapes};
+pub(crate) use head::last_activation;
 
 /// What is measured between an output of a model and its targets.
 #[derive(Clone, Debug, PartialEq)]

@@ -42,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "feed", "cpu", "gpu", "loss", "dropout", "rule",
         ],
     ),
+    ("data", &["model", "call", "named", "loss", "cell", "formats", "train"]),
     (
         "trainer",
         &[

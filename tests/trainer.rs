@@ -3,12 +3,16 @@
 //!
 //! On the CPU, and on the adapter that `GATEWAVE_ADAPTER` names.
 
+#[path = "trainer/accuracy.rs"]
+mod accuracy;
 #[path = "trainer/checkpoints.rs"]
 mod checkpoints;
 #[path = "trainer/later.rs"]
 mod later;
 #[path = "trainer/objects.rs"]
 mod objects;
+#[path = "trainer/stopping.rs"]
+mod stopping;
 #[path = "trainer/updates.rs"]
 mod updates_on_devices;
 

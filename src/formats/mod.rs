@@ -144,7 +144,36 @@ pub fn save(path: &Path, model: &Model, weights: &Weights) -> Result<()> {
 /// Kind `Model` where the layers do not fit each other; `Weights` where a tensor is missing, of another shape, or holds
 /// an element that is too large for `precision`; `Io` where the file cannot be written; and what reading a tensor gives.
 pub fn write(path: &Path, model: &Model, tensors: Tensors, precision: Precision) -> Result<()> {
-    write_with(path, model, tensors, precision, None)
+    write_with_text(path, model, tensors, precision, None)
+}
+
+/// [`write()`] of a model that reads text: `text` is what [`text_of`] gives back, the JSON of a
+/// [`TextSpec`](crate::data::TextSpec).
+///
+/// # Errors
+///
+/// As [`write()`].
+pub fn write_with_text(
+    path: &Path,
+    model: &Model,
+    tensors: Tensors,
+    precision: Precision,
+    text: Option<&str>,
+) -> Result<()> {
+    write_with(path, model, tensors, precision, (text.map(|text| (safetensors::TEXT_KEY, text)), Tensors::new()))
+}
+
+/// What the model file at `path` says of the text that its model reads, where it does: a `.safetensors` file has it in its
+/// metadata, files of other formats have none.
+///
+/// # Errors
+///
+/// As [`read`], where the file cannot be read.
+pub fn text_of(path: &Path) -> Result<Option<String>> {
+    match Format::of(path)? {
+        Format::Safetensors => Ok(safetensors::read(path)?.text),
+        Format::Onnx | Format::Keras => Ok(None),
+    }
 }
 
 /// The same of a model that is being trained: `state` says how far, and its tensors are no layer's.
@@ -153,15 +182,17 @@ pub fn write(path: &Path, model: &Model, tensors: Tensors, precision: Precision)
 ///
 /// As [`write()`].
 pub(crate) fn write_training(path: &Path, model: &Model, tensors: Tensors, state: (&str, Tensors)) -> Result<()> {
-    write_with(path, model, tensors, Precision::F32, Some(state))
+    let (training, kept) = state;
+    write_with(path, model, tensors, Precision::F32, (Some((safetensors::TRAINING_KEY, training)), kept))
 }
 
+/// The same with a text under its key beside the description, and tensors that are no layer's.
 fn write_with(
     path: &Path,
     model: &Model,
     mut tensors: Tensors,
     precision: Precision,
-    state: Option<(&str, Tensors)>,
+    (beside, kept): (Option<(&str, &str)>, Tensors),
 ) -> Result<()> {
     let supplied = supplied(model);
     tensors.extend([supplied.clone()]);
@@ -181,9 +212,10 @@ fn write_with(
         Precision::I8 if !products.contains(name) => Precision::F32,
         precision => precision,
     };
-    let training = state.as_ref().map(|(training, _)| *training);
-    tensors.extend(state.map(|(_, kept)| kept));
-    safetensors::write_each(path, &tensors, [Some(&text), training], &stored)
+    tensors.extend([kept]);
+    let texts: safetensors::KeyedTexts<'_> =
+        [(safetensors::MODEL_KEY, text.as_str())].into_iter().chain(beside).collect();
+    safetensors::write_each(path, &tensors, &texts, &stored)
 }
 
 /// What a model's file is.

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::weights::Scale;
 use crate::weights::{Tensor, Tensors};
-pub(super) use write::write_each;
+pub(super) use write::{KeyedTexts, write_each};
 pub use write::{to_bytes, write};
 
 /// The key of the metadata under which the description of the model stands.
@@ -28,6 +28,10 @@ pub const MODEL_KEY: &str = "gatewave.model";
 
 /// The key under which a trainer's state stands beside the model.
 pub const TRAINING_KEY: &str = "gatewave.training";
+
+/// The key under which a model that reads text has its tokenizer and its labels:
+/// [`TextSpec::to_json`](crate::data::TextSpec::to_json).
+pub const TEXT_KEY: &str = "gatewave.text";
 
 const _: () = assert!(cfg!(target_endian = "little"), "elements are read in place, as the file has them");
 
@@ -37,7 +41,7 @@ const SCALE: &str = "_scale";
 /// The longest header, as the format has it.
 const MOST_HEADER_BYTES: u64 = 100_000_000;
 
-/// Tensors, and the description that the metadata holds under [`MODEL_KEY`].
+/// Tensors, and what the metadata says of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Contents {
     /// The tensors: F32 as they are, F16 and BF16 widened, F64 rounded to the nearest, I8 times the scales of its rows.
@@ -46,6 +50,8 @@ pub struct Contents {
     pub description: Option<String>,
     /// The state of a training that stands beside the model, if there is one: what a trainer saved.
     pub training: Option<String>,
+    /// The tokenizer and the labels of a model that reads text, if it has them.
+    pub text: Option<String>,
 }
 
 /// Reads the header of a file. The elements stay in the file, which is kept open, and are read from there each time
@@ -210,9 +216,9 @@ fn contents(
             None => tensors.insert_unread(name, declared.dtype, declared.shape),
         }
     }
-    let (description, training) = (metadata.remove(MODEL_KEY), metadata.remove(TRAINING_KEY));
+    let [description, training, text] = [MODEL_KEY, TRAINING_KEY, TEXT_KEY].map(|key| metadata.remove(key));
     tensors.tie(&metadata);
-    Ok(Contents { tensors, description, training })
+    Ok(Contents { tensors, description, training, text })
 }
 
 /// The name of the tensor that holds the scales of the rows of `name`.

@@ -59,7 +59,7 @@ fn undropped(loss: &Loss, model: &Model, value: Value, of: usize) -> Result<()> 
 
 /// The layer that gives `value` and its activation, where it is of the softmax or sigmoid family. Looks behind dropout and
 /// selections, which leave each row's features together.
-fn last_activation(model: &Model, value: Value) -> Option<(usize, Activation)> {
+pub(crate) fn last_activation(model: &Model, value: Value) -> Option<(usize, Activation)> {
     let Value::Layer(layer, Pin::Output) = value else { return None };
     let activation = match &model.layers[layer].kind {
         LayerKind::Linear(linear) => linear.activation,

@@ -12,6 +12,7 @@ mod orthogonal;
 mod plateau;
 mod schedule;
 mod settings;
+mod split;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -22,4 +23,5 @@ pub use optimizer::{Adam, AdamW, Optimizer, RmsProp, Sgd};
 pub use plateau::{Measure, Plateau, PlateauState};
 pub use schedule::Schedule;
 pub use settings::Like;
+pub(crate) use split::rows_before_split;
 pub use update::Update;

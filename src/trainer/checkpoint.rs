@@ -224,7 +224,7 @@ impl Trainer {
 
     /// What the file at `path` holds, where it is of this trainer's model and update.
     fn read(&self, path: &Path) -> Result<Resumed> {
-        let safetensors::Contents { tensors: held, description, training } = safetensors::read(path)?;
+        let safetensors::Contents { tensors: held, description, training, .. } = safetensors::read(path)?;
         let Some(training) = training else {
             let text = format!(
                 "expected a checkpoint (metadata under {TRAINING_KEY}), got a file without; Trainer::save writes one"

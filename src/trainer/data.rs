@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
 use crate::model::{Dim, InputValue, Model};
 use crate::named::{NamedTensors, Values, read_input};
+use crate::train::rows_before_split;
 
 /// Examples to train on: what a model takes and what its outputs are compared with, as named tensors with a row for each.
 ///
@@ -117,22 +118,7 @@ impl Dataset {
     ///
     /// Kind `Training`, where one of both would be empty.
     pub fn split(&self, share: f64) -> Result<[Self; 2]> {
-        // K trainers/data_adapters/array_slicing.py: ⌊n (1 − f)⌋.
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a part of the rows, which are far fewer than 2^52"
-        )]
-        let first = if (0.0..1.0).contains(&share) { (self.rows as f64 * (1.0 - share)).floor() as usize } else { 0 };
-        if first == 0 || first >= self.rows {
-            let text = format!(
-                "validation_split: expected a share between 0 and 1 that leaves rows to train on and to validate with, got \
-                 {share} of {} rows",
-                self.rows
-            );
-            return Err(Error::new(ErrorKind::Training, text));
-        }
+        let first = rows_before_split(self.rows, share)?;
         Ok([self.part(0, first), self.part(first, self.rows)])
     }
 

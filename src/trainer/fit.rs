@@ -3,19 +3,21 @@
 use std::time::Duration;
 
 use super::Trainer;
+use super::accuracy::{self, Accuracy};
 use super::data::Dataset;
+use super::stopping::{EarlyStopping, Watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform::Instant;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 use crate::random::threefry;
-use crate::weights::non_finite;
+use crate::weights::{Weights, non_finite};
 
 /// Sets apart what is drawn here from what else a seed gives.
 const PURPOSE: u32 = 0x6f72_6472;
 
 /// How a training goes over its examples.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Fit {
     /// How often it goes over all of them.
@@ -26,12 +28,16 @@ pub struct Fit {
     pub shuffle: bool,
     /// What the orders are drawn from: the same seed gives the same orders on every machine.
     pub seed: u64,
+    /// Whether, and on what, it measures how often the model is right.
+    pub accuracy: Accuracy,
+    /// When it ends before its last epoch.
+    pub early_stopping: Option<EarlyStopping>,
 }
 
 impl Default for Fit {
-    /// Keras' defaults: one epoch, 32 rows a batch, shuffled.
+    /// Keras' defaults: one epoch, 32 rows a batch, shuffled, losses alone, and all epochs.
     fn default() -> Self {
-        Self { epochs: 1, batch_size: 32, shuffle: true, seed: 0 }
+        Self { epochs: 1, batch_size: 32, shuffle: true, seed: 0, accuracy: Accuracy::None, early_stopping: None }
     }
 }
 
@@ -64,6 +70,20 @@ impl Fit {
         self
     }
 
+    /// Sets whether, and on what, it measures how often the model is right.
+    #[must_use]
+    pub fn accuracy(mut self, accuracy: Accuracy) -> Self {
+        self.accuracy = accuracy;
+        self
+    }
+
+    /// Sets when it ends before its last epoch. That needs examples to validate with.
+    #[must_use]
+    pub fn early_stopping(mut self, stopping: EarlyStopping) -> Self {
+        self.early_stopping = Some(stopping);
+        self
+    }
+
     /// Whether the settings can be.
     ///
     /// # Errors
@@ -74,7 +94,7 @@ impl Fit {
         if self.epochs == 0 || self.batch_size == 0 {
             return Err(Error::new(ErrorKind::Training, format!("{zero}: expected 1 or more, got 0")));
         }
-        Ok(())
+        self.early_stopping.map_or(Ok(()), |stopping| stopping.check())
     }
 }
 
@@ -88,6 +108,13 @@ pub struct Epoch {
     pub loss: f64,
     /// The same of the examples to validate with, after the updates.
     pub validation_loss: Option<f64>,
+    /// The share of the examples that the model is right about after the updates, where it is measured.
+    pub accuracy: Option<f64>,
+    /// The same of the examples to validate with.
+    pub validation_accuracy: Option<f64>,
+    /// Whether it is better than those before it in this fit, as [`EarlyStopping`] has it; false where nothing stops a fit early. The
+    /// last one that is so is the best.
+    pub better: bool,
     /// The learning rate of its last update.
     pub learning_rate: f64,
     /// What it took, with the validation.
@@ -97,6 +124,9 @@ pub struct Epoch {
 impl Trainer {
     /// Trains on all of `data`, epoch by epoch, and tells `each` what became of it. Epochs are counted on, each has its own
     /// order: several calls of one epoch are one call of several, and a checkpoint may be saved between them.
+    ///
+    /// Where a fit may [stop early](Fit::early_stopping), the weights are in the end those of the best epoch. What it saw is forgotten
+    /// then: a second call begins with a best epoch of its own.
     ///
     /// States that are [carried](Self::carry) begin anew with each epoch. A batch is laid out while a GPU still trains on the one
     /// before: where that one loses no finite number, it has changed nothing, and the one behind it was trained on.
@@ -125,7 +155,8 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// As [`step`](Self::step); kind `Training`, where the settings cannot be, or weights or a loss are no longer finite.
+    /// As [`step`](Self::step); kind `Training`, where the settings cannot be, an accuracy is asked for of a loss that is not of
+    /// classes, or early stopping without examples to validate with, or weights or a loss are no longer finite.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn fit(
         &mut self,
@@ -152,7 +183,14 @@ impl Trainer {
         settings.check()?;
         self.check_none_waits("fit")?;
         self.check_fit(settings, data.rows())?;
-        let mut epochs = Vec::new();
+        if settings.accuracy != Accuracy::None {
+            accuracy::check(&self.objective)?;
+        }
+        if settings.early_stopping.is_some() && validation.is_none() {
+            let text = "early stopping: expected examples to validate with, got none";
+            return Err(Error::new(ErrorKind::Training, text));
+        }
+        let (mut epochs, mut watch) = (Vec::new(), Watch::default());
         for _ in 0..settings.epochs {
             let (number, start) = (self.epochs() + 1, Instant::now());
             self.reset_states();
@@ -168,15 +206,38 @@ impl Trainer {
                     return Err(error.at(format!("epoch {number}, batch {batch}")));
                 }
             };
-            self.check_weights().await.map_err(|e| e.at(format!("epoch {number}")))?;
+            let weights = self.check_weights().await.map_err(|e| e.at(format!("epoch {number}")))?;
             let validation_loss = match validation {
                 Some(data) => Some(self.evaluate_async(data, settings.batch_size).await?),
                 None => None,
             };
             self.end_epoch(validation_loss.unwrap_or(loss));
-            let epoch = Epoch { number, loss, validation_loss, learning_rate, time: start.elapsed() };
+            let of_training = Some(data).filter(|_| settings.accuracy == Accuracy::All);
+            let of_validation = validation.filter(|_| settings.accuracy != Accuracy::None);
+            let mut shares = [None; 2];
+            for (share, data) in shares.iter_mut().zip([of_training, of_validation]) {
+                if let Some(data) = data {
+                    *share = Some(self.accuracy_async(data, settings.batch_size).await?);
+                }
+            }
+            let [accuracy, validation_accuracy] = shares;
+            let stopping = settings.early_stopping.zip(validation_loss);
+            let better = stopping.is_some_and(|(stopping, loss)| watch.is_better(stopping, loss));
+            if better {
+                watch.weights = Some(weights);
+            }
+            let time = start.elapsed();
+            let epoch =
+                Epoch { number, loss, validation_loss, accuracy, validation_accuracy, better, learning_rate, time };
             each(&epoch);
             epochs.push(epoch);
+            if stopping.is_some_and(|(stopping, _)| watch.ends(stopping)) {
+                break;
+            }
+        }
+        match watch.weights {
+            Some(best) if epochs.last().is_some_and(|last| !last.better) => self.put_back(&best).await?,
+            _ => {}
         }
         Ok(epochs)
     }
@@ -231,11 +292,23 @@ impl Trainer {
         block_on(self.evaluate_async(data, batch_size))
     }
 
-    /// An update by finite gradients may still drive a weight out of the floats: it shows in no loss before the next one.
-    async fn check_weights(&self) -> Result<()> {
-        let tensors = self.weights_async().await?.to_tensors(self.model())?;
-        match non_finite(&tensors).first() {
-            None => Ok(()),
+    /// Sets the weights, those that are trained on the host among them.
+    async fn put_back(&mut self, weights: &Weights) -> Result<()> {
+        let named = weights.named(self.model())?;
+        self.learner.set(weights).await?;
+        for (name, named) in named {
+            if let Some(state) = self.states.get_mut(&name) {
+                state.named.data = named.data;
+            }
+        }
+        Ok(())
+    }
+
+    /// The weights. An update by finite gradients may still drive one out of the floats: it shows in no loss before the next one.
+    async fn check_weights(&self) -> Result<Weights> {
+        let weights = self.weights_async().await?;
+        match non_finite(&weights.to_tensors(self.model())?).first() {
+            None => Ok(weights),
             Some(found) => {
                 let text = format!("{found}; expected finite weights, try a smaller learning rate");
                 Err(Error::new(ErrorKind::Training, text))

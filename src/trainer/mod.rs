@@ -4,6 +4,7 @@
 //! loses on it and by which the weights are to change, and changes them. `data` has the examples that batches are taken out of,
 //! and `fit` goes over them epoch by epoch. Only `checkpoint` knows files.
 
+mod accuracy;
 mod batch;
 mod carry;
 mod checkpoint;
@@ -15,6 +16,7 @@ mod named;
 mod probe;
 mod rate;
 mod step;
+mod stopping;
 mod targets;
 
 use std::collections::BTreeMap;
@@ -34,10 +36,12 @@ use crate::rule::{clip_factor, squares, update};
 use crate::train::{Clip, Schedule, Update};
 use crate::weights::{Named, Tensor, Tensors, Weights, states_of};
 
+pub use accuracy::Accuracy;
 pub use batch::{Batch, Gradients};
 pub use data::Dataset;
 pub use fit::{Epoch, Fit};
 use step::Waiting;
+pub use stopping::EarlyStopping;
 
 /// A model that is being trained.
 ///

@@ -11,6 +11,7 @@ use crate::{code, group_items, rust_files};
 /// Folders whose files are held apart.
 const ROOMS: &[&str] = &[
     "cpu",
+    "data",
     "engine",
     "formats",
     "formats/description",

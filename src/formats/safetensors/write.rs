@@ -11,12 +11,12 @@ use ::safetensors::Dtype;
 use ::safetensors::tensor::{Metadata, TensorInfo};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{MODEL_KEY, TRAINING_KEY, scale_name};
+use super::{MODEL_KEY, scale_name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::weights::{Precision, Replacement, Scale, Tensor, Tensors, narrowed};
 
 /// The texts of the metadata, by key.
-type Texts<'a> = BTreeMap<&'a str, &'a str>;
+pub(crate) type KeyedTexts<'a> = BTreeMap<&'a str, &'a str>;
 
 /// The precision of each tensor of a file, by its name.
 pub(crate) type PrecisionOf<'a> = dyn Fn(&str, &Tensor) -> Precision + 'a;
@@ -30,7 +30,7 @@ pub(crate) type PrecisionOf<'a> = dyn Fn(&str, &Tensor) -> Precision + 'a;
 /// and what reading the tensors gives.
 pub fn to_bytes(tensors: &Tensors, description: Option<&str>, precision: Precision) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    write_to(&mut bytes, tensors, &texts(description, None), &alike(precision))?;
+    write_to(&mut bytes, tensors, &texts(description), &alike(precision))?;
     Ok(bytes)
 }
 
@@ -41,29 +41,26 @@ pub fn to_bytes(tensors: &Tensors, description: Option<&str>, precision: Precisi
 ///
 /// As [`to_bytes`], and kind `Io` where the file cannot be written.
 pub fn write(path: &Path, tensors: &Tensors, description: Option<&str>, precision: Precision) -> Result<()> {
-    write_each(path, tensors, [description, None], &alike(precision))
+    write_each(path, tensors, &texts(description), &alike(precision))
 }
 
-/// The same with a precision for each tensor, and beside the description a trainer's state. As integers can go tensors of at
-/// least one row and one column.
+/// The same with a precision for each tensor, and any texts. As integers can go tensors of at least one row and one column.
 pub(crate) fn write_each(
     path: &Path,
     tensors: &Tensors,
-    [description, training]: [Option<&str>; 2],
+    texts: &KeyedTexts<'_>,
     precision: &PrecisionOf<'_>,
 ) -> Result<()> {
-    let texts = texts(description, training);
     Replacement::open(path)?.finish(|file| {
         let mut file = BufWriter::new(file);
-        write_to(&mut file, tensors, &texts, precision)
+        write_to(&mut file, tensors, texts, precision)
             .and_then(|()| file.flush().map_err(unwritable))
             .map_err(|e| e.at(path.display()))
     })
 }
 
-fn texts<'a>(description: Option<&'a str>, training: Option<&'a str>) -> Texts<'a> {
-    let keyed = [(MODEL_KEY, description), (TRAINING_KEY, training)];
-    keyed.into_iter().filter_map(|(key, text)| Some((key, text?))).collect()
+fn texts(description: Option<&str>) -> KeyedTexts<'_> {
+    description.into_iter().map(|text| (MODEL_KEY, text)).collect()
 }
 
 /// `precision` of all tensors that can have it.
@@ -75,7 +72,7 @@ fn alike(precision: Precision) -> impl Fn(&str, &Tensor) -> Precision {
     }
 }
 
-fn write_to(to: &mut impl Write, tensors: &Tensors, texts: &Texts<'_>, precision: &PrecisionOf<'_>) -> Result<()> {
+fn write_to(to: &mut impl Write, tensors: &Tensors, texts: &KeyedTexts<'_>, precision: &PrecisionOf<'_>) -> Result<()> {
     let entries = entries(tensors, precision);
     let header = header(&entries, texts)?;
     to.write_all(&(header.len() as u64).to_le_bytes()).and_then(|()| to.write_all(&header)).map_err(unwritable)?;
@@ -125,7 +122,7 @@ fn entries<'a>(tensors: &'a Tensors, precision: &PrecisionOf<'_>) -> Vec<Entry<'
 }
 
 /// The header, padded so that the data is aligned.
-fn header(entries: &[Entry<'_>], texts: &Texts<'_>) -> Result<Vec<u8>> {
+fn header(entries: &[Entry<'_>], texts: &KeyedTexts<'_>) -> Result<Vec<u8>> {
     let unfit = |e: ::safetensors::SafeTensorError| Error::new(ErrorKind::Weights, format!("{e}")).because(e);
     let mut end = 0;
     let declared = entries.iter().map(|entry| {
@@ -150,7 +147,7 @@ fn header(entries: &[Entry<'_>], texts: &Texts<'_>) -> Result<Vec<u8>> {
 
 /// What a header says, in the order in which it stands there.
 struct Declared<'a> {
-    texts: &'a Texts<'a>,
+    texts: &'a KeyedTexts<'a>,
     tensors: Vec<(String, TensorInfo)>,
 }
 

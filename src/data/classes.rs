@@ -1,0 +1,136 @@
+//! The labels of a training in their order, each of which is a class.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::labelled::Labelled;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The most labels that a message lists.
+const FEW: usize = 8;
+
+/// Labels in order: the place of a label is its class. Whole numbers come by their size, other labels by their characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Classes {
+    labels: Vec<String>,
+}
+
+impl Classes {
+    /// The labels of some rows.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`, where there is only one.
+    pub fn of(rows: &Labelled) -> Result<Self> {
+        let counts = counts(rows);
+        let (first, place) = (&rows.rows()[0].label, rows.source());
+        if counts.len() == 1 {
+            let text = format!("expected two labels or more, got {first:?} alone");
+            let hint = "add rows of another label; of a split, train on rows that are not sorted by label";
+            return Err(Error::new(ErrorKind::Training, text).hint(hint).at(place));
+        }
+        Ok(Self { labels: counts.into_iter().map(|(label, _)| label.to_owned()).collect() })
+    }
+
+    /// These labels, in this order.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`, where there are fewer than two, or one stands twice.
+    pub fn new(labels: Vec<String>) -> Result<Self> {
+        let mut sorted: Vec<&String> = labels.iter().collect();
+        sorted.sort();
+        if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::new(ErrorKind::Training, format!("expected each label once, got {:?} twice", twice[0])));
+        }
+        match labels.len() {
+            0 | 1 => Err(Error::new(ErrorKind::Training, format!("expected two labels or more, got {}", labels.len()))),
+            _ => Ok(Self { labels }),
+        }
+    }
+
+    /// The labels; the place of each is its class.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// The class of each row.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`, with the line of a row whose label is none of these.
+    pub fn targets(&self, rows: &Labelled) -> Result<Vec<i64>> {
+        let classes: HashMap<&str, i64> = self.labels.iter().map(String::as_str).zip(0..).collect();
+        let class = |row: &super::Example| {
+            classes.get(row.label.as_str()).copied().ok_or_else(|| {
+                let text = format!("expected a label that was trained on ({}), got {:?}", self.listed(), row.label);
+                let hint = "take the row out, or train on rows of that label as well";
+                Error::new(ErrorKind::Training, text).hint(hint).at(&row.place)
+            })
+        };
+        rows.rows().iter().map(class).collect()
+    }
+
+    /// The labels in a line, or the first of them.
+    pub(super) fn listed(&self) -> String {
+        let few: Vec<&str> = self.labels.iter().take(FEW).map(String::as_str).collect();
+        let more = self.labels.len().saturating_sub(FEW);
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}{rest}", few.join(", "))
+    }
+}
+
+/// How many rows each label has, in the order of the classes.
+pub(super) fn counts(rows: &Labelled) -> Vec<(&str, usize)> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in rows.rows() {
+        *counts.entry(&row.label).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    if counts.iter().all(|(label, _)| label.parse::<i64>().is_ok()) {
+        // The sort keeps `1` and `01` in their order.
+        counts.sort_by_key(|(label, _)| label.parse::<i64>().unwrap_or_default());
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::data::{Example, Place};
+
+    fn rows(labels: &[&str]) -> Labelled {
+        let file = Place::of_file(Path::new("rows.tsv"));
+        let row = |(at, label): (usize, &&str)| Example::new("text", label, file.line(at + 1)).unwrap();
+        Labelled::new(labels.iter().enumerate().map(row).collect(), file.clone()).unwrap()
+    }
+
+    #[test]
+    fn labels_are_sorted_and_numbers_by_their_size() {
+        let labels = |all: &[&str]| Classes::of(&rows(all)).unwrap().labels().to_vec();
+        assert_eq!(labels(&["neu", "pos", "neg", "pos"]), ["neg", "neu", "pos"]);
+        assert_eq!(labels(&["10", "9", "-1", "10"]), ["-1", "9", "10"]);
+        assert_eq!(labels(&["10", "9", "n/a"]), ["10", "9", "n/a"]);
+        let words = rows(&["pos", "neg", "pos"]);
+        assert_eq!(Classes::of(&words).unwrap().targets(&words).unwrap(), [1, 0, 1]);
+    }
+
+    #[test]
+    fn one_label_and_an_unknown_one_are_refused_with_their_place() {
+        let error = Classes::of(&rows(&["pos", "pos"])).unwrap_err().to_string();
+        assert!(error.starts_with("rows.tsv: expected two labels or more, got \"pos\" alone; add rows"), "{error}");
+        let classes = Classes::of(&rows(&["pos", "neg"])).unwrap();
+        let error = classes.targets(&rows(&["pos", "meh"])).unwrap_err().to_string();
+        let said = "rows.tsv: line 2: expected a label that was trained on (neg, pos), got \"meh\"; take the row out";
+        assert!(error.starts_with(said), "{error}");
+        assert!(Classes::new(vec!["a".into(), "b".into(), "a".into()]).is_err());
+        assert!(Classes::new(vec!["a".into()]).is_err());
+    }
+
+    #[test]
+    fn many_labels_are_told_in_a_line() {
+        let labels = (0..100).map(|n| format!("label {n}")).collect();
+        assert!(Classes::new(labels).unwrap().listed().ends_with("label 7 and 92 more"));
+    }
+}

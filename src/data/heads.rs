@@ -1,0 +1,231 @@
+//! What of a model takes texts and what gives their classes: its port of tokens, its lengths, its output.
+
+use ndarray::{Array1, Array2, ArrayD, Axis};
+
+use crate::cell::Activation;
+use crate::error::{Error, ErrorKind, Result};
+use crate::loss::{BinaryCrossEntropy, CrossEntropy, Objective, last_activation};
+use crate::model::{
+    Dim, Flow, InputKind, InputPort, InputValue, LayerKind, Model, OutputValue, Padding, Pin, Select, Value,
+};
+use crate::named::NamedTensors;
+
+/// The places of a model that text goes through.
+pub(super) struct Heads {
+    /// Every token is below this.
+    pub(super) tokens: usize,
+    /// How many numbers answer for a text.
+    pub(super) outputs: usize,
+    /// What ends the output.
+    activation: Option<Activation>,
+    sequence: InputPort,
+    lengths: String,
+    targets: String,
+}
+
+impl Heads {
+    /// Those of `model`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where it does not take one sequence of tokens with lengths and give one row of numbers for each, or its
+    /// output is that of a padded step.
+    pub(super) fn of(model: &Model) -> Result<Self> {
+        model.check()?;
+        let Flow::Tokens(tokens) = model.input()? else {
+            let text = "expected a model that takes tokens, got one that takes features";
+            return Err(wrong(text).hint("text needs an embedding or one_hot layer first"));
+        };
+        let inputs = model.all_inputs()?;
+        let others = inputs.iter().filter(|input| !matches!(input.kind, InputKind::State(_))).count();
+        if others != 1 {
+            return Err(wrong(format!("expected a model of one input for text, got {others}")));
+        }
+        let (values, flows) = (model.feature_outputs(), model.output_flows()?);
+        let ([value], [flow]) = (&values[..], &flows[..]) else {
+            return Err(wrong(format!("expected a model of one output for labels, got {}", flows.len())));
+        };
+        let Flow::Rows(features) = flow else {
+            let text = "expected one output for a text, got one for each of its steps";
+            return Err(wrong(text).hint("try a select layer of final_hidden"));
+        };
+        own_steps(model)?;
+        let ports = model.all_ports();
+        let port = |is: &dyn Fn(&InputValue) -> bool| ports.inputs.iter().find(|port| is(&port.value));
+        let sequence = port(&|value| *value == InputValue::Sequence);
+        let lengths = port(&|value| matches!(value, InputValue::Lengths(_)));
+        let (Some(sequence), Some(lengths)) = (sequence, lengths) else {
+            let text = "expected a model that takes the lengths of its rows, got one that does not";
+            return Err(wrong(text).hint("without them it would read what pads a shorter text"));
+        };
+        let output = ports.outputs.iter().find(|port| port.value == OutputValue::Output);
+        let targets = match (output, ports.inputs.iter().any(|port| port.name == "y")) {
+            (Some(port), true) => format!("y_{}", port.name),
+            _ => "y".to_owned(),
+        };
+        let activation = last_activation(model, *value).map(|(_, activation)| activation);
+        if activation == Some(Activation::Sigmoid) && features.len() > 1 {
+            let text = format!("expected softmax or no activation of {} outputs, got sigmoid", features.len());
+            return Err(wrong(text).hint("a sigmoid answers for two labels, with one output"));
+        }
+        if features.len() == 1 && matches!(activation, Some(Activation::Softmax | Activation::LogSoftmax)) {
+            let text = "expected sigmoid or no activation of one output, got softmax, which is always 1";
+            return Err(wrong(text).hint("try a sigmoid, or two outputs"));
+        }
+        let (sequence, lengths, outputs) = (sequence.clone(), lengths.name.clone(), features.len());
+        Ok(Self { tokens, outputs, activation, sequence, lengths, targets })
+    }
+
+    /// How many labels it tells apart.
+    pub(super) fn labels(&self) -> usize {
+        self.outputs.max(2)
+    }
+
+    /// The loss that fits its output.
+    pub(super) fn objective(&self) -> Objective {
+        match self.outputs {
+            1 => BinaryCrossEntropy::default().into(),
+            _ => CrossEntropy::default().into(),
+        }
+    }
+
+    /// Tokens `[B, T]` and their lengths under the model's names, in its axes.
+    pub(super) fn tensors(&self, tokens: Array2<i64>, lengths: Vec<i64>) -> NamedTensors {
+        let mut tokens: ArrayD<i64> = tokens.into_dyn();
+        let place = |dim: Dim| self.sequence.axes.iter().position(|axis| *axis == dim);
+        if place(Dim::Time) < place(Dim::Batch) {
+            tokens.swap_axes(0, 1);
+        }
+        for (index, _) in self.sequence.axes.iter().enumerate().filter(|(_, dim)| **dim == Dim::One) {
+            tokens.insert_axis_inplace(Axis(index));
+        }
+        let tokens = tokens.as_standard_layout().into_owned();
+        NamedTensors::from([
+            (self.sequence.name.clone(), tokens.into()),
+            (self.lengths.clone(), Array1::from(lengths).into()),
+        ])
+    }
+
+    /// The name of the targets.
+    pub(super) fn targets(&self) -> &str {
+        &self.targets
+    }
+
+    /// The probability of each label, of what the model gave for a text. A number without an activation of its own is one before
+    /// softmax or sigmoid, as the losses take it.
+    pub(super) fn probabilities(&self, given: &[f32]) -> Vec<f64> {
+        let given: Vec<f64> = given.iter().map(|x| f64::from(*x)).collect();
+        match (given[..].as_ref(), self.activation) {
+            ([p], Some(Activation::Sigmoid)) => vec![1.0 - p, *p],
+            // Each from its own side, so that neither rounds to zero.
+            ([z], _) => vec![1.0 / (1.0 + z.exp()), 1.0 / (1.0 + (-z).exp())],
+            (_, Some(Activation::Softmax)) => given,
+            (_, _) => {
+                let most = given.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let powers: Vec<f64> = given.iter().map(|z| (z - most).exp()).collect();
+                let sum: f64 = powers.iter().sum();
+                powers.into_iter().map(|power| power / sum).collect()
+            }
+        }
+    }
+}
+
+/// Refuses a model that answers by the last time index, which is padding in every text but the longest.
+fn own_steps(model: &Model) -> Result<()> {
+    let stack = |layer: usize| match &model.layers[layer].kind {
+        LayerKind::Recurrent(stack) => Some(stack.padding),
+        _ => None,
+    };
+    for layer in &model.layers {
+        let taken = layer.from.iter().find_map(|value| match (value, &layer.kind) {
+            (Value::Layer(index, Pin::LastOutput), _) => stack(*index),
+            (value, LayerKind::Select(Select::LastStep)) => padding_of(model, *value),
+            _ => None,
+        });
+        if taken == Some(Padding::Zero) {
+            let text = "expected an answer at each text's own last step, got one at the last time index, where shorter texts \
+                        are padded with zeros";
+            return Err(wrong(text).hint("select final_hidden, or give the stack \"padding\": \"held\""));
+        }
+    }
+    Ok(())
+}
+
+/// What stands in the padded steps of `value`, where a stack gave it.
+fn padding_of(model: &Model, value: Value) -> Option<Padding> {
+    let mut value = value;
+    while let Value::Layer(layer, _) = value {
+        if let LayerKind::Recurrent(stack) = &model.layers[layer].kind {
+            return Some(stack.padding);
+        }
+        // Layers are in topological order, so that this ends.
+        value = *model.layers[layer].from.first()?;
+    }
+    None
+}
+
+fn wrong(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Model, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Axes, Embedding, Gru, Linear};
+
+    fn head(select: Select, last: Linear) -> Result<Heads> {
+        let model = Model::new().layer(Embedding::new(10, 4)).layer(Gru::new(4, 8)).layer(select).layer(last);
+        Heads::of(&model)
+    }
+
+    #[test]
+    fn probabilities_are_those_of_the_last_activation() {
+        let of = |outputs: usize, activation: Activation, given: &[f32]| {
+            let last = Linear::new(8, outputs).activation(activation);
+            head(Select::FinalHidden, last).unwrap().probabilities(given)
+        };
+        assert_eq!(of(1, Activation::Sigmoid, &[0.75]), [0.25, 0.75]);
+        assert_eq!(of(1, Activation::Linear, &[0.0]), [0.5, 0.5]);
+        let [no, yes] = of(1, Activation::Linear, &[3.0])[..] else { panic!("two labels") };
+        assert!((yes - 0.952_574_126_822_433).abs() < 1e-12 && (no + yes - 1.0).abs() < 1e-12);
+        assert_eq!(of(3, Activation::Softmax, &[0.5, 0.25, 0.25]), [0.5, 0.25, 0.25]);
+        for (activation, given) in
+            [(Activation::Linear, [1000.0, 1000.0]), (Activation::LogSoftmax, [-0.693_147_2, -0.693_147_2])]
+        {
+            assert_eq!(of(2, activation, &given), [0.5, 0.5], "{activation}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_answer_for_a_text_is_refused() {
+        let refused = |heads: Result<Heads>| heads.err().expect("it is refused").to_string();
+        let text = refused(Heads::of(&Model::new().layer(Gru::new(4, 8)).layer(Select::FinalHidden)));
+        assert!(text.starts_with("expected a model that takes tokens"), "{text}");
+        let text = refused(head(Select::AllSteps, Linear::new(8, 1)));
+        assert!(text.starts_with("expected one output for a text, got one for each of its steps"), "{text}");
+        for select in [Select::LastStep, Select::LastOutput] {
+            let text = refused(head(select, Linear::new(8, 1)));
+            assert!(text.contains("at the last time index") && text.contains("select final_hidden"), "{text}");
+            let held = Gru::new(4, 8).padding(Padding::Held);
+            let model = Model::new().layer(Embedding::new(10, 4)).layer(held).layer(select).layer(Linear::new(8, 1));
+            assert_eq!(Heads::of(&model).unwrap().labels(), 2);
+        }
+        let text = refused(head(Select::FinalHidden, Linear::new(8, 2).activation(Activation::Sigmoid)));
+        assert!(text.starts_with("expected softmax or no activation of 2 outputs, got sigmoid"), "{text}");
+        let text = refused(head(Select::FinalHidden, Linear::new(8, 1).activation(Activation::Softmax)));
+        assert!(text.starts_with("expected sigmoid or no activation of one output"), "{text}");
+    }
+
+    #[test]
+    fn tokens_stand_in_the_axes_of_the_model() {
+        let model = Model::new().layer(Embedding::new(10, 4)).layer(Gru::new(4, 8)).layer(Select::FinalHidden);
+        let tokens = ndarray::arr2(&[[1, 3, 4], [1, 5, 0]]);
+        for (axes, shape, second) in [(Axes::BatchFirst, [2, 3], [0, 1]), (Axes::TimeMajor, [3, 2], [1, 0])] {
+            let heads = Heads::of(&model.clone().axes(axes)).unwrap();
+            let tensors = heads.tensors(tokens.clone(), vec![3, 2]);
+            let crate::Values::Whole(x) = &tensors["x"] else { panic!("tokens are whole") };
+            assert_eq!((x.shape(), x[second]), (&shape[..], 3));
+            assert_eq!(tensors["lengths"], crate::Values::from(Array1::from(vec![3_i64, 2])));
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Rows of text with a label each, and where each of them stands. Knows no file format and no model.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::train::rows_before_split;
+
+/// Where a row stands: its file, and its line where the file has several rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    path: Arc<Path>,
+    line: Option<usize>,
+}
+
+impl Place {
+    /// A file as a whole.
+    pub fn of_file(path: &Path) -> Self {
+        Self { path: path.into(), line: None }
+    }
+
+    /// A line of the same file, counted from 1.
+    #[must_use]
+    pub fn line(&self, line: usize) -> Self {
+        Self { path: Arc::clone(&self.path), line: Some(line) }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}: line {line}", self.path.display()),
+            None => write!(f, "{}", self.path.display()),
+        }
+    }
+}
+
+/// A text with its label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    /// The text, as the file has it.
+    pub text: String,
+    /// The label, without the white space around it.
+    pub label: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl Example {
+    /// An example.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Io`, where the text or the label is empty or white space alone.
+    pub fn new(text: impl Into<String>, label: &str, place: Place) -> Result<Self> {
+        let (text, label) = (text.into(), label.trim().to_owned());
+        for (what, empty) in [("label", label.is_empty()), ("text", text.trim().is_empty())] {
+            if empty {
+                let text = format!("expected a {what}, got none; fill it in or take the row out");
+                return Err(Error::new(ErrorKind::Io, text).at(place));
+            }
+        }
+        Ok(Self { text, label, place })
+    }
+}
+
+/// Rows of text with a label each, in the order of their file. [`read`](Self::read) reads them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labelled {
+    rows: Vec<Example>,
+    source: Place,
+}
+
+impl Labelled {
+    /// Rows that came from `source`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Io`, where there are none.
+    pub fn new(rows: Vec<Example>, source: Place) -> Result<Self> {
+        if rows.is_empty() {
+            let text = "expected rows of a label and a text, got none; is this the right file?";
+            return Err(Error::new(ErrorKind::Io, text).at(source));
+        }
+        Ok(Self { rows, source })
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &[Example] {
+        &self.rows
+    }
+
+    /// The file or folder that they came from.
+    pub fn source(&self) -> &Place {
+        &self.source
+    }
+
+    /// The texts, in order.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().map(|row| row.text.as_str())
+    }
+
+    /// The label that all rows have, where they have one alone.
+    pub fn only_label(&self) -> Option<&str> {
+        let first = self.rows[0].label.as_str();
+        self.rows.iter().all(|row| row.label == first).then_some(first)
+    }
+
+    /// What is odd about the rows and keeps nobody from going on: a label that one row alone has, with its line.
+    pub fn warnings(&self) -> Vec<String> {
+        /// The most labels that are told.
+        const FEW: usize = 5;
+        let mut first: BTreeMap<&str, (usize, &Place)> = BTreeMap::new();
+        for row in &self.rows {
+            first.entry(&row.label).or_insert((0, &row.place)).0 += 1;
+        }
+        let alone: Vec<_> = first.iter().filter(|(_, (count, _))| *count == 1).collect();
+        let told = alone.iter().take(FEW).map(|(label, (_, place))| {
+            format!("{place}: the label {label:?} stands in this row alone; is it spelled as others are?")
+        });
+        let more = alone.len().saturating_sub(FEW);
+        let rest = (more > 0).then(|| format!("{}: {more} more labels stand in one row alone", self.source));
+        told.chain(rest).collect()
+    }
+
+    /// All but the last `share` of the rows, and these, as [`Dataset::split`](crate::Dataset::split) cuts them.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`, where one of both would be empty.
+    pub fn split(mut self, share: f64) -> Result<[Self; 2]> {
+        let last = self.rows.split_off(rows_before_split(self.rows.len(), share)?);
+        let source = self.source.clone();
+        Ok([self, Self { rows: last, source }])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(count: usize) -> Labelled {
+        let file = Place::of_file(Path::new("rows.tsv"));
+        let row = |at: usize| Example::new(format!("text {at}"), " yes ", file.line(at)).unwrap();
+        Labelled::new((1..=count).map(row).collect(), file.clone()).unwrap()
+    }
+
+    #[test]
+    fn the_last_rows_are_split_off() {
+        let [first, last] = rows(10).split(0.25).unwrap();
+        assert_eq!((first.rows().len(), last.rows().len()), (7, 3));
+        assert_eq!((last.rows()[0].text.as_str(), last.rows()[0].label.as_str()), ("text 8", "yes"));
+        assert_eq!(last.rows()[0].place.to_string(), "rows.tsv: line 8");
+        for share in [0.0, 1.0, -1.0, 0.999, f64::NAN] {
+            assert_eq!(rows(10).split(share).unwrap_err().kind(), ErrorKind::Training, "{share}");
+        }
+    }
+
+    #[test]
+    fn a_label_of_one_row_is_worth_a_warning() {
+        let file = Place::of_file(Path::new("rows.tsv"));
+        let row = |(at, label): (usize, &&str)| Example::new("text", label, file.line(at + 1)).unwrap();
+        let rows = |all: &[&str]| Labelled::new(all.iter().enumerate().map(row).collect(), file.clone()).unwrap();
+        let odd = rows(&["pos", "neg", "pos", "neg", "Pos"]);
+        let said = "rows.tsv: line 5: the label \"Pos\" stands in this row alone; is it spelled as others are?";
+        assert_eq!((odd.warnings(), odd.only_label()), (vec![said.to_owned()], None));
+        assert_eq!((rows(&["a", "a"]).warnings().len(), rows(&["a", "a"]).only_label()), (0, Some("a")));
+        let many = rows(&["a", "b", "c", "d", "e", "f", "g"]).warnings();
+        assert_eq!((many.len(), many[5].as_str()), (6, "rows.tsv: 2 more labels stand in one row alone"));
+    }
+
+    #[test]
+    fn a_row_without_text_or_label_is_refused_with_its_line() {
+        let at = |line| Place::of_file(Path::new("rows.tsv")).line(line);
+        let refused = |text: &str, label: &str| Example::new(text, label, at(3)).unwrap_err().to_string();
+        let hint = "got none; fill it in or take the row out";
+        assert_eq!(refused(" \t", "yes"), format!("rows.tsv: line 3: expected a text, {hint}"));
+        assert_eq!(refused("text", " "), format!("rows.tsv: line 3: expected a label, {hint}"));
+        let none = Labelled::new(Vec::new(), Place::of_file(Path::new("rows.tsv"))).unwrap_err().to_string();
+        assert!(none.starts_with("rows.tsv: expected rows of a label and a text, got none; "), "{none}");
+    }
+}

@@ -1,0 +1,45 @@
+//! Which columns hold the text and the label, by the names that stand above them.
+
+use super::{ReadOptions, wrong};
+use crate::error::Result;
+
+/// The places of the label and of the text among the columns `names`.
+///
+/// # Errors
+///
+/// Kind `Io`, where one of them is not among the names, or both are the same.
+pub(super) fn places(names: &[&str], options: &ReadOptions) -> Result<[usize; 2]> {
+    let names: Vec<&str> = names.iter().map(|name| name.trim()).collect();
+    let place = |what: &str, wanted: &str| {
+        names.iter().position(|name| *name == wanted).ok_or_else(|| {
+            let hint = match names[..] {
+                [one] if one.contains(';') => "columns are set apart by commas here, and not by semicolons".to_owned(),
+                _ => format!("--{what}-column NAME says which holds the {what}"),
+            };
+            wrong(format!("expected a column {wanted}, got {}", listed(&names))).hint(hint)
+        })
+    };
+    let [label, text] = [place("label", options.label())?, place("text", options.text())?];
+    if label == text {
+        return Err(wrong(format!("expected two columns, got {} for the text and the label", options.text())));
+    }
+    Ok([label, text])
+}
+
+/// Some names, in a line that can be read.
+pub(super) fn listed<T: AsRef<str>>(names: &[T]) -> String {
+    const FEW: usize = 10;
+    let few: Vec<String> = names.iter().take(FEW).map(|name| shortened(name.as_ref())).collect();
+    let more = names.len().saturating_sub(FEW);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    if few.is_empty() { "none".to_owned() } else { format!("{}{rest}", few.join(", ")) }
+}
+
+/// A name in quotes, cut where it is no name but a text.
+pub(super) fn shortened(name: &str) -> String {
+    const MOST: usize = 40;
+    match name.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{:?}…", &name[..end]),
+        None => format!("{name:?}"),
+    }
+}

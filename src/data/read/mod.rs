@@ -1,0 +1,206 @@
+//! Files of labelled text → [`Labelled`]: `.tsv`, `.csv`, `.jsonl` and `.ndjson`, and a folder with a folder for each label.
+//!
+//! Every file is read whole, up to a bound, and must be UTF-8. Knows no tokens and no model.
+
+mod columns;
+#[cfg(feature = "csv")]
+mod csv;
+mod folder;
+mod json_lines;
+mod tsv;
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::labelled::{Labelled, Place};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How labelled text is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReadOptions {
+    /// The name of the column, or the key, of the text: `text` where none is said.
+    pub text_column: Option<String>,
+    /// The name of the column, or the key, of the label: `label` where none is said.
+    pub label_column: Option<String>,
+    /// The most bytes that are read, of all files of a folder together.
+    pub max_bytes: u64,
+}
+
+impl Default for ReadOptions {
+    /// `text`, `label`, and [`MAX_BYTES`](ReadOptions::MAX_BYTES).
+    fn default() -> Self {
+        Self { text_column: None, label_column: None, max_bytes: Self::MAX_BYTES }
+    }
+}
+
+impl ReadOptions {
+    /// The most bytes that are read where nothing else is said: 1 GiB. What is read stays in memory.
+    pub const MAX_BYTES: u64 = 1 << 30;
+
+    /// Sets the name of the column, or the key, of the text.
+    #[must_use]
+    pub fn text_column(mut self, name: impl Into<String>) -> Self {
+        self.text_column = Some(name.into());
+        self
+    }
+
+    /// Sets the name of the column, or the key, of the label.
+    #[must_use]
+    pub fn label_column(mut self, name: impl Into<String>) -> Self {
+        self.label_column = Some(name.into());
+        self
+    }
+
+    /// Sets the most bytes that are read.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// The name of the text's column.
+    fn text(&self) -> &str {
+        self.text_column.as_deref().unwrap_or("text")
+    }
+
+    /// The name of the label's column.
+    fn label(&self) -> &str {
+        self.label_column.as_deref().unwrap_or("label")
+    }
+
+    /// Whether a column was named.
+    fn names_columns(&self) -> bool {
+        self.text_column.is_some() || self.label_column.is_some()
+    }
+}
+
+/// What holds labelled text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Tsv,
+    Csv,
+    JsonLines,
+    Folder,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Option<Self> {
+        if path.is_dir() {
+            return Some(Self::Folder);
+        }
+        match path.extension()?.to_str()?.to_lowercase().as_str() {
+            "tsv" => Some(Self::Tsv),
+            "csv" => Some(Self::Csv),
+            "jsonl" | "ndjson" => Some(Self::JsonLines),
+            _ => None,
+        }
+    }
+}
+
+/// Whether [`Labelled::read`] would read a file of this name: a folder, or a name that ends in `.tsv`, `.csv`, `.jsonl` or
+/// `.ndjson`.
+pub fn is_labelled_text(path: &Path) -> bool {
+    Kind::of(path).is_some()
+}
+
+impl Labelled {
+    /// Reads labelled text in UTF-8. Empty lines are passed over.
+    ///
+    /// | file | rows |
+    /// | --- | --- |
+    /// | `.tsv` | `label TAB text`; or a first line of column names, where it holds the names of both columns |
+    /// | `.csv` | comma-separated values as RFC 4180 has them, below a line of column names; needs the feature `csv` |
+    /// | `.jsonl`, `.ndjson` | a JSON object a line; the label may be a string, a number or a boolean |
+    /// | a folder | `LABEL/NAME.txt`, a text a file; hidden files and other endings are passed over |
+    ///
+    /// The files of a folder have no order of their own. Those of a label come by name, and the labels take turns, so that
+    /// every stretch of the rows is balanced as the whole is.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Io`, with file and line: where a file cannot be read or is no regular file, is larger than the bound or no UTF-8,
+    /// lacks a column, or has a row without label or text, or no row at all.
+    pub fn read(path: &Path, options: &ReadOptions) -> Result<Self> {
+        let source = Place::of_file(path);
+        let Some(kind) = Kind::of(path) else {
+            fs::metadata(path).map_err(|e| unreadable(&e).at(path.display()))?;
+            let text = "expected labelled text: a folder, or a name that ends in .tsv, .csv, .jsonl or .ndjson";
+            return Err(wrong(text).at(path.display()));
+        };
+        let rows = match kind {
+            Kind::Folder => folder::read(path, options)?,
+            Kind::Tsv => tsv::read(&source, &text(path, options.max_bytes)?, options)?,
+            #[cfg(feature = "csv")]
+            Kind::Csv => csv::read(&source, &text(path, options.max_bytes)?, options)?,
+            #[cfg(not(feature = "csv"))]
+            Kind::Csv => {
+                let text = "this format is not read: gatewave was built without the feature `csv`";
+                return Err(wrong(text).hint("in Cargo.toml, add it to the features of gatewave").at(source));
+            }
+            Kind::JsonLines => json_lines::read(&source, &text(path, options.max_bytes)?, options)?,
+        };
+        Self::new(rows, source)
+    }
+}
+
+/// The lines of a file of text in UTF-8, each with its place; empty lines at the end are left off.
+///
+/// # Errors
+///
+/// Kind `Io`, where the file cannot be read or is no regular file, is larger than `max_bytes` or no UTF-8, holds no line, or
+/// has a line of white space alone before its last one.
+pub fn read_lines(path: &Path, max_bytes: u64) -> Result<Vec<(String, Place)>> {
+    let (all, file) = (text(path, max_bytes)?, Place::of_file(path));
+    let lines = all.trim_end().lines().enumerate();
+    let lines: Vec<_> = lines.map(|(index, line)| (line.to_owned(), file.line(index + 1))).collect();
+    match lines.iter().find(|(line, _)| line.trim().is_empty()) {
+        Some((_, place)) => Err(wrong("expected a text, got an empty line; take it out").at(place)),
+        None if lines.is_empty() => Err(wrong("expected a text a line, got an empty file").at(file)),
+        None => Ok(lines),
+    }
+}
+
+/// The text of a file of at most so many bytes, without a byte order mark.
+fn text(path: &Path, max_bytes: u64) -> Result<String> {
+    read_text(path, max_bytes).map_err(|e| e.at(path.display()))
+}
+
+/// [`text`], whose errors do not name the file. Where they name a line, they begin with it.
+fn read_text(path: &Path, max_bytes: u64) -> Result<String> {
+    // A pipe or a device may never end, or never begin.
+    if !fs::metadata(path).map_err(|e| unreadable(&e))?.is_file() {
+        return Err(wrong("expected a regular file"));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|e| unreadable(&e))?;
+    file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| unreadable(&e))?;
+    if bytes.len() as u64 > max_bytes {
+        let hint = "a larger bound (--max-bytes) reads it into memory";
+        return Err(wrong(format!("expected at most {max_bytes} bytes, got more")).hint(hint));
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(
+            wrong("line 1: expected UTF-8, got UTF-16").hint("save the file as UTF-8 (iconv -f utf-16 -t utf-8)")
+        );
+    }
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let (good, bytes) = (e.utf8_error().valid_up_to(), e.as_bytes());
+        let line = 1 + bytes[..good].iter().filter(|byte| **byte == b'\n').count();
+        let hint = "save the file as UTF-8 (from Latin-1: iconv -f latin1 -t utf-8)";
+        wrong(format!("line {line}: expected UTF-8, got the byte 0x{:02x}", bytes[good])).hint(hint)
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+fn unreadable(e: &io::Error) -> Error {
+    wrong(format!("cannot be read: {e}"))
+}
+
+fn wrong(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Io, text)
+}
+
+#[cfg(test)]
+mod tests;

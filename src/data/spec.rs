@@ -1,0 +1,289 @@
+//! Texts ⇄ tensors of a model: tokens, classes, lengths and padding, as a training settled them.
+
+use ndarray::{Array1, Array2};
+
+use super::classes::Classes;
+use super::heads::Heads;
+use super::labelled::Labelled;
+use super::tokenizer::{Tokenizer, Unit};
+use crate::call::{Input, Output};
+use crate::error::{Error, ErrorKind, Result};
+use crate::loss::Objective;
+use crate::model::Model;
+use crate::named::NamedTensors;
+
+/// The most tokens that are laid out at once, padding among them: 2 GiB of 64-bit integers.
+const MOST_TOKENS: usize = 1 << 28;
+
+/// Which end of a text that is too long is cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Truncate {
+    /// Its beginning, with the start token.
+    Start,
+    /// Its end.
+    #[default]
+    End,
+}
+
+impl Truncate {
+    /// The word of each, as files and the command line have it.
+    pub const WORDS: [(&'static str, Self); 2] = [("start", Self::Start), ("end", Self::End)];
+}
+
+/// How texts are to become tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TextOptions {
+    /// What a token stands for.
+    pub unit: Unit,
+    /// The most tokens of the vocabulary, padding, start and unknown among them: the model's number where none is said.
+    pub num_tokens: Option<usize>,
+    /// Whether a text begins with a start token.
+    pub start: bool,
+    /// The most tokens of a text, the start token among them: no bound where none is said.
+    pub max_length: Option<usize>,
+    /// Which end of a longer text is cut off.
+    pub truncate: Truncate,
+}
+
+impl Default for TextOptions {
+    /// Words behind a start token, as many as the model has tokens, and whole texts.
+    fn default() -> Self {
+        Self { unit: Unit::Words, num_tokens: None, start: true, max_length: None, truncate: Truncate::End }
+    }
+}
+
+/// What a model reads and answers in words: its tokenizer, the label of each class, and what becomes of a long text.
+///
+/// It is made from the rows that a model is trained on, and kept in the model's file: [`to_json`](Self::to_json) and
+/// [`read`](Self::read).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextSpec {
+    tokenizer: Tokenizer,
+    classes: Classes,
+    max_length: Option<usize>,
+    truncate: Truncate,
+}
+
+/// What a model makes of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The most probable class; of equally probable ones the first.
+    pub class: usize,
+    /// The probability of each class.
+    pub probabilities: Vec<f64>,
+}
+
+impl TextSpec {
+    /// The tokenizer and the labels of `training`, for `model`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where the model does not take one sequence of tokens and answer with one row of numbers for each;
+    /// `Training`, where there are not as many labels as the model tells apart (two of one number), or the vocabulary would be
+    /// larger than the model's, or an option is out of range.
+    pub fn learn(model: &Model, training: &Labelled, options: &TextOptions) -> Result<Self> {
+        let heads = Heads::of(model)?;
+        let num_tokens = options.num_tokens.unwrap_or(heads.tokens);
+        if num_tokens > heads.tokens {
+            let text = format!("num_tokens: expected at most {}, which the model has, got {num_tokens}", heads.tokens);
+            return Err(Error::new(ErrorKind::Training, text).hint("try fewer, or a model whose first layer has more"));
+        }
+        let classes = classes(training, heads.labels())?;
+        let tokenizer = Tokenizer::learn(training.texts(), options.unit, num_tokens, options.start);
+        let tokenizer = tokenizer.map_err(|e| e.at(training.source()))?;
+        Self::new(tokenizer, classes, options.max_length, options.truncate)
+    }
+
+    /// Of these parts. Texts of more than `max_length` tokens are cut at the end that `truncate` says.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`, where `max_length` is 0.
+    pub fn new(tokenizer: Tokenizer, classes: Classes, max_length: Option<usize>, truncate: Truncate) -> Result<Self> {
+        if max_length == Some(0) {
+            return Err(Error::new(ErrorKind::Training, "max_length: expected 1 or more, got 0"));
+        }
+        Ok(Self { tokenizer, classes, max_length, truncate })
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The labels, each at the place of its class.
+    pub fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
+    /// The most tokens of a text.
+    pub fn max_length(&self) -> Option<usize> {
+        self.max_length
+    }
+
+    /// Which end of a longer text is cut off.
+    pub fn truncate(&self) -> Truncate {
+        self.truncate
+    }
+
+    /// Whether it is one of `model`: all tokens are the model's, and each class has its output.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where it is not.
+    pub fn check(&self, model: &Model) -> Result<()> {
+        self.heads(model).map(drop)
+    }
+
+    fn heads(&self, model: &Model) -> Result<Heads> {
+        let heads = Heads::of(model)?;
+        let pairs = [
+            ("tokens", self.tokenizer.num_tokens(), heads.tokens),
+            ("labels", self.classes.labels().len(), heads.labels()),
+        ];
+        let [(_, tokens, most), (_, labels, wanted)] = pairs;
+        let (what, got, has) = if tokens > most { pairs[0] } else { pairs[1] };
+        if tokens > most || labels != wanted {
+            let text = format!("expected a tokenizer and labels of this model, got {got} {what} where it has {has}");
+            return Err(Error::new(ErrorKind::Model, text));
+        }
+        Ok(heads)
+    }
+
+    /// The loss that fits what `model` gives: binary cross-entropy of one number, else cross-entropy.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub fn objective(&self, model: &Model) -> Result<Objective> {
+        Ok(self.heads(model)?.objective())
+    }
+
+    /// The tokens of a text, cut where it is too long.
+    pub fn encode(&self, text: &str) -> Vec<i64> {
+        let mut tokens = self.tokenizer.encode(text);
+        if let Some(most) = self.max_length
+            && tokens.len() > most
+        {
+            match self.truncate {
+                Truncate::Start => drop(tokens.drain(..tokens.len() - most)),
+                Truncate::End => tokens.truncate(most),
+            }
+        }
+        tokens
+    }
+
+    /// Labelled rows as a [`Dataset`](crate::Dataset) takes them, under the names of `model`'s ports.
+    ///
+    /// # Shapes
+    ///
+    /// Tokens `[B, T]` (`[T, B]` where the model is time-major) with T of the longest row and padding behind shorter ones,
+    /// lengths `[B]`, and classes `[B]`: whole numbers, 0 or 1 where the model gives one number.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check); kind `Training`, with the line of a row whose label is unknown; `Limits`, where all rows
+    /// padded to the longest one are more than can be laid out.
+    pub fn tensors(&self, model: &Model, rows: &Labelled) -> Result<NamedTensors> {
+        let heads = self.heads(model)?;
+        let targets = self.classes.targets(rows)?;
+        let (tokens, lengths) = self.padded(rows.texts()).map_err(|e| e.at(rows.source()))?;
+        let mut tensors = heads.tensors(tokens, lengths);
+        tensors.insert(heads.targets().to_owned(), Array1::from(targets).into());
+        Ok(tensors)
+    }
+
+    /// The call of `model` on some texts.
+    ///
+    /// # Shapes
+    ///
+    /// As [`tensors`](Self::tensors), without classes.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check); kind `Shape`, where there is no text; `Limits` as of [`tensors`](Self::tensors).
+    pub fn input<'a>(&self, model: &Model, texts: impl IntoIterator<Item = &'a str>) -> Result<Input> {
+        let heads = self.heads(model)?;
+        let (tokens, lengths) = self.padded(texts)?;
+        model.named_input(&heads.tensors(tokens, lengths))
+    }
+
+    /// What `model` gave for some texts, as probabilities of the labels. An output without softmax or sigmoid is taken as the
+    /// number before it.
+    ///
+    /// # Shapes
+    ///
+    /// [`Output::output`] is `[B, F]`; an answer for each of the B rows.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check); kind `Shape`, where the output is not that of the model.
+    pub fn answers(&self, model: &Model, output: &Output) -> Result<Vec<Answer>> {
+        let heads = self.heads(model)?;
+        let given = &output.output;
+        if given.ndim() != 2 || given.shape()[1] != heads.outputs {
+            let text = format!("expected an output [B, {}], got {:?}", heads.outputs, given.shape());
+            return Err(Error::new(ErrorKind::Shape, text));
+        }
+        let answer = |row: ndarray::ArrayViewD<'_, f32>| {
+            let probabilities = heads.probabilities(&row.iter().copied().collect::<Vec<_>>());
+            let best =
+                |best: usize, class: usize| if probabilities[class] > probabilities[best] { class } else { best };
+            Answer { class: (0..probabilities.len()).fold(0, best), probabilities }
+        };
+        Ok(given.outer_iter().map(answer).collect())
+    }
+
+    /// The tokens of each text, padded at the end to the longest one, and their numbers before that.
+    fn padded<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Result<(Array2<i64>, Vec<i64>)> {
+        let rows: Vec<Vec<i64>> = texts.into_iter().map(|text| self.encode(text)).collect();
+        let Some(longest) = rows.iter().map(Vec::len).max() else {
+            return Err(Error::new(ErrorKind::Shape, "expected at least one text, got none"));
+        };
+        if rows.len().saturating_mul(longest) > MOST_TOKENS {
+            let text = format!(
+                "{} rows padded to {longest} tokens, the longest row: expected at most {MOST_TOKENS} tokens in all",
+                rows.len()
+            );
+            return Err(Error::new(ErrorKind::Limits, text).hint("try a bound for the length of a text (--max-length)"));
+        }
+        let mut tokens = Array2::from_elem((rows.len(), longest), Tokenizer::PADDING);
+        for (mut to, row) in tokens.outer_iter_mut().zip(&rows) {
+            to.iter_mut().zip(row).for_each(|(to, token)| *to = *token);
+        }
+        let length = |row: &Vec<i64>| i64::try_from(row.len()).expect("below the most tokens");
+        Ok((tokens, rows.iter().map(length).collect()))
+    }
+}
+
+/// The classes of `training`, of which there must be `wanted`.
+fn classes(training: &Labelled, wanted: usize) -> Result<Classes> {
+    let mut seen: Vec<&str> = Vec::new();
+    for row in training.rows() {
+        if seen.contains(&row.label.as_str()) {
+            continue;
+        }
+        if seen.len() == wanted {
+            let known = seen.join(", ");
+            let text =
+                format!("expected {wanted} labels, which the model tells apart, got {:?} beside {known}", row.label);
+            let hint =
+                "give the model's last layer an output for each label, or see that the right column is the label";
+            return Err(Error::new(ErrorKind::Training, text).hint(hint).at(&row.place));
+        }
+        seen.push(&row.label);
+    }
+    let classes = Classes::of(training)?;
+    let got = classes.labels().len();
+    if got < wanted {
+        let text = format!("expected {wanted} labels, which the model tells apart, got {got} ({})", classes.listed());
+        let hint = format!("give the model's last layer {got} outputs, or add rows of the others");
+        return Err(Error::new(ErrorKind::Training, text).hint(hint).at(training.source()));
+    }
+    Ok(classes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! What a training settles, held against what can be worked out by hand.
+
+use std::path::Path;
+
+use super::*;
+use crate::data::{Example, Place};
+use crate::model::{Embedding, Gru, Linear, Select};
+use crate::named::Values;
+use crate::weights::Weights;
+use crate::{Activation, Device, Engine};
+
+fn rows(all: &[(&str, &str)]) -> Labelled {
+    let file = Place::of_file(Path::new("rows.tsv"));
+    let row = |(at, (label, text)): (usize, &(&str, &str))| Example::new(*text, label, file.line(at + 1)).unwrap();
+    Labelled::new(all.iter().enumerate().map(row).collect(), file.clone()).unwrap()
+}
+
+fn reviews() -> Labelled {
+    rows(&[("pos", "a good film"), ("neg", "a bad bad film, in all"), ("pos", "good")])
+}
+
+fn model(tokens: usize, outputs: usize) -> Model {
+    let model = Model::new().layer(Embedding::new(tokens, 4)).layer(Gru::new(4, 8)).layer(Select::FinalHidden);
+    model.layer(Linear::new(8, outputs))
+}
+
+fn whole(values: &Values) -> Vec<i64> {
+    let Values::Whole(array) = values else { panic!("expected whole numbers, got {values:?}") };
+    array.iter().copied().collect()
+}
+
+#[test]
+fn rows_become_padded_tokens_their_lengths_and_classes() {
+    let spec = TextSpec::learn(&model(100, 1), &reviews(), &TextOptions::default()).unwrap();
+    // a, good, film, bad are there twice, and come in the order in which they were seen.
+    assert_eq!(spec.tokenizer().units(), ["a", "good", "film", "bad", "in", "all"]);
+    let tensors = spec.tensors(&model(100, 1), &reviews()).unwrap();
+    assert_eq!(tensors["x"].shape(), [3, 7]);
+    assert_eq!(whole(&tensors["x"])[..14], [1, 3, 4, 5, 0, 0, 0, 1, 3, 6, 6, 5, 7, 8]);
+    assert_eq!(whole(&tensors["lengths"]), [4, 7, 2]);
+    assert_eq!(whole(&tensors["y"]), [1, 0, 1]);
+    assert_eq!(tensors.len(), 3);
+}
+
+#[test]
+fn long_texts_are_cut_at_the_end_that_is_said() {
+    for (truncate, tokens) in [(Truncate::End, [1, 3, 6]), (Truncate::Start, [5, 7, 8])] {
+        let options = TextOptions { max_length: Some(3), truncate, ..TextOptions::default() };
+        let spec = TextSpec::learn(&model(100, 1), &reviews(), &options).unwrap();
+        assert_eq!(spec.encode("a bad bad film in all"), tokens);
+        assert_eq!(spec.encode("good"), [1, 4]);
+        assert_eq!(whole(&spec.tensors(&model(100, 1), &reviews()).unwrap()["lengths"]), [3, 3, 2]);
+    }
+}
+
+#[test]
+fn the_vocabulary_has_no_more_tokens_than_the_model() {
+    let spec = TextSpec::learn(&model(5, 1), &reviews(), &TextOptions::default()).unwrap();
+    assert_eq!(spec.tokenizer().units(), ["a", "good"]);
+    let options = TextOptions { num_tokens: Some(6), ..TextOptions::default() };
+    let error = TextSpec::learn(&model(5, 1), &reviews(), &options).unwrap_err().to_string();
+    assert!(error.starts_with("num_tokens: expected at most 5, which the model has, got 6; try fewer"), "{error}");
+    let error = spec.check(&model(4, 1)).unwrap_err().to_string();
+    assert_eq!(error, "expected a tokenizer and labels of this model, got 5 tokens where it has 4");
+    let error = spec.check(&model(5, 3)).unwrap_err().to_string();
+    assert_eq!(error, "expected a tokenizer and labels of this model, got 2 labels where it has 3");
+}
+
+#[test]
+fn labels_are_as_many_as_the_model_tells_apart() {
+    let three = rows(&[("a", "x"), ("b", "x"), ("a", "x"), ("c", "x")]);
+    let learn = |outputs: usize, rows: &Labelled| TextSpec::learn(&model(9, outputs), rows, &TextOptions::default());
+    let error = learn(1, &three).unwrap_err().to_string();
+    let said =
+        "rows.tsv: line 4: expected 2 labels, which the model tells apart, got \"c\" beside a, b; give the model's";
+    assert!(error.starts_with(said), "{error}");
+    let error = learn(4, &three).unwrap_err().to_string();
+    let said =
+        "rows.tsv: expected 4 labels, which the model tells apart, got 3 (a, b, c); give the model's last layer 3";
+    assert!(error.starts_with(said), "{error}");
+    let spec = learn(3, &three).unwrap();
+    assert_eq!(whole(&spec.tensors(&model(9, 3), &three).unwrap()["y"]), [0, 1, 0, 2]);
+}
+
+#[test]
+fn losses_fit_the_outputs() {
+    let spec = TextSpec::learn(&model(9, 2), &reviews(), &TextOptions::default()).unwrap();
+    let name = |outputs: usize| spec.objective(&model(100, outputs)).unwrap().terms()[0].loss.name();
+    assert_eq!((name(1), name(2)), ("binary_cross_entropy", "cross_entropy"));
+}
+
+#[test]
+fn what_pads_a_text_changes_no_answer() {
+    let last = Linear::new(8, 2).activation(Activation::Softmax);
+    let model = Model::new().layer(Embedding::new(100, 4)).layer(Gru::new(4, 8).bidirectional());
+    let model = model.layer(Select::FinalHidden).layer(Linear::new(16, 8)).layer(last);
+    let spec = TextSpec::learn(&model, &reviews(), &TextOptions::default()).unwrap();
+    let engine = Engine::new(model.clone(), &Weights::random(&model, 1).unwrap(), Device::Cpu).unwrap();
+    let answers = |texts: &[&'static str]| {
+        let input = spec.input(&model, texts.iter().copied()).unwrap();
+        spec.answers(&model, &engine.run(&input).unwrap()).unwrap()
+    };
+    let together = answers(&["good", "a bad bad film, in all"]);
+    assert_eq!(together.len(), 2);
+    for (answer, alone) in together.iter().zip([answers(&["good"]), answers(&["a bad bad film, in all"])]) {
+        let pairs = answer.probabilities.iter().zip(&alone[0].probabilities);
+        assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-6), "{answer:?} {alone:?}");
+        assert!((answer.probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-6);
+        assert_eq!(answer.class, usize::from(answer.probabilities[1] > answer.probabilities[0]));
+    }
+}
+
+#[test]
+fn more_padding_than_can_be_laid_out_is_refused() {
+    let long = "a ".repeat(70_000);
+    let mut many = vec![("pos", "a"); 4000];
+    many.extend([("neg", long.as_str())]);
+    let many = rows(&many);
+    let options = TextOptions::default();
+    let spec = TextSpec::learn(&model(9, 1), &many, &options).unwrap();
+    let error = spec.tensors(&model(9, 1), &many).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limits);
+    let said = "rows.tsv: 4001 rows padded to 70001 tokens, the longest row: expected at most ";
+    assert!(error.to_string().starts_with(said) && error.to_string().contains("--max-length"), "{error}");
+    let spec = TextSpec::learn(&model(9, 1), &many, &TextOptions { max_length: Some(10), ..options }).unwrap();
+    assert_eq!(spec.tensors(&model(9, 1), &many).unwrap()["x"].shape(), [4001, 10]);
+}

@@ -1,0 +1,134 @@
+//! A [`TextSpec`] ⇄ JSON, as it stands in the metadata of a model's file.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::classes::Classes;
+use super::spec::{TextSpec, Truncate};
+use super::tokenizer::{Tokenizer, Unit};
+use crate::error::{Error, ErrorKind, Result};
+use crate::formats::{self, safetensors::TEXT_KEY};
+
+/// The version of what is written here.
+const VERSION: u64 = 1;
+
+/// The keys in the order in which they are written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    version: u64,
+    tokenizer: StoredTokenizer,
+    labels: Vec<String>,
+    max_length: Option<usize>,
+    truncate: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredTokenizer {
+    unit: String,
+    start: bool,
+    /// Token 3 is the first.
+    units: Vec<String>,
+}
+
+impl TextSpec {
+    /// The text of it, in JSON: the same of the same, on every machine. [`formats::write_with_text`] keeps it in a model's file.
+    pub fn to_json(&self) -> String {
+        let tokenizer = self.tokenizer();
+        let truncate = Truncate::WORDS.iter().find(|(_, end)| *end == self.truncate()).map_or("", |(word, _)| word);
+        let stored = Stored {
+            version: VERSION,
+            tokenizer: StoredTokenizer {
+                unit: tokenizer.unit().to_string(),
+                start: tokenizer.start(),
+                units: tokenizer.units().to_vec(),
+            },
+            labels: self.classes().labels().to_vec(),
+            max_length: self.max_length(),
+            truncate: truncate.to_owned(),
+        };
+        serde_json::to_string(&stored).expect("plain data")
+    }
+
+    /// What [`to_json`](Self::to_json) wrote.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where the text is of another version, or is none of it.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let damaged = |text: String| Error::new(ErrorKind::Model, text);
+        let value: Value =
+            serde_json::from_str(json).map_err(|e| damaged(format!("expected JSON, got {e}")).because(e))?;
+        if value["version"] != VERSION {
+            return Err(damaged(format!("expected version {VERSION}, got {}", value["version"])));
+        }
+        let stored: Stored = serde_json::from_value(value).map_err(|e| damaged(e.to_string()).because(e))?;
+        let unit = known("unit", &Unit::WORDS, &stored.tokenizer.unit)?;
+        let truncate = known("truncate", &Truncate::WORDS, &stored.truncate)?;
+        let parts = || {
+            let tokenizer = Tokenizer::of_units(unit, stored.tokenizer.start, stored.tokenizer.units)?;
+            Self::new(tokenizer, Classes::new(stored.labels)?, stored.max_length, truncate)
+        };
+        parts().map_err(|e: Error| damaged(e.to_string()))
+    }
+
+    /// What the model file at `path` says of text; none of a file that says nothing, and of formats other than `.safetensors`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Io`, where the file cannot be read; `Weights`, where it is damaged; `Model`, where what it says is.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        let Some(json) = formats::text_of(path)? else { return Ok(None) };
+        let spec = Self::from_json(&json).map_err(|e| e.at(format!("{}: metadata {TEXT_KEY}", path.display())))?;
+        Ok(Some(spec))
+    }
+}
+
+/// What a word of `words` means.
+fn known<T: Copy>(what: &str, words: &[(&str, T)], got: &str) -> Result<T> {
+    words.iter().find(|(word, _)| *word == got).map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        Error::new(ErrorKind::Model, format!("{what}: expected {}, got {got:?}", known.join(" or ")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> TextSpec {
+        let units = ["a", "film"].map(str::to_owned).into();
+        let tokenizer = Tokenizer::of_units(Unit::Words, true, units).unwrap();
+        let classes = Classes::new(["neg", "pos \"1\""].map(str::to_owned).into()).unwrap();
+        TextSpec::new(tokenizer, classes, Some(50), Truncate::Start).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_is_the_same_text() {
+        let json = spec().to_json();
+        let wanted = r#"{"version":1,"tokenizer":{"unit":"words","start":true,"units":["a","film"]},"labels":["neg","pos \"1\""],"max_length":50,"truncate":"start"}"#;
+        assert_eq!(json, wanted);
+        assert_eq!(TextSpec::from_json(&json).unwrap(), spec());
+    }
+
+    #[test]
+    fn what_is_damaged_is_refused() {
+        let json = spec().to_json();
+        for (from, to, said) in [
+            ("\"version\":1", "\"version\":2", "expected version 1, got 2"),
+            ("\"words\"", "\"syllables\"", "unit: expected words or chars, got \"syllables\""),
+            ("\"start\"}", "\"middle\"}", "truncate: expected start or end, got \"middle\""),
+            ("\"film\"", "\"a\"", "vocabulary: expected each word once, got \"a\" again as token 4"),
+            (",\"max_length\":50", ",\"max_length\":0", "max_length: expected 1 or more, got 0"),
+            ("\"neg\",", "", "expected two labels or more, got 1"),
+            ("\"labels\"", "\"names\"", "unknown field `names`"),
+            ("{", "", "expected JSON, got "),
+        ] {
+            let error = TextSpec::from_json(&json.replacen(from, to, 1)).unwrap_err();
+            assert!(error.kind() == ErrorKind::Model && error.to_string().contains(said), "{error}");
+        }
+    }
+}

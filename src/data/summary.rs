@@ -1,0 +1,385 @@
+//! What a file of labelled text holds, before anything is trained on it: classes, lengths, words, and what a bound would keep.
+
+use std::fmt;
+
+use serde_json::json;
+
+use super::classes::counts;
+use super::labelled::Labelled;
+use super::tokenizer::{Counted, Tokenizer, Unit};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The sizes of vocabulary that are told of where none is said.
+const SIZES: [usize; 6] = [500, 1000, 2000, 5000, 10_000, 20_000];
+
+/// The shares of the rows whose longest length is told.
+const QUANTILES: [f64; 7] = [0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0];
+
+/// The bars of the histogram.
+const BARS: usize = 12;
+
+/// The characters of the longest bar.
+const BAR_WIDTH: usize = 40;
+
+/// The most labels that are printed.
+const LABELS: usize = 20;
+
+/// What a summary looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SummaryOptions {
+    /// What a token stands for.
+    pub unit: Unit,
+    /// Whether a start token counts to the length of a text.
+    pub start: bool,
+    /// A size of vocabulary to tell of, padding, start and unknown among its tokens; several usual ones where none is said.
+    pub num_tokens: Option<usize>,
+    /// A bound of the length to tell of; several quantiles where none is said.
+    pub max_length: Option<usize>,
+}
+
+impl Default for SummaryOptions {
+    /// Words behind a start token.
+    fn default() -> Self {
+        Self { unit: Unit::Words, start: true, num_tokens: None, max_length: None }
+    }
+}
+
+/// The rows of a label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassCount {
+    /// The label.
+    pub label: String,
+    /// How many rows have it.
+    pub rows: usize,
+}
+
+/// What a vocabulary lacks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Unknown {
+    /// Its size: tokens, with padding, start and unknown.
+    pub num_tokens: usize,
+    /// The share of all words that it does not have.
+    pub share: f64,
+}
+
+/// What is kept of texts that are cut to a length.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Kept {
+    /// The bound.
+    pub max_length: usize,
+    /// The share of the rows that stay whole.
+    pub rows: f64,
+    /// The share of the tokens that stay.
+    pub tokens: f64,
+    /// The share of what is laid out that is padding, where every row has the bound's length.
+    pub padding: f64,
+}
+
+/// What is in a file of labelled text. `Display` prints it in 100 columns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataSummary {
+    unit: Unit,
+    start: bool,
+    classes: Vec<ClassCount>,
+    /// Tokens of each row, the shortest first.
+    lengths: Vec<usize>,
+    words: u64,
+    distinct: usize,
+    unknown: Vec<Unknown>,
+    kept: Vec<Kept>,
+}
+
+impl DataSummary {
+    /// What `rows` hold.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`, where there is no word in the texts, or a bound is too small for one.
+    pub fn of(rows: &Labelled, options: &SummaryOptions) -> Result<Self> {
+        let counted = Counted::of(options.unit, rows.texts()).0;
+        if counted.is_empty() {
+            let text = "expected texts with words, got punctuation alone; try to count characters";
+            return Err(Error::new(ErrorKind::Training, text).at(rows.source()));
+        }
+        let too_small = |what: &str, least: usize, got: usize| {
+            Err(Error::new(ErrorKind::Training, format!("{what}: expected {least} or more, got {got}")))
+        };
+        match (options.num_tokens, options.max_length) {
+            (Some(got @ 0..=Tokenizer::SPECIAL), _) => return too_small("num_tokens", Tokenizer::SPECIAL + 1, got),
+            (_, Some(0)) => return too_small("max_length", 1, 0),
+            _ => {}
+        }
+        let mut lengths: Vec<usize> = rows
+            .texts()
+            .map(|text| {
+                let mut words = 0;
+                options.unit.each(text, |_| words += 1);
+                // As a tokenizer has it: a text without a word is one that is unknown.
+                words.max(1) + usize::from(options.start)
+            })
+            .collect();
+        lengths.sort_unstable();
+        let classes = counts(rows).into_iter().map(|(label, rows)| ClassCount { label: label.to_owned(), rows });
+        let all = counted.len() + Tokenizer::SPECIAL;
+        let sizes = match options.num_tokens {
+            Some(size) => vec![size],
+            None => SIZES.into_iter().filter(|size| *size < all).chain([all]).collect(),
+        };
+        let words: u64 = counted.iter().map(|(_, count)| count).sum();
+        let unknown = |num_tokens: usize| {
+            let known: u64 = counted.iter().take(num_tokens - Tokenizer::SPECIAL).map(|(_, count)| count).sum();
+            Unknown { num_tokens, share: share(words - known, words) }
+        };
+        let mut bounds = match options.max_length {
+            Some(bound) => vec![bound],
+            None => [0.5, 0.75, 0.9, 0.95, 0.99, 1.0].map(|part| quantile(&lengths, part)).into(),
+        };
+        bounds.dedup();
+        Ok(Self {
+            unit: options.unit,
+            start: options.start,
+            classes: classes.collect(),
+            words,
+            distinct: counted.len(),
+            unknown: sizes.into_iter().map(unknown).collect(),
+            kept: bounds.into_iter().map(|bound| kept(&lengths, bound)).collect(),
+            lengths,
+        })
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// The rows of each label, in the order of classes.
+    pub fn classes(&self) -> &[ClassCount] {
+        &self.classes
+    }
+
+    /// The largest length of a share of the rows that are shortest: 0 gives the shortest row's, 0.5 the median, 1 the longest
+    /// row's. In tokens, the start token among them.
+    pub fn length(&self, share: f64) -> usize {
+        quantile(&self.lengths, share)
+    }
+
+    /// What vocabularies lack.
+    pub fn unknown(&self) -> &[Unknown] {
+        &self.unknown
+    }
+
+    /// What bounds of the length keep.
+    pub fn kept(&self) -> &[Kept] {
+        &self.kept
+    }
+
+    /// How many different words or characters there are.
+    pub fn distinct(&self) -> usize {
+        self.distinct
+    }
+
+    /// The rows by length: the first and the last length of each bar, and how many rows have one of these.
+    fn histogram(&self) -> Vec<(usize, usize, usize)> {
+        let (shortest, longest) = (self.length(0.0), self.length(1.0));
+        let width = (longest - shortest + 1).div_ceil(BARS);
+        let bars = (shortest..=longest).step_by(width);
+        let mut rows = self.lengths.iter().copied().peekable();
+        let count = |from: usize| {
+            let last = (from + width - 1).min(longest);
+            let mut count = 0;
+            while rows.next_if(|length| *length <= last).is_some() {
+                count += 1;
+            }
+            (from, last, count)
+        };
+        bars.map(count).collect()
+    }
+
+    /// All of it as an object of JSON, for programs.
+    pub fn to_json(&self) -> String {
+        let classes = self.classes.iter().map(|class| json!({"label": class.label, "rows": class.rows}));
+        let quantiles = QUANTILES.map(|part| json!({"share": part, "length": self.length(part)}));
+        let histogram = self.histogram();
+        let histogram = histogram.iter().map(|(from, last, rows)| json!({"from": from, "to": last, "rows": rows}));
+        let unknown = self.unknown.iter().map(|row| json!({"num_tokens": row.num_tokens, "unknown": row.share}));
+        let kept = self.kept.iter().map(
+            |row| json!({"max_length": row.max_length, "rows": row.rows, "tokens": row.tokens, "padding": row.padding}),
+        );
+        json!({
+            "rows": self.rows(),
+            "classes": classes.collect::<Vec<_>>(),
+            "tokenizer": self.unit.to_string(),
+            "start": self.start,
+            "units": self.words,
+            "distinct": self.distinct,
+            "quantiles": quantiles,
+            "histogram": histogram.collect::<Vec<_>>(),
+            "vocabularies": unknown.collect::<Vec<_>>(),
+            "max_lengths": kept.collect::<Vec<_>>(),
+        })
+        .to_string()
+    }
+}
+
+impl fmt::Display for DataSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows = self.rows();
+        writeln!(f, "{rows} rows, {} labels", self.classes.len())?;
+        let most = self.classes.iter().map(|class| class.rows).max().unwrap_or(1);
+        for class in self.classes.iter().take(LABELS) {
+            let label: String = class.label.chars().take(24).collect();
+            writeln!(
+                f,
+                "  {label:24} {:>9} {:>7}  {}",
+                class.rows,
+                percent(of(class.rows, rows)),
+                bar(class.rows, most)
+            )?;
+        }
+        if self.classes.len() > LABELS {
+            writeln!(f, "  … and {} more", self.classes.len() - LABELS)?;
+        }
+        let what = match self.unit {
+            Unit::Words => "words",
+            Unit::Characters => "characters",
+        };
+        let start = if self.start { ", with the start token" } else { "" };
+        writeln!(f, "\n{what} a row{start}")?;
+        let names = ["shortest", "25 %", "median", "75 %", "90 %", "99 %", "longest"];
+        let told: Vec<_> =
+            names.iter().zip(QUANTILES).map(|(name, part)| format!("{name} {}", self.length(part))).collect();
+        writeln!(f, "  {}", told.join("   "))?;
+        let histogram = self.histogram();
+        let most = histogram.iter().map(|(.., rows)| *rows).max().unwrap_or(1);
+        for (from, last, count) in histogram {
+            let lengths = if from == last { from.to_string() } else { format!("{from}–{last}") };
+            writeln!(f, "  {lengths:>24} {count:>9} {:>7}  {}", percent(of(count, rows)), bar(count, most))?;
+        }
+        writeln!(f, "\n{} {what}, {} different; a vocabulary of so many tokens lacks", self.words, self.distinct)?;
+        for row in &self.unknown {
+            writeln!(f, "  {:>24} {:>9} of all {what}", row.num_tokens, percent(row.share))?;
+        }
+        writeln!(f, "\nrows cut to so many tokens: left whole, tokens kept, padding where all are as long")?;
+        for row in &self.kept {
+            let [whole, tokens, padding] = [row.rows, row.tokens, row.padding].map(percent);
+            writeln!(f, "  {:>24} {whole:>9} {tokens:>9} {padding:>9}", row.max_length)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a bound keeps of rows of these lengths, the shortest first.
+fn kept(lengths: &[usize], max_length: usize) -> Kept {
+    let whole = lengths.partition_point(|length| *length <= max_length);
+    let all: u64 = lengths.iter().map(|length| *length as u64).sum();
+    let tokens: u64 = lengths.iter().map(|length| (*length).min(max_length) as u64).sum();
+    let laid_out = (lengths.len() as u64).saturating_mul(max_length as u64);
+    let padding = share(laid_out.saturating_sub(tokens), laid_out);
+    Kept { max_length, rows: of(whole, lengths.len()), tokens: share(tokens, all), padding }
+}
+
+/// The length that a share of the rows does not exceed; `lengths` has the shortest first, and one at least.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a place among rows, which are far fewer than 2^52"
+)]
+fn quantile(lengths: &[usize], share: f64) -> usize {
+    let place = (share * lengths.len() as f64).ceil() as usize;
+    lengths[place.clamp(1, lengths.len()) - 1]
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of what fits memory")]
+fn share(part: u64, all: u64) -> f64 {
+    if all == 0 { 0.0 } else { part as f64 / all as f64 }
+}
+
+fn of(part: usize, all: usize) -> f64 {
+    share(part as u64, all as u64)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// A bar of `count`, where `most` has the longest; what is there at all can be seen.
+fn bar(count: usize, most: usize) -> String {
+    "█".repeat((count * BAR_WIDTH).div_ceil(most.max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::data::{Example, Place};
+
+    /// Row n has n words: once `rare`, and `the` besides.
+    fn rows(count: usize) -> Labelled {
+        let file = Place::of_file(Path::new("rows.tsv"));
+        let row = |n: usize| {
+            let label = if n.is_multiple_of(4) { "b" } else { "a" };
+            Example::new(format!("rare{n}{}", " the".repeat(n - 1)), label, file.line(n)).unwrap()
+        };
+        Labelled::new((1..=count).map(row).collect(), file.clone()).unwrap()
+    }
+
+    fn plain() -> SummaryOptions {
+        SummaryOptions { start: false, ..SummaryOptions::default() }
+    }
+
+    #[test]
+    fn numbers_are_those_that_can_be_counted_by_hand() {
+        let summary = DataSummary::of(&rows(8), &plain()).unwrap();
+        assert_eq!(summary.rows(), 8);
+        let classes: Vec<_> = summary.classes().iter().map(|class| (class.label.as_str(), class.rows)).collect();
+        assert_eq!(classes, [("a", 6), ("b", 2)]);
+        assert_eq!([0.0, 0.25, 0.5, 0.9, 1.0].map(|part| summary.length(part)), [1, 2, 4, 8, 8]);
+        // 28 times `the`, and 8 rare words.
+        assert_eq!((summary.words, summary.distinct()), (36, 9));
+        assert_eq!(summary.unknown(), [Unknown { num_tokens: 12, share: 0.0 }]);
+        let one = DataSummary::of(&rows(8), &SummaryOptions { num_tokens: Some(4), max_length: Some(4), ..plain() });
+        let one = one.unwrap();
+        assert_eq!(one.unknown(), [Unknown { num_tokens: 4, share: 8.0 / 36.0 }]);
+        let wanted = Kept { max_length: 4, rows: 0.5, tokens: 26.0 / 36.0, padding: 6.0 / 32.0 };
+        assert_eq!(one.kept(), [wanted]);
+        let started = DataSummary::of(&rows(8), &SummaryOptions::default()).unwrap();
+        assert_eq!((started.length(0.0), started.length(1.0)), (2, 9));
+    }
+
+    #[test]
+    fn every_row_is_in_one_bar() {
+        for count in [1, 2, 12, 13, 25, 100] {
+            let histogram = DataSummary::of(&rows(count), &plain()).unwrap().histogram();
+            assert!(histogram.len() <= BARS, "{histogram:?}");
+            assert_eq!(histogram.iter().map(|(.., rows)| rows).sum::<usize>(), count);
+            assert_eq!((histogram[0].0, histogram[histogram.len() - 1].1), (1, count));
+            assert!(histogram.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{histogram:?}");
+        }
+    }
+
+    #[test]
+    fn it_prints_in_100_columns_and_as_json() {
+        let summary = DataSummary::of(&rows(30), &SummaryOptions::default()).unwrap();
+        let text = summary.to_string();
+        assert!(text.starts_with("30 rows, 2 labels\n  a "), "{text}");
+        assert!(text.contains("shortest 2   25 % 9   median 16"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&summary.to_json()).unwrap();
+        assert_eq!(json["classes"][1], json!({"label": "b", "rows": 7}));
+        assert_eq!(json["quantiles"][6], json!({"share": 1.0, "length": 31}));
+        assert_eq!(json["vocabularies"][0], json!({"num_tokens": 34, "unknown": 0.0}));
+    }
+
+    #[test]
+    fn bounds_too_small_for_a_word_are_refused() {
+        for (options, said) in [
+            (SummaryOptions { num_tokens: Some(3), ..plain() }, "num_tokens: expected 4 or more, got 3"),
+            (SummaryOptions { max_length: Some(0), ..plain() }, "max_length: expected 1 or more, got 0"),
+        ] {
+            assert_eq!(DataSummary::of(&rows(3), &options).unwrap_err().to_string(), said);
+        }
+    }
+}

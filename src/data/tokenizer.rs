@@ -1,0 +1,271 @@
+//! Text ⇄ tokens: by words or by characters, those that are most frequent in the texts of a training. Knows no file and no
+//! model.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a token stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Unit {
+    /// A word in lower case. Every mark of ASCII's punctuation is deleted, and words stand between white space, as Keras'
+    /// `TextVectorization` has it: `It's co-written` is `its` and `cowritten`.
+    #[default]
+    Words,
+    /// A character of Unicode, as it stands.
+    Characters,
+}
+
+impl Unit {
+    /// The word of each, as files and the command line have it.
+    pub const WORDS: [(&'static str, Self); 2] = [("words", Self::Words), ("chars", Self::Characters)];
+
+    /// Calls `each` with every unit of `text`, in order.
+    pub(super) fn each(self, text: &str, mut each: impl FnMut(&str)) {
+        match self {
+            Self::Characters => {
+                let mut buffer = [0; 4];
+                text.chars().for_each(|c| each(c.encode_utf8(&mut buffer)));
+            }
+            Self::Words => {
+                for piece in text.to_lowercase().split_whitespace() {
+                    let word: String = piece.chars().filter(|c| !c.is_ascii_punctuation()).collect();
+                    if !word.is_empty() {
+                        each(&word);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = Self::WORDS.iter().find(|(_, unit)| unit == self).map_or("", |(word, _)| word);
+        f.write_str(word)
+    }
+}
+
+/// How often each unit is there, the most frequent first; of equally frequent ones the first that was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted(pub(super) Vec<(String, u64)>);
+
+impl Counted {
+    /// The units of `texts`.
+    pub(super) fn of<'a>(unit: Unit, texts: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut counts: Vec<u64> = Vec::new();
+        for text in texts {
+            unit.each(text, |word| match places.get(word) {
+                Some(&place) => counts[place] += 1,
+                None => {
+                    places.insert(word.to_owned(), counts.len());
+                    counts.push(1);
+                }
+            });
+        }
+        let mut seen: Vec<(String, usize)> = places.into_iter().collect();
+        seen.sort_unstable_by_key(|(_, place)| (std::cmp::Reverse(counts[*place]), *place));
+        Self(seen.into_iter().map(|(word, place)| (word, counts[place])).collect())
+    }
+}
+
+/// A vocabulary: which token each word or character is.
+///
+/// Token 0 is padding, 1 begins a text, 2 stands for what the vocabulary lacks. From 3 on come the most frequent units of the
+/// texts that it was made from, those that are equally frequent in the order in which they were first seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokenizer {
+    unit: Unit,
+    start: bool,
+    /// Token 3 is the first.
+    units: Vec<String>,
+    tokens: HashMap<String, i64>,
+}
+
+impl Tokenizer {
+    /// What stands behind the end of a shorter text.
+    pub const PADDING: i64 = 0;
+    /// What begins a text.
+    pub const START: i64 = 1;
+    /// What the vocabulary lacks.
+    pub const UNKNOWN: i64 = 2;
+    /// How many tokens are no word and no character.
+    pub const SPECIAL: usize = 3;
+
+    /// The vocabulary of `texts`, of at most `num_tokens` tokens, those that are no word among them. With `start` a text begins
+    /// with [`START`](Self::START).
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`, where there is no room for a word, or no word in the texts.
+    pub fn learn<'a>(
+        texts: impl IntoIterator<Item = &'a str>,
+        unit: Unit,
+        num_tokens: usize,
+        start: bool,
+    ) -> Result<Self> {
+        let room = num_tokens.saturating_sub(Self::SPECIAL);
+        if room == 0 {
+            let text = format!(
+                "num_tokens: expected {} or more, got {num_tokens}; 0 is padding, 1 the start, 2 what is unknown",
+                Self::SPECIAL + 1
+            );
+            return Err(Error::new(ErrorKind::Training, text));
+        }
+        let mut counted = Counted::of(unit, texts).0;
+        if counted.is_empty() {
+            return Err(Error::new(ErrorKind::Training, "expected texts with words, got punctuation alone"));
+        }
+        counted.truncate(room);
+        Self::of_units(unit, start, counted.into_iter().map(|(word, _)| word).collect())
+    }
+
+    /// A vocabulary of these units, of which the first is token 3.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`, where a unit stands twice, or is none: a text of several words, or of capitals or punctuation.
+    pub fn of_units(unit: Unit, start: bool, units: Vec<String>) -> Result<Self> {
+        let mut tokens = HashMap::with_capacity(units.len());
+        for (word, token) in units.iter().zip(Self::SPECIAL as i64..) {
+            let (mut parts, mut same) = (0, false);
+            unit.each(word, |part| (parts, same) = (parts + 1, part == word));
+            if parts != 1 || !same {
+                let text = format!("vocabulary: expected {unit}, got {word:?} as token {token}");
+                return Err(Error::new(ErrorKind::Training, text));
+            }
+            match tokens.entry(word.clone()) {
+                Entry::Vacant(free) => free.insert(token),
+                Entry::Occupied(_) => {
+                    let text = format!("vocabulary: expected each word once, got {word:?} again as token {token}");
+                    return Err(Error::new(ErrorKind::Training, text));
+                }
+            };
+        }
+        Ok(Self { unit, start, units, tokens })
+    }
+
+    /// What a token stands for.
+    pub fn unit(&self) -> Unit {
+        self.unit
+    }
+
+    /// Whether a text begins with [`START`](Self::START).
+    pub fn start(&self) -> bool {
+        self.start
+    }
+
+    /// The words or characters; the first is token 3.
+    pub fn units(&self) -> &[String] {
+        &self.units
+    }
+
+    /// How many tokens there are, those that are no word among them: a model's tokens are below a number that is as large.
+    pub fn num_tokens(&self) -> usize {
+        Self::SPECIAL + self.units.len()
+    }
+
+    /// The tokens of a text, at least one. A text without a word is one that is unknown.
+    pub fn encode(&self, text: &str) -> Vec<i64> {
+        let mut tokens: Vec<i64> = self.start.then_some(Self::START).into_iter().collect();
+        let before = tokens.len();
+        self.unit.each(text, |word| tokens.push(self.tokens.get(word).copied().unwrap_or(Self::UNKNOWN)));
+        if tokens.len() == before {
+            tokens.push(Self::UNKNOWN);
+        }
+        tokens
+    }
+
+    /// The text of some tokens: words set apart by spaces, `�` for what is unknown; padding and start give nothing.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where a token is none of the vocabulary.
+    pub fn decode(&self, tokens: &[i64]) -> Result<String> {
+        let mut words = Vec::new();
+        for &token in tokens {
+            let place = usize::try_from(token).ok().map(|token| token.checked_sub(Self::SPECIAL));
+            words.push(match (token, place) {
+                (Self::PADDING | Self::START, _) => continue,
+                (Self::UNKNOWN, _) => "\u{fffd}",
+                (_, Some(Some(place))) if place < self.units.len() => self.units[place].as_str(),
+                _ => {
+                    let text = format!("expected tokens below {}, got {token}", self.num_tokens());
+                    return Err(Error::new(ErrorKind::Shape, text));
+                }
+            });
+        }
+        Ok(words.join(if self.unit == Unit::Words { " " } else { "" }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXTS: [&str; 3] = ["The film, the END.", "It's co-written -- by the film's END", "a <br /> ÉTÉ the"];
+
+    fn words(num_tokens: usize) -> Tokenizer {
+        Tokenizer::learn(TEXTS, Unit::Words, num_tokens, true).unwrap()
+    }
+
+    #[test]
+    fn words_are_lower_case_without_punctuation_and_the_most_frequent_come_first() {
+        let all = ["the", "end", "film", "its", "cowritten", "by", "films", "a", "br", "été"];
+        assert_eq!(words(1000).units(), all);
+        assert_eq!(words(5).units(), &all[..2]);
+        assert_eq!(words(1000).num_tokens(), 13);
+        assert_eq!(words(5).encode("END of THE film!"), [1, 4, 2, 3, 2]);
+        assert_eq!(words(1000).decode(&[1, 4, 2, 3, 0, 0]).unwrap(), "end \u{fffd} the");
+    }
+
+    #[test]
+    fn ties_are_in_the_order_of_first_appearance_by_whatever_map() {
+        let many: Vec<String> = (0..500).map(|n| format!("w{}", (n * 7919) % 500)).collect();
+        let text = many.join(" ");
+        let learned = Tokenizer::learn([text.as_str()], Unit::Words, 1000, false).unwrap();
+        assert_eq!(learned.units(), many);
+    }
+
+    #[test]
+    fn characters_are_taken_as_they_stand() {
+        let chars = Tokenizer::learn(["Abba é"], Unit::Characters, 100, false).unwrap();
+        assert_eq!(chars.units(), ["b", "A", "a", " ", "é"]);
+        let tokens = chars.encode("bA é?");
+        assert_eq!(tokens, [3, 4, 6, 7, 2]);
+        assert_eq!(chars.decode(&tokens).unwrap(), "bA é\u{fffd}");
+    }
+
+    #[test]
+    fn a_text_without_a_word_is_unknown() {
+        assert_eq!(words(1000).encode("?!"), [1, 2]);
+        let plain = Tokenizer::learn(TEXTS, Unit::Words, 10, false).unwrap();
+        assert_eq!((plain.encode(""), plain.encode("the")), (vec![2], vec![3]));
+    }
+
+    #[test]
+    fn a_vocabulary_that_cannot_be_is_refused() {
+        let learn = |texts: &[&'static str], num_tokens| {
+            Tokenizer::learn(texts.iter().copied(), Unit::Words, num_tokens, true).unwrap_err().to_string()
+        };
+        assert!(learn(&TEXTS, 3).starts_with("num_tokens: expected 4 or more, got 3; "));
+        assert_eq!(learn(&["...", "?"], 100), "expected texts with words, got punctuation alone");
+        for (units, said) in [
+            (["a", "a"], "expected each word once, got \"a\" again as token 4"),
+            (["a", "a b"], "expected words, got \"a b\" as token 4"),
+            (["A", "b"], "expected words, got \"A\" as token 3"),
+            (["", "b"], "expected words, got \"\" as token 3"),
+        ] {
+            let error =
+                Tokenizer::of_units(Unit::Words, true, units.map(str::to_owned).into()).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        for token in [-1, 13, i64::MAX, i64::MIN] {
+            assert!(words(1000).decode(&[token]).is_err(), "{token}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! How often a model is right: counted by hand from what it gives.
+
+use super::*;
+use gatewave::{Accuracy, Activation, Axes, BinaryCrossEntropy};
+
+fn trainer(model: &Model, objective: impl Into<Objective>) -> Trainer {
+    let weights = Weights::random(model, 3).expect("weights");
+    let update = Update::by(Adam::like(Like::Torch).learning_rate(0.05));
+    Trainer::new(model.clone(), &weights, objective, update, Device::Cpu).expect("a trainer")
+}
+
+#[test]
+fn steps_that_count_are_counted_in_either_order_of_axes() {
+    let (rows, steps) = (7, 5);
+    let tokens = Array2::from_shape_fn((rows, steps), |(b, t)| ((b * 5 + t * 3) % 9) as i64);
+    // Every second target is right by what the model gives, every fifth is ignored.
+    let lengths: Vec<i64> = (0..rows).map(|b| 1 + (b as i64 * 2) % 5).collect();
+    let plain = trainer(&tagger(), CrossEntropy::default());
+    let output = plain.run(&Input::tokens(tokens.clone()).lengths(lengths.clone())).expect("an output").output;
+    let (mut right, mut all) = (0, 0);
+    let targets = Array2::from_shape_fn((rows, steps), |(b, t)| {
+        let best =
+            (0..9).fold(0, |best, class| if output[[b, t, class]] > output[[b, t, best]] { class } else { best });
+        let place = b * steps + t;
+        let live = (t as i64) < lengths[b];
+        match (place % 5 == 0, place % 2 == 0) {
+            (true, _) => -100,
+            (false, same) => {
+                (right, all) = (right + usize::from(live && same), all + usize::from(live));
+                if same { best as i64 } else { (best as i64 + 1) % 9 }
+            }
+        }
+    });
+    assert!(right > 3 && all > right + 3);
+    for axes in [Axes::BatchFirst, Axes::TimeMajor] {
+        let turned = |array: &Array2<i64>| match axes {
+            Axes::BatchFirst => array.clone(),
+            Axes::TimeMajor => array.t().to_owned(),
+        };
+        let model = tagger().axes(axes);
+        let tensors = NamedTensors::from([
+            ("x".to_owned(), turned(&tokens).into()),
+            ("lengths".to_owned(), Array1::from(lengths.clone()).into()),
+            ("y".to_owned(), turned(&targets).into()),
+        ]);
+        let data = Dataset::new(&model, CrossEntropy::default(), tensors).expect("examples");
+        let trainer = trainer(&model, CrossEntropy::default());
+        for batch_size in [1, 3, 100] {
+            let got = trainer.accuracy(&data, batch_size).expect("a share");
+            assert!((got - right as f64 / all as f64).abs() < 1e-12, "{axes:?} {batch_size}: {got}");
+        }
+    }
+}
+
+/// Rows whose first feature tells the answer, and a model of one or two outputs.
+fn task(outputs: usize, activation: Activation) -> (Model, Dataset) {
+    let model = Model::new().layer(Gru::new(2, 8)).layer(Select::LastStep);
+    let model = model.layer(Linear::new(8, outputs).activation(activation));
+    let yes = |row: usize| (row * 5).is_multiple_of(3);
+    let x = Array3::from_shape_fn((40, 4, 2), |(b, t, n)| if n == 0 && yes(b) { 1.0 } else { 0.1 * t as f32 });
+    let y = Array1::from_shape_fn(40, |b| i64::from(yes(b)));
+    let tensors = NamedTensors::from([("x".to_owned(), x.into()), ("y".to_owned(), y.into())]);
+    let objective: Objective = match outputs {
+        1 => BinaryCrossEntropy::default().into(),
+        _ => CrossEntropy::default().into(),
+    };
+    (model.clone(), Dataset::new(&model, objective, tensors).expect("examples"))
+}
+
+#[test]
+fn one_number_is_right_on_its_side_of_one_half() {
+    for activation in [Activation::Sigmoid, Activation::Linear] {
+        let (model, data) = task(1, activation);
+        let trainer = trainer(&model, BinaryCrossEntropy::default());
+        let batch = data.batch(&(0..40).collect::<Vec<_>>()).expect("a batch");
+        let output = trainer.run(&batch.input).expect("an output").output;
+        let half = if activation == Activation::Sigmoid { 0.5 } else { 0.0 };
+        let right = (0..40).filter(|&b| (output[[b, 0]] > half) == (b * 5).is_multiple_of(3)).count();
+        assert!((0.1..0.9).contains(&(right as f64 / 40.0)), "untrained: {right}");
+        assert_eq!(trainer.accuracy(&data, 7).expect("a share"), right as f64 / 40.0, "{activation}");
+    }
+}
+
+#[test]
+fn a_fit_tells_what_it_was_asked_to_measure() {
+    for (outputs, objective) in
+        [(1, Objective::from(BinaryCrossEntropy::default())), (2, CrossEntropy::default().into())]
+    {
+        let (model, data) = task(outputs, Activation::Linear);
+        let [training, validation] = data.split(0.25).expect("two parts");
+        for accuracy in [Accuracy::None, Accuracy::Validation, Accuracy::All] {
+            let mut trainer = trainer(&model, objective.clone());
+            let settings = Fit::default().epochs(25).batch_size(8).accuracy(accuracy);
+            let epochs = trainer.fit(&training, Some(&validation), &settings, |_| {}).expect("epochs");
+            let last = epochs[24];
+            assert_eq!(last.accuracy.is_some(), accuracy == Accuracy::All);
+            assert_eq!(last.validation_accuracy.is_some(), accuracy != Accuracy::None);
+            if accuracy == Accuracy::All {
+                assert_eq!(last.accuracy, Some(trainer.accuracy(&training, 8).expect("a share")));
+                assert_eq!((last.accuracy, last.validation_accuracy), (Some(1.0), Some(1.0)));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_accuracy_of_numbers_is_refused() {
+    let (model, _) = task(1, Activation::Linear);
+    let tensors = NamedTensors::from([
+        ("x".to_owned(), Array3::<f32>::ones((4, 3, 2)).into()),
+        ("y".to_owned(), Array2::<f32>::ones((4, 1)).into()),
+    ]);
+    let data = Dataset::new(&model, Loss::MeanSquared, tensors).expect("examples");
+    let mut trainer = trainer(&model, Loss::MeanSquared);
+    let said = "accuracy: expected one loss, cross_entropy or binary_cross_entropy, got mse";
+    assert_eq!(trainer.accuracy(&data, 4).expect_err("numbers").to_string(), said);
+    let settings = Fit::default().accuracy(Accuracy::Validation);
+    assert_eq!(trainer.fit(&data, None, &settings, |_| {}).expect_err("numbers").to_string(), said);
+}
