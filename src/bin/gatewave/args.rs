@@ -44,6 +44,11 @@ impl ModelArgs {
         std::iter::once(self.path.as_path()).chain(self.description.as_deref())
     }
 
+    /// The file of the model, which may keep a tokenizer.
+    pub(crate) fn file(&self) -> &Path {
+        &self.path
+    }
+
     /// The file that describes the model.
     pub(crate) fn described_by(&self) -> &Path {
         self.description.as_deref().unwrap_or(&self.path)

@@ -39,7 +39,8 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     spare("OUT", args.model.files(), slice::from_ref(&args.out))?;
     unused(path, args.force)?;
     let (model, tensors) = args.model.read_alone()?;
-    formats::write(path, &model, tensors, args.precision.into())?;
+    let text = formats::text_of(args.model.file())?;
+    formats::write_with_text(path, &model, tensors, args.precision.into(), text.as_deref())?;
     let bytes = fs::metadata(path).map_err(|e| io_error(path, &e.to_string()))?.len();
     let (layers, parameters, precision) = (model.layers.len(), model.parameters(), args.precision.name());
     writeln!(out, "{}: {layers} layers, {parameters} parameters, {precision}, {bytes} bytes", path.display())?;

@@ -13,6 +13,15 @@ pub(crate) struct LossArgs {
     loss: Vec<Said>,
 }
 
+/// What is made small, where the data may tell.
+#[derive(clap::Args)]
+pub(crate) struct MaybeLossArgs {
+    /// The loss: `cross_entropy`, `binary_cross_entropy`, `mse`, `mae` or `huber`. A model of several outputs takes it for each of
+    /// which there are targets, or OUTPUT=LOSS, which may be repeated [default: of labelled text, the cross-entropy that fits]
+    #[arg(long, value_name = "LOSS")]
+    loss: Vec<Said>,
+}
+
 /// A loss, and the output that it is of, where that is said.
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
@@ -24,6 +33,33 @@ impl LossArgs {
     /// The objective of `model` on tensors like these.
     pub(crate) fn objective(&self, model: &Model, tensors: &NamedTensors) -> Result<Objective> {
         objective(&self.loss, model, |output| tensors.contains_key(&format!("y_{output}")))
+    }
+}
+
+impl MaybeLossArgs {
+    /// The objective of `model` on tensors like these.
+    pub(crate) fn of_tensors(&self, model: &Model, tensors: &NamedTensors) -> Result<Objective> {
+        objective(&self.loss, model, |output| tensors.contains_key(&format!("y_{output}")))
+    }
+
+    /// Refuses tensors without a loss.
+    pub(crate) fn said(&self) -> Result<()> {
+        match self.loss.is_empty() {
+            true => Err(wrong(format!("expected one of {}, got none", Loss::NAMES.join(", ")))),
+            false => Ok(()),
+        }
+    }
+
+    /// The objective of labelled text, of which `fitting` is the one that fits the model.
+    pub(crate) fn of_text(&self, fitting: Objective) -> Result<Objective> {
+        let wanted = fitting.terms()[0].loss.name();
+        match self.loss.iter().find(|said| said.loss.name() != wanted) {
+            Some(said) => {
+                let got = said.loss.name();
+                Err(wrong(format!("expected {wanted} of labelled text and this model, got {got}")))
+            }
+            None => Ok(fitting),
+        }
     }
 }
 

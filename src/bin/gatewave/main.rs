@@ -1,12 +1,14 @@
 //! The command line: parses the arguments, calls the subcommand, and turns its result into an exit status.
 //!
 //! Results go to standard output, everything else to standard error. Exit status 0: done; 1: failed; 2: the
-//! arguments or files cannot be used. One file per subcommand; what they share is in `args`, `losses`, `shapes`, `tensors`.
+//! arguments or files cannot be used. One file per subcommand; what they share is in `args`, `losses`, `shapes`, `tensors`,
+//! `text`.
 
 mod adapters;
 mod args;
 mod bench;
 mod convert;
+mod data;
 mod generate;
 mod gradients;
 mod losses;
@@ -16,6 +18,7 @@ mod run;
 mod shapes;
 mod summary;
 mod tensors;
+mod text;
 mod train;
 mod verify;
 
@@ -45,7 +48,8 @@ enum Command {
     Verify(verify::Args),
     Bench(bench::Args),
     Gradients(gradients::Args),
-    Train(train::Args),
+    Train(Box<train::Args>),
+    Data(data::Args),
 }
 
 /// How a subcommand ended.
@@ -100,6 +104,7 @@ fn execute(command: &Command, out: &mut impl Write) -> Outcome {
         Command::Bench(args) => bench::run(args, out),
         Command::Gradients(args) => gradients::run(args, out),
         Command::Train(args) => train::run(args, out),
+        Command::Data(args) => data::run(args, out),
     }?;
     out.flush()?;
     Ok(verdict)

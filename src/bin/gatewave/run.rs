@@ -1,6 +1,8 @@
 //! `gatewave run`: tensors of a file through a model, and what comes out into another file.
 //!
-//! Which tensor is what, and how its axes stand, is the library's business.
+//! Or texts, whose labels are printed (`text`). Which tensor is what, and how its axes stand, is the library's business.
+
+mod text;
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -12,6 +14,7 @@ use gatewave::{Engine, Error, ErrorKind, Input, InputValue, Model, Result, Value
 use crate::args::{DeviceArgs, ModelArgs, Precision, spare};
 use crate::tensors::{self, Destination};
 use crate::{Outcome, Verdict};
+use text::TextArgs;
 
 /// Runs a model on the tensors of a file
 ///
@@ -20,18 +23,23 @@ use crate::{Outcome, Verdict};
 /// and so on. A model that names its inputs and outputs has those names: it
 /// takes `NAME_lengths` or `NAME_mask` of its sequence NAME as well. An ONNX model has its graph's own names and axes, a Keras model `y` beside output,
 /// and an encoder and a decoder the names of their input layers.
+///
+/// A model that `gatewave train` made from labelled text takes `--text` or `--text-file` instead, and prints the label of each
+/// text with its probability.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// Tensors to run on: .safetensors, .npz or .npy (which is x, or the sequence of an ONNX model); repeat it for
     /// successive calls of one engine
-    #[arg(short, long, required = true, value_name = "IN")]
+    #[arg(short, long, required_unless_present_any = ["text", "text_file"], value_name = "IN")]
     input: Vec<PathBuf>,
     /// Where the results go, one for each input: .safetensors, .npz, or .npy (which takes the first output alone); to
     /// standard output in brief where there is none. A file of that name is replaced
     #[arg(short, long, value_name = "OUT")]
     output: Vec<PathBuf>,
+    #[command(flatten)]
+    text: TextArgs,
     #[command(flatten)]
     device: DeviceArgs,
     /// How weights are stored
@@ -40,6 +48,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
+    if args.text.given() {
+        return text::run(args, out);
+    }
     let read = args.model.files().chain(args.input.iter().map(PathBuf::as_path));
     spare("--output", read, &args.output)?;
     let destinations = destinations(&args.input, &args.output)?;

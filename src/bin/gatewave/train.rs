@@ -4,27 +4,34 @@
 
 mod history;
 mod options;
+mod text;
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
+use gatewave::data::{TextSpec, is_labelled_text};
 use gatewave::formats::{self, description};
 use gatewave::weights::{Replacement, Tensors};
 use gatewave::{
-    Dataset, Epoch, Error, ErrorKind, Fit, InputValue, Like, Model, NamedTensors, Objective, Options, Result, Trainer,
-    Weights,
+    Accuracy, Dataset, EarlyStopping, Epoch, Error, ErrorKind, Fit, InputValue, Like, Model, NamedTensors, Objective,
+    Options, Precision, Result, Trainer, Weights,
 };
 
 use crate::args::{DeviceArgs, KeepArgs, note_device, spare, unused};
-use crate::losses::LossArgs;
+use crate::losses::MaybeLossArgs;
 use crate::tensors;
 use crate::{Outcome, Verdict, note};
 use options::UpdateArgs;
+use text::TextArgs;
 
-/// Trains a model on the tensors of a file
+/// Trains a model on labelled text, or on the tensors of a file
 ///
-/// DATA holds what `run` takes, and the targets `y`, with a row for each example: integers for `cross_entropy` (−100 does not
+/// DATA of labelled text is what `gatewave data` takes. Words become tokens, the most frequent of what is trained on as many as
+/// the model has, and labels in their order classes; OUT keeps both, so that `gatewave run OUT --text TEXT` answers with a label.
+///
+/// DATA of tensors holds what `run` takes, and the targets `y`, with a row for each example: integers for `cross_entropy` (−100 does not
 /// count), else numbers of the output's shape. A model of several outputs takes `y_OUTPUT`, by the names of its outputs. A last
 /// activation of softmax or sigmoid is part of the loss. The same call gives the same weights on the same device.
 #[derive(clap::Args)]
@@ -36,21 +43,33 @@ pub(crate) struct Args {
     /// The model's description, where MODEL is a .safetensors file that does not hold one
     #[arg(long = "model", value_name = "model.json")]
     description: Option<PathBuf>,
-    /// Examples to train on: .safetensors or .npz
+    /// Examples to train on: .safetensors or .npz; or labelled text: .tsv, .csv, .jsonl, .ndjson or a folder
     #[arg(long, value_name = "DATA")]
     data: PathBuf,
-    /// Examples to validate with after each epoch: .safetensors or .npz
+    /// Examples to validate with after each epoch, in a file as DATA is
     #[arg(long, value_name = "DATA", conflicts_with = "validation_split")]
     validation: Option<PathBuf>,
     /// Validates with the last rows of the examples, this share of them, and does not train on these
     #[arg(long, value_name = "F", allow_negative_numbers = true)]
     validation_split: Option<f64>,
     #[command(flatten)]
-    loss: LossArgs,
+    loss: MaybeLossArgs,
     #[command(flatten)]
     update: UpdateArgs,
     #[command(flatten)]
     keep: KeepArgs,
+    #[command(flatten)]
+    text: TextArgs,
+    /// On what the share of right answers is measured after each epoch [default: of labelled text validation, else none]
+    #[arg(long, value_enum)]
+    accuracy: Option<Measured>,
+    /// Ends after N epochs in a row whose validation loss is not smaller than the best one; the weights are then those of the best
+    /// epoch
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    early_stopping: Option<u64>,
+    /// By how much more than nothing a validation loss must be smaller to be better
+    #[arg(long, value_name = "X", allow_negative_numbers = true, requires = "early_stopping")]
+    min_delta: Option<f64>,
     /// How often to go over all examples
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
     epochs: u64,
@@ -76,15 +95,41 @@ pub(crate) struct Args {
     force: bool,
 }
 
+/// On what accuracy is measured, as flags name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Measured {
+    /// On nothing
+    None,
+    /// On what is validated with
+    Validation,
+    /// On what is trained on as well, which takes a pass forward
+    All,
+}
+
+/// What is trained on.
+struct Examples {
+    objective: Objective,
+    training: Dataset,
+    validation: Option<Dataset>,
+    /// What the model's file will say of text.
+    text: Option<String>,
+}
+
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     // What is wrong with words and names needs no model, and what is wrong with the data no device.
     let update = args.update.update()?;
     let fit = Fit::default().epochs(args.epochs).batch_size(args.batch_size).shuffle(!args.no_shuffle).seed(args.seed);
+    let mut fit = fit.accuracy(args.measured());
+    fit.early_stopping = args.stopping()?;
     fit.check()?;
+    if !args.is_text() {
+        args.loss.said()?;
+        args.text.none_given()?;
+    }
     let proofs = args.writable()?;
     let device = args.device.device()?;
     let (model, weights) = args.begin(args.update.like())?;
-    let (objective, training, validation) = args.examples(&model)?;
+    let Examples { objective, training, validation, text } = args.examples(&model)?;
     let options = Options::default().device(device).keep_bytes(args.keep.keep_bytes);
     let trainer = Trainer::new(model, &weights, objective, update, options);
     let mut trainer = trainer.map_err(|e| e.at(args.path.display()))?;
@@ -97,12 +142,18 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         note("the trained weights are not kept: there is no --output");
     }
     let epochs = trainer.fit(&training, validation.as_ref(), &fit, |epoch| note(line(epoch, args.epochs)))?;
+    if let Some(best) = epochs.iter().rfind(|epoch| epoch.better) {
+        let (number, last) = (best.number, epochs.len() as u64);
+        let end = if last < args.epochs { format!("stopped after epoch {last}; ") } else { String::new() };
+        note(format_args!("{end}the weights are those of epoch {number}, which validated best"));
+    }
     drop(proofs);
     if let Some(path) = &args.history {
         history::write(path, &epochs)?;
     }
     if let Some(path) = &args.output {
-        formats::save(path, trainer.model(), &trainer.weights()?)?;
+        let (model, tensors) = (trainer.model(), trainer.weights()?.to_tensors(trainer.model())?);
+        formats::write_with_text(path, model, tensors, Precision::F32, text.as_deref())?;
         let bytes = fs::metadata(path).map_err(|e| io_error(path, &e.to_string()))?.len();
         let (layers, parameters) = (trainer.model().layers.len(), trainer.model().parameters());
         writeln!(out, "{}: {layers} layers, {parameters} parameters, f32, {bytes} bytes", path.display())?;
@@ -155,14 +206,40 @@ impl Args {
         Ok((model, weights.map_err(|e| e.at(path.display()))?))
     }
 
-    /// What is made small, the examples to train on, and those to validate with.
-    fn examples(&self, model: &Model) -> Result<(Objective, Dataset, Option<Dataset>)> {
+    /// When it ends early.
+    fn stopping(&self) -> Result<Option<EarlyStopping>> {
+        if self.early_stopping.is_some() && self.validation.is_none() && self.validation_split.is_none() {
+            let text = "--early-stopping: expected --validation or --validation-split, got neither";
+            return Err(Error::new(ErrorKind::Training, text));
+        }
+        Ok(self.early_stopping.map(|patience| EarlyStopping::after(patience).min_delta(self.min_delta.unwrap_or(0.0))))
+    }
+
+    /// Whether the examples are labelled text.
+    fn is_text(&self) -> bool {
+        is_labelled_text(&self.data)
+    }
+
+    fn measured(&self) -> Accuracy {
+        match (self.accuracy, self.is_text()) {
+            (Some(Measured::All), _) => Accuracy::All,
+            (Some(Measured::Validation), _) | (None, true) => Accuracy::Validation,
+            (Some(Measured::None), _) | (None, false) => Accuracy::None,
+        }
+    }
+
+    /// What the examples are, and what is made small on them.
+    fn examples(&self, model: &Model) -> Result<Examples> {
+        let kept = if has_extension(&self.path, "json") { None } else { TextSpec::read(&self.path)? };
+        if self.is_text() {
+            return text::examples(self, model, kept);
+        }
         let read = |path: &Path| -> Result<NamedTensors> {
             let sequence = model.all_ports().inputs.iter().find(|port| port.value == InputValue::Sequence).cloned();
             tensors::read(path, sequence.as_ref().map_or("x", |port| &port.name))
         };
         let given = read(&self.data)?;
-        let objective = self.loss.objective(model, &given).map_err(|e| e.at(self.data.display()))?;
+        let objective = self.loss.of_tensors(model, &given).map_err(|e| e.at(self.data.display()))?;
         let data = Dataset::new(model, objective.clone(), given).map_err(|e| e.at(self.data.display()))?;
         let (training, validation) = match (&self.validation, self.validation_split) {
             (Some(path), _) => {
@@ -175,7 +252,7 @@ impl Args {
             }
             (None, None) => (data, None),
         };
-        Ok((objective, training, validation))
+        Ok(Examples { objective, training, validation, text: kept.map(|spec| spec.to_json()) })
     }
 }
 
@@ -191,10 +268,15 @@ fn owns_weights(model: &Model) -> Result<()> {
 /// What is told of an epoch.
 fn line(epoch: &Epoch, of: u64) -> String {
     let value = |x: f64| if x.abs() > 1e-3 || x == 0.0 { format!("{x:.4}") } else { format!("{x:.4e}") };
-    let validation = epoch.validation_loss.map_or_else(String::new, |loss| format!("  val_loss {}", value(loss)));
+    let more = [
+        ("val_loss", epoch.validation_loss),
+        ("accuracy", epoch.accuracy),
+        ("val_accuracy", epoch.validation_accuracy),
+    ];
+    let told = more.map(|(name, x)| x.map_or_else(String::new, |x| format!("  {name} {}", value(x)))).concat();
     let width = of.to_string().len();
     let seconds = epoch.time.as_secs_f64();
-    format!("epoch {:>width$}/{of}  loss {}{validation}  {seconds:.2} s", epoch.number, value(epoch.loss))
+    format!("epoch {:>width$}/{of}  loss {}{told}  {seconds:.2} s", epoch.number, value(epoch.loss))
 }
 
 fn has_extension(path: &Path, wanted: &str) -> bool {

@@ -7,7 +7,7 @@ use std::path::Path;
 use gatewave::weights::Replacement;
 use gatewave::{Epoch, Error, ErrorKind, Result};
 
-/// Writes `epoch`, from 1, `loss`, `val_loss` where there is one, `learning_rate` and `seconds`.
+/// Writes `epoch`, from 1, `loss`, `val_loss`, `accuracy` and `val_accuracy` where they are there, `learning_rate` and `seconds`.
 pub(super) fn write(path: &Path, epochs: &[Epoch]) -> Result<()> {
     let text = text(epochs);
     Replacement::open(path)?.finish(|file| {
@@ -18,13 +18,18 @@ pub(super) fn write(path: &Path, epochs: &[Epoch]) -> Result<()> {
 }
 
 fn text(epochs: &[Epoch]) -> String {
-    let validated = epochs.iter().any(|epoch| epoch.validation_loss.is_some());
-    let mut text = format!("epoch,loss,{}learning_rate,seconds\n", if validated { "val_loss," } else { "" });
+    let columns = ["val_loss", "accuracy", "val_accuracy"];
+    let of = |epoch: &Epoch| [epoch.validation_loss, epoch.accuracy, epoch.validation_accuracy];
+    let there = columns.iter().enumerate().filter(|(place, _)| epochs.iter().any(|epoch| of(epoch)[*place].is_some()));
+    let there: Vec<_> = there.collect();
+    let names: String = there.iter().map(|(_, name)| format!("{name},")).collect();
+    let mut text = format!("epoch,loss,{names}learning_rate,seconds\n");
     for epoch in epochs {
-        let validation = epoch.validation_loss.map_or_else(String::new, |loss| format!("{loss},"));
+        let value = |place: usize| of(epoch)[place].map_or_else(|| ",".to_owned(), |value| format!("{value},"));
+        let values: String = there.iter().map(|(place, _)| value(*place)).collect();
         let seconds = epoch.time.as_secs_f64();
         let (number, loss, rate) = (epoch.number, epoch.loss, epoch.learning_rate);
-        writeln!(text, "{number},{loss},{validation}{rate},{seconds:.3}").expect("a text takes all");
+        writeln!(text, "{number},{loss},{values}{rate},{seconds:.3}").expect("a text takes all");
     }
     text
 }

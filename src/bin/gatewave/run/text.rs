@@ -1,0 +1,121 @@
+//! `gatewave run --text`: texts through a model that keeps its tokenizer, and the labels that it answers with.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use comfy_table::{CellAlignment, Table, presets};
+use gatewave::data::{Answer, ReadOptions, TextSpec, read_lines};
+use gatewave::{Error, ErrorKind, Result};
+use serde_json::{Map, Value, json};
+
+use super::Args;
+use crate::{Outcome, Verdict};
+
+/// The most texts of a call.
+const ROWS: usize = 64;
+
+/// The most labels that have a column each; of more, the answer's probability stands alone.
+const COLUMNS: usize = 4;
+
+/// The most characters of a text that a table shows.
+const SHOWN: usize = 48;
+
+/// The texts.
+#[derive(clap::Args)]
+pub(super) struct TextArgs {
+    /// A text for a model that was trained on labelled text; may be repeated
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["input", "output"])]
+    text: Vec<String>,
+    /// A file with a text a line
+    #[arg(long, value_name = "LINES", conflicts_with_all = ["input", "output", "text"])]
+    text_file: Option<PathBuf>,
+    /// Texts: one JSON object a line in place of a table
+    #[arg(long, conflicts_with = "input")]
+    json: bool,
+}
+
+impl TextArgs {
+    /// Whether there is one.
+    pub(super) fn given(&self) -> bool {
+        !self.text.is_empty() || self.text_file.is_some()
+    }
+
+    fn texts(&self) -> Result<Vec<String>> {
+        if let Some(path) = &self.text_file {
+            let lines = read_lines(path, ReadOptions::MAX_BYTES)?;
+            return Ok(lines.into_iter().map(|(line, _)| line).collect());
+        }
+        match self.text.iter().find(|text| text.trim().is_empty()) {
+            Some(_) => Err(Error::new(ErrorKind::Shape, "--text: expected a text, got an empty one")),
+            None => Ok(self.text.clone()),
+        }
+    }
+}
+
+pub(super) fn run(args: &Args, out: &mut impl Write) -> Outcome {
+    let texts = args.text.texts()?;
+    let device = args.device.device()?;
+    let place = |e: Error| e.at(args.model.file().display());
+    let (model, tensors) = args.model.read()?;
+    let Some(spec) = TextSpec::read(args.model.file())? else {
+        let text = "expected a model with a tokenizer and labels, got one without; gatewave train makes such a model from \
+                    labelled text (--data FILE.tsv)";
+        return Err(place(Error::new(ErrorKind::Model, text)).into());
+    };
+    spec.check(&model).map_err(place)?;
+    let engine = args.model.engine(model.clone(), &tensors, device, args.precision)?;
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header(&spec));
+    for texts in texts.chunks(ROWS) {
+        let output = engine.run(&spec.input(&model, texts.iter().map(String::as_str))?)?;
+        for (text, answer) in texts.iter().zip(spec.answers(&model, &output)?) {
+            match args.text.json {
+                true => writeln!(out, "{}", line(text, &spec, &answer))?,
+                false => drop(table.add_row(row(text, &spec, &answer))),
+            }
+        }
+    }
+    if !args.text.json {
+        for column in table.column_iter_mut().skip(2) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        writeln!(out, "{table}")?;
+    }
+    Ok(Verdict::Done)
+}
+
+/// Whether each label has a column.
+fn has_columns(spec: &TextSpec) -> bool {
+    spec.classes().labels().len() <= COLUMNS
+}
+
+fn header(spec: &TextSpec) -> Vec<String> {
+    let own = if has_columns(spec) { spec.classes().labels().to_vec() } else { vec!["probability".to_owned()] };
+    ["text", "label"].map(str::to_owned).into_iter().chain(own.iter().map(|label| shown(label))).collect()
+}
+
+fn row(text: &str, spec: &TextSpec, answer: &Answer) -> Vec<String> {
+    let probabilities = match has_columns(spec) {
+        true => &answer.probabilities[..],
+        false => &answer.probabilities[answer.class..=answer.class],
+    };
+    let label = &spec.classes().labels()[answer.class];
+    let numbers = probabilities.iter().map(|p| format!("{p:.4}"));
+    [shown(text), shown(label)].into_iter().chain(numbers).collect()
+}
+
+fn line(text: &str, spec: &TextSpec, answer: &Answer) -> Value {
+    let labels = spec.classes().labels();
+    let pairs = labels.iter().cloned().zip(answer.probabilities.iter().map(|p| Value::from(*p)));
+    json!({"text": text, "label": labels[answer.class], "probabilities": pairs.collect::<Map<_, _>>()})
+}
+
+/// As much of a text as a table has room for, on one line.
+fn shown(text: &str) -> String {
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut shown: String = plain.clone().take(SHOWN).collect();
+    if plain.count() > SHOWN {
+        shown.push('…');
+    }
+    shown
+}

@@ -1,0 +1,71 @@
+//! Flags of text that several subcommands take: how labelled text is read, and what a token is.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+use gatewave::Result;
+use gatewave::data::{Labelled, ReadOptions, Truncate, Unit};
+
+use crate::note;
+
+/// How labelled text is read.
+#[derive(clap::Args)]
+pub(crate) struct ColumnArgs {
+    /// Labelled text: the column or key of the text [default: text]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) text_column: Option<String>,
+    /// Labelled text: the column or key of the label [default: label]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) label_column: Option<String>,
+    /// Labelled text: the most bytes of a file, or of all files of a folder [default: 1 GiB]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_bytes: Option<u64>,
+}
+
+impl ColumnArgs {
+    /// The rows of a file or a folder. What is odd about them is told on standard error.
+    pub(crate) fn read(&self, path: &Path) -> Result<Labelled> {
+        let mut options = ReadOptions::default().max_bytes(self.max_bytes.unwrap_or(ReadOptions::MAX_BYTES));
+        options.text_column.clone_from(&self.text_column);
+        options.label_column.clone_from(&self.label_column);
+        let rows = Labelled::read(path, &options)?;
+        rows.warnings().iter().for_each(|warning| note(format_args!("warning: {warning}")));
+        Ok(rows)
+    }
+}
+
+/// What a token stands for, as flags name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tokens {
+    /// Words in lower case, without punctuation
+    Words,
+    /// Characters
+    Chars,
+}
+
+impl From<Tokens> for Unit {
+    fn from(tokens: Tokens) -> Self {
+        match tokens {
+            Tokens::Words => Self::Words,
+            Tokens::Chars => Self::Characters,
+        }
+    }
+}
+
+/// An end of a text, as flags name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum End {
+    /// The beginning
+    Start,
+    /// The end
+    End,
+}
+
+impl From<End> for Truncate {
+    fn from(end: End) -> Self {
+        match end {
+            End::Start => Self::Start,
+            End::End => Self::End,
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! `gatewave train --data reviews.tsv`: labelled text → examples, with the tokenizer and the labels that the model will keep.
+
+use std::path::Path;
+
+use gatewave::data::{Labelled, TextOptions, TextSpec};
+use gatewave::{Error, ErrorKind, Model, Result};
+
+use super::{Args, Examples};
+use crate::note;
+use crate::text::{ColumnArgs, End, Tokens};
+
+/// How text becomes tokens.
+#[derive(clap::Args)]
+pub(super) struct TextArgs {
+    #[command(flatten)]
+    columns: ColumnArgs,
+    /// Labelled text: what a token stands for [default: words]
+    #[arg(long, value_enum)]
+    tokenizer: Option<Tokens>,
+    /// Labelled text: the most tokens of the vocabulary, with padding, start and unknown [default: as many as the model has]
+    #[arg(long, value_name = "N")]
+    num_tokens: Option<usize>,
+    /// Labelled text: the most tokens of a text, with the start token [default: no bound]
+    #[arg(long, value_name = "N")]
+    max_length: Option<usize>,
+    /// Labelled text: which part of a longer text is cut off [default: end]
+    #[arg(long, value_enum, value_name = "start|end")]
+    truncate: Option<End>,
+}
+
+impl TextArgs {
+    /// The first flag of a vocabulary that was given.
+    fn of_vocabulary(&self) -> Option<&'static str> {
+        let given = [
+            ("--tokenizer", self.tokenizer.is_some()),
+            ("--num-tokens", self.num_tokens.is_some()),
+            ("--max-length", self.max_length.is_some()),
+            ("--truncate", self.truncate.is_some()),
+        ];
+        given.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag))
+    }
+
+    /// Refuses flags of text beside tensors.
+    pub(super) fn none_given(&self) -> Result<()> {
+        let ColumnArgs { text_column, label_column, max_bytes } = &self.columns;
+        let given = [
+            ("--text-column", text_column.is_some()),
+            ("--label-column", label_column.is_some()),
+            ("--max-bytes", max_bytes.is_some()),
+        ];
+        let given = given.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag));
+        match given.or(self.of_vocabulary()) {
+            Some(flag) => Err(wrong(format!("{flag}: expected --data of labelled text, got tensors"))),
+            None => Ok(()),
+        }
+    }
+
+    fn options(&self) -> TextOptions {
+        let mut options = TextOptions::default();
+        options.unit = self.tokenizer.map_or(options.unit, Into::into);
+        options.truncate = self.truncate.map_or(options.truncate, Into::into);
+        (options.num_tokens, options.max_length) = (self.num_tokens, self.max_length);
+        options
+    }
+}
+
+/// The examples of labelled text. `kept` is what the model's file says of text: a model that was trained on text goes on with
+/// its own words and labels.
+pub(super) fn examples(args: &Args, model: &Model, kept: Option<TextSpec>) -> Result<Examples> {
+    let own = &args.text;
+    if let (Some(flag), Some(_)) = (own.of_vocabulary(), &kept) {
+        let text = format!("{flag}: expected none, since the model keeps the tokenizer that it was trained with");
+        return Err(wrong(text).at(args.path.display()));
+    }
+    let rows = own.columns.read(&args.data)?;
+    let (training, validation) = match (&args.validation, args.validation_split) {
+        (Some(path), _) => (rows, Some(own.columns.read(path)?)),
+        (None, Some(share)) => {
+            let [training, validation] = rows.split(share)?;
+            (training, Some(validation))
+        }
+        (None, None) => (rows, None),
+    };
+    let at = |e: Error| if e.kind() == ErrorKind::Model { e.at(args.path.display()) } else { e };
+    let spec = match kept {
+        Some(spec) => spec,
+        None => TextSpec::learn(model, &training, &own.options()).map_err(at)?,
+    };
+    let objective = args.loss.of_text(spec.objective(model).map_err(at)?)?;
+    let dataset = |rows: &Labelled, path: &Path| {
+        let tensors = spec.tensors(model, rows).map_err(at)?;
+        gatewave::Dataset::new(model, objective.clone(), tensors).map_err(|e| e.at(path.display()))
+    };
+    let trained = dataset(&training, &args.data)?;
+    let validated = match &validation {
+        None => None,
+        Some(rows) => {
+            if let Some(label) = rows.only_label() {
+                let text = "all rows to validate with have the label";
+                let hint = "mix the rows of the file, so that the last ones have every label";
+                note(format_args!("warning: {text} {label:?}; {hint}"));
+            }
+            Some(dataset(rows, args.validation.as_ref().unwrap_or(&args.data))?)
+        }
+    };
+    let (tokenizer, labels) = (spec.tokenizer(), spec.classes().labels().len());
+    note(format_args!("{labels} labels, a vocabulary of {} tokens by {}", tokenizer.num_tokens(), tokenizer.unit()));
+    Ok(Examples { objective, training: trained, validation: validated, text: Some(spec.to_json()) })
+}
+
+fn wrong(text: String) -> Error {
+    Error::new(ErrorKind::Training, text)
+}

@@ -1,0 +1,283 @@
+//! Labelled text: `gatewave data`, `gatewave train` on it, and `gatewave run --text` of what was trained.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::{Folder, MODEL, gatewave};
+
+const WORDS: [&str; 8] = ["the", "film", "a", "story", "of", "its", "cast", "scene"];
+
+/// Label and text of row `at`: words that say nothing, and one that says it.
+fn row(at: usize) -> (&'static str, String) {
+    let (label, word) = [("neg", "Bad!"), ("pos", "Good,")][at % 2];
+    let words: Vec<_> = (0..2 + at % 5).map(|n| WORDS[(at * 7 + n * 3) % 8]).collect();
+    (label, format!("{} {word} {}", words.join(" "), WORDS[at % 8]))
+}
+
+fn tsv(rows: std::ops::Range<usize>) -> String {
+    rows.map(row).fold(String::new(), |all, (label, text)| format!("{all}{label}\t{text}\n"))
+}
+
+/// A description of a model of so many tokens and outputs.
+fn description(folder: &Folder, tokens: usize, outputs: usize) -> String {
+    let path = folder.path(&format!("model-{tokens}-{outputs}.json"));
+    let text = format!(
+        r#"{{"gatewave": 1, "batch_first": true, "layers": [
+        {{"type": "embedding", "num_embeddings": {tokens}, "embedding_dim": 8, "weights": "embedding."}},
+        {{"type": "gru", "input_size": 8, "hidden_size": 8, "weights": "gru."}},
+        {{"type": "select", "what": "final_hidden"}},
+        {{"type": "linear", "in_features": 8, "out_features": {outputs}, "weights": "head."}}]}}"#
+    );
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn write(folder: &Folder, name: &str, bytes: impl AsRef<[u8]>) -> String {
+    let path = folder.path(name);
+    fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+const FLAGS: [&str; 8] =
+    ["--epochs", "8", "--batch-size", "8", "--learning-rate", "0.02", "--validation-split", "0.25"];
+
+/// Trains on a file, and gives what was written.
+fn train(folder: &Folder, model: &str, data: &str, more: &[&str]) -> (Vec<u8>, String) {
+    let output = folder.path("out.safetensors");
+    let args = ["train", model, "--data", data, "--output", &output, "--force"];
+    let ran = gatewave(args.iter().chain(&FLAGS).chain(more));
+    let err = ran.err.clone();
+    ran.done();
+    (fs::read(&output).unwrap(), err)
+}
+
+/// The label of each text and its probabilities.
+fn answers(model: &str, texts: &[&str]) -> Vec<Value> {
+    let texts = texts.iter().flat_map(|text| ["--text", text]);
+    let out = gatewave(["run", model, "--json"].into_iter().chain(texts)).done();
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn what_is_trained_on_text_answers_with_labels() {
+    let folder = Folder::new("text-train");
+    let data = write(&folder, "reviews.tsv", tsv(0..96));
+    let history = folder.path("history.csv");
+    for outputs in [1, 2] {
+        let model = description(&folder, 20, outputs);
+        let (bytes, err) = train(&folder, &model, &data, &["--history", &history]);
+        assert!(err.contains("2 labels, a vocabulary of 13 tokens by words"), "{err}");
+        assert!(err.contains("72 examples, validated with 24"), "{err}");
+        let last = err.lines().find(|line| line.starts_with("epoch 8/8  loss ")).unwrap();
+        assert!(last.contains("  val_loss ") && last.contains("  val_accuracy 1.0000  "), "{err}");
+        let header = fs::read_to_string(&history).unwrap();
+        assert!(header.starts_with("epoch,loss,val_loss,val_accuracy,learning_rate,seconds\n"), "{header}");
+        assert_eq!(train(&folder, &model, &data, &[]).0, bytes, "the same again");
+
+        let trained = folder.path("out.safetensors");
+        let said = answers(&trained, &["A GOOD film", "the story is bad, bad"]);
+        assert_eq!((&said[0]["label"], &said[1]["label"]), (&json!("pos"), &json!("neg")));
+        let [neg, pos] = ["neg", "pos"].map(|label| said[0]["probabilities"][label].as_f64().unwrap());
+        assert!(pos > 0.9 && (pos + neg - 1.0).abs() < 1e-6, "{}", said[0]);
+        let table = gatewave(["run", &trained, "--text", "A GOOD film"]).done();
+        assert!(table.contains("│ A GOOD film ┆ pos   ┆"), "{table}");
+        let lines = write(&folder, "lines.txt", "A GOOD film\nthe story is bad, bad\n");
+        let of_file = gatewave(["run", &trained, "--json", "--text-file", &lines]).done();
+        let of_file: Vec<Value> = of_file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(of_file, said);
+
+        // A converted model answers alike.
+        let converted = folder.path("converted.safetensors");
+        gatewave(["convert", &trained, &converted, "--force"]).done();
+        assert_eq!(answers(&converted, &["A GOOD film", "the story is bad, bad"]), said);
+    }
+}
+
+#[test]
+#[cfg(feature = "csv")]
+fn every_format_trains_the_same() {
+    let folder = Folder::new("text-formats");
+    let model = description(&folder, 20, 1);
+    let (mut csv, mut lines) = ("id,stars,review\n".to_owned(), String::new());
+    for at in 0..40 {
+        let (label, text) = row(at);
+        writeln!(csv, "{at},{label},\"{text}\"").unwrap();
+        writeln!(lines, "{}", json!({"text": text, "label": label})).unwrap();
+    }
+    let [of_tsv, of_csv, of_lines] =
+        [("a.tsv", tsv(0..40)), ("a.csv", csv), ("a.jsonl", lines)].map(|(name, text)| write(&folder, name, text));
+    let (wanted, _) = train(&folder, &model, &of_tsv, &[]);
+    let columns = ["--label-column", "stars", "--text-column", "review"];
+    assert_eq!(train(&folder, &model, &of_csv, &columns).0, wanted);
+    assert_eq!(train(&folder, &model, &of_lines, &[]).0, wanted);
+    for at in 0..40 {
+        let (label, text) = row(at);
+        write(&folder, &format!("all/{label}/{at:02}.txt"), text);
+    }
+    // The labels of a folder take turns, as those of the file do.
+    assert_eq!(train(&folder, &model, &folder.path("all"), &[]).0, wanted);
+}
+
+#[test]
+fn the_vocabulary_is_that_of_the_training_part() {
+    let folder = Folder::new("text-vocabulary");
+    let data = tsv(0..30) + &"pos\tgood unseen\nneg\tbad unseen\n".repeat(5);
+    let data = write(&folder, "reviews.tsv", data);
+    let model = description(&folder, 50, 1);
+    let vocabulary = |more: &[&str]| {
+        let (bytes, _) = train(&folder, &model, &data, more);
+        let length = usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
+        let header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+        let text: Value = serde_json::from_str(header["__metadata__"]["gatewave.text"].as_str().unwrap()).unwrap();
+        text
+    };
+    let text = vocabulary(&[]);
+    assert_eq!((&text["labels"], &text["max_length"]), (&json!(["neg", "pos"]), &Value::Null));
+    let units = text["tokenizer"]["units"].as_array().unwrap().clone();
+    assert!(units.len() == 10 && !units.contains(&json!("unseen")), "{units:?}");
+    let text = vocabulary(&["--num-tokens", "5", "--max-length", "4", "--truncate", "start", "--tokenizer", "chars"]);
+    assert_eq!((&text["max_length"], &text["truncate"]), (&json!(4), &json!("start")));
+    assert_eq!(text["tokenizer"]["units"].as_array().unwrap().len(), 2);
+    assert_eq!(text["tokenizer"]["unit"], "chars");
+}
+
+#[test]
+fn a_trained_model_goes_on_with_its_own_words() {
+    let folder = Folder::new("text-further");
+    let data = write(&folder, "reviews.tsv", tsv(0..40));
+    train(&folder, &description(&folder, 20, 1), &data, &[]);
+    let first = folder.path("first.safetensors");
+    fs::rename(folder.path("out.safetensors"), &first).unwrap();
+    let before = answers(&first, &["good"]);
+    let other = write(&folder, "other.tsv", "pos\tgood words of others\nneg\tbad words\n");
+    let args = ["train", &first, "--data", &other, "--output", &folder.path("next.safetensors")];
+    let ran = gatewave(args.iter().chain(&["--epochs", "3"]));
+    assert!(ran.err.contains("2 labels, a vocabulary of 13 tokens"), "{ran:?}");
+    ran.done();
+    let after = answers(&folder.path("next.safetensors"), &["good"]);
+    assert!(after[0]["probabilities"] != before[0]["probabilities"] && after[0]["label"] == "pos", "{after:?}");
+    let error = gatewave(["train", &first, "--data", &other, "--tokenizer", "chars"]).refused();
+    assert!(error.contains("--tokenizer: expected none, since the model keeps the tokenizer"), "{error}");
+    let third = write(&folder, "third.tsv", "pos\tgood\nmeh\twell\n");
+    let error = gatewave(["train", &first, "--data", &third]).refused();
+    assert!(
+        error.contains("third.tsv: line 2: expected a label that was trained on (neg, pos), got \"meh\""),
+        "{error}"
+    );
+}
+
+#[test]
+fn text_that_does_not_fit_is_refused_by_its_line() {
+    let folder = Folder::new("text-refused");
+    let data = write(&folder, "reviews.tsv", tsv(0..40));
+    let model = description(&folder, 20, 1);
+    let refused = |model: &str, more: &[&str]| gatewave(["train", model].iter().chain(more)).refused();
+    let train = |more: &[&str]| refused(&model, &[&["--data", &data], more].concat());
+    let three = write(&folder, "three.tsv", format!("{}meh\twell\n", tsv(0..4)));
+    for (error, said) in [
+        (train(&["--num-tokens", "21"]), "num_tokens: expected at most 20, which the model has, got 21"),
+        (train(&["--num-tokens", "3"]), "num_tokens: expected 4 or more, got 3"),
+        (train(&["--max-length", "0"]), "max_length: expected 1 or more, got 0"),
+        (train(&["--loss", "mse"]), "--loss: expected binary_cross_entropy of labelled text and this model, got mse"),
+        (train(&["--label-column", "stars"]), "reviews.tsv: line 1: expected a column stars, got \"neg\", \"the"),
+        (train(&["--max-bytes", "10"]), "reviews.tsv: expected at most 10 bytes, got more"),
+        (train(&["--validation", &three]), "three.tsv: line 5: expected a label that was trained on (neg, pos)"),
+        (train(&["--validation-split", "0.01"]), "validation_split: expected a share between 0 and 1"),
+        (refused(&model, &["--data", &three]), "three.tsv: line 5: expected 2 labels, which the model tells apart"),
+        (refused(&description(&folder, 20, 3), &["--data", &data]), "reviews.tsv: expected 3 labels"),
+        (refused(MODEL, &["--data", &data]), "expected one output for a text, got one for each of its steps"),
+        (
+            refused(&model, &["--data", "none.npz", "--loss", "mse", "--max-length", "9"]),
+            "--max-length: expected --data of labelled text, got tensors",
+        ),
+        (refused(&model, &["--data", "none.npz"]), "--loss: expected one of cross_entropy, "),
+        (refused(&model, &["--data", &data, "--output", &data]), "--output: expected a file of its own"),
+    ] {
+        assert!(error.contains(said), "{error}");
+    }
+    let sorted = write(&folder, "sorted.tsv", "neg\tbad\n".repeat(6) + &"pos\tgood\n".repeat(6));
+    let ran = gatewave(["train", &model, "--data", &sorted, "--validation-split", "0.25"]);
+    assert!(ran.err.contains("warning: all rows to validate with have the label \"pos\"; mix the rows"), "{ran:?}");
+    ran.done();
+    let error = refused(&model, &["--data", &sorted, "--validation-split", "0.5"]);
+    assert!(error.contains("sorted.tsv: expected two labels or more, got \"neg\" alone"), "{error}");
+    let ran = gatewave(["train", &model, "--data", &three, "--validation-split", "0.2"]);
+    assert!(
+        ran.err.contains("warning: ") && ran.err.contains("three.tsv: line 5: the label \"meh\" stands"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn a_training_stops_where_it_no_longer_gets_better() {
+    let folder = Folder::new("text-early");
+    let data = write(&folder, "reviews.tsv", tsv(0..96));
+    let model = description(&folder, 20, 1);
+    let stopping = ["--epochs", "200", "--early-stopping", "2", "--min-delta", "0.05"];
+    let args = ["train", &model, "--data", &data, "--validation-split", "0.25", "--learning-rate", "0.02"];
+    let ran = gatewave(args.iter().chain(&stopping));
+    let told = ran.err.lines().filter(|line| line.starts_with("epoch ")).count();
+    assert!((3..100).contains(&told), "{ran:?}");
+    let said = format!("stopped after epoch {told}; the weights are those of epoch {}, which validated best", told - 2);
+    assert!(ran.err.contains(&said), "{ran:?}");
+    ran.done();
+    let refused = |more: &[&str]| gatewave(["train", &model, "--data", &data].iter().chain(more)).refused();
+    let error = refused(&["--early-stopping", "2"]);
+    assert_eq!(error, "--early-stopping: expected --validation or --validation-split, got neither");
+    let error = refused(&["--early-stopping", "0", "--validation-split", "0.25"]);
+    assert_eq!(error, "early stopping: patience: expected 1 or more, got 0");
+}
+
+#[test]
+fn a_model_without_a_tokenizer_answers_no_text() {
+    let error = gatewave(["run", MODEL, "--text", "ROMEO"]).refused();
+    assert!(
+        error.contains("shakespeare.safetensors: expected a model with a tokenizer and labels, got one"),
+        "{error}"
+    );
+    let folder = Folder::new("text-run");
+    for (args, said) in [
+        (&["--text", " "][..], "--text: expected a text, got an empty one"),
+        (
+            &["--text-file", &write(&folder, "gap.txt", "one\n\ntwo\n")],
+            "gap.txt: line 2: expected a text, got an empty",
+        ),
+        (&["--text-file", &folder.path("none.txt")], "none.txt: cannot be read"),
+    ] {
+        let error = gatewave(["run", MODEL].iter().chain(args)).refused();
+        assert!(error.contains(said), "{error}");
+    }
+    let both = gatewave(["run", MODEL, "--text", "a", "--input", "x.npz"]);
+    assert!(both.status == 2 && both.err.contains("cannot be used with"), "{both:?}");
+    let none = gatewave(["run", MODEL]);
+    assert!(none.status == 2 && none.err.contains("--input"), "{none:?}");
+}
+
+#[test]
+fn data_tells_what_is_there() {
+    let folder = Folder::new("text-data");
+    let data = write(&folder, "reviews.tsv", tsv(0..40) + "Pos\tgood\n");
+    let ran = gatewave(["data", &data]);
+    assert!(ran.err.contains("reviews.tsv: line 41: the label \"Pos\" stands in this row alone"), "{ran:?}");
+    let out = ran.done();
+    assert!(out.starts_with(&format!("{data}: 41 rows, 3 labels\n")), "{out}");
+    for said in ["neg                             20  48.8 %", "shortest 2 ", "longest 9\n", "10 different"] {
+        assert!(out.contains(said), "{said}: {out}");
+    }
+    assert!(out.lines().skip(1).all(|line| line.chars().count() <= 100), "{out}");
+    let line = gatewave(["data", &data, "--json", "--num-tokens", "5", "--max-length", "4"]).done();
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["rows"], &line["distinct"]), (&json!(41), &json!(10)));
+    assert_eq!(line["classes"][1], json!({"label": "neg", "rows": 20}));
+    assert_eq!((line["vocabularies"].as_array().unwrap().len(), line["max_lengths"].as_array().unwrap().len()), (1, 1));
+    assert!(line["vocabularies"][0]["unknown"].as_f64().unwrap() > 0.5, "{line}");
+    let chars = gatewave(["data", &data, "--tokenizer", "chars"]).done();
+    assert!(chars.contains("characters a row"), "{chars}");
+    let error = gatewave(["data", &write(&folder, "empty.tsv", "")]).refused();
+    assert!(error.contains("empty.tsv: expected rows of a label and a text, got none"), "{error}");
+    assert!(gatewave(["data", &folder.path("none.csv")]).refused().contains("none.csv: "));
+}
