@@ -7,8 +7,6 @@
 mod checkpoints;
 #[path = "trainer/later.rs"]
 mod later;
-#[path = "trainer/objects.rs"]
-mod objects;
 #[path = "trainer/updates.rs"]
 mod updates_on_devices;
 

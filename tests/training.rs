@@ -136,7 +136,8 @@ fn gradients_of_random_models_in_many_pieces_are_true() {
         // What is not kept is computed twice.
         let keep_bytes = draw.chance(2).then_some(0);
         let strategy = [None, Some(Strategy::Step), Some(Strategy::Scan)][draw.below(3)];
-        let options = Options { chunk_bytes: Some(0), keep_bytes, limits: Some(limits), strategy, ..Options::default() };
+        let options =
+            Options { chunk_bytes: Some(0), keep_bytes, limits: Some(limits), strategy, ..Options::default() };
         (Case { time, batch, ..case }, options)
     });
 }

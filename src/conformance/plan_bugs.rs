@@ -86,7 +86,9 @@ impl PlanBug {
                     step.windows.remove(live);
                 }
                 for program in masked {
-                    if let Program::Training(Training::StepBack(back) | Training::ScanBack(back)) = &mut wrong.programs[program] {
+                    if let Program::Training(Training::StepBack(back) | Training::ScanBack(back)) =
+                        &mut wrong.programs[program]
+                    {
                         back.mask = Mask::All;
                     }
                 }

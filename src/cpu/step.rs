@@ -441,8 +441,8 @@ fn places(job: &Job<'_>) -> [Option<Place>; 4] {
             ];
         }
     };
-    let kept = job.keeps().and_then(|cell| {
-        gates(Target::Left, [p.kept_0 as usize, p.kept_1 as usize], kept_gates(cell) as usize)
-    });
+    let kept = job
+        .keeps()
+        .and_then(|cell| gates(Target::Left, [p.kept_0 as usize, p.kept_1 as usize], kept_gates(cell) as usize));
     [first, second, kept, None]
 }

@@ -64,14 +64,13 @@ pub(super) fn sound(gpu: &Gpu, asked: Option<Strategy>) -> Result<Option<Strateg
 fn held_to<'a>(checks: impl Iterator<Item = &'a SelfCheck>, asked: Option<Strategy>) -> Result<Option<Strategy>> {
     let mut failed = checks.filter(|check| check.fault.is_some());
     match asked {
-        Some(strategy) => {
-            match failed.find(|check| check.checked.is_of(strategy)).and_then(SelfCheck::error) {
-                Some(error) => Err(error),
-                None => Ok(asked),
-            }
-        }
+        Some(strategy) => match failed.find(|check| check.checked.is_of(strategy)).and_then(SelfCheck::error) {
+            Some(error) => Err(error),
+            None => Ok(asked),
+        },
         None => {
-            let is_chosen = |check: &&SelfCheck| Strategy::CHOSEN.into_iter().any(|strategy| check.checked.is_of(strategy));
+            let is_chosen =
+                |check: &&SelfCheck| Strategy::CHOSEN.into_iter().any(|strategy| check.checked.is_of(strategy));
             Ok(failed.find(is_chosen).map(|_| Strategy::Step))
         }
     }
@@ -301,8 +300,11 @@ mod tests {
 
     #[test]
     fn a_device_that_scans_wrongly_on_the_way_back_goes_by_steps() {
-        let check =
-            SelfCheck { adapter: "Voodoo".to_owned(), checked: Checked::TrainingByScans, fault: Some("a fault".to_owned()) };
+        let check = SelfCheck {
+            adapter: "Voodoo".to_owned(),
+            checked: Checked::TrainingByScans,
+            fault: Some("a fault".to_owned()),
+        };
         assert_eq!(held_to([&check].into_iter(), None).unwrap(), Some(Strategy::Step));
         assert_eq!(held_to([&check].into_iter(), Some(Strategy::Step)).unwrap(), Some(Strategy::Step));
         let error = held_to([&check].into_iter(), Some(Strategy::Scan)).unwrap_err();

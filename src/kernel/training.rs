@@ -411,7 +411,8 @@ impl Training {
             When::Recurrent => {
                 matches!(
                     self,
-                    Self::StepBack(StepBack { cell: Cell::Gru(_), .. }) | Self::ScanBack(StepBack { cell: Cell::Gru(_), .. })
+                    Self::StepBack(StepBack { cell: Cell::Gru(_), .. })
+                        | Self::ScanBack(StepBack { cell: Cell::Gru(_), .. })
                 )
             }
             When::Kept | When::Apart => false,

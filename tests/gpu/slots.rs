@@ -230,7 +230,8 @@ fn a_bug_in_a_plan_of_gradients_is_a_difference_in_the_slot_that_it_spoils() {
     for (bug, by) in by_steps.into_iter().chain([(PlanBug::StepLeftOut, Strategy::Scan)]) {
         let planted =
             |plan: &Arc<Plan>| Arc::new(bug.plant(plan).unwrap_or_else(|| panic!("{bug:?}: nothing to spoil")));
-        let difference = compare_gradients(&case, by, planted).1.unwrap_or_else(|| panic!("{bug:?} by {by} is not found"));
+        let difference =
+            compare_gradients(&case, by, planted).1.unwrap_or_else(|| panic!("{bug:?} by {by} is not found"));
         assert!(difference.used > 10.0, "{bug:?} by {by}: {difference:?}");
     }
 }
