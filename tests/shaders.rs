@@ -12,11 +12,13 @@ mod lint;
 #[path = "shaders/source.rs"]
 mod source;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::error::Error as _;
 use std::fs;
 use std::mem::{offset_of, size_of};
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use gatewave::kernel::{Access, Kernel, Loads, Mask, Matrix, Params, Program, Project, Storage, Tile, link};
 use gatewave::plan::Limits;
@@ -29,7 +31,7 @@ use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validato
 use naga::{AddressSpace, Expression, ImageClass, Literal, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 
 /// The programs that ship. A new kernel, cell, storage, mask or tile changes it, and nothing else does.
-const PROGRAMS: usize = 2296;
+const PROGRAMS: usize = 2544;
 /// The files under `shaders/`.
 const FILES: usize = 167;
 
@@ -146,12 +148,43 @@ impl Linked {
     }
 }
 
+/// A module, or why it is none.
+type Parsed = Arc<Result<Linked, String>>;
+
+/// Every program with its module, parsed once for all tests; those of the same text share one.
+fn every_program() -> &'static [(Program, Parsed)] {
+    static EVERY: OnceLock<Vec<(Program, Parsed)>> = OnceLock::new();
+    EVERY.get_or_init(|| {
+        let programs = link::programs();
+        let mut texts: HashMap<String, Program> = HashMap::new();
+        for program in &programs {
+            texts.entry(link::source(program)).or_insert(*program);
+        }
+        let texts: Vec<_> = texts.into_iter().collect();
+        let parsed = thread::scope(|scope| {
+            let parts = texts.chunks(texts.len().div_ceil(4)).map(|part| {
+                scope.spawn(|| {
+                    part.iter().map(|(text, program)| (text, Arc::new(Linked::of(program)))).collect::<Vec<_>>()
+                })
+            });
+            let parts: Vec<_> = parts.collect();
+            let parts = parts.into_iter().flat_map(|part| part.join().expect("what does not parse is an error"));
+            parts.collect::<HashMap<_, _>>()
+        });
+        let of = |program: Program| (program, Arc::clone(&parsed[&link::source(&program)]));
+        programs.into_iter().map(of).collect()
+    })
+}
+
 /// Runs `check` on every program and reports all that it found, once each; the number of programs is asserted.
 fn for_every_program(check: impl Fn(&Program, &Linked) -> Vec<String>) {
-    let programs = link::programs();
+    let programs = every_program();
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for program in &programs {
-        let findings = Linked::of(program).map_or_else(|error| vec![error], |linked| check(program, &linked));
+    for (program, linked) in programs {
+        let findings = match &**linked {
+            Ok(linked) => check(program, linked),
+            Err(error) => vec![error.clone()],
+        };
         for finding in findings {
             found.entry(finding).or_default().push(name(program));
         }
@@ -370,7 +403,12 @@ fn tuned_steps() -> HashSet<Program> {
                             Kernel::Diagonal => {
                                 Some(Tuning::of(target).diagonal(Wave { layers: 3, time: 9, product }, &limits))
                             }
-                            Kernel::Scan | Kernel::ScanBack => Tuning::of(target).scan(product, &limits),
+                            // All states of the layer, or δ of all its gates, go into its product.
+                            Kernel::Scan => Tuning::of(target).scan(Product { depth: 16 * panels, ..product }, &limits),
+                            Kernel::ScanBack => {
+                                let all = program.cell().map_or(1, |(cell, _)| cell.gates()) * 16 * panels;
+                                Tuning::of(target).scan(Product { depth: all, ..product }, &limits)
+                            }
                             Kernel::Persistent => Tuning::of(target).persistent(product, 1, &limits),
                             _ => Some(Tuning::of(target).step(product, &limits)),
                         };
@@ -438,7 +476,7 @@ fn gates_and_states_of_each_program_are_those_of_its_cell() {
     assert_eq!(cells.len(), Cell::ALL.len(), "cells linked: {cells:?}");
     let products: BTreeSet<_> =
         programs.iter().filter(|p| p.kernel().is_product()).map(|p| (p.kernel(), p.product_gates())).collect();
-    assert_eq!(products.len(), 4 + 3 + 3 + 3 + 3 + 3 + 1, "kernels and gates of products: {products:?}");
+    assert_eq!(products.len(), 4 + 3 + 3 + 3 + 3 + 3 + 1 + 1, "kernels and gates of products: {products:?}");
 }
 
 #[test]

@@ -9,8 +9,6 @@ mod accuracy;
 mod checkpoints;
 #[path = "trainer/later.rs"]
 mod later;
-#[path = "trainer/objects.rs"]
-mod objects;
 #[path = "trainer/stopping.rs"]
 mod stopping;
 #[path = "trainer/updates.rs"]

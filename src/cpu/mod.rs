@@ -34,7 +34,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pulp::Arch;
 
 use crate::error::{Result, SMALLER_MODEL};
-use crate::kernel::Program;
+use crate::kernel::{Program, Training};
 use crate::pack::Packed;
 use crate::pack::PackedBuffer;
 use crate::plan::{Caller, Dispatch, Feed, Idle, Plan, Results, SlotId, SlotKind, Spent};
@@ -285,6 +285,7 @@ impl Cpu {
             Program::Project(_) => project::run(self.arch, bound),
             Program::Diagonal(step) => diagonal::run(self.arch, bound, step),
             Program::Scan(step) | Program::Persistent(step) => scan::run(self.arch, bound, step),
+            Program::Training(Training::ScanBack(back)) => scan::run_back(self.arch, bound, back),
             Program::Clear => rows::clear(bound),
             Program::Gather(_) => rows::gather(bound),
             Program::OneHot => rows::one_hot(bound),
@@ -347,7 +348,10 @@ impl Stage<'_> {
                 threads::worth(match program {
                     Program::Project(_) => project::ns(program, params, sides),
                     // One thread's, whatever it takes.
-                    Program::Scan(_) | Program::Persistent(_) | Program::Clear => 0,
+                    Program::Scan(_)
+                    | Program::Persistent(_)
+                    | Program::Clear
+                    | Program::Training(Training::ScanBack(_)) => 0,
                     Program::Diagonal(_) => 2 * step::ns(program, params, sides),
                     Program::Sample => sample::ns(params),
                     Program::Training(training) => training::ns(*training, params, sides),

@@ -1,4 +1,4 @@
-//! The kernels of training. Each is in a file of its own; what some share is in `back` and `curves`.
+//! The kernels of training but for those of steps back. Each is in a file of its own; what some share is in `back` and `curves`.
 
 mod activate_back;
 mod back;
@@ -21,7 +21,7 @@ mod zero;
 use pulp::Arch;
 
 use super::buffers::Bound;
-use super::{rows, scan};
+use super::rows;
 use crate::kernel::{Params, Training};
 
 /// How long one thread takes for a dispatch.
@@ -31,8 +31,7 @@ pub(super) fn ns(training: Training, params: &Params, sides: usize) -> usize {
             back::ns(params, training.gates(), sides)
         }
         Training::StepBack(_) => unreachable!("a step back is a stage of steps"),
-        // One thread's, whatever it takes.
-        Training::ScanBack(_) => 0,
+        Training::ScanBack(_) => unreachable!("a scan back is steps back"),
         Training::ResetRows(_) | Training::ActivateBack(_) => rows::ns(params, sides),
         Training::PeepholeBack { .. } => peephole_back::ns(params),
         Training::Outer(_) => outer::ns(params),
@@ -56,7 +55,7 @@ pub(super) fn ns(training: Training, params: &Params, sides: usize) -> usize {
 pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, training: Training) {
     match training {
         Training::StepBack(_) => unreachable!("a step back is a stage of steps"),
-        Training::ScanBack(back) => scan::run_back(arch, bound, back),
+        Training::ScanBack(_) => unreachable!("a scan back is steps back"),
         Training::CellBack(cell) => cell_back::cell_back(arch, bound, cell),
         Training::Outer(outer) => outer::run(arch, bound, outer),
         Training::Transpose { gates, after, apart } => transpose::run(bound, (gates, after), apart),

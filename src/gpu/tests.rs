@@ -101,11 +101,8 @@ fn the_validator_takes_every_program_with_its_declared_bindings() {
     let (gpu, _) = open(Choice::Noop);
     let programs = link::programs();
     assert!(!programs.is_empty());
-    for program in programs {
-        if let Err(error) = pollster::block_on(gpu.pipelines.get(&gpu.device, &program)) {
-            panic!("{program:?}: {error}");
-        }
-    }
+    let compiled = pollster::block_on(gpu.pipelines.all(&gpu.device, &programs)).map_err(|error| error.to_string());
+    assert_eq!(compiled.map(|all| all.len()), Ok(programs.len()));
 }
 
 #[test]

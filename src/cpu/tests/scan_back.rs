@@ -30,6 +30,7 @@ fn scan_of(back: StepBack, sizes: Sizes) -> Case {
 }
 
 /// What its steps give, one after the other.
+#[allow(clippy::cast_possible_truncation, reason = "what the next step reads is f32")]
 fn of_steps(scan: &Case) -> Expected {
     let Training::ScanBack(back) = scan.training() else { panic!("no scan back") };
     let program = Program::Training(Training::StepBack(back));

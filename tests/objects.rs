@@ -1,0 +1,50 @@
+//! What repeated steps of training make on a GPU: nothing. By itself, since a device counts for all who share it.
+//!
+//! On the CPU, which makes none, and on the adapter that `GATEWAVE_ADAPTER` names.
+
+use std::env;
+
+use gatewave::{
+    Adam, Batch, Clip, CrossEntropy, Device, Embedding, Input, Like, Linear, Lstm, Model, RmsProp, Sgd, Targets,
+    Trainer, Update, Weights,
+};
+use ndarray::Array2;
+
+/// Three rows of tokens, and the tokens to find.
+fn window(seed: usize) -> Batch {
+    let tokens = |shift: usize| Array2::from_shape_fn((3, 4), |(b, t)| ((b * 5 + (t + shift + seed) * 3) % 9) as i64);
+    Batch::new(Input::tokens(tokens(0)), Targets::classes(tokens(1)))
+}
+
+/// Steps that are waited for, and steps that are received later: the objects that there are after them.
+fn made_by_steps(trainer: &mut Trainer, seed: usize) -> u64 {
+    trainer.step(&window(seed)).expect("a step");
+    for batch in 1..4 {
+        trainer.submit(&window(seed + batch)).expect("a step");
+    }
+    for _ in 1..4 {
+        trainer.receive().expect("a step that waits");
+    }
+    trainer.gpu_objects()
+}
+
+#[test]
+fn a_step_at_a_known_shape_makes_no_object() {
+    let named = env::var("GATEWAVE_ADAPTER").ok().filter(|name| !name.is_empty());
+    let model = Model::new().layer(Embedding::new(9, 4)).layer(Lstm::new(4, 5).num_layers(2)).layer(Linear::new(5, 9));
+    for device in [Device::Cpu].into_iter().chain(named.map(Device::Named)) {
+        let updates = [
+            Update::by(Sgd::like(Like::Torch)).clip(Clip::GlobalNorm(0.5)),
+            Update::by(RmsProp::like(Like::Keras)),
+            Update::by(Adam::like(Like::Torch)).clip(Clip::Value(0.1)),
+        ];
+        for update in updates {
+            let weights = Weights::initial(&model, Like::Torch, 7).expect("weights");
+            let trainer = Trainer::new(model.clone(), &weights, CrossEntropy::default(), update, device.clone());
+            let mut trainer = trainer.expect("a trainer");
+            let made = made_by_steps(&mut trainer, 0);
+            assert_eq!(made > 0, device != Device::Cpu, "{device:?}: nothing is counted");
+            assert_eq!([3, 1].map(|seed| made_by_steps(&mut trainer, seed)), [made; 2], "{device:?}");
+        }
+    }
+}
