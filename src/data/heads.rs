@@ -190,7 +190,7 @@ mod tests {
         assert!((yes - 0.952_574_126_822_433).abs() < 1e-12 && (no + yes - 1.0).abs() < 1e-12);
         assert_eq!(of(3, Activation::Softmax, &[0.5, 0.25, 0.25]), [0.5, 0.25, 0.25]);
         for (activation, given) in
-            [(Activation::Linear, [1000.0, 1000.0]), (Activation::LogSoftmax, [-0.693_147_2, -0.693_147_2])]
+            [(Activation::Linear, [1000.0, 1000.0]), (Activation::LogSoftmax, [-std::f32::consts::LN_2; 2])]
         {
             assert_eq!(of(2, activation, &given), [0.5, 0.5], "{activation}");
         }

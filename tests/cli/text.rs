@@ -1,6 +1,5 @@
 //! Labelled text: `gatewave data`, `gatewave train` on it, and `gatewave run --text` of what was trained.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -100,6 +99,8 @@ fn what_is_trained_on_text_answers_with_labels() {
 #[test]
 #[cfg(feature = "csv")]
 fn every_format_trains_the_same() {
+    use std::fmt::Write as _;
+
     let folder = Folder::new("text-formats");
     let model = description(&folder, 20, 1);
     let (mut csv, mut lines) = ("id,stars,review\n".to_owned(), String::new());

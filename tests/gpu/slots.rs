@@ -209,7 +209,7 @@ fn compare_gradients(
 fn plans_of_gradients_give_the_cpus_slots() {
     let (mut plans, mut differ) = (Vec::new(), Vec::new());
     let by_steps = cases().into_iter().skip(3).step_by(13).map(|case| (case, Strategy::Step));
-    for (case, by) in by_steps.chain(cases().into_iter().skip(4).step_by(40).map(|case| (case, Strategy::Scan))) {
+    for (case, by) in by_steps.chain(cases().into_iter().skip(4).step_by(110).map(|case| (case, Strategy::Scan))) {
         let (plan, difference) = compare_gradients(&case, by, Arc::clone);
         if let Some(difference) = difference {
             differ.push(format!("{} by {by}: {} ({:.1} tolerances)", case.name, difference.place, difference.used));
@@ -218,7 +218,7 @@ fn plans_of_gradients_give_the_cpus_slots() {
     }
     assert!(differ.is_empty(), "{} of {} differ:\n{}", differ.len(), plans.len(), differ.join("\n"));
     let backward = kernels(&plans).into_iter().filter(|kernel| kernel.name().ends_with("_back")).count();
-    assert!(plans.len() > 25 && backward >= 9, "{:?}", kernels(&plans));
+    assert!(plans.len() > 20 && backward >= 9, "{:?}", kernels(&plans));
 }
 
 #[test]
