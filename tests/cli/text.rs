@@ -187,7 +187,7 @@ fn text_that_does_not_fit_is_refused_by_its_line() {
         (train(&["--label-column", "stars"]), "reviews.tsv: line 1: expected a column stars, got \"neg\", \"the"),
         (train(&["--max-bytes", "10"]), "reviews.tsv: expected at most 10 bytes, got more"),
         (train(&["--validation", &three]), "three.tsv: line 5: expected a label that was trained on (neg, pos)"),
-        (train(&["--validation-split", "0.01"]), "validation_split: expected a share between 0 and 1"),
+        (train(&["--validation-split", "1.5"]), "expected a share between 0 and 1"),
         (refused(&model, &["--data", &three]), "three.tsv: line 5: expected 2 labels, which the model tells apart"),
         (refused(&description(&folder, 20, 3), &["--data", &data]), "reviews.tsv: expected 3 labels"),
         (refused(MODEL, &["--data", &data]), "expected one output for a text, got one for each of its steps"),
