@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All tests: everything on lavapipe, what runs on an adapter once more on SwiftShader, and
-# the conformance table on both as a user runs it.
+# All tests: everything on lavapipe, and beside it what runs on an adapter once more on SwiftShader; the conformance table on
+# both, as a user runs it.
 # Installs the two software adapters first where they are missing. Ends with status 0 if all is well.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,24 +23,42 @@ gatewave=${CARGO_TARGET_DIR:-target}/release/gatewave
 on_adapter "$lavapipe" llvmpipe "$gatewave" adapters
 on_adapter "$swiftshader" swiftshader "$gatewave" adapters
 
+# What runs on SwiftShader. Each has one core idle at times, compiling kernels: so it goes beside what runs on lavapipe.
+on_swiftshader() {
+    set -e
+    say "gatewave verify, on SwiftShader"
+    on_adapter "$swiftshader" swiftshader "$gatewave" verify
+    say "the tests of an adapter, on SwiftShader"
+    # Files are read alike whoever computes. Gradients slot by slot: the kernels below, and whole gradients above.
+    on_adapter "$swiftshader" swiftshader cargo_test --test gpu -- \
+        --skip _case_of_the_table_gives --skip formats:: --skip plans_of_gradients_give
+    # What `verify` does not draw: models of any layers, whole and in pieces, and that all drop the same.
+    GATEWAVE_CPU=0 GATEWAVE_RANDOM=4 on_adapter "$swiftshader" swiftshader cargo_test --test training -- \
+        gradients_of_random_models the_same_is_dropped
+    # Each kernel of training against its sentence, below: not each update of each model once more.
+    on_adapter "$swiftshader" swiftshader cargo_test --test trainer -- --skip a_step_is_the_gradients_of_its_batch
+    on_adapter "$swiftshader" swiftshader cargo_test --lib cpu::tests
+    say "SwiftShader is done"
+}
+swiftshader_says=$(mktemp)
+(on_swiftshader) >"$swiftshader_says" 2>&1 &
+beside=$!
+trap 'pkill -P "$beside" 2>/dev/null || true; rm -f "$swiftshader_says"' EXIT
+
 say "all tests, on lavapipe"
 # `verify` below walks the table of cases as every strategy does, forward and back.
 on_adapter "$lavapipe" llvmpipe cargo_test --lib --bins --tests -- --exact \
     --skip every_case_of_the_table_gives_the_truth --skip gradients_of_every_case_of_the_table_are_true
 say "the examples in the documentation"
 on_adapter "$lavapipe" llvmpipe cargo_test --doc
-say "gatewave verify, on both"
+say "gatewave verify, on lavapipe"
 on_adapter "$lavapipe" llvmpipe "$gatewave" verify
-on_adapter "$swiftshader" swiftshader "$gatewave" verify
-say "the tests of an adapter, on SwiftShader"
-# Files are read alike whoever computes. Gradients slot by slot: the kernels below, and whole gradients above.
-on_adapter "$swiftshader" swiftshader cargo_test --test gpu -- \
-    --skip _case_of_the_table_gives --skip formats:: --skip plans_of_gradients_give
-# What `verify` does not draw: models of any layers, whole and in pieces, and that all drop the same.
-GATEWAVE_CPU=0 GATEWAVE_RANDOM=4 on_adapter "$swiftshader" swiftshader cargo_test --test training -- \
-    gradients_of_random_models the_same_is_dropped
-# Each kernel of training against its sentence, below: not each update of each model once more.
-on_adapter "$swiftshader" swiftshader cargo_test --test trainer -- --skip a_step_is_the_gradients_of_its_batch
-on_adapter "$swiftshader" swiftshader cargo_test --lib cpu::tests
 
+status=0
+wait "$beside" || status=$?
+cat "$swiftshader_says"
+if [ "$status" -ne 0 ]; then
+    echo "test: what runs on SwiftShader failed" >&2
+    exit "$status"
+fi
 say "all tests passed"
