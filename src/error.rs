@@ -129,6 +129,16 @@ impl error::Error for Error {
     }
 }
 
+/// The first `shown` of `names`, and how many more there are.
+pub(crate) fn some_of<N: AsRef<str>>(names: impl Iterator<Item = N>, shown: usize) -> String {
+    let names: Vec<N> = names.collect();
+    let mut text = names.iter().take(shown).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    if names.len() > shown {
+        text += &format!(" and {} more", names.len() - shown);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

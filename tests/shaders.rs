@@ -7,38 +7,34 @@
 mod constants;
 #[path = "shaders/faults.rs"]
 mod faults;
+#[path = "shaders/linked.rs"]
+mod linked;
 #[path = "shaders/lint.rs"]
 mod lint;
 #[path = "shaders/source.rs"]
 mod source;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::error::Error as _;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::mem::{offset_of, size_of};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
-use std::thread;
 
-use gatewave::kernel::{Access, Kernel, Loads, Mask, Matrix, Params, Program, Project, Storage, Tile, link};
+use gatewave::kernel::{Access, Kernel, Mask, Matrix, Params, Program, Project, Storage, Tile, link};
 use gatewave::plan::Limits;
 use gatewave::plan::tune::{Product, Target, Tuning, Wave};
 use gatewave::{Activation, Cell, Reset};
+use linked::{Linked, every_program};
 use naga::back::PipelineConstants;
 use naga::back::pipeline_constants::process_overrides;
 use naga::proc::Layouter;
-use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, Expression, ImageClass, Literal, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
+use naga::valid::GlobalUse;
+use naga::{AddressSpace, ImageClass, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 
 /// The programs that ship. A new kernel, cell, storage, mask or tile changes it, and nothing else does.
 const PROGRAMS: usize = 2544;
 /// The files under `shaders/`.
-const FILES: usize = 167;
+const FILES: usize = 168;
 
-/// What every WebGPU device can do.
-const BASELINE: Capabilities = Capabilities::empty();
-/// What a device must be able to do besides, where a subgroup loads together.
-const SUBGROUPS: Capabilities = Capabilities::SUBGROUP;
 /// WebGPU's default limits.
 const MAX_INVOCATIONS: u32 = 256;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
@@ -96,84 +92,6 @@ fn params_in_rust() -> Vec<(&'static str, usize)> {
         scale,
         reserved,
     ]
-}
-
-/// A linked module, parsed and validated.
-struct Linked {
-    text: String,
-    module: Module,
-    info: ModuleInfo,
-}
-
-impl Linked {
-    fn of(program: &Program) -> Result<Self, String> {
-        Self::with(link::source(program), if program.loads() == Some(Loads::Subgroup) { SUBGROUPS } else { BASELINE })
-    }
-
-    fn parse(text: String) -> Result<Self, String> {
-        Self::with(text, BASELINE)
-    }
-
-    fn with(text: String, capabilities: Capabilities) -> Result<Self, String> {
-        let module = naga::front::wgsl::parse_str(&text).map_err(|error| {
-            let line = error.location(&text).map_or(0, |location| location.line_number as usize);
-            format!("{}: {}", source::place(&text, line), error.message())
-        })?;
-        let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module).map_err(|error| {
-            // The narrowest of the spans: the widest is the whole function.
-            let span =
-                error.spans().map(|(span, _)| *span).min_by_key(|span| span.to_range().map_or(usize::MAX, |r| r.len()));
-            let place = source::place_of(&text, span.unwrap_or_default());
-            let mut message = format!("{place}: {}", error.as_inner());
-            let mut cause = error.as_inner().source();
-            while let Some(inner) = cause {
-                message += &format!(": {inner}");
-                cause = inner.source();
-            }
-            message
-        })?;
-        Ok(Self { text, module, info })
-    }
-
-    /// The value of the module's constant `name`.
-    fn constant(&self, name: &str) -> Option<usize> {
-        let (_, constant) =
-            self.module.constants.iter().find(|(_, constant)| constant.name.as_deref() == Some(name))?;
-        match self.module.global_expressions[constant.init] {
-            Expression::Literal(Literal::U32(value)) => usize::try_from(value).ok(),
-            Expression::Literal(Literal::I32(value)) => usize::try_from(value).ok(),
-            Expression::Literal(Literal::AbstractInt(value)) => usize::try_from(value).ok(),
-            _ => None,
-        }
-    }
-}
-
-/// A module, or why it is none.
-type Parsed = Arc<Result<Linked, String>>;
-
-/// Every program with its module, parsed once for all tests; those of the same text share one.
-fn every_program() -> &'static [(Program, Parsed)] {
-    static EVERY: OnceLock<Vec<(Program, Parsed)>> = OnceLock::new();
-    EVERY.get_or_init(|| {
-        let programs = link::programs();
-        let mut texts: HashMap<String, Program> = HashMap::new();
-        for program in &programs {
-            texts.entry(link::source(program)).or_insert(*program);
-        }
-        let texts: Vec<_> = texts.into_iter().collect();
-        let parsed = thread::scope(|scope| {
-            let parts = texts.chunks(texts.len().div_ceil(4)).map(|part| {
-                scope.spawn(|| {
-                    part.iter().map(|(text, program)| (text, Arc::new(Linked::of(program)))).collect::<Vec<_>>()
-                })
-            });
-            let parts: Vec<_> = parts.collect();
-            let parts = parts.into_iter().flat_map(|part| part.join().expect("what does not parse is an error"));
-            parts.collect::<HashMap<_, _>>()
-        });
-        let of = |program: Program| (program, Arc::clone(&parsed[&link::source(&program)]));
-        programs.into_iter().map(of).collect()
-    })
 }
 
 /// Runs `check` on every program and reports all that it found, once each; the number of programs is asserted.

@@ -15,7 +15,8 @@ fn multiplied(p: Place, lives: bool, found: Gradients) -> array<vec4<f32>, DELTA
 }
 
 fn store_deltas(p: Place, at: u32, lives: bool, found: Gradients) {
+    let deltas = multiplied(p, lives, found);
     for (var g = 0u; g < DELTAS; g++) {
-        gates[at + g * 4u] = in_step(p, lives, found.delta[g]);
+        gates[at + g * 4u] = deltas[g];
     }
 }

@@ -15,10 +15,9 @@ fn multiplied(p: Place, lives: bool, found: Gradients) -> array<vec4<f32>, DELTA
 }
 
 fn store_deltas(p: Place, at: u32, lives: bool, found: Gradients) {
+    let deltas = multiplied(p, lives, found);
     for (var g = 0u; g < DELTAS; g++) {
-        let delta = in_step(p, lives, found.delta[g]);
-        gates[at + g * 4u] = delta;
-        recurrent[at + g * 4u] = delta;
+        gates[at + g * 4u] = in_step(p, lives, found.delta[g]);
+        recurrent[at + g * 4u] = deltas[g];
     }
-    recurrent[at + 8u] = in_step(p, lives, found.recurrent);
 }

@@ -13,14 +13,6 @@ fn scan(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             current[row_source(p, i) + unit_at(p)] = states[i][0];
         }
     }
-    for (var step = 0u; step < params.steps; step++) {
-        // Makes the hidden state of all units visible to the invocations that multiply it.
-        workgroupBarrier();
-        held_product(p);
-        // Every invocation has read the hidden state: it may be written over.
-        workgroupBarrier();
-        finish_tile(p, lane);
-        next_step(p);
-    }
+    take_steps(p, lane);
     end_walk(p);
 }

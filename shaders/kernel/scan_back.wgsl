@@ -60,15 +60,7 @@ fn scan_back(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     for (var i = 0u; i < ROWS; i++) {
         gone[i] = load_past(p, batch_row(p, i));
     }
-    for (var step = 0u; step < params.steps; step++) {
-        // Makes δ of all units visible to the invocations that multiply it.
-        workgroupBarrier();
-        held_product(p);
-        // Every invocation has read δ: it may be written over.
-        workgroupBarrier();
-        finish_tile(p, lane);
-        next_step(p);
-    }
+    take_steps(p, lane);
     for (var i = p.slice; i < ROWS; i += SLICES) {
         if is_own(p, i) {
             store_past(p, batch_row(p, i), gone[i]);

@@ -53,12 +53,11 @@ impl PlanBug {
                 let scan = |program: &Program, step: &Dispatch| {
                     program.kernel() == Kernel::ScanBack && plan.params[step.params].steps > 1
                 };
-                if let Some(&scan) = places(plan, scan).first() {
-                    tell(&mut wrong, scan, |params| params.steps -= 1);
-                    return Some(wrong);
-                }
                 let steps = places(plan, |program, _| program.kernel() == Kernel::StepBack);
-                wrong.steps.remove(*steps.get(steps.len() / 2)?);
+                match places(plan, scan).first() {
+                    Some(&scan) => tell(&mut wrong, scan, |params| params.steps -= 1),
+                    None => drop(wrong.steps.remove(*steps.get(steps.len() / 2)?)),
+                }
             }
             Self::StateAfterStep => {
                 let States { step, by_number, numbers, .. } = recurrent(plan)?;

@@ -50,38 +50,34 @@ fn next(p: Params) -> Params {
         source_1: p.target_1,
         target_0: p.target_0.wrapping_add(p.hidden_step_0),
         target_1: p.target_1.wrapping_add(p.hidden_step_1),
+        ..in_time(p)
+    }
+}
+
+/// The params of the step before that of `p`, on the way back.
+fn before(p: Params) -> Params {
+    Params {
+        source_0: p.gates_0,
+        source_1: p.gates_1,
+        target_0: p.target_0.wrapping_add(p.time_step_0),
+        target_1: p.target_1.wrapping_add(p.time_step_1),
+        before_0: p.before_0.wrapping_add(p.hidden_step_0),
+        before_1: p.before_1.wrapping_add(p.hidden_step_1),
+        memory_in: p.memory_in.wrapping_sub(1),
+        memory_out: p.memory_out.wrapping_sub(1),
+        ..in_time(p)
+    }
+}
+
+/// `p` at the next rows of what has one for each timestep, whichever way its steps go.
+fn in_time(p: Params) -> Params {
+    Params {
         gates_0: p.gates_0.wrapping_add(p.time_step_0),
         gates_1: p.gates_1.wrapping_add(p.time_step_1),
         live_0: p.live_0.wrapping_add(p.time_step_0),
         live_1: p.live_1.wrapping_add(p.time_step_1),
         kept_0: p.kept_0.wrapping_add(p.time_step_0),
         kept_1: p.kept_1.wrapping_add(p.time_step_1),
-        ..p
-    }
-}
-
-/// The params of the step before that of `p`, on the way back.
-fn before(p: Params) -> Params {
-    let time = |row: u32, other: u32| (row.wrapping_add(p.time_step_0), other.wrapping_add(p.time_step_1));
-    let (target_0, target_1) = time(p.target_0, p.target_1);
-    let (gates_0, gates_1) = time(p.gates_0, p.gates_1);
-    let (live_0, live_1) = time(p.live_0, p.live_1);
-    let (kept_0, kept_1) = time(p.kept_0, p.kept_1);
-    Params {
-        source_0: p.gates_0,
-        source_1: p.gates_1,
-        target_0,
-        target_1,
-        gates_0,
-        gates_1,
-        live_0,
-        live_1,
-        kept_0,
-        kept_1,
-        before_0: p.before_0.wrapping_add(p.hidden_step_0),
-        before_1: p.before_1.wrapping_add(p.hidden_step_1),
-        memory_in: p.memory_in.wrapping_sub(1),
-        memory_out: p.memory_out.wrapping_sub(1),
         ..p
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::labelled::Labelled;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, some_of};
 
 /// The most labels that a message lists.
 const FEW: usize = 8;
@@ -72,10 +72,7 @@ impl Classes {
 
     /// The labels in a line, or the first of them.
     pub(super) fn listed(&self) -> String {
-        let few: Vec<&str> = self.labels.iter().take(FEW).map(String::as_str).collect();
-        let more = self.labels.len().saturating_sub(FEW);
-        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-        format!("{}{rest}", few.join(", "))
+        some_of(self.labels.iter(), FEW)
     }
 }
 

@@ -139,15 +139,16 @@ impl TextSpec {
 
     fn heads(&self, model: &Model) -> Result<Heads> {
         let heads = Heads::of(model)?;
-        let pairs = [
-            ("tokens", self.tokenizer.num_tokens(), heads.tokens),
-            ("labels", self.classes.labels().len(), heads.labels()),
-        ];
-        let [(_, tokens, most), (_, labels, wanted)] = pairs;
-        let (what, got, has) = if tokens > most { pairs[0] } else { pairs[1] };
-        if tokens > most || labels != wanted {
-            let text = format!("expected a tokenizer and labels of this model, got {got} {what} where it has {has}");
-            return Err(Error::new(ErrorKind::Model, text));
+        let (tokens, labels) = (self.tokenizer.num_tokens(), self.classes.labels().len());
+        for (what, got, has, fits) in [
+            ("tokens", tokens, heads.tokens, tokens <= heads.tokens),
+            ("labels", labels, heads.labels(), labels == heads.labels()),
+        ] {
+            if !fits {
+                let text =
+                    format!("expected a tokenizer and labels of this model, got {got} {what} where it has {has}");
+                return Err(Error::new(ErrorKind::Model, text));
+            }
         }
         Ok(heads)
     }

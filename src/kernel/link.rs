@@ -154,6 +154,7 @@ parts![
     "part/place.wgsl",
     "part/product.wgsl",
     "part/random.wgsl",
+    "part/steps.wgsl",
     "part/texel.wgsl",
     "part/walk.wgsl",
     "part/weight_f16.wgsl",
@@ -219,7 +220,7 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
         Program::Scan(step) => {
             parts.extend(product_parts(program, step.matrix, step.tile, slices(step.tile)));
             parts.extend(hold(step.tile));
-            parts.extend([keep(step), "part/walk.wgsl", state(step.states), live(step.mask)]);
+            parts.extend([keep(step), "part/walk.wgsl", "part/steps.wgsl", state(step.states), live(step.mask)]);
         }
         Program::Persistent(step) => {
             parts.extend(product_parts(program, step.matrix, step.tile, slices(step.tile)));

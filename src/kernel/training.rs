@@ -3,8 +3,14 @@
 //! [`Program`](super::Program) holds them as one variant. Whatever must be said of one of them is said here, by a match
 //! without a wildcard. What each computes is in [`catalog`](super::catalog).
 
-use super::derived::{invocations, product_iterations, shared_bytes, walked_step};
-use super::{Kernel, Loads, Mask, Matrix, Medium, Params, RowLoss, RowTargets, StateKind, Tile, WORKGROUP, When};
+mod back;
+mod outer;
+
+pub use back::{CellBack, StepBack, kept_gates};
+pub use outer::Outer;
+
+use super::derived::{product_iterations, shared_bytes};
+use super::{Kernel, Loads, Mask, Matrix, Params, RowLoss, RowTargets, StateKind, Tile, WORKGROUP, When};
 use crate::cell::{Activation, Cell, Peepholes, Reset, Variant};
 use crate::rule::Rule;
 
@@ -98,110 +104,6 @@ pub enum Training {
 
 /// The role of rows of weights that an update leaves alone.
 pub const NO_ROLE: u32 = u32::MAX;
-
-/// One timestep back, or many: the product of what the step after it gave, and the way back through the cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct StepBack {
-    /// The cell: never a GRU with the reset before the product.
-    pub cell: Cell,
-    /// How it departs from what its name alone stands for.
-    pub variant: Variant,
-    /// Whether a mask is bound.
-    pub mask: Mask,
-    /// The recurrent matrix, turned.
-    pub matrix: Matrix,
-    /// How the product is cut.
-    pub tile: Tile,
-}
-
-/// How many gates a step of `cell` keeps for its way back.
-#[allow(clippy::cast_possible_truncation, reason = "a cell has at most four gates")]
-pub fn kept_gates(cell: Cell) -> u32 {
-    match cell {
-        Cell::Rnn | Cell::Lstm => cell.gates() as u32,
-        // Both parts of the new one.
-        Cell::Gru(_) => 4,
-    }
-}
-
-impl StepBack {
-    /// What the step did with its states.
-    pub fn states(&self) -> StateKind {
-        if self.cell == Cell::Lstm { StateKind::Memory } else { StateKind::Hidden }
-    }
-
-    /// Bytes of a row of δ that a scan keeps in workgroup memory.
-    #[allow(clippy::cast_possible_truncation, reason = "a cell has at most four gates")]
-    fn row_bytes(&self) -> u32 {
-        16 * 4 * self.tile.panels * self.cell.gates() as u32
-    }
-
-    /// Iterations of all loops of a scan: those of each step, among them what it loads and stores of its gates; δ of the step
-    /// after the first, and what goes in and out row by row.
-    fn scan_iterations(&self, params: &Params) -> u64 {
-        let rows = u64::from(self.tile.rows);
-        let gates = u64::from(kept_gates(self.cell)) + 3 * self.cell.gates() as u64;
-        let loaded = (rows * u64::from(params.depth / 4)).div_ceil(invocations(self.tile).into());
-        u64::from(params.steps) * (walked_step(self.tile, 1, params) + rows * gates) + loaded + 2 * rows
-    }
-}
-
-/// The way back through the cell of a timestep of an LSTM that projects its state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CellBack {
-    /// How the cell departs from what its name alone stands for.
-    pub variant: Variant,
-    /// Whether a mask is bound.
-    pub mask: Mask,
-}
-
-/// Products of each element of a row with each of another, summed over rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Outer {
-    /// G.
-    pub gates: u32,
-    /// Rows of a panel of the target after those of the depth: the bias, and peepholes, which it leaves alone.
-    pub after: u32,
-    /// Whether it is the first dispatch of its target: then it takes that for zeros.
-    pub first: bool,
-    /// Whether each gate takes rows of the source of its own: a row is laid out as one of gates.
-    pub apart: bool,
-    /// Who loads rows of the source. A linked part.
-    pub loads: Loads,
-    /// What holds source and δ: both alike.
-    pub medium: Medium,
-}
-
-impl Outer {
-    /// Rows of the target that a workgroup computes.
-    pub fn rows(self) -> u32 {
-        match self.loads {
-            Loads::Lane => 16,
-            Loads::Subgroup => 4 * Loads::LANES,
-        }
-    }
-
-    /// Columns of the target that a workgroup computes.
-    pub fn columns(self) -> u32 {
-        match self.loads {
-            Loads::Lane => 64,
-            Loads::Subgroup => 128,
-        }
-    }
-
-    /// Invocations of a workgroup: each has four columns of four rows, or of all.
-    pub fn invocations(self) -> u32 {
-        match self.loads {
-            Loads::Lane => self.rows() / 4 * (self.columns() / 4),
-            Loads::Subgroup => self.columns() / 4,
-        }
-    }
-
-    /// Workgroups for a matrix of `depth` rows and `units` columns: the bias has some of its own.
-    pub fn grid(self, depth: u32, units: u32) -> [u32; 2] {
-        [depth.div_ceil(self.rows()) + 1, units.div_ceil(self.columns())]
-    }
-}
 
 /// What it has.
 impl Training {

@@ -9,7 +9,7 @@ use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 use super::ties::Ties;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, some_of};
 
 /// Elements of a tensor that are read at once, where it can be read in parts: what loading holds beside the model.
 const PART: usize = 1 << 20;
@@ -330,8 +330,8 @@ impl Tensors {
             self.names().map(|name| (likeness(name, &wanted), name)).filter(|&(l, _)| 2 * l >= wanted.len()).collect();
         near.sort_by_key(|&(likeness, name)| (std::cmp::Reverse(likeness), name));
         let mut hint = match near.is_empty() {
-            true => format!("there is {}", some_of(self.names())),
-            false => format!("near it, there is {}", some_of(near.into_iter().map(|(_, name)| name))),
+            true => format!("there is {}", some_of(self.names(), SHOWN)),
+            false => format!("near it, there is {}", some_of(near.into_iter().map(|(_, name)| name), SHOWN)),
         };
         let others = self.of_other_layers(local).filter(|name| self.shape(name).is_some_and(&fits));
         if let [other] = others.collect::<Vec<_>>()[..] {
@@ -359,7 +359,7 @@ impl Tensors {
             [other] => Some(format!("there is {other}{local}; set \"weights\": \"{other}\"")),
             _ => Some(format!(
                 "there is {}; set \"weights\" to what stands before {local}",
-                some_of(others.iter().map(|other| format!("{other}{local}")))
+                some_of(others.iter().map(|other| format!("{other}{local}")), SHOWN)
             )),
         }
     }
@@ -406,22 +406,14 @@ pub fn non_finite_warning(name: &str, bad: usize, len: usize) -> Option<String> 
     (bad > 0).then(|| format!("{name}: {bad} of {len} elements {verb} NaN or infinite"))
 }
 
+/// Names that a message lists.
+const SHOWN: usize = 4;
+
 /// Characters that two names share at their beginnings and their ends.
 fn likeness(a: &str, b: &str) -> usize {
     let begin = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
     let rest = a.len().min(b.len()) - begin;
     begin + a.bytes().rev().zip(b.bytes().rev()).take(rest).take_while(|(x, y)| x == y).count()
-}
-
-/// The first few of `names`, and how many more there are.
-fn some_of<N: AsRef<str>>(names: impl Iterator<Item = N>) -> String {
-    const SHOWN: usize = 4;
-    let names: Vec<N> = names.collect();
-    let mut text = names.iter().take(SHOWN).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN {
-        text += &format!(" and {} more", names.len() - SHOWN);
-    }
-    text
 }
 
 #[cfg(test)]

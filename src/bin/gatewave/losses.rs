@@ -32,14 +32,14 @@ pub(crate) struct Said {
 impl LossArgs {
     /// The objective of `model` on tensors like these.
     pub(crate) fn objective(&self, model: &Model, tensors: &NamedTensors) -> Result<Objective> {
-        objective(&self.loss, model, |output| tensors.contains_key(&format!("y_{output}")))
+        of_tensors(&self.loss, model, tensors)
     }
 }
 
 impl MaybeLossArgs {
     /// The objective of `model` on tensors like these.
     pub(crate) fn of_tensors(&self, model: &Model, tensors: &NamedTensors) -> Result<Objective> {
-        objective(&self.loss, model, |output| tensors.contains_key(&format!("y_{output}")))
+        of_tensors(&self.loss, model, tensors)
     }
 
     /// Refuses tensors without a loss.
@@ -76,6 +76,11 @@ impl FromStr for Said {
             None => Err(format!("expected one of {}, got {word}", Loss::NAMES.join(", "))),
         }
     }
+}
+
+/// The objective that `said` means of `model`, on tensors like these.
+fn of_tensors(said: &[Said], model: &Model, tensors: &NamedTensors) -> Result<Objective> {
+    objective(said, model, |output| tensors.contains_key(&format!("y_{output}")))
 }
 
 /// The objective that `said` means of `model`, whose outputs have targets as `has_targets` says of their names.

@@ -1,7 +1,7 @@
 //! Which columns hold the text and the label, by the names that stand above them.
 
 use super::{ReadOptions, wrong};
-use crate::error::Result;
+use crate::error::{Result, some_of};
 
 /// The places of the label and of the text among the columns `names`.
 ///
@@ -29,10 +29,10 @@ pub(super) fn places(names: &[&str], options: &ReadOptions) -> Result<[usize; 2]
 /// Some names, in a line that can be read.
 pub(super) fn listed<T: AsRef<str>>(names: &[T]) -> String {
     const FEW: usize = 10;
-    let few: Vec<String> = names.iter().take(FEW).map(|name| shortened(name.as_ref())).collect();
-    let more = names.len().saturating_sub(FEW);
-    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    if few.is_empty() { "none".to_owned() } else { format!("{}{rest}", few.join(", ")) }
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    some_of(names.iter().map(|name| shortened(name.as_ref())), FEW)
 }
 
 /// A name in quotes, cut where it is no name but a text.

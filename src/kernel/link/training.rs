@@ -12,7 +12,10 @@ use crate::rule::{Method, Rule};
 pub(super) fn parts(program: &Program, training: Training) -> Vec<&'static str> {
     match training {
         Training::StepBack(back) => step_parts(program, back, &[]),
-        Training::ScanBack(back) => step_parts(program, back, &hold(back.tile)),
+        Training::ScanBack(back) => {
+            let scan = [&hold(back.tile)[..], &["part/steps.wgsl"]].concat();
+            step_parts(program, back, &scan)
+        }
         Training::CellBack(back) => {
             let mut parts = curve_parts(program, Cell::Lstm, back.variant);
             parts.extend(["back/unit.wgsl", live(back.mask), peephole_back(back.variant)]);

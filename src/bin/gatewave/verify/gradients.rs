@@ -23,10 +23,8 @@ pub(super) struct Way {
 enum Kind {
     /// As the device chooses.
     Own,
-    /// Step by step.
-    Steps,
-    /// By scans, where they can be.
-    Scans,
+    /// By a strategy, where it can be.
+    By(Strategy),
     /// Time in chunks of four steps; steps keep nothing, and are computed twice.
     Twice,
     /// The batch in tiles.
@@ -41,14 +39,14 @@ impl Way {
             device: executor.device.clone(),
             kind,
         };
-        let mut ways = vec![way(Kind::Own, "")];
-        // What the CPU never chooses, a GPU chooses by sizes.
-        match executor.device {
-            Device::Cpu => ways.push(way(Kind::Scans, " by scan")),
-            _ => ways.push(way(Kind::Steps, " by step")),
-        }
-        ways.extend([way(Kind::Twice, " computed twice"), way(Kind::Tiles, " in tiles")]);
-        ways
+        // A GPU chooses scans by sizes, and the CPU never does.
+        let other = if executor.device == Device::Cpu { Strategy::Scan } else { Strategy::Step };
+        vec![
+            way(Kind::Own, ""),
+            way(Kind::By(other), &format!(" by {other}")),
+            way(Kind::Twice, " computed twice"),
+            way(Kind::Tiles, " in tiles"),
+        ]
     }
 
     /// Whether a driver compiles kernels for it.
@@ -74,8 +72,7 @@ impl Way {
         let own = Options::default().device(self.device.clone());
         match self.kind {
             Kind::Own => Some(own),
-            Kind::Steps => (shape.time > 1).then(|| own.strategy(Strategy::Step)),
-            Kind::Scans => (shape.time > 1).then(|| own.strategy(Strategy::Scan)),
+            Kind::By(strategy) => (shape.time > 1).then(|| own.strategy(strategy)),
             Kind::Twice => (shape.time > 1).then(|| Options { chunk_bytes: Some(0), ..own.keep_bytes(0) }),
             Kind::Tiles => self.tiles(case, shape).map(|limits| Options { limits: Some(limits), ..own }),
         }
