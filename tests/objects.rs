@@ -42,9 +42,11 @@ fn a_step_at_a_known_shape_makes_no_object() {
             let weights = Weights::initial(&model, Like::Torch, 7).expect("weights");
             let trainer = Trainer::new(model.clone(), &weights, CrossEntropy::default(), update, device.clone());
             let mut trainer = trainer.expect("a trainer");
-            let made = made_by_steps(&mut trainer, 0);
-            assert_eq!(made > 0, device != Device::Cpu, "{device:?}: nothing is counted");
-            assert_eq!([3, 1].map(|seed| made_by_steps(&mut trainer, seed)), [made; 2], "{device:?}");
+            let made: Vec<_> = (0..5).map(|seed| made_by_steps(&mut trainer, seed)).collect();
+            assert_eq!(made[0] > 0, device != Device::Cpu, "{device:?}: nothing is counted");
+            // How soon a ring of uploads needs its second and third buffer is the device's pace; a fourth never is. Two
+            // plans have rings: the gradients', and the update's.
+            assert!(made[4] <= made[0] + 4, "{device:?}: {made:?}");
         }
     }
 }
