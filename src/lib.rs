@@ -305,7 +305,10 @@ pub use summary::Summary;
 pub use train::{
     Adam, AdamW, Clip, L2, Like, Measure, Optimizer, Plateau, PlateauState, RmsProp, Schedule, Sgd, Update, WeightDecay,
 };
-pub use trainer::{Accuracy, Batch, Dataset, EarlyStopping, Epoch, Fit, Gradients, Trained, Trainer};
+pub use trainer::{
+    Batch, Dataset, EarlyStopping, Epoch, Fit, FitEnd, FitEvent, Fitting, Gradients, Measures, Metric, Standing,
+    Trained, Trainer,
+};
 pub use weights::{CellWeights, LayerWeights, LearnedStates, Precision, Weights};
 
 /// The README's examples are tested with the rest.

@@ -9,7 +9,7 @@ use super::classes::Classes;
 use super::spec::{TextSpec, Truncate};
 use super::tokenizer::{Tokenizer, Unit};
 use crate::error::{Error, ErrorKind, Result};
-use crate::formats::{self, safetensors::TEXT_KEY};
+use crate::formats::{self, Metadata};
 
 /// The version of what is written here.
 const VERSION: u64 = 1;
@@ -35,7 +35,11 @@ struct StoredTokenizer {
 }
 
 impl TextSpec {
-    /// The text of it, in JSON: the same of the same, on every machine. [`formats::write_with_text`] keeps it in a model's file.
+    /// The key under which it stands in the metadata of a model's file.
+    pub const KEY: &'static str = "gatewave.text";
+
+    /// The text of it, in JSON: the same of the same, on every machine. [`formats::write_with`] keeps it in a model's file, under
+    /// [`KEY`](Self::KEY).
     pub fn to_json(&self) -> String {
         let tokenizer = self.tokenizer();
         let truncate = Truncate::WORDS.iter().find(|(_, end)| *end == self.truncate()).map_or("", |(word, _)| word);
@@ -81,9 +85,18 @@ impl TextSpec {
     ///
     /// Kind `Io`, where the file cannot be read; `Weights`, where it is damaged; `Model`, where what it says is.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let Some(json) = formats::text_of(path)? else { return Ok(None) };
-        let spec = Self::from_json(&json).map_err(|e| e.at(format!("{}: metadata {TEXT_KEY}", path.display())))?;
-        Ok(Some(spec))
+        Self::of_metadata(&formats::metadata(path)?).map_err(|e| e.at(path.display()))
+    }
+
+    /// What a file's metadata says of text; none where it says nothing.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Model`, where what it says is damaged.
+    pub fn of_metadata(metadata: &Metadata) -> Result<Option<Self>> {
+        let json = metadata.get(Self::KEY);
+        let read = |json: &String| Self::from_json(json).map_err(|e| e.at(format!("metadata {}", Self::KEY)));
+        json.map(read).transpose()
     }
 }
 

@@ -19,6 +19,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::{fmt, fs, io};
 
+pub use safetensors::Metadata;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Model;
 use crate::weights::named::{self, supplied};
@@ -144,55 +146,62 @@ pub fn save(path: &Path, model: &Model, weights: &Weights) -> Result<()> {
 /// Kind `Model` where the layers do not fit each other; `Weights` where a tensor is missing, of another shape, or holds
 /// an element that is too large for `precision`; `Io` where the file cannot be written; and what reading a tensor gives.
 pub fn write(path: &Path, model: &Model, tensors: Tensors, precision: Precision) -> Result<()> {
-    write_with_text(path, model, tensors, precision, None)
+    write_with(path, model, tensors, precision, &Metadata::new())
 }
 
-/// [`write()`] of a model that reads text: `text` is what [`text_of`] gives back, the JSON of a
-/// [`TextSpec`](crate::data::TextSpec).
+/// [`write()`], with what the file says beside the model: [`metadata`] gives it back.
 ///
 /// # Errors
 ///
-/// As [`write()`].
-pub fn write_with_text(
+/// As [`write()`]; kind `Model`, where a key does not begin with `gatewave.`, or is that of the model or of a training.
+pub fn write_with(
     path: &Path,
     model: &Model,
     tensors: Tensors,
     precision: Precision,
-    text: Option<&str>,
+    metadata: &Metadata,
 ) -> Result<()> {
-    write_with(path, model, tensors, precision, (text.map(|text| (safetensors::TEXT_KEY, text)), Tensors::new()))
+    check_keys(metadata)?;
+    write_beside(path, model, tensors, precision, (metadata, Tensors::new()))
 }
 
-/// What the model file at `path` says of the text that its model reads, where it does: a `.safetensors` file has it in its
-/// metadata, files of other formats have none.
+/// What the model file at `path` says beside its model, by key: a `.safetensors` file has it in its metadata, files of other
+/// formats have none.
 ///
 /// # Errors
 ///
 /// As [`read`], where the file cannot be read.
-pub fn text_of(path: &Path) -> Result<Option<String>> {
+pub fn metadata(path: &Path) -> Result<Metadata> {
     match Format::of(path)? {
-        Format::Safetensors => Ok(safetensors::read(path)?.text),
-        Format::Onnx | Format::Keras => Ok(None),
+        Format::Safetensors => Ok(safetensors::read(path)?.metadata),
+        Format::Onnx | Format::Keras => Ok(Metadata::new()),
     }
 }
 
-/// The same of a model that is being trained: `state` says how far, and its tensors are no layer's.
+/// Whether a file can say that beside its model, by whoever calls.
 ///
 /// # Errors
 ///
-/// As [`write()`].
-pub(crate) fn write_training(path: &Path, model: &Model, tensors: Tensors, state: (&str, Tensors)) -> Result<()> {
-    let (training, kept) = state;
-    write_with(path, model, tensors, Precision::F32, (Some((safetensors::TRAINING_KEY, training)), kept))
+/// Kind `Model`, where it cannot.
+pub(crate) fn check_keys(metadata: &Metadata) -> Result<()> {
+    let own = [safetensors::MODEL_KEY, safetensors::TRAINING_KEY];
+    let is_free = |key: &str| key.starts_with(safetensors::OURS) && !own.contains(&key);
+    match metadata.keys().find(|key| !is_free(key)) {
+        None => Ok(()),
+        Some(key) => {
+            let text = format!("metadata: expected a key that begins with gatewave. and is free, got {key:?}");
+            Err(Error::new(ErrorKind::Model, text))
+        }
+    }
 }
 
-/// The same with a text under its key beside the description, and tensors that are no layer's.
-fn write_with(
+/// The same of any texts, with tensors that are no layer's.
+pub(crate) fn write_beside(
     path: &Path,
     model: &Model,
     mut tensors: Tensors,
     precision: Precision,
-    (beside, kept): (Option<(&str, &str)>, Tensors),
+    (metadata, kept): (&Metadata, Tensors),
 ) -> Result<()> {
     let supplied = supplied(model);
     tensors.extend([supplied.clone()]);
@@ -213,6 +222,7 @@ fn write_with(
         precision => precision,
     };
     tensors.extend([kept]);
+    let beside = metadata.iter().map(|(key, text)| (key.as_str(), text.as_str()));
     let texts: safetensors::KeyedTexts<'_> =
         [(safetensors::MODEL_KEY, text.as_str())].into_iter().chain(beside).collect();
     safetensors::write_each(path, &tensors, &texts, &stored)

@@ -29,9 +29,11 @@ pub const MODEL_KEY: &str = "gatewave.model";
 /// The key under which a trainer's state stands beside the model.
 pub const TRAINING_KEY: &str = "gatewave.training";
 
-/// The key under which a model that reads text has its tokenizer and its labels:
-/// [`TextSpec::to_json`](crate::data::TextSpec::to_json).
-pub const TEXT_KEY: &str = "gatewave.text";
+/// What each of our keys begins with; other keys are those of whoever wrote the file.
+pub(super) const OURS: &str = "gatewave.";
+
+/// What a file says beside its model, by key. Keys begin with `gatewave.`.
+pub type Metadata = BTreeMap<String, String>;
 
 const _: () = assert!(cfg!(target_endian = "little"), "elements are read in place, as the file has them");
 
@@ -48,10 +50,9 @@ pub struct Contents {
     pub tensors: Tensors,
     /// The description of the model, if there is one.
     pub description: Option<String>,
-    /// The state of a training that stands beside the model, if there is one: what a trainer saved.
-    pub training: Option<String>,
-    /// The tokenizer and the labels of a model that reads text, if it has them.
-    pub text: Option<String>,
+    /// What stands beside it under keys of ours: the state of a training, the tokenizer and the labels of a model that reads
+    /// text.
+    pub metadata: Metadata,
 }
 
 /// Reads the header of a file. The elements stay in the file, which is kept open, and are read from there each time
@@ -216,9 +217,11 @@ fn contents(
             None => tensors.insert_unread(name, declared.dtype, declared.shape),
         }
     }
-    let [description, training, text] = [MODEL_KEY, TRAINING_KEY, TEXT_KEY].map(|key| metadata.remove(key));
+    let description = metadata.remove(MODEL_KEY);
+    let ours = metadata.keys().filter(|key| key.starts_with(OURS)).cloned().collect::<Vec<_>>();
+    let ours = ours.into_iter().filter_map(|key| metadata.remove_entry(&key)).collect();
     tensors.tie(&metadata);
-    Ok(Contents { tensors, description, training, text })
+    Ok(Contents { tensors, description, metadata: ours })
 }
 
 /// The name of the tensor that holds the scales of the rows of `name`.

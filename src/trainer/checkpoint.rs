@@ -13,16 +13,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Trainer;
+use super::fitting::{Fitting, Record};
 use crate::call::Batched;
 use crate::engine::Carried;
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::safetensors::{self, TRAINING_KEY};
-use crate::formats::{self, description};
+use crate::formats::{self, Metadata, description};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 use crate::rule::Moment;
 use crate::train::{PlateauState, Schedule};
-use crate::weights::{Named, OF_TRAINING, Tensor, Tensors, Weights, non_finite};
+use crate::weights::{Named, OF_TRAINING, Precision, Tensor, Tensors, Weights, non_finite};
 
 /// The version of what is written here.
 const VERSION: u64 = 1;
@@ -48,6 +49,9 @@ struct State {
     anew: BTreeSet<usize>,
     /// What dropout is drawn from.
     dropout_seed: Option<String>,
+    /// Where a fit stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fit: Option<Record>,
 }
 
 /// A [`PlateauState`].
@@ -69,6 +73,40 @@ struct Resumed {
     /// Of each tensor its elements and moments.
     tensors: BTreeMap<String, (Vec<f32>, Vec<Vec<f32>>)>,
     carried: Option<Carried>,
+}
+
+impl State {
+    /// What a file's metadata say.
+    fn of(metadata: &Metadata) -> Result<Self> {
+        let Some(training) = metadata.get(TRAINING_KEY) else {
+            let text = format!(
+                "expected a checkpoint (metadata under {TRAINING_KEY}), got a file without; Trainer::save writes one"
+            );
+            return Err(Error::new(ErrorKind::Weights, text));
+        };
+        let version = json(training, TRAINING_KEY)?.get("version").and_then(Value::as_u64);
+        if version != Some(VERSION) {
+            let got = version.map_or("none".into(), |version| version.to_string());
+            return Err(damaged(format!("metadata {TRAINING_KEY}: expected version {VERSION}, got {got}")));
+        }
+        serde_json::from_str(training).map_err(|e| damaged(format!("metadata {TRAINING_KEY}: {e}")))
+    }
+}
+
+/// Where the fit stood that the file at `path` was saved with.
+///
+/// # Errors
+///
+/// Kind `Io`, where the file cannot be read; `Weights`, where it is damaged, or says nothing of a fit.
+pub(super) fn recorded(path: &Path) -> Result<Record> {
+    State::of(&safetensors::read(path)?.metadata)?.fit.ok_or_else(|| {
+        let text = "expected a checkpoint of a fit, got one of a trainer alone; Trainer::save_fitting writes one";
+        Error::new(ErrorKind::Weights, text)
+    })
+}
+
+fn json(text: &str, key: &str) -> Result<Value> {
+    serde_json::from_str(text).map_err(|e| damaged(format!("metadata {key}: {e}")))
 }
 
 impl Trainer {
@@ -94,6 +132,32 @@ impl Trainer {
     ///
     /// As [`save`](Self::save).
     pub async fn save_async(&self, path: &Path) -> Result<()> {
+        self.write(path, None, &Metadata::new()).await
+    }
+
+    /// [`save`](Self::save), with where `fitting` stands, which [`Fitting::resume`] reads, and what the file says beside the model.
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](Self::save); kind `Training`, where a step was submitted and not received: [`Fitting::settle`] receives those of a
+    /// fit; `Model`, where a key of `metadata` is not free (see [`formats::write_with`]).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn save_fitting(&self, path: &Path, fitting: &Fitting, metadata: &Metadata) -> Result<()> {
+        block_on(self.save_fitting_async(path, fitting, metadata))
+    }
+
+    /// [`save_fitting`](Self::save_fitting), without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`save_fitting`](Self::save_fitting).
+    pub async fn save_fitting_async(&self, path: &Path, fitting: &Fitting, metadata: &Metadata) -> Result<()> {
+        formats::check_keys(metadata)?;
+        self.check_none_waits("save")?;
+        self.write(path, Some(fitting.record()), metadata).await
+    }
+
+    async fn write(&self, path: &Path, fit: Option<Record>, metadata: &Metadata) -> Result<()> {
         if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
             return Err(Error::new(ErrorKind::Io, "expected a name that ends in .safetensors").at(path.display()));
         }
@@ -134,9 +198,11 @@ impl Trainer {
             carry: self.carry,
             anew: anew.cloned().unwrap_or_default(),
             dropout_seed: self.seed.map(|seed| seed.to_string()),
+            fit,
         };
-        let state = serde_json::to_string(&state).expect("plain data");
-        formats::write_training(path, self.model(), weights, (&state, kept))
+        let mut metadata = metadata.clone();
+        metadata.insert(TRAINING_KEY.to_owned(), serde_json::to_string(&state).expect("plain data"));
+        formats::write_beside(path, self.model(), weights, Precision::F32, (&metadata, kept))
     }
 
     /// Goes on where [`save`](Self::save) left a training: this trainer is of the same model and update.
@@ -224,23 +290,8 @@ impl Trainer {
 
     /// What the file at `path` holds, where it is of this trainer's model and update.
     fn read(&self, path: &Path) -> Result<Resumed> {
-        let safetensors::Contents { tensors: held, description, training, .. } = safetensors::read(path)?;
-        let Some(training) = training else {
-            let text = format!(
-                "expected a checkpoint (metadata under {TRAINING_KEY}), got a file without; Trainer::save writes one"
-            );
-            return Err(Error::new(ErrorKind::Weights, text));
-        };
-        let json = |text: &str, key: &str| -> Result<Value> {
-            serde_json::from_str(text).map_err(|e| damaged(format!("metadata {key}: {e}")))
-        };
-        let version = json(&training, TRAINING_KEY)?.get("version").and_then(Value::as_u64);
-        if version != Some(VERSION) {
-            let got = version.map_or("none".into(), |version| version.to_string());
-            return Err(damaged(format!("metadata {TRAINING_KEY}: expected version {VERSION}, got {got}")));
-        }
-        let state: State =
-            serde_json::from_str(&training).map_err(|e| damaged(format!("metadata {TRAINING_KEY}: {e}")))?;
+        let safetensors::Contents { tensors: held, description, metadata } = safetensors::read(path)?;
+        let state = State::of(&metadata)?;
         let own = json(&description::to_json(self.model()), safetensors::MODEL_KEY)?;
         let other = json(description.as_deref().unwrap_or("null"), safetensors::MODEL_KEY)?;
         if let Some((place, expected, got)) = difference("model", &own, &other) {

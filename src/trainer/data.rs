@@ -122,8 +122,28 @@ impl Dataset {
         Ok([self.part(0, first), self.part(first, self.rows)])
     }
 
+    /// How many steps each row has.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`, where no tensor says it.
+    pub(super) fn lengths(&self) -> Result<Vec<usize>> {
+        let ports = self.model.all_ports();
+        let port = ports.inputs.iter().find(|port| matches!(port.value, InputValue::Lengths(_)));
+        match port.and_then(|port| self.tensors.get(&port.name)) {
+            // A length below 0 was refused when the tensors came.
+            Some(Rows { values: Values::Whole(lengths), .. }) => {
+                Ok(lengths.iter().map(|length| usize::try_from(*length).unwrap_or_default()).collect())
+            }
+            _ => {
+                let text = "buckets: expected rows with their lengths, got rows of one length";
+                Err(Error::new(ErrorKind::Training, text))
+            }
+        }
+    }
+
     /// Rows `from` to `to`.
-    fn part(&self, from: usize, to: usize) -> Self {
+    pub(super) fn part(&self, from: usize, to: usize) -> Self {
         let range = Slice::from(from..to);
         let part = |Rows { values, axis }: &Rows| {
             let values = match values {

@@ -4,19 +4,22 @@
 //! loses on it and by which the weights are to change, and changes them. `data` has the examples that batches are taken out of,
 //! and `fit` goes over them epoch by epoch. Only `checkpoint` knows files.
 
-mod accuracy;
 mod batch;
 mod carry;
 mod checkpoint;
 mod data;
 mod dropout;
 mod fit;
+mod fitting;
+mod metrics;
 mod named;
+mod order;
 #[cfg(not(target_arch = "wasm32"))]
 mod probe;
 mod rate;
 mod step;
 mod stopping;
+mod tally;
 mod targets;
 
 use std::collections::BTreeMap;
@@ -36,10 +39,11 @@ use crate::rule::{clip_factor, squares, update};
 use crate::train::{Clip, Schedule, Update};
 use crate::weights::{Named, Tensor, Tensors, Weights, states_of};
 
-pub use accuracy::Accuracy;
 pub use batch::{Batch, Gradients};
 pub use data::Dataset;
 pub use fit::{Epoch, Fit};
+pub use fitting::{FitEnd, FitEvent, Fitting, Standing};
+pub use metrics::{Measures, Metric};
 use step::Waiting;
 pub use stopping::EarlyStopping;
 
@@ -402,6 +406,11 @@ impl Trainer {
     /// The model.
     pub fn model(&self) -> &Model {
         self.learner.model()
+    }
+
+    /// What it makes small.
+    pub fn objective(&self) -> &Objective {
+        &self.objective
     }
 
     /// Where it computes, and why there.

@@ -47,7 +47,7 @@ impl EarlyStopping {
 }
 
 /// What a fit has seen so far.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Watch {
     best: Option<f64>,
     /// Epochs since the best one.
@@ -57,15 +57,24 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Whether an epoch of this validation loss is better than those before it.
-    pub(super) fn is_better(&mut self, settings: EarlyStopping, loss: f64) -> bool {
+    /// Whether an epoch of this loss is better than those before it, by more than `min_delta`.
+    pub(super) fn is_better(&mut self, min_delta: f64, loss: f64) -> bool {
         // K callbacks/early_stopping.py
-        let better = self.best.is_none_or(|best| loss + settings.min_delta < best);
+        let better = self.best.is_none_or(|best| loss + min_delta < best);
+        self.saw(better, loss);
+        better
+    }
+
+    fn saw(&mut self, better: bool, loss: f64) {
         if better {
             self.best = Some(loss);
         }
         self.wait = if better { 0 } else { self.wait + 1 };
-        better
+    }
+
+    /// Goes on from epochs: whether each was better, and its loss.
+    pub(super) fn resume(&mut self, epochs: impl Iterator<Item = (bool, f64)>) {
+        epochs.for_each(|(better, loss)| self.saw(better, loss));
     }
 
     /// Whether the fit ends here.
@@ -82,7 +91,7 @@ mod tests {
     fn ends(settings: EarlyStopping, losses: &[f64]) -> (Option<usize>, Vec<usize>) {
         let (mut watch, mut better) = (Watch::default(), Vec::new());
         for (epoch, loss) in (1..).zip(losses) {
-            if watch.is_better(settings, *loss) {
+            if watch.is_better(settings.min_delta, *loss) {
                 better.push(epoch);
             }
             if watch.ends(settings) {

@@ -7,7 +7,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::slice;
 
-use gatewave::{Error, ErrorKind, formats};
+use gatewave::formats::{self, safetensors::TRAINING_KEY};
+use gatewave::{Error, ErrorKind};
 
 use crate::args::{ModelArgs, Precision, spare, unused};
 use crate::{Outcome, Verdict};
@@ -39,8 +40,10 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     spare("OUT", args.model.files(), slice::from_ref(&args.out))?;
     unused(path, args.force)?;
     let (model, tensors) = args.model.read_alone()?;
-    let text = formats::text_of(args.model.file())?;
-    formats::write_with_text(path, &model, tensors, args.precision.into(), text.as_deref())?;
+    let mut metadata = formats::metadata(args.model.file())?;
+    // Without the tensors of a training there is nothing to go on from.
+    metadata.remove(TRAINING_KEY);
+    formats::write_with(path, &model, tensors, args.precision.into(), &metadata)?;
     let bytes = fs::metadata(path).map_err(|e| io_error(path, &e.to_string()))?.len();
     let (layers, parameters, precision) = (model.layers.len(), model.parameters(), args.precision.name());
     writeln!(out, "{}: {layers} layers, {parameters} parameters, {precision}, {bytes} bytes", path.display())?;

@@ -11,8 +11,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use gatewave::data::{TextSpec, is_labelled_text};
-use gatewave::formats::{self, description};
+use gatewave::data::is_labelled_text;
+use gatewave::formats::{self, Metadata, description, safetensors::TRAINING_KEY};
 use gatewave::weights::{Replacement, Tensors};
 use gatewave::{
     Accuracy, Dataset, EarlyStopping, Epoch, Error, ErrorKind, Fit, InputValue, Like, Model, NamedTensors, Objective,
@@ -111,8 +111,8 @@ struct Examples {
     objective: Objective,
     training: Dataset,
     validation: Option<Dataset>,
-    /// What the model's file will say of text.
-    text: Option<String>,
+    /// What the model's file will say beside the model.
+    metadata: Metadata,
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
@@ -129,7 +129,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let proofs = args.writable()?;
     let device = args.device.device()?;
     let (model, weights) = args.begin(args.update.like())?;
-    let Examples { objective, training, validation, text } = args.examples(&model)?;
+    let Examples { objective, training, validation, metadata } = args.examples(&model)?;
     let options = Options::default().device(device).keep_bytes(args.keep.keep_bytes);
     let trainer = Trainer::new(model, &weights, objective, update, options);
     let mut trainer = trainer.map_err(|e| e.at(args.path.display()))?;
@@ -153,7 +153,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     }
     if let Some(path) = &args.output {
         let (model, tensors) = (trainer.model(), trainer.weights()?.to_tensors(trainer.model())?);
-        formats::write_with_text(path, model, tensors, Precision::F32, text.as_deref())?;
+        formats::write_with(path, model, tensors, Precision::F32, &metadata)?;
         let bytes = fs::metadata(path).map_err(|e| io_error(path, &e.to_string()))?.len();
         let (layers, parameters) = (trainer.model().layers.len(), trainer.model().parameters());
         writeln!(out, "{}: {layers} layers, {parameters} parameters, f32, {bytes} bytes", path.display())?;
@@ -230,9 +230,14 @@ impl Args {
 
     /// What the examples are, and what is made small on them.
     fn examples(&self, model: &Model) -> Result<Examples> {
-        let kept = if has_extension(&self.path, "json") { None } else { TextSpec::read(&self.path)? };
+        let mut metadata = match has_extension(&self.path, "json") {
+            true => Metadata::new(),
+            false => formats::metadata(&self.path)?,
+        };
+        // It is of another training.
+        metadata.remove(TRAINING_KEY);
         if self.is_text() {
-            return text::examples(self, model, kept);
+            return text::examples(self, model, metadata);
         }
         let read = |path: &Path| -> Result<NamedTensors> {
             let sequence = model.all_ports().inputs.iter().find(|port| port.value == InputValue::Sequence).cloned();
@@ -252,7 +257,7 @@ impl Args {
             }
             (None, None) => (data, None),
         };
-        Ok(Examples { objective, training, validation, text: kept.map(|spec| spec.to_json()) })
+        Ok(Examples { objective, training, validation, metadata })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use gatewave::data::{Labelled, TextOptions, TextSpec};
+use gatewave::formats::Metadata;
 use gatewave::{Error, ErrorKind, Model, Result};
 
 use super::{Args, Examples};
@@ -64,10 +65,11 @@ impl TextArgs {
     }
 }
 
-/// The examples of labelled text. `kept` is what the model's file says of text: a model that was trained on text goes on with
-/// its own words and labels.
-pub(super) fn examples(args: &Args, model: &Model, kept: Option<TextSpec>) -> Result<Examples> {
+/// The examples of labelled text. `metadata` is what the model's file says: a model that was trained on text goes on with its
+/// own words and labels.
+pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Result<Examples> {
     let own = &args.text;
+    let kept = TextSpec::of_metadata(&metadata).map_err(|e| e.at(args.path.display()))?;
     if let (Some(flag), Some(_)) = (own.of_vocabulary(), &kept) {
         let text = format!("{flag}: expected none, since the model keeps the tokenizer that it was trained with");
         return Err(wrong(text).at(args.path.display()));
@@ -105,7 +107,8 @@ pub(super) fn examples(args: &Args, model: &Model, kept: Option<TextSpec>) -> Re
     };
     let (tokenizer, labels) = (spec.tokenizer(), spec.classes().labels().len());
     note(format_args!("{labels} labels, a vocabulary of {} tokens by {}", tokenizer.num_tokens(), tokenizer.unit()));
-    Ok(Examples { objective, training: trained, validation: validated, text: Some(spec.to_json()) })
+    metadata.insert(TextSpec::KEY.to_owned(), spec.to_json());
+    Ok(Examples { objective, training: trained, validation: validated, metadata })
 }
 
 fn wrong(text: String) -> Error {

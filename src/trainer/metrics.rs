@@ -1,0 +1,165 @@
+//! What is told of a model beside its loss: how often it is right, and how far off it is.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ndarray::Array2;
+
+use super::Trainer;
+use super::data::Dataset;
+use super::tally::Tally;
+use crate::call::Output;
+use crate::error::{Error, ErrorKind, Result};
+use crate::loss::Objective;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::platform::block_on;
+
+/// A number that tells how good a model is on examples, beside what it loses.
+///
+/// Rows count, or the live steps of all rows, whose target is not ignored; sample weights change nothing. Of classes the model
+/// says the one with its largest output; of a binary cross-entropy each feature is a class of its own, yes where its
+/// probability is above one half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Metric {
+    /// The share of what the model is right about (Keras' `accuracy`).
+    Accuracy,
+    /// `exp` of the loss, which is a cross-entropy: among how many equally probable classes it would be as unsure.
+    Perplexity,
+    /// Of what it says is of a class, the share that is. Of two classes that is the second one, of more the mean over all of them
+    /// (scikit-learn's `macro`); 0 of a class that it never says.
+    Precision,
+    /// Of what is of a class, the share that it says is; of several classes as precision.
+    Recall,
+    /// `2 P R / (P + R)` of the precision P and the recall R of a class; of several classes as precision.
+    F1,
+    /// The area under the receiver's curve: how probable it is that it gives something of a class a larger number than something
+    /// that is not, where equal numbers count half. Of several classes the mean of each against the others; 0.5 of a class
+    /// that all or none are of.
+    Auc,
+    /// The mean of `|y − t|`, of losses of numbers.
+    MeanAbsoluteError,
+}
+
+impl Metric {
+    /// The word of each, as files and the command line have it.
+    pub const WORDS: [(&'static str, Self); 7] = [
+        ("accuracy", Self::Accuracy),
+        ("perplexity", Self::Perplexity),
+        ("precision", Self::Precision),
+        ("recall", Self::Recall),
+        ("f1", Self::F1),
+        ("auc", Self::Auc),
+        ("mae", Self::MeanAbsoluteError),
+    ];
+
+    /// The word of it.
+    pub fn name(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, metric)| *metric == self).map_or("", |(word, _)| word)
+    }
+
+    /// Whether it is told of what `objective` measures.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`, where it is not.
+    pub(super) fn check(self, objective: &Objective) -> Result<()> {
+        let expected = match self {
+            Self::MeanAbsoluteError => "one loss, mse, mae or huber",
+            Self::Perplexity => "one loss, cross_entropy",
+            _ => "one loss, cross_entropy or binary_cross_entropy",
+        };
+        let got = match objective.terms() {
+            [term] => {
+                let name = term.loss.name();
+                let fits = match self {
+                    Self::MeanAbsoluteError => ["mse", "mae", "huber"].contains(&name),
+                    Self::Perplexity => name == "cross_entropy",
+                    _ => name.ends_with("cross_entropy"),
+                };
+                if fits {
+                    return Ok(());
+                }
+                name.to_owned()
+            }
+            terms => format!("{} losses", terms.len()),
+        };
+        Err(Error::new(ErrorKind::Training, format!("{self}: expected {expected}, got {got}")))
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Metric {
+    type Err = Error;
+
+    /// Kind `Training`, where no metric has that word.
+    fn from_str(word: &str) -> Result<Self> {
+        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, metric)| *metric).ok_or_else(|| {
+            let known = Self::WORDS.map(|(known, _)| known).join(", ");
+            Error::new(ErrorKind::Training, format!("metric: expected one of {known}, got {word:?}"))
+        })
+    }
+}
+
+/// How good a model is on examples.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Measures {
+    /// What it loses: the mean of batches, weighted by their rows.
+    pub loss: f64,
+    /// The metrics that were asked for, in their order.
+    pub metrics: Vec<(Metric, f64)>,
+    /// How many targets of each class (rows) it says are of each class (columns), where the loss is of classes. Of a binary
+    /// cross-entropy there are two classes, no and yes.
+    pub confusion: Option<Array2<u64>>,
+}
+
+impl Trainer {
+    /// How good the model is on all of `data` by the weights of now, in batches of so many rows. Dropout drops nothing.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`, where a metric is not told of the objective, or the loss is not finite; else as [`loss`](Self::loss).
+    pub async fn measure_async(&self, data: &Dataset, batch_size: usize, metrics: &[Metric]) -> Result<Measures> {
+        metrics.iter().try_for_each(|metric| metric.check(&self.objective))?;
+        let loss = self.evaluate_async(data, batch_size).await?;
+        let Some(mut tally) = Tally::of(&self.objective, metrics) else {
+            return Ok(Measures { loss, metrics: Vec::new(), confusion: None });
+        };
+        let order: Vec<usize> = (0..data.rows()).collect();
+        for rows in order.chunks(batch_size.max(1)) {
+            let batch = data.batch(rows)?;
+            let aims = {
+                let call = batch.input.check(self.model())?;
+                self.objective.check(self.model(), &call, &batch.targets)?
+            };
+            let output = self.run_async(&batch.input).await?;
+            tally.add(self.model(), &aims[0], given(&self.objective, &output));
+        }
+        let metrics = metrics.iter().map(|metric| (*metric, tally.value(*metric, loss))).collect();
+        Ok(Measures { loss, metrics, confusion: tally.confusion() })
+    }
+
+    /// [`measure_async`](Self::measure_async), blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`measure_async`](Self::measure_async).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn measure(&self, data: &Dataset, batch_size: usize, metrics: &[Metric]) -> Result<Measures> {
+        block_on(self.measure_async(data, batch_size, metrics))
+    }
+}
+
+/// The output that the one loss of `objective` is of.
+fn given<'a>(objective: &Objective, output: &'a Output) -> &'a ndarray::ArrayD<f32> {
+    match objective.terms()[0].output {
+        0 => &output.output,
+        other => &output.others[other - 1],
+    }
+}
