@@ -34,9 +34,11 @@
 //! ```
 
 mod classes;
+mod ends;
 mod heads;
 mod labelled;
 mod read;
+mod series;
 mod spec;
 mod stored;
 mod summary;
@@ -45,6 +47,9 @@ mod tokenizer;
 pub use classes::Classes;
 pub use labelled::{Example, Labelled, Place};
 pub use read::{ReadOptions, is_labelled_text, read_lines};
+pub use series::{
+    ColumnSummary, Forecast, Scale, Series, SeriesOptions, SeriesSpec, SeriesSummary, TargetError, is_series,
+};
 pub use spec::{Answer, TextOptions, TextSpec, Truncate};
 pub use summary::{ClassCount, DataSummary, Kept, SummaryOptions, Unknown};
 pub use tokenizer::{Tokenizer, Unit};
