@@ -3,6 +3,7 @@
 //! Every file is read whole, up to a bound, and must be UTF-8. Knows no tokens and no model.
 
 mod columns;
+mod corpus;
 #[cfg(feature = "csv")]
 mod csv;
 mod folder;
