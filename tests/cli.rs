@@ -24,6 +24,8 @@ mod named;
 mod programs;
 #[path = "cli/run.rs"]
 mod run;
+#[path = "cli/runs.rs"]
+mod runs;
 #[path = "cli/text.rs"]
 mod text;
 #[path = "cli/training.rs"]

@@ -3,12 +3,14 @@
 //!
 //! On the CPU, and on the adapter that `GATEWAVE_ADAPTER` names.
 
-#[path = "trainer/accuracy.rs"]
-mod accuracy;
 #[path = "trainer/checkpoints.rs"]
 mod checkpoints;
+#[path = "trainer/fitting.rs"]
+mod fitting;
 #[path = "trainer/later.rs"]
 mod later;
+#[path = "trainer/metrics.rs"]
+mod metrics;
 #[path = "trainer/stopping.rs"]
 mod stopping;
 #[path = "trainer/updates.rs"]
@@ -311,7 +313,7 @@ fn epochs_are_counted_on_and_carried_states_want_rows_in_their_order() {
     for (number, want) in (1..).zip(&epochs) {
         let mut resumed = start();
         resumed.resume(&path).unwrap();
-        let epoch = resumed.fit(&data, None, &settings, |_| {}).unwrap()[0];
+        let epoch = resumed.fit(&data, None, &settings, |_| {}).unwrap().remove(0);
         assert_eq!((epoch.number, epoch.loss), (number, want.loss));
         resumed.save(&path).unwrap();
     }

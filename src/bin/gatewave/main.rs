@@ -1,7 +1,7 @@
 //! The command line: parses the arguments, calls the subcommand, and turns its result into an exit status.
 //!
 //! Results go to standard output, everything else to standard error. Exit status 0: done; 1: failed; 2: the
-//! arguments or files cannot be used. One file per subcommand; what they share is in `args`, `losses`, `shapes`, `tensors`,
+//! arguments or files cannot be used; 130: a signal ended a training, which is saved. One file per subcommand; what they share is in `args`, `losses`, `shapes`, `tensors`,
 //! `text`.
 
 mod adapters;
@@ -59,6 +59,8 @@ enum Verdict {
     Done,
     /// It did, and found a difference.
     Different,
+    /// A signal ended it, and what it had done is saved.
+    Interrupted,
 }
 
 /// Why a subcommand stopped.
@@ -148,6 +150,7 @@ fn main() -> ExitCode {
     match execute(&cli.command, &mut io::stdout().lock()) {
         Ok(Verdict::Done) | Err(Stop::NobodyReads) => ExitCode::SUCCESS,
         Ok(Verdict::Different) => ExitCode::from(1),
+        Ok(Verdict::Interrupted) => ExitCode::from(train::STATUS),
         Err(Stop::Failed(error)) => report(&error),
     }
 }

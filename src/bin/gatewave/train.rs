@@ -1,30 +1,45 @@
 //! `gatewave train`: the weights of a model, changed until it loses little on what is in a file.
 //!
-//! Decides what may be written over, and tells of each epoch; epochs and batches are the library's business.
+//! Decides what may be written over, and what is saved when; epochs and batches are the library's business.
 
+mod curve;
+mod examples;
+mod fit;
+mod folder;
 mod history;
 mod options;
+mod pixels;
+mod show;
+mod signals;
 mod text;
 
-use std::fs;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
-use clap::ValueEnum;
+use clap::Parser;
 use gatewave::data::is_labelled_text;
-use gatewave::formats::{self, Metadata, description, safetensors::TRAINING_KEY};
+use gatewave::formats::{self, Metadata, description};
 use gatewave::weights::{Replacement, Tensors};
 use gatewave::{
-    Accuracy, Dataset, EarlyStopping, Epoch, Error, ErrorKind, Fit, InputValue, Like, Model, NamedTensors, Objective,
-    Options, Precision, Result, Trainer, Weights,
+    Error, ErrorKind, Fit, FitEnd, FitEvent, Fitting, Like, Metric, Model, Options, Precision, Result, Sgd, Trainer,
+    Update, Weights,
 };
 
 use crate::args::{DeviceArgs, KeepArgs, note_device, spare, unused};
 use crate::losses::MaybeLossArgs;
-use crate::tensors;
-use crate::{Outcome, Verdict, note};
+use crate::{Cli, Command, Outcome, Verdict, note};
+use examples::Examples;
+use fit::FitArgs;
+use folder::Folder;
 use options::UpdateArgs;
+use show::Show;
+pub(crate) use signals::STATUS;
 use text::TextArgs;
+
+/// How far the loss of the best model may be, read from its file, from what was measured in training.
+const SAME: f64 = 1e-3;
 
 /// Trains a model on labelled text, or on the tensors of a file
 ///
@@ -34,18 +49,22 @@ use text::TextArgs;
 /// DATA of tensors holds what `run` takes, and the targets `y`, with a row for each example: integers for `cross_entropy` (−100 does not
 /// count), else numbers of the output's shape. A model of several outputs takes `y_OUTPUT`, by the names of its outputs. A last
 /// activation of softmax or sigmoid is part of the loss. The same call gives the same weights on the same device.
+///
+/// Ctrl-C ends a training behind its batch and saves it; a second Ctrl-C ends it at once. With --run the whole run is kept, and
+/// `gatewave train --resume RUN` goes on with it: further flags change what was said, as --epochs does.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct Args {
     /// The model: a .safetensors, .onnx, .keras or .h5 file, at whose weights training begins; or a description alone (.json),
     /// whose weights are drawn
-    #[arg(value_name = "MODEL")]
-    path: PathBuf,
+    #[arg(value_name = "MODEL", required_unless_present = "resume")]
+    path: Option<PathBuf>,
     /// The model's description, where MODEL is a .safetensors file that does not hold one
     #[arg(long = "model", value_name = "model.json")]
     description: Option<PathBuf>,
     /// Examples to train on: .safetensors or .npz; or labelled text: .tsv, .csv, .jsonl, .ndjson or a folder
-    #[arg(long, value_name = "DATA")]
-    data: PathBuf,
+    #[arg(long, value_name = "DATA", required_unless_present = "resume")]
+    data: Option<PathBuf>,
     /// Examples to validate with after each epoch, in a file as DATA is
     #[arg(long, value_name = "DATA", conflicts_with = "validation_split")]
     validation: Option<PathBuf>,
@@ -60,28 +79,8 @@ pub(crate) struct Args {
     keep: KeepArgs,
     #[command(flatten)]
     text: TextArgs,
-    /// On what the share of right answers is measured after each epoch [default: of labelled text validation, else none]
-    #[arg(long, value_enum)]
-    accuracy: Option<Measured>,
-    /// Ends after N epochs in a row whose validation loss is not smaller than the best one; the weights are then those of the best
-    /// epoch
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    early_stopping: Option<u64>,
-    /// By how much more than nothing a validation loss must be smaller to be better
-    #[arg(long, value_name = "X", allow_negative_numbers = true, requires = "early_stopping")]
-    min_delta: Option<f64>,
-    /// How often to go over all examples
-    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
-    epochs: u64,
-    /// The rows of a batch; the last one of an epoch may have fewer
-    #[arg(long, value_name = "N", default_value_t = 32, allow_negative_numbers = true)]
-    batch_size: usize,
-    /// Take the rows in their order
-    #[arg(long)]
-    no_shuffle: bool,
-    /// What weights, the order of the rows and dropout are drawn from
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
-    seed: u64,
+    #[command(flatten)]
+    fit: FitArgs,
     #[command(flatten)]
     device: DeviceArgs,
     /// Where the trained model goes: a .safetensors file with its description
@@ -90,38 +89,58 @@ pub(crate) struct Args {
     /// Where the loss of each epoch goes
     #[arg(long, value_name = "FILE.csv")]
     history: Option<PathBuf>,
+    /// Keeps the run in a folder: its arguments, a checkpoint to go on from, the best model, history and curve
+    #[arg(long, value_name = "FOLDER", conflicts_with = "resume")]
+    run: Option<PathBuf>,
+    /// Goes on with the run in a folder, as if it had not ended
+    #[arg(long, value_name = "FOLDER")]
+    resume: Option<PathBuf>,
+    /// Each epoch as one JSON object a line on standard output
+    #[arg(long)]
+    json: bool,
     /// Write over files that are there already
     #[arg(long)]
     force: bool,
 }
 
-/// On what accuracy is measured, as flags name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Measured {
-    /// On nothing
-    None,
-    /// On what is validated with
-    Validation,
-    /// On what is trained on as well, which takes a pass forward
-    All,
-}
-
-/// What is trained on.
-struct Examples {
-    objective: Objective,
-    training: Dataset,
-    validation: Option<Dataset>,
-    /// What the model's file will say beside the model.
-    metadata: Metadata,
-}
-
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
+    match &args.resume {
+        None => train(args, None, out),
+        Some(folder) => {
+            let place = folder.canonicalize().map_err(|e| io_error(folder, &e.to_string()))?;
+            train(&resumed(&place)?, Some(&place), out)
+        }
+    }
+}
+
+/// The arguments of the run in `folder`, with those of this call behind them.
+fn resumed(folder: &Path) -> Result<Args> {
+    let said = folder::arguments(folder)?;
+    let mut now: Vec<OsString> = env::args_os().skip(1).collect();
+    let is_resume = |arg: &OsString| arg == "--resume" || arg.to_string_lossy().starts_with("--resume=");
+    if let Some(place) = now.iter().position(is_resume) {
+        let count = if now[place] == "--resume" { 2 } else { 1 };
+        now.drain(place..now.len().min(place + count));
+    }
+    env::set_current_dir(&said.directory).map_err(|e| {
+        let text = format!("expected the folder where the run was begun, and where its relative paths begin, got {e}");
+        Error::new(ErrorKind::Io, text).because(e).at(said.directory.display())
+    })?;
+    let program = [OsString::from("gatewave"), OsString::from("train")];
+    // The name of the subcommand is said already.
+    let now = now.into_iter().skip(1);
+    let all = program.into_iter().chain(said.arguments.into_iter().map(OsString::from)).chain(now);
+    match Cli::try_parse_from(all).unwrap_or_else(|e| e.exit()).command {
+        Command::Train(args) => Ok(*args),
+        _ => Err(Error::new(ErrorKind::Internal, "train: expected its own arguments")),
+    }
+}
+
+/// Trains, in the folder `resumed` where that is so.
+fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
     // What is wrong with words and names needs no model, and what is wrong with the data no device.
     let update = args.update.update()?;
-    let fit = Fit::default().epochs(args.epochs).batch_size(args.batch_size).shuffle(!args.no_shuffle).seed(args.seed);
-    let mut fit = fit.accuracy(args.measured());
-    fit.early_stopping = args.stopping()?;
-    fit.check()?;
+    let fit = args.fit.fit(args.usual_metrics(), args.validates())?;
     if !args.is_text() {
         args.loss.said()?;
         args.text.none_given()?;
@@ -129,48 +148,125 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let proofs = args.writable()?;
     let device = args.device.device()?;
     let (model, weights) = args.begin(args.update.like())?;
-    let Examples { objective, training, validation, metadata } = args.examples(&model)?;
+    let Examples { objective, training, validation, metadata } = Examples::read(args, &model)?;
+    let schedule = args.fit.schedule(training.rows(), args.update.like())?;
     let options = Options::default().device(device).keep_bytes(args.keep.keep_bytes);
-    let trainer = Trainer::new(model, &weights, objective, update, options);
-    let mut trainer = trainer.map_err(|e| e.at(args.path.display()))?;
+    let trainer = Trainer::new(model, &weights, objective, update, options.clone());
+    let mut trainer = trainer.map_err(|e| e.at(args.path().display()))?;
     drop(weights);
-    trainer.set_dropout_seed(Some(args.seed));
+    trainer.set_dropout_seed(Some(args.fit.seed));
+    if let Some(schedule) = schedule {
+        trainer.set_schedule(schedule)?;
+    }
+    let (mut folder, mut fitting) = args.folder(resumed, &mut trainer, fit)?;
     note_device(trainer.device());
     let validating = validation.as_ref().map_or_else(String::new, |data| format!(", validated with {}", data.rows()));
     note(format_args!("{} parameters, {} examples{validating}", trainer.model().parameters(), training.rows()));
-    if args.output.is_none() {
-        note("the trained weights are not kept: there is no --output");
+    if args.output.is_none() && folder.is_none() {
+        note("the trained weights are not kept: there is no --output and no --run");
     }
-    let epochs = trainer.fit(&training, validation.as_ref(), &fit, |epoch| note(line(epoch, args.epochs)))?;
-    if let Some(best) = epochs.iter().rfind(|epoch| epoch.better) {
-        let (number, last) = (best.number, epochs.len() as u64);
-        let end = if last < args.epochs { format!("stopped after epoch {last}; ") } else { String::new() };
-        note(format_args!("{end}the weights are those of epoch {number}, which validated best"));
+    if !fitting.epochs().is_empty() {
+        note(format_args!("goes on behind epoch {}", fitting.epochs().len()));
     }
+    signals::watch()?;
+    let mut show = Show::new(args.json, fitting.settings().epochs);
+    let end = loop {
+        if signals::came() {
+            fitting.settle(&mut trainer)?;
+            break None;
+        }
+        match fitting.next(&mut trainer, &training, validation.as_ref())? {
+            FitEvent::Batch(trained) => show.batch(&fitting, trained),
+            FitEvent::Epoch => {
+                let (epochs, number) = (fitting.epochs(), fitting.epochs().len() as u64);
+                if let Some(epoch) = epochs.last() {
+                    show.epoch(epoch, number, out)?;
+                }
+                if let Some(folder) = &mut folder {
+                    folder.save_epoch(&trainer, &fitting, &metadata)?;
+                }
+                continue;
+            }
+            FitEvent::Ended(end) => break Some(end),
+            _ => {}
+        }
+        if let Some(folder) = folder.as_mut().filter(|folder| folder.is_due()) {
+            fitting.settle(&mut trainer)?;
+            folder.save(&trainer, &fitting, &metadata)?;
+        }
+    };
+    show.end(&fitting, end, out)?;
+    if let Some(folder) = &mut folder {
+        // Behind its last epoch all is saved.
+        if matches!(end, None | Some(FitEnd::TimeLimit)) {
+            folder.save(&trainer, &fitting, &metadata)?;
+        }
+        folder.draw(&fitting)?;
+        note(format_args!("kept in {}", folder.path().display()));
+        if let (Some(data), true) = (&validation, end.is_some()) {
+            check_best(folder, &trainer, &fitting, (data, options))?;
+        }
+    }
+    fitting.put_back(&mut trainer)?;
     drop(proofs);
-    if let Some(path) = &args.history {
-        history::write(path, &epochs)?;
+    args.write(&trainer, &fitting, &metadata, out)?;
+    Ok(if end.is_some() { Verdict::Done } else { Verdict::Interrupted })
+}
+
+/// Measures the best model once more, from its file.
+fn check_best(
+    folder: &Folder,
+    trainer: &Trainer,
+    fitting: &Fitting,
+    (data, options): (&gatewave::Dataset, Options),
+) -> Result<()> {
+    let Some((best, wanted)) = fitting.best().and_then(|best| Some((best, best.validation_loss?))) else {
+        return Ok(());
+    };
+    let (model, weights) = folder.best()?;
+    // No update is made.
+    let update = Update::by(Sgd::like(Like::Torch));
+    let reader = Trainer::new(model, &weights, trainer.objective().clone(), update, options)?;
+    let settings = fitting.settings();
+    if settings.most_batches.is_some() {
+        return Ok(());
     }
-    if let Some(path) = &args.output {
-        let (model, tensors) = (trainer.model(), trainer.weights()?.to_tensors(trainer.model())?);
-        formats::write_with(path, model, tensors, Precision::F32, &metadata)?;
-        let bytes = fs::metadata(path).map_err(|e| io_error(path, &e.to_string()))?.len();
-        let (layers, parameters) = (trainer.model().layers.len(), trainer.model().parameters());
-        writeln!(out, "{}: {layers} layers, {parameters} parameters, f32, {bytes} bytes", path.display())?;
+    let measures = reader.measure(data, settings.batch_size, &settings.metrics)?;
+    let place = folder::best(folder.path());
+    if (measures.loss - wanted).abs() > SAME * (1.0 + wanted.abs()) {
+        let text = format!("expected a val_loss of {wanted}, as epoch {} had, got {}", best.number, measures.loss);
+        return Err(Error::new(ErrorKind::Internal, text).at(place.display()));
     }
-    Ok(Verdict::Done)
+    let metrics: String = measures.metrics.iter().map(|(metric, value)| format!("  val_{metric} {value:.4}")).collect();
+    note(format_args!("{}: val_loss {:.4}{metrics}, read from the file", place.display(), measures.loss));
+    Ok(())
 }
 
 impl Args {
+    /// The model's file.
+    fn path(&self) -> &Path {
+        self.path.as_deref().expect("asked for by clap, or resumed")
+    }
+
+    /// The file of the examples.
+    fn data(&self) -> &Path {
+        self.data.as_deref().expect("asked for by clap, or resumed")
+    }
+
     /// Proves that what will be written can be, and is not to be kept.
     fn writable(&self) -> Result<Vec<Replacement>> {
-        let read = || [&self.path, &self.data].into_iter().chain(&self.description).chain(&self.validation);
+        let read = || {
+            [self.path(), self.data()].into_iter().chain(self.description.as_deref()).chain(self.validation.as_deref())
+        };
         let mut proofs = Vec::new();
         for (flag, path) in [("--output", &self.output), ("--history", &self.history)] {
             let Some(path) = path else { continue };
-            spare(flag, read().map(PathBuf::as_path), std::slice::from_ref(path))?;
+            spare(flag, read(), std::slice::from_ref(path))?;
             unused(path, self.force)?;
             proofs.push(Replacement::open(path)?);
+        }
+        if let Some(folder) = &self.run {
+            folder::check(folder, self.force)?;
         }
         match (&self.output, &self.history) {
             (Some(output), _) if !has_extension(output, "safetensors") => {
@@ -185,7 +281,7 @@ impl Args {
 
     /// The model, and the weights that training begins at.
     fn begin(&self, like: Like) -> Result<(Model, Weights)> {
-        let path = &self.path;
+        let path = self.path();
         if has_extension(path, "json") {
             if let Some(other) = &self.description {
                 let text = format!("--model: expected none beside a description, got {}", other.display());
@@ -196,7 +292,7 @@ impl Args {
                 let json = json.map_err(|e| Error::new(ErrorKind::Io, e.to_string()).because(e))?;
                 let model = description::from_json(&json, &Tensors::new())?;
                 owns_weights(&model)?;
-                let weights = Weights::initial(&model, like, self.seed)?;
+                let weights = Weights::initial(&model, like, self.fit.seed)?;
                 Ok((model, weights))
             };
             return begin().map_err(|e: Error| e.at(path.display()));
@@ -206,59 +302,72 @@ impl Args {
         Ok((model, weights.map_err(|e| e.at(path.display()))?))
     }
 
-    /// When it ends early.
-    fn stopping(&self) -> Result<Option<EarlyStopping>> {
-        if self.early_stopping.is_some() && self.validation.is_none() && self.validation_split.is_none() {
-            let text = "--early-stopping: expected --validation or --validation-split, got neither";
-            return Err(Error::new(ErrorKind::Training, text));
+    /// The run's folder, if there is one, and the fit, which goes on from where the folder `resumed` has it.
+    fn folder(&self, resumed: Option<&Path>, trainer: &mut Trainer, fit: Fit) -> Result<(Option<Folder>, Fitting)> {
+        let Some(path) = resumed else {
+            let begin = |path: &PathBuf| Folder::begin(path, said()?);
+            return Ok((self.run.as_ref().map(begin).transpose()?, Fitting::new(fit)?));
+        };
+        let folder = Folder::open(path)?;
+        // A run that was ended before its first checkpoint begins anew.
+        let Some(last) = folder::checkpoint(path) else { return Ok((Some(folder), Fitting::new(fit)?)) };
+        trainer.resume(&last)?;
+        let mut fitting = Fitting::resume(&last, fit)?;
+        if fitting.settings().early_stopping.is_some() && fitting.best().is_some() {
+            fitting.set_best(folder.best()?.1);
         }
-        Ok(self.early_stopping.map(|patience| EarlyStopping::after(patience).min_delta(self.min_delta.unwrap_or(0.0))))
+        Ok((Some(folder), fitting))
+    }
+
+    /// Writes what was asked for.
+    fn write(&self, trainer: &Trainer, fitting: &Fitting, metadata: &Metadata, out: &mut impl Write) -> Outcome<()> {
+        if let Some(path) = &self.history {
+            history::write(path, fitting.epochs())?;
+        }
+        if let Some(path) = &self.output {
+            let (model, tensors) = (trainer.model(), trainer.weights()?.to_tensors(trainer.model())?);
+            formats::write_with(path, model, tensors, Precision::F32, metadata)?;
+            let bytes = fs::metadata(path).map_err(|e| io_error(path, &e.to_string()))?.len();
+            let (layers, parameters) = (model.layers.len(), model.parameters());
+            let line = format!("{}: {layers} layers, {parameters} parameters, f32, {bytes} bytes", path.display());
+            // Standard output is a program's where it asked for JSON.
+            if self.json { note(line) } else { writeln!(out, "{line}")? }
+        }
+        Ok(())
     }
 
     /// Whether the examples are labelled text.
     fn is_text(&self) -> bool {
-        is_labelled_text(&self.data)
+        is_labelled_text(self.data())
     }
 
-    fn measured(&self) -> Accuracy {
-        match (self.accuracy, self.is_text()) {
-            (Some(Measured::All), _) => Accuracy::All,
-            (Some(Measured::Validation), _) | (None, true) => Accuracy::Validation,
-            (Some(Measured::None), _) | (None, false) => Accuracy::None,
-        }
+    /// Whether there are examples to validate with.
+    fn validates(&self) -> bool {
+        self.validation.is_some() || self.validation_split.is_some()
     }
 
-    /// What the examples are, and what is made small on them.
-    fn examples(&self, model: &Model) -> Result<Examples> {
-        let mut metadata = match has_extension(&self.path, "json") {
-            true => Metadata::new(),
-            false => formats::metadata(&self.path)?,
-        };
-        // It is of another training.
-        metadata.remove(TRAINING_KEY);
-        if self.is_text() {
-            return text::examples(self, model, metadata);
-        }
-        let read = |path: &Path| -> Result<NamedTensors> {
-            let sequence = model.all_ports().inputs.iter().find(|port| port.value == InputValue::Sequence).cloned();
-            tensors::read(path, sequence.as_ref().map_or("x", |port| &port.name))
-        };
-        let given = read(&self.data)?;
-        let objective = self.loss.of_tensors(model, &given).map_err(|e| e.at(self.data.display()))?;
-        let data = Dataset::new(model, objective.clone(), given).map_err(|e| e.at(self.data.display()))?;
-        let (training, validation) = match (&self.validation, self.validation_split) {
-            (Some(path), _) => {
-                let validation = Dataset::new(model, objective.clone(), read(path)?);
-                (data, Some(validation.map_err(|e| e.at(path.display()))?))
-            }
-            (None, Some(share)) => {
-                let [training, validation] = data.split(share)?;
-                (training, Some(validation))
-            }
-            (None, None) => (data, None),
-        };
-        Ok(Examples { objective, training, validation, metadata })
+    /// What is told of such examples where nothing is said.
+    fn usual_metrics(&self) -> &'static [Metric] {
+        if self.is_text() { &[Metric::Accuracy] } else { &[] }
     }
+}
+
+/// The arguments of this call that a run keeps: all but the folder that it is kept in, and what may be written over.
+fn said() -> Result<Vec<String>> {
+    let mut said = Vec::new();
+    let mut all = env::args_os().skip(2);
+    while let Some(arg) = all.next() {
+        let arg = arg.into_string().map_err(|arg| {
+            Error::new(ErrorKind::Io, format!("--run: expected arguments in UTF-8, which it keeps, got {arg:?}"))
+        })?;
+        match arg.as_str() {
+            "--run" => drop(all.next()),
+            "--force" => {}
+            run if run.starts_with("--run=") => {}
+            _ => said.push(arg),
+        }
+    }
+    Ok(said)
 }
 
 /// Refuses a model whose caller brings weights: they would not be kept.
@@ -268,20 +377,6 @@ fn owns_weights(model: &Model) -> Result<()> {
         return Err(Error::new(ErrorKind::Model, text));
     }
     Ok(())
-}
-
-/// What is told of an epoch.
-fn line(epoch: &Epoch, of: u64) -> String {
-    let value = |x: f64| if x.abs() > 1e-3 || x == 0.0 { format!("{x:.4}") } else { format!("{x:.4e}") };
-    let more = [
-        ("val_loss", epoch.validation_loss),
-        ("accuracy", epoch.accuracy),
-        ("val_accuracy", epoch.validation_accuracy),
-    ];
-    let told = more.map(|(name, x)| x.map_or_else(String::new, |x| format!("  {name} {}", value(x)))).concat();
-    let width = of.to_string().len();
-    let seconds = epoch.time.as_secs_f64();
-    format!("epoch {:>width$}/{of}  loss {}{told}  {seconds:.2} s", epoch.number, value(epoch.loss))
 }
 
 fn has_extension(path: &Path, wanted: &str) -> bool {

@@ -6,7 +6,7 @@ use gatewave::data::{Labelled, TextOptions, TextSpec};
 use gatewave::formats::Metadata;
 use gatewave::{Error, ErrorKind, Model, Result};
 
-use super::{Args, Examples};
+use super::{Args, examples::Examples};
 use crate::note;
 use crate::text::{ColumnArgs, End, Tokens};
 
@@ -69,12 +69,12 @@ impl TextArgs {
 /// own words and labels.
 pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Result<Examples> {
     let own = &args.text;
-    let kept = TextSpec::of_metadata(&metadata).map_err(|e| e.at(args.path.display()))?;
+    let kept = TextSpec::of_metadata(&metadata).map_err(|e| e.at(args.path().display()))?;
     if let (Some(flag), Some(_)) = (own.of_vocabulary(), &kept) {
         let text = format!("{flag}: expected none, since the model keeps the tokenizer that it was trained with");
-        return Err(wrong(text).at(args.path.display()));
+        return Err(wrong(text).at(args.path().display()));
     }
-    let rows = own.columns.read(&args.data)?;
+    let rows = own.columns.read(args.data())?;
     let (training, validation) = match (&args.validation, args.validation_split) {
         (Some(path), _) => (rows, Some(own.columns.read(path)?)),
         (None, Some(share)) => {
@@ -83,7 +83,7 @@ pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Re
         }
         (None, None) => (rows, None),
     };
-    let at = |e: Error| if e.kind() == ErrorKind::Model { e.at(args.path.display()) } else { e };
+    let at = |e: Error| if e.kind() == ErrorKind::Model { e.at(args.path().display()) } else { e };
     let spec = match kept {
         Some(spec) => spec,
         None => TextSpec::learn(model, &training, &own.options()).map_err(at)?,
@@ -93,7 +93,7 @@ pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Re
         let tensors = spec.tensors(model, rows).map_err(at)?;
         gatewave::Dataset::new(model, objective.clone(), tensors).map_err(|e| e.at(path.display()))
     };
-    let trained = dataset(&training, &args.data)?;
+    let trained = dataset(&training, args.data())?;
     let validated = match &validation {
         None => None,
         Some(rows) => {
@@ -102,7 +102,7 @@ pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Re
                 let hint = "mix the rows of the file, so that the last ones have every label";
                 note(format_args!("warning: {text} {label:?}; {hint}"));
             }
-            Some(dataset(rows, args.validation.as_ref().unwrap_or(&args.data))?)
+            Some(dataset(rows, args.validation.as_deref().unwrap_or(args.data()))?)
         }
     };
     let (tokenizer, labels) = (spec.tokenizer(), spec.classes().labels().len());

@@ -1,12 +1,22 @@
-//! How often a model is right: counted by hand from what it gives.
+//! Metrics, counted by hand from what a model gives.
 
 use super::*;
-use gatewave::{Accuracy, Activation, Axes, BinaryCrossEntropy};
+use gatewave::{Activation, Axes, BinaryCrossEntropy, Metric};
 
 fn trainer(model: &Model, objective: impl Into<Objective>) -> Trainer {
     let weights = Weights::random(model, 3).expect("weights");
     let update = Update::by(Adam::like(Like::Torch).learning_rate(0.05));
     Trainer::new(model.clone(), &weights, objective, update, Device::Cpu).expect("a trainer")
+}
+
+/// The share of what a model is right about.
+fn accuracy(trainer: &Trainer, data: &Dataset, batch_size: usize) -> f64 {
+    let measures = trainer.measure(data, batch_size, &[Metric::Accuracy]).expect("measures");
+    assert!((measures.loss - trainer.evaluate(data, batch_size).expect("a loss")).abs() < 1e-12);
+    let confusion = measures.confusion.expect("classes");
+    let share = confusion.diag().sum() as f64 / confusion.sum() as f64;
+    assert_eq!(measures.metrics, [(Metric::Accuracy, share)]);
+    share
 }
 
 #[test]
@@ -46,7 +56,7 @@ fn steps_that_count_are_counted_in_either_order_of_axes() {
         let data = Dataset::new(&model, CrossEntropy::default(), tensors).expect("examples");
         let trainer = trainer(&model, CrossEntropy::default());
         for batch_size in [1, 3, 100] {
-            let got = trainer.accuracy(&data, batch_size).expect("a share");
+            let got = accuracy(&trainer, &data, batch_size);
             assert!((got - right as f64 / all as f64).abs() < 1e-12, "{axes:?} {batch_size}: {got}");
         }
     }
@@ -77,7 +87,7 @@ fn one_number_is_right_on_its_side_of_one_half() {
         let half = if activation == Activation::Sigmoid { 0.5 } else { 0.0 };
         let right = (0..40).filter(|&b| (output[[b, 0]] > half) == (b * 5).is_multiple_of(3)).count();
         assert!((0.1..0.9).contains(&(right as f64 / 40.0)), "untrained: {right}");
-        assert_eq!(trainer.accuracy(&data, 7).expect("a share"), right as f64 / 40.0, "{activation}");
+        assert_eq!(accuracy(&trainer, &data, 7), right as f64 / 40.0, "{activation}");
     }
 }
 
@@ -88,23 +98,46 @@ fn a_fit_tells_what_it_was_asked_to_measure() {
     {
         let (model, data) = task(outputs, Activation::Linear);
         let [training, validation] = data.split(0.25).expect("two parts");
-        for accuracy in [Accuracy::None, Accuracy::Validation, Accuracy::All] {
+        let metrics = [Metric::Accuracy, Metric::Precision, Metric::Recall, Metric::F1, Metric::Auc];
+        for (metrics, of_training) in [(&metrics[..0], true), (&metrics, false), (&metrics, true)] {
             let mut trainer = trainer(&model, objective.clone());
-            let settings = Fit::default().epochs(25).batch_size(8).accuracy(accuracy);
+            let settings = Fit::default().epochs(25).batch_size(8).metrics(metrics).measure_training(of_training);
             let epochs = trainer.fit(&training, Some(&validation), &settings, |_| {}).expect("epochs");
-            let last = epochs[24];
-            assert_eq!(last.accuracy.is_some(), accuracy == Accuracy::All);
-            assert_eq!(last.validation_accuracy.is_some(), accuracy != Accuracy::None);
-            if accuracy == Accuracy::All {
-                assert_eq!(last.accuracy, Some(trainer.accuracy(&training, 8).expect("a share")));
-                assert_eq!((last.accuracy, last.validation_accuracy), (Some(1.0), Some(1.0)));
-            }
+            let last = &epochs[24];
+            let all = metrics.iter().map(|metric| (*metric, 1.0)).collect::<Vec<_>>();
+            assert_eq!(last.validation_metrics, all);
+            assert_eq!(last.metrics, if of_training { all } else { Vec::new() });
+            assert_eq!(trainer.measure(&training, 5, metrics).expect("measures").metrics.len(), metrics.len());
         }
     }
 }
 
+/// By an untrained model, so that no number is 0 or 1: counted from its outputs.
 #[test]
-fn an_accuracy_of_numbers_is_refused() {
+fn of_numbers_the_mean_error_is_told() {
+    let model = Model::new().layer(Gru::new(2, 3));
+    let x = Array3::from_shape_fn((5, 4, 2), |(b, t, n)| 0.1 * (b + 2 * t + n) as f32);
+    let y = Array3::from_shape_fn((5, 4, 3), |(b, t, n)| 0.2 * (b * t) as f32 - 0.3 * n as f32);
+    let lengths: [i64; 5] = [4, 1, 3, 2, 4];
+    let tensors = NamedTensors::from([
+        ("x".to_owned(), x.clone().into()),
+        ("lengths".to_owned(), Array1::from(lengths.to_vec()).into()),
+        ("y".to_owned(), y.clone().into()),
+    ]);
+    let data = Dataset::new(&model, Loss::MeanSquared, tensors).expect("examples");
+    let trainer = trainer(&model, Loss::MeanSquared);
+    let output = trainer.run(&Input::features(x).lengths(lengths)).expect("an output").output;
+    let live = y.indexed_iter().filter(|((b, t, _), _)| (*t as i64) < lengths[*b]);
+    let errors: Vec<f64> = live.map(|((b, t, n), y)| (f64::from(output[[b, t, n]]) - f64::from(*y)).abs()).collect();
+    let wanted = errors.iter().sum::<f64>() / errors.len() as f64;
+    let measures = trainer.measure(&data, 2, &[Metric::MeanAbsoluteError]).expect("measures");
+    let (metric, got) = measures.metrics[0];
+    assert!(metric == Metric::MeanAbsoluteError && (got - wanted).abs() < 1e-9, "{got} {wanted}");
+    assert_eq!(measures.confusion, None);
+}
+
+#[test]
+fn a_metric_of_another_loss_is_refused() {
     let (model, _) = task(1, Activation::Linear);
     let tensors = NamedTensors::from([
         ("x".to_owned(), Array3::<f32>::ones((4, 3, 2)).into()),
@@ -113,7 +146,11 @@ fn an_accuracy_of_numbers_is_refused() {
     let data = Dataset::new(&model, Loss::MeanSquared, tensors).expect("examples");
     let mut trainer = trainer(&model, Loss::MeanSquared);
     let said = "accuracy: expected one loss, cross_entropy or binary_cross_entropy, got mse";
-    assert_eq!(trainer.accuracy(&data, 4).expect_err("numbers").to_string(), said);
-    let settings = Fit::default().accuracy(Accuracy::Validation);
+    let measured = trainer.measure(&data, 4, &[Metric::MeanAbsoluteError, Metric::Accuracy]);
+    assert_eq!(measured.expect_err("numbers").to_string(), said);
+    let settings = Fit::default().metrics([Metric::Accuracy]);
+    assert_eq!(trainer.fit(&data, None, &settings, |_| {}).expect_err("numbers").to_string(), said);
+    let settings = Fit::default().metrics([Metric::Perplexity]);
+    let said = "perplexity: expected one loss, cross_entropy, got mse";
     assert_eq!(trainer.fit(&data, None, &settings, |_| {}).expect_err("numbers").to_string(), said);
 }

@@ -1,0 +1,53 @@
+//! `--data`: a file → what is trained on and validated with, and what is made small on it.
+
+use std::path::Path;
+
+use gatewave::formats::{self, Metadata, safetensors::TRAINING_KEY};
+use gatewave::{Dataset, InputValue, Model, NamedTensors, Objective, Result};
+
+use super::{Args, has_extension, text};
+use crate::tensors;
+
+/// What is trained on.
+pub(super) struct Examples {
+    pub(super) objective: Objective,
+    pub(super) training: Dataset,
+    pub(super) validation: Option<Dataset>,
+    /// What the model's file will say beside the model.
+    pub(super) metadata: Metadata,
+}
+
+impl Examples {
+    /// What `args` name, for `model`.
+    pub(super) fn read(args: &Args, model: &Model) -> Result<Self> {
+        let mut metadata = match has_extension(args.path(), "json") {
+            true => Metadata::new(),
+            false => formats::metadata(args.path())?,
+        };
+        // It is of another training.
+        metadata.remove(TRAINING_KEY);
+        if args.is_text() {
+            return text::examples(args, model, metadata);
+        }
+        let read = |path: &Path| -> Result<NamedTensors> {
+            let sequence = model.all_ports().inputs.iter().find(|port| port.value == InputValue::Sequence).cloned();
+            tensors::read(path, sequence.as_ref().map_or("x", |port| &port.name))
+        };
+        let path = args.data();
+        let given = read(path)?;
+        let objective = args.loss.of_tensors(model, &given).map_err(|e| e.at(path.display()))?;
+        let data = Dataset::new(model, objective.clone(), given).map_err(|e| e.at(path.display()))?;
+        let (training, validation) = match (&args.validation, args.validation_split) {
+            (Some(path), _) => {
+                let validation = Dataset::new(model, objective.clone(), read(path)?);
+                (data, Some(validation.map_err(|e| e.at(path.display()))?))
+            }
+            (None, Some(share)) => {
+                let [training, validation] = data.split(share)?;
+                (training, Some(validation))
+            }
+            (None, None) => (data, None),
+        };
+        Ok(Self { objective, training, validation, metadata })
+    }
+}

@@ -1,0 +1,132 @@
+//! The flags of a fit: words → `Fit` and `Schedule`.
+
+use std::time::Duration;
+
+use gatewave::{EarlyStopping, Error, ErrorKind, Fit, Like, Metric, Plateau, Result, Schedule};
+
+/// The batches of everything that `--fast` takes.
+const FAST: usize = 2;
+
+/// How a training goes over its examples.
+#[derive(clap::Args)]
+pub(super) struct FitArgs {
+    /// What is told of each epoch beside the loss, of what is validated with: accuracy, perplexity, precision, recall, f1, auc, mae;
+    /// several set apart by commas, or `none` [default: accuracy of labelled text, else none]
+    #[arg(long = "metric", value_name = "NAME", value_delimiter = ',')]
+    metrics: Vec<String>,
+    /// Tells the metrics of what is trained on as well, which takes a pass forward
+    #[arg(long)]
+    measure_training: bool,
+    /// Ends after N epochs in a row whose validation loss is not smaller than the best one; the weights are then those of the best
+    /// epoch
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    early_stopping: Option<u64>,
+    /// By how much more than nothing a validation loss must be smaller to be better
+    #[arg(long, value_name = "X", allow_negative_numbers = true, requires = "early_stopping")]
+    min_delta: Option<f64>,
+    /// How often to go over all examples
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
+    epochs: u64,
+    /// The rows of a batch; the last one of an epoch may have fewer
+    #[arg(long, value_name = "N", default_value_t = 32, allow_negative_numbers = true)]
+    batch_size: usize,
+    /// Take the rows in their order
+    #[arg(long)]
+    no_shuffle: bool,
+    /// Batches of rows of like lengths, as far as a shuffle of fifty batches allows
+    #[arg(long, conflicts_with = "no_shuffle")]
+    buckets: bool,
+    /// What weights, the order of the rows and dropout are drawn from
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    pub(super) seed: u64,
+    /// How the learning rate goes on: `cosine` or `linear` down to nothing at the last update, `step,N,F` times F after every N
+    /// epochs, `exponential,F` times F after each epoch, `plateau,N,F` times F after N epochs that are not better
+    #[arg(long, value_name = "SCHEDULE")]
+    schedule: Option<String>,
+    /// Ends after so long: 90s, 15m or 2h
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    time_limit: Option<Duration>,
+    /// Takes two batches of everything, to see that it runs
+    #[arg(long)]
+    fast: bool,
+}
+
+impl FitArgs {
+    /// The fit, whose metrics are `usual` where nothing is said. `validates` tells whether there are examples for it.
+    pub(super) fn fit(&self, usual: &[Metric], validates: bool) -> Result<Fit> {
+        let fit = Fit::default().epochs(self.epochs).batch_size(self.batch_size).shuffle(!self.no_shuffle);
+        let mut fit = fit.buckets(self.buckets).seed(self.seed).measure_training(self.measure_training);
+        fit.metrics = match self.metrics.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            [] => usual.to_vec(),
+            ["none"] => Vec::new(),
+            ref said => said.iter().map(|word| word.parse()).collect::<Result<_>>()?,
+        };
+        if self.early_stopping.is_some() && !validates {
+            let text = "--early-stopping: expected --validation or --validation-split, got neither";
+            return Err(wrong(text));
+        }
+        fit.early_stopping =
+            self.early_stopping.map(|patience| EarlyStopping::after(patience).min_delta(self.min_delta.unwrap_or(0.0)));
+        (fit.time_limit, fit.most_batches) = (self.time_limit, self.fast.then_some(FAST));
+        fit.check()?;
+        Ok(fit)
+    }
+
+    /// How the learning rate goes on in epochs of so many rows.
+    pub(super) fn schedule(&self, rows: usize, like: Like) -> Result<Option<Schedule>> {
+        let Some(said) = &self.schedule else { return Ok(None) };
+        let parts: Vec<&str> = said.split(',').map(str::trim).collect();
+        let unknown = || {
+            let known = "cosine, linear, step,N,F, exponential,F or plateau,N,F";
+            wrong(format!("--schedule: expected {known}, got {said:?}"))
+        };
+        let whole = |text: &str| text.parse::<u64>().map_err(|_| unknown());
+        let real = |text: &str| text.parse::<f64>().map_err(|_| unknown());
+        let batches = rows.div_ceil(self.batch_size.max(1)).min(if self.fast { FAST } else { usize::MAX });
+        let updates = self.epochs.saturating_mul(batches as u64);
+        let schedule = match parts[..] {
+            ["cosine"] => Schedule::cosine(updates, 0.0),
+            ["linear"] => Schedule::linear(1.0, 0.0, updates).per_update(),
+            ["step", epochs, factor] => Schedule::step(whole(epochs)?, real(factor)?),
+            ["exponential", factor] => Schedule::exponential(1, real(factor)?).per_epoch(),
+            ["plateau", epochs, factor] => {
+                Schedule::plateau(Plateau::like(like).patience(whole(epochs)?).factor(real(factor)?))
+            }
+            _ => return Err(unknown()),
+        };
+        schedule.check().map_err(|e| e.at("--schedule"))?;
+        Ok(Some(schedule))
+    }
+}
+
+/// A time with its unit.
+fn time(text: &str) -> std::result::Result<Duration, String> {
+    let unknown = || format!("expected a time as 90s, 15m or 2h, got {text:?}");
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3600,
+        _ => return Err(unknown()),
+    };
+    let count = text[..text.len() - 1].parse::<u64>().map_err(|_| unknown())?;
+    count.checked_mul(unit).map(Duration::from_secs).ok_or_else(unknown)
+}
+
+fn wrong(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Training, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(time("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(time("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(time("2h"), Ok(Duration::from_secs(7200)));
+        for text in ["", "s", "90", "-1s", "1.5h", "9999999999999999999h", "10 ms", "3é"] {
+            assert!(time(text).is_err(), "{text:?}");
+        }
+    }
+}
