@@ -63,7 +63,8 @@ fn read(path: &Path, _: u64) -> Result<Series> {
     Err(super::not_built().at(Place::of_file(path)))
 }
 
-#[cfg(all(test, feature = "csv"))]
+#[cfg(test)]
+#[cfg(feature = "csv")]
 mod tests {
     use super::super::tests::Scratch;
     use super::*;

@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn scales_are_read_to_the_last_bit() {
-        let mut number = 0.123_456_789_012_345_67;
+        let mut number = 0.123_456_789_012_345_f64;
         for _ in 0..1000 {
             number = f64::from_bits(number.to_bits() ^ (number.to_bits() >> 11) & 0xf_ffff_ffff_ffff) * 1.37;
             let scales = vec![Scale { column: "a".to_owned(), mean: -number, std: number }];
