@@ -1,5 +1,7 @@
 //! `gatewave gradients`: what a model loses on one batch, and the gradients of that.
 
+mod by_step;
+
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -10,6 +12,7 @@ use crate::args::{DeviceArgs, KeepArgs, ModelArgs, note_device, spare, unused};
 use crate::losses::LossArgs;
 use crate::tensors::{self, Destination};
 use crate::{Outcome, Verdict};
+use by_step::Chart;
 
 /// Computes what a model loses on one batch, and the gradients
 ///
@@ -26,6 +29,10 @@ pub(crate) struct Args {
     data: PathBuf,
     #[command(flatten)]
     loss: LossArgs,
+    /// Where the norm of the loss's gradient by the hidden state behind each step goes: .csv, or a picture .svg; may be repeated.
+    /// Computed in 64-bit floats by the textbook's equations, on the CPU
+    #[arg(long, value_name = "FILE")]
+    by_step: Vec<PathBuf>,
     /// Where the gradients go: .safetensors or .npz
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
@@ -51,6 +58,8 @@ struct Line<'a> {
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let destination = destination(args)?;
+    let open = |path: &PathBuf| Chart::open(path, args.model.files().chain([args.data.as_path()]), args.force);
+    let charts = args.by_step.iter().map(open).collect::<Result<Vec<_>>>()?;
     let device = args.device.device()?;
     let (model, mut stored) = args.model.read()?;
     let ports = model.all_ports();
@@ -64,6 +73,10 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let (objective, batch, brought) = read().map_err(|e: Error| e.at(args.data.display()))?;
     stored.extend([brought]);
     let weights = Weights::from_tensors(&model, stored).map_err(|e| args.model.at(e))?;
+    if !charts.is_empty() {
+        let of = (&objective, &batch);
+        by_step::write(charts, &model, &weights, of).map_err(|e| e.at(args.data.display()))?;
+    }
     // No update is made.
     let update = Update::by(Sgd::like(Like::Torch));
     let options = Options::default().device(device).keep_bytes(args.keep.keep_bytes);
