@@ -9,6 +9,8 @@ mod support;
 mod bench;
 #[path = "cli/convert.rs"]
 mod convert;
+#[path = "cli/evaluate.rs"]
+mod evaluate;
 #[path = "cli/files.rs"]
 mod files;
 #[cfg(any(feature = "keras", feature = "onnx"))]

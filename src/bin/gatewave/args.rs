@@ -4,12 +4,15 @@
 
 use std::collections::HashSet;
 use std::env::{self, VarError};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use gatewave::formats;
 use gatewave::weights::{self, Tensors};
-use gatewave::{Device, DeviceInfo, Engine, Error, ErrorKind, Model, Options, Result, Storage, Strategy, Weights};
+use gatewave::{
+    Device, DeviceInfo, Engine, Error, ErrorKind, Like, Model, Options, Result, Storage, Strategy, Weights,
+};
 
 use crate::{note, progress};
 
@@ -108,6 +111,44 @@ impl MaybeModelArgs {
     pub(crate) fn name(&self) -> Option<String> {
         self.path.as_deref().map(|path| path.display().to_string())
     }
+}
+
+/// A model and the weights that a training begins at: those of its file, or drawn ones of a description alone (`.json`).
+///
+/// # Errors
+///
+/// As reading a model; kind `Model`, where its caller brings weights: they would not be kept.
+pub(crate) fn begin(path: &Path, description: Option<&Path>, like: Like, seed: u64) -> Result<(Model, Weights)> {
+    let owns_weights = |model: &Model| match model.all_ports().takes_weights() {
+        true => {
+            let text = "expected a model that holds its weights, got one that takes them with each call";
+            Err(Error::new(ErrorKind::Model, text))
+        }
+        false => Ok(()),
+    };
+    if has_extension(path, "json") {
+        if let Some(other) = description {
+            let text = format!("--model: expected none beside a description, got {}", other.display());
+            return Err(Error::new(ErrorKind::Model, text).at(path.display()));
+        }
+        let begin = || {
+            let json = fs::read_to_string(path);
+            let json = json.map_err(|e| Error::new(ErrorKind::Io, e.to_string()).because(e))?;
+            let model = formats::description::from_json(&json, &Tensors::new())?;
+            owns_weights(&model)?;
+            let weights = Weights::initial(&model, like, seed)?;
+            Ok((model, weights))
+        };
+        return begin().map_err(|e: Error| e.at(path.display()));
+    }
+    let (model, tensors) = formats::read(path, description)?;
+    let weights = owns_weights(&model).and_then(|()| Weights::from_tensors(&model, tensors));
+    Ok((model, weights.map_err(|e| e.at(path.display()))?))
+}
+
+/// Whether a name ends so.
+pub(crate) fn has_extension(path: &Path, wanted: &str) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted))
 }
 
 /// Refuses an output that is one of the files that are read: trained weights are not to be written over.

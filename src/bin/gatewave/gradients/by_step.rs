@@ -78,7 +78,11 @@ pub(super) fn write(
         let directions = recurrent.directions();
         for (row, steps) in rows.outer_iter().enumerate() {
             let reverse = if row % directions == 1 { "_reverse" } else { "" };
-            let name = format!("{layer}.l{}{reverse}", row / directions);
+            let prefix = match model.layers[layer].weights.trim_end_matches('.') {
+                "" => layer.to_string(),
+                name => name.to_owned(),
+            };
+            let name = format!("{prefix}.l{}{reverse}", row / directions);
             let norm = |step: ndarray::ArrayView2<'_, f64>| step.iter().map(|d| d * d).sum::<f64>().sqrt();
             curves.push(Curve { name, norms: steps.axis_iter(Axis(0)).map(norm).collect() });
         }

@@ -5,7 +5,8 @@ use std::path::Path;
 use gatewave::formats::{self, Metadata, safetensors::TRAINING_KEY};
 use gatewave::{Dataset, InputValue, Model, NamedTensors, Objective, Result};
 
-use super::{Args, has_extension, text};
+use super::{Args, text};
+use crate::args::has_extension;
 use crate::tensors;
 
 /// What is trained on.
