@@ -7,6 +7,8 @@ mod support;
 
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/console.rs"]
+mod console;
 #[path = "cli/convert.rs"]
 mod convert;
 #[path = "cli/evaluate.rs"]

@@ -77,6 +77,13 @@ impl ModelArgs {
         Ok((model, tensors))
     }
 
+    /// The model without its weights, of a description alone too, with a warning of layers that no output needs.
+    pub(crate) fn described(&self) -> Result<Model> {
+        let model = described(&self.path, self.description.as_deref())?;
+        model.warn_of_unused();
+        Ok(model)
+    }
+
     /// An engine of what [`read`](Self::read) gave, with a line about its device on standard error.
     pub(crate) fn engine(
         &self,
@@ -96,6 +103,11 @@ impl MaybeModelArgs {
     /// Reads the model, if there is one; its tensors stay in the file.
     pub(crate) fn read(&self) -> Result<Option<(Model, Tensors)>> {
         self.path.as_deref().map(|path| formats::read(path, self.description.as_deref())).transpose()
+    }
+
+    /// The model without its weights, if there is one, of a description alone too.
+    pub(crate) fn described(&self) -> Result<Option<Model>> {
+        self.path.as_deref().map(|path| described(path, self.description.as_deref())).transpose()
     }
 
     /// Reads the model with its weights, if there is one; those that a call would bring are drawn.
@@ -127,23 +139,30 @@ pub(crate) fn begin(path: &Path, description: Option<&Path>, like: Like, seed: u
         false => Ok(()),
     };
     if has_extension(path, "json") {
-        if let Some(other) = description {
-            let text = format!("--model: expected none beside a description, got {}", other.display());
-            return Err(Error::new(ErrorKind::Model, text).at(path.display()));
-        }
-        let begin = || {
-            let json = fs::read_to_string(path);
-            let json = json.map_err(|e| Error::new(ErrorKind::Io, e.to_string()).because(e))?;
-            let model = formats::description::from_json(&json, &Tensors::new())?;
-            owns_weights(&model)?;
-            let weights = Weights::initial(&model, like, seed)?;
-            Ok((model, weights))
-        };
-        return begin().map_err(|e: Error| e.at(path.display()));
+        let model = described(path, description)?;
+        let weights = owns_weights(&model).and_then(|()| Weights::initial(&model, like, seed));
+        let weights = weights.map_err(|e| e.at(path.display()))?;
+        return Ok((model, weights));
     }
     let (model, tensors) = formats::read(path, description)?;
     let weights = owns_weights(&model).and_then(|()| Weights::from_tensors(&model, tensors));
     Ok((model, weights.map_err(|e| e.at(path.display()))?))
+}
+
+/// A model without its weights: that of its file, or of a description alone (`.json`), which says every size.
+fn described(path: &Path, description: Option<&Path>) -> Result<Model> {
+    if !has_extension(path, "json") {
+        return formats::read(path, description).map(|(model, _)| model);
+    }
+    if let Some(other) = description {
+        let text = format!("--model: expected none beside a description, got {}", other.display());
+        return Err(Error::new(ErrorKind::Model, text).at(path.display()));
+    }
+    let read = || {
+        let json = fs::read_to_string(path).map_err(|e| Error::new(ErrorKind::Io, e.to_string()).because(e))?;
+        formats::description::from_json(&json, &Tensors::new())
+    };
+    read().map_err(|e: Error| e.at(path.display()))
 }
 
 /// Whether a name ends so.
