@@ -28,7 +28,7 @@ mod values;
 
 use std::collections::BTreeMap;
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{Array3, Array4, ArrayD, Axis, IxDyn};
 
 use self::forward::{Point, forward};
 use self::stack::{Keep, States};
@@ -77,6 +77,9 @@ pub struct TrueGradients {
     /// Those of where each stack begins, by stack, whether a call said it or began at zero; none of a stack that began at what it
     /// learned or at values of the model. A state that began at one has no element.
     pub states: BTreeMap<usize, TrueStates>,
+    /// Those of the hidden state behind each step, by stack: `[L · D, T, B, state_size]`, layer-major and forward before reverse, in
+    /// the order of the input; 0 where there is no step. None of a stack on which no loss depends.
+    pub hidden: BTreeMap<usize, Array4<f64>>,
 }
 
 /// Runs `model` with `weights` on `input`.
@@ -170,7 +173,14 @@ fn gradients_of(
         weights: back.params.into_tensors(model),
         inputs: back.inputs.into_iter().map(named).collect(),
         states: back.states.into_iter().map(states).collect(),
+        hidden: back.hidden.into_iter().map(|(stack, rows)| (stack, stacked(&rows))).collect(),
     })
+}
+
+/// Rows of one shape along an axis of their own.
+fn stacked(rows: &[Array3<f64>]) -> Array4<f64> {
+    let views: Vec<_> = rows.iter().map(|row| row.view()).collect();
+    ndarray::stack(Axis(0), &views).expect("a stack has a layer, and all of one size")
 }
 
 /// A checked call and what it is computed from.

@@ -7,8 +7,12 @@ mod support;
 
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/console.rs"]
+mod console;
 #[path = "cli/convert.rs"]
 mod convert;
+#[path = "cli/evaluate.rs"]
+mod evaluate;
 #[path = "cli/files.rs"]
 mod files;
 #[cfg(any(feature = "keras", feature = "onnx"))]
@@ -26,6 +30,8 @@ mod programs;
 mod run;
 #[path = "cli/runs.rs"]
 mod runs;
+#[path = "cli/series.rs"]
+mod series;
 #[path = "cli/text.rs"]
 mod text;
 #[path = "cli/training.rs"]

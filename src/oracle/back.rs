@@ -16,7 +16,7 @@ use super::loss::measured;
 use super::params::{LayerParams, Params};
 use super::slope::activate_back;
 use super::stack::States;
-use super::stack_back::{GivenBack, stack_back};
+use super::stack_back::{GivenBack, StackBack, stack_back};
 use super::values::{Gradients, Values};
 use crate::call::Call;
 use crate::cell::Activation;
@@ -31,6 +31,8 @@ pub(super) struct Back {
     pub(super) inputs: BTreeMap<usize, Values>,
     /// Of where each stack begins that has not learned it and that no value begins.
     pub(super) states: BTreeMap<usize, States>,
+    /// Of the hidden states behind each step, by stack, of each layer and direction.
+    pub(super) hidden: BTreeMap<usize, Vec<Array3<f64>>>,
 }
 
 /// The loss alone.
@@ -50,6 +52,7 @@ pub(super) fn back(model: &Model, call: &Call<'_>, point: &Point, forward: &Forw
         bare: BTreeMap::new(),
         params: point.params.zeros(model),
         states: BTreeMap::new(),
+        hidden: BTreeMap::new(),
     };
     let mut loss = 0.0;
     for aim in aims {
@@ -67,7 +70,7 @@ pub(super) fn back(model: &Model, call: &Call<'_>, point: &Point, forward: &Forw
         let d = walk.gradients.take(Value::Input(index)).unwrap_or_else(|| given.zeros());
         inputs.insert(index, unread_zeroed(call, index, d));
     }
-    Back { loss, params: walk.params, inputs, states: walk.states }
+    Back { loss, params: walk.params, inputs, states: walk.states, hidden: walk.hidden }
 }
 
 /// What `aim` is taken from: `value` with the activation of layer `aim.measured.bare` left off.
@@ -111,6 +114,7 @@ struct Walk<'a, 'c> {
     bare: BTreeMap<usize, Array3<f64>>,
     params: Params,
     states: BTreeMap<usize, States>,
+    hidden: BTreeMap<usize, Vec<Array3<f64>>>,
 }
 
 impl Walk<'_, '_> {
@@ -231,9 +235,10 @@ impl Walk<'_, '_> {
         };
         let dropping = self.point.dropping.map(|dropping| (dropping, index));
         let given = GivenBack { steps, last: rows(last), states };
-        let (d_x, d_initial) = stack_back(r, cells, &self.forward.kept[stack], given, dropping, d_cells);
-        self.gradients.add(layer.from[0], Values::Steps(d_x));
-        self.begin(stack, r, layer.initial, d_initial);
+        let StackBack { x, states, hidden } = stack_back(r, cells, &self.forward.kept[stack], given, dropping, d_cells);
+        self.gradients.add(layer.from[0], Values::Steps(x));
+        self.hidden.insert(stack, hidden);
+        self.begin(stack, r, layer.initial, states);
     }
 
     /// Sends the gradients of where a stack begins to what begins it.

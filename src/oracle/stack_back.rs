@@ -22,7 +22,18 @@ pub(super) struct GivenBack {
     pub(super) states: States,
 }
 
-/// The gradients of the input `[T, B, I]` and of the initial states. Adds those of the weights `cells` to `d_cells`.
+/// What a stack sends back.
+pub(super) struct StackBack {
+    /// To its input, `[T, B, I]`.
+    pub(super) x: Array3<f64>,
+    /// To its initial states.
+    pub(super) states: States,
+    /// To the hidden state behind each step, `[T, B, state_size]` in the input's order, of each layer and direction; 0 where there is
+    /// no step.
+    pub(super) hidden: Vec<Array3<f64>>,
+}
+
+/// The gradients of what a stack takes. Adds those of the weights `cells` to `d_cells`.
 ///
 /// What a layer takes is what the one below gave: its gradient is the sum of those of its directions.
 pub(super) fn stack_back(
@@ -32,9 +43,10 @@ pub(super) fn stack_back(
     given: GivenBack,
     dropping: Option<(Dropping, usize)>,
     d_cells: &mut [CellParams],
-) -> (Array3<f64>, States) {
+) -> StackBack {
     let walks = Walk::of(r);
     let GivenBack { steps: mut d_y, last: mut d_last, states: mut d_states } = given;
+    let mut hidden = vec![Array3::default((0, 0, 0)); kept.len()];
     for layer in (0..r.num_layers).rev() {
         if let Some(place) = between(r, layer, dropping) {
             d_y = place.of(d_y);
@@ -61,7 +73,8 @@ pub(super) fn stack_back(
             let (batch, inputs) = (d_part.len_of(Axis(1)), cells[row].w_x.ncols());
             let dropped = Dropped::of(r, (layer, d), (batch, inputs), dropping);
             let direction = OneDirection::of(r, d, &cells[row], dropped);
-            let own = direction.back_over_time(&kept[row], d_part, &mut d_h, &mut d_c, &mut d_cells[row]);
+            let (own, d_hidden) = direction.back_over_time(&kept[row], d_part, &mut d_h, &mut d_c, &mut d_cells[row]);
+            hidden[row] = d_hidden;
             d_x = Some(match d_x {
                 Some(others) => others + own,
                 None => own,
@@ -70,12 +83,12 @@ pub(super) fn stack_back(
         }
         d_y = d_x.expect("a stack has a direction");
     }
-    (d_y, d_states)
+    StackBack { x: d_y, states: d_states, hidden }
 }
 
 impl OneDirection<'_> {
-    /// The gradient of the input, `[T, B, I]` in the input's order, from that of what the direction gave, in the order in
-    /// which it was computed. `d_h` and `d_c` come in as those of the final states and go out as those of the initial ones.
+    /// The gradients of the input, `[T, B, I]`, and of the hidden state behind each step, both in the input's order, from that of
+    /// what the direction gave, in the order in which it was computed. `d_h` and `d_c` come in as those of the final states and go out as those of the initial ones.
     ///
     /// ```text
     /// live:  δh' = δh + δy_n, and through the cell to x, h, c and the weights
@@ -88,9 +101,10 @@ impl OneDirection<'_> {
         d_h: &mut Array2<f64>,
         d_c: &mut Option<Array2<f64>>,
         d_weights: &mut CellParams,
-    ) -> Array3<f64> {
+    ) -> (Array3<f64>, Array3<f64>) {
         let (time, batch, _) = d_y.dim();
         let mut d_x = Array3::zeros((time, batch, self.weights.w_x.ncols()));
+        let mut d_hidden = Array3::zeros((time, batch, d_h.ncols()));
         for n in (0..time).rev() {
             let t = self.walk.at(n, time);
             // What goes through the cell, and what passes it by.
@@ -110,6 +124,7 @@ impl OneDirection<'_> {
                     before += &held;
                 }
             }
+            d_hidden.index_axis_mut(Axis(0), t).assign(&d_h_next);
             let given = (&d_h_next, d_c_next.as_ref());
             let back =
                 step_back(self.cell, &self.variant, self.weights, (&kept.steps[n], &self.dropped), given, d_weights);
@@ -119,7 +134,7 @@ impl OneDirection<'_> {
                 *d_c += back;
             }
         }
-        d_x
+        (d_x, d_hidden)
     }
 }
 

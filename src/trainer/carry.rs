@@ -2,8 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{Fit, Trainer};
-use crate::call::Batched;
+use ndarray::Axis;
+
+use super::{Batch, Fit, Trainer};
+use crate::call::{Batched, Output, States};
 use crate::engine::Carried;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -12,7 +14,8 @@ impl Trainer {
     /// (PyTorch's `detach`). So one long sequence is trained on window by window.
     ///
     /// [`step`](Self::step) and [`gradients`](Self::gradients) carry states; [`loss`](Self::loss) and [`run`](Self::run)
-    /// begin where their input says. A batch that is given states begins there. A stack that is
+    /// begin where their input says; [`evaluate`](Self::evaluate) and [`measure`](Self::measure) carry states from batch to batch of their own.
+    /// A batch that is given states begins there. A stack that is
     /// [stateful](crate::Recurrent::stateful) carries its states always. The first batch after this begins where the model does.
     ///
     /// # Example
@@ -98,6 +101,36 @@ impl Trainer {
             ))
         } else {
             Ok(())
+        }
+    }
+}
+
+/// Where the batches of a measurement begin: where states are carried, each where the one before it ended.
+pub(super) struct Measured {
+    /// The final states of each stack that a caller begins, by the last batch; none before it, and where none are carried.
+    states: Vec<(usize, States)>,
+    pub(super) carry: bool,
+}
+
+impl Measured {
+    pub(super) fn by(trainer: &Trainer) -> Self {
+        Self { states: Vec::new(), carry: trainer.carry }
+    }
+
+    /// The batch, from where the last one ended, where that had as many rows.
+    pub(super) fn begin(&self, mut batch: Batch, rows: usize) -> Batch {
+        for (stack, states) in self.states.iter().filter(|(_, states)| states.h.len_of(Axis(1)) == rows) {
+            batch.input.states.entry(*stack).or_insert_with(|| states.clone());
+        }
+        batch
+    }
+
+    /// Keeps where a batch ended.
+    pub(super) fn end(&mut self, trainer: &Trainer, output: &Output) {
+        if self.carry {
+            let begins = |(stack, _): &(usize, &States)| !trainer.model().begun(*stack).any();
+            let states = output.states.iter().enumerate().filter(begins);
+            self.states = states.map(|(stack, states)| (stack, states.clone())).collect();
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Trainer;
+use super::carry::Measured;
 use super::data::Dataset;
 use super::fitting::{FitEvent, Fitting};
 use super::metrics::Metric;
@@ -274,8 +275,13 @@ impl Trainer {
     pub async fn evaluate_async(&self, data: &Dataset, batch_size: usize) -> Result<f64> {
         let order: Vec<usize> = (0..data.rows()).collect();
         let mut mean = Mean::default();
+        let mut measured = Measured::by(self);
         for rows in order.chunks(batch_size.max(1)) {
-            mean.add(self.loss_async(&data.batch(rows)?).await?, rows.len());
+            let batch = measured.begin(data.batch(rows)?, rows.len());
+            mean.add(self.loss_async(&batch).await?, rows.len());
+            if measured.carry {
+                measured.end(self, &self.run_async(&batch.input).await?);
+            }
         }
         let loss = mean.value();
         if !loss.is_finite() {

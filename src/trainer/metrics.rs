@@ -6,6 +6,7 @@ use std::str::FromStr;
 use ndarray::Array2;
 
 use super::Trainer;
+use super::carry::Measured;
 use super::data::Dataset;
 use super::tally::Tally;
 use crate::call::Output;
@@ -129,16 +130,20 @@ impl Trainer {
         metrics.iter().try_for_each(|metric| metric.check(&self.objective))?;
         let loss = self.evaluate_async(data, batch_size).await?;
         let Some(mut tally) = Tally::of(&self.objective, metrics) else {
-            return Ok(Measures { loss, metrics: Vec::new(), confusion: None });
+            // Perplexity needs no count, and there is no other such metric.
+            let metrics = metrics.iter().map(|metric| (*metric, loss.exp())).collect();
+            return Ok(Measures { loss, metrics, confusion: None });
         };
         let order: Vec<usize> = (0..data.rows()).collect();
+        let mut measured = Measured::by(self);
         for rows in order.chunks(batch_size.max(1)) {
-            let batch = data.batch(rows)?;
+            let batch = measured.begin(data.batch(rows)?, rows.len());
             let aims = {
                 let call = batch.input.check(self.model())?;
                 self.objective.check(self.model(), &call, &batch.targets)?
             };
             let output = self.run_async(&batch.input).await?;
+            measured.end(self, &output);
             tally.add(self.model(), &aims[0], given(&self.objective, &output));
         }
         let metrics = metrics.iter().map(|metric| (*metric, tally.value(*metric, loss))).collect();

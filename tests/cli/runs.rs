@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{Folder, command, gatewave};
 
 /// A task of numbers in a file, and a description of a model for it.
-fn task(folder: &Folder) -> (String, String) {
+pub(super) fn task(folder: &Folder) -> (String, String) {
     let (model, data) = (folder.path("model.json"), folder.path("data.safetensors"));
     let text = r#"{"gatewave": 1, "batch_first": true, "layers": [
         {"type": "gru", "input_size": 3, "hidden_size": 8, "weights": "gru.", "num_layers": 2, "dropout": 0.2},

@@ -16,12 +16,12 @@ fn row(at: usize) -> (&'static str, String) {
     (label, format!("{} {word} {}", words.join(" "), WORDS[at % 8]))
 }
 
-fn tsv(rows: std::ops::Range<usize>) -> String {
+pub(super) fn tsv(rows: std::ops::Range<usize>) -> String {
     rows.map(row).fold(String::new(), |all, (label, text)| format!("{all}{label}\t{text}\n"))
 }
 
 /// A description of a model of so many tokens and outputs.
-fn description(folder: &Folder, tokens: usize, outputs: usize) -> String {
+pub(super) fn description(folder: &Folder, tokens: usize, outputs: usize) -> String {
     let path = folder.path(&format!("model-{tokens}-{outputs}.json"));
     let text = format!(
         r#"{{"gatewave": 1, "batch_first": true, "layers": [
@@ -34,7 +34,7 @@ fn description(folder: &Folder, tokens: usize, outputs: usize) -> String {
     path
 }
 
-fn write(folder: &Folder, name: &str, bytes: impl AsRef<[u8]>) -> String {
+pub(super) fn write(folder: &Folder, name: &str, bytes: impl AsRef<[u8]>) -> String {
     let path = folder.path(name);
     fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
     fs::write(&path, bytes).unwrap();
@@ -45,7 +45,7 @@ const FLAGS: [&str; 8] =
     ["--epochs", "8", "--batch-size", "8", "--learning-rate", "0.02", "--validation-split", "0.25"];
 
 /// Trains on a file, and gives what was written.
-fn train(folder: &Folder, model: &str, data: &str, more: &[&str]) -> (Vec<u8>, String) {
+pub(super) fn train(folder: &Folder, model: &str, data: &str, more: &[&str]) -> (Vec<u8>, String) {
     let output = folder.path("out.safetensors");
     let args = ["train", model, "--data", data, "--output", &output, "--force"];
     let ran = gatewave(args.iter().chain(&FLAGS).chain(more));

@@ -195,3 +195,34 @@ fn gradients_come_in_the_axes_of_the_call() {
     near(single.inputs["x"][[0, 0]], 2.0 * rows.inputs["x"][[0, 0, 0]]);
     assert_eq!(rows.states[&0].c.as_ref().map(|c| c.shape().to_vec()), Some(vec![1, 2, 3]));
 }
+
+/// What a hidden state does to the loss is what a call does that begins at it: nothing but the steps behind it is read.
+#[test]
+fn hidden_states_have_the_gradients_of_a_call_that_begins_at_them() {
+    for (model, features, has_cell) in
+        [(Model::new().layer(Gru::new(2, 3)), 3, false), (Model::new().layer(Lstm::new(2, 3).proj_size(2)), 2, true)]
+    {
+        let model = model.layer(Select::LastStep).layer(Linear::new(features, 1));
+        let weights = Weights::random(&model, 5).expect("the model is right");
+        let x = Array3::from_shape_fn((2, 6, 2), |(b, t, n)| ((b * 5 + t * 3 + n) as f32).sin());
+        let objective: Objective = Loss::MeanSquared.into();
+        let targets = [Targets::values(array![[0.3], [-0.7]])];
+        let of = |input: &Input| gradients(&model, &weights, input, &objective, &targets).expect("targets fit");
+        let whole = of(&Input::features(x.clone()));
+        assert_eq!(whole.hidden[&0].shape(), [1, 6, 2, features]);
+        for step in 0..5 {
+            let before = x.slice(ndarray::s![.., ..=step, ..]).to_owned();
+            let states = gatewave::oracle::run(&model, &weights, &Input::features(before)).expect("it runs").states;
+            #[expect(clippy::cast_possible_truncation, reason = "states are 32-bit floats")]
+            let narrow = |states: &ndarray::ArrayD<f64>| states.mapv(|x| x as f32);
+            let from = gatewave::States { h: narrow(&states[0].h), c: states[0].c.as_ref().map(narrow) };
+            assert_eq!(from.c.is_some(), has_cell);
+            let behind = x.slice(ndarray::s![.., step + 1.., ..]).to_owned();
+            let rest = of(&Input::features(behind).states(from));
+            for (got, want) in whole.hidden[&0].index_axis(ndarray::Axis(1), step).iter().zip(&rest.states[&0].h) {
+                near(*got, *want);
+            }
+        }
+        assert_eq!(whole.states[&0].h.shape(), [1, 2, features]);
+    }
+}

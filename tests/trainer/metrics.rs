@@ -154,3 +154,45 @@ fn a_metric_of_another_loss_is_refused() {
     let said = "perplexity: expected one loss, cross_entropy, got mse";
     assert_eq!(trainer.fit(&data, None, &settings, |_| {}).expect_err("numbers").to_string(), said);
 }
+
+#[test]
+fn perplexity_is_told_without_another_metric() {
+    let tokens = Array2::from_shape_fn((6, 5), |(b, t)| ((b * 5 + t * 3) % 9) as i64);
+    let tensors = NamedTensors::from([
+        ("x".to_owned(), tokens.clone().into()),
+        ("y".to_owned(), tokens.into()),
+        ("lengths".to_owned(), ndarray::Array1::from(vec![5_i64; 6]).into()),
+    ]);
+    let plain = trainer(&tagger(), CrossEntropy::default());
+    let data = Dataset::new(&tagger(), CrossEntropy::default(), tensors).expect("data");
+    let measures = plain.measure(&data, 4, &[Metric::Perplexity]).expect("measures");
+    assert_eq!(measures.metrics, [(Metric::Perplexity, measures.loss.exp())]);
+    assert!(plain.measure(&data, 4, &[]).expect("measures").metrics.is_empty());
+}
+
+#[test]
+fn carried_states_are_carried_where_it_is_measured() {
+    let model = Model::new().layer(Gru::new(2, 3)).layer(Lstm::new(3, 2));
+    // Two rows of twelve steps at once, and the same in three windows.
+    let x = |b: usize, t: usize, f: usize| ((b * 7 + t * 3 + f * 5) % 11) as f32 / 5.0 - 1.0;
+    let data = |windows: usize| {
+        let steps = 12 / windows;
+        let features = Array3::from_shape_fn((2 * windows, steps, 2), |(row, t, f)| x(row % 2, row / 2 * steps + t, f));
+        let targets = Array3::<f32>::zeros((2 * windows, steps, 2));
+        let tensors = NamedTensors::from([("x".to_owned(), features.into()), ("y".to_owned(), targets.into())]);
+        Dataset::new(&model, Loss::MeanSquared, tensors).expect("data")
+    };
+    let mut trainer = trainer(&model, Loss::MeanSquared);
+    let measured = |trainer: &Trainer, windows: usize| {
+        let measures = trainer.measure(&data(windows), 2, &[Metric::MeanAbsoluteError]).expect("measures");
+        (measures.loss, measures.metrics[0].1)
+    };
+    let whole = measured(&trainer, 1);
+    let apart = measured(&trainer, 3);
+    assert!((apart.0 - whole.0).abs() > 1e-4);
+    trainer.carry(true).expect("stacks");
+    for _ in 0..2 {
+        let (loss, off) = measured(&trainer, 3);
+        assert!((loss - whole.0).abs() < 1e-6 && (off - whole.1).abs() < 1e-6, "{loss} {off} {whole:?}");
+    }
+}

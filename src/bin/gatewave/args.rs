@@ -4,12 +4,15 @@
 
 use std::collections::HashSet;
 use std::env::{self, VarError};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use gatewave::formats;
 use gatewave::weights::{self, Tensors};
-use gatewave::{Device, DeviceInfo, Engine, Error, ErrorKind, Model, Options, Result, Storage, Strategy, Weights};
+use gatewave::{
+    Device, DeviceInfo, Engine, Error, ErrorKind, Like, Model, Options, Result, Storage, Strategy, Weights,
+};
 
 use crate::{note, progress};
 
@@ -74,6 +77,13 @@ impl ModelArgs {
         Ok((model, tensors))
     }
 
+    /// The model without its weights, of a description alone too, with a warning of layers that no output needs.
+    pub(crate) fn described(&self) -> Result<Model> {
+        let model = described(&self.path, self.description.as_deref())?;
+        model.warn_of_unused();
+        Ok(model)
+    }
+
     /// An engine of what [`read`](Self::read) gave, with a line about its device on standard error.
     pub(crate) fn engine(
         &self,
@@ -95,6 +105,11 @@ impl MaybeModelArgs {
         self.path.as_deref().map(|path| formats::read(path, self.description.as_deref())).transpose()
     }
 
+    /// The model without its weights, if there is one, of a description alone too.
+    pub(crate) fn described(&self) -> Result<Option<Model>> {
+        self.path.as_deref().map(|path| described(path, self.description.as_deref())).transpose()
+    }
+
     /// Reads the model with its weights, if there is one; those that a call would bring are drawn.
     pub(crate) fn open(&self) -> Result<Option<(Model, Weights)>> {
         let Some((model, mut tensors)) = self.read()? else { return Ok(None) };
@@ -108,6 +123,51 @@ impl MaybeModelArgs {
     pub(crate) fn name(&self) -> Option<String> {
         self.path.as_deref().map(|path| path.display().to_string())
     }
+}
+
+/// A model and the weights that a training begins at: those of its file, or drawn ones of a description alone (`.json`).
+///
+/// # Errors
+///
+/// As reading a model; kind `Model`, where its caller brings weights: they would not be kept.
+pub(crate) fn begin(path: &Path, description: Option<&Path>, like: Like, seed: u64) -> Result<(Model, Weights)> {
+    let owns_weights = |model: &Model| match model.all_ports().takes_weights() {
+        true => {
+            let text = "expected a model that holds its weights, got one that takes them with each call";
+            Err(Error::new(ErrorKind::Model, text))
+        }
+        false => Ok(()),
+    };
+    if has_extension(path, "json") {
+        let model = described(path, description)?;
+        let weights = owns_weights(&model).and_then(|()| Weights::initial(&model, like, seed));
+        let weights = weights.map_err(|e| e.at(path.display()))?;
+        return Ok((model, weights));
+    }
+    let (model, tensors) = formats::read(path, description)?;
+    let weights = owns_weights(&model).and_then(|()| Weights::from_tensors(&model, tensors));
+    Ok((model, weights.map_err(|e| e.at(path.display()))?))
+}
+
+/// A model without its weights: that of its file, or of a description alone (`.json`), which says every size.
+fn described(path: &Path, description: Option<&Path>) -> Result<Model> {
+    if !has_extension(path, "json") {
+        return formats::read(path, description).map(|(model, _)| model);
+    }
+    if let Some(other) = description {
+        let text = format!("--model: expected none beside a description, got {}", other.display());
+        return Err(Error::new(ErrorKind::Model, text).at(path.display()));
+    }
+    let read = || {
+        let json = fs::read_to_string(path).map_err(|e| Error::new(ErrorKind::Io, e.to_string()).because(e))?;
+        formats::description::from_json(&json, &Tensors::new())
+    };
+    read().map_err(|e: Error| e.at(path.display()))
+}
+
+/// Whether a name ends so.
+pub(crate) fn has_extension(path: &Path, wanted: &str) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted))
 }
 
 /// Refuses an output that is one of the files that are read: trained weights are not to be written over.

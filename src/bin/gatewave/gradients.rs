@@ -1,15 +1,21 @@
 //! `gatewave gradients`: what a model loses on one batch, and the gradients of that.
 
+mod by_step;
+
 use std::io::Write;
 use std::path::PathBuf;
 
-use gatewave::{Batch, Error, ErrorKind, InputValue, Like, Options, Result, Sgd, Trainer, Update, Values, Weights};
+use gatewave::weights::Tensors;
+use gatewave::{
+    Batch, Error, ErrorKind, InputValue, Like, Model, Options, Result, Sgd, Trainer, Update, Values, Weights,
+};
 use serde::Serialize;
 
-use crate::args::{DeviceArgs, KeepArgs, ModelArgs, note_device, spare, unused};
+use crate::args::{DeviceArgs, KeepArgs, ModelArgs, begin, has_extension, note_device, spare, unused};
 use crate::losses::LossArgs;
 use crate::tensors::{self, Destination};
 use crate::{Outcome, Verdict};
+use by_step::Chart;
 
 /// Computes what a model loses on one batch, and the gradients
 ///
@@ -26,6 +32,13 @@ pub(crate) struct Args {
     data: PathBuf,
     #[command(flatten)]
     loss: LossArgs,
+    /// Where the norm of the loss's gradient by the hidden state behind each step goes: .csv, or a picture .svg; may be repeated.
+    /// Computed in 64-bit floats by the textbook's equations, on the CPU
+    #[arg(long, value_name = "FILE")]
+    by_step: Vec<PathBuf>,
+    /// Of a description alone (.json): what its weights are drawn from, as PyTorch draws them
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    seed: u64,
     /// Where the gradients go: .safetensors or .npz
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
@@ -51,8 +64,10 @@ struct Line<'a> {
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let destination = destination(args)?;
+    let open = |path: &PathBuf| Chart::open(path, args.model.files().chain([args.data.as_path()]), args.force);
+    let charts = args.by_step.iter().map(open).collect::<Result<Vec<_>>>()?;
     let device = args.device.device()?;
-    let (model, mut stored) = args.model.read()?;
+    let (model, drawn, mut stored) = args.read()?;
     let ports = model.all_ports();
     let sequence = ports.inputs.iter().find(|port| port.value == InputValue::Sequence);
     let given = tensors::read(&args.data, sequence.map_or("x", |port| &port.name))?;
@@ -63,7 +78,14 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     };
     let (objective, batch, brought) = read().map_err(|e: Error| e.at(args.data.display()))?;
     stored.extend([brought]);
-    let weights = Weights::from_tensors(&model, stored).map_err(|e| args.model.at(e))?;
+    let weights = match drawn {
+        Some(drawn) => drawn,
+        None => Weights::from_tensors(&model, stored).map_err(|e| args.model.at(e))?,
+    };
+    if !charts.is_empty() {
+        let of = (&objective, &batch);
+        by_step::write(charts, &model, &weights, of).map_err(|e| e.at(args.data.display()))?;
+    }
     // No update is made.
     let update = Update::by(Sgd::like(Like::Torch));
     let options = Options::default().device(device).keep_bytes(args.keep.keep_bytes);
@@ -78,6 +100,18 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         destination.write(&named)?;
     }
     Ok(Verdict::Done)
+}
+
+impl Args {
+    /// The model, with its weights where they are drawn, else with its tensors.
+    fn read(&self) -> Result<(Model, Option<Weights>, Tensors)> {
+        if has_extension(self.model.file(), "json") {
+            let (model, weights) = begin(self.model.file(), None, Like::Torch, self.seed)?;
+            return Ok((model, Some(weights), Tensors::new()));
+        }
+        let (model, tensors) = self.model.read()?;
+        Ok((model, None, tensors))
+    }
 }
 
 /// Opens the output before any work, so that none is done in vain.

@@ -9,6 +9,7 @@ mod args;
 mod bench;
 mod convert;
 mod data;
+mod evaluate;
 mod generate;
 mod gradients;
 mod losses;
@@ -49,6 +50,7 @@ enum Command {
     Bench(bench::Args),
     Gradients(gradients::Args),
     Train(Box<train::Args>),
+    Evaluate(evaluate::Args),
     Data(data::Args),
 }
 
@@ -106,6 +108,7 @@ fn execute(command: &Command, out: &mut impl Write) -> Outcome {
         Command::Bench(args) => bench::run(args, out),
         Command::Gradients(args) => gradients::run(args, out),
         Command::Train(args) => train::run(args, out),
+        Command::Evaluate(args) => evaluate::run(args, out),
         Command::Data(args) => data::run(args, out),
     }?;
     out.flush()?;

@@ -56,8 +56,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
-    let model = match (args.model.read()?, args.stack.work(args.steps, args.batch)) {
-        (Some((model, _)), None) => model,
+    let model = match (args.model.described()?, args.stack.work(args.steps, args.batch)) {
+        (Some(model), None) => model,
         (None, Some(work)) => work.model()?,
         (Some(_), Some(_)) => return Err(one_of("got both").into()),
         (None, None) => return Err(one_of("got neither").into()),

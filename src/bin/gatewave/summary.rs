@@ -6,6 +6,8 @@ use crate::args::ModelArgs;
 use crate::{Outcome, Verdict};
 
 /// Prints a model's layers, output shapes and parameter counts
+///
+/// MODEL may be a description alone (.json), which says every size.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -13,7 +15,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
-    let (model, _) = args.model.read_alone()?;
+    let model = args.model.described()?;
     writeln!(out, "{}", model.summary().to_string().trim_end())?;
     Ok(Verdict::Done)
 }

@@ -22,14 +22,13 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use clap::Parser;
-use gatewave::formats::{self, Metadata, description};
-use gatewave::weights::{Replacement, Tensors};
+use gatewave::formats::{self, Metadata};
+use gatewave::weights::Replacement;
 use gatewave::{
-    Error, ErrorKind, Fit, FitEnd, FitEvent, Fitting, Like, Model, Options, Precision, Result, Sgd, Trainer, Update,
-    Weights,
+    Error, ErrorKind, Fit, FitEnd, FitEvent, Fitting, Like, Options, Precision, Result, Sgd, Trainer, Update,
 };
 
-use crate::args::{DeviceArgs, KeepArgs, note_device, spare, unused};
+use crate::args::{DeviceArgs, KeepArgs, begin, has_extension, note_device, spare, unused};
 use crate::losses::MaybeLossArgs;
 use crate::{Cli, Command, Outcome, Verdict, note};
 use corpus::CorpusArgs;
@@ -164,7 +163,7 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
     }
     let proofs = args.writable()?;
     let device = args.device.device()?;
-    let (model, weights) = args.begin(args.update.like())?;
+    let (model, weights) = begin(args.path(), args.description.as_deref(), args.update.like(), args.fit.seed)?;
     let Examples { objective, training, validation, metadata, series } = Examples::read(args, kind, &model)?;
     let schedule = args.fit.schedule(training.rows(), args.update.like())?;
     let options = Options::default().device(device).keep_bytes(args.keep.keep_bytes);
@@ -222,7 +221,7 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
         folder.draw(&fitting)?;
         note(format_args!("kept in {}", folder.path().display()));
         if let (Some(data), true) = (&validation, end.is_some()) {
-            check_best(folder, &trainer, &fitting, (data, options))?;
+            check_best(folder, &trainer, &fitting, (data, options, args.corpus.stateful))?;
         }
     }
     fitting.put_back(&mut trainer)?;
@@ -239,7 +238,7 @@ fn check_best(
     folder: &Folder,
     trainer: &Trainer,
     fitting: &Fitting,
-    (data, options): (&gatewave::Dataset, Options),
+    (data, options, carry): (&gatewave::Dataset, Options, bool),
 ) -> Result<()> {
     let Some((best, wanted)) = fitting.best().and_then(|best| Some((best, best.validation_loss?))) else {
         return Ok(());
@@ -247,7 +246,8 @@ fn check_best(
     let (model, weights) = folder.best()?;
     // No update is made.
     let update = Update::by(Sgd::like(Like::Torch));
-    let reader = Trainer::new(model, &weights, trainer.objective().clone(), update, options)?;
+    let mut reader = Trainer::new(model, &weights, trainer.objective().clone(), update, options)?;
+    reader.carry(carry)?;
     let settings = fitting.settings();
     if settings.most_batches.is_some() {
         return Ok(());
@@ -298,29 +298,6 @@ impl Args {
             }
             _ => Ok(proofs),
         }
-    }
-
-    /// The model, and the weights that training begins at.
-    fn begin(&self, like: Like) -> Result<(Model, Weights)> {
-        let path = self.path();
-        if has_extension(path, "json") {
-            if let Some(other) = &self.description {
-                let text = format!("--model: expected none beside a description, got {}", other.display());
-                return Err(Error::new(ErrorKind::Model, text).at(path.display()));
-            }
-            let begin = || {
-                let json = fs::read_to_string(path);
-                let json = json.map_err(|e| Error::new(ErrorKind::Io, e.to_string()).because(e))?;
-                let model = description::from_json(&json, &Tensors::new())?;
-                owns_weights(&model)?;
-                let weights = Weights::initial(&model, like, self.fit.seed)?;
-                Ok((model, weights))
-            };
-            return begin().map_err(|e: Error| e.at(path.display()));
-        }
-        let (model, tensors) = formats::read(path, self.description.as_deref())?;
-        let weights = owns_weights(&model).and_then(|()| Weights::from_tensors(&model, tensors));
-        Ok((model, weights.map_err(|e| e.at(path.display()))?))
     }
 
     /// The run's folder, if there is one, and the fit, which goes on from where the folder `resumed` has it.
@@ -388,19 +365,6 @@ fn said() -> Result<Vec<String>> {
         }
     }
     Ok(said)
-}
-
-/// Refuses a model whose caller brings weights: they would not be kept.
-fn owns_weights(model: &Model) -> Result<()> {
-    if model.all_ports().takes_weights() {
-        let text = "expected a model that holds its weights, got one that takes them with each call";
-        return Err(Error::new(ErrorKind::Model, text));
-    }
-    Ok(())
-}
-
-fn has_extension(path: &Path, wanted: &str) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted))
 }
 
 fn io_error(path: &Path, what: &str) -> Error {

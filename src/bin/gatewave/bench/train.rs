@@ -170,5 +170,6 @@ fn as_truth(gradients: &Gradients) -> TrueGradients {
         weights: gradients.weights.iter().map(|(name, data)| (name.clone(), wide(data))).collect(),
         inputs: std::collections::BTreeMap::new(),
         states: std::collections::BTreeMap::new(),
+        hidden: std::collections::BTreeMap::new(),
     }
 }

@@ -6,7 +6,8 @@ use gatewave::formats::{self, Metadata, safetensors::TRAINING_KEY};
 use gatewave::{Dataset, InputValue, Model, NamedTensors, Objective, Result};
 
 use super::kind::Kind;
-use super::{Args, corpus, has_extension, series, text};
+use super::{Args, corpus, series, text};
+use crate::args::has_extension;
 use crate::tensors;
 
 /// What is trained on.

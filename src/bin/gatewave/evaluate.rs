@@ -1,0 +1,163 @@
+//! `gatewave evaluate`: how good a model is on the examples of a file.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use comfy_table::{CellAlignment, Table, presets};
+use gatewave::data::{TextSpec, is_labelled_text};
+use gatewave::{
+    Dataset, Error, ErrorKind, InputValue, Like, Measures, Metric, Model, Options, Result, Sgd, Trainer, Update,
+    Weights,
+};
+use serde_json::{Map, Value, json};
+
+use crate::args::{DeviceArgs, ModelArgs, note_device};
+use crate::losses::MaybeLossArgs;
+use crate::tensors;
+use crate::text::ColumnArgs;
+use crate::{Outcome, Verdict};
+
+/// The most classes whose confusion has a table.
+const CLASSES: usize = 20;
+
+/// Tells how good a model is on examples
+///
+/// DATA is what `train --data` takes: labelled text for a model that was trained on such, or tensors with the targets `y`. Prints
+/// the loss and metrics, and for classes how many rows of each label the model says are of each.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Examples: .safetensors or .npz; or labelled text: .tsv, .csv, .jsonl, .ndjson or a folder
+    #[arg(long, value_name = "DATA")]
+    data: PathBuf,
+    #[command(flatten)]
+    loss: MaybeLossArgs,
+    #[command(flatten)]
+    columns: ColumnArgs,
+    /// What is told beside the loss: accuracy, perplexity, precision, recall, f1, auc, mae; several set apart by commas [default: those
+    /// of classes, or mae of numbers]
+    #[arg(long = "metric", value_name = "NAME", value_delimiter = ',')]
+    metrics: Vec<String>,
+    /// The rows of a batch
+    #[arg(long, value_name = "N", default_value_t = 32, allow_negative_numbers = true)]
+    batch_size: usize,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// One JSON object in place of tables
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
+    let metrics = args.metrics.iter().map(|word| word.parse()).collect::<Result<Vec<Metric>>>()?;
+    if args.batch_size == 0 {
+        return Err(Error::new(ErrorKind::Training, "--batch-size: expected 1 or more, got 0").into());
+    }
+    let is_text = is_labelled_text(&args.data);
+    if !is_text {
+        args.loss.said()?;
+    }
+    let device = args.device.device()?;
+    let (model, tensors) = args.model.read()?;
+    let (objective, data, labels) = if is_text { args.text(&model)? } else { args.tensors(&model)? };
+    let weights = Weights::from_tensors(&model, tensors).map_err(|e| args.model.at(e))?;
+    // No update is made.
+    let update = Update::by(Sgd::like(Like::Torch));
+    let usual = usual(objective.terms().first().map_or("", |term| term.loss.name()), objective.terms().len());
+    let metrics = if metrics.is_empty() { usual.to_vec() } else { metrics };
+    let trainer = Trainer::new(model, &weights, objective, update, Options::default().device(device));
+    let trainer = trainer.map_err(|e| args.model.at(e))?;
+    note_device(trainer.device());
+    let measures = trainer.measure(&data, args.batch_size, &metrics).map_err(|e| e.at(args.data.display()))?;
+    match args.json {
+        true => writeln!(out, "{}", object(data.rows(), &measures, labels.as_deref()))?,
+        false => print(&args.data, data.rows(), &measures, labels.as_deref(), out)?,
+    }
+    Ok(Verdict::Done)
+}
+
+/// The objective, the examples, and the label of each class where they have names.
+type Examples = (gatewave::Objective, Dataset, Option<Vec<String>>);
+
+impl Args {
+    fn text(&self, model: &Model) -> Result<Examples> {
+        let at = |e: Error| e.at(self.model.file().display());
+        let Some(spec) = TextSpec::read(self.model.file())? else {
+            let text = "expected a model with a tokenizer and labels, got one without; gatewave train makes such a model from \
+                        labelled text (--data FILE.tsv)";
+            return Err(at(Error::new(ErrorKind::Model, text)));
+        };
+        let objective = self.loss.of_text(spec.objective(model).map_err(at)?)?;
+        let rows = self.columns.read(&self.data)?;
+        let data = Dataset::new(model, objective.clone(), spec.tensors(model, &rows)?)?;
+        Ok((objective, data, Some(spec.classes().labels().to_vec())))
+    }
+
+    fn tensors(&self, model: &Model) -> Result<Examples> {
+        let ports = model.all_ports();
+        let sequence = ports.inputs.iter().find(|port| port.value == InputValue::Sequence);
+        let given = tensors::read(&self.data, sequence.map_or("x", |port| &port.name))?;
+        let read = || {
+            let objective = self.loss.of_tensors(model, &given)?;
+            Ok((objective.clone(), Dataset::new(model, objective, given)?, None))
+        };
+        read().map_err(|e: Error| e.at(self.data.display()))
+    }
+}
+
+/// What is told of a loss where nothing is said.
+fn usual(loss: &str, losses: usize) -> &'static [Metric] {
+    match (loss, losses) {
+        ("cross_entropy" | "binary_cross_entropy", 1) => {
+            &[Metric::Accuracy, Metric::Precision, Metric::Recall, Metric::F1, Metric::Auc]
+        }
+        ("mse" | "mae" | "huber", 1) => &[Metric::MeanAbsoluteError],
+        _ => &[],
+    }
+}
+
+/// The label of each class, or its number.
+fn names(labels: Option<&[String]>, classes: usize) -> Vec<String> {
+    labels.map_or_else(|| (0..classes).map(|class| class.to_string()).collect(), <[String]>::to_vec)
+}
+
+fn object(rows: usize, measures: &Measures, labels: Option<&[String]>) -> Value {
+    let mut object = Map::from_iter([("rows".to_owned(), rows.into()), ("loss".to_owned(), measures.loss.into())]);
+    object.extend(measures.metrics.iter().map(|(metric, value)| (metric.to_string(), Value::from(*value))));
+    if let Some(confusion) = &measures.confusion {
+        let counts: Vec<Vec<u64>> = confusion.outer_iter().map(|row| row.to_vec()).collect();
+        object.insert("labels".to_owned(), names(labels, counts.len()).into());
+        object.insert("confusion".to_owned(), json!(counts));
+    }
+    object.into()
+}
+
+fn print(
+    path: &Path,
+    rows: usize,
+    measures: &Measures,
+    labels: Option<&[String]>,
+    out: &mut impl Write,
+) -> Outcome<()> {
+    writeln!(out, "{}: {rows} rows", path.display())?;
+    writeln!(out, "{:<10} {:.4}", "loss", measures.loss)?;
+    for (metric, value) in &measures.metrics {
+        writeln!(out, "{:<10} {value:.4}", metric.name())?;
+    }
+    let Some(confusion) = measures.confusion.as_ref().filter(|confusion| confusion.nrows() <= CLASSES) else {
+        return Ok(());
+    };
+    let names = names(labels, confusion.nrows());
+    let mut table = Table::new();
+    let header = std::iter::once("is \\ said".to_owned()).chain(names.iter().cloned());
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header);
+    for (name, row) in names.iter().zip(confusion.outer_iter()) {
+        table.add_row(std::iter::once(name.clone()).chain(row.iter().map(u64::to_string)));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    writeln!(out, "{table}")?;
+    Ok(())
+}

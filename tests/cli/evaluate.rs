@@ -1,0 +1,66 @@
+//! `gatewave evaluate`, and `gatewave gradients --by-step`.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::text::{description, train, tsv, write};
+use crate::{Folder, gatewave};
+
+#[test]
+fn a_model_is_measured_on_text_by_its_own_words() {
+    let folder = Folder::new("evaluate-text");
+    let data = write(&folder, "reviews.tsv", tsv(0..96));
+    let model = description(&folder, 20, 2);
+    train(&folder, &model, &data, &[]);
+    let trained = folder.path("out.safetensors");
+    // Two rows whose label is the other one.
+    let other = write(&folder, "other.tsv", tsv(0..40) + "pos\tbad film\nneg\tgood cast\n");
+    let out = gatewave(["evaluate", &trained, "--data", &other, "--json"]).done();
+    let object: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(object["confusion"], serde_json::json!([[20, 1], [1, 20]]), "{out}");
+    assert_eq!((&object["rows"], &object["labels"]), (&42.into(), &serde_json::json!(["neg", "pos"])));
+    for metric in ["accuracy", "precision", "recall", "f1"] {
+        assert!((object[metric].as_f64().unwrap() - 40.0 / 42.0).abs() < 1e-9, "{metric}: {out}");
+    }
+    let auc = object["auc"].as_f64().unwrap();
+    assert!((0.9..1.0).contains(&auc), "{out}");
+    let told = gatewave(["evaluate", &trained, "--data", &other, "--metric", "accuracy"]).done();
+    assert!(told.contains("other.tsv: 42 rows\nloss ") && told.contains("\naccuracy   0.9524\n"), "{told}");
+    assert!(told.contains("is \\ said") && !told.contains("precision"), "{told}");
+
+    let refused = |args: &[&str]| gatewave([&["evaluate"], args].concat()).refused();
+    let said = refused(&[crate::MODEL, "--data", &other]);
+    assert!(said.contains("expected a model with a tokenizer and labels, got one without"), "{said}");
+    let unknown = write(&folder, "unknown.tsv", "pos\ta\nmeh\tb\n");
+    assert!(
+        refused(&[&trained, "--data", &unknown]).contains("unknown.tsv: line 2: expected a label that was trained on")
+    );
+    assert!(
+        refused(&[&trained, "--data", &other, "--metric", "mae"]).contains("mae: expected one loss, mse, mae or huber")
+    );
+    assert!(refused(&[&trained, "--data", &other, "--batch-size", "0"]).contains("--batch-size: expected 1 or more"));
+}
+
+#[test]
+fn gradients_through_time_are_a_table_and_a_picture() {
+    let folder = Folder::new("by-step");
+    let (model, data) = crate::runs::task(&folder);
+    let (trained, table, picture) = (folder.path("m.safetensors"), folder.path("n.csv"), folder.path("n.svg"));
+    gatewave(["train", &model, "--data", &data, "--loss", "cross_entropy", "--fast", "-o", &trained]).done();
+    let all = ["gradients", &trained, "--data", &data, "--loss", "cross_entropy"];
+    let both = [&all[..], &["--by-step", &table, "--by-step", &picture]].concat();
+    gatewave(&both).done();
+    let text = fs::read_to_string(&table).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((lines[0], lines.len()), ("step,gru.l0,gru.l1", 13));
+    let norms = |line: &str| line.split(',').skip(1).map(|x| x.parse::<f64>().unwrap()).collect::<Vec<_>>();
+    // An answer at the last step hangs on the first one the least.
+    assert!(lines[1..].iter().all(|line| norms(line).iter().all(|norm| *norm > 0.0)), "{text}");
+    assert!(norms(lines[1])[1] < norms(lines[12])[1], "{text}");
+    let svg = fs::read_to_string(&picture).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("gru.l1"), "{svg}");
+    assert!(gatewave(&both).refused().contains("is there already; --force writes over it"));
+    let said = gatewave([&all[..], &["--by-step", &folder.path("n.png")]].concat()).refused();
+    assert!(said.contains("--by-step: expected a name that ends in .csv or .svg"), "{said}");
+}

@@ -1,0 +1,172 @@
+//! A series of numbers and a text as a whole: `gatewave data`, `train`, and `run --series` or `generate` of what was trained.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{Folder, gatewave};
+
+/// A sine of a period of 12 rows beside its cosine, and a column of dates.
+fn sine(rows: usize) -> String {
+    let row = |at: usize| {
+        let turn = std::f64::consts::TAU * at as f64 / 12.0;
+        format!("day {at},{:.5},{:.5}\n", 20.0 + 5.0 * turn.sin(), 1000.0 + 100.0 * turn.cos())
+    };
+    "date,a,b\n".to_owned() + &(0..rows).map(row).collect::<String>()
+}
+
+/// A description: a GRU behind `first`, with or without a selection, and so many outputs.
+fn description(folder: &Folder, name: &str, first: &str, features: usize, select: &str, outputs: usize) -> String {
+    let path = folder.path(name);
+    let text = format!(
+        r#"{{"gatewave": 1, "batch_first": true, "layers": [{first}
+        {{"type": "gru", "input_size": {features}, "hidden_size": 8, "weights": "gru."}},{select}
+        {{"type": "linear", "in_features": 8, "out_features": {outputs}, "weights": "head."}}]}}"#
+    );
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn of_rows(folder: &Folder, features: usize, outputs: usize) -> String {
+    let select = r#"{"type": "select", "what": "final_hidden"},"#;
+    description(folder, &format!("rows-{features}-{outputs}.json"), "", features, select, outputs)
+}
+
+fn of_text(folder: &Folder, tokens: usize) -> String {
+    let first = format!(r#"{{"type": "embedding", "num_embeddings": {tokens}, "embedding_dim": 4, "weights": "e."}},"#);
+    description(folder, &format!("text-{tokens}.json"), &first, 4, "", tokens)
+}
+
+fn write(folder: &Folder, name: &str, text: &str) -> String {
+    let path = folder.path(name);
+    fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn a_series_is_trained_on_and_foreseen_in_its_own_units() {
+    let folder = Folder::new("series");
+    let (data, model) = (write(&folder, "s.csv", &sine(160)), of_rows(&folder, 2, 4));
+    let told = gatewave(["data", &data, "--window", "12", "--horizon", "2"]).done();
+    assert!(told.contains("160 rows, 2 columns of numbers") && told.contains("not numbers: \"date\""), "{told}");
+    assert!(told.ends_with("147 windows of 12 steps, horizon 2, stride 1\n"), "{told}");
+    let out = folder.path("out.safetensors");
+    let own = ["--data", &data, "--window", "12", "--horizon", "2", "--target", "a,b", "--validation-split", "0.2"];
+    let fit = ["--epochs", "40", "--batch-size", "8", "--learning-rate", "0.02", "--output", &out];
+    let told = gatewave(["train", &model].into_iter().chain(own).chain(fit)).done();
+    let line = told.lines().last().unwrap();
+    let rest = line.strip_prefix("mean absolute error in own units: a ").unwrap_or_else(|| panic!("{told}"));
+    let numbers: Vec<f64> = rest.split([' ', ',', ';']).filter_map(|word| word.parse().ok()).collect();
+    let [a, last_a, b, last_b] = numbers[..] else { panic!("{line}") };
+    assert!(a < last_a / 4.0 && b < last_b / 4.0 && last_b > 20.0, "{line}");
+    let lines = gatewave(["run", &out, "--series", &data, "--json"]).done();
+    let steps: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(steps.iter().map(|step| step["step"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2]);
+    let turn = std::f64::consts::TAU * 160.0 / 12.0;
+    let a = steps[0]["forecast"]["a"].as_f64().unwrap();
+    assert!((a - 20.0 - 5.0 * turn.sin()).abs() < 1.0, "{lines}");
+    let table = gatewave(["run", &out, "--series", &data]).done();
+    assert!(table.contains("step") && table.contains("+2"), "{table}");
+    // It goes on with the scales and columns that it has.
+    let other = write(&folder, "other.csv", &sine(60));
+    let on = ["train", &out, "--data", &other, "--window", "12"];
+    gatewave(on.into_iter().chain(["--horizon", "2"])).done();
+    let error = gatewave(on.into_iter().chain(["--horizon", "3"])).refused();
+    assert_eq!(error, "--horizon: expected 2, which the model was trained with, got 3");
+    let short = write(&folder, "short.csv", &sine(5));
+    let error = gatewave(["run", &out, "--series", &short]).refused();
+    assert!(error.ends_with("short.csv: expected 12 rows or more, the model's window, got 5"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_with_a_series_is_told() {
+    let folder = Folder::new("series-refused");
+    let (data, model) = (write(&folder, "s.csv", &sine(40)), of_rows(&folder, 2, 1));
+    let gaps = write(&folder, "gaps.csv", "a,b\n1,2\n3,\n4,5\n");
+    let refused = |args: &[&str]| gatewave(["train", &model].into_iter().chain(args.iter().copied())).refused();
+    for (args, said) in [
+        (&["--data", &data, "--window", "50"][..], "window 50 and horizon 1: expected at least 51 rows, got 40"),
+        (
+            &["--data", &gaps, "--window", "2"],
+            "gaps.csv: line 3: column \"b\": expected a finite number, got an empty cell",
+        ),
+        (&["--data", &data, "--window", "5", "--target", "c"], "expected a column \"c\", got \"date\", \"a\", \"b\""),
+        (
+            &["--data", &data, "--window", "5", "--columns", "date,a"],
+            "line 2: column \"date\": expected a finite number",
+        ),
+        (
+            &["--data", &data, "--window", "5", "--loss", "cross_entropy"],
+            "--loss: expected one of mse, mae, huber of a series",
+        ),
+        (
+            &["--data", &data, "--window", "5", "--stateful"],
+            "--stateful: expected --data of a text as a whole, got a series",
+        ),
+        (
+            &["--data", &data, "--window", "5", "--max-length", "3"],
+            "--max-length: expected --data of labelled text, got a series",
+        ),
+        (&["--data", &model, "--window", "5"], "--window: expected --data of a series (.csv) or a text (.txt), got "),
+        (&["--data", &data, "--window", "38", "--validation-split", "0.01"], "expected at least 39 rows, got 39"),
+    ] {
+        let error = refused(args);
+        assert!(error.contains(said), "{args:?}: {error}");
+    }
+    let error = gatewave(["run", crate::MODEL, "--series", &data]).refused();
+    assert!(error.contains("expected a model with the columns and scales of a series, got one without; "), "{error}");
+}
+
+#[test]
+fn a_text_is_trained_on_and_goes_on() {
+    let folder = Folder::new("corpus");
+    let data = write(&folder, "t.txt", &"to be or not to be. ".repeat(40));
+    let model = of_text(&folder, 20);
+    let out = folder.path("out.safetensors");
+    let own = ["train", &model, "--data", &data, "--window", "10", "--validation-split", "0.2"];
+    let fit = ["--epochs", "30", "--batch-size", "4", "--learning-rate", "0.02", "--force", "--output", &out];
+    let ran = gatewave(own.into_iter().chain(fit));
+    assert!(ran.err.contains("640 chars in a vocabulary of 11 tokens\n"), "{}", ran.err);
+    assert!(ran.err.contains("val_perplexity"), "{}", ran.err);
+    ran.done();
+    let text = gatewave(["generate", &out, "-p", "to be or", "-n", "12", "-t", "0"]).done();
+    assert_eq!(text, "to be or not to be. ");
+    // In streams, and by words.
+    gatewave(own.into_iter().chain(fit).chain(["--stateful", "--epochs", "3", "--run", &folder.path("run")])).done();
+    let words = ["--tokenizer", "words", "--window", "5", "--epochs", "40"];
+    gatewave(own.into_iter().chain(fit).chain(words)).done();
+    let ran = gatewave(["generate", &out, "-p", "Not to seem", "-n", "3", "-t", "0"]);
+    assert!(ran.err.contains("warning: --prompt: the model's vocabulary lacks 1 of its words"), "{}", ran.err);
+    assert!(ran.done().starts_with("Not to seem "));
+    let text = gatewave(["generate", &out, "-p", "or not", "-n", "3", "-t", "0"]).done();
+    assert_eq!(text, "or not to be to");
+}
+
+#[test]
+fn what_is_wrong_with_a_text_is_told() {
+    let folder = Folder::new("corpus-refused");
+    let data = write(&folder, "t.txt", "to be or not to be");
+    let model = of_text(&folder, 20);
+    let refused = |args: &[&str]| {
+        let own = ["train", &model, "--data", &data];
+        gatewave(own.into_iter().chain(args.iter().copied())).refused()
+    };
+    for (args, said) in [
+        (&[][..], "t.txt: expected --window N beside a text, the steps of a row, got none"),
+        (&["--window", "0"], "t.txt: window: expected 1 or more, got 0"),
+        (&["--window", "18"], "t.txt: window 18: expected a text of at least 19 tokens, got 18; try a smaller window"),
+        (
+            &["--window", "5", "--stateful"],
+            "window 5 in each of 32 streams: expected a text of at least 161 tokens, got 18",
+        ),
+        (&["--window", "5", "--columns", "a"], "--columns: expected --data of a series, got a text as a whole"),
+        (&["--window", "5", "--num-tokens", "21"], "num_tokens: expected at most 20, which the model has, got 21"),
+        (&["--window", "5", "--loss", "mse"], "--loss: expected cross_entropy of text and this model, got mse"),
+    ] {
+        let error = refused(args);
+        assert!(error.contains(said), "{args:?}: {error}");
+    }
+    let of_rows = of_rows(&folder, 2, 1);
+    let error = gatewave(["train", &of_rows, "--data", &data, "--window", "5"]).refused();
+    assert!(error.contains("expected a model that takes tokens, got one that takes features"), "{error}");
+}
