@@ -4,7 +4,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
-use gatewave::data::{TextSpec, is_labelled_text};
+use gatewave::data::{
+    Corpus, CorpusSpec, ReadOptions, Series, SeriesSpec, TargetError, TextSpec, is_corpus, is_labelled_text, is_series,
+};
+use gatewave::formats;
 use gatewave::{
     Dataset, Error, ErrorKind, InputValue, Like, Measures, Metric, Model, Options, Result, Sgd, Trainer, Update,
     Weights,
@@ -22,13 +25,13 @@ const CLASSES: usize = 20;
 
 /// Tells how good a model is on examples
 ///
-/// DATA is what `train --data` takes: labelled text for a model that was trained on such, or tensors with the targets `y`. Prints
-/// the loss and metrics, and for classes how many rows of each label the model says are of each.
+/// DATA is what `train --data` takes: labelled text, a series or a text for a model that was trained on such, or tensors with the
+/// targets `y`. Prints the loss and metrics, and for classes how many rows of each label the model says are of each.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Examples: .safetensors or .npz; or labelled text: .tsv, .csv, .jsonl, .ndjson or a folder
+    /// Examples: .safetensors or .npz; labelled text: .tsv, .csv, .jsonl, .ndjson or a folder; a series: .csv; a text: .txt
     #[arg(long, value_name = "DATA")]
     data: PathBuf,
     #[command(flatten)]
@@ -36,9 +39,12 @@ pub(crate) struct Args {
     #[command(flatten)]
     columns: ColumnArgs,
     /// What is told beside the loss: accuracy, perplexity, precision, recall, f1, auc, mae; several set apart by commas [default: those
-    /// of classes, or mae of numbers]
+    /// of classes, mae of numbers, perplexity and accuracy of a text]
     #[arg(long = "metric", value_name = "NAME", value_delimiter = ',')]
     metrics: Vec<String>,
+    /// A text (.txt): the steps of a row
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    window: Option<usize>,
     /// The rows of a batch
     #[arg(long, value_name = "N", default_value_t = 32, allow_negative_numbers = true)]
     batch_size: usize,
