@@ -1,13 +1,12 @@
 //! What of a model takes texts and what gives their classes: its port of tokens, its lengths, its output.
 
-use ndarray::{Array1, Array2, ArrayD, Axis};
+use ndarray::{Array1, Array2};
 
+use super::ends::Ends;
 use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::{BinaryCrossEntropy, CrossEntropy, Objective, last_activation};
-use crate::model::{
-    Dim, Flow, InputKind, InputPort, InputValue, LayerKind, Model, OutputValue, Padding, Pin, Select, Value,
-};
+use crate::model::{Dim, Flow, LayerKind, Model, Padding, Pin, Select, Value};
 use crate::named::NamedTensors;
 
 /// The places of a model that text goes through.
@@ -18,9 +17,8 @@ pub(super) struct Heads {
     pub(super) outputs: usize,
     /// What ends the output.
     activation: Option<Activation>,
-    sequence: InputPort,
+    ends: Ends,
     lengths: String,
-    targets: String,
 }
 
 impl Heads {
@@ -31,39 +29,21 @@ impl Heads {
     /// Kind `Model`, where it does not take one sequence of tokens with lengths and give one row of numbers for each, or its
     /// output is that of a padded step.
     pub(super) fn of(model: &Model) -> Result<Self> {
-        model.check()?;
-        let Flow::Tokens(tokens) = model.input()? else {
+        let ends = Ends::of(model)?;
+        let Flow::Tokens(tokens) = ends.takes else {
             let text = "expected a model that takes tokens, got one that takes features";
             return Err(wrong(text).hint("text needs an embedding or one_hot layer first"));
         };
-        let inputs = model.all_inputs()?;
-        let others = inputs.iter().filter(|input| !matches!(input.kind, InputKind::State(_))).count();
-        if others != 1 {
-            return Err(wrong(format!("expected a model of one input for text, got {others}")));
-        }
-        let (values, flows) = (model.feature_outputs(), model.output_flows()?);
-        let ([value], [flow]) = (&values[..], &flows[..]) else {
-            return Err(wrong(format!("expected a model of one output for labels, got {}", flows.len())));
-        };
-        let Flow::Rows(features) = flow else {
+        let Flow::Rows(features) = ends.gives else {
             let text = "expected one output for a text, got one for each of its steps";
             return Err(wrong(text).hint("try a select layer of final_hidden"));
         };
         own_steps(model)?;
-        let ports = model.all_ports();
-        let port = |is: &dyn Fn(&InputValue) -> bool| ports.inputs.iter().find(|port| is(&port.value));
-        let sequence = port(&|value| *value == InputValue::Sequence);
-        let lengths = port(&|value| matches!(value, InputValue::Lengths(_)));
-        let (Some(sequence), Some(lengths)) = (sequence, lengths) else {
+        let Some(lengths) = ends.lengths.clone() else {
             let text = "expected a model that takes the lengths of its rows, got one that does not";
             return Err(wrong(text).hint("without them it would read what pads a shorter text"));
         };
-        let output = ports.outputs.iter().find(|port| port.value == OutputValue::Output);
-        let targets = match (output, ports.inputs.iter().any(|port| port.name == "y")) {
-            (Some(port), true) => format!("y_{}", port.name),
-            _ => "y".to_owned(),
-        };
-        let activation = last_activation(model, *value).map(|(_, activation)| activation);
+        let activation = last_activation(model, ends.output).map(|(_, activation)| activation);
         if activation == Some(Activation::Sigmoid) && features.len() > 1 {
             let text = format!("expected softmax or no activation of {} outputs, got sigmoid", features.len());
             return Err(wrong(text).hint("a sigmoid answers for two labels, with one output"));
@@ -72,8 +52,7 @@ impl Heads {
             let text = "expected sigmoid or no activation of one output, got softmax, which is always 1";
             return Err(wrong(text).hint("try a sigmoid, or two outputs"));
         }
-        let (sequence, lengths, outputs) = (sequence.clone(), lengths.name.clone(), features.len());
-        Ok(Self { tokens, outputs, activation, sequence, lengths, targets })
+        Ok(Self { tokens, outputs: features.len(), activation, ends, lengths })
     }
 
     /// How many labels it tells apart.
@@ -91,24 +70,13 @@ impl Heads {
 
     /// Tokens `[B, T]` and their lengths under the model's names, in its axes.
     pub(super) fn tensors(&self, tokens: Array2<i64>, lengths: Vec<i64>) -> NamedTensors {
-        let mut tokens: ArrayD<i64> = tokens.into_dyn();
-        let place = |dim: Dim| self.sequence.axes.iter().position(|axis| *axis == dim);
-        if place(Dim::Time) < place(Dim::Batch) {
-            tokens.swap_axes(0, 1);
-        }
-        for (index, _) in self.sequence.axes.iter().enumerate().filter(|(_, dim)| **dim == Dim::One) {
-            tokens.insert_axis_inplace(Axis(index));
-        }
-        let tokens = tokens.as_standard_layout().into_owned();
-        NamedTensors::from([
-            (self.sequence.name.clone(), tokens.into()),
-            (self.lengths.clone(), Array1::from(lengths).into()),
-        ])
+        let (name, tokens) = self.ends.taken(tokens.into_dyn(), &[Dim::Batch, Dim::Time]);
+        NamedTensors::from([(name, tokens.into()), (self.lengths.clone(), Array1::from(lengths).into())])
     }
 
     /// The name of the targets.
     pub(super) fn targets(&self) -> &str {
-        &self.targets
+        self.ends.targets()
     }
 
     /// The probability of each label, of what the model gave for a text. A number without an activation of its own is one before

@@ -27,6 +27,12 @@ impl Place {
         Self { path: Arc::clone(&self.path), line: Some(line) }
     }
 
+    /// The line, where it is one.
+    #[cfg(feature = "csv")]
+    pub(super) fn line_number(&self) -> Option<usize> {
+        self.line
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path

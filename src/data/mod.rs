@@ -1,7 +1,9 @@
 //! Labelled text → what a model takes: rows of a file, tokens, classes, padded tensors with their lengths; and back, what a
 //! model gives → labels with probabilities.
 //!
-//! `read` knows files, `tokenizer` text, `classes` labels; `spec` joins them to a model's ports and outputs, `stored` keeps
+//! A [`Series`] of numbers becomes windows in time, a [`Corpus`] windows of a text whose next token is foreseen.
+//!
+//! `read` knows files, `tokenizer` text, `classes` labels; `spec` joins them to a model's ports and outputs (`ends`), `stored` keeps
 //! that in the model's file, and `summary` tells of a file before anything is trained. Knows no device and no optimizer.
 //!
 //! # Example
@@ -34,17 +36,24 @@
 //! ```
 
 mod classes;
+mod corpus;
+mod ends;
 mod heads;
 mod labelled;
 mod read;
+mod series;
 mod spec;
 mod stored;
 mod summary;
 mod tokenizer;
 
 pub use classes::Classes;
+pub use corpus::{Corpus, CorpusOptions, CorpusSpec, is_corpus};
 pub use labelled::{Example, Labelled, Place};
 pub use read::{ReadOptions, is_labelled_text, read_lines};
+pub use series::{
+    ColumnSummary, Forecast, Scale, Series, SeriesOptions, SeriesSpec, SeriesSummary, TargetError, is_series,
+};
 pub use spec::{Answer, TextOptions, TextSpec, Truncate};
 pub use summary::{ClassCount, DataSummary, Kept, SummaryOptions, Unknown};
 pub use tokenizer::{Tokenizer, Unit};

@@ -1,7 +1,9 @@
-//! A [`TextSpec`] ⇄ JSON, as it stands in the metadata of a model's file.
+//! What a model reads and answers ⇄ JSON, as it stands in the metadata of a model's file: what all such texts share, and that of a
+//! [`TextSpec`].
 
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -12,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::formats::{self, Metadata};
 
 /// The version of what is written here.
-const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 1;
 
 /// The keys in the order in which they are written.
 #[derive(Serialize, Deserialize)]
@@ -27,11 +29,44 @@ struct Stored {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StoredTokenizer {
+pub(super) struct StoredTokenizer {
     unit: String,
     start: bool,
     /// Token 3 is the first.
     units: Vec<String>,
+}
+
+impl StoredTokenizer {
+    pub(super) fn of(tokenizer: &Tokenizer) -> Self {
+        Self { unit: tokenizer.unit().to_string(), start: tokenizer.start(), units: tokenizer.units().to_vec() }
+    }
+
+    pub(super) fn read(self) -> Result<Tokenizer> {
+        Tokenizer::of_units(known("unit", &Unit::WORDS, &self.unit)?, self.start, self.units)
+    }
+}
+
+/// The plain data of a text of [`VERSION`].
+///
+/// # Errors
+///
+/// Kind `Model`, where it is of another version, or has other keys.
+pub(super) fn plain<T: DeserializeOwned>(json: &str) -> Result<T> {
+    let value: Value = serde_json::from_str(json).map_err(|e| damaged(format!("expected JSON, got {e}")).because(e))?;
+    if value["version"] != VERSION {
+        return Err(damaged(format!("expected version {VERSION}, got {}", value["version"])));
+    }
+    serde_json::from_value(value).map_err(|e| damaged(e.to_string()).because(e))
+}
+
+/// What `metadata` says under `key`, as `read` reads it.
+pub(super) fn kept<T>(metadata: &Metadata, key: &str, read: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+    metadata.get(key).map(|json| read(json).map_err(|e| e.at(format!("metadata {key}")))).transpose()
+}
+
+/// An error of what is kept in a file.
+pub(super) fn damaged(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Model, text)
 }
 
 impl TextSpec {
@@ -41,15 +76,10 @@ impl TextSpec {
     /// The text of it, in JSON: the same of the same, on every machine. [`formats::write_with`] keeps it in a model's file, under
     /// [`KEY`](Self::KEY).
     pub fn to_json(&self) -> String {
-        let tokenizer = self.tokenizer();
         let truncate = Truncate::WORDS.iter().find(|(_, end)| *end == self.truncate()).map_or("", |(word, _)| word);
         let stored = Stored {
             version: VERSION,
-            tokenizer: StoredTokenizer {
-                unit: tokenizer.unit().to_string(),
-                start: tokenizer.start(),
-                units: tokenizer.units().to_vec(),
-            },
+            tokenizer: StoredTokenizer::of(self.tokenizer()),
             labels: self.classes().labels().to_vec(),
             max_length: self.max_length(),
             truncate: truncate.to_owned(),
@@ -63,17 +93,10 @@ impl TextSpec {
     ///
     /// Kind `Model`, where the text is of another version, or is none of it.
     pub fn from_json(json: &str) -> Result<Self> {
-        let damaged = |text: String| Error::new(ErrorKind::Model, text);
-        let value: Value =
-            serde_json::from_str(json).map_err(|e| damaged(format!("expected JSON, got {e}")).because(e))?;
-        if value["version"] != VERSION {
-            return Err(damaged(format!("expected version {VERSION}, got {}", value["version"])));
-        }
-        let stored: Stored = serde_json::from_value(value).map_err(|e| damaged(e.to_string()).because(e))?;
-        let unit = known("unit", &Unit::WORDS, &stored.tokenizer.unit)?;
-        let truncate = known("truncate", &Truncate::WORDS, &stored.truncate)?;
+        let stored: Stored = plain(json)?;
         let parts = || {
-            let tokenizer = Tokenizer::of_units(unit, stored.tokenizer.start, stored.tokenizer.units)?;
+            let truncate = known("truncate", &Truncate::WORDS, &stored.truncate)?;
+            let tokenizer = stored.tokenizer.read()?;
             Self::new(tokenizer, Classes::new(stored.labels)?, stored.max_length, truncate)
         };
         parts().map_err(|e: Error| damaged(e.to_string()))
@@ -94,9 +117,7 @@ impl TextSpec {
     ///
     /// Kind `Model`, where what it says is damaged.
     pub fn of_metadata(metadata: &Metadata) -> Result<Option<Self>> {
-        let json = metadata.get(Self::KEY);
-        let read = |json: &String| Self::from_json(json).map_err(|e| e.at(format!("metadata {}", Self::KEY)));
-        json.map(read).transpose()
+        kept(metadata, Self::KEY, Self::from_json)
     }
 }
 

@@ -92,11 +92,10 @@ fn the_tutorials_print_what_they_show() {
 fn what_differs_is_seen() {
     let page = "```console\n$ gatewave a\none 1.25 s\n…\nend\n\n$ gatewave b \"c d\"\n```\nnone\n```console\n$ gatewave e\nx…\n```\n";
     let all = shown(page);
-    assert_eq!(all.iter().map(|shown| (shown.line, shown.command.as_str())).collect::<Vec<_>>(), [
-        (2, "gatewave a"),
-        (7, "gatewave b \"c d\""),
-        (11, "gatewave e")
-    ]);
+    assert_eq!(
+        all.iter().map(|shown| (shown.line, shown.command.as_str())).collect::<Vec<_>>(),
+        [(2, "gatewave a"), (7, "gatewave b \"c d\""), (11, "gatewave e")]
+    );
     let alike = |at: usize, got: &[&str]| are_alike(&all[at].output, got);
     assert!(alike(0, &["one 7 s", "two", "three", "end"]) && alike(0, &["one 7 s", "end"]));
     assert!(!alike(0, &["one 7 s", "two"]) && !alike(0, &["one 7 m", "end"]) && !alike(0, &["one s", "end"]));

@@ -183,7 +183,7 @@ fn text_that_does_not_fit_is_refused_by_its_line() {
         (train(&["--num-tokens", "21"]), "num_tokens: expected at most 20, which the model has, got 21"),
         (train(&["--num-tokens", "3"]), "num_tokens: expected 4 or more, got 3"),
         (train(&["--max-length", "0"]), "max_length: expected 1 or more, got 0"),
-        (train(&["--loss", "mse"]), "--loss: expected binary_cross_entropy of labelled text and this model, got mse"),
+        (train(&["--loss", "mse"]), "--loss: expected binary_cross_entropy of text and this model, got mse"),
         (train(&["--label-column", "stars"]), "reviews.tsv: line 1: expected a column stars, got \"neg\", \"the"),
         (train(&["--max-bytes", "10"]), "reviews.tsv: expected at most 10 bytes, got more"),
         (train(&["--validation", &three]), "three.tsv: line 5: expected a label that was trained on (neg, pos)"),

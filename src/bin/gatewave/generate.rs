@@ -1,25 +1,28 @@
-//! `gatewave generate`: a character model writes on, each character drawn where the engine computes.
+//! `gatewave generate`: a model of characters or words writes on, each of them drawn where the engine computes.
 //!
-//! Knows characters and how they are printed; what is drawn, and how, is a stream's.
+//! Knows how they are printed; what is drawn, and how, is a stream's.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use gatewave::data::{CorpusSpec, Tokenizer, Unit};
+use gatewave::formats;
 use gatewave::{
     Direction, Error, ErrorKind, Flow, InputKind, LayerKind, Model, ModelOutput, NamedTensors, Pin, Result, Results,
     Sampling, Streams, Value,
 };
 
 use crate::args::{DeviceArgs, ModelArgs, Precision};
-use crate::{Outcome, Verdict, tensors};
+use crate::{Outcome, Verdict, note, tensors};
 
-/// Characters that are drawn before they are printed: enough that a device is seldom asked, few enough to watch.
+/// Characters or words that are drawn before they are printed: enough that a device is seldom asked, few enough to watch.
 const AT_ONCE: usize = 32;
 
-/// Lets a character model continue a text
+/// Lets a model of characters or words continue a text
 ///
-/// Needs a model with a vocabulary. Prints the prompt and what follows, 32 characters at a time. The same seed gives the
+/// Needs a model with a vocabulary: in its description, or of a text that `gatewave train` trained it on. Prints the prompt and what
+/// follows, 32 characters or words at a time. The same seed gives the
 /// same text, on every device: characters are drawn by random numbers that depend on the seed and the place in the text
 /// alone (Threefry-2x32-20, Gumbel's maximum).
 #[derive(clap::Args)]
@@ -32,16 +35,16 @@ pub(crate) struct Args {
     /// What the model takes beside the text, once: rows and initial states, by their names, as .safetensors or .npz
     #[arg(short, long, value_name = "IN")]
     input: Option<PathBuf>,
-    /// The output that characters are drawn from [default: the first]
+    /// The output that they are drawn from [default: the first]
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
-    /// How many characters to write
+    /// How many characters or words to write
     #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = whole::<usize>, allow_negative_numbers = true)]
     length: usize,
     /// How freely to choose: 0 always takes the likeliest, 1 draws as the model says
     #[arg(short, long, value_name = "X", default_value_t = 0.8, value_parser = temperature, allow_negative_numbers = true)]
     temperature: f32,
-    /// Choose from the K likeliest characters alone [default: all]
+    /// Choose from the K likeliest characters or words alone [default: all]
     #[arg(long, value_name = "K", value_parser = top_k, allow_negative_numbers = true)]
     top_k: Option<usize>,
     /// The seed of the draws
@@ -72,8 +75,10 @@ fn top_k(text: &str) -> Result<usize, String> {
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
     let (model, tensors) = args.model.read()?;
-    let vocabulary =
-        vocabulary(&model, args.output.as_deref()).map_err(|e| e.at(args.model.described_by().display()))?;
+    let spec = CorpusSpec::of_model(&model, &formats::metadata(args.model.file())?);
+    let spec = spec.map_err(|e| e.at(args.model.file().display()))?;
+    let vocabulary = vocabulary(&model, spec, args.output.as_deref());
+    let vocabulary = vocabulary.map_err(|e| e.at(args.model.described_by().display()))?;
     let (prompt, mut last) = tokens(&args.prompt, &vocabulary)?;
     let beside = beside(&model, args.input.as_deref())?;
     let engine = args.model.engine(model, &tensors, device, args.precision)?;
@@ -95,8 +100,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     while left > 0 {
         let steps = left.min(AT_ONCE);
         let drawn = streams.generate(&[(text, last, sampling)], steps)?;
-        let character = |&token: &i64| vocabulary[usize::try_from(token).expect("a token that was drawn")];
-        write!(out, "{}", drawn.iter().map(character).collect::<String>())?;
+        write!(out, "{}", vocabulary.continued(&drawn.iter().copied().collect::<Vec<_>>()))?;
         out.flush()?;
         (last, left) = (drawn[[0, steps - 1]], left - steps);
     }
@@ -121,18 +125,18 @@ fn beside(model: &Model, path: Option<&Path>) -> Result<Option<NamedTensors>> {
     }
 }
 
-/// The characters of `model`, one for each number of output `output`, or of its first.
-fn vocabulary(model: &Model, output: Option<&str>) -> Result<Vec<char>> {
+/// The vocabulary of `model`, which is `spec` where it has one: a token for each number of output `output`, or of its first.
+fn vocabulary(model: &Model, spec: Option<CorpusSpec>, output: Option<&str>) -> Result<CorpusSpec> {
     let unfit = |what: &str| Err(Error::new(ErrorKind::Model, what));
-    let Some(vocabulary) = &model.vocabulary else {
+    let Some(spec) = spec else {
         return unfit(
             "vocabulary: expected a character model, got a description without a vocabulary; write the \
-             characters there, in the order of the tokens",
+             characters there, in the order of the tokens, or train the model on a text (gatewave train)",
         );
     };
-    if model.input()?.tokens().is_none() {
+    let Some(tokens) = model.input()?.tokens() else {
         return unfit("layer 0: expected an embedding or one_hot first, to take characters");
-    }
+    };
     let sequences = model.inputs.iter().filter(|input| !matches!(input.kind, InputKind::Row(_) | InputKind::State(_)));
     if let Some(other) = sequences.skip(1).last() {
         return unfit(&format!("{}: expected no sequence beside the text, got one", other.name));
@@ -160,17 +164,15 @@ fn vocabulary(model: &Model, output: Option<&str>) -> Result<Vec<char>> {
         None => flows.last(),
         Some(Value::Layer(layer, Pin::Output)) => flows.get(layer),
         // A result of a stack: whoever draws from it says whether it fits.
-        Some(_) => return Ok(vocabulary.clone()),
+        Some(_) => return Ok(spec),
     };
+    let unit = if spec.unit() == Unit::Words { "word" } else { "character" };
     match flow {
-        Some(Flow::Steps(features) | Flow::Rows(features)) if features.len() == vocabulary.len() => {
-            Ok(vocabulary.clone())
-        }
+        Some(Flow::Steps(features) | Flow::Rows(features)) if features.len() == tokens => Ok(spec),
         other => Err(Error::new(
             ErrorKind::Model,
             format!(
-                "the output: expected {} features, one for each character, got {}",
-                vocabulary.len(),
+                "the output: expected {tokens} features, one for each {unit}, got {}",
                 other.map_or_else(|| "nothing".to_owned(), ToString::to_string)
             ),
         )),
@@ -178,20 +180,17 @@ fn vocabulary(model: &Model, output: Option<&str>) -> Result<Vec<char>> {
 }
 
 /// The tokens of a prompt: all but the last, and the last, from which the text goes on.
-fn tokens(prompt: &str, vocabulary: &[char]) -> Result<(Vec<i64>, i64)> {
-    let token = |character| {
-        let index = vocabulary.iter().position(|known| *known == character).ok_or_else(|| {
-            let known: String = vocabulary.iter().collect();
-            Error::new(
-                ErrorKind::Shape,
-                format!("--prompt: character {character:?} is not in the model's vocabulary {known:?}"),
-            )
-        })?;
-        Ok(i64::try_from(index).expect("a vocabulary is shorter than 2^63"))
-    };
-    let mut tokens = prompt.chars().map(token).collect::<Result<Vec<i64>>>()?;
-    match tokens.pop() {
-        Some(last) => Ok((tokens, last)),
-        None => Err(Error::new(ErrorKind::Shape, "--prompt: expected at least one character, got none")),
+fn tokens(prompt: &str, vocabulary: &CorpusSpec) -> Result<(Vec<i64>, i64)> {
+    let none = || Error::new(ErrorKind::Shape, "expected at least one character, got none");
+    let encoded = vocabulary.encode(prompt).and_then(|mut tokens| {
+        let last = tokens.pop().ok_or_else(none)?;
+        Ok((tokens, last))
+    });
+    let (tokens, last) = encoded.map_err(|e| e.at("--prompt"))?;
+    let is_unknown = |token: &&i64| vocabulary.tokenizer().is_some() && **token == Tokenizer::UNKNOWN;
+    let unknown = tokens.iter().chain([&last]).filter(is_unknown).count();
+    if unknown > 0 {
+        note(format_args!("warning: --prompt: the model's vocabulary lacks {unknown} of its {}", vocabulary.unit()));
     }
+    Ok((tokens, last))
 }

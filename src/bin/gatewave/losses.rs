@@ -17,7 +17,8 @@ pub(crate) struct LossArgs {
 #[derive(clap::Args)]
 pub(crate) struct MaybeLossArgs {
     /// The loss: `cross_entropy`, `binary_cross_entropy`, `mse`, `mae` or `huber`. A model of several outputs takes it for each of
-    /// which there are targets, or OUTPUT=LOSS, which may be repeated [default: of labelled text, the cross-entropy that fits]
+    /// which there are targets, or OUTPUT=LOSS, which may be repeated [default: of text the cross-entropy that fits, of
+    /// a series mse]
     #[arg(long, value_name = "LOSS")]
     loss: Vec<Said>,
 }
@@ -50,13 +51,25 @@ impl MaybeLossArgs {
         }
     }
 
-    /// The objective of labelled text, of which `fitting` is the one that fits the model.
+    /// The objective of a series of numbers: the mean square, where nothing else is said.
+    pub(crate) fn of_series(&self) -> Result<Objective> {
+        match &self.loss[..] {
+            [] => Ok(Loss::MeanSquared.into()),
+            [Said { output: None, loss }] if ["mse", "mae", "huber"].contains(&loss.name()) => Ok(loss.clone().into()),
+            [said, ..] => {
+                let got = said.loss.name();
+                Err(wrong(format!("expected one of mse, mae, huber of a series, got {got}")))
+            }
+        }
+    }
+
+    /// The objective of text, of which `fitting` is the one that fits the model.
     pub(crate) fn of_text(&self, fitting: Objective) -> Result<Objective> {
         let wanted = fitting.terms()[0].loss.name();
         match self.loss.iter().find(|said| said.loss.name() != wanted) {
             Some(said) => {
                 let got = said.loss.name();
-                Err(wrong(format!("expected {wanted} of labelled text and this model, got {got}")))
+                Err(wrong(format!("expected {wanted} of text and this model, got {got}")))
             }
             None => Ok(fitting),
         }

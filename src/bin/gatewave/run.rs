@@ -1,7 +1,8 @@
 //! `gatewave run`: tensors of a file through a model, and what comes out into another file.
 //!
-//! Or texts, whose labels are printed (`text`). Which tensor is what, and how its axes stand, is the library's business.
+//! Or texts, whose labels are printed (`text`), or a series, of which is told what comes next (`series`). Which tensor is what, and how its axes stand, is the library's business.
 
+mod series;
 mod text;
 
 use std::collections::HashSet;
@@ -14,6 +15,7 @@ use gatewave::{Engine, Error, ErrorKind, Input, InputValue, Model, Result, Value
 use crate::args::{DeviceArgs, ModelArgs, Precision, spare};
 use crate::tensors::{self, Destination};
 use crate::{Outcome, Verdict};
+use series::SeriesArgs;
 use text::TextArgs;
 
 /// Runs a model on the tensors of a file
@@ -25,14 +27,14 @@ use text::TextArgs;
 /// and an encoder and a decoder the names of their input layers.
 ///
 /// A model that `gatewave train` made from labelled text takes `--text` or `--text-file` instead, and prints the label of each
-/// text with its probability.
+/// text with its probability. One that was made from a series takes `--series`, and prints what it foresees, in the columns' own units.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// Tensors to run on: .safetensors, .npz or .npy (which is x, or the sequence of an ONNX model); repeat it for
     /// successive calls of one engine
-    #[arg(short, long, required_unless_present_any = ["text", "text_file"], value_name = "IN")]
+    #[arg(short, long, required_unless_present_any = ["text", "text_file", "series"], value_name = "IN")]
     input: Vec<PathBuf>,
     /// Where the results go, one for each input: .safetensors, .npz, or .npy (which takes the first output alone); to
     /// standard output in brief where there is none. A file of that name is replaced
@@ -40,6 +42,8 @@ pub(crate) struct Args {
     output: Vec<PathBuf>,
     #[command(flatten)]
     text: TextArgs,
+    #[command(flatten)]
+    series: SeriesArgs,
     #[command(flatten)]
     device: DeviceArgs,
     /// How weights are stored
@@ -50,6 +54,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     if args.text.given() {
         return text::run(args, out);
+    }
+    if let Some(path) = &args.series.series {
+        return series::run(args, path, out);
     }
     let read = args.model.files().chain(args.input.iter().map(PathBuf::as_path));
     spare("--output", read, &args.output)?;

@@ -2,13 +2,16 @@
 //!
 //! Decides what may be written over, and what is saved when; epochs and batches are the library's business.
 
+mod corpus;
 mod curve;
 mod examples;
 mod fit;
 mod folder;
 mod history;
+mod kind;
 mod options;
 mod pixels;
+mod series;
 mod show;
 mod signals;
 mod text;
@@ -19,20 +22,22 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use clap::Parser;
-use gatewave::data::is_labelled_text;
 use gatewave::formats::{self, Metadata};
 use gatewave::weights::Replacement;
 use gatewave::{
-    Error, ErrorKind, Fit, FitEnd, FitEvent, Fitting, Like, Metric, Options, Precision, Result, Sgd, Trainer, Update,
+    Error, ErrorKind, Fit, FitEnd, FitEvent, Fitting, Like, Options, Precision, Result, Sgd, Trainer, Update,
 };
 
 use crate::args::{DeviceArgs, KeepArgs, begin, has_extension, note_device, spare, unused};
 use crate::losses::MaybeLossArgs;
 use crate::{Cli, Command, Outcome, Verdict, note};
+use corpus::CorpusArgs;
 use examples::Examples;
 use fit::FitArgs;
 use folder::Folder;
+use kind::{Kind, WindowArgs};
 use options::UpdateArgs;
+use series::SeriesArgs;
 use show::Show;
 pub(crate) use signals::STATUS;
 use text::TextArgs;
@@ -40,10 +45,14 @@ use text::TextArgs;
 /// How far the loss of the best model may be, read from its file, from what was measured in training.
 const SAME: f64 = 1e-3;
 
-/// Trains a model on labelled text, or on the tensors of a file
+/// Trains a model on labelled text, a series of numbers, a whole text, or on the tensors of a file
 ///
 /// DATA of labelled text is what `gatewave data` takes. Words become tokens, the most frequent of what is trained on as many as
 /// the model has, and labels in their order classes; OUT keeps both, so that `gatewave run OUT --text TEXT` answers with a label.
+///
+/// DATA with --window is a series of numbers (.csv: column names, and a row for each time) of which windows are taken and what comes behind
+/// them is foreseen, or a text (.txt) of which each next character or word is. OUT keeps columns and scales for `gatewave run OUT --series FILE`,
+/// or the vocabulary for `gatewave generate OUT`. What validates is the last part of both.
 ///
 /// DATA of tensors holds what `run` takes, and the targets `y`, with a row for each example: integers for `cross_entropy` (−100 does not
 /// count), else numbers of the output's shape. A model of several outputs takes `y_OUTPUT`, by the names of its outputs. A last
@@ -61,7 +70,8 @@ pub(crate) struct Args {
     /// The model's description, where MODEL is a .safetensors file that does not hold one
     #[arg(long = "model", value_name = "model.json")]
     description: Option<PathBuf>,
-    /// Examples to train on: .safetensors or .npz; or labelled text: .tsv, .csv, .jsonl, .ndjson or a folder
+    /// Examples to train on: .safetensors or .npz; labelled text: .tsv, .csv, .jsonl, .ndjson or a folder; with --window a series
+    /// (.csv) or a text (.txt)
     #[arg(long, value_name = "DATA", required_unless_present = "resume")]
     data: Option<PathBuf>,
     /// Examples to validate with after each epoch, in a file as DATA is
@@ -78,6 +88,12 @@ pub(crate) struct Args {
     keep: KeepArgs,
     #[command(flatten)]
     text: TextArgs,
+    #[command(flatten)]
+    window: WindowArgs,
+    #[command(flatten)]
+    series: SeriesArgs,
+    #[command(flatten)]
+    corpus: CorpusArgs,
     #[command(flatten)]
     fit: FitArgs,
     #[command(flatten)]
@@ -139,21 +155,23 @@ fn resumed(folder: &Path) -> Result<Args> {
 fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
     // What is wrong with words and names needs no model, and what is wrong with the data no device.
     let update = args.update.update()?;
-    let fit = args.fit.fit(args.usual_metrics(), args.validates())?;
-    if !args.is_text() {
+    let kind = Kind::of(args)?;
+    let mut fit = args.fit.fit(kind.usual_metrics(), args.validates())?;
+    fit.shuffle &= !args.corpus.stateful;
+    if kind == Kind::Tensors {
         args.loss.said()?;
-        args.text.none_given()?;
     }
     let proofs = args.writable()?;
     let device = args.device.device()?;
     let (model, weights) = begin(args.path(), args.description.as_deref(), args.update.like(), args.fit.seed)?;
-    let Examples { objective, training, validation, metadata } = Examples::read(args, &model)?;
+    let Examples { objective, training, validation, metadata, series } = Examples::read(args, kind, &model)?;
     let schedule = args.fit.schedule(training.rows(), args.update.like())?;
     let options = Options::default().device(device).keep_bytes(args.keep.keep_bytes);
     let trainer = Trainer::new(model, &weights, objective, update, options.clone());
     let mut trainer = trainer.map_err(|e| e.at(args.path().display()))?;
     drop(weights);
     trainer.set_dropout_seed(Some(args.fit.seed));
+    trainer.carry(args.corpus.stateful)?;
     if let Some(schedule) = schedule {
         trainer.set_schedule(schedule)?;
     }
@@ -209,6 +227,9 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
     fitting.put_back(&mut trainer)?;
     drop(proofs);
     args.write(&trainer, &fitting, &metadata, out)?;
+    if let Some(line) = series.map(|series| series.line(&trainer)).transpose()? {
+        args.tell(line, out)?;
+    }
     Ok(if end.is_some() { Verdict::Done } else { Verdict::Interrupted })
 }
 
@@ -306,25 +327,24 @@ impl Args {
             let bytes = fs::metadata(path).map_err(|e| io_error(path, &e.to_string()))?.len();
             let (layers, parameters) = (model.layers.len(), model.parameters());
             let line = format!("{}: {layers} layers, {parameters} parameters, f32, {bytes} bytes", path.display());
-            // Standard output is a program's where it asked for JSON.
-            if self.json { note(line) } else { writeln!(out, "{line}")? }
+            self.tell(line, out)?;
         }
         Ok(())
     }
 
-    /// Whether the examples are labelled text.
-    fn is_text(&self) -> bool {
-        is_labelled_text(self.data())
+    /// A line of what came of it. Standard output is a program's where it asked for JSON.
+    fn tell(&self, line: String, out: &mut impl Write) -> Outcome<()> {
+        if self.json {
+            note(line)
+        } else {
+            writeln!(out, "{line}")?
+        }
+        Ok(())
     }
 
     /// Whether there are examples to validate with.
     fn validates(&self) -> bool {
         self.validation.is_some() || self.validation_split.is_some()
-    }
-
-    /// What is told of such examples where nothing is said.
-    fn usual_metrics(&self) -> &'static [Metric] {
-        if self.is_text() { &[Metric::Accuracy] } else { &[] }
     }
 }
 

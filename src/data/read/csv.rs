@@ -13,6 +13,30 @@ use crate::error::Result;
 ///
 /// Kind `Io`, with the line at which a row begins.
 pub(super) fn read(source: &Place, text: &str, options: &ReadOptions) -> Result<Vec<Example>> {
+    let mut header: Option<[usize; 2]> = None;
+    let mut rows = Vec::new();
+    records(source, text, "a text with a comma stands in double quotes", |record, place| {
+        match header {
+            None => header = Some(places(record, options).map_err(|e| e.at(place))?),
+            Some([label, text]) => rows.push(Example::new(record[text], record[label], place)?),
+        }
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// Calls `each` with the cells of every record of `text`, the names of the columns first, and where it begins. All of them have
+/// as many cells.
+///
+/// # Errors
+///
+/// Kind `Io`, with the line; with `hint` where a record has more or fewer cells than the first one.
+pub(super) fn records(
+    source: &Place,
+    text: &str,
+    hint: &str,
+    mut each: impl FnMut(&[&str], Place) -> Result<()>,
+) -> Result<()> {
     // The reader would take the rest of the file for one field.
     if let Some(line) = open_quote(text) {
         let hint = "a double quote inside a quoted text is written twice";
@@ -20,23 +44,18 @@ pub(super) fn read(source: &Place, text: &str, options: &ReadOptions) -> Result<
     }
     // Rows of other lengths are told here, by what to do.
     let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
-    let mut header: Option<(usize, [usize; 2])> = None;
-    let mut rows = Vec::new();
+    let mut wanted: Option<usize> = None;
     for record in reader.records() {
         let record = record.map_err(|e| wrong(e.to_string()).because(e).at(source))?;
         let place = source.line(line(text, &record));
-        let Some((wanted, [label, text])) = header else {
-            let names: Vec<&str> = record.iter().collect();
-            header = Some((names.len(), places(&names, options).map_err(|e| e.at(place))?));
-            continue;
-        };
+        let wanted = *wanted.get_or_insert(record.len());
         if record.len() != wanted {
             let text = format!("expected {wanted} columns, as the first line has, got {}", record.len());
-            return Err(wrong(text).hint("a text with a comma stands in double quotes").at(place));
+            return Err(wrong(text).hint(hint).at(place));
         }
-        rows.push(Example::new(&record[text], &record[label], place)?);
+        each(&record.iter().collect::<Vec<_>>(), place)?;
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// The line at which a record of `text` begins, counted from 1. The reader's place is before the empty lines in front of it.

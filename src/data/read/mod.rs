@@ -3,10 +3,12 @@
 //! Every file is read whole, up to a bound, and must be UTF-8. Knows no tokens and no model.
 
 mod columns;
+mod corpus;
 #[cfg(feature = "csv")]
 mod csv;
 mod folder;
 mod json_lines;
+mod series;
 mod tsv;
 
 use std::fs::{self, File};
@@ -135,10 +137,7 @@ impl Labelled {
             #[cfg(feature = "csv")]
             Kind::Csv => csv::read(&source, &text(path, options.max_bytes)?, options)?,
             #[cfg(not(feature = "csv"))]
-            Kind::Csv => {
-                let text = "this format is not read: gatewave was built without the feature `csv`";
-                return Err(wrong(text).hint("in Cargo.toml, add it to the features of gatewave").at(source));
-            }
+            Kind::Csv => return Err(not_built().at(source)),
             Kind::JsonLines => json_lines::read(&source, &text(path, options.max_bytes)?, options)?,
         };
         Self::new(rows, source)
@@ -192,6 +191,13 @@ fn read_text(path: &Path, max_bytes: u64) -> Result<String> {
         wrong(format!("line {line}: expected UTF-8, got the byte 0x{:02x}", bytes[good])).hint(hint)
     })?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// The error of a format whose reader is left out of this build.
+#[cfg(not(feature = "csv"))]
+fn not_built() -> Error {
+    let text = "this format is not read: gatewave was built without the feature `csv`";
+    wrong(text).hint("in Cargo.toml, add it to the features of gatewave")
 }
 
 fn unreadable(e: &io::Error) -> Error {

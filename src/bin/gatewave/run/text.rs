@@ -29,9 +29,9 @@ pub(super) struct TextArgs {
     /// A file with a text a line
     #[arg(long, value_name = "LINES", conflicts_with_all = ["input", "output", "text"])]
     text_file: Option<PathBuf>,
-    /// Texts: one JSON object a line in place of a table
+    /// Texts and series: one JSON object a line in place of a table
     #[arg(long, conflicts_with = "input")]
-    json: bool,
+    pub(super) json: bool,
 }
 
 impl TextArgs {

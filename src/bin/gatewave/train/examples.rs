@@ -5,7 +5,8 @@ use std::path::Path;
 use gatewave::formats::{self, Metadata, safetensors::TRAINING_KEY};
 use gatewave::{Dataset, InputValue, Model, NamedTensors, Objective, Result};
 
-use super::{Args, text};
+use super::kind::Kind;
+use super::{Args, corpus, series, text};
 use crate::args::has_extension;
 use crate::tensors;
 
@@ -16,19 +17,24 @@ pub(super) struct Examples {
     pub(super) validation: Option<Dataset>,
     /// What the model's file will say beside the model.
     pub(super) metadata: Metadata,
+    /// What validates of a series, in its own units.
+    pub(super) series: Option<series::Validation>,
 }
 
 impl Examples {
     /// What `args` name, for `model`.
-    pub(super) fn read(args: &Args, model: &Model) -> Result<Self> {
+    pub(super) fn read(args: &Args, kind: Kind, model: &Model) -> Result<Self> {
         let mut metadata = match has_extension(args.path(), "json") {
             true => Metadata::new(),
             false => formats::metadata(args.path())?,
         };
         // It is of another training.
         metadata.remove(TRAINING_KEY);
-        if args.is_text() {
-            return text::examples(args, model, metadata);
+        match (kind, args.window.window) {
+            (Kind::Labelled, _) => return text::examples(args, model, metadata),
+            (Kind::Series, Some(window)) => return series::examples(args, model, window, metadata),
+            (Kind::Corpus, Some(window)) => return corpus::examples(args, model, window, metadata),
+            _ => {}
         }
         let read = |path: &Path| -> Result<NamedTensors> {
             let sequence = model.all_ports().inputs.iter().find(|port| port.value == InputValue::Sequence).cloned();
@@ -49,6 +55,6 @@ impl Examples {
             }
             (None, None) => (data, None),
         };
-        Ok(Self { objective, training, validation, metadata })
+        Ok(Self { objective, training, validation, metadata, series: None })
     }
 }

@@ -11,7 +11,8 @@ const FAST: usize = 2;
 #[derive(clap::Args)]
 pub(super) struct FitArgs {
     /// What is told of each epoch beside the loss, of what is validated with: accuracy, perplexity, precision, recall, f1, auc, mae;
-    /// several set apart by commas, or `none` [default: accuracy of labelled text, else none]
+    /// several set apart by commas, or `none` [default: accuracy of labelled text, perplexity of a text as a
+    /// whole, else none]
     #[arg(long = "metric", value_name = "NAME", value_delimiter = ',')]
     metrics: Vec<String>,
     /// Tells the metrics of what is trained on as well, which takes a pass forward
@@ -29,7 +30,7 @@ pub(super) struct FitArgs {
     epochs: u64,
     /// The rows of a batch; the last one of an epoch may have fewer
     #[arg(long, value_name = "N", default_value_t = 32, allow_negative_numbers = true)]
-    batch_size: usize,
+    pub(super) batch_size: usize,
     /// Take the rows in their order
     #[arg(long)]
     no_shuffle: bool,

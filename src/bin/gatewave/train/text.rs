@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gatewave::data::{Labelled, TextOptions, TextSpec};
+use gatewave::data::{Labelled, TextOptions, TextSpec, Unit};
 use gatewave::formats::Metadata;
 use gatewave::{Error, ErrorKind, Model, Result};
 
@@ -15,10 +15,10 @@ use crate::text::{ColumnArgs, End, Tokens};
 pub(super) struct TextArgs {
     #[command(flatten)]
     columns: ColumnArgs,
-    /// Labelled text: what a token stands for [default: words]
+    /// Text: what a token stands for [default: words of labelled text, chars of a text as a whole]
     #[arg(long, value_enum)]
     tokenizer: Option<Tokens>,
-    /// Labelled text: the most tokens of the vocabulary, with padding, start and unknown [default: as many as the model has]
+    /// Text: the most tokens of the vocabulary, with padding, start and unknown [default: as many as the model has]
     #[arg(long, value_name = "N")]
     num_tokens: Option<usize>,
     /// Labelled text: the most tokens of a text, with the start token [default: no bound]
@@ -30,30 +30,46 @@ pub(super) struct TextArgs {
 }
 
 impl TextArgs {
-    /// The first flag of a vocabulary that was given.
-    fn of_vocabulary(&self) -> Option<&'static str> {
-        let given = [
+    /// The flags of a vocabulary, and whether each was given.
+    fn vocabulary(&self) -> [(&'static str, bool); 4] {
+        [
             ("--tokenizer", self.tokenizer.is_some()),
             ("--num-tokens", self.num_tokens.is_some()),
             ("--max-length", self.max_length.is_some()),
             ("--truncate", self.truncate.is_some()),
-        ];
-        given.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag))
+        ]
     }
 
-    /// Refuses flags of text beside tensors.
-    pub(super) fn none_given(&self) -> Result<()> {
+    /// The first flag of a vocabulary that was given.
+    pub(super) fn of_vocabulary(&self) -> Option<&'static str> {
+        self.vocabulary().into_iter().find_map(|(flag, is_given)| is_given.then_some(flag))
+    }
+
+    /// The first flag that was given and is not among `allowed`.
+    pub(super) fn given(&self, allowed: &[&str]) -> Option<&'static str> {
         let ColumnArgs { text_column, label_column, max_bytes } = &self.columns;
         let given = [
             ("--text-column", text_column.is_some()),
             ("--label-column", label_column.is_some()),
             ("--max-bytes", max_bytes.is_some()),
         ];
-        let given = given.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag));
-        match given.or(self.of_vocabulary()) {
-            Some(flag) => Err(wrong(format!("{flag}: expected --data of labelled text, got tensors"))),
-            None => Ok(()),
-        }
+        let given = given.into_iter().chain(self.vocabulary());
+        given.filter(|(flag, _)| !allowed.contains(flag)).find_map(|(flag, is_given)| is_given.then_some(flag))
+    }
+
+    /// What a token stands for, where that is said.
+    pub(super) fn unit(&self) -> Option<Unit> {
+        self.tokenizer.map(Into::into)
+    }
+
+    /// The most tokens of the vocabulary, where that is said.
+    pub(super) fn num_tokens(&self) -> Option<usize> {
+        self.num_tokens
+    }
+
+    /// The most bytes of a file, where that is said.
+    pub(super) fn max_bytes(&self) -> Option<u64> {
+        self.columns.max_bytes
     }
 
     fn options(&self) -> TextOptions {
@@ -108,7 +124,7 @@ pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Re
     let (tokenizer, labels) = (spec.tokenizer(), spec.classes().labels().len());
     note(format_args!("{labels} labels, a vocabulary of {} tokens by {}", tokenizer.num_tokens(), tokenizer.unit()));
     metadata.insert(TextSpec::KEY.to_owned(), spec.to_json());
-    Ok(Examples { objective, training: trained, validation: validated, metadata })
+    Ok(Examples { objective, training: trained, validation: validated, metadata, series: None })
 }
 
 fn wrong(text: String) -> Error {

@@ -1,0 +1,75 @@
+//! `gatewave train --data text.txt --window T`: a text → windows whose next token is foreseen, with the vocabulary that the model
+//! will keep.
+
+use gatewave::data::{Corpus, CorpusOptions, CorpusSpec, ReadOptions, Tokenizer};
+use gatewave::formats::Metadata;
+use gatewave::{Dataset, Error, ErrorKind, Model, Result};
+
+use super::{Args, examples::Examples};
+use crate::note;
+
+/// How a text becomes rows.
+#[derive(clap::Args)]
+pub(super) struct CorpusArgs {
+    /// Text: cuts it into --batch-size streams, whose states go on from batch to batch, and takes them in their order
+    #[arg(long, requires = "window", conflicts_with = "buckets")]
+    pub(super) stateful: bool,
+}
+
+impl CorpusArgs {
+    /// The first flag that was given.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        self.stateful.then_some("--stateful")
+    }
+}
+
+/// The examples of a text. `metadata` is what the model's file says: a model that was trained on text goes on with its own
+/// vocabulary.
+pub(super) fn examples(args: &Args, model: &Model, window: usize, mut metadata: Metadata) -> Result<Examples> {
+    let at = |e: Error| if e.kind() == ErrorKind::Model { e.at(args.path().display()) } else { e };
+    let kept = CorpusSpec::of_model(model, &metadata).map_err(at)?;
+    if let (Some(flag), Some(_)) = (args.text.of_vocabulary(), &kept) {
+        let text = format!("{flag}: expected none, since the model has a vocabulary of its own");
+        return Err(Error::new(ErrorKind::Training, text).at(args.path().display()));
+    }
+    let options = {
+        let mut options = CorpusOptions::default();
+        options.unit = args.text.unit().unwrap_or(options.unit);
+        options.num_tokens = args.text.num_tokens();
+        options
+    };
+    let unit = kept.as_ref().map_or(options.unit, CorpusSpec::unit);
+    let read = |path| Corpus::read(path, args.text.max_bytes().unwrap_or(ReadOptions::MAX_BYTES));
+    let corpus = read(args.data())?;
+    let (training, validation) = match (&args.validation, args.validation_split) {
+        (Some(path), _) => (corpus, Some(read(path)?)),
+        (None, Some(share)) => {
+            let [training, validation] = corpus.split(share, unit)?;
+            (training, Some(validation))
+        }
+        (None, None) => (corpus, None),
+    };
+    let spec = match kept {
+        Some(spec) => spec,
+        None => CorpusSpec::learn(model, &training, &options).map_err(at)?,
+    };
+    let objective = args.loss.of_text(spec.objective())?;
+    let streams = args.corpus.stateful.then_some(args.fit.batch_size);
+    let dataset = |corpus: &Corpus| {
+        let tensors = spec.tensors(model, corpus, window, streams).map_err(at)?;
+        Dataset::new(model, objective.clone(), tensors).map_err(|e| e.at(corpus.source()))
+    };
+    let trained = dataset(&training)?;
+    let validated = validation.as_ref().map(dataset).transpose().map_err(|e| e.at("validation"))?;
+    let tokens = spec.tokens(&training)?;
+    let unknown = match spec.tokenizer() {
+        Some(_) => tokens.iter().filter(|token| **token == Tokenizer::UNKNOWN).count(),
+        None => 0,
+    };
+    let lacks = if unknown > 0 { format!(", which lacks {unknown} of them") } else { String::new() };
+    note(format_args!("{} {unit} in a vocabulary of {} tokens{lacks}", tokens.len(), spec.num_tokens()));
+    if let Some(json) = spec.to_json() {
+        metadata.insert(CorpusSpec::KEY.to_owned(), json);
+    }
+    Ok(Examples { objective, training: trained, validation: validated, metadata, series: None })
+}

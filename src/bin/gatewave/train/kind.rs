@@ -1,0 +1,86 @@
+//! What kind of data `--data` names, and which flags go with it.
+
+use gatewave::data::{is_corpus, is_labelled_text, is_series};
+use gatewave::{Error, ErrorKind, Metric, Result};
+
+use super::Args;
+
+/// What examples are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Tensors,
+    Labelled,
+    Series,
+    Corpus,
+}
+
+/// Windows of a series or of a text.
+#[derive(clap::Args)]
+pub(super) struct WindowArgs {
+    /// The steps of a window: DATA is a series of numbers (.csv), or a text whose next character or word is foreseen (.txt)
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(super) window: Option<usize>,
+}
+
+impl Kind {
+    /// That of the data of `args`.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`, where a flag is of another kind.
+    pub(super) fn of(args: &Args) -> Result<Self> {
+        let data = args.data();
+        let kind = match args.window.window {
+            Some(_) if is_series(data) => Self::Series,
+            Some(_) if is_corpus(data) => Self::Corpus,
+            Some(_) => {
+                let text =
+                    format!("--window: expected --data of a series (.csv) or a text (.txt), got {}", data.display());
+                return Err(Error::new(ErrorKind::Training, text));
+            }
+            None if is_corpus(data) => {
+                let text =
+                    format!("{}: expected --window N beside a text, the steps of a row, got none", data.display());
+                return Err(Error::new(ErrorKind::Training, text));
+            }
+            None if is_labelled_text(data) => Self::Labelled,
+            None => Self::Tensors,
+        };
+        let text = match kind {
+            Self::Tensors => args.text.given(&[]),
+            Self::Labelled => None,
+            Self::Series => args.text.given(&["--max-bytes"]),
+            Self::Corpus => args.text.given(&["--max-bytes", "--tokenizer", "--num-tokens"]),
+        };
+        let others = [
+            (Self::Labelled, text),
+            (Self::Series, args.series.given().filter(|_| kind != Self::Series)),
+            (Self::Corpus, args.corpus.given().filter(|_| kind != Self::Corpus)),
+        ];
+        match others.into_iter().find_map(|(of, flag)| Some((of, flag?))) {
+            None => Ok(kind),
+            Some((of, flag)) => {
+                let text = format!("{flag}: expected --data of {}, got {}", of.words(), kind.words());
+                Err(Error::new(ErrorKind::Training, text))
+            }
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Tensors => "tensors",
+            Self::Labelled => "labelled text",
+            Self::Series => "a series",
+            Self::Corpus => "a text as a whole",
+        }
+    }
+
+    /// What is told of what validates, where nothing is said.
+    pub(super) fn usual_metrics(self) -> &'static [Metric] {
+        match self {
+            Self::Labelled => &[Metric::Accuracy],
+            Self::Corpus => &[Metric::Perplexity],
+            Self::Tensors | Self::Series => &[],
+        }
+    }
+}
