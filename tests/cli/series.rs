@@ -67,6 +67,8 @@ fn a_series_is_trained_on_and_foreseen_in_its_own_units() {
     assert!((a - 20.0 - 5.0 * turn.sin()).abs() < 1.0, "{lines}");
     let table = gatewave(["run", &out, "--series", &data]).done();
     assert!(table.contains("step") && table.contains("+2"), "{table}");
+    let told = gatewave(["evaluate", &out, "--data", &data]).done();
+    assert!(told.contains("\nmae ") && told.contains("\nmean absolute error in own units: a "), "{told}");
     // It goes on with the scales and columns that it has.
     let other = write(&folder, "other.csv", &sine(60));
     let on = ["train", &out, "--data", &other, "--window", "12"];
@@ -131,6 +133,10 @@ fn a_text_is_trained_on_and_goes_on() {
     ran.done();
     let text = gatewave(["generate", &out, "-p", "to be or", "-n", "12", "-t", "0"]).done();
     assert_eq!(text, "to be or not to be. ");
+    let told = gatewave(["evaluate", &out, "--data", &data, "--window", "10"]).done();
+    assert!(told.contains("79 rows") && told.contains("\nperplexity 1."), "{told}");
+    let error = gatewave(["evaluate", &out, "--data", &data]).refused();
+    assert_eq!(error, "--window: expected the steps of a row of the text, got none");
     // In streams, and by words.
     gatewave(own.into_iter().chain(fit).chain(["--stateful", "--epochs", "3", "--run", &folder.path("run")])).done();
     let words = ["--tokenizer", "words", "--window", "5", "--epochs", "40"];

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
 use gatewave::data::{
-    Corpus, CorpusSpec, ReadOptions, Series, SeriesSpec, TargetError, TextSpec, is_corpus, is_labelled_text, is_series,
+    Corpus, CorpusSpec, ReadOptions, Series, SeriesSpec, TextSpec, is_corpus, is_labelled_text, is_series,
 };
 use gatewave::formats;
 use gatewave::{
@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::args::{DeviceArgs, ModelArgs, note_device};
 use crate::losses::MaybeLossArgs;
 use crate::tensors;
-use crate::text::ColumnArgs;
+use crate::text::{ColumnArgs, own_units};
 use crate::{Outcome, Verdict};
 
 /// The most classes whose confusion has a table.
@@ -60,25 +60,40 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     if args.batch_size == 0 {
         return Err(Error::new(ErrorKind::Training, "--batch-size: expected 1 or more, got 0").into());
     }
-    let is_text = is_labelled_text(&args.data);
-    if !is_text {
-        args.loss.said()?;
-    }
     let device = args.device.device()?;
     let (model, tensors) = args.model.read()?;
-    let (objective, data, labels) = if is_text { args.text(&model)? } else { args.tensors(&model)? };
+    let series = args.series()?;
+    let (objective, data, labels) = match &series {
+        Some((spec, series)) => {
+            let objective = args.loss.of_series()?;
+            let tensors = spec.tensors(&model, series, 0..series.rows())?;
+            (objective.clone(), Dataset::new(&model, objective, tensors)?, None)
+        }
+        None if is_corpus(&args.data) => args.corpus(&model)?,
+        None if is_labelled_text(&args.data) => args.text(&model)?,
+        None => args.tensors(&model)?,
+    };
     let weights = Weights::from_tensors(&model, tensors).map_err(|e| args.model.at(e))?;
     // No update is made.
     let update = Update::by(Sgd::like(Like::Torch));
-    let usual = usual(objective.terms().first().map_or("", |term| term.loss.name()), objective.terms().len());
+    let usual: &[Metric] = if is_corpus(&args.data) {
+        &[Metric::Perplexity, Metric::Accuracy]
+    } else {
+        usual(objective.terms().first().map_or("", |term| term.loss.name()), objective.terms().len())
+    };
     let metrics = if metrics.is_empty() { usual.to_vec() } else { metrics };
     let trainer = Trainer::new(model, &weights, objective, update, Options::default().device(device));
     let trainer = trainer.map_err(|e| args.model.at(e))?;
     note_device(trainer.device());
     let measures = trainer.measure(&data, args.batch_size, &metrics).map_err(|e| e.at(args.data.display()))?;
-    match args.json {
-        true => writeln!(out, "{}", object(data.rows(), &measures, labels.as_deref()))?,
-        false => print(&args.data, data.rows(), &measures, labels.as_deref(), out)?,
+    if args.json {
+        writeln!(out, "{}", object(data.rows(), &measures, labels.as_deref()))?;
+        return Ok(Verdict::Done);
+    }
+    print(&args.data, data.rows(), &measures, labels.as_deref(), out)?;
+    if let Some((spec, series)) = &series {
+        let errors = spec.errors(trainer.model(), series, 0..series.rows(), |input| trainer.run(input))?;
+        writeln!(out, "{}", own_units(&errors))?;
     }
     Ok(Verdict::Done)
 }
@@ -87,6 +102,34 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
 type Examples = (gatewave::Objective, Dataset, Option<Vec<String>>);
 
 impl Args {
+    /// The series, and what the model keeps of the one that it was trained on; none where it was not, or of other data.
+    fn series(&self) -> Result<Option<(SeriesSpec, Series)>> {
+        if !is_series(&self.data) {
+            return Ok(None);
+        }
+        let kept = SeriesSpec::of_metadata(&formats::metadata(self.model.file())?);
+        let Some(spec) = kept.map_err(|e| e.at(self.model.file().display()))? else { return Ok(None) };
+        let max_bytes = self.columns.max_bytes.unwrap_or(ReadOptions::MAX_BYTES);
+        Ok(Some((spec, Series::read(&self.data, max_bytes)?)))
+    }
+
+    fn corpus(&self, model: &Model) -> Result<Examples> {
+        let at = |e: Error| e.at(self.model.file().display());
+        let Some(spec) = CorpusSpec::of_model(model, &formats::metadata(self.model.file())?).map_err(at)? else {
+            let text = "expected a model with a vocabulary, got one without; gatewave train makes such a model from a text \
+                        (--data FILE.txt --window N)";
+            return Err(at(Error::new(ErrorKind::Model, text)));
+        };
+        let Some(window) = self.window else {
+            let text = "--window: expected the steps of a row of the text, got none";
+            return Err(Error::new(ErrorKind::Training, text));
+        };
+        let objective = self.loss.of_text(spec.objective())?;
+        let corpus = Corpus::read(&self.data, self.columns.max_bytes.unwrap_or(ReadOptions::MAX_BYTES))?;
+        let data = Dataset::new(model, objective.clone(), spec.tensors(model, &corpus, window, None)?)?;
+        Ok((objective, data, None))
+    }
+
     fn text(&self, model: &Model) -> Result<Examples> {
         let at = |e: Error| e.at(self.model.file().display());
         let Some(spec) = TextSpec::read(self.model.file())? else {
@@ -101,6 +144,7 @@ impl Args {
     }
 
     fn tensors(&self, model: &Model) -> Result<Examples> {
+        self.loss.said()?;
         let ports = model.all_ports();
         let sequence = ports.inputs.iter().find(|port| port.value == InputValue::Sequence);
         let given = tensors::read(&self.data, sequence.map_or("x", |port| &port.name))?;

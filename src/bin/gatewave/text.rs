@@ -1,10 +1,10 @@
-//! Flags of text that several subcommands take: how labelled text is read, and what a token is.
+//! What several subcommands share of data: the flags of text, and how far forecasts of a series are off in words.
 
 use std::path::Path;
 
 use clap::ValueEnum;
 use gatewave::Result;
-use gatewave::data::{Labelled, ReadOptions, Truncate, Unit};
+use gatewave::data::{Labelled, ReadOptions, TargetError, Truncate, Unit};
 
 use crate::note;
 
@@ -68,4 +68,18 @@ impl From<End> for Truncate {
             End::End => Self::End,
         }
     }
+}
+
+/// How far forecasts are off, and how far the last values are.
+pub(crate) fn own_units(errors: &[TargetError]) -> String {
+    let told = |TargetError { column, model, last_value }: &TargetError| {
+        format!("{column} {}, of the last value {}", brief(*model), brief(*last_value))
+    };
+    format!("mean absolute error in own units: {}", errors.iter().map(told).collect::<Vec<_>>().join("; "))
+}
+
+/// A number in a few characters.
+fn brief(number: f64) -> String {
+    let size = number.abs();
+    if number == 0.0 || (1e-3..1e6).contains(&size) { format!("{number:.4}") } else { format!("{number:.4e}") }
 }

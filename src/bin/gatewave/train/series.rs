@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use gatewave::data::{ReadOptions, Series, SeriesOptions, SeriesSpec, TargetError};
+use gatewave::data::{ReadOptions, Series, SeriesOptions, SeriesSpec};
 use gatewave::formats::Metadata;
 use gatewave::{Dataset, Error, ErrorKind, Model, Result, Trainer};
 
 use super::{Args, examples::Examples};
 use crate::note;
+use crate::text::own_units;
 
 /// How a series becomes windows.
 #[derive(clap::Args)]
@@ -82,11 +83,7 @@ impl Validation {
     pub(super) fn line(&self, trainer: &Trainer) -> Result<String> {
         let model = trainer.model();
         let errors = self.spec.errors(model, &self.series, self.targets.clone(), |input| trainer.run(input))?;
-        let told = |TargetError { column, model, last_value }: &TargetError| {
-            format!("{column} {}, of the last value {}", brief(*model), brief(*last_value))
-        };
-        let told: Vec<String> = errors.iter().map(told).collect();
-        Ok(format!("mean absolute error in own units: {}", told.join("; ")))
+        Ok(own_units(&errors))
     }
 }
 
@@ -130,10 +127,4 @@ pub(super) fn examples(args: &Args, model: &Model, window: usize, mut metadata: 
     metadata.insert(SeriesSpec::KEY.to_owned(), spec.to_json());
     let series = validated.map(|(series, targets)| Validation { spec, series, targets });
     Ok(Examples { objective, training, validation, metadata, series })
-}
-
-/// A number in a few characters.
-fn brief(number: f64) -> String {
-    let size = number.abs();
-    if number == 0.0 || (1e-3..1e6).contains(&size) { format!("{number:.4}") } else { format!("{number:.4e}") }
 }
