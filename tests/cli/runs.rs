@@ -203,7 +203,7 @@ fn what_is_no_run_is_refused() {
     let said = refused(&["train", "--resume", &run, "--batch-size", "9"]);
     assert!(said.contains("batch_size: expected 8, as the fit was begun with, got 9"), "{said}");
     let said = refused(&["train", "--resume", &run, "--learning-rate", "0.5"]);
-    assert!(said.contains("learning_rate: expected 0.01, got 0.5"), "{said}");
+    assert!(said.contains("learning_rate: expected 0.5, got 0.01; the checkpoint is of another update"), "{said}");
     for (flag, value, wanted) in [
         ("--schedule", "cosine,3", "--schedule: expected cosine, linear"),
         ("--schedule", "step,2,x", "--schedule: expected cosine, linear"),

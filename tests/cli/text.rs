@@ -223,8 +223,9 @@ fn a_training_stops_where_it_no_longer_gets_better() {
     let ran = gatewave(args.iter().chain(&stopping));
     let told = ran.err.lines().filter(|line| line.starts_with("epoch ")).count();
     assert!((3..100).contains(&told), "{ran:?}");
-    let said = format!("stopped after epoch {told}; the weights are those of epoch {}, which validated best", told - 2);
+    let said = format!("stopped after epoch {told}: no better one came\nbest: epoch {}, val_loss ", told - 2);
     assert!(ran.err.contains(&said), "{ran:?}");
+    assert!(ran.err.contains(", whose weights are kept"), "{ran:?}");
     ran.done();
     let refused = |more: &[&str]| gatewave(["train", &model, "--data", &data].iter().chain(more)).refused();
     let error = refused(&["--early-stopping", "2"]);
@@ -281,4 +282,23 @@ fn data_tells_what_is_there() {
     let error = gatewave(["data", &write(&folder, "empty.tsv", "")]).refused();
     assert!(error.contains("empty.tsv: expected rows of a label and a text, got none"), "{error}");
     assert!(gatewave(["data", &folder.path("none.csv")]).refused().contains("none.csv: "));
+}
+
+/// Seven rows of eight have one label. A model learns how often that is; balanced, it takes both for as frequent.
+#[test]
+fn labels_of_few_rows_count_as_much_as_others_where_they_are_balanced() {
+    let folder = Folder::new("text-balanced");
+    let rows: String = (0..120).map(|at| if at % 8 == 0 { "rare\tword\n" } else { "usual\tword\n" }).collect();
+    let data = write(&folder, "rows.tsv", rows);
+    let model = description(&folder, 5, 2);
+    for (more, rare) in [(&[][..], 0.125), (&["--class-weights", "balanced"], 0.5)] {
+        train(&folder, &model, &data, &[&["--epochs", "40"], more].concat());
+        let said = answers(&folder.path("out.safetensors"), &["word"]);
+        let p = said[0]["probabilities"]["rare"].as_f64().unwrap();
+        assert!((p - rare).abs() < 0.08, "{more:?}: {p}");
+    }
+    let one = description(&folder, 5, 1);
+    let args = ["train", &one, "--data", &data, "--class-weights", "balanced"];
+    let said = gatewave(args).refused();
+    assert!(said.contains("--class-weights: expected a model of an output for each label"), "{said}");
 }

@@ -123,7 +123,11 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         None => train(args, None, out),
         Some(folder) => {
             let place = folder.canonicalize().map_err(|e| io_error(folder, &e.to_string()))?;
-            train(&resumed(&place)?, Some(&place), out)
+            let before = env::current_dir().ok();
+            let args = resumed(&place)?;
+            // Told as it was said, where that is still its place.
+            let place = if before == env::current_dir().ok() { folder } else { &place };
+            train(&args, Some(place), out)
         }
     }
 }

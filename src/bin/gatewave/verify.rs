@@ -15,7 +15,7 @@ use gatewave::layout::Layout;
 use gatewave::oracle::{TrueStates, Truth};
 use gatewave::plan::Shape;
 use gatewave::{
-    Activation, Cell, Device, Engine, Mask, Model, Options, Output, Recurrent, Reset, Result, Storage, Strategy,
+    Activation, Cell, Device, Engine, Error, Mask, Model, Options, Output, Recurrent, Reset, Result, Storage, Strategy,
     Weights,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -208,6 +208,9 @@ impl Subject {
     /// Every executor against the oracle, and every other one against the first, which is the CPU.
     fn rows(&self, executors: &[Executor]) -> Vec<Row> {
         let cell = self.cell();
+        // Once for all: it is the slowest of them.
+        let truth = self.case.truth(&self.weights);
+        let truth = || truth.as_ref().map_err(|e| Error::new(e.kind(), e.to_string()));
         let mut rows = Vec::new();
         let mut first: Option<Output> = None;
         for executor in executors.iter().filter(|executor| executor.takes(&self.case)) {
@@ -215,8 +218,7 @@ impl Subject {
             let mut given = None;
             let outcome = self.execute(&self.weights, executor).and_then(|(output, kernels)| {
                 groups.extend(kernels);
-                let parts =
-                    conformance::compare_outputs(&output, &self.case.truth(&self.weights)?, self.case.tolerance());
+                let parts = conformance::compare_outputs(&output, truth()?, self.case.tolerance());
                 given = Some(output);
                 parts
             });

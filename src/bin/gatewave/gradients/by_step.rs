@@ -13,7 +13,7 @@ use plotters::prelude::*;
 use crate::args::{spare, unused};
 
 /// The smallest norm that a picture shows, beside the largest.
-const LEAST: f64 = 1e-12;
+const LEAST: f64 = 1e-40;
 
 /// The norms of one layer and direction of a stack, a step behind the other.
 struct Curve {

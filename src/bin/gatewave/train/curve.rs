@@ -13,6 +13,9 @@ use super::pixels::{Pixels, encoded};
 /// The picture's columns and rows.
 const SIZE: (u32, u32) = (800, 500);
 
+/// The size of a legend's letters: so large that what plotters takes a line to be holds the letters of [`Pixels`].
+const LEGEND: i32 = 16;
+
 type Drawn<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Draws both pictures beside each other: `curve.svg` and `curve.png` in `folder`.
@@ -46,18 +49,24 @@ where
     let (losses, metrics): (Vec<_>, Vec<_>) =
         Column::all(epochs).into_iter().partition(|column| matches!(column, Column::Loss | Column::ValidationLoss));
     if metrics.is_empty() {
-        panel(&root, &losses, epochs)?;
+        panel(&root, &losses, SeriesLabelPosition::UpperRight, epochs)?;
     } else {
         let (left, right) = root.split_horizontally(SIZE.0 / 2);
-        panel(&left, &losses, epochs)?;
-        panel(&right, &metrics, epochs)?;
+        // A loss falls, and what is right grows.
+        panel(&left, &losses, SeriesLabelPosition::UpperRight, epochs)?;
+        panel(&right, &metrics, SeriesLabelPosition::LowerRight, epochs)?;
     }
     root.present()?;
     Ok(())
 }
 
 /// One chart of some columns, with the best epoch marked.
-fn panel<B: DrawingBackend>(area: &DrawingArea<B, Shift>, columns: &[Column], epochs: &[Epoch]) -> Drawn
+fn panel<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    columns: &[Column],
+    legend: SeriesLabelPosition,
+    epochs: &[Epoch],
+) -> Drawn
 where
     B::ErrorType: 'static,
 {
@@ -103,7 +112,8 @@ where
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(legend)
+        .label_font(("sans-serif", LEGEND))
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK)
         .draw()?;

@@ -119,7 +119,7 @@ fn glyph(letter: char) -> [u8; 8] {
 
 /// How many pixels a dot of a letter has each way.
 fn scale(size: f64) -> u32 {
-    if size < 15.0 { 1 } else { 2 }
+    if size < 20.0 { 1 } else { 2 }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a line of a chart")]

@@ -80,8 +80,9 @@ impl Show {
         }
         if let Some(best) = best.filter(|best| best.validation_loss.is_some()) {
             let told = best.validation_loss.map_or_else(String::new, |loss| format!(", val_loss {}", value(loss)));
+            let kept = if fitting.settings().early_stopping.is_some() { ", whose weights are kept" } else { "" };
             let advice = advice(epochs).map_or_else(String::new, |advice| format!("; {advice}"));
-            note(format_args!("best: epoch {}{told}{advice}", best.number));
+            note(format_args!("best: epoch {}{told}{kept}{advice}", best.number));
         }
         if self.json {
             let end = match end {
@@ -104,7 +105,8 @@ fn advice(epochs: &[Epoch]) -> Option<&'static str> {
         return (epochs.len() > 1).then_some("it was still getting better: try more epochs");
     }
     // Two epochs may be chance.
-    let falls = after.len() > 1 && after.last()?.loss < epochs[best].loss;
+    let is_worse = |epoch: &Epoch| epoch.validation_loss > epochs[best].validation_loss;
+    let falls = after.len() > 1 && after.last().is_some_and(|last| last.loss < epochs[best].loss && is_worse(last));
     falls.then_some("the training loss went on falling, so the model learns its rows by heart: try dropout, fewer units or more rows")
 }
 

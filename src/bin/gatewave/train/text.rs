@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use clap::ValueEnum;
 use gatewave::data::{Labelled, TextOptions, TextSpec, Unit};
 use gatewave::formats::Metadata;
-use gatewave::{Error, ErrorKind, Model, Result};
+use gatewave::{Error, ErrorKind, Loss, Model, Objective, Result};
 
 use super::{Args, examples::Examples};
 use crate::note;
@@ -27,6 +28,16 @@ pub(super) struct TextArgs {
     /// Labelled text: which part of a longer text is cut off [default: end]
     #[arg(long, value_enum, value_name = "start|end")]
     truncate: Option<End>,
+    /// Labelled text: how much rows of each label count; `balanced` lets all labels count alike, however many rows they have
+    #[arg(long, value_enum, value_name = "balanced")]
+    class_weights: Option<ClassWeights>,
+}
+
+/// How much rows of a label count, as flags name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ClassWeights {
+    /// All labels alike
+    Balanced,
 }
 
 impl TextArgs {
@@ -52,6 +63,7 @@ impl TextArgs {
             ("--text-column", text_column.is_some()),
             ("--label-column", label_column.is_some()),
             ("--max-bytes", max_bytes.is_some()),
+            ("--class-weights", self.class_weights.is_some()),
         ];
         let given = given.into_iter().chain(self.vocabulary());
         given.filter(|(flag, _)| !allowed.contains(flag)).find_map(|(flag, is_given)| is_given.then_some(flag))
@@ -104,7 +116,10 @@ pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Re
         Some(spec) => spec,
         None => TextSpec::learn(model, &training, &own.options()).map_err(at)?,
     };
-    let objective = args.loss.of_text(spec.objective(model).map_err(at)?)?;
+    let mut objective = args.loss.of_text(spec.objective(model).map_err(at)?)?;
+    if own.class_weights.is_some() {
+        objective = balanced(&objective, &spec, &training)?;
+    }
     let dataset = |rows: &Labelled, path: &Path| {
         let tensors = spec.tensors(model, rows).map_err(at)?;
         gatewave::Dataset::new(model, objective.clone(), tensors).map_err(|e| e.at(path.display()))
@@ -125,6 +140,23 @@ pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Re
     note(format_args!("{labels} labels, a vocabulary of {} tokens by {}", tokenizer.num_tokens(), tokenizer.unit()));
     metadata.insert(TextSpec::KEY.to_owned(), spec.to_json());
     Ok(Examples { objective, training: trained, validation: validated, metadata, series: None })
+}
+
+/// The same loss where each label counts alike: `rows / (labels · rows of the label)`, as scikit-learn has it.
+fn balanced(objective: &Objective, spec: &TextSpec, rows: &Labelled) -> Result<Objective> {
+    let Loss::CrossEntropy(loss) = &objective.terms()[0].loss else {
+        let text = "--class-weights: expected a model of an output for each label, got one of a single output; give its last \
+                    layer 2";
+        return Err(wrong(text.to_owned()));
+    };
+    let labels = spec.classes().labels().len();
+    let mut counts = vec![0.0_f32; labels];
+    for class in spec.classes().targets(rows)? {
+        counts[usize::try_from(class).unwrap_or_default()] += 1.0;
+    }
+    let share = counts.iter().sum::<f32>() / labels as f32;
+    let weights: Vec<f32> = counts.iter().map(|count| if *count > 0.0 { share / count } else { 0.0 }).collect();
+    Ok(loss.clone().class_weights(weights).into())
 }
 
 fn wrong(text: String) -> Error {
