@@ -315,3 +315,8 @@ pub use weights::{CellWeights, LayerWeights, LearnedStates, Precision, Weights};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// And those of the tutorials.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tutorials.md")]
+struct Tutorials;
