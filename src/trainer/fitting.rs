@@ -198,10 +198,10 @@ impl Fitting {
         match self.train(trainer, data).await {
             Ok(Some(trained)) => return Ok(FitEvent::Batch(trained)),
             Ok(None) => {}
-            Err(error) => {
+            Err((batch, error)) => {
                 trainer.receive_all().await;
                 self.now.waiting.clear();
-                return Err(error.at(format!("epoch {number}, batch {}", self.now.batches + 1)));
+                return Err(error.at(format!("epoch {number}, batch {batch}")));
             }
         }
         self.end_epoch(trainer, data, validation).await.map_err(|e| e.at(format!("epoch {number}")))?;
@@ -289,17 +289,26 @@ impl Fitting {
     }
 
     /// Trains on the next batch; none where there is none left. The one behind it is submitted before its numbers are received, so
-    /// that a GPU does not wait for the host.
-    async fn train(&mut self, trainer: &mut Trainer, data: &Dataset) -> Result<Option<Trained>> {
+    /// that a GPU does not wait for the host. An error comes with the batch that failed, counted from 1.
+    async fn train(
+        &mut self,
+        trainer: &mut Trainer,
+        data: &Dataset,
+    ) -> std::result::Result<Option<Trained>, (usize, Error)> {
         while self.now.waiting.len() < 2 {
-            let first = (self.now.batches + self.now.waiting.len()).saturating_mul(self.settings.batch_size);
+            let batch = self.now.batches + self.now.waiting.len();
+            let first = batch.saturating_mul(self.settings.batch_size);
             let Some(rows) = self.now.order.get(first..).filter(|rows| !rows.is_empty()) else { break };
             let rows = &rows[..rows.len().min(self.settings.batch_size)];
             self.now.learning_rate = trainer.learning_rate();
-            trainer.submit_async(&data.batch(rows)?).await?;
+            let submit = async { trainer.submit_async(&data.batch(rows)?).await };
+            submit.await.map_err(|error| (batch + 1, error))?;
             self.now.waiting.push_back(rows.len());
         }
-        if self.now.waiting.is_empty() { Ok(None) } else { self.receive(trainer).await.map(Some) }
+        if self.now.waiting.is_empty() {
+            return Ok(None);
+        }
+        self.receive(trainer).await.map(Some).map_err(|error| (self.now.batches + 1, error))
     }
 
     async fn receive(&mut self, trainer: &mut Trainer) -> Result<Trained> {

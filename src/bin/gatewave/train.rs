@@ -218,8 +218,8 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
     };
     show.end(&fitting, end, out)?;
     if let Some(folder) = &mut folder {
-        // Behind its last epoch all is saved.
-        if matches!(end, None | Some(FitEnd::TimeLimit)) {
+        // Behind its last epoch all may be saved.
+        if folder.is_behind() || matches!(end, None | Some(FitEnd::TimeLimit)) {
             folder.save(&trainer, &fitting, &metadata)?;
         }
         folder.draw(&fitting)?;

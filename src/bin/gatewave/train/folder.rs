@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{curve, history};
 
+/// How long a run goes without a checkpoint where its epochs are shorter: what a checkpoint takes would else be most of the run.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// How long a run may go without a checkpoint, in an epoch that takes longer.
 const EVERY: Duration = Duration::from_secs(5 * 60);
 
@@ -46,7 +49,11 @@ pub(super) struct Folder {
     path: PathBuf,
     /// Locked as long as the run trains.
     _lock: File,
-    saved: Instant,
+    /// When it was saved last, if it was.
+    saved: Option<Instant>,
+    begun: Instant,
+    /// Whether an epoch ended since.
+    is_behind: bool,
 }
 
 /// Whether a run may begin in `path`, before any work is done for it.
@@ -132,7 +139,7 @@ impl Folder {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        Ok(Self { path: path.to_owned(), _lock: lock, saved: Instant::now() })
+        Ok(Self { path: path.to_owned(), _lock: lock, saved: None, begun: Instant::now(), is_behind: false })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -141,21 +148,31 @@ impl Folder {
 
     /// Whether a checkpoint is due in the midst of an epoch.
     pub(super) fn is_due(&self) -> bool {
-        self.saved.elapsed() >= EVERY
+        self.saved.unwrap_or(self.begun).elapsed() >= EVERY
+    }
+
+    /// Whether an epoch ended since it was saved.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     /// Saves where a settled fit stands.
     pub(super) fn save(&mut self, trainer: &Trainer, fitting: &Fitting, metadata: &Metadata) -> Result<()> {
         trainer.save_fitting(&self.path.join(LAST), fitting, metadata)?;
-        self.saved = Instant::now();
+        (self.saved, self.is_behind) = (Some(Instant::now()), false);
         Ok(())
     }
 
-    /// Saves behind an epoch: the best model before the checkpoint that says so, and what is drawn from that.
+    /// Saves behind an epoch: the best model before the checkpoint that says so, and what is drawn from that. Epochs of less than a
+    /// second have a checkpoint now and then.
     pub(super) fn save_epoch(&mut self, trainer: &Trainer, fitting: &Fitting, metadata: &Metadata) -> Result<()> {
         if fitting.epochs().last().is_some_and(|epoch| epoch.better) {
             let tensors = trainer.weights()?.to_tensors(trainer.model())?;
             formats::write_with(&best(&self.path), trainer.model(), tensors, Precision::F32, metadata)?;
+        }
+        self.is_behind = true;
+        if self.saved.is_some_and(|saved| saved.elapsed() < PAUSE) {
+            return Ok(());
         }
         self.save(trainer, fitting, metadata)?;
         self.draw(fitting)
