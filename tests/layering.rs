@@ -101,7 +101,9 @@ fn code(text: &str) -> String {
     let mut code = String::new();
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
-        if line == "#[cfg(test)]" && lines.peek().is_some_and(|next| next.starts_with("mod ")) {
+        // Tests of a feature have it on a line of its own.
+        let is_module = |next: &&str| next.starts_with("mod ") || next.starts_with("#[cfg(feature");
+        if line == "#[cfg(test)]" && lines.peek().is_some_and(is_module) {
             break;
         }
         code += line.split("//").next().unwrap_or_default();
