@@ -162,14 +162,16 @@ fn ctrl_c_ends_a_run_behind_its_batch_and_saves_it() {
             true => ["train", "--resume", &cut].map(str::to_owned).into_iter().chain(long.clone()).collect(),
             false => start(&model, &data, &cut).into_iter().chain(long.clone()).collect(),
         };
+        let saved = || fs::metadata(Path::new(&cut).join("last.safetensors")).and_then(|last| last.modified()).ok();
+        let before = saved();
         let child = spawn(&args);
-        let last = Path::new(&cut).join("last.safetensors");
         let begun = Instant::now();
-        while !last.exists() && begun.elapsed() < Duration::from_secs(60) {
+        // Until it has saved an epoch of its own.
+        while saved() == before && begun.elapsed() < Duration::from_secs(60) {
             std::thread::sleep(Duration::from_millis(20));
         }
-        std::thread::sleep(Duration::from_millis(200));
-        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let kill = format!("kill {signal} {}", child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
         let output = child.wait_with_output().unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(130), "{err}");
