@@ -40,9 +40,12 @@ on_swiftshader() {
     say "SwiftShader is done"
 }
 swiftshader_says=$(mktemp)
+# In a process group of its own, so that all of it ends where the other lane fails.
+set -m
 (on_swiftshader) >"$swiftshader_says" 2>&1 &
 beside=$!
-trap 'pkill -P "$beside" 2>/dev/null || true; rm -f "$swiftshader_says"' EXIT
+set +m
+trap 'kill -- -"$beside" 2>/dev/null || true; rm -f "$swiftshader_says"' EXIT
 
 say "all tests, on lavapipe"
 # `verify` below walks the table of cases as every strategy does, forward and back.

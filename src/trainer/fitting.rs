@@ -44,6 +44,7 @@ pub(super) use record::Record;
 ///         FitEvent::Batch(trained) => println!("update {}: a norm of {}", trained.update, trained.norm),
 ///         FitEvent::Epoch => println!("{:?}", fitting.epochs().last()),
 ///         FitEvent::Ended(_) => break,
+///         _ => {}
 ///     }
 /// }
 /// assert_eq!((fitting.epochs().len(), trainer.updates()), (2, 6));
