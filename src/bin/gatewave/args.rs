@@ -5,16 +5,18 @@
 use std::collections::HashSet;
 use std::env::{self, VarError};
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use gatewave::formats;
-use gatewave::weights::{self, Tensors};
+use gatewave::weights::{self, Replacement, Tensors};
 use gatewave::{
-    Device, DeviceInfo, Engine, Error, ErrorKind, Like, Model, Options, Result, Storage, Strategy, Weights,
+    Device, DeviceInfo, Engine, Error, ErrorKind, InputValue, Like, Model, NamedTensors, Objective, Options, Result,
+    Sgd, Storage, Strategy, Trainer, Update, Weights,
 };
 
-use crate::{note, progress};
+use crate::{note, progress, tensors};
 
 /// The seed of weights that stand for those that a call would bring.
 const SEED: u64 = 1;
@@ -163,6 +165,29 @@ fn described(path: &Path, description: Option<&Path>) -> Result<Model> {
         formats::description::from_json(&json, &Tensors::new())
     };
     read().map_err(|e: Error| e.at(path.display()))
+}
+
+/// The tensors of the file at `path` for `model`: the array of an `.npy` file, which has no name, is its sequence.
+pub(crate) fn tensors_for(model: &Model, path: &Path) -> Result<NamedTensors> {
+    let ports = model.all_ports();
+    let sequence = ports.inputs.iter().find(|port| port.value == InputValue::Sequence);
+    tensors::read(path, sequence.map_or("x", |port| &port.name))
+}
+
+/// A trainer that measures, and never makes an update.
+pub(crate) fn measuring(
+    model: Model,
+    weights: &Weights,
+    objective: impl Into<Objective>,
+    options: Options,
+) -> Result<Trainer> {
+    Trainer::new(model, weights, objective, Update::by(Sgd::like(Like::Torch)), options)
+}
+
+/// Fills `file`, which goes to `path`, and puts it in its place.
+pub(crate) fn fill(file: Replacement, path: &Path, bytes: &[u8]) -> Result<()> {
+    let cannot = |e: io::Error| Error::new(ErrorKind::Io, format!("cannot be written: {e}")).at(path.display());
+    file.finish(|file| file.write_all(bytes).map_err(cannot))
 }
 
 /// Whether a name ends so.

@@ -8,15 +8,11 @@ use gatewave::data::{
     Corpus, CorpusSpec, ReadOptions, Series, SeriesSpec, TextSpec, is_corpus, is_labelled_text, is_series,
 };
 use gatewave::formats;
-use gatewave::{
-    Dataset, Error, ErrorKind, InputValue, Like, Measures, Metric, Model, Options, Result, Sgd, Trainer, Update,
-    Weights,
-};
+use gatewave::{Dataset, Error, ErrorKind, Measures, Metric, Model, Options, Result, Weights};
 use serde_json::{Map, Value, json};
 
-use crate::args::{DeviceArgs, ModelArgs, note_device};
+use crate::args::{DeviceArgs, ModelArgs, measuring, note_device, tensors_for};
 use crate::losses::MaybeLossArgs;
-use crate::tensors;
 use crate::text::{ColumnArgs, own_units};
 use crate::{Outcome, Verdict};
 
@@ -74,15 +70,13 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         None => args.tensors(&model)?,
     };
     let weights = Weights::from_tensors(&model, tensors).map_err(|e| args.model.at(e))?;
-    // No update is made.
-    let update = Update::by(Sgd::like(Like::Torch));
     let usual: &[Metric] = if is_corpus(&args.data) {
         &[Metric::Perplexity, Metric::Accuracy]
     } else {
         usual(objective.terms().first().map_or("", |term| term.loss.name()), objective.terms().len())
     };
     let metrics = if metrics.is_empty() { usual.to_vec() } else { metrics };
-    let trainer = Trainer::new(model, &weights, objective, update, Options::default().device(device));
+    let trainer = measuring(model, &weights, objective, Options::default().device(device));
     let trainer = trainer.map_err(|e| args.model.at(e))?;
     note_device(trainer.device());
     let measures = trainer.measure(&data, args.batch_size, &metrics).map_err(|e| e.at(args.data.display()))?;
@@ -145,9 +139,7 @@ impl Args {
 
     fn tensors(&self, model: &Model) -> Result<Examples> {
         self.loss.said()?;
-        let ports = model.all_ports();
-        let sequence = ports.inputs.iter().find(|port| port.value == InputValue::Sequence);
-        let given = tensors::read(&self.data, sequence.map_or("x", |port| &port.name))?;
+        let given = tensors_for(model, &self.data)?;
         let read = || {
             let objective = self.loss.of_tensors(model, &given)?;
             Ok((objective.clone(), Dataset::new(model, objective, given)?, None))

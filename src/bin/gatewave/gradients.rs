@@ -6,14 +6,14 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use gatewave::weights::Tensors;
-use gatewave::{
-    Batch, Error, ErrorKind, InputValue, Like, Model, Options, Result, Sgd, Trainer, Update, Values, Weights,
-};
+use gatewave::{Batch, Error, ErrorKind, Like, Model, Options, Result, Values, Weights};
 use serde::Serialize;
 
-use crate::args::{DeviceArgs, KeepArgs, ModelArgs, begin, has_extension, note_device, spare, unused};
+use crate::args::{
+    DeviceArgs, KeepArgs, ModelArgs, begin, has_extension, measuring, note_device, spare, tensors_for, unused,
+};
 use crate::losses::LossArgs;
-use crate::tensors::{self, Destination};
+use crate::tensors::Destination;
 use crate::{Outcome, Verdict};
 use by_step::Chart;
 
@@ -68,9 +68,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let charts = args.by_step.iter().map(open).collect::<Result<Vec<_>>>()?;
     let device = args.device.device()?;
     let (model, drawn, mut stored) = args.read()?;
-    let ports = model.all_ports();
-    let sequence = ports.inputs.iter().find(|port| port.value == InputValue::Sequence);
-    let given = tensors::read(&args.data, sequence.map_or("x", |port| &port.name))?;
+    let given = tensors_for(&model, &args.data)?;
     let read = || {
         let objective = args.loss.objective(&model, &given)?;
         let batch = Batch::named(&model, objective.clone(), &given)?;
@@ -86,11 +84,8 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         let of = (&objective, &batch);
         by_step::write(charts, &model, &weights, of).map_err(|e| e.at(args.data.display()))?;
     }
-    // No update is made.
-    let update = Update::by(Sgd::like(Like::Torch));
     let options = Options::default().device(device).keep_bytes(args.keep.keep_bytes);
-    let mut trainer =
-        Trainer::new(model.clone(), &weights, objective, update, options).map_err(|e| args.model.at(e))?;
+    let mut trainer = measuring(model.clone(), &weights, objective, options).map_err(|e| args.model.at(e))?;
     trainer.set_dropout_seed(None);
     note_device(trainer.device());
     let gradients = trainer.gradients(&batch).map_err(|e| e.at(args.data.display()))?;

@@ -10,10 +10,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use gatewave::weights::{Tensors, non_finite_warning};
-use gatewave::{Engine, Error, ErrorKind, Input, InputValue, Model, Result, Values};
+use gatewave::{Engine, Error, ErrorKind, Input, Model, Result, Values};
 
-use crate::args::{DeviceArgs, ModelArgs, Precision, spare};
-use crate::tensors::{self, Destination};
+use crate::args::{DeviceArgs, ModelArgs, Precision, spare, tensors_for};
+use crate::tensors::Destination;
 use crate::{Outcome, Verdict};
 use series::SeriesArgs;
 use text::TextArgs;
@@ -105,9 +105,7 @@ struct Call {
 
 impl Call {
     fn read(path: &Path, model: &Model) -> Result<Self> {
-        let ports = model.all_ports();
-        let sequence = ports.inputs.iter().find(|port| port.value == InputValue::Sequence);
-        let tensors = tensors::read(path, sequence.map_or("x", |port| &port.name))?;
+        let tensors = tensors_for(model, path)?;
         for warning in tensors.iter().filter_map(|(name, values)| not_finite(name, values)) {
             log::warn!("{}: {warning}", path.display());
         }

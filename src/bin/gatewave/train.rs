@@ -24,11 +24,9 @@ use std::{env, fs};
 use clap::Parser;
 use gatewave::formats::{self, Metadata};
 use gatewave::weights::Replacement;
-use gatewave::{
-    Error, ErrorKind, Fit, FitEnd, FitEvent, Fitting, Like, Options, Precision, Result, Sgd, Trainer, Update,
-};
+use gatewave::{Error, ErrorKind, Fit, FitEnd, FitEvent, Fitting, Options, Precision, Result, Trainer};
 
-use crate::args::{DeviceArgs, KeepArgs, begin, has_extension, note_device, spare, unused};
+use crate::args::{DeviceArgs, KeepArgs, begin, has_extension, measuring, note_device, spare, unused};
 use crate::losses::MaybeLossArgs;
 use crate::{Cli, Command, Outcome, Verdict, note};
 use corpus::CorpusArgs;
@@ -135,19 +133,12 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
 /// The arguments of the run in `folder`, with those of this call behind them.
 fn resumed(folder: &Path) -> Result<Args> {
     let said = folder::arguments(folder)?;
-    let mut now: Vec<OsString> = env::args_os().skip(1).collect();
-    let is_resume = |arg: &OsString| arg == "--resume" || arg.to_string_lossy().starts_with("--resume=");
-    if let Some(place) = now.iter().position(is_resume) {
-        let count = if now[place] == "--resume" { 2 } else { 1 };
-        now.drain(place..now.len().min(place + count));
-    }
+    let now = without("--resume");
     env::set_current_dir(&said.directory).map_err(|e| {
         let text = format!("expected the folder where the run was begun, and where its relative paths begin, got {e}");
         Error::new(ErrorKind::Io, text).because(e).at(said.directory.display())
     })?;
     let program = [OsString::from("gatewave"), OsString::from("train")];
-    // The name of the subcommand is said already.
-    let now = now.into_iter().skip(1);
     let all = program.into_iter().chain(said.arguments.into_iter().map(OsString::from)).chain(now);
     match Cli::try_parse_from(all).unwrap_or_else(|e| e.exit()).command {
         Command::Train(args) => Ok(*args),
@@ -247,15 +238,13 @@ fn check_best(
     let Some((best, wanted)) = fitting.best().and_then(|best| Some((best, best.validation_loss?))) else {
         return Ok(());
     };
-    let (model, weights) = folder.best()?;
-    // No update is made.
-    let update = Update::by(Sgd::like(Like::Torch));
-    let mut reader = Trainer::new(model, &weights, trainer.objective().clone(), update, options)?;
-    reader.carry(carry)?;
     let settings = fitting.settings();
     if settings.most_batches.is_some() {
         return Ok(());
     }
+    let (model, weights) = folder.best()?;
+    let mut reader = measuring(model, &weights, trainer.objective().clone(), options)?;
+    reader.carry(carry)?;
     let measures = reader.measure(data, settings.batch_size, &settings.metrics)?;
     let place = folder::best(folder.path());
     // A run that was killed may have left a better one, and not come as far again.
@@ -356,20 +345,25 @@ impl Args {
 
 /// The arguments of this call that a run keeps: all but the folder that it is kept in, and what may be written over.
 fn said() -> Result<Vec<String>> {
-    let mut said = Vec::new();
-    let mut all = env::args_os().skip(2);
-    while let Some(arg) = all.next() {
-        let arg = arg.into_string().map_err(|arg| {
+    let text = |arg: OsString| {
+        arg.into_string().map_err(|arg| {
             Error::new(ErrorKind::Io, format!("--run: expected arguments in UTF-8, which it keeps, got {arg:?}"))
-        })?;
-        match arg.as_str() {
-            "--run" => drop(all.next()),
-            "--force" => {}
-            run if run.starts_with("--run=") => {}
-            _ => said.push(arg),
+        })
+    };
+    without("--run").into_iter().filter(|arg| arg != "--force").map(text).collect()
+}
+
+/// The arguments of this call behind the subcommand's name, without `flag` and its value.
+fn without(flag: &str) -> Vec<OsString> {
+    let (mut left, mut all) = (Vec::new(), env::args_os().skip(2));
+    while let Some(arg) = all.next() {
+        if arg == flag {
+            all.next();
+        } else if !arg.to_string_lossy().strip_prefix(flag).is_some_and(|value| value.starts_with('=')) {
+            left.push(arg);
         }
     }
-    Ok(said)
+    left
 }
 
 fn io_error(path: &Path, what: &str) -> Error {

@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use gatewave::oracle::{self, TrueGradients};
 use gatewave::{
-    Batch, Device, Gradients, Input, KernelTime, Like, Loss, Model, Objective, Options, Planner, Result, Sgd, Targets,
-    Trainer, Update, Weights,
+    Batch, Device, Gradients, Input, KernelTime, Loss, Model, Objective, Options, Planner, Result, Targets, Trainer,
+    Weights,
 };
 
 use super::Args;
 use super::kernels::{self, Peaks};
 use super::measure::{Bench, Measured, ORACLE_PRODUCTS, SEED, Series, WARM_UP, features};
-use crate::args::{Precision, device_name, note_device};
+use crate::args::{Precision, device_name, measuring, note_device};
 use crate::shapes::Work;
 use crate::{Outcome, Verdict, note};
 
@@ -142,9 +142,7 @@ pub(super) fn kernels(args: &Args, work: &[Work], out: &mut impl Write) -> Outco
 }
 
 fn trainer(model: &Model, weights: &Weights, options: Options) -> Result<Trainer> {
-    // No update is made.
-    let update = Update::by(Sgd::like(Like::Torch));
-    let mut trainer = Trainer::new(model.clone(), weights, Loss::SumOfSquares, update, options)?;
+    let mut trainer = measuring(model.clone(), weights, Loss::SumOfSquares, options)?;
     trainer.set_dropout_seed(None);
     Ok(trainer)
 }

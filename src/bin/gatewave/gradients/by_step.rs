@@ -1,7 +1,6 @@
 //! `--by-step`: the norm of the loss's gradient by the hidden state behind each step, as a table and as a picture.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use gatewave::oracle;
@@ -10,7 +9,7 @@ use gatewave::{Batch, Error, ErrorKind, LayerKind, Model, Objective, Result, Wei
 use ndarray::Axis;
 use plotters::prelude::*;
 
-use crate::args::{spare, unused};
+use crate::args::{fill, spare, unused};
 
 /// The smallest norm that a picture shows, beside the largest.
 const LEAST: f64 = 1e-40;
@@ -101,9 +100,7 @@ pub(super) fn write(
                 svg
             }
         };
-        let cannot =
-            |e: std::io::Error| Error::new(ErrorKind::Io, format!("cannot be written: {e}")).at(path.display());
-        file.finish(|file| file.write_all(text.as_bytes()).map_err(cannot))?;
+        fill(file, &path, text.as_bytes())?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use plotters::prelude::*;
 
 use super::history::Column;
 use super::pixels::{Pixels, encoded};
+use crate::args::fill;
 
 /// The picture's columns and rows.
 const SIZE: (u32, u32) = (800, 500);
@@ -34,11 +35,8 @@ pub(super) fn write(folder: &Path, epochs: &[Epoch]) -> Result<()> {
 
 /// Puts a drawn picture in its place.
 fn put(path: &Path, drawn: Drawn<Vec<u8>>) -> Result<()> {
-    let cannot =
-        |e: &dyn std::fmt::Display| Error::new(ErrorKind::Io, format!("cannot be drawn: {e}")).at(path.display());
-    let bytes = drawn.map_err(|e| cannot(&e))?;
-    let file = Replacement::open(path)?;
-    file.finish(|file| std::io::Write::write_all(file, &bytes).map_err(|e| cannot(&e)))
+    let cannot = |e| Error::new(ErrorKind::Io, format!("cannot be drawn: {e}")).at(path.display());
+    fill(Replacement::open(path)?, path, &drawn.map_err(cannot)?)
 }
 
 fn draw<B: DrawingBackend>(root: DrawingArea<B, Shift>, epochs: &[Epoch]) -> Drawn

@@ -1,14 +1,11 @@
 //! `--data`: a file → what is trained on and validated with, and what is made small on it.
 
-use std::path::Path;
-
 use gatewave::formats::{self, Metadata, safetensors::TRAINING_KEY};
-use gatewave::{Dataset, InputValue, Model, NamedTensors, Objective, Result};
+use gatewave::{Dataset, Model, Objective, Result};
 
 use super::kind::Kind;
 use super::{Args, corpus, series, text};
-use crate::args::has_extension;
-use crate::tensors;
+use crate::args::{has_extension, tensors_for};
 
 /// What is trained on.
 pub(super) struct Examples {
@@ -36,17 +33,13 @@ impl Examples {
             (Kind::Corpus, Some(window)) => return corpus::examples(args, model, window, metadata),
             _ => {}
         }
-        let read = |path: &Path| -> Result<NamedTensors> {
-            let sequence = model.all_ports().inputs.iter().find(|port| port.value == InputValue::Sequence).cloned();
-            tensors::read(path, sequence.as_ref().map_or("x", |port| &port.name))
-        };
         let path = args.data();
-        let given = read(path)?;
+        let given = tensors_for(model, path)?;
         let objective = args.loss.of_tensors(model, &given).map_err(|e| e.at(path.display()))?;
         let data = Dataset::new(model, objective.clone(), given).map_err(|e| e.at(path.display()))?;
         let (training, validation) = match (&args.validation, args.validation_split) {
             (Some(path), _) => {
-                let validation = Dataset::new(model, objective.clone(), read(path)?);
+                let validation = Dataset::new(model, objective.clone(), tensors_for(model, path)?);
                 (data, Some(validation.map_err(|e| e.at(path.display()))?))
             }
             (None, Some(share)) => {

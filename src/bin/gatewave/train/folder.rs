@@ -5,7 +5,6 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use gatewave::{Error, ErrorKind, Fitting, Model, Precision, Result, Trainer, Wei
 use serde::{Deserialize, Serialize};
 
 use super::{curve, history};
+use crate::args::fill;
 
 /// How long a run goes without a checkpoint where its epochs are shorter: what a checkpoint takes would else be most of the run.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -123,8 +123,7 @@ impl Folder {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let said = Arguments { version: VERSION, gatewave: version, directory, arguments };
         let text = serde_json::to_string_pretty(&said).expect("plain data") + "\n";
-        let cannot = |e: std::io::Error| io(format!("cannot be written: {e}")).because(e).at(args.display());
-        Replacement::open(&args)?.finish(|file| file.write_all(text.as_bytes()).map_err(cannot))?;
+        fill(Replacement::open(&args)?, &args, text.as_bytes())?;
         Self::open(path)
     }
 

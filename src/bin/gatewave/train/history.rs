@@ -2,21 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
 
 use gatewave::weights::Replacement;
-use gatewave::{Epoch, Error, ErrorKind, Metric, Result};
+use gatewave::{Epoch, Metric, Result};
 use serde_json::{Map, Value};
+
+use crate::args::fill;
 
 /// Writes `epoch`, from 1, `loss`, `val_loss` and the metrics where they are there, `learning_rate` and `seconds`.
 pub(super) fn write(path: &Path, epochs: &[Epoch]) -> Result<()> {
-    let text = text(epochs);
-    Replacement::open(path)?.finish(|file| {
-        let cannot =
-            |e: std::io::Error| Error::new(ErrorKind::Io, format!("{}: cannot be written: {e}", path.display()));
-        file.write_all(text.as_bytes()).map_err(cannot)
-    })
+    fill(Replacement::open(path)?, path, text(epochs).as_bytes())
 }
 
 /// A column of numbers, which some epochs lack.
