@@ -34,6 +34,7 @@ mod update;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::{Arc, Once};
 
@@ -117,6 +118,9 @@ pub struct Options {
     /// Training: bytes that recurrent layers may keep of a call for their way back. `None` chooses by the device. What is not kept
     /// is computed twice, and the gradients are the same bits.
     pub keep_bytes: Option<u64>,
+    /// The most rows of a batch that are computed at once. `None` is as many as the device has memory for. A batch of more is
+    /// computed part by part; an update sums the gradients of all parts, which is called gradient accumulation.
+    pub tile_rows: Option<NonZeroUsize>,
     /// The kind of device that plans and weights are made for: `None` is what the device is. For tests, that try a GPU's
     /// choices on a software adapter.
     #[doc(hidden)]
@@ -464,6 +468,13 @@ impl Options {
     #[must_use]
     pub fn keep_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.keep_bytes = bytes.into();
+        self
+    }
+
+    /// The same with at most so many rows of a batch computed at once: memory for these, and the gradients of all.
+    #[must_use]
+    pub fn tile_rows(mut self, rows: impl Into<Option<NonZeroUsize>>) -> Self {
+        self.tile_rows = rows.into();
         self
     }
 

@@ -3,6 +3,7 @@
 //! Needs a model and a device's limits, and no weights: what would run can be told before there is memory for it.
 
 use std::borrow::Cow;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -42,6 +43,8 @@ pub struct Planner {
     pub(super) layout: Layout,
     pub(super) limits: Limits,
     pub(super) tuning: Tuning,
+    /// The most rows of a tile.
+    tile_rows: usize,
     pub(super) device: DeviceInfo,
     /// Whether workgroups of the device have waited for each other in vain.
     stalled: Arc<AtomicBool>,
@@ -79,8 +82,9 @@ impl Planner {
         let flows = model.output_flows()?;
         let clocks = Clocks::of(&model);
         let output_clocks = model.feature_outputs().into_iter().map(|value| clocks.of_value(value)).collect();
+        let tile_rows = options.tile_rows.map_or(usize::MAX, NonZeroUsize::get);
         let (stalled, plans) = (machine.stalled(), Mutex::new(Cache::new(PLANS)));
-        Ok(Self { model, flows, output_clocks, clocks, layout, limits, tuning, device, stalled, plans })
+        Ok(Self { model, flows, output_clocks, clocks, layout, limits, tuning, tile_rows, device, stalled, plans })
     }
 
     /// The plan of a call of `shape`, or of the tile of it that fits.
@@ -186,9 +190,15 @@ impl Planner {
         }
     }
 
+    /// As many rows of `shape` as are to be computed at once, where they fit the device.
+    fn tile(&self, shape: Shape) -> Shape {
+        Shape { batch: shape.batch.min(self.tile_rows), ..shape }
+    }
+
     /// The plan of `shape`, its batch halved until it fits the device.
     fn lower_tile(&self, goal: Goal, shape: Shape) -> Result<Plan> {
-        let mut tile = shape;
+        // The states of streams and of what is drawn lie together.
+        let mut tile = if goal == Goal::Outputs { self.tile(shape) } else { shape };
         loop {
             match self.lower(goal, tile) {
                 Err(e) if e.kind() == ErrorKind::Limits && tile.batch > 1 => tile.batch = tile.batch.div_ceil(2),
@@ -287,7 +297,7 @@ impl Planner {
     /// The plan of `gradients` of a call of `shape`, its batch halved until it fits the device.
     pub(super) fn lower_gradients(&self, shape: Shape, gradients: &Gradients) -> Result<Plan> {
         let Self { model, layout, limits, tuning, device, .. } = self;
-        let mut tile = shape;
+        let mut tile = self.tile(shape);
         loop {
             match lower::lower_gradients(model, layout, tile, limits, tuning, gradients) {
                 Err(e) if e.kind() == ErrorKind::Limits && tile.batch > 1 => tile.batch = tile.batch.div_ceil(2),

@@ -174,7 +174,9 @@ pub(super) fn write_floats(device: &Device, buffer: &wgpu::Buffer, at: u64, data
 
 /// Fills `buffer` with NaNs, so that an element that no kernel writes shows.
 pub(super) fn poison(queue: &wgpu::Queue, buffer: &wgpu::Buffer) {
-    let block = vec![POISON; CHUNK / 4];
+    // Buffers are whole words, most of them far smaller than a chunk.
+    let words = usize::try_from(buffer.size() / 4).map_or(CHUNK / 4, |words| words.min(CHUNK / 4));
+    let block = vec![POISON; words];
     let block: &[u8] = bytemuck::cast_slice(&block);
     let mut at = 0;
     while at < buffer.size() {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::Trainer;
-use super::carry::Measured;
 use super::data::Dataset;
 use super::fitting::{FitEvent, Fitting};
 use super::metrics::Metric;
@@ -273,22 +272,7 @@ impl Trainer {
     ///
     /// As [`loss`](Self::loss); kind `Training`, where it is not finite.
     pub async fn evaluate_async(&self, data: &Dataset, batch_size: usize) -> Result<f64> {
-        let order: Vec<usize> = (0..data.rows()).collect();
-        let mut mean = Mean::default();
-        let mut measured = Measured::by(self);
-        for rows in order.chunks(batch_size.max(1)) {
-            let batch = measured.begin(data.batch(rows)?, rows.len());
-            mean.add(self.loss_async(&batch).await?, rows.len());
-            if measured.carry {
-                measured.end(self, &self.run_async(&batch.input).await?);
-            }
-        }
-        let loss = mean.value();
-        if !loss.is_finite() {
-            let text = format!("validation: expected a finite loss, got {loss}; try a smaller learning rate");
-            return Err(Error::new(ErrorKind::Training, text));
-        }
-        Ok(loss)
+        self.go_over(data, batch_size, &mut None).await
     }
 
     /// [`evaluate_async`](Self::evaluate_async), blocking.

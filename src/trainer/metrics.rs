@@ -8,6 +8,7 @@ use ndarray::Array2;
 use super::Trainer;
 use super::carry::Measured;
 use super::data::Dataset;
+use super::fit::Mean;
 use super::tally::Tally;
 use crate::call::Output;
 use crate::error::{Error, ErrorKind, Result};
@@ -128,26 +129,47 @@ impl Trainer {
     /// Kind `Training`, where a metric is not told of the objective, or the loss is not finite; else as [`loss`](Self::loss).
     pub async fn measure_async(&self, data: &Dataset, batch_size: usize, metrics: &[Metric]) -> Result<Measures> {
         metrics.iter().try_for_each(|metric| metric.check(&self.objective))?;
-        let loss = self.evaluate_async(data, batch_size).await?;
-        let Some(mut tally) = Tally::of(&self.objective, metrics) else {
+        let mut tally = Tally::of(&self.objective, metrics);
+        let loss = self.go_over(data, batch_size, &mut tally).await?;
+        let mut value = |metric| match &mut tally {
+            Some(tally) => tally.value(metric, loss),
             // Perplexity needs no count, and there is no other such metric.
-            let metrics = metrics.iter().map(|metric| (*metric, loss.exp())).collect();
-            return Ok(Measures { loss, metrics, confusion: None });
+            None => loss.exp(),
         };
+        let metrics = metrics.iter().map(|metric| (*metric, value(*metric))).collect();
+        Ok(Measures { loss, metrics, confusion: tally.and_then(|tally| tally.confusion()) })
+    }
+
+    /// Goes over all of `data` in batches of so many rows: what the model loses, the mean of batches weighted by their rows. What it
+    /// gives goes into `tally`.
+    ///
+    /// # Errors
+    ///
+    /// As [`loss`](Self::loss); kind `Training`, where the loss is not finite.
+    pub(super) async fn go_over(&self, data: &Dataset, batch_size: usize, tally: &mut Option<Tally>) -> Result<f64> {
         let order: Vec<usize> = (0..data.rows()).collect();
+        let mut mean = Mean::default();
         let mut measured = Measured::by(self);
         for rows in order.chunks(batch_size.max(1)) {
             let batch = measured.begin(data.batch(rows)?, rows.len());
-            let aims = {
-                let call = batch.input.check(self.model())?;
-                self.objective.check(self.model(), &call, &batch.targets)?
-            };
+            mean.add(self.loss_async(&batch).await?, rows.len());
+            if tally.is_none() && !measured.carry {
+                continue;
+            }
             let output = self.run_async(&batch.input).await?;
             measured.end(self, &output);
-            tally.add(self.model(), &aims[0], given(&self.objective, &output));
+            if let Some(tally) = tally {
+                let call = batch.input.check(self.model())?;
+                let aims = self.objective.check(self.model(), &call, &batch.targets)?;
+                tally.add(self.model(), &aims[0], given(&self.objective, &output));
+            }
         }
-        let metrics = metrics.iter().map(|metric| (*metric, tally.value(*metric, loss))).collect();
-        Ok(Measures { loss, metrics, confusion: tally.confusion() })
+        let loss = mean.value();
+        if !loss.is_finite() {
+            let text = format!("validation: expected a finite loss, got {loss}; try a smaller learning rate");
+            return Err(Error::new(ErrorKind::Training, text));
+        }
+        Ok(loss)
     }
 
     /// [`measure_async`](Self::measure_async), blocking.

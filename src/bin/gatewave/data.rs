@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use gatewave::Result;
-use gatewave::data::{DataSummary, ReadOptions, Series, SeriesOptions, SeriesSummary, SummaryOptions};
+use gatewave::data::{DataSummary, SeriesOptions, SeriesSummary, SummaryOptions};
 
+use crate::tensors::read_series;
 use crate::text::{ColumnArgs, Tokens};
 use crate::{Outcome, Verdict};
 
@@ -15,11 +16,12 @@ use crate::{Outcome, Verdict};
 /// and what is kept of texts that are cut to a length. FILE is what `train --data` takes: .tsv (`label TAB text`, or columns
 /// below their names), .csv with column names, .jsonl or .ndjson, or a folder with a folder of .txt files for each label.
 ///
-/// With --window FILE is a series of numbers (.csv). Prints rows, the range, mean and deviation of each column, and how many windows there
+/// With --window FILE is a series of numbers: columns below their names (.csv), or arrays of a row for each time (.npy, .npz, .safetensors).
+/// Prints rows, the range, mean and deviation of each column, and how many windows there
 /// are.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Labelled text: .tsv, .csv, .jsonl, .ndjson, or a folder; with --window a series: .csv
+    /// Labelled text: .tsv, .csv, .jsonl, .ndjson, or a folder; with --window a series: .csv, .npy, .npz or .safetensors
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -74,7 +76,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
 impl Args {
     /// What a series holds.
     fn series(&self, window: usize) -> Result<SeriesSummary> {
-        let series = Series::read(&self.file, self.read.max_bytes.unwrap_or(ReadOptions::MAX_BYTES))?;
+        let series = read_series(&self.file, self.read.max_bytes)?;
         let mut options = SeriesOptions::window(window).horizon(self.horizon).stride(self.stride);
         options.columns = (!self.columns.is_empty()).then(|| self.columns.clone());
         SeriesSummary::of(&series, &options)

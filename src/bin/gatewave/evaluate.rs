@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::args::{DeviceArgs, ModelArgs, measuring, note_device, tensors_for};
 use crate::losses::MaybeLossArgs;
+use crate::tensors::{self, can_hold_series, read_series};
 use crate::text::{ColumnArgs, own_units};
 use crate::{Outcome, Verdict};
 
@@ -27,7 +28,8 @@ const CLASSES: usize = 20;
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Examples: .safetensors or .npz; labelled text: .tsv, .csv, .jsonl, .ndjson or a folder; a series: .csv; a text: .txt
+    /// Examples: .safetensors or .npz; labelled text: .tsv, .csv, .jsonl, .ndjson or a folder; a series: .csv or
+    /// arrays without targets; a text: .txt
     #[arg(long, value_name = "DATA")]
     data: PathBuf,
     #[command(flatten)]
@@ -98,13 +100,16 @@ type Examples = (gatewave::Objective, Dataset, Option<Vec<String>>);
 impl Args {
     /// The series, and what the model keeps of the one that it was trained on; none where it was not, or of other data.
     fn series(&self) -> Result<Option<(SeriesSpec, Series)>> {
-        if !is_series(&self.data) {
+        if !can_hold_series(&self.data) {
             return Ok(None);
         }
         let kept = SeriesSpec::of_metadata(&formats::metadata(self.model.file())?);
         let Some(spec) = kept.map_err(|e| e.at(self.model.file().display()))? else { return Ok(None) };
-        let max_bytes = self.columns.max_bytes.unwrap_or(ReadOptions::MAX_BYTES);
-        Ok(Some((spec, Series::read(&self.data, max_bytes)?)))
+        // Arrays may be examples that are cut already.
+        if !is_series(&self.data) && tensors::read(&self.data, "x")?.contains_key("y") {
+            return Ok(None);
+        }
+        Ok(Some((spec, read_series(&self.data, self.columns.max_bytes)?)))
     }
 
     fn corpus(&self, model: &Model) -> Result<Examples> {

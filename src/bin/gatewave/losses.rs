@@ -21,6 +21,9 @@ pub(crate) struct MaybeLossArgs {
     /// a series mse]
     #[arg(long, value_name = "LOSS")]
     loss: Vec<Said>,
+    /// `cross_entropy`, `binary_cross_entropy`: the share of each target that is spread over all classes
+    #[arg(long, value_name = "F", allow_negative_numbers = true)]
+    label_smoothing: Option<f32>,
 }
 
 /// A loss, and the output that it is of, where that is said.
@@ -40,7 +43,7 @@ impl LossArgs {
 impl MaybeLossArgs {
     /// The objective of `model` on tensors like these.
     pub(crate) fn of_tensors(&self, model: &Model, tensors: &NamedTensors) -> Result<Objective> {
-        of_tensors(&self.loss, model, tensors)
+        self.smoothed(of_tensors(&self.loss, model, tensors)?)
     }
 
     /// Refuses tensors without a loss.
@@ -54,8 +57,10 @@ impl MaybeLossArgs {
     /// The objective of a series of numbers: the mean square, where nothing else is said.
     pub(crate) fn of_series(&self) -> Result<Objective> {
         match &self.loss[..] {
-            [] => Ok(Loss::MeanSquared.into()),
-            [Said { output: None, loss }] if ["mse", "mae", "huber"].contains(&loss.name()) => Ok(loss.clone().into()),
+            [] => self.smoothed(Loss::MeanSquared.into()),
+            [Said { output: None, loss }] if ["mse", "mae", "huber"].contains(&loss.name()) => {
+                self.smoothed(loss.clone().into())
+            }
             [said, ..] => {
                 let got = said.loss.name();
                 Err(wrong(format!("expected one of mse, mae, huber of a series, got {got}")))
@@ -71,8 +76,28 @@ impl MaybeLossArgs {
                 let got = said.loss.name();
                 Err(wrong(format!("expected {wanted} of text and this model, got {got}")))
             }
-            None => Ok(fitting),
+            None => self.smoothed(fitting),
         }
+    }
+
+    /// The same with targets smoothed, where that is said.
+    fn smoothed(&self, objective: Objective) -> Result<Objective> {
+        let Some(share) = self.label_smoothing else { return Ok(objective) };
+        let mut terms = objective.terms().to_vec();
+        let mut is_said = false;
+        for term in &mut terms {
+            match &mut term.loss {
+                Loss::CrossEntropy(loss) => (loss.smoothing, is_said) = (share, true),
+                Loss::BinaryCrossEntropy(loss) => (loss.smoothing, is_said) = (share, true),
+                _ => {}
+            }
+        }
+        if !is_said {
+            let names = terms.iter().map(|term| term.loss.name()).collect::<Vec<_>>().join(", ");
+            let text = format!("expected a loss of cross_entropy or binary_cross_entropy, got {names}");
+            return Err(Error::new(ErrorKind::Training, text).at("--label-smoothing"));
+        }
+        Ok(Objective::of_terms(terms))
     }
 }
 

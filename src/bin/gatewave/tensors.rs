@@ -4,6 +4,7 @@
 //! nor which model they go to. `npy` reads NumPy's formats.
 
 mod npy;
+mod series;
 
 use std::fmt;
 use std::fs::{self, File};
@@ -16,6 +17,8 @@ use half::{bf16, f16};
 use ndarray::ArrayD;
 use ndarray_npy::{NpzWriter, WriteNpyExt};
 use safetensors::tensor::{Dtype, TensorView};
+
+pub(crate) use series::{can_hold_series, read_series};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {

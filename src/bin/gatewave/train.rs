@@ -48,7 +48,7 @@ const SAME: f64 = 1e-3;
 /// DATA of labelled text is what `gatewave data` takes. Words become tokens, the most frequent of what is trained on as many as
 /// the model has, and labels in their order classes; OUT keeps both, so that `gatewave run OUT --text TEXT` answers with a label.
 ///
-/// DATA with --window is a series of numbers (.csv: column names, and a row for each time) of which windows are taken and what comes behind
+/// DATA with --window is a series of numbers (.csv: column names, and a row for each time; or arrays of [rows] or [rows, columns]) of which windows are taken and what comes behind
 /// them is foreseen, or a text (.txt) of which each next character or word is. OUT keeps columns and scales for `gatewave run OUT --series FILE`,
 /// or the vocabulary for `gatewave generate OUT`. What validates is the last part of both.
 ///
@@ -69,7 +69,7 @@ pub(crate) struct Args {
     #[arg(long = "model", value_name = "model.json")]
     description: Option<PathBuf>,
     /// Examples to train on: .safetensors or .npz; labelled text: .tsv, .csv, .jsonl, .ndjson or a folder; with --window a series
-    /// (.csv) or a text (.txt)
+    /// (.csv, .npy, .npz, .safetensors) or a text (.txt)
     #[arg(long, value_name = "DATA", required_unless_present = "resume")]
     data: Option<PathBuf>,
     /// Examples to validate with after each epoch, in a file as DATA is
@@ -161,7 +161,7 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
     let (model, weights) = begin(args.path(), args.description.as_deref(), args.update.like(), args.fit.seed)?;
     let Examples { objective, training, validation, metadata, series } = Examples::read(args, kind, &model)?;
     let schedule = args.fit.schedule(training.rows(), args.update.like())?;
-    let options = Options::default().device(device).keep_bytes(args.keep.keep_bytes);
+    let options = Options::default().device(device).keep_bytes(args.keep.keep_bytes).tile_rows(args.fit.tile_rows());
     let trainer = Trainer::new(model, &weights, objective, update, options.clone());
     let mut trainer = trainer.map_err(|e| e.at(args.path().display()))?;
     drop(weights);

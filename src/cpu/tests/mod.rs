@@ -211,9 +211,9 @@ impl Case {
             let want = padded_by_margins(&want, f64::NAN);
             for (i, (&got, want)) in got.iter().zip(want).enumerate() {
                 let close = (f64::from(got) - want).abs() <= most + most * want.abs();
-                let what = format!("{:?}", self.program);
                 let same = close || got.is_nan() && want.is_nan() || f64::from(got) == want;
-                assert!(same, "{what}: {name}[{}]: got {got}, expected {want}", i as isize - MARGIN as isize);
+                let at = i as isize - MARGIN as isize;
+                assert!(same, "{:?}: {name}[{at}]: got {got}, expected {want}", self.program);
             }
         }
     }

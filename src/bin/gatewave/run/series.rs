@@ -4,18 +4,19 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
-use gatewave::data::{ReadOptions, Series, SeriesSpec};
+use gatewave::data::SeriesSpec;
 use gatewave::{Error, ErrorKind, formats};
 use serde_json::{Map, Value, json};
 
 use super::Args;
+use crate::tensors::read_series;
 use crate::{Outcome, Verdict};
 
 /// The series.
 #[derive(clap::Args)]
 pub(super) struct SeriesArgs {
     /// A series for a model that was trained on one: foresees what comes behind its last row
-    #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["input", "output", "text", "text_file"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "output", "text", "text_file"])]
     pub(super) series: Option<PathBuf>,
 }
 
@@ -29,7 +30,7 @@ pub(super) fn run(args: &Args, path: &Path, out: &mut impl Write) -> Outcome {
         return Err(place(Error::new(ErrorKind::Model, text)).into());
     };
     spec.check(&model).map_err(place)?;
-    let input = spec.input(&model, &Series::read(path, ReadOptions::MAX_BYTES)?)?;
+    let input = spec.input(&model, &read_series(path, None)?)?;
     let engine = args.model.engine(model.clone(), &tensors, device, args.precision)?;
     let forecasts = spec.forecasts(&model, &engine.run(&input)?)?;
     let names: Vec<&str> = spec.targets().map(|scale| scale.column.as_str()).collect();

@@ -54,7 +54,7 @@ pub(super) fn examples(args: &Args, model: &Model, window: usize, mut metadata: 
         None => CorpusSpec::learn(model, &training, &options).map_err(at)?,
     };
     let objective = args.loss.of_text(spec.objective())?;
-    let streams = args.corpus.stateful.then_some(args.fit.batch_size);
+    let streams = args.corpus.stateful.then(|| args.fit.rows());
     let dataset = |corpus: &Corpus| {
         let tensors = spec.tensors(model, corpus, window, streams).map_err(at)?;
         Dataset::new(model, objective.clone(), tensors).map_err(|e| e.at(corpus.source()))

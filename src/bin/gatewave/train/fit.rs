@@ -1,5 +1,6 @@
 //! The flags of a fit: words → `Fit` and `Schedule`.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use gatewave::{EarlyStopping, Error, ErrorKind, Fit, Like, Metric, Plateau, Result, Schedule};
@@ -30,7 +31,10 @@ pub(super) struct FitArgs {
     epochs: u64,
     /// The rows of a batch; the last one of an epoch may have fewer
     #[arg(long, value_name = "N", default_value_t = 32, allow_negative_numbers = true)]
-    pub(super) batch_size: usize,
+    batch_size: usize,
+    /// Updates the weights by N batches together, computed one after the other: memory for one, and the gradients of all
+    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true)]
+    accumulate: NonZeroUsize,
     /// Take the rows in their order
     #[arg(long)]
     no_shuffle: bool,
@@ -55,7 +59,7 @@ pub(super) struct FitArgs {
 impl FitArgs {
     /// The fit, whose metrics are `usual` where nothing is said. `validates` tells whether there are examples for it.
     pub(super) fn fit(&self, usual: &[Metric], validates: bool) -> Result<Fit> {
-        let fit = Fit::default().epochs(self.epochs).batch_size(self.batch_size).shuffle(!self.no_shuffle);
+        let fit = Fit::default().epochs(self.epochs).batch_size(self.rows()).shuffle(!self.no_shuffle);
         let mut fit = fit.buckets(self.buckets).seed(self.seed).measure_training(self.measure_training);
         fit.metrics = match self.metrics.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             [] => usual.to_vec(),
@@ -73,6 +77,16 @@ impl FitArgs {
         Ok(fit)
     }
 
+    /// The rows of an update.
+    pub(super) fn rows(&self) -> usize {
+        self.batch_size.saturating_mul(self.accumulate.get())
+    }
+
+    /// The most rows that are computed at once.
+    pub(super) fn tile_rows(&self) -> Option<NonZeroUsize> {
+        NonZeroUsize::new(self.batch_size).filter(|_| self.accumulate.get() > 1)
+    }
+
     /// How the learning rate goes on in epochs of so many rows.
     pub(super) fn schedule(&self, rows: usize, like: Like) -> Result<Option<Schedule>> {
         let Some(said) = &self.schedule else { return Ok(None) };
@@ -83,7 +97,7 @@ impl FitArgs {
         };
         let whole = |text: &str| text.parse::<u64>().map_err(|_| unknown());
         let real = |text: &str| text.parse::<f64>().map_err(|_| unknown());
-        let batches = rows.div_ceil(self.batch_size.max(1)).min(if self.fast { FAST } else { usize::MAX });
+        let batches = rows.div_ceil(self.rows().max(1)).min(if self.fast { FAST } else { usize::MAX });
         let updates = self.epochs.saturating_mul(batches as u64);
         let schedule = match parts[..] {
             ["cosine"] => Schedule::cosine(updates, 0.0),

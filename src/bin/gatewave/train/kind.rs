@@ -1,9 +1,10 @@
 //! What kind of data `--data` names, and which flags go with it.
 
-use gatewave::data::{is_corpus, is_labelled_text, is_series};
+use gatewave::data::{is_corpus, is_labelled_text};
 use gatewave::{Error, ErrorKind, Metric, Result};
 
 use super::Args;
+use crate::tensors::can_hold_series;
 
 /// What examples are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub(super) enum Kind {
 /// Windows of a series or of a text.
 #[derive(clap::Args)]
 pub(super) struct WindowArgs {
-    /// The steps of a window: DATA is a series of numbers (.csv), or a text whose next character or word is foreseen (.txt)
+    /// The steps of a window: DATA is a series of numbers (.csv, .npy, .npz, .safetensors), or a text whose next character or word is foreseen (.txt)
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(super) window: Option<usize>,
 }
@@ -31,11 +32,13 @@ impl Kind {
     pub(super) fn of(args: &Args) -> Result<Self> {
         let data = args.data();
         let kind = match args.window.window {
-            Some(_) if is_series(data) => Self::Series,
+            Some(_) if can_hold_series(data) => Self::Series,
             Some(_) if is_corpus(data) => Self::Corpus,
             Some(_) => {
-                let text =
-                    format!("--window: expected --data of a series (.csv) or a text (.txt), got {}", data.display());
+                let text = format!(
+                    "--window: expected --data of a series (.csv, .npy, .npz, .safetensors) or a text (.txt), got {}",
+                    data.display()
+                );
                 return Err(Error::new(ErrorKind::Training, text));
             }
             None if is_corpus(data) => {

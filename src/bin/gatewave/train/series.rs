@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use gatewave::data::{ReadOptions, Series, SeriesOptions, SeriesSpec};
+use gatewave::data::{Series, SeriesOptions, SeriesSpec};
 use gatewave::formats::Metadata;
 use gatewave::{Dataset, Error, ErrorKind, Model, Result, Trainer};
 
 use super::{Args, examples::Examples};
 use crate::note;
+use crate::tensors::read_series;
 use crate::text::own_units;
 
 /// How a series becomes windows.
@@ -91,8 +92,8 @@ impl Validation {
 /// and scales.
 pub(super) fn examples(args: &Args, model: &Model, window: usize, mut metadata: Metadata) -> Result<Examples> {
     let at = |e: Error| if e.kind() == ErrorKind::Model { e.at(args.path().display()) } else { e };
-    let max_bytes = args.text.max_bytes().unwrap_or(ReadOptions::MAX_BYTES);
-    let series = Series::read(args.data(), max_bytes)?;
+    let max_bytes = args.text.max_bytes();
+    let series = read_series(args.data(), max_bytes)?;
     let first = args.validation_split.map_or(Ok(series.rows()), |share| series.rows_before(share))?;
     let spec = match SeriesSpec::of_metadata(&metadata).map_err(at)? {
         Some(kept) => {
@@ -116,7 +117,7 @@ pub(super) fn examples(args: &Args, model: &Model, window: usize, mut metadata: 
     note(format_args!("{} rows: {columns} → {targets}, window {window}, horizon {horizon}", series.rows()));
     let validated = match &args.validation {
         Some(path) => {
-            let series = Series::read(path, max_bytes)?;
+            let series = read_series(path, max_bytes)?;
             let rows = series.rows();
             Some((series, 0..rows))
         }

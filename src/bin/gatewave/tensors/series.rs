@@ -1,0 +1,86 @@
+//! A series of numbers from any file that holds one: columns of comma-separated values, or arrays.
+
+use std::path::Path;
+
+use gatewave::data::{Place, ReadOptions, Series, is_series};
+use gatewave::{Error, ErrorKind, NamedTensors, Result, Values};
+use ndarray::{ArrayD, Axis};
+
+use super::{Format, io_error, read};
+
+/// Whether a file of this name can hold a series.
+pub(crate) fn can_hold_series(path: &Path) -> bool {
+    is_series(path) || Format::of(path).is_ok()
+}
+
+/// The series in the file at `path`: of arrays, each `[rows]` is a column by its name, and each `[rows, columns]` that many,
+/// named by its name and their places. The array of an `.npy` file is `x`.
+///
+/// # Errors
+///
+/// Kind `Io`, where the file cannot be read, is larger than `max_bytes`, or holds no series.
+pub(crate) fn read_series(path: &Path, max_bytes: Option<u64>) -> Result<Series> {
+    let most = max_bytes.unwrap_or(ReadOptions::MAX_BYTES);
+    if is_series(path) || Format::of(path).is_err() {
+        return Series::read(path, most);
+    }
+    let bytes = std::fs::metadata(path).map_err(|e| io_error(path, e))?.len();
+    if bytes > most {
+        let text =
+            format!("expected at most {most} bytes, got {bytes}; a larger bound (--max-bytes) reads it into memory");
+        return Err(io_error(path, text));
+    }
+    let columns = columns(&read(path, "x")?).map_err(|e| e.at(path.display()))?;
+    Series::new(columns.iter().map(|(name, numbers)| (name.as_str(), numbers.clone())), Place::of_file(path))
+}
+
+/// The columns of arrays.
+fn columns(tensors: &NamedTensors) -> Result<Vec<(String, Vec<f64>)>> {
+    let mut columns = Vec::new();
+    for (name, values) in tensors {
+        let array: ArrayD<f64> = match values {
+            Values::Real(array) => array.mapv(f64::from),
+            #[allow(clippy::cast_precision_loss, reason = "a model takes floats of 24 bits")]
+            Values::Whole(array) => array.mapv(|number| number as f64),
+        };
+        match array.ndim() {
+            1 => columns.push((name.clone(), array.into_iter().collect())),
+            2 => {
+                let numbered = array.axis_iter(Axis(1)).enumerate();
+                columns.extend(numbered.map(|(n, column)| (format!("{name}{n}"), column.iter().copied().collect())));
+            }
+            _ => {
+                let text = format!(
+                    "{name}: expected an array of [rows] or [rows, columns] for a series, got {:?}; windows that are cut \
+                     already are trained on without --window",
+                    array.shape()
+                );
+                return Err(Error::new(ErrorKind::Io, text));
+            }
+        }
+    }
+    Ok(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{arr1, arr2};
+
+    use super::*;
+
+    #[test]
+    fn each_array_gives_its_columns() {
+        let tensors = NamedTensors::from([
+            ("load".to_owned(), arr1(&[1.5_f32, 2.5]).into_dyn().into()),
+            ("x".to_owned(), arr2(&[[1_i64, 2], [3, 4]]).into_dyn().into()),
+        ]);
+        let wanted = [("load", [1.5, 2.5]), ("x0", [1.0, 3.0]), ("x1", [2.0, 4.0])];
+        assert_eq!(columns(&tensors).unwrap(), wanted.map(|(name, numbers)| (name.to_owned(), numbers.to_vec())));
+        let windows = NamedTensors::from([("x".to_owned(), ArrayD::<f32>::zeros(vec![2, 3, 1]).into())]);
+        let error = columns(&windows).unwrap_err().to_string();
+        assert!(
+            error.starts_with("x: expected an array of [rows] or [rows, columns] for a series, got [2, 3, 1]"),
+            "{error}"
+        );
+    }
+}
