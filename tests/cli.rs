@@ -66,7 +66,7 @@ fn gatewave<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
 /// Runs it on the adapter that the environment names.
 #[cfg(feature = "gpu")]
 fn gatewave_on_adapter<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
-    ran(command().env("GATEWAVE_ADAPTER", support::executor::adapter_name()).args(args))
+    ran(command().env("GATEWAVE_ADAPTER", support::devices::adapter_name()).args(args))
 }
 
 fn ran(command: &mut Command) -> Ran {

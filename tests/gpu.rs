@@ -34,7 +34,8 @@ mod variants;
 
 use gatewave::plan::tune::Target;
 use gatewave::{Options, Strategy};
-use support::executor::{self, adapter};
+use support::devices::adapter;
+use support::executor;
 
 #[test]
 fn every_case_of_the_table_gives_the_truth() {

@@ -2,13 +2,14 @@
 //!
 //! On the CPU, which makes none, and on the adapter that `GATEWAVE_ADAPTER` names.
 
-use std::env;
+mod support;
 
 use gatewave::{
     Adam, Batch, Clip, CrossEntropy, Device, Embedding, Input, Like, Linear, Lstm, Model, RmsProp, Sgd, Targets,
     Trainer, Update, Weights,
 };
 use ndarray::Array2;
+use support::devices::cpu_and_adapter;
 
 /// Three rows of tokens, and the tokens to find.
 fn window(seed: usize) -> Batch {
@@ -30,9 +31,8 @@ fn made_by_steps(trainer: &mut Trainer, seed: usize) -> u64 {
 
 #[test]
 fn a_step_at_a_known_shape_makes_no_object() {
-    let named = env::var("GATEWAVE_ADAPTER").ok().filter(|name| !name.is_empty());
     let model = Model::new().layer(Embedding::new(9, 4)).layer(Lstm::new(4, 5).num_layers(2)).layer(Linear::new(5, 9));
-    for device in [Device::Cpu].into_iter().chain(named.map(Device::Named)) {
+    for device in cpu_and_adapter() {
         let updates = [
             Update::by(Sgd::like(Like::Torch)).clip(Clip::GlobalNorm(0.5)),
             Update::by(RmsProp::like(Like::Keras)),

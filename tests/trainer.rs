@@ -13,10 +13,11 @@ mod later;
 mod metrics;
 #[path = "trainer/stopping.rs"]
 mod stopping;
+mod support;
 #[path = "trainer/updates.rs"]
 mod updates_on_devices;
 
-use std::{env, fs};
+use std::fs;
 
 use checkpoints::Folder;
 use gatewave::plan::{Limits, Shape};
@@ -26,12 +27,7 @@ use gatewave::{
     States, Targets, Trainer, Update, Weights, oracle,
 };
 use ndarray::{Array1, Array2, Array3, ArrayD, Axis};
-
-/// The CPU, and the adapter that is named.
-fn devices() -> Vec<Device> {
-    let named = env::var("GATEWAVE_ADAPTER").ok().filter(|name| !name.is_empty());
-    [Device::Cpu].into_iter().chain(named.map(Device::Named)).collect()
-}
+use support::devices::cpu_and_adapter as devices;
 
 #[allow(clippy::cast_possible_truncation, reason = "states are 32-bit floats")]
 fn to_f32(x: f64) -> f32 {

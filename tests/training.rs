@@ -26,12 +26,13 @@ use gatewave::{
 use ndarray::{Array2, Array3};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use support::devices::cpu_and_adapter;
 
 /// The CPU, and the adapter that is named; that alone where `GATEWAVE_CPU` is `0`, since the CPU has been seen already.
 fn devices() -> Vec<Device> {
-    let named = env::var("GATEWAVE_ADAPTER").ok().filter(|name| !name.is_empty());
-    let cpu = env::var("GATEWAVE_CPU").map_or(true, |value| value != "0").then_some(Device::Cpu);
-    let devices: Vec<_> = cpu.into_iter().chain(named.map(Device::Named)).collect();
+    let leaves_out =
+        |device: &Device| *device == Device::Cpu && env::var("GATEWAVE_CPU").is_ok_and(|value| value == "0");
+    let devices: Vec<_> = cpu_and_adapter().into_iter().filter(|device| !leaves_out(device)).collect();
     assert!(!devices.is_empty(), "GATEWAVE_CPU=0: expected an adapter in GATEWAVE_ADAPTER");
     devices
 }

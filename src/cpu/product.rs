@@ -93,7 +93,8 @@ impl Product<'_> {
                 }
                 for block in even(near.clone(), BLOCK_ROWS) {
                     let tile = &mut tile[..group * block.len() * width];
-                    self.block(simd, block.clone(), panel, Shape { group, ..shape }, tile);
+                    let shape = Shape { group, ..shape };
+                    simd.vectorize(Choice { product: self, rows: block.clone(), panel, shape, tile: &mut *tile });
                     let products = tile.chunks_exact(width);
                     let places = (panel..panel + group).flat_map(|p| block.clone().map(move |row| (row, p)));
                     for ((row, panel), product) in places.zip(products) {
@@ -112,32 +113,11 @@ impl Product<'_> {
         let mut tile = Tile([0.0; NEAR_ROWS * 4 * LANES]);
         let mut copy = Tile([0.0; STRETCH * LANES]);
         let width = self.gates * LANES;
-        let size = self.panel_rows * width;
         let tile = &mut tile.0[..rows.len() * width];
         for panel in panels {
-            let weights = &self.panels[panel * size..][..size];
-            let bias = &weights[self.depth * width..][..width];
-            tile.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(bias));
-            for (gate, start) in
-                (0..self.gates).flat_map(|gate| (0..self.depth).step_by(STRETCH).map(move |start| (gate, start)))
-            {
-                let len = STRETCH.min(self.depth - start);
-                let copy = &mut copy.0[..len * LANES];
-                let from = weights[start * width..].chunks_exact(width);
-                for (to, from) in copy.as_chunks_mut::<LANES>().0.iter_mut().zip(from) {
-                    to.copy_from_slice(&from[gate * LANES..][..LANES]);
-                }
-                for block in even(rows.clone(), BLOCK_ROWS) {
-                    let tile = &mut tile[(block.start - rows.start) * width + gate * LANES..];
-                    // So many rows leave no smaller block.
-                    match block.len() {
-                        4 => self.gate::<S, 4>(simd, block, start, copy, tile),
-                        5 => self.gate::<S, 5>(simd, block, start, copy, tile),
-                        _ => self.gate::<S, BLOCK_ROWS>(simd, block, start, copy, tile),
-                    }
-                }
-            }
-            for (row, product) in rows.clone().zip(tile.chunks_exact(width)) {
+            let (rows, copy) = (rows.clone(), &mut copy.0);
+            simd.vectorize(PanelByGates { product: self, rows: rows.clone(), panel, copy, tile: &mut *tile });
+            for (row, product) in rows.zip(tile.chunks_exact(width)) {
                 epilogue.take(simd, row, panel, product);
             }
         }
@@ -171,7 +151,6 @@ impl Product<'_> {
         &self.panels[panel * self.panel_rows * width..][..self.panel_rows * width][(self.depth + 1) * width..]
     }
 
-    /// The block's code is chosen here: each choice is a function of its own, with all its sums in registers.
     #[inline(always)]
     fn block<S: Simd>(&self, simd: S, rows: Range<usize>, panel: usize, shape: Shape, tile: &mut [f32]) {
         if self.apart && self.gates > 1 {
@@ -290,6 +269,72 @@ impl Shape {
             _ => 1,
         };
         Self { columns, group }
+    }
+}
+
+/// Chooses the code of a block: each choice is a function of its own, with all its sums in registers.
+///
+/// The choice is one too, which all epilogues share: it is long, and would be compiled once for each of them.
+struct Choice<'a> {
+    product: &'a Product<'a>,
+    rows: Range<usize>,
+    panel: usize,
+    shape: Shape,
+    /// `[group][rows][gates][16]`.
+    tile: &'a mut [f32],
+}
+
+impl WithSimd for Choice<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { product, rows, panel, shape, tile } = self;
+        product.block(simd, rows, panel, shape, tile);
+    }
+}
+
+/// Many rows with one panel, gate by gate, without what happens to them.
+struct PanelByGates<'a> {
+    product: &'a Product<'a>,
+    rows: Range<usize>,
+    panel: usize,
+    /// Room for the columns of a gate.
+    copy: &'a mut [f32; STRETCH * LANES],
+    /// `[rows][gates][16]`.
+    tile: &'a mut [f32],
+}
+
+impl WithSimd for PanelByGates<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { product, rows, panel, copy, tile } = self;
+        let (width, depth) = (product.gates * LANES, product.depth);
+        let size = product.panel_rows * width;
+        let weights = &product.panels[panel * size..][..size];
+        let bias = &weights[depth * width..][..width];
+        tile.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(bias));
+        for (gate, start) in
+            (0..product.gates).flat_map(|gate| (0..depth).step_by(STRETCH).map(move |start| (gate, start)))
+        {
+            let len = STRETCH.min(depth - start);
+            let copy = &mut copy[..len * LANES];
+            let from = weights[start * width..].chunks_exact(width);
+            for (to, from) in copy.as_chunks_mut::<LANES>().0.iter_mut().zip(from) {
+                to.copy_from_slice(&from[gate * LANES..][..LANES]);
+            }
+            for block in even(rows.clone(), BLOCK_ROWS) {
+                let tile = &mut tile[(block.start - rows.start) * width + gate * LANES..];
+                // So many rows leave no smaller block.
+                match block.len() {
+                    4 => product.gate::<S, 4>(simd, block, start, copy, tile),
+                    5 => product.gate::<S, 5>(simd, block, start, copy, tile),
+                    _ => product.gate::<S, BLOCK_ROWS>(simd, block, start, copy, tile),
+                }
+            }
+        }
     }
 }
 

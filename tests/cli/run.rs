@@ -42,7 +42,7 @@ fn run_gives_what_pytorch_gives_for_every_fixture() {
 #[test]
 #[cfg(feature = "gpu")]
 fn run_on_an_adapter_gives_what_pytorch_gives() {
-    let device = support::executor::adapter_name();
+    let device = support::devices::adapter_name();
     for id in [
         "pt_o00_rnn_relu",
         "pt_o04_rnn_tanh",

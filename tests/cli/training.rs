@@ -65,7 +65,7 @@ fn trainings_end_where_those_of_the_frameworks_do() {
 #[test]
 #[cfg(feature = "gpu")]
 fn trainings_on_an_adapter_end_there_too() {
-    let device = support::executor::adapter_name();
+    let device = support::devices::adapter_name();
     for case in cases("train.run").iter().take(3) {
         train_case(case, &device);
     }

@@ -11,7 +11,7 @@ use gatewave::{Engine, Model, NamedTensors, Options, Precision, Result, Values};
 use ndarray::ArrayD;
 use serde_json::Value;
 
-use crate::support::executor::adapter;
+use crate::support::devices::adapter;
 use crate::support::fixtures::{each_model, read_io};
 
 /// What successive calls give, by name.

@@ -4,7 +4,8 @@
 use gatewave::{Activation, Constant, Input, LayerWeights, Linear, Model, Precision, Weights, oracle};
 use ndarray::{Array3, arr2};
 
-use crate::support::executor::{adapter, engine};
+use crate::support::devices::adapter;
+use crate::support::executor::engine;
 
 /// What a value may be away from the truth by, of the truth's size: the functions' own errors are a few 1e-7.
 const REL: f64 = 2e-6;

@@ -3,7 +3,7 @@
 use gatewave::{Embedding, Gru, Linear, Model, Options, Weights};
 
 use crate::runs::alone;
-use crate::support::executor::adapter;
+use crate::support::devices::adapter;
 use crate::support::{drawing, graph_streams};
 
 #[test]

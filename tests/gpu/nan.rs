@@ -7,7 +7,8 @@ use gatewave::{
 };
 use ndarray::{ArrayD, Axis};
 
-use crate::support::executor::{adapter, engine};
+use crate::support::devices::adapter;
+use crate::support::executor::engine;
 use crate::support::noise::noise;
 
 const BATCH: usize = 3;

@@ -13,7 +13,8 @@ use gatewave::{Device, Engine, Input, Lstm, Mask, Model, Options, Precision, Rnn
 use ndarray::{Array2, Array3};
 
 use crate::runs::{alone, assert_near};
-use crate::support::executor::{adapter, adapter_name, engine, engine_for};
+use crate::support::devices::{adapter, adapter_name};
+use crate::support::executor::{engine, engine_for};
 use crate::support::noise::noise;
 use crate::support::plans::plan_of;
 

@@ -11,7 +11,8 @@ use gatewave::{
 };
 use ndarray::ArrayD;
 
-use crate::support::executor::{self, adapter};
+use crate::support::devices::adapter;
+use crate::support::executor;
 use crate::support::noise::noise;
 
 pub(crate) fn engine(device: Device, model: &Model) -> Engine {

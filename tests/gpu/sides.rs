@@ -8,7 +8,8 @@ use gatewave::plan::{Dispatch, Feed, Plan, Shape, Slot, SlotKind, Window, Write}
 use gatewave::{Input, Linear, Mask, Model, Precision, Weights};
 use ndarray::{Array2, ArrayD};
 
-use crate::support::executor::{adapter, engine};
+use crate::support::devices::adapter;
+use crate::support::executor::engine;
 use crate::support::noise::noise;
 
 const TIME: usize = 7;

@@ -8,7 +8,8 @@ use gatewave::{
 use ndarray::{Array1, Array2, s};
 
 use crate::runs::{assert_near, engine};
-use crate::support::executor::{self, adapter};
+use crate::support::devices::adapter;
+use crate::support::executor;
 use crate::support::noise::noise;
 
 /// What the adapter gives, where that is what the CPU gives.

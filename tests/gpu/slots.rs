@@ -13,7 +13,8 @@ use gatewave::plan::tune::{Target, Tuning};
 use gatewave::plan::{Limits, Plan, SlotId, Slots};
 use gatewave::{Device, Engine, Options, Strategy, Weights};
 
-use crate::support::executor::{adapter, engine_for, telling_cases};
+use crate::support::devices::adapter;
+use crate::support::executor::{engine_for, telling_cases};
 use crate::support::plans::{NARROW, Outcomes, plan_of};
 
 /// A slot that differs.

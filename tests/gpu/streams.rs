@@ -10,7 +10,7 @@ use gatewave::{
 use ndarray::{Array2, ArrayD, Axis};
 
 use crate::runs::{self, assert_near, engine};
-use crate::support::executor::adapter;
+use crate::support::devices::adapter;
 use crate::support::noise::noise;
 use crate::support::{forward_graphs, graph_streams};
 

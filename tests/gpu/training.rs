@@ -9,7 +9,8 @@ use gatewave::plan::{Dispatch, Feed, Plan, Shape, Slot, SlotKind, Window, Write}
 use gatewave::{Activation, Constant, Device, Input, Linear, Mask, Model, Precision, Storage, Weights};
 use ndarray::Array2;
 
-use crate::support::executor::{adapter, engine};
+use crate::support::devices::adapter;
+use crate::support::executor::engine;
 use crate::support::noise::noise;
 
 const TIME: usize = 7;

@@ -2,35 +2,12 @@
 //! purpose, that it must not pass with. `tests/cpu.rs` and `tests/gpu.rs` run it.
 
 use std::path::Path;
-use std::sync::OnceLock;
 
 use gatewave::conformance::{self, Bug, Case, Tolerance, cases, compare};
 use gatewave::formats::open;
-use gatewave::{Cell, Device, Engine, Input, Model, Options, Precision, Result, Rnn, Storage, Weights};
+use gatewave::{Cell, Device, Engine, Input, Model, Options, Precision, Result, Storage, Weights};
 
 use super::{fixtures, pytorch};
-
-/// An engine that is never dropped: the device, which engines share, stays open, and what it compiled with it.
-static HELD: OnceLock<Engine> = OnceLock::new();
-
-/// The name in `GATEWAVE_ADAPTER`; without it the test fails, and says what to do.
-pub fn adapter_name() -> String {
-    std::env::var("GATEWAVE_ADAPTER").expect(
-        "GATEWAVE_ADAPTER must name the adapter to test, by a part of its name; scripts/setup.sh installs software \
-         adapters and scripts/test.sh runs all tests on them; with a GPU: GATEWAVE_ADAPTER=nvidia cargo test --release",
-    )
-}
-
-/// The adapter that `GATEWAVE_ADAPTER` names.
-pub fn adapter() -> Device {
-    let device = Device::Named(adapter_name());
-    HELD.get_or_init(|| {
-        let model = Model::new().layer(Rnn::new(1, 1));
-        let weights = Weights::random(&model, 0).expect("the model is right");
-        engine(&device, Precision::F32, &model, &weights).unwrap_or_else(|error| panic!("{error}"))
-    });
-    device
-}
 
 /// An engine whose GPU starts every run from NaNs.
 pub fn engine(device: &Device, precision: Precision, model: &Model, weights: &Weights) -> Result<Engine> {

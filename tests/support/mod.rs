@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod devices;
 pub mod drawing;
 pub mod executor;
 pub mod fixtures;
