@@ -90,7 +90,8 @@ impl fmt::Display for SeriesSummary {
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        writeln!(f, "{} rows, {} columns of numbers", self.rows, self.columns.len())?;
+        let columns = if self.columns.len() == 1 { "column" } else { "columns" };
+        writeln!(f, "{} rows, {} {columns} of numbers", self.rows, self.columns.len())?;
         writeln!(f, "{table}")?;
         let others: Vec<String> = self.others.iter().map(|name| format!("{name:?}")).collect();
         if !others.is_empty() {
