@@ -4,14 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Axis, Slice};
+use ndarray::{ArrayD, Axis, Slice};
 
 use super::batch::Batch;
 use super::targets;
 use crate::call::Batching;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
-use crate::model::{Dim, InputValue, Model};
+use crate::model::{Clocks, Dim, InputValue, Model};
 use crate::named::{NamedTensors, Values, read_input};
 use crate::train::rows_before_split;
 
@@ -42,12 +42,16 @@ pub struct Dataset {
     rows: usize,
 }
 
-/// A tensor, and which of its axes is that of the rows.
+/// A tensor, and which of its axes are those of the rows and of the steps.
 #[derive(Clone, Debug)]
 struct Rows {
     values: Values,
     axis: Axis,
+    time: Option<Axis>,
 }
+
+/// How many lengths there are at most of batches that are cut to their rows': each has a plan of its own.
+const LENGTHS: usize = 4;
 
 impl Batch {
     /// A batch of named tensors: what [`Model::named_input`] takes, and the targets of each loss of `objective`.
@@ -99,8 +103,9 @@ impl Dataset {
         let mut held = BTreeMap::new();
         for (name, values) in tensors {
             let Some(axes) = axes(model, &objective, &name, values.shape().len()) else { continue };
-            match axes.iter().position(|dim| *dim == Dim::Batch) {
-                Some(axis) => drop(held.insert(name, Rows { values, axis: Axis(axis) })),
+            let place = |wanted| axes.iter().position(|dim| *dim == wanted).map(Axis);
+            match place(Dim::Batch) {
+                Some(axis) => drop(held.insert(name, Rows { values, axis, time: place(Dim::Time) })),
                 None => return Err(shape(format!("{name}: expected an axis of the batch, got {axes:?}"))),
             }
         }
@@ -128,29 +133,33 @@ impl Dataset {
     ///
     /// Kind `Training`, where no tensor says it.
     pub(super) fn lengths(&self) -> Result<Vec<usize>> {
-        let ports = self.model.all_ports();
-        let port = ports.inputs.iter().find(|port| matches!(port.value, InputValue::Lengths(_)));
-        match port.and_then(|port| self.tensors.get(&port.name)) {
-            // A length below 0 was refused when the tensors came.
-            Some(Rows { values: Values::Whole(lengths), .. }) => {
-                Ok(lengths.iter().map(|length| usize::try_from(*length).unwrap_or_default()).collect())
-            }
-            _ => {
+        match self.said_lengths() {
+            Some(lengths) => Ok(lengths.iter().copied().map(as_steps).collect()),
+            None => {
                 let text = "buckets: expected rows with their lengths, got rows of one length";
                 Err(Error::new(ErrorKind::Training, text))
             }
         }
     }
 
+    fn said_lengths(&self) -> Option<&ArrayD<i64>> {
+        let ports = self.model.all_ports();
+        let port = ports.inputs.iter().find(|port| matches!(port.value, InputValue::Lengths(_)))?;
+        match &self.tensors.get(&port.name)?.values {
+            Values::Whole(lengths) => Some(lengths),
+            Values::Real(_) => None,
+        }
+    }
+
     /// Rows `from` to `to`.
     pub(super) fn part(&self, from: usize, to: usize) -> Self {
         let range = Slice::from(from..to);
-        let part = |Rows { values, axis }: &Rows| {
+        let part = |Rows { values, axis, time }: &Rows| {
             let values = match values {
                 Values::Real(array) => Values::Real(array.slice_axis(*axis, range).to_owned()),
                 Values::Whole(array) => Values::Whole(array.slice_axis(*axis, range).to_owned()),
             };
-            Rows { values, axis: *axis }
+            Rows { values, axis: *axis, time: *time }
         };
         let tensors = self.tensors.iter().map(|(name, rows)| (name.clone(), part(rows))).collect();
         Self { model: self.model.clone(), objective: self.objective.clone(), tensors, rows: to - from }
@@ -162,19 +171,61 @@ impl Dataset {
     ///
     /// Kind `Shape`, where there is no such row.
     pub fn batch(&self, rows: &[usize]) -> Result<Batch> {
+        self.batch_of_steps(rows, usize::MAX)
+    }
+
+    /// The batch of these rows, with no more steps than the longest of them asks for: what it loses, and its gradients, are
+    /// those of the whole. Lengths are rounded up to one of few.
+    ///
+    /// # Errors
+    ///
+    /// As [`batch`](Self::batch).
+    pub(super) fn short_batch(&self, rows: &[usize]) -> Result<Batch> {
+        self.batch_of_steps(rows, self.steps_of(rows).unwrap_or(usize::MAX))
+    }
+
+    /// How many steps these rows need; none where that is not said, or steps are taken out of others.
+    fn steps_of(&self, rows: &[usize]) -> Option<usize> {
+        let steps = self.tensors.values().find_map(|rows| Some(rows.values.shape()[rows.time?.index()]))?;
+        if Clocks::of(&self.model).all().len() != 1 {
+            return None;
+        }
+        let lengths = self.said_lengths()?;
+        let longest = rows.iter().filter_map(|row| lengths.get([*row].as_slice())).copied().map(as_steps).max()?;
+        Some(longest.max(1).next_multiple_of(steps.div_ceil(LENGTHS)).min(steps))
+    }
+
+    fn batch_of_steps(&self, rows: &[usize], steps: usize) -> Result<Batch> {
         if let Some(row) = rows.iter().find(|row| **row >= self.rows) {
             return Err(shape(format!("expected rows below {}, got {row}", self.rows)));
         }
         if rows.is_empty() {
             return Err(shape("expected at least one row, got none"));
         }
-        let part = |Rows { values, axis }: &Rows| match values {
-            Values::Real(array) => Values::Real(array.select(*axis, rows)),
-            Values::Whole(array) => Values::Whole(array.select(*axis, rows)),
+        let part = |Rows { values, axis, time }: &Rows| match values {
+            Values::Real(array) => Values::Real(taken(array, (*axis, rows), (*time, steps))),
+            Values::Whole(array) => Values::Whole(taken(array, (*axis, rows), (*time, steps))),
         };
         let tensors: NamedTensors = self.tensors.iter().map(|(name, rows)| (name.clone(), part(rows))).collect();
         Batch::read(&self.model, &self.objective, &tensors)
     }
+}
+
+/// Some rows of an array, and its first steps, no more than there are.
+fn taken<A: Clone>(
+    array: &ArrayD<A>,
+    (axis, rows): (Axis, &[usize]),
+    (time, steps): (Option<Axis>, usize),
+) -> ArrayD<A> {
+    match time {
+        Some(time) => array.slice_axis(time, Slice::from(..steps.min(array.len_of(time)))).select(axis, rows),
+        None => array.select(axis, rows),
+    }
+}
+
+/// A length below 0 was refused when the tensors came.
+fn as_steps(length: i64) -> usize {
+    usize::try_from(length).unwrap_or_default()
 }
 
 /// The axes of the tensor `name`, which has so many; none of weights.
@@ -189,4 +240,57 @@ fn axes(model: &Model, objective: &Objective, name: &str, count: usize) -> Optio
 
 fn shape(text: impl Into<String>) -> Error {
     Error::new(ErrorKind::Shape, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array, Array1, Array2};
+
+    use super::*;
+    use crate::engine::Device;
+    use crate::loss::CrossEntropy;
+    use crate::model::{Embedding, Linear, Lstm};
+    use crate::train::{Like, Sgd, Update};
+    use crate::trainer::Trainer;
+    use crate::weights::Weights;
+
+    /// Targets of each step, so that these are cut as well.
+    fn tagged(lengths: &[i64], steps: usize) -> (Model, Dataset) {
+        let model =
+            Model::new().layer(Embedding::new(7, 4)).layer(Lstm::new(4, 5).bidirectional()).layer(Linear::new(10, 3));
+        let tokens = Array2::from_shape_fn((lengths.len(), steps), |(b, t)| ((b * 5 + t * 3) % 7) as i64);
+        let tags = Array2::from_shape_fn((lengths.len(), steps), |(b, t)| ((b + t) % 3) as i64);
+        let tensors = NamedTensors::from([
+            ("x".to_owned(), tokens.into_dyn().into()),
+            ("lengths".to_owned(), Array1::from(lengths.to_vec()).into_dyn().into()),
+            ("y".to_owned(), tags.into_dyn().into()),
+        ]);
+        let data = Dataset::new(&model, CrossEntropy::default(), tensors).unwrap();
+        (model, data)
+    }
+
+    #[test]
+    fn a_short_batch_has_the_gradients_of_the_whole() {
+        let (model, data) = tagged(&[3, 18, 1, 7, 5, 4], 19);
+        let weights = Weights::initial(&model, Like::Torch, 3).unwrap();
+        let update = Update::by(Sgd::like(Like::Torch));
+        let trainer = Trainer::new(model, &weights, CrossEntropy::default(), update, Device::Cpu).unwrap();
+        for (rows, steps) in [(&[0, 2, 4][..], 5), (&[5, 3], 10), (&[2], 5), (&[1, 0], 19)] {
+            assert_eq!(data.steps_of(rows), Some(steps), "{rows:?}");
+            let [short, whole] =
+                [data.short_batch(rows), data.batch(rows)].map(|batch| trainer.gradients(&batch.unwrap()).unwrap());
+            assert_eq!((short.loss, short.weights), (whole.loss, whole.weights), "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn rows_without_lengths_are_never_short() {
+        let model = Model::new().layer(Lstm::new(2, 3));
+        let tensors = NamedTensors::from([
+            ("x".to_owned(), Array::<f32, _>::ones((2, 8, 2)).into_dyn().into()),
+            ("y".to_owned(), Array::<f32, _>::zeros((2, 8, 3)).into_dyn().into()),
+        ]);
+        let data = Dataset::new(&model, crate::loss::Loss::MeanSquared, tensors).unwrap();
+        assert_eq!(data.steps_of(&[0, 1]), None);
+    }
 }

@@ -302,7 +302,9 @@ impl Fitting {
             let Some(rows) = self.now.order.get(first..).filter(|rows| !rows.is_empty()) else { break };
             let rows = &rows[..rows.len().min(self.settings.batch_size)];
             self.now.learning_rate = trainer.learning_rate();
-            let submit = async { trainer.submit_async(&data.batch(rows)?).await };
+            // Rows of like lengths are laid out no longer than they are.
+            let batch_of = |rows| if self.settings.buckets { data.short_batch(rows) } else { data.batch(rows) };
+            let submit = async { trainer.submit_async(&batch_of(rows)?).await };
             submit.await.map_err(|error| (batch + 1, error))?;
             self.now.waiting.push_back(rows.len());
         }
