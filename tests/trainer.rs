@@ -18,6 +18,7 @@ mod support;
 mod updates_on_devices;
 
 use std::fs;
+use std::num::NonZeroUsize;
 
 use checkpoints::Folder;
 use gatewave::plan::{Limits, Shape};
@@ -256,6 +257,12 @@ fn gradients_of_parts_averaged_by_what_counts_are_those_of_the_whole() {
         let engine = Engine::with_options(tagger(), &weights, options.clone()).unwrap();
         let tile = engine.plan(Shape::new(8, 40, Mask::Live)).unwrap().shape.batch;
         assert!(tile < 40, "a batch in tiles of {tile}");
+        let tiled = Trainer::new(tagger(), &weights, CrossEntropy::default(), updates()[0], options).unwrap();
+        near(&tiled.gradients(&batch).unwrap(), &want, 1e-5);
+        // The caller says how many rows are computed at once.
+        let options = Options::default().device(device.clone()).tile_rows(NonZeroUsize::new(7));
+        let engine = Engine::with_options(tagger(), &weights, options.clone()).unwrap();
+        assert_eq!(engine.plan(Shape::new(8, 40, Mask::Live)).unwrap().shape.batch, 7);
         let tiled = Trainer::new(tagger(), &weights, CrossEntropy::default(), updates()[0], options).unwrap();
         near(&tiled.gradients(&batch).unwrap(), &want, 1e-5);
     }

@@ -1,10 +1,13 @@
 //! A series of numbers and a text as a whole: `gatewave data`, `train`, and `run --series` or `generate` of what was trained.
 
+use std::collections::BTreeMap;
 use std::fs;
 
+use ndarray::ArrayD;
 use serde_json::Value;
 
-use crate::{Folder, gatewave};
+use crate::support::fixtures::Array;
+use crate::{Folder, gatewave, write_tensors};
 
 /// A sine of a period of 12 rows beside its cosine, and a column of dates.
 fn sine(rows: usize) -> String {
@@ -69,6 +72,20 @@ fn a_series_is_trained_on_and_foreseen_in_its_own_units() {
     assert!(table.contains("step") && table.contains("+2"), "{table}");
     let told = gatewave(["evaluate", &out, "--data", &data]).done();
     assert!(told.contains("\nmae ") && told.contains("\nmean absolute error in own units: a "), "{told}");
+    // Arrays are a series too.
+    let column = |at: usize| {
+        let numbers = sine(160).lines().skip(1).map(|line| line.split(',').nth(at).unwrap().parse().unwrap()).collect();
+        Array::F32(ArrayD::from_shape_vec(vec![160], numbers).unwrap())
+    };
+    let arrays = folder.path("s.safetensors");
+    write_tensors(&arrays, &BTreeMap::from([("a".to_owned(), column(1)), ("b".to_owned(), column(2))]));
+    assert_eq!(
+        gatewave(["data", &arrays, "--window", "12", "--horizon", "2"]).done().lines().last(),
+        Some("147 windows of 12 steps, horizon 2, stride 1")
+    );
+    assert_eq!(gatewave(["run", &out, "--series", &arrays]).done(), table);
+    let told = gatewave(["evaluate", &out, "--data", &arrays]).done();
+    assert!(told.contains("\nmean absolute error in own units: a "), "{told}");
     // It goes on with the scales and columns that it has.
     let other = write(&folder, "other.csv", &sine(60));
     let on = ["train", &out, "--data", &other, "--window", "12"];
@@ -109,7 +126,10 @@ fn what_is_wrong_with_a_series_is_told() {
             &["--data", &data, "--window", "5", "--max-length", "3"],
             "--max-length: expected --data of labelled text, got a series",
         ),
-        (&["--data", &model, "--window", "5"], "--window: expected --data of a series (.csv) or a text (.txt), got "),
+        (
+            &["--data", &model, "--window", "5"],
+            "--window: expected --data of a series (.csv, .npy, .npz, .safetensors) or a text (.txt), got ",
+        ),
         (&["--data", &data, "--window", "39", "--validation-split", "0.01"], "expected at least 40 rows, got 39"),
     ] {
         let error = refused(args);

@@ -303,3 +303,30 @@ fn labels_of_few_rows_count_as_much_as_others_where_they_are_balanced() {
     let said = gatewave(args).refused();
     assert!(said.contains("--class-weights: expected a model of an output for each label"), "{said}");
 }
+
+/// Rows of an update are computed part by part, buckets are laid out as long as they are, and a share of each target is smoothed.
+#[test]
+fn an_update_of_several_batches_is_one_of_a_larger_batch() {
+    let folder = Folder::new("text-accumulate");
+    let (data, model) = (write(&folder, "r.tsv", tsv(0..48)), description(&folder, 24, 2));
+    let losses = |more: &[&str]| -> Vec<f64> {
+        let args = ["train", &model, "--data", &data, "--json", "--epochs", "2", "--learning-rate", "0.05"];
+        let lines = gatewave(args.iter().chain(more)).done();
+        lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["loss"].as_f64().unwrap()).collect()
+    };
+    let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5 * a);
+    let whole = losses(&["--batch-size", "12"]);
+    let parts = losses(&["--batch-size", "4", "--accumulate", "3"]);
+    assert!(near(&whole, &parts), "{whole:?} {parts:?}");
+    assert!(!near(&whole, &losses(&["--batch-size", "4"])), "smaller updates are others");
+    let smoothed = losses(&["--batch-size", "12", "--label-smoothing", "0.3"]);
+    assert!(smoothed[1] > whole[1] + 0.01, "{smoothed:?} {whole:?}");
+    let [buckets, again] =
+        [&["--batch-size", "12", "--buckets"][..], &["--batch-size", "4", "--buckets", "--accumulate", "3"]]
+            .map(losses);
+    assert!(near(&buckets, &again), "{buckets:?} {again:?}");
+    let refused = |more: &[&str]| gatewave(["train", &model, "--data", &data].iter().chain(more)).refused();
+    assert!(refused(&["--accumulate", "0"]).contains("--accumulate <N>"));
+    let said = refused(&["--label-smoothing", "1.5"]);
+    assert!(said.contains("smoothing: expected"), "{said}");
+}
