@@ -3,6 +3,10 @@
 //! A block of R rows and Q panels keeps all its sums in registers while it walks down K, so a panel's row is loaded
 //! once for R rows. Where registers hold the sums of one gate alone, many rows take a panel gate by gate. Each sum starts at the bias and adds k = 0, 1, … in order: neither the batch, nor the rows beside
 //! it, nor the number of threads changes a bit of a result. Knows panels and rows; knows no cell and no plan.
+//!
+//! Blocks count their registers by index: such loops are unrolled at every level of optimisation, and arrays of registers
+//! that are iterated by value are kept in memory at the first one.
+#![allow(clippy::needless_range_loop, reason = "counted loops of constant length are unrolled")]
 
 use std::ops::Range;
 
@@ -363,33 +367,33 @@ impl<const R: usize, const C: usize, const Q: usize> WithSimd for Block<'_, R, C
         }
         for strip in 0..strips {
             let mut walk: [&[[S::f32s; C]]; Q] = [&[]; Q];
-            for (walk, panel) in walk.iter_mut().zip(self.panels) {
-                *walk = &S::as_simd_f32s(panel).0.as_chunks::<C>().0[strip..][..depth * strips + 1];
+            for q in 0..Q {
+                walk[q] = &S::as_simd_f32s(self.panels[q]).0.as_chunks::<C>().0[strip..][..depth * strips + 1];
             }
             let mut sums = [[[simd.splat_f32s(0.0); C]; Q]; R];
-            for sums in &mut sums {
-                for (sums, walk) in sums.iter_mut().zip(walk) {
-                    *sums = walk[depth * strips];
+            for r in 0..R {
+                for q in 0..Q {
+                    sums[r][q] = walk[q][depth * strips];
                 }
             }
             for k in 0..depth {
                 let mut weights = [[simd.splat_f32s(0.0); C]; Q];
-                for (weights, walk) in weights.iter_mut().zip(walk) {
-                    *weights = walk[k * strips];
+                for q in 0..Q {
+                    weights[q] = walk[q][k * strips];
                 }
-                for (sums, row) in sums.iter_mut().zip(source) {
-                    let x = simd.splat_f32s(row[k]);
-                    for (sums, weights) in sums.iter_mut().zip(weights) {
-                        for (sum, weight) in sums.iter_mut().zip(weights) {
-                            *sum = simd.mul_add_e_f32s(x, weight, *sum);
+                for r in 0..R {
+                    let x = simd.splat_f32s(source[r][k]);
+                    for q in 0..Q {
+                        for c in 0..C {
+                            sums[r][q][c] = simd.mul_add_e_f32s(x, weights[q][c], sums[r][q][c]);
                         }
                     }
                 }
             }
             let tile = S::as_mut_simd_f32s(self.tile).0;
-            for (r, sums) in sums.iter().enumerate() {
-                for (q, sums) in sums.iter().enumerate() {
-                    tile[(q * R + r) * registers + strip * C..][..C].copy_from_slice(sums);
+            for r in 0..R {
+                for q in 0..Q {
+                    tile[(q * R + r) * registers + strip * C..][..C].copy_from_slice(&sums[r][q]);
                 }
             }
         }
@@ -421,20 +425,20 @@ impl<const R: usize, const C: usize> WithSimd for Gate<'_, R, C> {
         let each = C * S::F32_LANES;
         for part in (0..LANES).step_by(each) {
             let mut sums = [[simd.splat_f32s(0.0); C]; R];
-            for (r, sums) in sums.iter_mut().enumerate() {
-                sums.copy_from_slice(S::as_simd_f32s(&tile[r * width + part..][..each]).0);
+            for r in 0..R {
+                sums[r].copy_from_slice(S::as_simd_f32s(&tile[r * width + part..][..each]).0);
             }
             for (k, row) in weights.iter().enumerate() {
                 let weights = &S::as_simd_f32s(&row[part..part + each]).0.as_chunks::<C>().0[0];
-                for (sums, source) in sums.iter_mut().zip(source) {
-                    let x = simd.splat_f32s(source[k]);
-                    for (sum, weight) in sums.iter_mut().zip(weights) {
-                        *sum = simd.mul_add_e_f32s(x, *weight, *sum);
+                for r in 0..R {
+                    let x = simd.splat_f32s(source[r][k]);
+                    for c in 0..C {
+                        sums[r][c] = simd.mul_add_e_f32s(x, weights[c], sums[r][c]);
                     }
                 }
             }
-            for (r, sums) in sums.iter().enumerate() {
-                S::as_mut_simd_f32s(&mut tile[r * width + part..][..each]).0.copy_from_slice(sums);
+            for r in 0..R {
+                S::as_mut_simd_f32s(&mut tile[r * width + part..][..each]).0.copy_from_slice(&sums[r]);
             }
         }
     }
@@ -466,22 +470,22 @@ impl<const R: usize, const C: usize> WithSimd for Apart<'_, R, C> {
             let mut sums = [walk[blocks * LANES * strips]; R];
             for block in 0..blocks {
                 let mut rows = [&[0.0; LANES]; R];
-                for (row, source) in rows.iter_mut().zip(source) {
-                    *row = &source.as_chunks::<LANES>().0[block * gates + gate];
+                for r in 0..R {
+                    rows[r] = &source[r].as_chunks::<LANES>().0[block * gates + gate];
                 }
                 for k in 0..LANES {
                     let weights = walk[(block * LANES + k) * strips];
-                    for (sums, row) in sums.iter_mut().zip(rows) {
-                        let x = simd.splat_f32s(row[k]);
-                        for (sum, weight) in sums.iter_mut().zip(weights) {
-                            *sum = simd.mul_add_e_f32s(x, weight, *sum);
+                    for r in 0..R {
+                        let x = simd.splat_f32s(rows[r][k]);
+                        for c in 0..C {
+                            sums[r][c] = simd.mul_add_e_f32s(x, weights[c], sums[r][c]);
                         }
                     }
                 }
             }
             let tile = S::as_mut_simd_f32s(tile).0;
-            for (r, sums) in sums.iter().enumerate() {
-                tile[r * registers + strip * C..][..C].copy_from_slice(sums);
+            for r in 0..R {
+                tile[r * registers + strip * C..][..C].copy_from_slice(&sums[r]);
             }
         }
     }

@@ -5,6 +5,8 @@
 //! Threads share panels, or rows of the target where there are few panels. Source and δ of a stretch are copied so that a
 //! walk reads them one after the other: rows whose width is a power of two would fall on a few sets of the caches.
 
+#![allow(clippy::needless_range_loop, reason = "counted loops of constant length are unrolled")]
+
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
@@ -365,37 +367,37 @@ impl<const R: usize, const C: usize, const Q: usize> WithSimd for Block<'_, R, C
         let (len, strips) = (source.len(), LANES / S::F32_LANES / C);
         for strip in 0..strips {
             let mut walk: [&[[S::f32s; C]]; Q] = [&[]; Q];
-            for (q, walk) in walk.iter_mut().enumerate() {
+            for q in 0..Q {
                 let delta = &delta[q * len * LANES..][..len * LANES];
-                *walk = &S::as_simd_f32s(delta).0.as_chunks::<C>().0[strip..][..(len - 1) * strips + 1];
+                walk[q] = &S::as_simd_f32s(delta).0.as_chunks::<C>().0[strip..][..(len - 1) * strips + 1];
             }
             let mut sums = [[[simd.splat_f32s(0.0); C]; Q]; R];
             if !is_first {
-                for (sums, row) in sums.iter_mut().zip(at_row) {
-                    for (sums, column) in sums.iter_mut().zip(at_column) {
-                        let group = &target[row + column..][..LANES];
-                        sums.copy_from_slice(&S::as_simd_f32s(group).0[strip * C..][..C]);
+                for r in 0..R {
+                    for q in 0..Q {
+                        let group = &target[at_row[r] + at_column[q]..][..LANES];
+                        sums[r][q].copy_from_slice(&S::as_simd_f32s(group).0[strip * C..][..C]);
                     }
                 }
             }
             for (m, source) in source.iter().enumerate() {
                 let mut row = [[simd.splat_f32s(0.0); C]; Q];
-                for (row, walk) in row.iter_mut().zip(walk) {
-                    *row = walk[m * strips];
+                for q in 0..Q {
+                    row[q] = walk[q][m * strips];
                 }
-                for (sums, x) in sums.iter_mut().zip(source) {
-                    let x = simd.splat_f32s(*x);
-                    for (sums, row) in sums.iter_mut().zip(row) {
-                        for (sum, y) in sums.iter_mut().zip(row) {
-                            *sum = simd.mul_add_e_f32s(x, y, *sum);
+                for r in 0..R {
+                    let x = simd.splat_f32s(source[r]);
+                    for q in 0..Q {
+                        for c in 0..C {
+                            sums[r][q][c] = simd.mul_add_e_f32s(x, row[q][c], sums[r][q][c]);
                         }
                     }
                 }
             }
-            for (sums, row) in sums.iter().zip(at_row) {
-                for (sums, column) in sums.iter().zip(at_column) {
-                    let group = &mut target[row + column..][..LANES];
-                    S::as_mut_simd_f32s(group).0[strip * C..][..C].copy_from_slice(sums);
+            for r in 0..R {
+                for q in 0..Q {
+                    let group = &mut target[at_row[r] + at_column[q]..][..LANES];
+                    S::as_mut_simd_f32s(group).0[strip * C..][..C].copy_from_slice(&sums[r][q]);
                 }
             }
         }
