@@ -9,20 +9,21 @@ mod report;
 mod walk;
 
 use std::io::Write;
+use std::sync::Arc;
 
 use gatewave::conformance::{self, Bug, Case, CaseResult, InitialStates, MaskKind, Tolerance};
 use gatewave::layout::Layout;
 use gatewave::oracle::{TrueStates, Truth};
-use gatewave::plan::Shape;
+use gatewave::plan::{Plan, Shape};
 use gatewave::{
-    Activation, Cell, Device, Engine, Error, Mask, Model, Options, Output, Recurrent, Reset, Result, Storage, Strategy,
-    Weights,
+    Activation, Cell, Device, Engine, Error, Mask, Model, Options, Output, Planner, Recurrent, Reset, Result, Storage,
+    Strategy, Weights,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::gradients::Way;
 use self::report::{Expected, Report, Row};
-use self::walk::Walk;
+use self::walk::{Length, Walk};
 use crate::args::{DeviceArgs, MaybeModelArgs, device_name, note_device};
 use crate::{Outcome, note};
 
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     /// Trains every case in every way on the device too; else as many as have each kernel and each option
     #[arg(long)]
     all: bool,
+    /// Runs as few cases on the device as have each kernel and each option: for a driver that compiles slowly
+    #[arg(long, conflicts_with = "all")]
+    quick: bool,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -60,12 +64,16 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = if sound || device == Device::Auto { device } else { Device::Cpu };
     let executors = executors(device, &subjects)?;
     let ways: Vec<Way> = executors.iter().filter(|executor| executor.strategy.is_none()).flat_map(Way::all).collect();
-    let is_whole = args.all || args.model.name().is_some();
-    let walk = if is_whole { Walk::whole(&subjects, &ways) } else { Walk::short(&subjects, &ways) };
+    let length = match (args.all || args.model.name().is_some(), args.quick) {
+        (true, _) => Length::Whole,
+        (false, false) => Length::Short,
+        (false, true) => Length::Quick,
+    };
+    let walk = Walk::of_length(length, &subjects, &executors, &ways);
     let bar = bar(subjects.len());
     for (index, subject) in subjects.iter().enumerate() {
         bar.set_message(subject.case.name.clone());
-        let ran = subject.rows(&executors);
+        let ran = subject.rows(&walk.running(index, &executors));
         for row in ran.into_iter().chain(gradients::rows(subject, walk.of(index, &ways))) {
             bar.suspend(|| report.add(row, out))?;
         }
@@ -184,19 +192,30 @@ fn executors(device: Device, subjects: &[Subject]) -> Result<Vec<Executor>> {
 
 impl Subject {
     fn engine(&self, weights: &Weights, device: &Device, strategy: Option<Strategy>) -> Result<Engine> {
-        let options = Options::default().device(device.clone()).precision(self.case.storage.into()).strategy(strategy);
-        Engine::with_options(self.case.model.clone(), weights, options)
+        Engine::with_options(self.case.model.clone(), weights, self.options(device, strategy))
+    }
+
+    fn options(&self, device: &Device, strategy: Option<Strategy>) -> Options {
+        Options::default().device(device.clone()).precision(self.case.storage.into()).strategy(strategy)
+    }
+
+    /// The plan that an executor has of it.
+    fn plan(&self, executor: &Executor) -> Result<Arc<Plan>> {
+        let options = self.options(&executor.device, executor.strategy);
+        Planner::new(self.case.model.clone(), &options)?.plan(self.shape())
+    }
+
+    /// The sizes of its call.
+    fn shape(&self) -> Shape {
+        let mask = if self.case.mask == MaskKind::All { Mask::All } else { Mask::Live };
+        Shape::of_model(&self.case.model, |input| self.case.time_of(input), self.case.batch, mask)
     }
 
     /// What an executor gives, and the kernels that it ran.
     fn execute(&self, weights: &Weights, executor: &Executor) -> Result<(Output, Vec<String>)> {
         let engine = self.engine(weights, &executor.device, executor.strategy)?;
-        let mask = if self.case.mask == MaskKind::All { Mask::All } else { Mask::Live };
         let output = engine.run(&self.case.input())?;
-        let kernels = kernels(
-            &engine,
-            Shape::of_model(&self.case.model, |input| self.case.time_of(input), self.case.batch, mask),
-        )?;
+        let kernels = kernels(&engine, self.shape())?;
         Ok((output, kernels.into_iter().map(|kernel| format!("kernel {kernel}")).collect()))
     }
 
@@ -206,7 +225,7 @@ impl Subject {
     }
 
     /// Every executor against the oracle, and every other one against the first, which is the CPU.
-    fn rows(&self, executors: &[Executor]) -> Vec<Row> {
+    fn rows(&self, executors: &[&Executor]) -> Vec<Row> {
         let cell = self.cell();
         // Once for all: it is the slowest of them.
         let truth = self.case.truth(&self.weights);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use gatewave::conformance::{self, Case, CaseResult, InitialStates, MaskKind, Part, PlanBug, TrainingCase};
 use gatewave::plan::{Limits, Plan, Shape};
-use gatewave::{Activation, Device, ErrorKind, Mask, Options, Planner, Result, Strategy};
+use gatewave::{Activation, Device, ErrorKind, Options, Planner, Result, Strategy};
 
 use super::report::{Expected, Row};
 use super::{Executor, Subject};
@@ -61,7 +61,7 @@ impl Way {
 
     /// What a subject is trained by, and its plan by this way; none where the way does not take it.
     pub(super) fn plan(&self, subject: &Subject) -> Result<Option<(TrainingCase, Plan)>> {
-        let (case, shape) = (subject.case.training(&subject.weights)?, shape(&subject.case));
+        let (case, shape) = (subject.case.training(&subject.weights)?, subject.shape());
         let Some(options) = self.options(&case, shape) else { return Ok(None) };
         let plan = Planner::for_training(case.model.clone(), &options)?.plan_gradients(&case.objective, shape)?;
         Ok(Some((case, plan)))
@@ -100,12 +100,6 @@ impl Way {
     }
 }
 
-/// The sizes of a case's call.
-fn shape(case: &Case) -> Shape {
-    let mask = if case.mask == MaskKind::All { Mask::All } else { Mask::Live };
-    Shape::of_model(&case.model, |input| case.time_of(input), case.batch, mask)
-}
-
 /// The gradients of a subject by some ways against the oracle's.
 pub(super) fn rows<'a>(subject: &Subject, ways: impl Iterator<Item = &'a Way>) -> Vec<Row> {
     let known = subject.case.training(&subject.weights).and_then(|case| Ok((case.truth()?, case)));
@@ -115,7 +109,7 @@ pub(super) fn rows<'a>(subject: &Subject, ways: impl Iterator<Item = &'a Way>) -
     };
     let mut rows = Vec::new();
     for way in ways {
-        let Some(options) = way.options(&case, shape(&subject.case)) else { continue };
+        let Some(options) = way.options(&case, subject.shape()) else { continue };
         let mut kernels = Vec::new();
         let outcome = || {
             let trainer = case.trainer(options)?;
@@ -150,7 +144,7 @@ pub(super) fn controls(subjects: &[Subject], ways: &[Way]) -> Vec<Row> {
         let kind = if bug == PlanBug::ChunksForgotten { Kind::Twice } else { Kind::Own };
         let shown = subjects.iter().filter(|subject| shows(bug, &subject.case)).find_map(|subject| {
             let case = subject.case.training(&subject.weights).ok()?;
-            let shape = shape(&subject.case);
+            let shape = subject.shape();
             let way = Way { name: String::new(), device: Device::Cpu, kind };
             let planner = Planner::for_training(case.model.clone(), &way.options(&case, shape)?).ok()?;
             bug.plant(&planner.plan_gradients(&case.objective, shape).ok()?)?;

@@ -1,37 +1,61 @@
-//! Which cases are trained on which way.
+//! Which cases are run by which executor, and trained on which way.
 //!
 //! On the CPU that is all of them. A driver takes longer to compile the kernels of a case than to run them. So on an adapter a way
-//! takes as few cases as show all that there is to show.
+//! takes as few cases as show all that there is to show, and in a quick check so does running.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use gatewave::formats::description;
 use gatewave::kernel::Program;
-use gatewave::{Model, Result};
+use gatewave::plan::Plan;
+use gatewave::{Device, Model, Result};
 use serde_json::Value;
 
-use super::Subject;
 use super::gradients::Way;
+use super::{Executor, Subject};
 
-/// The cases of each way.
+/// The cases of each executor and of each way.
 pub(super) struct Walk {
+    runs: Vec<BTreeSet<usize>>,
     cases: Vec<BTreeSet<usize>>,
 }
 
+/// How many cases of the table are walked on an adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    /// All are run, and trained in every way.
+    Whole,
+    /// All are run, and as many trained as show all.
+    Short,
+    /// As many are run and trained as show all.
+    Quick,
+}
+
 impl Walk {
-    /// Every case on every way.
-    pub(super) fn whole(subjects: &[Subject], ways: &[Way]) -> Self {
-        Self { cases: ways.iter().map(|_| (0..subjects.len()).collect()).collect() }
+    /// Every case on the CPU, and on an adapter so many.
+    pub(super) fn of_length(length: Length, subjects: &[Subject], executors: &[Executor], ways: &[Way]) -> Self {
+        let all = || (0..subjects.len()).collect();
+        let mut walk =
+            Self { runs: executors.iter().map(|_| all()).collect(), cases: ways.iter().map(|_| all()).collect() };
+        if length == Length::Quick {
+            let mut compiled = HashSet::new();
+            for (cases, executor) in walk.runs.iter_mut().zip(executors).filter(|(_, by)| by.device != Device::Cpu) {
+                *cases = picked(subjects, |subject| Shown::by_running(executor, subject), &mut compiled);
+            }
+        }
+        if length != Length::Whole {
+            let mut compiled = HashSet::new();
+            for (cases, way) in walk.cases.iter_mut().zip(ways).filter(|(_, way)| way.compiles()) {
+                *cases = picked(subjects, |subject| Shown::by(way, subject), &mut compiled);
+            }
+        }
+        walk
     }
 
-    /// Every case on the CPU; on an adapter those that show all.
-    pub(super) fn short(subjects: &[Subject], ways: &[Way]) -> Self {
-        let mut whole = Self::whole(subjects, ways);
-        let mut compiled = HashSet::new();
-        for (cases, way) in whole.cases.iter_mut().zip(ways).filter(|(_, way)| way.compiles()) {
-            *cases = picked(subjects, way, &mut compiled);
-        }
-        whole
+    /// The executors that run case `index`.
+    pub(super) fn running<'a>(&self, index: usize, executors: &'a [Executor]) -> Vec<&'a Executor> {
+        let runs = |cases: &BTreeSet<usize>| cases.contains(&index);
+        executors.iter().zip(&self.runs).filter(|(_, cases)| runs(cases)).map(|(executor, _)| executor).collect()
     }
 
     /// The ways that case `index` takes.
@@ -51,25 +75,52 @@ impl Shown {
     /// None where the way does not take the case.
     fn by(way: &Way, subject: &Subject) -> Result<Option<Self>> {
         let Some((case, plan)) = way.plan(subject)? else { return Ok(None) };
+        let mut shown = Self::of(subject, &case.model, way.is_own(), &plan);
+        if way.is_own() {
+            shown.what.extend(case.objective.terms().iter().map(|term| format!("loss {}", term.loss.name())));
+        }
+        Ok(Some(shown))
+    }
+
+    /// None where the executor does not take the case.
+    fn by_running(executor: &Executor, subject: &Subject) -> Result<Option<Self>> {
+        if !executor.takes(&subject.case) {
+            return Ok(None);
+        }
+        let plan = subject.plan(executor)?;
+        let mut shown = Self::of(subject, &subject.case.model, executor.strategy.is_none(), &plan);
+        shown.what.extend(
+            plan.programs
+                .iter()
+                .map(|program| format!("{} {:?} {:?}", program.kernel().name(), program.storage(), program.mask())),
+        );
+        Ok(Some(shown))
+    }
+
+    /// What the plan of a case shows, and as the device chooses its options too.
+    fn of(subject: &Subject, model: &Model, is_own: bool, plan: &Plan) -> Self {
         let kernels = plan.programs.iter().map(|program| program.kernel().name().to_owned());
         let mut what: BTreeSet<String> = kernels.collect();
-        if way.is_own() {
-            what.extend(options_of(&case.model));
-            what.extend(case.objective.terms().iter().map(|term| format!("loss {}", term.loss.name())));
+        if is_own {
+            what.extend(options_of(model));
             what.extend([format!("{:?}", subject.case.mask), format!("{:?}", subject.case.states)]);
         } else {
             what.insert(subject.cell());
         }
-        Ok(Some(Self { what, programs: plan.programs.into_iter().collect() }))
+        Self { what, programs: plan.programs.iter().copied().collect() }
     }
 }
 
 /// The cases that show all: always the one next that shows most for each program that is not among those that are `compiled`.
-fn picked(subjects: &[Subject], way: &Way, compiled: &mut HashSet<Program>) -> BTreeSet<usize> {
+fn picked(
+    subjects: &[Subject],
+    shown: impl Fn(&Subject) -> Result<Option<Shown>>,
+    compiled: &mut HashSet<Program>,
+) -> BTreeSet<usize> {
     let mut picked = BTreeSet::new();
     let mut left: BTreeMap<usize, Shown> = BTreeMap::new();
     for (index, subject) in subjects.iter().enumerate() {
-        match Shown::by(way, subject) {
+        match shown(subject) {
             Ok(shown) => left.extend(shown.map(|shown| (index, shown))),
             // What cannot be planned says why where it is walked.
             Err(_) => drop(picked.insert(index)),
@@ -117,23 +168,22 @@ const WORDS: [&str; 7] = ["bias", "direction", "merge_mode", "padding", "initial
 
 #[cfg(test)]
 mod tests {
-    use gatewave::Device;
-
     use super::*;
-    use crate::verify::{Executor, of_table};
+    use crate::verify::of_table;
 
     #[test]
     fn a_short_walk_shows_what_the_whole_one_does() {
         let subjects = of_table();
         let executor = Executor { name: "cpu".into(), device: Device::Cpu, strategy: None, _engine: None };
-        for way in Way::all(&executor) {
-            let picked = picked(&subjects, &way, &mut HashSet::new());
-            let shown = |index: usize| {
-                let shown = Shown::by(&way, &subjects[index]).unwrap();
-                shown.map(|shown| shown.what).unwrap_or_default()
-            };
-            let all: BTreeSet<String> = (0..subjects.len()).flat_map(shown).collect();
-            assert_eq!(picked.iter().copied().flat_map(shown).collect::<BTreeSet<_>>(), all);
+        let ways = Way::all(&executor);
+        let trained =
+            ways.iter().map(|way| Box::new(|subject: &Subject| Shown::by(way, subject)) as Box<dyn Fn(&Subject) -> _>);
+        let run = Box::new(|subject: &Subject| Shown::by_running(&executor, subject)) as Box<dyn Fn(&Subject) -> _>;
+        for shown in trained.chain([run]) {
+            let picked = picked(&subjects, &shown, &mut HashSet::new());
+            let of = |index: usize| shown(&subjects[index]).unwrap().map(|shown| shown.what).unwrap_or_default();
+            let all: BTreeSet<String> = (0..subjects.len()).flat_map(of).collect();
+            assert_eq!(picked.iter().copied().flat_map(of).collect::<BTreeSet<_>>(), all);
             assert!(picked.len() > 3 && 3 * picked.len() < subjects.len(), "{picked:?}");
         }
     }
