@@ -98,7 +98,7 @@ impl Product<'_> {
                 for block in even(near.clone(), BLOCK_ROWS) {
                     let tile = &mut tile[..group * block.len() * width];
                     let shape = Shape { group, ..shape };
-                    simd.vectorize(Choice { product: self, rows: block.clone(), panel, shape, tile: &mut *tile });
+                    self.block(simd, block.clone(), panel, shape, tile);
                     let products = tile.chunks_exact(width);
                     let places = (panel..panel + group).flat_map(|p| block.clone().map(move |row| (row, p)));
                     for ((row, panel), product) in places.zip(products) {
@@ -127,7 +127,8 @@ impl Product<'_> {
         }
     }
 
-    #[inline(always)]
+    /// Knows no instruction set, so that no block is inlined into who calls it.
+    #[inline(never)]
     fn gate<S: Simd, const R: usize>(
         &self,
         simd: S,
@@ -155,7 +156,10 @@ impl Product<'_> {
         &self.panels[panel * self.panel_rows * width..][..self.panel_rows * width][(self.depth + 1) * width..]
     }
 
-    #[inline(always)]
+    /// The block's code is chosen here: each choice is a function of its own, with all its sums in registers.
+    ///
+    /// The choice is one too, which all epilogues share. It knows no instruction set, so that no block is inlined here.
+    #[inline(never)]
     fn block<S: Simd>(&self, simd: S, rows: Range<usize>, panel: usize, shape: Shape, tile: &mut [f32]) {
         if self.apart && self.gates > 1 {
             return self.each_gate(simd, rows, panel, tile);
@@ -273,28 +277,6 @@ impl Shape {
             _ => 1,
         };
         Self { columns, group }
-    }
-}
-
-/// Chooses the code of a block: each choice is a function of its own, with all its sums in registers.
-///
-/// The choice is one too, which all epilogues share: it is long, and would be compiled once for each of them.
-struct Choice<'a> {
-    product: &'a Product<'a>,
-    rows: Range<usize>,
-    panel: usize,
-    shape: Shape,
-    /// `[group][rows][gates][16]`.
-    tile: &'a mut [f32],
-}
-
-impl WithSimd for Choice<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { product, rows, panel, shape, tile } = self;
-        product.block(simd, rows, panel, shape, tile);
     }
 }
 

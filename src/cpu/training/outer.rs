@@ -329,8 +329,9 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// The block's code is chosen here: each choice is a function of its own, with all its sums in registers.
-    #[inline(always)]
+    /// The block's code is chosen here: each choice is a function of its own, with all its sums in registers. It knows no
+    /// instruction set, so that no block is inlined here.
+    #[inline(never)]
     fn run<S: Simd>(self, simd: S, rows: usize, groups: usize) {
         match (LANES / S::F32_LANES, groups) {
             (1, 4) => self.rows::<S, 1, 4>(simd, rows),
