@@ -388,7 +388,8 @@ fn elements(held: &Tensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
     }
 }
 
-fn number<T>(text: &str) -> Result<T>
+/// The number that a checkpoint holds as a word, so that it comes back as it was.
+pub(super) fn number<T>(text: &str) -> Result<T>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {

@@ -1,13 +1,13 @@
 //! A fit ⇄ what a checkpoint says of it. Numbers of 64 bits are texts, so that each comes back as it was.
 
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Fitting, Part};
 use crate::error::{Error, ErrorKind, Result};
+use crate::trainer::checkpoint::number;
 use crate::trainer::fit::{Epoch, Fit, Mean};
 use crate::trainer::metrics::Metric;
 
@@ -142,14 +142,6 @@ impl RecordedEpoch {
             time: seconds(&self.seconds)?,
         })
     }
-}
-
-fn number<T>(text: &str) -> Result<T>
-where
-    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
-{
-    let damaged = |e| Error::new(ErrorKind::Weights, format!("fit: expected a number, got {text:?}")).because(e);
-    text.parse::<T>().map_err(damaged)
 }
 
 fn seconds(text: &str) -> Result<Duration> {
