@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# All tests: everything on lavapipe, and beside it what runs on an adapter once more on SwiftShader; the conformance table on
-# both, as a user runs it. SwiftShader compiles a kernel so slowly that it takes each kernel and each option once: all of
-# it there is `gatewave verify`, a quarter of an hour.
+# All tests: everything on lavapipe, and beside it what runs on an adapter once more on SwiftShader. `gatewave verify` walks the
+# conformance table on lavapipe. SwiftShader compiles kernels slowly, and takes a sample of the table that meets each kernel
+# and each option; the whole of it takes a quarter of an hour there.
 # Installs the two software adapters first where they are missing. Ends with status 0 if all is well.
 set -euo pipefail
 cd "$(dirname "$0")/.."

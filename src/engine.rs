@@ -118,8 +118,9 @@ pub struct Options {
     /// Training: bytes that recurrent layers may keep of a call for their way back. `None` chooses by the device. What is not kept
     /// is computed twice, and the gradients are the same bits.
     pub keep_bytes: Option<u64>,
-    /// The most rows of a batch that are computed at once. `None` is as many as the device has memory for. A batch of more is
-    /// computed part by part; an update sums the gradients of all parts, which is called gradient accumulation.
+    /// The most rows of a batch that a call or an update computes at once. `None` is as many as the device has memory for. A
+    /// batch of more is computed part by part; an update sums the gradients of all parts, which is called gradient
+    /// accumulation. Streams and drawing keep the states of all rows together, and take no parts.
     pub tile_rows: Option<NonZeroUsize>,
     /// The kind of device that plans and weights are made for: `None` is what the device is. For tests, that try a GPU's
     /// choices on a software adapter.

@@ -24,8 +24,8 @@ use checkpoints::Folder;
 use gatewave::plan::{Limits, Shape};
 use gatewave::{
     Adam, AdamW, Batch, Clip, CrossEntropy, Dataset, Device, Embedding, Engine, ErrorKind, Fit, Gradients, Gru, Input,
-    Like, Linear, Loss, Lstm, Mask, Model, NamedTensors, Objective, Options, RmsProp, Rnn, Schedule, Select, Sgd,
-    States, Targets, Trainer, Update, Weights, oracle,
+    Like, Linear, Loss, Lstm, Mask, Model, NamedTensors, Objective, Options, Planner, RmsProp, Rnn, Schedule, Select,
+    Sgd, States, Targets, Trainer, Update, Weights, oracle,
 };
 use ndarray::{Array1, Array2, Array3, ArrayD, Axis};
 use support::devices::cpu_and_adapter as devices;
@@ -262,7 +262,11 @@ fn gradients_of_parts_averaged_by_what_counts_are_those_of_the_whole() {
         // The caller says how many rows are computed at once.
         let options = Options::default().device(device.clone()).tile_rows(NonZeroUsize::new(7));
         let engine = Engine::with_options(tagger(), &weights, options.clone()).unwrap();
-        assert_eq!(engine.plan(Shape::new(8, 40, Mask::Live)).unwrap().shape.batch, 7);
+        let shape = Shape::new(8, 40, Mask::Live);
+        let planner = Planner::for_training(tagger(), &options).unwrap();
+        let objective = Objective::new(CrossEntropy::default());
+        assert_eq!(planner.plan_gradients(&objective, shape).unwrap().shape.batch, 7);
+        assert_eq!(engine.plan(shape).unwrap().shape.batch, 7);
         let tiled = Trainer::new(tagger(), &weights, CrossEntropy::default(), updates()[0], options).unwrap();
         near(&tiled.gradients(&batch).unwrap(), &want, 1e-5);
     }

@@ -5,7 +5,7 @@
 //! it, nor the number of threads changes a bit of a result. Knows panels and rows; knows no cell and no plan.
 //!
 //! Blocks count their registers by index: such loops are unrolled at every level of optimisation, and arrays of registers
-//! that are iterated by value are kept in memory at the first one.
+//! that are iterated by value are kept in memory at `opt-level` 1.
 #![allow(clippy::needless_range_loop, reason = "counted loops of constant length are unrolled")]
 
 use std::ops::Range;
@@ -127,7 +127,7 @@ impl Product<'_> {
         }
     }
 
-    /// Knows no instruction set, so that no block is inlined into who calls it.
+    /// Knows no instruction set, so that no block is inlined into its caller.
     #[inline(never)]
     fn gate<S: Simd, const R: usize>(
         &self,

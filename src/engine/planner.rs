@@ -197,7 +197,7 @@ impl Planner {
 
     /// The plan of `shape`, its batch halved until it fits the device.
     fn lower_tile(&self, goal: Goal, shape: Shape) -> Result<Plan> {
-        // The states of streams and of what is drawn lie together.
+        // Streams and drawing keep the states of all rows in one buffer: their rows are not parted by choice.
         let mut tile = if goal == Goal::Outputs { self.tile(shape) } else { shape };
         loop {
             match self.lower(goal, tile) {

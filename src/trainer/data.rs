@@ -11,7 +11,7 @@ use super::targets;
 use crate::call::Batching;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
-use crate::model::{Clocks, Dim, InputValue, Model};
+use crate::model::{Clocks, Dim, InputValue, Layer, LayerKind, Model, Pin, Select, Value};
 use crate::named::{NamedTensors, Values, read_input};
 use crate::train::rows_before_split;
 
@@ -174,8 +174,8 @@ impl Dataset {
         self.batch_of_steps(rows, usize::MAX)
     }
 
-    /// The batch of these rows, with no more steps than the longest of them asks for: what it loses, and its gradients, are
-    /// those of the whole. Lengths are rounded up to one of few.
+    /// The batch of these rows, cut to the length of the longest of them, rounded up to one of few. What it loses, and its
+    /// gradients, are those of the whole.
     ///
     /// # Errors
     ///
@@ -184,10 +184,11 @@ impl Dataset {
         self.batch_of_steps(rows, self.steps_of(rows).unwrap_or(usize::MAX))
     }
 
-    /// How many steps these rows need; none where that is not said, or steps are taken out of others.
+    /// How many steps these rows need; none where that is not said, steps are taken out of others, or the model reads a step
+    /// that is padding.
     fn steps_of(&self, rows: &[usize]) -> Option<usize> {
         let steps = self.tensors.values().find_map(|rows| Some(rows.values.shape()[rows.time?.index()]))?;
-        if Clocks::of(&self.model).all().len() != 1 {
+        if Clocks::of(&self.model).all().len() != 1 || reads_the_last_index(&self.model) {
             return None;
         }
         let lengths = self.said_lengths()?;
@@ -221,6 +222,15 @@ fn taken<A: Clone>(
         Some(time) => array.slice_axis(time, Slice::from(..steps.min(array.len_of(time)))).select(axis, rows),
         None => array.select(axis, rows),
     }
+}
+
+/// Whether a layer takes what stands at the last time index, which is another where there are fewer steps.
+fn reads_the_last_index(model: &Model) -> bool {
+    let is_last = |value: &Value| matches!(value, Value::Layer(_, Pin::LastOutput));
+    let takes_it = |layer: &Layer| {
+        matches!(layer.kind, LayerKind::Select(Select::LastStep | Select::LastOutput)) || layer.from.iter().any(is_last)
+    };
+    model.layers.iter().any(takes_it) || model.outputs.iter().any(|output| is_last(&output.from))
 }
 
 /// A length below 0 was refused when the tensors came.
@@ -280,6 +290,20 @@ mod tests {
             let [short, whole] =
                 [data.short_batch(rows), data.batch(rows)].map(|batch| trainer.gradients(&batch.unwrap()).unwrap());
             assert_eq!((short.loss, short.weights), (whole.loss, whole.weights), "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_never_short_where_the_last_index_is_read() {
+        for select in [Select::LastStep, Select::LastOutput] {
+            let model = Model::new().layer(Lstm::new(2, 3)).layer(select);
+            let tensors = NamedTensors::from([
+                ("x".to_owned(), Array::<f32, _>::ones((2, 8, 2)).into_dyn().into()),
+                ("lengths".to_owned(), Array1::from(vec![8_i64, 2]).into_dyn().into()),
+                ("y".to_owned(), Array::<f32, _>::zeros((2, 3)).into_dyn().into()),
+            ]);
+            let data = Dataset::new(&model, crate::loss::Loss::MeanSquared, tensors).unwrap();
+            assert_eq!(data.steps_of(&[1]), None, "{select:?}");
         }
     }
 

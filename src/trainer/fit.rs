@@ -22,7 +22,8 @@ pub struct Fit {
     pub batch_size: usize,
     /// Whether each epoch takes the rows in another order.
     pub shuffle: bool,
-    /// Whether the rows of a batch are of like lengths, as far as a shuffle of fifty batches allows.
+    /// Whether the rows of a batch are of like lengths, as far as a shuffle of fifty batches allows. A batch to train on is then
+    /// cut to the length of its longest row, rounded up to a quarter of the longest row of all.
     pub buckets: bool,
     /// What the orders are drawn from: the same seed gives the same orders on every machine.
     pub seed: u64,

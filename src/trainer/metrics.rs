@@ -12,7 +12,7 @@ use super::fit::Mean;
 use super::tally::Tally;
 use crate::call::Output;
 use crate::error::{Error, ErrorKind, Result};
-use crate::loss::Objective;
+use crate::loss::{Loss, Objective};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 
@@ -68,21 +68,22 @@ impl Metric {
     pub(super) fn check(self, objective: &Objective) -> Result<()> {
         let expected = match self {
             Self::MeanAbsoluteError => "one loss, mse, mae or huber",
-            Self::Perplexity => "one loss, cross_entropy",
+            Self::Perplexity => "one loss, cross_entropy without smoothing",
             _ => "one loss, cross_entropy or binary_cross_entropy",
         };
         let got = match objective.terms() {
             [term] => {
                 let name = term.loss.name();
+                let is_smoothed = matches!(&term.loss, Loss::CrossEntropy(loss) if loss.smoothing > 0.0);
                 let fits = match self {
                     Self::MeanAbsoluteError => ["mse", "mae", "huber"].contains(&name),
-                    Self::Perplexity => name == "cross_entropy",
+                    Self::Perplexity => name == "cross_entropy" && !is_smoothed,
                     _ => name.ends_with("cross_entropy"),
                 };
                 if fits {
                     return Ok(());
                 }
-                name.to_owned()
+                if is_smoothed { format!("{name} with smoothing") } else { name.to_owned() }
             }
             terms => format!("{} losses", terms.len()),
         };
@@ -140,8 +141,8 @@ impl Trainer {
         Ok(Measures { loss, metrics, confusion: tally.and_then(|tally| tally.confusion()) })
     }
 
-    /// Goes over all of `data` in batches of so many rows: what the model loses, the mean of batches weighted by their rows. What it
-    /// gives goes into `tally`.
+    /// Goes over all of `data` in batches of so many rows: what the model loses, the mean of batches weighted by their rows. What the
+    /// model gives is counted in `tally`.
     ///
     /// # Errors
     ///

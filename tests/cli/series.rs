@@ -86,6 +86,12 @@ fn a_series_is_trained_on_and_foreseen_in_its_own_units() {
     assert_eq!(gatewave(["run", &out, "--series", &arrays]).done(), table);
     let told = gatewave(["evaluate", &out, "--data", &arrays]).done();
     assert!(told.contains("\nmean absolute error in own units: a "), "{told}");
+    // A column may be named as targets are.
+    let named = folder.path("y.safetensors");
+    write_tensors(&named, &BTreeMap::from([("a".to_owned(), column(1)), ("y".to_owned(), column(2))]));
+    let of_y = folder.path("of-y.safetensors");
+    gatewave(["train", &of_rows(&folder, 2, 1), "--data", &named, "--window", "12", "--output", &of_y]).done();
+    assert!(gatewave(["evaluate", &of_y, "--data", &named]).done().contains("own units: a "));
     // It goes on with the scales and columns that it has.
     let other = write(&folder, "other.csv", &sine(60));
     let on = ["train", &out, "--data", &other, "--window", "12"];

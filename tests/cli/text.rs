@@ -304,7 +304,7 @@ fn labels_of_few_rows_count_as_much_as_others_where_they_are_balanced() {
     assert!(said.contains("--class-weights: expected a model of an output for each label"), "{said}");
 }
 
-/// Rows of an update are computed part by part, buckets are laid out as long as they are, and a share of each target is smoothed.
+/// An update of several batches is one of a larger batch, in buckets too; and a share of each target is smoothed.
 #[test]
 fn an_update_of_several_batches_is_one_of_a_larger_batch() {
     let folder = Folder::new("text-accumulate");
@@ -314,7 +314,8 @@ fn an_update_of_several_batches_is_one_of_a_larger_batch() {
         let lines = gatewave(args.iter().chain(more)).done();
         lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["loss"].as_f64().unwrap()).collect()
     };
-    let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5 * a);
+    let near =
+        |a: &[f64], b: &[f64]| a.len() == 2 && b.len() == 2 && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5 * a);
     let whole = losses(&["--batch-size", "12"]);
     let parts = losses(&["--batch-size", "4", "--accumulate", "3"]);
     assert!(near(&whole, &parts), "{whole:?} {parts:?}");

@@ -4,16 +4,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
-use gatewave::data::{
-    Corpus, CorpusSpec, ReadOptions, Series, SeriesSpec, TextSpec, is_corpus, is_labelled_text, is_series,
-};
+use gatewave::data::{Corpus, CorpusSpec, ReadOptions, Series, SeriesSpec, TextSpec, is_corpus, is_labelled_text};
 use gatewave::formats;
 use gatewave::{Dataset, Error, ErrorKind, Measures, Metric, Model, Options, Result, Weights};
 use serde_json::{Map, Value, json};
 
 use crate::args::{DeviceArgs, ModelArgs, measuring, note_device, tensors_for};
 use crate::losses::MaybeLossArgs;
-use crate::tensors::{self, can_hold_series, read_series};
+use crate::tensors::{can_hold_series, read_series_with};
 use crate::text::{ColumnArgs, own_units};
 use crate::{Outcome, Verdict};
 
@@ -106,10 +104,9 @@ impl Args {
         let kept = SeriesSpec::of_metadata(&formats::metadata(self.model.file())?);
         let Some(spec) = kept.map_err(|e| e.at(self.model.file().display()))? else { return Ok(None) };
         // Arrays may be examples that are cut already.
-        if !is_series(&self.data) && tensors::read(&self.data, "x")?.contains_key("y") {
-            return Ok(None);
-        }
-        Ok(Some((spec, read_series(&self.data, self.columns.max_bytes)?)))
+        let columns = spec.inputs().chain(spec.targets()).map(|scale| scale.column.as_str());
+        let series = read_series_with(&self.data, self.columns.max_bytes, columns)?;
+        Ok(series.map(|series| (spec, series)))
     }
 
     fn corpus(&self, model: &Model) -> Result<Examples> {

@@ -80,6 +80,11 @@ impl MaybeLossArgs {
         }
     }
 
+    /// Whether targets are smoothed.
+    pub(crate) fn is_smoothed(&self) -> bool {
+        self.label_smoothing.is_some_and(|share| share > 0.0)
+    }
+
     /// The same with targets smoothed, where that is said.
     fn smoothed(&self, objective: Objective) -> Result<Objective> {
         let Some(share) = self.label_smoothing else { return Ok(objective) };

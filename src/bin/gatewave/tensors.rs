@@ -18,7 +18,7 @@ use ndarray::ArrayD;
 use ndarray_npy::{NpzWriter, WriteNpyExt};
 use safetensors::tensor::{Dtype, TensorView};
 
-pub(crate) use series::{can_hold_series, read_series};
+pub(crate) use series::{can_hold_series, read_series, read_series_with};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
@@ -29,7 +29,8 @@ enum Format {
 
 impl Format {
     fn of(path: &Path) -> Result<Self> {
-        match path.extension().and_then(|extension| extension.to_str()) {
+        let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+        match extension.as_deref() {
             Some("safetensors") => Ok(Self::Safetensors),
             Some("npz") => Ok(Self::Npz),
             Some("npy") => Ok(Self::Npy),

@@ -17,7 +17,7 @@ pub(crate) struct ColumnArgs {
     /// Labelled text: the column or key of the label [default: label]
     #[arg(long, value_name = "NAME")]
     pub(crate) label_column: Option<String>,
-    /// Labelled text: the most bytes of a file, or of all files of a folder [default: 1 GiB]
+    /// Text and series: the most bytes of a file, or of all files of a folder [default: 1 GiB]
     #[arg(long, value_name = "N")]
     pub(crate) max_bytes: Option<u64>,
 }

@@ -151,7 +151,7 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
     // What is wrong with words and names needs no model, and what is wrong with the data no device.
     let update = args.update.update()?;
     let kind = Kind::of(args)?;
-    let mut fit = args.fit.fit(kind.usual_metrics(), args.validates())?;
+    let mut fit = args.fit.fit(kind.usual_metrics(args.loss.is_smoothed()), args.validates())?;
     fit.shuffle &= !args.corpus.stateful;
     if kind == Kind::Tensors {
         args.loss.said()?;

@@ -29,7 +29,7 @@ use crate::{Outcome, note};
 
 /// Compares a device with the CPU, and both with the oracle
 ///
-/// Runs the whole table of cases, or random inputs through MODEL, by the device's own choice of strategy and by each other
+/// Runs the table of cases, or random inputs through MODEL, by the device's own choice of strategy and by each other
 /// one. Exit status 1 where anything differs.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -40,8 +40,8 @@ pub(crate) struct Args {
     /// Trains every case in every way on the device too; else as many as have each kernel and each option
     #[arg(long)]
     all: bool,
-    /// Runs as few cases on the device as have each kernel and each option: for a driver that compiles slowly
-    #[arg(long, conflicts_with = "all")]
+    /// Runs on the device only as many cases as meet each kernel and each option once: for a driver that compiles slowly
+    #[arg(long, conflicts_with_all = ["all", "path"])]
     quick: bool,
     /// One JSON object a line
     #[arg(long)]

@@ -13,24 +13,55 @@ pub(crate) fn can_hold_series(path: &Path) -> bool {
     is_series(path) || Format::of(path).is_ok()
 }
 
-/// The series in the file at `path`: of arrays, each `[rows]` is a column by its name, and each `[rows, columns]` that many,
-/// named by its name and their places. The array of an `.npy` file is `x`.
+/// The series in the file at `path`: of arrays in the order of their names, each `[rows]` is a column by its name, and each
+/// `[rows, columns]` that many, named by its name and their places. The array of an `.npy` file is `x`.
 ///
 /// # Errors
 ///
 /// Kind `Io`, where the file cannot be read, is larger than `max_bytes`, or holds no series.
 pub(crate) fn read_series(path: &Path, max_bytes: Option<u64>) -> Result<Series> {
-    let most = max_bytes.unwrap_or(ReadOptions::MAX_BYTES);
     if is_series(path) || Format::of(path).is_err() {
-        return Series::read(path, most);
+        return Series::read(path, max_bytes.unwrap_or(ReadOptions::MAX_BYTES));
     }
+    of_arrays(path, &arrays(path, max_bytes)?)
+}
+
+/// The series in the file at `path`, where it holds one with all of `columns`; none where it holds other arrays.
+///
+/// # Errors
+///
+/// As [`read_series`].
+pub(crate) fn read_series_with<'a>(
+    path: &Path,
+    max_bytes: Option<u64>,
+    mut columns: impl Iterator<Item = &'a str>,
+) -> Result<Option<Series>> {
+    if is_series(path) {
+        return read_series(path, max_bytes).map(Some);
+    }
+    if Format::of(path).is_err() {
+        return Ok(None);
+    }
+    let tensors = arrays(path, max_bytes)?;
+    if !tensors.values().all(|values| [1, 2].contains(&values.shape().len())) {
+        return Ok(None);
+    }
+    let series = of_arrays(path, &tensors)?;
+    let holds = columns.all(|column| series.numeric().contains(&column));
+    Ok(holds.then_some(series))
+}
+
+fn arrays(path: &Path, max_bytes: Option<u64>) -> Result<NamedTensors> {
+    let most = max_bytes.unwrap_or(ReadOptions::MAX_BYTES);
     let bytes = std::fs::metadata(path).map_err(|e| io_error(path, e))?.len();
     if bytes > most {
-        let text =
-            format!("expected at most {most} bytes, got {bytes}; a larger bound (--max-bytes) reads it into memory");
-        return Err(io_error(path, text));
+        return Err(io_error(path, format!("expected at most {most} bytes of a series, got {bytes}")));
     }
-    let columns = columns(&read(path, "x")?).map_err(|e| e.at(path.display()))?;
+    read(path, "x")
+}
+
+fn of_arrays(path: &Path, tensors: &NamedTensors) -> Result<Series> {
+    let columns = columns(tensors).map_err(|e| e.at(path.display()))?;
     Series::new(columns.iter().map(|(name, numbers)| (name.as_str(), numbers.clone())), Place::of_file(path))
 }
 
@@ -51,8 +82,7 @@ fn columns(tensors: &NamedTensors) -> Result<Vec<(String, Vec<f64>)>> {
             }
             _ => {
                 let text = format!(
-                    "{name}: expected an array of [rows] or [rows, columns] for a series, got {:?}; windows that are cut \
-                     already are trained on without --window",
+                    "{name}: expected an array of [rows] or [rows, columns] for a series, got one of {:?}",
                     array.shape()
                 );
                 return Err(Error::new(ErrorKind::Io, text));
@@ -78,9 +108,6 @@ mod tests {
         assert_eq!(columns(&tensors).unwrap(), wanted.map(|(name, numbers)| (name.to_owned(), numbers.to_vec())));
         let windows = NamedTensors::from([("x".to_owned(), ArrayD::<f32>::zeros(vec![2, 3, 1]).into())]);
         let error = columns(&windows).unwrap_err().to_string();
-        assert!(
-            error.starts_with("x: expected an array of [rows] or [rows, columns] for a series, got [2, 3, 1]"),
-            "{error}"
-        );
+        assert!(error.ends_with("for a series, got one of [2, 3, 1]"), "{error}");
     }
 }

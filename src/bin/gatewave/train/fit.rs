@@ -33,12 +33,13 @@ pub(super) struct FitArgs {
     #[arg(long, value_name = "N", default_value_t = 32, allow_negative_numbers = true)]
     batch_size: usize,
     /// Updates the weights by N batches together, computed one after the other: memory for one, and the gradients of all
-    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true, conflicts_with = "stateful")]
     accumulate: NonZeroUsize,
     /// Take the rows in their order
     #[arg(long)]
     no_shuffle: bool,
-    /// Batches of rows of like lengths, as far as a shuffle of fifty batches allows
+    /// Batches of rows of like lengths, as far as a shuffle of fifty batches allows. Each is cut to the length of its longest
+    /// row, rounded up to a quarter of the longest of all
     #[arg(long, conflicts_with = "no_shuffle")]
     buckets: bool,
     /// What weights, the order of the rows and dropout are drawn from
@@ -51,7 +52,7 @@ pub(super) struct FitArgs {
     /// Ends after so long: 90s, 15m or 2h
     #[arg(long, value_name = "TIME", value_parser = time)]
     time_limit: Option<Duration>,
-    /// Takes two batches of everything, to see that it runs
+    /// Takes two updates, and as many rows of what validates, to see that it runs
     #[arg(long)]
     fast: bool,
 }
@@ -133,7 +134,32 @@ fn wrong(text: impl Into<String>) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        fit: FitArgs,
+        /// Of another group of the command's.
+        #[arg(long)]
+        stateful: bool,
+    }
+
+    #[test]
+    fn batches_that_are_accumulated_are_rows_of_one_update() {
+        let of = |flags: &[&str]| {
+            Flags::try_parse_from(["train"].iter().chain(flags)).map(|flags| (flags.fit, flags.stateful))
+        };
+        let (fit, _) = of(&["--batch-size", "4", "--accumulate", "3"]).unwrap();
+        assert_eq!((fit.rows(), fit.tile_rows()), (12, NonZeroUsize::new(4)));
+        let (fit, _) = of(&["--batch-size", "4"]).unwrap();
+        assert_eq!((fit.rows(), fit.tile_rows()), (4, None));
+        let (fit, _) = of(&["--batch-size", "0", "--accumulate", "3"]).unwrap();
+        assert_eq!((fit.rows(), fit.tile_rows()), (0, None));
+        assert!(of(&["--accumulate", "2", "--stateful"]).is_err() && of(&["--accumulate", "0"]).is_err());
+    }
 
     #[test]
     fn times_have_units() {

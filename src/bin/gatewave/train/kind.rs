@@ -78,10 +78,11 @@ impl Kind {
         }
     }
 
-    /// What is told of what validates, where nothing is said.
-    pub(super) fn usual_metrics(self) -> &'static [Metric] {
+    /// What is told of what validates, where nothing is said. A perplexity is that of targets as they are.
+    pub(super) fn usual_metrics(self, is_smoothed: bool) -> &'static [Metric] {
         match self {
             Self::Labelled => &[Metric::Accuracy],
+            Self::Corpus if is_smoothed => &[Metric::Accuracy],
             Self::Corpus => &[Metric::Perplexity],
             Self::Tensors | Self::Series => &[],
         }

@@ -64,7 +64,7 @@ impl Walk {
     }
 }
 
-/// What a case shows by a way, and what has to be compiled for it.
+/// What a case shows where it is run or trained, and what has to be compiled for it.
 struct Shown {
     /// Its kernels; as the device chooses each option of its layers, its losses and its mask, else each cell.
     what: BTreeSet<String>,
