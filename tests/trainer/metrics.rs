@@ -151,8 +151,17 @@ fn a_metric_of_another_loss_is_refused() {
     let settings = Fit::default().metrics([Metric::Accuracy]);
     assert_eq!(trainer.fit(&data, None, &settings, |_| {}).expect_err("numbers").to_string(), said);
     let settings = Fit::default().metrics([Metric::Perplexity]);
-    let said = "perplexity: expected one loss, cross_entropy, got mse";
+    let said = "perplexity: expected one loss, cross_entropy without smoothing, got mse";
     assert_eq!(trainer.fit(&data, None, &settings, |_| {}).expect_err("numbers").to_string(), said);
+    // Of smoothed targets the loss is no logarithm of a perplexity.
+    let (model, _) = task(2, Activation::Linear);
+    let classes = ndarray::Array1::from(vec![0_i64, 1, 1, 0]);
+    let tensors =
+        NamedTensors::from([("x".to_owned(), Array3::<f32>::ones((4, 3, 2)).into()), ("y".to_owned(), classes.into())]);
+    let smoothed = CrossEntropy::default().smoothing(0.1);
+    let data = Dataset::new(&model, smoothed.clone(), tensors).expect("examples");
+    let refused = self::trainer(&model, smoothed).measure(&data, 4, &[Metric::Perplexity]).expect_err("smoothed");
+    assert!(refused.to_string().ends_with("got cross_entropy with smoothing"), "{refused}");
 }
 
 #[test]
