@@ -10,8 +10,8 @@ gatewave=${GATEWAVE:-${CARGO_TARGET_DIR:-target}/release/gatewave}
 export GATEWAVE_ADAPTER=cpu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-flags=(train examples/models/bidirectional.json --data examples/reviews.tsv --validation-split 0.2 --epochs 400
-    --batch-size 16 --early-stopping 400 --learning-rate 0.001)
+flags=(train examples/models/bidirectional.json --data examples/reviews.tsv --validation-split 0.2 --epochs 2400
+    --batch-size 16 --early-stopping 2400 --learning-rate 0.001)
 
 "$gatewave" "${flags[@]}" --run "$work/whole" -o "$work/whole.safetensors" 2>/dev/null
 seen=0
