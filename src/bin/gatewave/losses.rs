@@ -56,16 +56,15 @@ impl MaybeLossArgs {
 
     /// The objective of a series of numbers: the mean square, where nothing else is said.
     pub(crate) fn of_series(&self) -> Result<Objective> {
-        match &self.loss[..] {
-            [] => self.smoothed(Loss::MeanSquared.into()),
-            [Said { output: None, loss }] if ["mse", "mae", "huber"].contains(&loss.name()) => {
-                self.smoothed(loss.clone().into())
-            }
+        let loss = match &self.loss[..] {
+            [] => Loss::MeanSquared,
+            [Said { output: None, loss }] if ["mse", "mae", "huber"].contains(&loss.name()) => loss.clone(),
             [said, ..] => {
                 let got = said.loss.name();
-                Err(wrong(format!("expected one of mse, mae, huber of a series, got {got}")))
+                return Err(wrong(format!("expected one of mse, mae, huber of a series, got {got}")));
             }
-        }
+        };
+        self.smoothed(loss.into())
     }
 
     /// The objective of text, of which `fitting` is the one that fits the model.

@@ -26,7 +26,7 @@ pub(crate) fn read_series(path: &Path, max_bytes: Option<u64>) -> Result<Series>
     of_arrays(path, &arrays(path, max_bytes)?)
 }
 
-/// The series in the file at `path`, where it holds one with all of `columns`; none where it holds other arrays.
+/// The series in the file at `path`: of arrays, none where they are no series with all of `columns`.
 ///
 /// # Errors
 ///
@@ -38,9 +38,6 @@ pub(crate) fn read_series_with<'a>(
 ) -> Result<Option<Series>> {
     if is_series(path) {
         return read_series(path, max_bytes).map(Some);
-    }
-    if Format::of(path).is_err() {
-        return Ok(None);
     }
     let tensors = arrays(path, max_bytes)?;
     if !tensors.values().all(|values| [1, 2].contains(&values.shape().len())) {
@@ -62,7 +59,8 @@ fn arrays(path: &Path, max_bytes: Option<u64>) -> Result<NamedTensors> {
 
 fn of_arrays(path: &Path, tensors: &NamedTensors) -> Result<Series> {
     let columns = columns(tensors).map_err(|e| e.at(path.display()))?;
-    Series::new(columns.iter().map(|(name, numbers)| (name.as_str(), numbers.clone())), Place::of_file(path))
+    let (names, numbers): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    Series::new(names.iter().map(String::as_str).zip(numbers), Place::of_file(path))
 }
 
 /// The columns of arrays.
