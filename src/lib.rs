@@ -306,8 +306,8 @@ pub use train::{
     Adam, AdamW, Clip, L2, Like, Measure, Optimizer, Plateau, PlateauState, RmsProp, Schedule, Sgd, Update, WeightDecay,
 };
 pub use trainer::{
-    Batch, Dataset, EarlyStopping, Epoch, Fit, FitEnd, FitEvent, Fitting, Gradients, Measures, Metric, Standing,
-    Trained, Trainer,
+    Batch, Dataset, EarlyStopping, Epoch, Examples, Fit, FitEnd, FitEvent, Fitting, Gradients, Measures, Metric,
+    Standing, Trained, Trainer,
 };
 pub use weights::{CellWeights, LayerWeights, LearnedStates, Precision, Weights};
 

@@ -1,12 +1,15 @@
-//! What a training goes over: named tensors with a row for each example, and the batches that are taken out of them.
+//! What a training goes over: examples, each a row of named tensors, and the batches that are taken out of them.
 //!
 //! Knows ports, calls and losses; knows no device and no optimizer.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 use ndarray::{ArrayD, Axis, Slice};
 
 use super::batch::Batch;
+use super::examples::{Examples, Held};
 use super::targets;
 use crate::call::Batching;
 use crate::error::{Error, ErrorKind, Result};
@@ -16,6 +19,8 @@ use crate::named::{NamedTensors, Values, read_input};
 use crate::train::rows_before_split;
 
 /// Examples to train on: what a model takes and what its outputs are compared with, as named tensors with a row for each.
+///
+/// [`new`](Self::new) takes tensors that are in memory, [`of`](Self::of) whatever lays rows out batch by batch.
 ///
 /// # Example
 ///
@@ -38,16 +43,11 @@ use crate::train::rows_before_split;
 pub struct Dataset {
     model: Model,
     objective: Objective,
-    tensors: BTreeMap<String, Rows>,
-    rows: usize,
-}
-
-/// A tensor, and which of its axes are those of the rows and of the steps.
-#[derive(Clone, Debug)]
-struct Rows {
-    values: Values,
-    axis: Axis,
-    time: Option<Axis>,
+    examples: Arc<dyn Examples>,
+    /// Those of all examples that are meant.
+    range: Range<usize>,
+    /// The axis of the steps of each tensor that has one, and how many there are.
+    time: BTreeMap<String, (Axis, usize)>,
 }
 
 /// How many lengths there are at most of batches that are cut to their rows': each has a plan of its own.
@@ -103,18 +103,55 @@ impl Dataset {
         let mut held = BTreeMap::new();
         for (name, values) in tensors {
             let Some(axes) = axes(model, &objective, &name, values.shape().len()) else { continue };
-            let place = |wanted| axes.iter().position(|dim| *dim == wanted).map(Axis);
-            match place(Dim::Batch) {
-                Some(axis) => drop(held.insert(name, Rows { values, axis, time: place(Dim::Time) })),
+            match place(&axes, Dim::Batch) {
+                Some(axis) => drop(held.insert(name, (values, axis))),
                 None => return Err(shape(format!("{name}: expected an axis of the batch, got {axes:?}"))),
             }
         }
-        Ok(Self { model: model.clone(), objective, tensors: held, rows })
+        let ports = model.all_ports();
+        let lengths = ports.inputs.iter().find(|port| matches!(port.value, InputValue::Lengths(_)));
+        let lengths = lengths.map(|port| port.name.clone());
+        let held = Held { tensors: held, rows, lengths };
+        let first = held.tensors(&[0])?;
+        Ok(Self::over(model, objective, Arc::new(held), &first))
+    }
+
+    /// Examples that are laid out batch by batch. The first one is laid out here, to see that it fits the model; each batch is
+    /// checked when it is taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::named`]; kind `Training`, where there are no examples; what `examples` says of the first one.
+    pub fn of(model: &Model, objective: impl Into<Objective>, examples: impl Examples + 'static) -> Result<Self> {
+        let objective = objective.into();
+        if examples.rows() == 0 {
+            return Err(Error::new(ErrorKind::Training, "expected examples to train on, got none"));
+        }
+        let tensors = examples.tensors(&[0])?;
+        let first = Batch::read(model, &objective, &tensors)?.check(model, &objective)?;
+        if first != Some(1) {
+            let got = first.map_or("one sequence without the axis of the batch".to_owned(), |rows| rows.to_string());
+            return Err(shape(format!("expected one row of the first example, got {got}")));
+        }
+        Ok(Self::over(model, objective, Arc::new(examples), &tensors))
+    }
+
+    /// `first` are the tensors of the first example.
+    fn over(model: &Model, objective: Objective, examples: Arc<dyn Examples>, first: &NamedTensors) -> Self {
+        let mut time = BTreeMap::new();
+        for (name, values) in first {
+            let axes = axes(model, &objective, name, values.shape().len());
+            if let Some(axis) = axes.and_then(|axes| place(&axes, Dim::Time)) {
+                time.insert(name.clone(), (axis, values.shape()[axis.index()]));
+            }
+        }
+        let range = 0..examples.rows();
+        Self { model: model.clone(), objective, examples, range, time }
     }
 
     /// How many examples there are.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.range.len()
     }
 
     /// All but the last `share` of the rows, and these (Keras' `validation_split`).
@@ -123,8 +160,14 @@ impl Dataset {
     ///
     /// Kind `Training`, where one of both would be empty.
     pub fn split(&self, share: f64) -> Result<[Self; 2]> {
-        let first = rows_before_split(self.rows, share)?;
-        Ok([self.part(0, first), self.part(first, self.rows)])
+        let first = rows_before_split(self.rows(), share)?;
+        Ok([self.part(0, first), self.part(first, self.rows())])
+    }
+
+    /// The axis of the rows of the tensor `name`, which has so many axes; none of a tensor that neither `model` takes with
+    /// a row for each example nor `objective` compares its outputs with.
+    pub fn row_axis(model: &Model, objective: &Objective, name: &str, count: usize) -> Option<usize> {
+        Some(place(&axes(model, objective, name, count)?, Dim::Batch)?.index())
     }
 
     /// How many steps each row has.
@@ -133,95 +176,79 @@ impl Dataset {
     ///
     /// Kind `Training`, where no tensor says it.
     pub(super) fn lengths(&self) -> Result<Vec<usize>> {
-        match self.said_lengths() {
-            Some(lengths) => Ok(lengths.iter().copied().map(as_steps).collect()),
-            None => {
-                let text = "buckets: expected rows with their lengths, got rows of one length";
-                Err(Error::new(ErrorKind::Training, text))
-            }
-        }
-    }
-
-    fn said_lengths(&self) -> Option<&ArrayD<i64>> {
-        let ports = self.model.all_ports();
-        let port = ports.inputs.iter().find(|port| matches!(port.value, InputValue::Lengths(_)))?;
-        match &self.tensors.get(&port.name)?.values {
-            Values::Whole(lengths) => Some(lengths),
-            Values::Real(_) => None,
-        }
+        let Some(mut lengths) = self.examples.lengths() else {
+            let text = "buckets: expected rows with their lengths, got rows of one length";
+            return Err(Error::new(ErrorKind::Training, text));
+        };
+        lengths.truncate(self.range.end);
+        Ok(lengths.split_off(self.range.start.min(lengths.len())))
     }
 
     /// Rows `from` to `to`.
     pub(super) fn part(&self, from: usize, to: usize) -> Self {
-        let range = Slice::from(from..to);
-        let part = |Rows { values, axis, time }: &Rows| {
-            let values = match values {
-                Values::Real(array) => Values::Real(array.slice_axis(*axis, range).to_owned()),
-                Values::Whole(array) => Values::Whole(array.slice_axis(*axis, range).to_owned()),
-            };
-            Rows { values, axis: *axis, time: *time }
-        };
-        let tensors = self.tensors.iter().map(|(name, rows)| (name.clone(), part(rows))).collect();
-        Self { model: self.model.clone(), objective: self.objective.clone(), tensors, rows: to - from }
+        Self { range: self.range.start + from..self.range.start + to, ..self.clone() }
     }
 
     /// The batch of these rows, in their order.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where there is no such row.
+    /// Kind `Shape`, where there is no such row; what the [`Examples`] say.
     pub fn batch(&self, rows: &[usize]) -> Result<Batch> {
         self.batch_of_steps(rows, usize::MAX)
     }
 
     /// The batch of these rows, cut to the length of the longest of them, rounded up to one of few. What it loses, and its
-    /// gradients, are those of the whole.
+    /// gradients, are those of the whole. `lengths` are those of all rows.
     ///
     /// # Errors
     ///
     /// As [`batch`](Self::batch).
-    pub(super) fn short_batch(&self, rows: &[usize]) -> Result<Batch> {
-        self.batch_of_steps(rows, self.steps_of(rows).unwrap_or(usize::MAX))
+    pub(super) fn short_batch(&self, rows: &[usize], lengths: &[usize]) -> Result<Batch> {
+        self.batch_of_steps(rows, self.steps_of(rows, lengths).unwrap_or(usize::MAX))
     }
 
     /// How many steps these rows need; none where that is not said, steps are taken out of others, or the model reads a step
     /// that is padding.
-    fn steps_of(&self, rows: &[usize]) -> Option<usize> {
-        let steps = self.tensors.values().find_map(|rows| Some(rows.values.shape()[rows.time?.index()]))?;
+    fn steps_of(&self, rows: &[usize], lengths: &[usize]) -> Option<usize> {
+        let (_, steps) = self.time.values().next()?;
         if Clocks::of(&self.model).all().len() != 1 || reads_the_last_index(&self.model) {
             return None;
         }
-        let lengths = self.said_lengths()?;
-        let longest = rows.iter().filter_map(|row| lengths.get([*row].as_slice())).copied().map(as_steps).max()?;
-        Some(longest.max(1).next_multiple_of(steps.div_ceil(LENGTHS)).min(steps))
+        let longest = rows.iter().filter_map(|row| lengths.get(*row)).max()?;
+        Some(longest.max(&1).next_multiple_of(steps.div_ceil(LENGTHS)).min(*steps))
     }
 
     fn batch_of_steps(&self, rows: &[usize], steps: usize) -> Result<Batch> {
-        if let Some(row) = rows.iter().find(|row| **row >= self.rows) {
-            return Err(shape(format!("expected rows below {}, got {row}", self.rows)));
+        if let Some(row) = rows.iter().find(|row| **row >= self.rows()) {
+            return Err(shape(format!("expected rows below {}, got {row}", self.rows())));
         }
         if rows.is_empty() {
             return Err(shape("expected at least one row, got none"));
         }
-        let part = |Rows { values, axis, time }: &Rows| match values {
-            Values::Real(array) => Values::Real(taken(array, (*axis, rows), (*time, steps))),
-            Values::Whole(array) => Values::Whole(taken(array, (*axis, rows), (*time, steps))),
-        };
-        let tensors: NamedTensors = self.tensors.iter().map(|(name, rows)| (name.clone(), part(rows))).collect();
+        let rows: Vec<usize> = rows.iter().map(|row| self.range.start + row).collect();
+        let mut tensors = self.examples.tensors(&rows)?;
+        for (name, values) in &mut tensors {
+            match self.time.get(name) {
+                Some(&(axis, whole)) if steps < whole => match values {
+                    Values::Real(array) => first_steps(array, axis, steps),
+                    Values::Whole(array) => first_steps(array, axis, steps),
+                },
+                _ => {}
+            }
+        }
         Batch::read(&self.model, &self.objective, &tensors)
     }
 }
 
-/// Some rows of an array, and its first steps, no more than there are.
-fn taken<A: Clone>(
-    array: &ArrayD<A>,
-    (axis, rows): (Axis, &[usize]),
-    (time, steps): (Option<Axis>, usize),
-) -> ArrayD<A> {
-    match time {
-        Some(time) => array.slice_axis(time, Slice::from(..steps.min(array.len_of(time)))).select(axis, rows),
-        None => array.select(axis, rows),
-    }
+/// Leaves the first `steps` of an array.
+fn first_steps<A: Clone>(array: &mut ArrayD<A>, axis: Axis, steps: usize) {
+    *array = array.slice_axis(axis, Slice::from(..steps.min(array.len_of(axis)))).to_owned();
+}
+
+/// The axis that is `wanted`.
+fn place(axes: &[Dim], wanted: Dim) -> Option<Axis> {
+    axes.iter().position(|dim| *dim == wanted).map(Axis)
 }
 
 /// Whether a layer takes what stands at the last time index, which is another where there are fewer steps.
@@ -231,11 +258,6 @@ fn reads_the_last_index(model: &Model) -> bool {
         matches!(layer.kind, LayerKind::Select(Select::LastStep | Select::LastOutput)) || layer.from.iter().any(is_last)
     };
     model.layers.iter().any(takes_it) || model.outputs.iter().any(|output| is_last(&output.from))
-}
-
-/// A length below 0 was refused when the tensors came.
-fn as_steps(length: i64) -> usize {
-    usize::try_from(length).unwrap_or_default()
 }
 
 /// The axes of the tensor `name`, which has so many; none of weights.
@@ -286,9 +308,10 @@ mod tests {
         let update = Update::by(Sgd::like(Like::Torch));
         let trainer = Trainer::new(model, &weights, CrossEntropy::default(), update, Device::Cpu).unwrap();
         for (rows, steps) in [(&[0, 2, 4][..], 5), (&[5, 3], 10), (&[2], 5), (&[1, 0], 19)] {
-            assert_eq!(data.steps_of(rows), Some(steps), "{rows:?}");
-            let [short, whole] =
-                [data.short_batch(rows), data.batch(rows)].map(|batch| trainer.gradients(&batch.unwrap()).unwrap());
+            let lengths = data.lengths().unwrap();
+            assert_eq!(data.steps_of(rows, &lengths), Some(steps), "{rows:?}");
+            let [short, whole] = [data.short_batch(rows, &lengths), data.batch(rows)]
+                .map(|batch| trainer.gradients(&batch.unwrap()).unwrap());
             assert_eq!((short.loss, short.weights), (whole.loss, whole.weights), "{rows:?}");
         }
     }
@@ -303,7 +326,7 @@ mod tests {
                 ("y".to_owned(), Array::<f32, _>::zeros((2, 3)).into_dyn().into()),
             ]);
             let data = Dataset::new(&model, crate::loss::Loss::MeanSquared, tensors).unwrap();
-            assert_eq!(data.steps_of(&[1]), None, "{select:?}");
+            assert_eq!(data.steps_of(&[1], &[8, 2]), None, "{select:?}");
         }
     }
 
@@ -315,6 +338,6 @@ mod tests {
             ("y".to_owned(), Array::<f32, _>::zeros((2, 8, 3)).into_dyn().into()),
         ]);
         let data = Dataset::new(&model, crate::loss::Loss::MeanSquared, tensors).unwrap();
-        assert_eq!(data.steps_of(&[0, 1]), None);
+        assert!(data.lengths().is_err());
     }
 }

@@ -69,6 +69,8 @@ pub struct Fitting {
 struct Part {
     /// Its rows, in their order; empty before its first batch.
     order: Vec<usize>,
+    /// How long each row is, where batches hold rows of like lengths.
+    lengths: Vec<usize>,
     /// The batches whose numbers are here.
     batches: usize,
     /// The rows of batches that were submitted, and whose numbers are not here.
@@ -276,16 +278,17 @@ impl Fitting {
             return Err(Error::new(ErrorKind::Training, text));
         }
         self.rows = Some(data.rows());
+        let lengths = if settings.buckets { data.lengths()? } else { Vec::new() };
         let mut order = match (settings.shuffle, settings.buckets) {
             (false, _) => (0..data.rows()).collect(),
             (true, false) => shuffled(data.rows(), settings.seed, epoch),
-            (true, true) => bucketed(&data.lengths()?, settings.batch_size, settings.seed, epoch),
+            (true, true) => bucketed(&lengths, settings.batch_size, settings.seed, epoch),
         };
         order.truncate(settings.rows(order.len()));
         if self.now.batches == 0 {
             trainer.reset_states();
         }
-        (self.now.order, self.now.since) = (order, Some(Instant::now()));
+        (self.now.order, self.now.lengths, self.now.since) = (order, lengths, Some(Instant::now()));
         Ok(())
     }
 
@@ -303,8 +306,11 @@ impl Fitting {
             let rows = &rows[..rows.len().min(self.settings.batch_size)];
             self.now.learning_rate = trainer.learning_rate();
             // Rows of like lengths are laid out no longer than they are.
-            let batch_of = |rows| if self.settings.buckets { data.short_batch(rows) } else { data.batch(rows) };
-            let submit = async { trainer.submit_async(&batch_of(rows)?).await };
+            let laid_out = match self.settings.buckets {
+                true => data.short_batch(rows, &self.now.lengths),
+                false => data.batch(rows),
+            };
+            let submit = async { trainer.submit_async(&laid_out?).await };
             submit.await.map_err(|error| (batch + 1, error))?;
             self.now.waiting.push_back(rows.len());
         }
