@@ -297,7 +297,7 @@ pub use model::{
     OneHot, OutputPort, OutputValue, Padding, Pin, Ports, Recurrent, Required, Rnn, Role, Select, Slice, SliceSteps,
     Sources, State, Value, WeightPart,
 };
-pub use named::{NamedTensors, Values};
+pub use named::{Examples, NamedTensors, Values};
 pub use plan::{Results, Strategy};
 #[doc(hidden)]
 pub use rule::{Method, Moment, Rule, Scalars, clip_factor, squares, update};
@@ -306,8 +306,8 @@ pub use train::{
     Adam, AdamW, Clip, L2, Like, Measure, Optimizer, Plateau, PlateauState, RmsProp, Schedule, Sgd, Update, WeightDecay,
 };
 pub use trainer::{
-    Batch, Dataset, EarlyStopping, Epoch, Examples, Fit, FitEnd, FitEvent, Fitting, Gradients, Measures, Metric,
-    Standing, Trained, Trainer,
+    Batch, Dataset, EarlyStopping, Epoch, Fit, FitEnd, FitEvent, Fitting, Gradients, Measures, Metric, Standing,
+    Trained, Trainer,
 };
 pub use weights::{CellWeights, LayerWeights, LearnedStates, Precision, Weights};
 

@@ -3,6 +3,7 @@
 //! Stands before `call`, which knows one order of axes: here they are permuted, split and joined as the ports say.
 //! Knows models, calls and the tensors that weights are made from; knows no plan and no device.
 
+mod examples;
 mod input;
 mod output;
 
@@ -19,6 +20,7 @@ use crate::weights::{Tensor, Tensors, from_onnx};
 
 use output::Results;
 
+pub use examples::Examples;
 pub(crate) use input::read_input;
 
 /// The numbers of a named tensor.

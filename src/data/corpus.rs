@@ -2,9 +2,13 @@
 
 mod spec;
 mod stored;
+mod windows;
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::path::Path;
 
+use super::bytes::{Pieces, stretch};
 use super::labelled::Place;
 use super::tokenizer::Unit;
 use crate::error::{Error, ErrorKind, Result};
@@ -12,11 +16,31 @@ use crate::train::rows_before_split;
 
 pub use spec::{CorpusOptions, CorpusSpec};
 
-/// A text as a whole. [`read`](Self::read) reads one from a file.
+/// The most bytes of a line of a text that stays in its file.
+const MOST_OF_A_LINE: u64 = 1 << 30;
+
+/// A text as a whole. [`read`](Self::read) reads one from a file, and [`open`](Self::open) leaves it there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Corpus {
-    text: String,
+    text: Text,
     source: Place,
+}
+
+/// A text, or where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Text {
+    Held(String),
+    /// Bytes of the file, and the line in which they begin.
+    Stored(Range<u64>, usize),
+}
+
+/// A part of a text.
+struct Part<'a> {
+    text: &'a str,
+    /// Its first byte: in the file of a text that stays there, else in the text.
+    begin: u64,
+    /// The line of that, counted from 1.
+    line: usize,
 }
 
 impl Corpus {
@@ -26,17 +50,49 @@ impl Corpus {
     ///
     /// Kind `Io`, where it is empty or white space alone.
     pub fn new(text: impl Into<String>, source: Place) -> Result<Self> {
-        let text = text.into();
-        if text.trim().is_empty() {
-            let text = "expected a text, got none; is this the right file?";
-            return Err(Error::new(ErrorKind::Io, text).at(source));
-        }
-        Ok(Self { text, source })
+        Self { text: Text::Held(text.into()), source }.checked()
     }
 
-    /// The text.
-    pub fn text(&self) -> &str {
-        &self.text
+    /// The text in a file in UTF-8, which stays there: it may be larger than memory. Goes over it once.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Io`, where the file cannot be read or is no regular file, is no UTF-8 or empty, or has a line of more than 1 GiB.
+    pub fn open(path: &Path) -> Result<Self> {
+        let source = Place::of_file(path);
+        let mut bytes: Option<Range<u64>> = None;
+        let pieces = Pieces::of_stretch(path, &(0..u64::MAX), 1, MOST_OF_A_LINE).map_err(|e| e.at(&source))?;
+        for piece in pieces {
+            let piece = piece.map_err(|e| e.at(&source))?;
+            let begin = bytes.map_or(piece.begin, |bytes| bytes.start);
+            bytes = Some(begin..piece.begin + piece.text.len() as u64);
+        }
+        Self { text: Text::Stored(bytes.unwrap_or_default(), 1), source }.checked()
+    }
+
+    /// The same, if there is more in it than white space.
+    fn checked(self) -> Result<Self> {
+        let mut is_empty = true;
+        self.each(|part| {
+            is_empty = part.text.trim().is_empty();
+            Ok(is_empty)
+        })?;
+        match is_empty {
+            true => Err(wrong("expected a text, got none; is this the right file?").at(self.source)),
+            false => Ok(self),
+        }
+    }
+
+    /// The text, read where it stayed in its file.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Io`, where it can no longer be read.
+    pub fn text(&self) -> Result<Cow<'_, str>> {
+        match &self.text {
+            Text::Held(text) => Ok(Cow::Borrowed(text)),
+            Text::Stored(bytes, _) => self.stretch(bytes).map(Cow::Owned),
+        }
     }
 
     /// The file that it came from.
@@ -44,27 +100,84 @@ impl Corpus {
         &self.source
     }
 
-    /// The line of the byte `at`, counted from 1.
-    fn line(&self, at: usize) -> usize {
-        1 + self.text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count()
+    /// Whether it stays in its file.
+    fn is_stored(&self) -> bool {
+        matches!(self.text, Text::Stored(..))
+    }
+
+    /// The byte behind its last one.
+    fn end(&self) -> u64 {
+        match &self.text {
+            Text::Held(text) => text.len() as u64,
+            Text::Stored(bytes, _) => bytes.end,
+        }
+    }
+
+    /// Some bytes of the file that the text stays in.
+    fn stretch(&self, bytes: &Range<u64>) -> Result<String> {
+        stretch(self.source.path(), bytes).map_err(|e| e.at(&self.source))
+    }
+
+    /// Calls `each` with parts that together are the text, in their order, until it says no. A part ends behind a line.
+    fn each(&self, mut each: impl FnMut(Part<'_>) -> Result<bool>) -> Result<()> {
+        match &self.text {
+            Text::Held(text) => each(Part { text, begin: 0, line: 1 }).map(drop),
+            Text::Stored(bytes, line) => {
+                let pieces = Pieces::of_stretch(self.source.path(), bytes, *line, MOST_OF_A_LINE);
+                for piece in pieces.map_err(|e| e.at(&self.source))? {
+                    let piece = piece.map_err(|e| e.at(&self.source))?;
+                    if !each(Part { text: &piece.text, begin: piece.begin, line: piece.line })? {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+        }
     }
 
     /// All but the last `share` of the text, and this, by characters or by the words that white space sets apart.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where one of both would be empty.
+    /// Kind `Training`, where one of both would be empty; `Io`, where the text can no longer be read.
     pub fn split(&self, share: f64, unit: Unit) -> Result<[Self; 2]> {
-        let begins: Vec<usize> = match unit {
-            Unit::Characters => self.text.char_indices().map(|(at, _)| at).collect(),
-            Unit::Words => {
-                let begin = self.text.as_ptr().addr();
-                self.text.split_whitespace().map(|word| word.as_ptr().addr() - begin).collect()
+        let mut count = 0;
+        self.each(|part| {
+            count += begins(part.text, unit).count();
+            Ok(true)
+        })?;
+        let first = rows_before_split(count, share).map_err(|e| e.at(&self.source))?;
+        let (mut left, mut cut) = (first, (0, 1));
+        self.each(|part| {
+            let mut begins = begins(part.text, unit);
+            let Some(at) = begins.nth(left) else {
+                left -= self::begins(part.text, unit).count();
+                return Ok(true);
+            };
+            cut = (part.begin + at as u64, part.line + part.text[..at].matches('\n').count());
+            Ok(false)
+        })?;
+        let (at, line) = cut;
+        let parts = match &self.text {
+            Text::Held(text) => {
+                let (first, last) = text.split_at(usize::try_from(at).unwrap_or(usize::MAX).min(text.len()));
+                [first, last].map(|part| Text::Held(part.to_owned()))
             }
+            Text::Stored(bytes, own) => [Text::Stored(bytes.start..at, *own), Text::Stored(at..bytes.end, line)],
         };
-        let first = rows_before_split(begins.len(), share).map_err(|e| e.at(&self.source))?;
-        let (first, last) = self.text.split_at(begins[first]);
-        Ok([Self::new(first, self.source.clone())?, Self::new(last, self.source.clone())?])
+        let [first, last] = parts.map(|text| Self { text, source: self.source.clone() }.checked());
+        Ok([first?, last?])
+    }
+}
+
+/// Where each character or word of a text begins.
+fn begins(text: &str, unit: Unit) -> Box<dyn Iterator<Item = usize> + '_> {
+    match unit {
+        Unit::Characters => Box::new(text.char_indices().map(|(at, _)| at)),
+        Unit::Words => {
+            let begin = text.as_ptr().addr();
+            Box::new(text.split_whitespace().map(move |word| word.as_ptr().addr() - begin))
+        }
     }
 }
 
@@ -73,35 +186,9 @@ pub fn is_corpus(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("txt")) && !path.is_dir()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn corpus(text: &str) -> Result<Corpus> {
-        Corpus::new(text, Place::of_file(Path::new("text.txt")))
-    }
-
-    #[test]
-    fn the_last_characters_or_words_are_split_off() {
-        let parts = |text: &str, share: f64, unit: Unit| {
-            corpus(text).unwrap().split(share, unit).unwrap().map(|part| part.text().to_owned())
-        };
-        assert_eq!(parts("abcdéfgh", 0.5, Unit::Characters), ["abcd", "éfgh"]);
-        assert_eq!(parts("one two\n three  four", 0.25, Unit::Words), ["one two\n three  ", "four"]);
-        for share in [0.0, 1.0, f64::NAN] {
-            let error = corpus("abc").unwrap().split(share, Unit::Characters).unwrap_err().to_string();
-            assert!(error.starts_with("text.txt: validation_split: "), "{error}");
-        }
-        assert_eq!(corpus("a\nb\n").unwrap().line(2), 2);
-    }
-
-    #[test]
-    fn an_empty_text_is_refused() {
-        for empty in ["", " \n"] {
-            let error = corpus(empty).unwrap_err().to_string();
-            assert_eq!(error, "text.txt: expected a text, got none; is this the right file?");
-        }
-        // A part of white space alone is none to train on.
-        assert!(corpus("    a").unwrap().split(0.2, Unit::Characters).is_err());
-    }
+fn wrong(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Io, text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use crate::model::{Dim, Direction, Flow, InputKind, InputPort, InputValue, Layer
 use crate::named::arrange;
 
 /// Both ends of a model.
+#[derive(Clone, Debug)]
 pub(super) struct Ends {
     /// What it takes.
     pub(super) takes: Flow,

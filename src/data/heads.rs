@@ -10,6 +10,7 @@ use crate::model::{Dim, Flow, LayerKind, Model, Padding, Pin, Select, Value};
 use crate::named::NamedTensors;
 
 /// The places of a model that text goes through.
+#[derive(Clone, Debug)]
 pub(super) struct Heads {
     /// Every token is below this.
     pub(super) tokens: usize,
@@ -166,7 +167,7 @@ mod tests {
 
     #[test]
     fn what_does_not_answer_for_a_text_is_refused() {
-        let refused = |heads: Result<Heads>| heads.err().expect("it is refused").to_string();
+        let refused = |heads: Result<Heads>| heads.expect_err("it is refused").to_string();
         let text = refused(Heads::of(&Model::new().layer(Gru::new(4, 8)).layer(Select::FinalHidden)));
         assert!(text.starts_with("expected a model that takes tokens"), "{text}");
         let text = refused(head(Select::AllSteps, Linear::new(8, 1)));

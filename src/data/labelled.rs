@@ -1,7 +1,9 @@
 //! Rows of text with a label each, and where each of them stands. Knows no file format and no model.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,11 +50,20 @@ impl fmt::Display for Place {
     }
 }
 
+/// Reads the text of a row again: of its place, and of its bytes in the file there.
+pub(super) type ReadAgain = dyn Fn(&Place, &Range<u64>) -> Result<String> + Send + Sync;
+
+/// A text, or where it stands.
+#[derive(Clone)]
+enum Text {
+    Held(String),
+    Stored { bytes: Range<u64>, again: Arc<ReadAgain> },
+}
+
 /// A text with its label.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Example {
-    /// The text, as the file has it.
-    pub text: String,
+    text: Text,
     /// The label, without the white space around it.
     pub label: String,
     /// Where it stands.
@@ -73,12 +84,38 @@ impl Example {
                 return Err(Error::new(ErrorKind::Io, text).at(place));
             }
         }
-        Ok(Self { text, label, place })
+        Ok(Self { text: Text::Held(text), label, place })
+    }
+
+    /// The text, as the file has it.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Io`, where it stayed in the file and can no longer be read there.
+    pub fn text(&self) -> Result<Cow<'_, str>> {
+        match &self.text {
+            Text::Held(text) => Ok(Cow::Borrowed(text)),
+            Text::Stored { bytes, again } => again(&self.place, bytes).map(Cow::Owned),
+        }
+    }
+
+    /// The same, whose text stays in its file: `bytes` of it.
+    pub(super) fn stored(self, bytes: Range<u64>, again: &Arc<ReadAgain>) -> Self {
+        Self { text: Text::Stored { bytes, again: Arc::clone(again) }, ..self }
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held(text) => text.fmt(f),
+            Self::Stored { bytes, .. } => write!(f, "bytes {} to {}", bytes.start, bytes.end),
+        }
     }
 }
 
 /// Rows of text with a label each, in the order of their file. [`read`](Self::read) reads them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Labelled {
     rows: Vec<Example>,
     source: Place,
@@ -108,9 +145,9 @@ impl Labelled {
         &self.source
     }
 
-    /// The texts, in order.
-    pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.rows.iter().map(|row| row.text.as_str())
+    /// The texts, in order, each read where it stayed in its file.
+    pub fn texts(&self) -> impl Iterator<Item = Result<Cow<'_, str>>> {
+        self.rows.iter().map(Example::text)
     }
 
     /// The label that all rows have, where they have one alone.
@@ -162,7 +199,7 @@ mod tests {
     fn the_last_rows_are_split_off() {
         let [first, last] = rows(10).split(0.25).unwrap();
         assert_eq!((first.rows().len(), last.rows().len()), (7, 3));
-        assert_eq!((last.rows()[0].text.as_str(), last.rows()[0].label.as_str()), ("text 8", "yes"));
+        assert_eq!((&*last.rows()[0].text().unwrap(), last.rows()[0].label.as_str()), ("text 8", "yes"));
         assert_eq!(last.rows()[0].place.to_string(), "rows.tsv: line 8");
         for share in [0.0, 1.0, -1.0, 0.999, f64::NAN] {
             assert_eq!(rows(10).split(share).unwrap_err().kind(), ErrorKind::Training, "{share}");

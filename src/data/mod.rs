@@ -35,12 +35,15 @@
 //! # }
 //! ```
 
+mod bytes;
 mod classes;
 mod corpus;
 mod ends;
 mod heads;
 mod labelled;
 mod read;
+#[cfg(test)]
+mod scratch;
 mod series;
 mod spec;
 mod stored;

@@ -5,6 +5,7 @@ mod scale;
 mod spec;
 mod stored;
 mod summary;
+mod windows;
 
 use std::path::Path;
 

@@ -1,16 +1,21 @@
 //! Texts ⇄ tensors of a model: tokens, classes, lengths and padding, as a training settled them.
 
+mod rows;
+
+use std::borrow::Cow;
+
 use ndarray::{Array1, Array2};
 
 use super::classes::Classes;
 use super::heads::Heads;
 use super::labelled::Labelled;
-use super::tokenizer::{Tokenizer, Unit};
+use super::tokenizer::{Counter, Tokenizer, Unit};
 use crate::call::{Input, Output};
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
 use crate::model::Model;
-use crate::named::NamedTensors;
+use crate::named::{Examples, NamedTensors};
+use rows::TextRows;
 
 /// The most tokens that are laid out at once, padding among them: 2 GiB of 64-bit integers.
 const MOST_TOKENS: usize = 1 << 28;
@@ -91,7 +96,11 @@ impl TextSpec {
             return Err(Error::new(ErrorKind::Training, text).hint("try fewer, or a model whose first layer has more"));
         }
         let classes = classes(training, heads.labels())?;
-        let tokenizer = Tokenizer::learn(training.texts(), options.unit, num_tokens, options.start);
+        let mut counter = Counter::of(options.unit);
+        for text in training.texts() {
+            counter.add(&text?);
+        }
+        let tokenizer = Tokenizer::of_counts(counter, num_tokens, options.start);
         let tokenizer = tokenizer.map_err(|e| e.at(training.source()))?;
         Self::new(tokenizer, classes, options.max_length, options.truncate)
     }
@@ -190,10 +199,22 @@ impl TextSpec {
     pub fn tensors(&self, model: &Model, rows: &Labelled) -> Result<NamedTensors> {
         let heads = self.heads(model)?;
         let targets = self.classes.targets(rows)?;
-        let (tokens, lengths) = self.padded(rows.texts()).map_err(|e| e.at(rows.source()))?;
+        let (tokens, lengths) = self
+            .padded(rows.texts(), 1)
+            .map_err(|e| if e.kind() == ErrorKind::Io { e } else { e.at(rows.source()) })?;
         let mut tensors = heads.tensors(tokens, lengths);
         tensors.insert(heads.targets().to_owned(), Array1::from(targets).into());
         Ok(tensors)
+    }
+
+    /// The same rows, laid out when a batch takes them: those whose texts [stay in their files](crate::data::ReadOptions::stream).
+    /// Goes over all texts once, for their lengths.
+    ///
+    /// # Errors
+    ///
+    /// As [`tensors`](Self::tensors), without a bound of what is laid out; kind `Io`, where a text can no longer be read.
+    pub fn examples(&self, model: &Model, rows: Labelled) -> Result<impl Examples + use<>> {
+        TextRows::new(self.clone(), self.heads(model)?, rows)
     }
 
     /// The call of `model` on some texts.
@@ -207,7 +228,7 @@ impl TextSpec {
     /// As [`check`](Self::check); kind `Shape`, where there is no text; `Limits` as of [`tensors`](Self::tensors).
     pub fn input<'a>(&self, model: &Model, texts: impl IntoIterator<Item = &'a str>) -> Result<Input> {
         let heads = self.heads(model)?;
-        let (tokens, lengths) = self.padded(texts)?;
+        let (tokens, lengths) = self.padded(texts.into_iter().map(|text| Ok(Cow::Borrowed(text))), 1)?;
         model.named_input(&heads.tensors(tokens, lengths))
     }
 
@@ -237,10 +258,14 @@ impl TextSpec {
         Ok(given.outer_iter().map(answer).collect())
     }
 
-    /// The tokens of each text, padded at the end to the longest one, and their numbers before that.
-    fn padded<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Result<(Array2<i64>, Vec<i64>)> {
-        let rows: Vec<Vec<i64>> = texts.into_iter().map(|text| self.encode(text)).collect();
-        let Some(longest) = rows.iter().map(Vec::len).max() else {
+    /// The tokens of each text, padded at the end to the longest one and to `least`, and their numbers before that.
+    fn padded<'a>(
+        &self,
+        texts: impl Iterator<Item = Result<Cow<'a, str>>>,
+        least: usize,
+    ) -> Result<(Array2<i64>, Vec<i64>)> {
+        let rows = texts.map(|text| Ok(self.encode(&text?))).collect::<Result<Vec<Vec<i64>>>>()?;
+        let Some(longest) = rows.iter().map(Vec::len).max().map(|longest| longest.max(least)) else {
             return Err(Error::new(ErrorKind::Shape, "expected at least one text, got none"));
         };
         if rows.len().saturating_mul(longest) > MOST_TOKENS {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::classes::counts;
 use super::labelled::Labelled;
-use super::tokenizer::{Counted, Tokenizer, Unit};
+use super::tokenizer::{Counter, Tokenizer, Unit};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The sizes of vocabulary that are told of where none is said.
@@ -95,9 +95,19 @@ impl DataSummary {
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where there is no word in the texts, or a bound is too small for one.
+    /// Kind `Training`, where there is no word in the texts, or a bound is too small for one; `Io`, where a text can no longer be
+    /// read.
     pub fn of(rows: &Labelled, options: &SummaryOptions) -> Result<Self> {
-        let counted = Counted::of(options.unit, rows.texts()).0;
+        let (mut counter, mut lengths) = (Counter::of(options.unit), Vec::with_capacity(rows.rows().len()));
+        for text in rows.texts() {
+            let text = text?;
+            counter.add(&text);
+            let mut words: usize = 0;
+            options.unit.each(&text, |_, _| words += 1);
+            // As a tokenizer has it: a text without a word is one that is unknown.
+            lengths.push(words.max(1) + usize::from(options.start));
+        }
+        let counted = counter.counted();
         if counted.is_empty() {
             let text = "expected texts with words, got punctuation alone; try to count characters";
             return Err(Error::new(ErrorKind::Training, text).at(rows.source()));
@@ -110,15 +120,6 @@ impl DataSummary {
             (_, Some(0)) => return too_small("max_length", 1, 0),
             _ => {}
         }
-        let mut lengths: Vec<usize> = rows
-            .texts()
-            .map(|text| {
-                let mut words = 0;
-                options.unit.each(text, |_| words += 1);
-                // As a tokenizer has it: a text without a word is one that is unknown.
-                words.max(1) + usize::from(options.start)
-            })
-            .collect();
         lengths.sort_unstable();
         let classes = counts(rows).into_iter().map(|(label, rows)| ClassCount { label: label.to_owned(), rows });
         let all = counted.len() + Tokenizer::SPECIAL;

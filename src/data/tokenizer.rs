@@ -23,18 +23,19 @@ impl Unit {
     /// The word of each, as files and the command line have it.
     pub const WORDS: [(&'static str, Self); 2] = [("words", Self::Words), ("chars", Self::Characters)];
 
-    /// Calls `each` with every unit of `text`, in order.
-    pub(super) fn each(self, text: &str, mut each: impl FnMut(&str)) {
+    /// Calls `each` with every unit of `text`, in order, and the byte at which it begins.
+    pub(super) fn each(self, text: &str, mut each: impl FnMut(usize, &str)) {
         match self {
             Self::Characters => {
                 let mut buffer = [0; 4];
-                text.chars().for_each(|c| each(c.encode_utf8(&mut buffer)));
+                text.char_indices().for_each(|(at, c)| each(at, c.encode_utf8(&mut buffer)));
             }
             Self::Words => {
-                for piece in text.to_lowercase().split_whitespace() {
-                    let word: String = piece.chars().filter(|c| !c.is_ascii_punctuation()).collect();
+                let begin = text.as_ptr().addr();
+                for piece in text.split_whitespace() {
+                    let word: String = piece.to_lowercase().chars().filter(|c| !c.is_ascii_punctuation()).collect();
                     if !word.is_empty() {
-                        each(&word);
+                        each(piece.as_ptr().addr() - begin, &word);
                     }
                 }
             }
@@ -49,27 +50,36 @@ impl fmt::Display for Unit {
     }
 }
 
-/// How often each unit is there, the most frequent first; of equally frequent ones the first that was seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counted(pub(super) Vec<(String, u64)>);
+/// Counts units, text after text.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counter {
+    unit: Unit,
+    places: HashMap<String, usize>,
+    counts: Vec<u64>,
+}
 
-impl Counted {
-    /// The units of `texts`.
-    pub(super) fn of<'a>(unit: Unit, texts: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut places: HashMap<String, usize> = HashMap::new();
-        let mut counts: Vec<u64> = Vec::new();
-        for text in texts {
-            unit.each(text, |word| match places.get(word) {
-                Some(&place) => counts[place] += 1,
-                None => {
-                    places.insert(word.to_owned(), counts.len());
-                    counts.push(1);
-                }
-            });
-        }
-        let mut seen: Vec<(String, usize)> = places.into_iter().collect();
-        seen.sort_unstable_by_key(|(_, place)| (std::cmp::Reverse(counts[*place]), *place));
-        Self(seen.into_iter().map(|(word, place)| (word, counts[place])).collect())
+impl Counter {
+    pub(super) fn of(unit: Unit) -> Self {
+        Self { unit, ..Self::default() }
+    }
+
+    /// Counts the units of a text.
+    pub(super) fn add(&mut self, text: &str) {
+        let Self { unit, places, counts } = self;
+        unit.each(text, |_, word| match places.get(word) {
+            Some(&place) => counts[place] += 1,
+            None => {
+                places.insert(word.to_owned(), counts.len());
+                counts.push(1);
+            }
+        });
+    }
+
+    /// How often each unit is there, the most frequent first; of equally frequent ones the first that was seen.
+    pub(super) fn counted(self) -> Vec<(String, u64)> {
+        let mut seen: Vec<(String, usize)> = self.places.into_iter().collect();
+        seen.sort_unstable_by_key(|(_, place)| (std::cmp::Reverse(self.counts[*place]), *place));
+        seen.into_iter().map(|(word, place)| (word, self.counts[place])).collect()
     }
 }
 
@@ -108,6 +118,14 @@ impl Tokenizer {
         num_tokens: usize,
         start: bool,
     ) -> Result<Self> {
+        let mut counter = Counter::of(unit);
+        texts.into_iter().for_each(|text| counter.add(text));
+        Self::of_counts(counter, num_tokens, start)
+    }
+
+    /// [`learn`](Self::learn), of what was counted.
+    pub(super) fn of_counts(counter: Counter, num_tokens: usize, start: bool) -> Result<Self> {
+        let unit = counter.unit;
         let room = num_tokens.saturating_sub(Self::SPECIAL);
         if room == 0 {
             let text = format!(
@@ -116,7 +134,7 @@ impl Tokenizer {
             );
             return Err(Error::new(ErrorKind::Training, text));
         }
-        let mut counted = Counted::of(unit, texts).0;
+        let mut counted = counter.counted();
         if counted.is_empty() {
             return Err(Error::new(ErrorKind::Training, "expected texts with words, got punctuation alone"));
         }
@@ -133,7 +151,7 @@ impl Tokenizer {
         let mut tokens = HashMap::with_capacity(units.len());
         for (word, token) in units.iter().zip(Self::SPECIAL as i64..) {
             let (mut parts, mut same) = (0, false);
-            unit.each(word, |part| (parts, same) = (parts + 1, part == word));
+            unit.each(word, |_, part| (parts, same) = (parts + 1, part == word));
             if parts != 1 || !same {
                 let text = format!("vocabulary: expected {unit}, got {word:?} as token {token}");
                 return Err(Error::new(ErrorKind::Training, text));
@@ -173,11 +191,16 @@ impl Tokenizer {
     pub fn encode(&self, text: &str) -> Vec<i64> {
         let mut tokens: Vec<i64> = self.start.then_some(Self::START).into_iter().collect();
         let before = tokens.len();
-        self.unit.each(text, |word| tokens.push(self.tokens.get(word).copied().unwrap_or(Self::UNKNOWN)));
+        self.go_on(text, |_, token| tokens.push(token));
         if tokens.len() == before {
             tokens.push(Self::UNKNOWN);
         }
         tokens
+    }
+
+    /// Calls `each` with the tokens of a text that goes on from another, and the bytes at which they begin.
+    pub(super) fn go_on(&self, text: &str, mut each: impl FnMut(usize, i64)) {
+        self.unit.each(text, |at, word| each(at, self.tokens.get(word).copied().unwrap_or(Self::UNKNOWN)));
     }
 
     /// The text of some tokens: words set apart by spaces, `�` for what is unknown; padding and start give nothing.

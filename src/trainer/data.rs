@@ -9,13 +9,13 @@ use std::sync::Arc;
 use ndarray::{ArrayD, Axis, Slice};
 
 use super::batch::Batch;
-use super::examples::{Examples, Held};
+use super::held::Held;
 use super::targets;
 use crate::call::Batching;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
 use crate::model::{Clocks, Dim, InputValue, Layer, LayerKind, Model, Pin, Select, Value};
-use crate::named::{NamedTensors, Values, read_input};
+use crate::named::{Examples, NamedTensors, Values, read_input};
 use crate::train::rows_before_split;
 
 /// Examples to train on: what a model takes and what its outputs are compared with, as named tensors with a row for each.

@@ -1,7 +1,7 @@
 //! Training: a model, its weights and what an optimizer keeps of them, on a device.
 //!
 //! A [`Trainer`] is to training what [`Engine`](crate::Engine) is to running a model. It takes a batch, finds what the model
-//! loses on it and by which the weights are to change, and changes them. `data` has the examples that batches are taken out of, wherever they come from (`examples`),
+//! loses on it and by which the weights are to change, and changes them. `data` has the examples that batches are taken out of, in memory (`held`) or wherever they come from,
 //! and `fit` goes over them epoch by epoch. Only `checkpoint` knows files.
 
 mod batch;
@@ -9,9 +9,9 @@ mod carry;
 mod checkpoint;
 mod data;
 mod dropout;
-mod examples;
 mod fit;
 mod fitting;
+mod held;
 mod metrics;
 mod named;
 mod order;
@@ -42,7 +42,6 @@ use crate::weights::{Named, Tensor, Tensors, Weights, states_of};
 
 pub use batch::{Batch, Gradients};
 pub use data::Dataset;
-pub use examples::Examples;
 pub use fit::{Epoch, Fit};
 pub use fitting::{FitEnd, FitEvent, Fitting, Standing};
 pub use metrics::{Measures, Metric};

@@ -121,6 +121,19 @@ fn every_format_trains_the_same() {
     }
     // The labels of a folder take turns, as those of the file do.
     assert_eq!(train(&folder, &model, &folder.path("all"), &[]).0, wanted);
+    // So it is where texts stay in their files, and where batches hold rows of like lengths.
+    let buckets = train(&folder, &model, &of_tsv, &["--buckets"]).0;
+    for (data, more) in [(of_tsv, &[][..]), (of_csv, &columns), (of_lines, &[]), (folder.path("all"), &[])] {
+        let with = |flags: &[&str]| train(&folder, &model, &data, &[more, flags].concat()).0;
+        assert_eq!(with(&["--stream"]), wanted, "{data}");
+        assert_eq!(with(&["--stream", "--buckets"]), buckets, "{data}");
+        let evaluate = ["evaluate", &folder.path("out.safetensors"), "--data", &data, "--json"].map(str::to_owned);
+        let told = |flags: &[&str]| {
+            let more = more.iter().chain(flags).map(|flag| (*flag).to_owned());
+            gatewave(evaluate.iter().cloned().chain(more)).done()
+        };
+        assert_eq!(told(&["--stream"]), told(&[]), "{data}");
+    }
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     max_length: Option<usize>,
     /// Series: the steps of a window
-    #[arg(long, value_name = "N", conflicts_with_all = ["text_column", "label_column", "num_tokens", "max_length"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["text_column", "label_column", "num_tokens", "max_length", "stream"])]
     window: Option<usize>,
     /// Series: the steps that are foreseen behind a window
     #[arg(long, value_name = "N", default_value_t = 1, requires = "window")]

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
-use gatewave::data::{Corpus, CorpusSpec, ReadOptions, Series, SeriesSpec, TextSpec, is_corpus, is_labelled_text};
+use gatewave::data::{CorpusSpec, Series, SeriesSpec, TextSpec, is_corpus, is_labelled_text};
 use gatewave::formats;
 use gatewave::{Dataset, Error, ErrorKind, Measures, Metric, Model, Options, Result, Weights};
 use serde_json::{Map, Value, json};
@@ -62,8 +62,8 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let (objective, data, labels) = match &series {
         Some((spec, series)) => {
             let objective = args.loss.of_series()?;
-            let tensors = spec.tensors(&model, series, 0..series.rows())?;
-            (objective.clone(), Dataset::new(&model, objective, tensors)?, None)
+            let examples = spec.examples(&model, series, 0..series.rows())?;
+            (objective.clone(), Dataset::of(&model, objective, examples)?, None)
         }
         None if is_corpus(&args.data) => args.corpus(&model)?,
         None if is_labelled_text(&args.data) => args.text(&model)?,
@@ -106,6 +106,11 @@ impl Args {
         // Arrays may be examples that are cut already.
         let columns = spec.inputs().chain(spec.targets()).map(|scale| scale.column.as_str());
         let series = read_series_with(&self.data, self.columns.max_bytes, columns)?;
+        if self.columns.stream && series.is_some() {
+            let text =
+                "--stream: expected --data of labelled text, a text or tensors, got a series, which is read whole";
+            return Err(Error::new(ErrorKind::Training, text));
+        }
         Ok(series.map(|series| (spec, series)))
     }
 
@@ -121,8 +126,8 @@ impl Args {
             return Err(Error::new(ErrorKind::Training, text));
         };
         let objective = self.loss.of_text(spec.objective())?;
-        let corpus = Corpus::read(&self.data, self.columns.max_bytes.unwrap_or(ReadOptions::MAX_BYTES))?;
-        let data = Dataset::new(model, objective.clone(), spec.tensors(model, &corpus, window, None)?)?;
+        let corpus = self.columns.corpus(&self.data)?;
+        let data = Dataset::of(model, objective.clone(), spec.examples(model, &corpus, window, None)?)?;
         Ok((objective, data, None))
     }
 
@@ -135,7 +140,7 @@ impl Args {
         };
         let objective = self.loss.of_text(spec.objective(model).map_err(at)?)?;
         let rows = self.columns.read(&self.data)?;
-        let data = Dataset::new(model, objective.clone(), spec.tensors(model, &rows)?)?;
+        let data = self.columns.examples(&spec, model, &objective, &rows)?;
         Ok((objective, data, Some(spec.classes().labels().to_vec())))
     }
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use clap::ValueEnum;
-use gatewave::Result;
-use gatewave::data::{Labelled, ReadOptions, TargetError, Truncate, Unit};
+use gatewave::data::{Corpus, Labelled, ReadOptions, TargetError, TextSpec, Truncate, Unit};
+use gatewave::{Dataset, Model, Objective, Result};
 
 use crate::note;
 
@@ -20,6 +20,9 @@ pub(crate) struct ColumnArgs {
     /// Text and series: the most bytes of a file, or of all files of a folder [default: 1 GiB]
     #[arg(long, value_name = "N")]
     pub(crate) max_bytes: Option<u64>,
+    /// Leaves rows in their file and reads them when a batch takes them: for files that are larger than memory
+    #[arg(long)]
+    pub(crate) stream: bool,
 }
 
 impl ColumnArgs {
@@ -28,9 +31,32 @@ impl ColumnArgs {
         let mut options = ReadOptions::default().max_bytes(self.max_bytes.unwrap_or(ReadOptions::MAX_BYTES));
         options.text_column.clone_from(&self.text_column);
         options.label_column.clone_from(&self.label_column);
+        options.stream = self.stream;
         let rows = Labelled::read(path, &options)?;
         rows.warnings().iter().for_each(|warning| note(format_args!("warning: {warning}")));
         Ok(rows)
+    }
+
+    /// The text as a whole in a file.
+    pub(crate) fn corpus(&self, path: &Path) -> Result<Corpus> {
+        match self.stream {
+            true => Corpus::open(path),
+            false => Corpus::read(path, self.max_bytes.unwrap_or(ReadOptions::MAX_BYTES)),
+        }
+    }
+
+    /// The rows of labelled text as examples of `model`.
+    pub(crate) fn examples(
+        &self,
+        spec: &TextSpec,
+        model: &Model,
+        objective: &Objective,
+        rows: &Labelled,
+    ) -> Result<Dataset> {
+        match self.stream {
+            true => Dataset::of(model, objective.clone(), spec.examples(model, rows.clone())?),
+            false => Dataset::new(model, objective.clone(), spec.tensors(model, rows)?),
+        }
     }
 }
 

@@ -1,15 +1,14 @@
 //! A text ⇄ tokens of a model that foresees the next one, as a training settled them.
 
-use ndarray::{Array2, ArrayD};
-
-use super::Corpus;
+use super::windows::Windows;
+use super::{Corpus, Part};
 use crate::data::ends::{Ends, foresees};
-use crate::data::tokenizer::{Tokenizer, Unit};
-use crate::error::{Error, ErrorKind, Result, zeros};
+use crate::data::tokenizer::{Counter, Tokenizer, Unit};
+use crate::error::{Error, ErrorKind, Result};
 use crate::formats::Metadata;
 use crate::loss::{CrossEntropy, Objective};
-use crate::model::{Dim, Flow, Model};
-use crate::named::NamedTensors;
+use crate::model::{Flow, Model};
+use crate::named::{Examples, NamedTensors};
 
 /// The most tokens that are laid out at once: 2 GiB of 64-bit integers.
 const MOST_TOKENS: usize = 1 << 28;
@@ -61,7 +60,12 @@ impl CorpusSpec {
             let text = format!("num_tokens: expected at most {tokens}, which the model has, got {num_tokens}");
             return Err(wrong(text).hint("try fewer, or a model whose first and last layers have more"));
         }
-        let tokenizer = Tokenizer::learn([training.text()], options.unit, num_tokens, false);
+        let mut counter = Counter::of(options.unit);
+        training.each(|part| {
+            counter.add(part.text);
+            Ok(true)
+        })?;
+        let tokenizer = Tokenizer::of_counts(counter, num_tokens, false);
         Ok(Self(Vocabulary::Learned(tokenizer.map_err(|e| e.at(training.source()))?)))
     }
 
@@ -141,27 +145,35 @@ impl CorpusSpec {
     ///
     /// Kind `Shape`, where there is no character or word in the text, or the vocabulary of a description lacks one of its characters.
     pub fn encode(&self, text: &str) -> Result<Vec<i64>> {
-        let mut is_empty = true;
-        self.unit().each(text, |_| is_empty = false);
-        if is_empty {
-            let unit = if self.unit() == Unit::Words { "word" } else { "character" };
-            return Err(Error::new(ErrorKind::Shape, format!("expected at least one {unit}, got none")));
-        }
-        match &self.0 {
-            Vocabulary::Learned(tokenizer) => Ok(tokenizer.encode(text)),
-            Vocabulary::Described(all) => {
-                let token = |character| {
-                    all.iter().zip(0..).find(|(known, _)| **known == character).map(|(_, token)| token).ok_or_else(
-                        || {
-                            let known: String = all.iter().collect();
-                            let text = format!("character {character:?} is not in the model's vocabulary {known:?}");
-                            Error::new(ErrorKind::Shape, text)
-                        },
-                    )
-                };
-                text.chars().map(token).collect()
+        let mut tokens = Vec::new();
+        self.go_on(text, |_, token| tokens.push(token)).map_err(|(_, error)| error)?;
+        if tokens.is_empty() { Err(self.none()) } else { Ok(tokens) }
+    }
+
+    /// Calls `each` with the tokens of a text that goes on from another, and the bytes at which they begin. An error comes with the byte of
+    /// a character that the vocabulary lacks.
+    pub(super) fn go_on(&self, text: &str, mut each: impl FnMut(usize, i64)) -> Result<(), (usize, Error)> {
+        let all = match &self.0 {
+            Vocabulary::Learned(tokenizer) => {
+                tokenizer.go_on(text, each);
+                return Ok(());
             }
+            Vocabulary::Described(all) => all,
+        };
+        for (at, character) in text.char_indices() {
+            let Some((_, token)) = all.iter().zip(0..).find(|(known, _)| **known == character) else {
+                let known: String = all.iter().collect();
+                let text = format!("character {character:?} is not in the model's vocabulary {known:?}");
+                return Err((at, Error::new(ErrorKind::Shape, text)));
+            };
+            each(at, token);
         }
+        Ok(())
+    }
+
+    fn none(&self) -> Error {
+        let unit = if self.unit() == Unit::Words { "word" } else { "character" };
+        Error::new(ErrorKind::Shape, format!("expected at least one {unit}, got none"))
     }
 
     /// The text of tokens that go on from others: words each behind a space, `�` for what is unknown or no token of the
@@ -190,16 +202,38 @@ impl CorpusSpec {
     ///
     /// # Errors
     ///
-    /// As [`encode`](Self::encode), with the line.
+    /// As [`encode`](Self::encode), with the line; kind `Io`, where the text can no longer be read.
     pub fn tokens(&self, corpus: &Corpus) -> Result<Vec<i64>> {
-        self.encode(corpus.text()).map_err(|e| match &self.0 {
-            Vocabulary::Learned(_) => e.at(corpus.source()),
-            Vocabulary::Described(all) => {
-                let unknown = corpus.text().char_indices().find(|(_, character)| !all.contains(character));
-                let line = unknown.map(|(at, _)| corpus.source().line(corpus.line(at)));
-                e.at(line.unwrap_or_else(|| corpus.source().clone()))
-            }
-        })
+        let mut tokens = Vec::new();
+        self.each_token(corpus, |_, token| tokens.push(token))?;
+        Ok(tokens)
+    }
+
+    /// How many tokens a whole text has, and how many of them the vocabulary lacks.
+    ///
+    /// # Errors
+    ///
+    /// As [`tokens`](Self::tokens).
+    pub fn count(&self, corpus: &Corpus) -> Result<[usize; 2]> {
+        let (mut all, mut unknown) = (0, 0);
+        let is_unknown = |token| self.tokenizer().is_some() && token == Tokenizer::UNKNOWN;
+        self.each_token(corpus, |_, token| (all, unknown) = (all + 1, unknown + usize::from(is_unknown(token))))?;
+        Ok([all, unknown])
+    }
+
+    /// Calls `each` with the tokens of a whole text, and the bytes at which they begin.
+    pub(super) fn each_token(&self, corpus: &Corpus, mut each: impl FnMut(u64, i64)) -> Result<()> {
+        let mut is_empty = true;
+        corpus.each(|Part { text, begin, line }| {
+            let each = |at: usize, token| {
+                is_empty = false;
+                each(begin + at as u64, token);
+            };
+            let at_line = |at: usize| corpus.source().line(line + text[..at].matches('\n').count());
+            self.go_on(text, each).map_err(|(at, error)| error.at(at_line(at)))?;
+            Ok(true)
+        })?;
+        if is_empty { Err(self.none().at(corpus.source())) } else { Ok(()) }
     }
 
     /// Windows of a text as a [`Dataset`](crate::Dataset) takes them, under the names of `model`'s ports: of each step the token is
@@ -224,44 +258,29 @@ impl CorpusSpec {
         window: usize,
         streams: Option<usize>,
     ) -> Result<NamedTensors> {
-        let ends = self.ends(model)?;
-        let tokens = self.tokens(corpus)?;
-        let begins = begins(tokens.len(), window, streams).map_err(|e| e.at(corpus.source()))?;
-        let cut = |ahead: usize| -> Result<ArrayD<i64>> {
-            let mut rows: Vec<i64> = zeros("windows", &[begins.len(), window], "try a shorter text")?;
-            for (to, begin) in rows.chunks_exact_mut(window).zip(&begins) {
-                to.copy_from_slice(&tokens[begin + ahead..begin + ahead + window]);
-            }
-            let rows = Array2::from_shape_vec((begins.len(), window), rows);
-            rows.map(Array2::into_dyn).map_err(|e| Error::internal(format_args!("windows: {e}")))
-        };
-        let axes = [Dim::Batch, Dim::Time];
-        let ((x, taken), (y, target)) = (ends.taken(cut(0)?, &axes), ends.target(cut(1)?, &axes));
-        Ok(NamedTensors::from([(x, taken.into()), (y, target.into())]))
+        let windows = Windows::new(self.ends(model)?, self, corpus, window, streams)?;
+        let rows: Vec<usize> = (0..windows.rows()).collect();
+        if rows.len().saturating_mul(window) > MOST_TOKENS {
+            let text = format!("{} windows of {window}: expected at most {MOST_TOKENS} tokens in all", rows.len());
+            return Err(Error::new(ErrorKind::Limits, text).hint("split the file").at(corpus.source()));
+        }
+        windows.tensors(&rows)
     }
-}
 
-/// Where each window begins in a text of so many tokens.
-fn begins(tokens: usize, window: usize, streams: Option<usize>) -> Result<Vec<usize>> {
-    if let Some((what, _)) = [("window", window), ("streams", streams.unwrap_or(1))].iter().find(|(_, n)| *n == 0) {
-        return Err(wrong(format!("{what}: expected 1 or more, got 0")));
+    /// The same windows, cut out when a batch takes them. Of a text that [stays in its file](Corpus::open) each is read there.
+    ///
+    /// # Errors
+    ///
+    /// As [`tensors`](Self::tensors), without a bound of what is laid out.
+    pub fn examples(
+        &self,
+        model: &Model,
+        corpus: &Corpus,
+        window: usize,
+        streams: Option<usize>,
+    ) -> Result<impl Examples + use<>> {
+        Windows::new(self.ends(model)?, self, corpus, window, streams)
     }
-    if tokens > MOST_TOKENS {
-        let text = format!("expected a text of at most {MOST_TOKENS} tokens, got {tokens}");
-        return Err(Error::new(ErrorKind::Limits, text).hint("split the file"));
-    }
-    // The last token is foreseen and not taken.
-    let parts = streams.unwrap_or(1);
-    let part = tokens.saturating_sub(1) / parts;
-    let windows = part / window;
-    if windows == 0 {
-        let needed = parts.saturating_mul(window).saturating_add(1);
-        let each = streams.map_or_else(String::new, |streams| format!(" in each of {streams} streams"));
-        let text = format!("window {window}{each}: expected a text of at least {needed} tokens, got {tokens}");
-        let hint = if streams.is_some() { "try a smaller window or batch size" } else { "try a smaller window" };
-        return Err(wrong(text).hint(format_args!("{hint}, or a longer text")));
-    }
-    Ok((0..windows).flat_map(|k| (0..parts).map(move |b| b * part + k * window)).collect())
 }
 
 /// How many tokens `model` has, and its ends.
@@ -287,7 +306,7 @@ fn heads(model: &Model) -> Result<(usize, Ends)> {
     Ok((tokens, ends))
 }
 
-fn wrong(text: impl Into<String>) -> Error {
+pub(super) fn wrong(text: impl Into<String>) -> Error {
     Error::new(ErrorKind::Training, text)
 }
 

@@ -20,14 +20,14 @@ impl Corpus {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Scratch;
     use super::*;
+    use crate::data::scratch::Scratch;
 
     #[test]
     fn a_text_is_read_whole() {
         let scratch = Scratch::new("corpus");
         let path = scratch.write("text.txt", "\u{feff}To be,\nor not.\n");
-        assert_eq!(Corpus::read(&path, 100).unwrap().text(), "To be,\nor not.\n");
+        assert_eq!(Corpus::read(&path, 100).unwrap().text().unwrap(), "To be,\nor not.\n");
         let error = Corpus::read(&path, 10).unwrap_err().to_string();
         assert!(error.contains("text.txt: expected at most 10 bytes, got more; "), "{error}");
         let error = Corpus::read(&scratch.write("latin.txt", b"caf\xe9"), 100).unwrap_err().to_string();

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{ReadOptions, text, unreadable, wrong};
-use crate::data::labelled::{Example, Place};
+use crate::data::labelled::{Example, Place, ReadAgain};
 use crate::error::Result;
 
 /// The rows of the folder at `path`, the labels in turns.
@@ -33,13 +34,21 @@ pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Example>> {
     }
     let mut left = options.max_bytes;
     let mut rows = Vec::new();
+    let most = options.max_bytes;
+    let again: Arc<ReadAgain> = Arc::new(move |place, _| text(place.path(), most));
     for (label, file) in in_turns(&files) {
         let text = text(file, left).map_err(|e| {
             let all = options.max_bytes;
             if left < all { e.hint(format!("all files together may have {all} bytes")) } else { e }
         })?;
-        left = left.saturating_sub(text.len() as u64);
-        rows.push(Example::new(text, label, Place::of_file(file))?);
+        let bytes = text.len() as u64;
+        let row = Example::new(text, label, Place::of_file(file))?;
+        if options.stream {
+            rows.push(row.stored(0..bytes, &again));
+        } else {
+            left = left.saturating_sub(bytes);
+            rows.push(row);
+        }
     }
     Ok(rows)
 }

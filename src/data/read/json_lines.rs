@@ -3,31 +3,42 @@
 use serde_json::{Map, Value};
 
 use super::columns::{listed, shortened};
-use super::{ReadOptions, wrong};
+use super::{Ends, ReadOptions, again, wrong};
 use crate::data::labelled::{Example, Place};
 use crate::error::Result;
 
-/// The rows of `text`, which is the file `source`.
+/// The rows of the file `source`.
 ///
 /// # Errors
 ///
 /// Kind `Io`, with the line.
-pub(super) fn read(source: &Place, text: &str, options: &ReadOptions) -> Result<Vec<Example>> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines.map(|(index, line)| row(line, source.line(index + 1), options)).collect()
+pub(super) fn read(source: &Place, options: &ReadOptions) -> Result<Vec<Example>> {
+    let own = options.clone();
+    let again = again(move |line| Ok(fields(line, &own)?[1].clone()));
+    let mut rows = Vec::new();
+    for piece in options.pieces(source.path(), Ends::Lines).map_err(|e| e.at(source))? {
+        for line in piece.map_err(|e| e.at(source))?.lines().filter(|line| !line.text.trim().is_empty()) {
+            let place = source.line(line.number);
+            let [label, text] = fields(line.text, options).map_err(|e| e.at(&place))?;
+            let row = Example::new(text, &label, place)?;
+            rows.push(if options.stream { row.stored(line.bytes, &again) } else { row });
+        }
+    }
+    Ok(rows)
 }
 
-fn row(line: &str, place: Place, options: &ReadOptions) -> Result<Example> {
+/// The label and the text of a line.
+fn fields(line: &str, options: &ReadOptions) -> Result<[String; 2]> {
     let object: Map<String, Value> = serde_json::from_str(line).map_err(|e| {
         let text = format!("expected an object of JSON, got {}: {e}", shortened(line));
-        wrong(text).because(e).at(&place)
+        wrong(text).because(e)
     })?;
     let value = |what: &str, key: &str| match object.get(key) {
         Some(value) => Ok(value),
         None => {
             let keys: Vec<&String> = object.keys().collect();
             let hint = format!("--{what}-column NAME says which holds the {what}");
-            Err(wrong(format!("expected a key {key}, got {}", listed(&keys))).hint(hint).at(&place))
+            Err(wrong(format!("expected a key {key}, got {}", listed(&keys))).hint(hint))
         }
     };
     let (label_key, text_key) = (options.label(), options.text());
@@ -37,14 +48,14 @@ fn row(line: &str, place: Place, options: &ReadOptions) -> Result<Example> {
         other => {
             let got = shortened(&other.to_string());
             let text = format!("{label_key}: expected a string, a number or a boolean, got {got}");
-            return Err(wrong(text).at(place));
+            return Err(wrong(text));
         }
     };
     match value("text", text_key)? {
-        Value::String(text) => Example::new(text, &label, place),
+        Value::String(text) => Ok([label, text.clone()]),
         other => {
             let got = shortened(&other.to_string());
-            Err(wrong(format!("{text_key}: expected a string, got {got}")).at(place))
+            Err(wrong(format!("{text_key}: expected a string, got {got}")))
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Files of labelled text → [`Labelled`]: `.tsv`, `.csv`, `.jsonl` and `.ndjson`, and a folder with a folder for each label.
 //!
-//! Every file is read whole, up to a bound, and must be UTF-8. Knows no tokens and no model.
+//! A file is read up to a bound, and must be UTF-8. Texts may stay in their files, whose size nothing bounds then. Knows no tokens
+//! and no model.
 
 mod columns;
 mod corpus;
@@ -11,12 +12,15 @@ mod json_lines;
 mod series;
 mod tsv;
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::labelled::{Labelled, Place};
-use crate::error::{Error, ErrorKind, Result};
+use super::bytes::{self, Ends, Pieces, unreadable, wrong};
+use super::labelled::{Labelled, Place, ReadAgain};
+#[cfg(not(feature = "csv"))]
+use crate::error::Error;
+use crate::error::Result;
 
 /// How labelled text is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,12 +32,15 @@ pub struct ReadOptions {
     pub label_column: Option<String>,
     /// The most bytes that are read, of all files of a folder together.
     pub max_bytes: u64,
+    /// Whether texts stay in their files, and are read again when they are taken: for files that are larger than memory. Nothing
+    /// bounds their size then, and `max_bytes` bounds a row.
+    pub stream: bool,
 }
 
 impl Default for ReadOptions {
     /// `text`, `label`, and [`MAX_BYTES`](ReadOptions::MAX_BYTES).
     fn default() -> Self {
-        Self { text_column: None, label_column: None, max_bytes: Self::MAX_BYTES }
+        Self { text_column: None, label_column: None, max_bytes: Self::MAX_BYTES, stream: false }
     }
 }
 
@@ -60,6 +67,19 @@ impl ReadOptions {
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self
+    }
+
+    /// Sets whether texts stay in their files.
+    #[must_use]
+    pub fn stream(mut self, stream: bool) -> Self {
+        self.stream = stream;
+        self
+    }
+
+    /// The pieces of a file, by these bounds.
+    fn pieces(&self, path: &Path, ends: Ends) -> Result<Pieces> {
+        let all = if self.stream { u64::MAX } else { self.max_bytes };
+        Pieces::open(path, ends, all, self.max_bytes)
     }
 
     /// The name of the text's column.
@@ -133,12 +153,12 @@ impl Labelled {
         };
         let rows = match kind {
             Kind::Folder => folder::read(path, options)?,
-            Kind::Tsv => tsv::read(&source, &text(path, options.max_bytes)?, options)?,
+            Kind::Tsv => tsv::read(&source, options)?,
             #[cfg(feature = "csv")]
-            Kind::Csv => csv::read(&source, &text(path, options.max_bytes)?, options)?,
+            Kind::Csv => csv::read(&source, options)?,
             #[cfg(not(feature = "csv"))]
             Kind::Csv => return Err(not_built().at(source)),
-            Kind::JsonLines => json_lines::read(&source, &text(path, options.max_bytes)?, options)?,
+            Kind::JsonLines => json_lines::read(&source, options)?,
         };
         Self::new(rows, source)
     }
@@ -163,34 +183,15 @@ pub fn read_lines(path: &Path, max_bytes: u64) -> Result<Vec<(String, Place)>> {
 
 /// The text of a file of at most so many bytes, without a byte order mark.
 fn text(path: &Path, max_bytes: u64) -> Result<String> {
-    read_text(path, max_bytes).map_err(|e| e.at(path.display()))
+    bytes::text(path, max_bytes).map_err(|e| e.at(path.display()))
 }
 
-/// [`text`], whose errors do not name the file. Where they name a line, they begin with it.
-fn read_text(path: &Path, max_bytes: u64) -> Result<String> {
-    // A pipe or a device may never end, or never begin.
-    if !fs::metadata(path).map_err(|e| unreadable(&e))?.is_file() {
-        return Err(wrong("expected a regular file"));
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|e| unreadable(&e))?;
-    file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| unreadable(&e))?;
-    if bytes.len() as u64 > max_bytes {
-        let hint = "a larger bound (--max-bytes) reads it into memory";
-        return Err(wrong(format!("expected at most {max_bytes} bytes, got more")).hint(hint));
-    }
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(
-            wrong("line 1: expected UTF-8, got UTF-16").hint("save the file as UTF-8 (iconv -f utf-16 -t utf-8)")
-        );
-    }
-    let text = String::from_utf8(bytes).map_err(|e| {
-        let (good, bytes) = (e.utf8_error().valid_up_to(), e.as_bytes());
-        let line = 1 + bytes[..good].iter().filter(|byte| **byte == b'\n').count();
-        let hint = "save the file as UTF-8 (from Latin-1: iconv -f latin1 -t utf-8)";
-        wrong(format!("line {line}: expected UTF-8, got the byte 0x{:02x}", bytes[good])).hint(hint)
-    })?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+/// Reads the text of a row again, whose record `text` makes it of.
+fn again(text: impl Fn(&str) -> Result<String> + Send + Sync + 'static) -> Arc<ReadAgain> {
+    Arc::new(move |place, bytes| {
+        let read = || text(&bytes::stretch(place.path(), bytes)?);
+        read().map_err(|e| e.at(place))
+    })
 }
 
 /// The error of a format whose reader is left out of this build.
@@ -198,14 +199,6 @@ fn read_text(path: &Path, max_bytes: u64) -> Result<String> {
 fn not_built() -> Error {
     let text = "this format is not read: gatewave was built without the feature `csv`";
     wrong(text).hint("in Cargo.toml, add it to the features of gatewave")
-}
-
-fn unreadable(e: &io::Error) -> Error {
-    wrong(format!("cannot be read: {e}"))
-}
-
-fn wrong(text: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Io, text)
 }
 
 #[cfg(test)]

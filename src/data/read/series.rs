@@ -3,7 +3,7 @@
 use std::path::Path;
 
 #[cfg(feature = "csv")]
-use super::{columns::shortened, csv::records, text};
+use super::{bytes::Piece, columns::shortened, csv::Records, text};
 use super::{unreadable, wrong};
 use crate::data::labelled::Place;
 #[cfg(feature = "csv")]
@@ -36,7 +36,8 @@ fn read(path: &Path, max_bytes: u64) -> Result<Series> {
     let source = Place::of_file(path);
     let (mut columns, mut lines) = (Vec::<Column>::new(), Vec::new());
     let hint = "numbers have a point before their fractions, and columns are set apart by commas";
-    records(&source, &text(path, max_bytes)?, hint, |record, place| {
+    let whole = Piece::whole(text(path, max_bytes)?);
+    Records::new(&source, hint).each(&whole, |record, place, _| {
         if !columns.is_empty() {
             columns.iter_mut().zip(record).for_each(|(column, cell)| column.push(cell));
             lines.extend(place.line_number());
@@ -66,8 +67,8 @@ fn read(path: &Path, _: u64) -> Result<Series> {
 #[cfg(test)]
 #[cfg(feature = "csv")]
 mod tests {
-    use super::super::tests::Scratch;
     use super::*;
+    use crate::data::scratch::Scratch;
 
     fn read(test: &str, text: &str) -> Result<Series> {
         let scratch = Scratch::new(test);

@@ -1,27 +1,10 @@
 //! Each format as people have it, and what is wrong with files, told by line.
 
-use std::fs;
-use std::path::PathBuf;
-
 use super::*;
-
-/// A folder of its own for a test, removed with it.
-pub(super) struct Scratch(PathBuf);
+use crate::data::scratch::Scratch;
+use crate::error::ErrorKind;
 
 impl Scratch {
-    pub(super) fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("gatewave-read-{test}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    pub(super) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, bytes).unwrap();
-        path
-    }
-
     /// What is read of a file of these bytes: labels and texts.
     fn read(&self, name: &str, bytes: impl AsRef<[u8]>, options: &ReadOptions) -> Vec<(String, String)> {
         pairs(&Labelled::read(&self.write(name, bytes), options).unwrap())
@@ -37,14 +20,8 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 fn pairs(rows: &Labelled) -> Vec<(String, String)> {
-    rows.rows().iter().map(|row| (row.label.clone(), row.text.clone())).collect()
+    rows.rows().iter().map(|row| (row.label.clone(), row.text().unwrap().into_owned())).collect()
 }
 
 fn own(all: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -106,8 +83,8 @@ fn a_folder_has_a_folder_for_each_label_and_they_take_turns() {
     let rows = Labelled::read(&scratch.0.join("all"), &plain()).unwrap();
     let labels: Vec<_> = rows.rows().iter().map(|row| row.label.as_str()).collect();
     assert_eq!(labels, ["pos", "neg", "pos", "pos", "pos", "neg", "pos", "pos"]);
-    let texts: Vec<_> = rows.texts().collect();
-    assert_eq!((texts[0], texts[1], texts[7]), ("good 0\nfilm", "bad 0", "good 5\nfilm"));
+    let texts: Vec<_> = rows.texts().map(Result::unwrap).collect();
+    assert_eq!((&*texts[0], &*texts[1], &*texts[7]), ("good 0\nfilm", "bad 0", "good 5\nfilm"));
     // All files together may have so many bytes.
     let error = Labelled::read(&scratch.0.join("all"), &plain().max_bytes(50)).unwrap_err().to_string();
     assert!(error.contains(".txt: expected at most ") && error.contains("all files together may have 50"), "{error}");
@@ -204,4 +181,92 @@ fn lines_of_text_have_their_places() {
     let refused = |bytes: &str| read_lines(&scratch.write("a.txt", bytes), 100).unwrap_err().to_string();
     assert!(refused("one\n\ntwo\n").ends_with("a.txt: line 2: expected a text, got an empty line; take it out"));
     assert!(refused(" \n").ends_with("a.txt: expected a text a line, got an empty file"));
+}
+
+/// Labels and texts of a file, which are the same whether texts stay in it or not; and how many rows there are.
+fn both_ways(path: &Path, options: &ReadOptions) -> Vec<(String, String)> {
+    let held = Labelled::read(path, options).unwrap();
+    let stored = Labelled::read(path, &options.clone().stream(true)).unwrap();
+    assert_eq!(pairs(&held), pairs(&stored), "{}", path.display());
+    let places = |rows: &Labelled| rows.rows().iter().map(|row| row.place.clone()).collect::<Vec<_>>();
+    assert_eq!(places(&held), places(&stored), "{}", path.display());
+    pairs(&held)
+}
+
+#[test]
+fn texts_that_stay_in_their_files_are_the_same() {
+    let scratch = Scratch::new("stream");
+    let number = |n: usize| if n.is_multiple_of(3) { "many" } else { "few" };
+    // Enough that a piece ends in the midst of them, at whichever row; and one row that is longer than a piece.
+    let text = |n: usize| format!("é{n} {}", "word ".repeat(if n == 700 { 40_000 } else { n * 7 % 23 }).trim_end());
+    let wanted: Vec<_> = (0..3000).map(|n| (number(n).to_owned(), text(n).trim_end().to_owned())).collect();
+    let lines = |row: &dyn Fn(&str, &str) -> String, end: &str| -> String {
+        wanted.iter().map(|(label, text)| row(label, text) + end).collect()
+    };
+    for (name, bytes) in [
+        ("bare.tsv", lines(&|label, text| format!("{label}\t{text}"), "\n")),
+        ("named.tsv", format!("id\ttext\tlabel\r\n{}", lines(&|label, text| format!("7\t{text}\t{label}"), "\r\n"))),
+        ("mark.tsv", format!("\u{feff}{}", lines(&|label, text| format!("{label}\t{text}"), "\n\n"))),
+        ("a.jsonl", lines(&|label, text| format!("{{\"label\": \"{label}\", \"text\": \"{text}\"}}"), "\n")),
+        #[cfg(feature = "csv")]
+        ("plain.csv", format!("\u{feff}text,label\n{}", lines(&|label, text| format!("{text},{label}"), "\n\n"))),
+        #[cfg(feature = "csv")]
+        ("old.csv", format!("text,label\r{}", lines(&|label, text| format!("{text},{label}"), "\r"))),
+    ] {
+        let got = both_ways(&scratch.write(name, bytes), &plain());
+        assert_eq!(got.len(), wanted.len(), "{name}");
+        assert!(got == wanted, "{name}: {:?}", got.iter().zip(&wanted).find(|(got, wanted)| got != wanted));
+    }
+    for n in 0..5 {
+        scratch.write(&format!("all/{}/{n}.txt", number(n)), format!("\u{feff}{}\n", text(n)));
+    }
+    assert_eq!(both_ways(&scratch.0.join("all"), &plain()).len(), 5);
+}
+
+#[test]
+#[cfg(feature = "csv")]
+fn quoted_texts_of_several_lines_stay_in_their_file() {
+    let scratch = Scratch::new("quoted");
+    let mut file = "text,label\n".to_owned();
+    let mut wanted = Vec::new();
+    for n in 0..4000 {
+        let text = format!("a \"{n}\",\nand, \"\"\r\n{}", "more\n".repeat(n % 11));
+        file += &format!("\"{}\",yes\n", text.replace('"', "\"\""));
+        wanted.push(("yes".to_owned(), text));
+    }
+    let path = scratch.write("quoted.csv", &file);
+    assert_eq!(both_ways(&path, &plain()), wanted);
+    let last = Labelled::read(&path, &plain().stream(true)).unwrap().rows()[3999].place.to_string();
+    let line = 1 + file.trim_end().rfind("\n\"a ").map_or(0, |at| file[..=at].matches('\n').count());
+    assert!(last.ends_with(&format!("quoted.csv: line {line}")), "{last}, not {line}");
+    // The line of a quote that is not closed, behind the first piece.
+    let open = scratch.write("open.csv", file.clone() + "\"open,yes\nb,no\n");
+    let error = Labelled::read(&open, &plain().stream(true)).unwrap_err().to_string();
+    let line = 1 + file.matches('\n').count();
+    assert!(error.contains(&format!("open.csv: line {line}: expected a closing double quote, got the end")), "{error}");
+}
+
+#[test]
+fn a_file_that_changes_under_its_rows_is_an_error() {
+    let scratch = Scratch::new("changed");
+    let path = scratch.write("a.tsv", "yes\tone\nno\ttwo\n");
+    let rows = Labelled::read(&path, &plain().stream(true)).unwrap();
+    scratch.write("a.tsv", "yes\tone\n");
+    assert_eq!(rows.rows()[0].text().unwrap(), "one");
+    let error = rows.rows()[1].text().unwrap_err().to_string();
+    assert!(error.contains("a.tsv: line 2: bytes 8 to 14: expected 6 bytes, got 0; was the file changed"), "{error}");
+    scratch.write("a.tsv", "yes\tone\nno two\n");
+    let error = rows.rows()[1].text().unwrap_err().to_string();
+    assert!(error.contains("a.tsv: line 2: expected a label, a tab and a text, got 1 columns"), "{error}");
+}
+
+#[test]
+fn a_bound_is_that_of_a_row_where_texts_stay() {
+    let scratch = Scratch::new("bound");
+    let path = scratch.write("a.tsv", "yes\tone\nno\ttwo\n");
+    let error = Labelled::read(&path, &plain().max_bytes(10)).unwrap_err().to_string();
+    assert!(error.contains("expected at most 10 bytes, got more; a larger bound (--max-bytes)"), "{error}");
+    assert!(error.ends_with("--stream leaves texts on disk"), "{error}");
+    let error = Labelled::read(&path, &plain().max_bytes(5).stream(true)).unwrap_err().to_string();
+    assert!(error.contains("line 1: expected rows of at most 5 bytes, got more"), "{error}");
 }

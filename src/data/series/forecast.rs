@@ -7,6 +7,7 @@ use ndarray::{ArrayView3, Axis, s};
 use super::Series;
 use super::scale::Scale;
 use super::spec::{Heads, SeriesSpec};
+use super::windows::taken;
 use crate::call::{Input, Output};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Axes, Model};
@@ -52,7 +53,7 @@ impl SeriesSpec {
             let text = format!("expected {} rows or more, the model's window, got {}", self.window(), series.rows());
             return Err(Error::new(ErrorKind::Shape, text).at(series.source()));
         };
-        let (name, x) = self.taken(&heads, &self.seen_inputs(series)?, &[begin])?;
+        let (name, x) = taken(&heads, (&self.seen_inputs(series)?, self.inputs().count()), &[begin], self.window())?;
         model.named_input(&NamedTensors::from([(name, x.into())]))
     }
 
@@ -100,7 +101,7 @@ impl SeriesSpec {
         let x = self.seen_inputs(series)?;
         let mut off = vec![0.0; columns.len()];
         for begins in begins.chunks(WINDOWS) {
-            let (name, x) = self.taken(&heads, &x, begins)?;
+            let (name, x) = taken(&heads, (&x, self.inputs().count()), begins, self.window())?;
             let output = run(&model.named_input(&NamedTensors::from([(name, x.into())]))?)?;
             let given = self.given(model, &heads, &output, begins.len())?;
             for (target, (scale, column)) in self.targets().zip(&columns).enumerate() {

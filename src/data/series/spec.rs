@@ -2,17 +2,13 @@
 
 use std::ops::Range;
 
-use ndarray::{Array1, ArrayD, IxDyn};
-
 use super::Series;
 use super::scale::Scale;
+use super::windows::SeriesWindows;
 use crate::data::ends::{Ends, foresees};
 use crate::error::{Error, ErrorKind, Result, zeros};
-use crate::model::{Dim, Flow, Model};
-use crate::named::NamedTensors;
-
-/// The most numbers that are laid out at once: 1 GiB.
-const MOST_NUMBERS: usize = 1 << 28;
+use crate::model::{Flow, Model};
+use crate::named::{Examples, NamedTensors};
 
 /// How a series is to become windows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +94,7 @@ pub struct SeriesSpec {
 }
 
 /// Where windows go through a model.
+#[derive(Clone, Debug)]
 pub(super) struct Heads {
     pub(super) ends: Ends,
     /// Whether the model gives an output for each step.
@@ -275,33 +272,28 @@ impl SeriesSpec {
     /// As [`check`](Self::check); kind `Training`, where there is no window; `Io`, with the line, where a column is missing or a
     /// cell holds no finite number; `Limits`, where they are more than can be laid out.
     pub fn tensors(&self, model: &Model, series: &Series, targets: Range<usize>) -> Result<NamedTensors> {
-        let heads = self.heads(model)?;
-        let targets = targets.start..targets.end.min(series.rows());
-        let begins = self.begins(&heads, &targets).map_err(|e| e.at(series.source()))?;
-        let (x, y) = (self.seen(series, &self.inputs)?, self.seen(series, &self.targets)?);
-        let (name, x) = self.taken(&heads, &x, &begins).map_err(|e| e.at(series.source()))?;
-        let y = cut(&y, self.targets.len(), begins.iter().map(|begin| begin + heads.lead), heads.steps);
-        let y = y.map_err(|e| e.at(series.source()))?;
-        let (y, axes) = match heads.has_steps {
-            true => (y, &[Dim::Batch, Dim::Time, Dim::Features][..]),
-            false => {
-                let shape = [y.shape()[0], heads.steps * self.targets.len()];
-                (reshaped(y, &shape)?, &[Dim::Batch, Dim::Features][..])
-            }
-        };
-        let (targets, y) = heads.ends.target(y, axes);
-        Ok(NamedTensors::from([(name, x.into()), (targets, y.into())]))
+        let windows = SeriesWindows::new(self, self.heads(model)?, series, targets)?;
+        windows.tensors(&(0..windows.rows()).collect::<Vec<_>>()).map_err(|e| e.at(series.source()))
     }
 
-    /// What a model takes for the windows that begin at these rows of `x`, which [`seen`](Self::seen) gave.
-    pub(super) fn taken(&self, heads: &Heads, x: &[f32], begins: &[usize]) -> Result<(String, ArrayD<f32>)> {
-        let windows = cut(x, self.inputs.len(), begins.iter().copied(), self.window)?;
-        Ok(heads.ends.taken(windows, &[Dim::Batch, Dim::Time, Dim::Features]))
+    /// The same windows, cut out when a batch takes them. So each row of the series is in memory once, however many windows it
+    /// stands in.
+    ///
+    /// # Errors
+    ///
+    /// As [`tensors`](Self::tensors), without a bound of what is laid out.
+    pub fn examples(&self, model: &Model, series: &Series, targets: Range<usize>) -> Result<impl Examples + use<>> {
+        SeriesWindows::new(self, self.heads(model)?, series, targets)
     }
 
     /// The columns of the inputs, by their scales: `[rows, F]`.
     pub(super) fn seen_inputs(&self, series: &Series) -> Result<Vec<f32>> {
         self.seen(series, &self.inputs)
+    }
+
+    /// Those of the targets: `[rows, targets]`.
+    pub(super) fn seen_targets(&self, series: &Series) -> Result<Vec<f32>> {
+        self.seen(series, &self.targets)
     }
 
     /// Some columns by their scales: `[rows, columns]`.
@@ -323,29 +315,6 @@ impl SeriesSpec {
         }
         Ok(seen)
     }
-}
-
-/// Windows of `steps` rows of `numbers`, which are `[rows, width]`, at these places: `[N, steps, width]`.
-fn cut(numbers: &[f32], width: usize, places: impl Iterator<Item = usize>, steps: usize) -> Result<ArrayD<f32>> {
-    let places: Vec<usize> = places.collect();
-    let shape = [places.len(), steps, width];
-    if shape.iter().fold(1_usize, |all, length| all.saturating_mul(*length)) > MOST_NUMBERS {
-        let text = format!(
-            "{} windows of {steps} steps of {width} columns: expected at most {MOST_NUMBERS} numbers in all",
-            places.len()
-        );
-        return Err(Error::new(ErrorKind::Limits, text).hint("try windows farther apart (--stride)"));
-    }
-    let mut windows: Vec<f32> = zeros("windows", &shape, "try windows farther apart (--stride)")?;
-    for (to, place) in windows.chunks_exact_mut(steps * width).zip(places) {
-        to.copy_from_slice(&numbers[place * width..(place + steps) * width]);
-    }
-    reshaped(Array1::from(windows).into_dyn(), &shape)
-}
-
-/// The same numbers in another shape.
-fn reshaped(array: ArrayD<f32>, shape: &[usize]) -> Result<ArrayD<f32>> {
-    array.into_shape_with_order(IxDyn(shape)).map_err(|e| Error::internal(format_args!("windows: {e}")))
 }
 
 fn too_short(window: usize, horizon: usize, needed: usize, got: usize) -> Error {

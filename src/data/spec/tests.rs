@@ -125,3 +125,16 @@ fn more_padding_than_can_be_laid_out_is_refused() {
     let spec = TextSpec::learn(&model(9, 1), &many, &TextOptions { max_length: Some(10), ..options }).unwrap();
     assert_eq!(spec.tensors(&model(9, 1), &many).unwrap()["x"].shape(), [4001, 10]);
 }
+
+#[test]
+fn examples_are_the_rows_of_the_tensors() {
+    let (model, rows) = (model(100, 1), reviews());
+    let spec = TextSpec::learn(&model, &rows, &TextOptions::default()).unwrap();
+    let (all, examples) = (spec.tensors(&model, &rows).unwrap(), spec.examples(&model, rows).unwrap());
+    assert_eq!((examples.rows(), examples.lengths()), (3, Some(vec![4, 7, 2])));
+    assert_eq!(examples.tensors(&[0, 1, 2]).unwrap(), all);
+    let some = examples.tensors(&[2, 0]).unwrap();
+    assert_eq!(some["x"].shape(), [2, 7]);
+    assert_eq!(whole(&some["x"]), [1, 4, 0, 0, 0, 0, 0, 1, 3, 4, 5, 0, 0, 0]);
+    assert_eq!((whole(&some["lengths"]), whole(&some["y"])), (vec![2, 4], vec![1, 1]));
+}

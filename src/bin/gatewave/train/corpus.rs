@@ -1,7 +1,7 @@
 //! `gatewave train --data text.txt --window T`: a text → windows whose next token is foreseen, with the vocabulary that the model
 //! will keep.
 
-use gatewave::data::{Corpus, CorpusOptions, CorpusSpec, ReadOptions, Tokenizer};
+use gatewave::data::{Corpus, CorpusOptions, CorpusSpec};
 use gatewave::formats::Metadata;
 use gatewave::{Dataset, Error, ErrorKind, Model, Result};
 
@@ -39,7 +39,7 @@ pub(super) fn examples(args: &Args, model: &Model, window: usize, mut metadata: 
         options
     };
     let unit = kept.as_ref().map_or(options.unit, CorpusSpec::unit);
-    let read = |path| Corpus::read(path, args.text.max_bytes().unwrap_or(ReadOptions::MAX_BYTES));
+    let read = |path| args.text.columns().corpus(path);
     let corpus = read(args.data())?;
     let (training, validation) = match (&args.validation, args.validation_split) {
         (Some(path), _) => (corpus, Some(read(path)?)),
@@ -56,18 +56,14 @@ pub(super) fn examples(args: &Args, model: &Model, window: usize, mut metadata: 
     let objective = args.loss.of_text(spec.objective())?;
     let streams = args.corpus.stateful.then(|| args.fit.rows());
     let dataset = |corpus: &Corpus| {
-        let tensors = spec.tensors(model, corpus, window, streams).map_err(at)?;
-        Dataset::new(model, objective.clone(), tensors).map_err(|e| e.at(corpus.source()))
+        let examples = spec.examples(model, corpus, window, streams).map_err(at)?;
+        Dataset::of(model, objective.clone(), examples).map_err(|e| e.at(corpus.source()))
     };
     let trained = dataset(&training)?;
     let validated = validation.as_ref().map(dataset).transpose().map_err(|e| e.at("validation"))?;
-    let tokens = spec.tokens(&training)?;
-    let unknown = match spec.tokenizer() {
-        Some(_) => tokens.iter().filter(|token| **token == Tokenizer::UNKNOWN).count(),
-        None => 0,
-    };
+    let [tokens, unknown] = spec.count(&training)?;
     let lacks = if unknown > 0 { format!(", which lacks {unknown} of them") } else { String::new() };
-    note(format_args!("{} {unit} in a vocabulary of {} tokens{lacks}", tokens.len(), spec.num_tokens()));
+    note(format_args!("{tokens} {unit} in a vocabulary of {} tokens{lacks}", spec.num_tokens()));
     if let Some(json) = spec.to_json() {
         metadata.insert(CorpusSpec::KEY.to_owned(), json);
     }

@@ -50,10 +50,10 @@ impl Kind {
             None => Self::Tensors,
         };
         let text = match kind {
-            Self::Tensors => args.text.given(&[]),
+            Self::Tensors => args.text.given(&["--stream"]),
             Self::Labelled => None,
             Self::Series => args.text.given(&["--max-bytes"]),
-            Self::Corpus => args.text.given(&["--max-bytes", "--tokenizer", "--num-tokens"]),
+            Self::Corpus => args.text.given(&["--max-bytes", "--stream", "--tokenizer", "--num-tokens"]),
         };
         let others = [
             (Self::Labelled, text),

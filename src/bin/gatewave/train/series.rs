@@ -92,7 +92,7 @@ impl Validation {
 /// and scales.
 pub(super) fn examples(args: &Args, model: &Model, window: usize, mut metadata: Metadata) -> Result<Examples> {
     let at = |e: Error| if e.kind() == ErrorKind::Model { e.at(args.path().display()) } else { e };
-    let max_bytes = args.text.max_bytes();
+    let max_bytes = args.text.columns().max_bytes;
     let series = read_series(args.data(), max_bytes)?;
     let first = args.validation_split.map_or(Ok(series.rows()), |share| series.rows_before(share))?;
     let spec = match SeriesSpec::of_metadata(&metadata).map_err(at)? {
@@ -104,8 +104,8 @@ pub(super) fn examples(args: &Args, model: &Model, window: usize, mut metadata: 
     };
     let objective = args.loss.of_series()?;
     let dataset = |series: &Series, targets: Range<usize>| {
-        let tensors = spec.tensors(model, series, targets).map_err(at)?;
-        Dataset::new(model, objective.clone(), tensors).map_err(|e| e.at(series.source()))
+        let examples = spec.examples(model, series, targets).map_err(at)?;
+        Dataset::of(model, objective.clone(), examples).map_err(|e| e.at(series.source()))
     };
     let training = dataset(&series, 0..first)?;
     let named = |scales: Vec<&str>| scales.join(", ");

@@ -58,11 +58,12 @@ impl TextArgs {
 
     /// The first flag that was given and is not among `allowed`.
     pub(super) fn given(&self, allowed: &[&str]) -> Option<&'static str> {
-        let ColumnArgs { text_column, label_column, max_bytes } = &self.columns;
+        let ColumnArgs { text_column, label_column, max_bytes, stream } = &self.columns;
         let given = [
             ("--text-column", text_column.is_some()),
             ("--label-column", label_column.is_some()),
             ("--max-bytes", max_bytes.is_some()),
+            ("--stream", *stream),
             ("--class-weights", self.class_weights.is_some()),
         ];
         let given = given.into_iter().chain(self.vocabulary());
@@ -79,9 +80,9 @@ impl TextArgs {
         self.num_tokens
     }
 
-    /// The most bytes of a file, where that is said.
-    pub(super) fn max_bytes(&self) -> Option<u64> {
-        self.columns.max_bytes
+    /// How files are read.
+    pub(super) fn columns(&self) -> &ColumnArgs {
+        &self.columns
     }
 
     fn options(&self) -> TextOptions {
@@ -121,8 +122,10 @@ pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Re
         objective = balanced(&objective, &spec, &training)?;
     }
     let dataset = |rows: &Labelled, path: &Path| {
-        let tensors = spec.tensors(model, rows).map_err(at)?;
-        gatewave::Dataset::new(model, objective.clone(), tensors).map_err(|e| e.at(path.display()))
+        spec.check(model).map_err(at)?;
+        own.columns
+            .examples(&spec, model, &objective, rows)
+            .map_err(|e| if e.kind() == ErrorKind::Io { e } else { e.at(path.display()) })
     };
     let trained = dataset(&training, args.data())?;
     let validated = match &validation {

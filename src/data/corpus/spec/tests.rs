@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use super::super::windows::Cut;
 use super::*;
 use crate::data::Place;
+use crate::data::scratch::Scratch;
 use crate::model::{Axes, Embedding, Gru, Linear, Select};
 use crate::named::Values;
-use crate::{Dataset, OneHot};
+use crate::{Dataset, Examples, OneHot};
 
 fn corpus(text: &str) -> Corpus {
     Corpus::new(text, Place::of_file(Path::new("text.txt"))).unwrap()
@@ -53,7 +55,8 @@ fn streams_are_parts_of_the_text_whose_windows_follow_each_other() {
     assert_eq!(whole(&tensors["y"]), [1, 2, 3, 4, 0, 1, 2, 3, 5, 6, 7, 8, 4, 5, 6, 7]);
     // Row b of each batch goes on where row b of the batch before ended.
     for (rows, window) in [(2, 4), (3, 2), (1, 6), (19, 1)] {
-        let begins = begins(text.len(), window, Some(rows)).unwrap();
+        let cut = Cut::of(text.len(), window, Some(rows)).unwrap();
+        let begins: Vec<usize> = (0..cut.rows()).map(|row| cut.begin(row)).collect();
         assert!(begins.len().is_multiple_of(rows));
         let mut pairs = begins.iter().zip(begins.iter().skip(rows));
         assert!(pairs.all(|(before, after)| before + window == *after), "{begins:?}");
@@ -141,4 +144,51 @@ fn what_does_not_fit_is_refused_with_its_numbers() {
     let large = CorpusSpec::learn(&model(20), &text, &options).unwrap();
     let error = large.check(&model(9)).unwrap_err().to_string();
     assert_eq!(error, "expected a vocabulary of this model, got 10 tokens where it has 9");
+}
+
+#[test]
+fn windows_of_a_text_that_stays_in_its_file_are_the_same() {
+    let scratch = Scratch::new("windows");
+    // Longer than a piece, with characters of one byte, two and three, and words that are none.
+    let text: String =
+        (0..9000).map(|n| format!("{} é–{n}{}", n % 13, if n % 5 == 0 { "\n" } else { " - " })).collect();
+    let stored = Corpus::open(&scratch.write("text.txt", format!("\u{feff}{text}"))).unwrap();
+    let held = corpus(&text);
+    for unit in [Unit::Characters, Unit::Words] {
+        let options = CorpusOptions { unit, num_tokens: None };
+        let [spec, same] = [&held, &stored].map(|text| CorpusSpec::learn(&model(200), text, &options).unwrap());
+        assert_eq!(spec, same);
+        assert_eq!(spec.tokens(&held).unwrap(), spec.tokens(&stored).unwrap());
+        let [count, unknown] = spec.count(&stored).unwrap();
+        assert_eq!(count, spec.tokens(&held).unwrap().len());
+        assert_eq!(unknown > 0, unit == Unit::Words);
+        for (window, streams) in [(1, None), (37, None), (50, Some(7)), (count - 1, None)] {
+            let [held, stored] =
+                [&held, &stored].map(|text| spec.examples(&model(200), text, window, streams).unwrap());
+            assert_eq!((held.rows(), held.lengths()), (stored.rows(), None));
+            let rows: Vec<usize> = (0..held.rows()).rev().step_by(1 + held.rows() / 300).collect();
+            assert!(held.tensors(&rows).unwrap() == stored.tensors(&rows).unwrap(), "{unit} {window} {streams:?}");
+        }
+    }
+}
+
+#[test]
+fn what_a_vocabulary_lacks_is_told_by_its_line() {
+    let (model, spec) = digits();
+    let scratch = Scratch::new("lacks");
+    let text = "0".repeat(100_000);
+    let (mut described, mut file) = (spec, String::new());
+    if let Vocabulary::Described(all) = &mut described.0 {
+        all.push('\n');
+    }
+    for _ in 0..3 {
+        file += &text;
+        file.push('\n');
+    }
+    let path = scratch.write("text.txt", file + "12x");
+    for text in [Corpus::read(&path, 1 << 20).unwrap(), Corpus::open(&path).unwrap()] {
+        let error = described.tokens(&text).unwrap_err().to_string();
+        assert!(error.contains("text.txt: line 4: character 'x' is not in the model's vocabulary"), "{error}");
+    }
+    assert!(described.examples(&model, &corpus("01"), 5, None).is_err());
 }

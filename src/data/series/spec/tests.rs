@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use ndarray::{ArrayD, IxDyn};
+
 use super::*;
 use crate::call::Output;
 use crate::data::{Place, Series, TargetError};

@@ -1,0 +1,245 @@
+//! Bytes of files of text: whole, a stretch of them, or piece by piece. They must be UTF-8. Knows no format and no row.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Bytes of a piece, more or less: enough that a piece costs little, and few beside the memory of any machine.
+const PIECE: usize = 1 << 16;
+
+/// The text of a file of at most so many bytes, without a byte order mark. Where an error names a line, it begins with it.
+pub(super) fn text(path: &Path, max_bytes: u64) -> Result<String> {
+    let mut bytes = Vec::new();
+    open(path)?.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| unreadable(&e))?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(too_many(max_bytes).hint("a larger bound (--max-bytes) reads it into memory"));
+    }
+    Ok(decoded(bytes, 1)?.0)
+}
+
+/// The text of some bytes of a file that was read before.
+pub(super) fn stretch(path: &Path, bytes: &Range<u64>) -> Result<String> {
+    let changed = |what: String| {
+        wrong(format!("bytes {} to {}: {what}", bytes.start, bytes.end))
+            .hint("was the file changed after it was first read?")
+    };
+    let mut file = open(path)?;
+    file.seek(SeekFrom::Start(bytes.start)).map_err(|e| unreadable(&e))?;
+    let wanted = bytes.end - bytes.start;
+    let mut read = Vec::new();
+    file.take(wanted).read_to_end(&mut read).map_err(|e| unreadable(&e))?;
+    if read.len() as u64 != wanted {
+        return Err(changed(format!("expected {wanted} bytes, got {}", read.len())));
+    }
+    String::from_utf8(read).map_err(|e| changed(format!("expected UTF-8, got {e}")))
+}
+
+/// A regular file: a pipe or a device may never end, or never begin.
+fn open(path: &Path) -> Result<File> {
+    if !fs::metadata(path).map_err(|e| unreadable(&e))?.is_file() {
+        return Err(wrong("expected a regular file"));
+    }
+    File::open(path).map_err(|e| unreadable(&e))
+}
+
+/// The text that begins at line `line`, and how many bytes of a byte order mark stood before it.
+fn decoded(bytes: Vec<u8>, line: usize) -> Result<(String, usize)> {
+    if line == 1 && (bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])) {
+        return Err(
+            wrong("line 1: expected UTF-8, got UTF-16").hint("save the file as UTF-8 (iconv -f utf-16 -t utf-8)")
+        );
+    }
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let (good, bytes) = (e.utf8_error().valid_up_to(), e.as_bytes());
+        let line = line + lines(&bytes[..good]);
+        let hint = "save the file as UTF-8 (from Latin-1: iconv -f latin1 -t utf-8)";
+        wrong(format!("line {line}: expected UTF-8, got the byte 0x{:02x}", bytes[good])).hint(hint)
+    })?;
+    match text.strip_prefix('\u{feff}') {
+        Some(rest) if line == 1 => Ok((rest.to_owned(), text.len() - rest.len())),
+        _ => Ok((text, 0)),
+    }
+}
+
+/// How many lines end in these bytes.
+fn lines(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// A piece of a file.
+pub(super) struct Piece {
+    pub(super) text: String,
+    /// Its first byte in the file.
+    pub(super) begin: u64,
+    /// The line of that, counted from 1.
+    pub(super) line: usize,
+}
+
+/// A line of a file.
+pub(super) struct Line<'a> {
+    /// Without its end.
+    pub(super) text: &'a str,
+    /// Its bytes in the file.
+    pub(super) bytes: Range<u64>,
+    /// Counted from 1.
+    pub(super) number: usize,
+}
+
+impl Piece {
+    /// A whole text.
+    pub(super) fn whole(text: String) -> Self {
+        Self { text, begin: 0, line: 1 }
+    }
+
+    /// Its lines.
+    pub(super) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        let mut begin = self.begin;
+        self.text.split_inclusive('\n').zip(self.line..).map(move |(whole, number)| {
+            let text = whole.strip_suffix('\n').unwrap_or(whole);
+            let text = text.strip_suffix('\r').unwrap_or(text);
+            let line = Line { text, bytes: begin..begin + text.len() as u64, number };
+            begin += whole.len() as u64;
+            line
+        })
+    }
+}
+
+/// Where a piece may end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// Behind a line.
+    Lines,
+    /// Behind a line, outside of double quotes.
+    #[cfg(feature = "csv")]
+    Records,
+}
+
+/// A file piece by piece, each of whole lines.
+pub(super) struct Pieces {
+    file: BufReader<File>,
+    ends: Ends,
+    /// The most bytes of all pieces, and of one.
+    most: [u64; 2],
+    begin: u64,
+    /// Where the last one ends, if not with the file.
+    end: Option<u64>,
+    line: usize,
+}
+
+impl Pieces {
+    /// Those of a file of at most `max_bytes`, of which no piece has more than `most_of_one`.
+    pub(super) fn open(path: &Path, ends: Ends, max_bytes: u64, most_of_one: u64) -> Result<Self> {
+        let file = BufReader::new(open(path)?);
+        Ok(Self { file, ends, most: [max_bytes, most_of_one], begin: 0, end: None, line: 1 })
+    }
+
+    /// Those of some bytes of a file that was read before, which begin in line `line`. No line has more than `most_of_one`.
+    pub(super) fn of_stretch(path: &Path, bytes: &Range<u64>, line: usize, most_of_one: u64) -> Result<Self> {
+        let mut file = open(path)?;
+        file.seek(SeekFrom::Start(bytes.start)).map_err(|e| unreadable(&e))?;
+        let (file, most) = (BufReader::new(file), [u64::MAX, most_of_one]);
+        Ok(Self { file, ends: Ends::Lines, most, begin: bytes.start, end: Some(bytes.end), line })
+    }
+
+    fn read(&mut self) -> Result<Option<Piece>> {
+        let [max_bytes, most_of_one] = self.most;
+        let left = max_bytes.saturating_sub(self.begin);
+        let room = left.min(most_of_one);
+        let mut bytes = Vec::new();
+        let mut quotes = Quotes::default();
+        loop {
+            let before = bytes.len();
+            let more = self.end.map_or(u64::MAX, |end| end.saturating_sub(self.begin + before as u64));
+            let mut line = (&mut self.file).take(room.saturating_add(1).saturating_sub(before as u64).min(more));
+            line.read_until(b'\n', &mut bytes).map_err(|e| unreadable(&e))?;
+            if bytes.len() as u64 > left {
+                let hint = "a larger bound (--max-bytes) reads it into memory, --stream leaves texts on disk";
+                return Err(too_many(max_bytes).hint(hint));
+            }
+            if bytes.len() as u64 > room {
+                let text = format!("line {}: expected rows of at most {most_of_one} bytes, got more", self.line);
+                return Err(wrong(text).hint("is this the right file?"));
+            }
+            if bytes.len() == before {
+                break;
+            }
+            if self.ends != Ends::Lines {
+                quotes.pass(&bytes[before..]);
+            }
+            if bytes.len() >= PIECE && quotes.opened.is_none() {
+                break;
+            }
+        }
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let (begin, line, length) = (self.begin, self.line, bytes.len() as u64);
+        (self.begin, self.line) = (begin + length, line + lines(&bytes));
+        let (text, mark) = decoded(bytes, line)?;
+        Ok(Some(Piece { text, begin: begin + mark as u64, line }))
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = Result<Piece>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().transpose()
+    }
+}
+
+/// Double quotes around cells, as comma-separated values have them.
+struct Quotes {
+    line: usize,
+    /// The line of a quote that opens a cell and is not closed yet.
+    opened: Option<usize>,
+    /// Whether a cell begins here.
+    begins: bool,
+}
+
+impl Default for Quotes {
+    fn default() -> Self {
+        Self { line: 1, opened: None, begins: true }
+    }
+}
+
+impl Quotes {
+    /// Goes on over whole lines.
+    fn pass(&mut self, bytes: &[u8]) {
+        let mut bytes = bytes.iter().copied().peekable();
+        while let Some(byte) = bytes.next() {
+            match byte {
+                b'"' if self.opened.is_some() => {
+                    self.opened = self.opened.filter(|_| bytes.next_if_eq(&b'"').is_some());
+                }
+                b'"' if self.begins => self.opened = Some(self.line),
+                _ => {}
+            }
+            self.begins = self.opened.is_none() && matches!(byte, b',' | b'\n' | b'\r');
+            self.line += usize::from(byte == b'\n');
+        }
+    }
+}
+
+/// The line of a quote in `text` that opens a cell and is never closed, counted from 1.
+#[cfg(feature = "csv")]
+pub(super) fn open_quote(text: &str) -> Option<usize> {
+    let mut quotes = Quotes::default();
+    quotes.pass(text.as_bytes());
+    quotes.opened
+}
+
+fn too_many(max_bytes: u64) -> Error {
+    wrong(format!("expected at most {max_bytes} bytes, got more"))
+}
+
+pub(super) fn unreadable(e: &io::Error) -> Error {
+    wrong(format!("cannot be read: {e}"))
+}
+
+pub(super) fn wrong(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Io, text)
+}

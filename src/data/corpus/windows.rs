@@ -1,0 +1,162 @@
+//! Windows of a text, each with the token behind every one of its tokens.
+
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayD};
+
+use super::Corpus;
+use super::spec::{CorpusSpec, wrong};
+use crate::data::ends::Ends;
+use crate::error::{Error, ErrorKind, Result, zeros};
+use crate::model::Dim;
+use crate::named::{Examples, NamedTensors};
+
+/// Where windows begin: in each of so many parts of equal length one behind the other.
+///
+/// Row `k · parts + b` is window k of part b.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    parts: usize,
+    /// The tokens of a part.
+    part: usize,
+    window: usize,
+    /// The windows of a part.
+    windows: usize,
+}
+
+impl Cut {
+    /// That of a text of so many tokens.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`, where a number is 0 or the text too short.
+    pub(super) fn of(tokens: usize, window: usize, streams: Option<usize>) -> Result<Self> {
+        if let Some((what, _)) = [("window", window), ("streams", streams.unwrap_or(1))].iter().find(|(_, n)| *n == 0) {
+            return Err(wrong(format!("{what}: expected 1 or more, got 0")));
+        }
+        // The last token is foreseen and not taken.
+        let parts = streams.unwrap_or(1);
+        let part = tokens.saturating_sub(1) / parts;
+        let windows = part / window;
+        if windows == 0 {
+            let needed = parts.saturating_mul(window).saturating_add(1);
+            let each = streams.map_or_else(String::new, |streams| format!(" in each of {streams} streams"));
+            let text = format!("window {window}{each}: expected a text of at least {needed} tokens, got {tokens}");
+            let hint = if streams.is_some() { "try a smaller window or batch size" } else { "try a smaller window" };
+            return Err(wrong(text).hint(format_args!("{hint}, or a longer text")));
+        }
+        Ok(Self { parts, part, window, windows })
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.parts * self.windows
+    }
+
+    /// The token at which a row begins.
+    pub(super) fn begin(&self, row: usize) -> usize {
+        row % self.parts * self.part + row / self.parts * self.window
+    }
+
+    /// The row that begins at a token.
+    fn row_at(&self, token: usize) -> Option<usize> {
+        let (part, within) = (token / self.part, token % self.part);
+        let begins = part < self.parts && within.is_multiple_of(self.window) && within / self.window < self.windows;
+        begins.then_some(within / self.window * self.parts + part)
+    }
+}
+
+/// Windows of a text, of a model.
+#[derive(Debug)]
+pub(super) struct Windows {
+    ends: Ends,
+    cut: Cut,
+    text: Text,
+}
+
+/// Where the tokens of a row come from.
+#[derive(Debug)]
+enum Text {
+    /// All tokens.
+    Held(Vec<i64>),
+    /// The bytes of each row, with the token behind it, in the file of the text.
+    Stored { spec: CorpusSpec, corpus: Corpus, rows: Vec<Range<u64>> },
+}
+
+impl Windows {
+    pub(super) fn new(
+        ends: Ends,
+        spec: &CorpusSpec,
+        corpus: &Corpus,
+        window: usize,
+        streams: Option<usize>,
+    ) -> Result<Self> {
+        let cut = |tokens| Cut::of(tokens, window, streams).map_err(|e| e.at(corpus.source()));
+        if !corpus.is_stored() {
+            let tokens = spec.tokens(corpus)?;
+            return Ok(Self { ends, cut: cut(tokens.len())?, text: Text::Held(tokens) });
+        }
+        let cut = cut(spec.count(corpus)?[0])?;
+        let end = corpus.end();
+        let mut rows: Vec<Range<u64>> = vec![0..end; cut.rows()];
+        let mut token = 0;
+        spec.each_token(corpus, |at, _| {
+            if let Some(row) = cut.row_at(token) {
+                rows[row].start = at;
+            }
+            // The token behind a row is its last target, and the one behind that is none of its.
+            if let Some(row) = token.checked_sub(window + 1).and_then(|begin| cut.row_at(begin)) {
+                rows[row].end = at;
+            }
+            token += 1;
+        })?;
+        Ok(Self { ends, cut, text: Text::Stored { spec: spec.clone(), corpus: corpus.clone(), rows } })
+    }
+
+    /// Fills in the tokens of a row: those that are taken, and those that are foreseen.
+    fn fill(&self, row: usize, x: &mut [i64], y: &mut [i64]) -> Result<()> {
+        let window = self.cut.window;
+        let mut copy = |tokens: &[i64]| {
+            x.copy_from_slice(&tokens[..window]);
+            y.copy_from_slice(&tokens[1..=window]);
+        };
+        match &self.text {
+            Text::Held(tokens) => copy(&tokens[self.cut.begin(row)..][..=window]),
+            Text::Stored { spec, corpus, rows } => {
+                let mut tokens = Vec::with_capacity(window + 1);
+                let text = corpus.stretch(&rows[row])?;
+                spec.go_on(&text, |_, token| tokens.push(token)).map_err(|(_, e)| e.at(corpus.source()))?;
+                if tokens.len() <= window {
+                    let Range { start, end } = rows[row];
+                    let (wanted, got) = (window + 1, tokens.len());
+                    let text = format!("bytes {start} to {end}: expected {wanted} tokens, got {got}");
+                    let error = Error::new(ErrorKind::Io, text).hint("was the file changed after it was first read?");
+                    return Err(error.at(corpus.source()));
+                }
+                copy(&tokens);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Examples for Windows {
+    fn rows(&self) -> usize {
+        self.cut.rows()
+    }
+
+    fn tensors(&self, rows: &[usize]) -> Result<NamedTensors> {
+        let window = self.cut.window;
+        let room = || zeros::<i64>("windows", &[rows.len(), window], "try a smaller batch");
+        let (mut x, mut y) = (room()?, room()?);
+        for ((row, x), y) in rows.iter().zip(x.chunks_exact_mut(window)).zip(y.chunks_exact_mut(window)) {
+            self.fill(*row, x, y)?;
+        }
+        let array = |numbers: Vec<i64>| -> Result<ArrayD<i64>> {
+            let array = Array2::from_shape_vec((rows.len(), window), numbers);
+            array.map(Array2::into_dyn).map_err(|e| Error::internal(format_args!("windows: {e}")))
+        };
+        let axes = [Dim::Batch, Dim::Time];
+        let ((x, taken), (y, target)) = (self.ends.taken(array(x)?, &axes), self.ends.target(array(y)?, &axes));
+        Ok(NamedTensors::from([(x, taken.into()), (y, target.into())]))
+    }
+}
