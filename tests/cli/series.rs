@@ -129,6 +129,10 @@ fn what_is_wrong_with_a_series_is_told() {
             "--stateful: expected --data of a text as a whole, got a series",
         ),
         (
+            &["--data", &data, "--window", "5", "--stream"],
+            "--stream: expected --data of labelled text, got a series",
+        ),
+        (
             &["--data", &data, "--window", "5", "--max-length", "3"],
             "--max-length: expected --data of labelled text, got a series",
         ),
@@ -157,10 +161,15 @@ fn a_text_is_trained_on_and_goes_on() {
     assert!(ran.err.contains("512 chars in a vocabulary of 11 tokens\n"), "{}", ran.err);
     assert!(ran.err.contains("val_perplexity"), "{}", ran.err);
     ran.done();
+    let held = fs::read(&out).unwrap();
+    gatewave(own.into_iter().chain(fit).chain(["--epochs", "10", "--stream"])).done();
+    assert!(fs::read(&out).unwrap() == held, "a text that stays in its file trains the same");
     let text = gatewave(["generate", &out, "-p", "ab", "-n", "10", "-t", "0"]).done();
     assert_eq!(text, "abcdef. abcd");
-    let told = gatewave(["evaluate", &out, "--data", &data, "--window", "10"]).done();
+    let evaluate = ["evaluate", &out, "--data", &data, "--window", "10"];
+    let told = gatewave(evaluate).done();
     assert!(told.contains("63 rows") && told.contains("\nperplexity 1."), "{told}");
+    assert_eq!(gatewave(evaluate.into_iter().chain(["--stream"])).done(), told);
     let error = gatewave(["evaluate", &out, "--data", &data]).refused();
     assert_eq!(error, "--window: expected the steps of a row of the text, got none");
     let streams = ["--stateful", "--epochs", "2", "--run", &folder.path("run")];
