@@ -20,6 +20,9 @@ pub(crate) struct ColumnArgs {
     /// Text and series: the most bytes of a file, or of all files of a folder [default: 1 GiB]
     #[arg(long, value_name = "N")]
     pub(crate) max_bytes: Option<u64>,
+    /// Reads rows from disk when a batch takes them, where a file is larger than memory
+    #[arg(long)]
+    pub(crate) stream: bool,
 }
 
 impl ColumnArgs {

@@ -50,7 +50,7 @@ impl Kind {
             None => Self::Tensors,
         };
         let text = match kind {
-            Self::Tensors => args.text.given(&[]),
+            Self::Tensors => args.text.given(&["--stream"]),
             Self::Labelled => None,
             Self::Series => args.text.given(&["--max-bytes"]),
             Self::Corpus => args.text.given(&["--max-bytes", "--tokenizer", "--num-tokens"]),
@@ -63,7 +63,8 @@ impl Kind {
         match others.into_iter().find_map(|(of, flag)| Some((of, flag?))) {
             None => Ok(kind),
             Some((of, flag)) => {
-                let text = format!("{flag}: expected --data of {}, got {}", of.words(), kind.words());
+                let of = if flag == "--stream" { "tensors or labelled text" } else { of.words() };
+                let text = format!("{flag}: expected --data of {of}, got {}", kind.words());
                 Err(Error::new(ErrorKind::Training, text))
             }
         }

@@ -58,11 +58,12 @@ impl TextArgs {
 
     /// The first flag that was given and is not among `allowed`.
     pub(super) fn given(&self, allowed: &[&str]) -> Option<&'static str> {
-        let ColumnArgs { text_column, label_column, max_bytes } = &self.columns;
+        let ColumnArgs { text_column, label_column, max_bytes, stream } = &self.columns;
         let given = [
             ("--text-column", text_column.is_some()),
             ("--label-column", label_column.is_some()),
             ("--max-bytes", max_bytes.is_some()),
+            ("--stream", *stream),
             ("--class-weights", self.class_weights.is_some()),
         ];
         let given = given.into_iter().chain(self.vocabulary());
@@ -82,6 +83,11 @@ impl TextArgs {
     /// The most bytes of a file, where that is said.
     pub(super) fn max_bytes(&self) -> Option<u64> {
         self.columns.max_bytes
+    }
+
+    /// Whether rows stay on disk until a batch takes them.
+    pub(super) fn stream(&self) -> bool {
+        self.columns.stream
     }
 
     fn options(&self) -> TextOptions {
