@@ -1,3 +1,5 @@
+//! Rows that are read from a file are those of the same file in memory, and what is wrong with files and with tensors in them.
+
 use std::fs::{self, File};
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
