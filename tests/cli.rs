@@ -32,6 +32,8 @@ mod run;
 mod runs;
 #[path = "cli/series.rs"]
 mod series;
+#[path = "cli/stream.rs"]
+mod stream;
 #[path = "cli/text.rs"]
 mod text;
 #[path = "cli/training.rs"]

@@ -130,7 +130,7 @@ fn what_is_wrong_with_a_series_is_told() {
         ),
         (
             &["--data", &data, "--window", "5", "--stream"],
-            "--stream: expected --data of labelled text, got a series",
+            "--stream: expected --data of tensors, labelled text or a text as a whole, got a series",
         ),
         (
             &["--data", &data, "--window", "5", "--max-length", "3"],

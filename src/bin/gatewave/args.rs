@@ -12,11 +12,12 @@ use clap::ValueEnum;
 use gatewave::formats;
 use gatewave::weights::{self, Replacement, Tensors};
 use gatewave::{
-    Device, DeviceInfo, Engine, Error, ErrorKind, InputValue, Like, Model, NamedTensors, Objective, Options, Result,
-    Sgd, Storage, Strategy, Trainer, Update, Weights,
+    Dataset, Device, DeviceInfo, Engine, Error, ErrorKind, InputValue, Like, Model, NamedTensors, Objective, Options,
+    Result, Sgd, Storage, Strategy, Trainer, Update, Weights,
 };
 
-use crate::{note, progress, tensors};
+use crate::tensors::{self, StoredTensors, TensorFile};
+use crate::{note, progress};
 
 /// The seed of weights that stand for those that a call would bring.
 const SEED: u64 = 1;
@@ -172,6 +173,33 @@ pub(crate) fn tensors_for(model: &Model, path: &Path) -> Result<NamedTensors> {
     let ports = model.all_ports();
     let sequence = ports.inputs.iter().find(|port| port.value == InputValue::Sequence);
     tensors::read(path, sequence.map_or("x", |port| &port.name))
+}
+
+/// The examples of the tensors in the file at `path`, which are in memory, or where `stream` are read when a batch takes them; and the
+/// objective of such, which `objective` makes by the names that there are.
+pub(crate) fn examples_of(
+    model: &Model,
+    path: &Path,
+    stream: bool,
+    objective: impl FnOnce(&dyn Fn(&str) -> bool) -> Result<Objective>,
+) -> Result<(Objective, Dataset)> {
+    let read = || {
+        if stream {
+            let file = TensorFile::open(path)?;
+            let objective = objective(&|name| file.holds(name))?;
+            let examples = StoredTensors::of(file, model, &objective)?;
+            return Ok((objective.clone(), Dataset::of(model, objective, examples)?));
+        }
+        let given = tensors_for(model, path)?;
+        let objective = objective(&|name| given.contains_key(name))?;
+        Ok((objective.clone(), Dataset::new(model, objective, given)?))
+    };
+    read().map_err(|e| at_data(e, path))
+}
+
+/// The same error, at the file of the data. One of reading says its file itself.
+pub(crate) fn at_data(error: Error, path: &Path) -> Error {
+    if error.kind() == ErrorKind::Io { error } else { error.at(path.display()) }
 }
 
 /// A trainer that measures, and never makes an update.

@@ -4,12 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
-use gatewave::data::{CorpusSpec, Series, SeriesSpec, TextSpec, is_corpus, is_labelled_text};
+use gatewave::data::{CorpusSpec, Series, SeriesSpec, TextSpec, is_corpus, is_labelled_text, is_series};
 use gatewave::formats;
 use gatewave::{Dataset, Error, ErrorKind, Measures, Metric, Model, Options, Result, Weights};
 use serde_json::{Map, Value, json};
 
-use crate::args::{DeviceArgs, ModelArgs, measuring, note_device, tensors_for};
+use crate::args::{DeviceArgs, ModelArgs, at_data, examples_of, measuring, note_device};
 use crate::losses::MaybeLossArgs;
 use crate::tensors::{can_hold_series, read_series_with};
 use crate::text::{ColumnArgs, own_units};
@@ -59,6 +59,10 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
     let (model, tensors) = args.model.read()?;
     let series = args.series()?;
+    if args.columns.stream && series.is_some() {
+        let text = "--stream: expected --data of tensors, labelled text or a text as a whole, got a series";
+        return Err(Error::new(ErrorKind::Training, text).into());
+    }
     let (objective, data, labels) = match &series {
         Some((spec, series)) => {
             let objective = args.loss.of_series()?;
@@ -79,7 +83,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let trainer = measuring(model, &weights, objective, Options::default().device(device));
     let trainer = trainer.map_err(|e| args.model.at(e))?;
     note_device(trainer.device());
-    let measures = trainer.measure(&data, args.batch_size, &metrics).map_err(|e| e.at(args.data.display()))?;
+    let measures = trainer.measure(&data, args.batch_size, &metrics).map_err(|e| at_data(e, &args.data))?;
     if args.json {
         writeln!(out, "{}", object(data.rows(), &measures, labels.as_deref()))?;
         return Ok(Verdict::Done);
@@ -98,7 +102,8 @@ type Examples = (gatewave::Objective, Dataset, Option<Vec<String>>);
 impl Args {
     /// The series, and what the model keeps of the one that it was trained on; none where it was not, or of other data.
     fn series(&self) -> Result<Option<(SeriesSpec, Series)>> {
-        if !can_hold_series(&self.data) {
+        // A series is read whole.
+        if !can_hold_series(&self.data) || self.columns.stream && !is_series(&self.data) {
             return Ok(None);
         }
         let kept = SeriesSpec::of_metadata(&formats::metadata(self.model.file())?);
@@ -106,11 +111,6 @@ impl Args {
         // Arrays may be examples that are cut already.
         let columns = spec.inputs().chain(spec.targets()).map(|scale| scale.column.as_str());
         let series = read_series_with(&self.data, self.columns.max_bytes, columns)?;
-        if self.columns.stream && series.is_some() {
-            let text =
-                "--stream: expected --data of labelled text, a text or tensors, got a series, which is read whole";
-            return Err(Error::new(ErrorKind::Training, text));
-        }
         Ok(series.map(|series| (spec, series)))
     }
 
@@ -146,12 +146,9 @@ impl Args {
 
     fn tensors(&self, model: &Model) -> Result<Examples> {
         self.loss.said()?;
-        let given = tensors_for(model, &self.data)?;
-        let read = || {
-            let objective = self.loss.of_tensors(model, &given)?;
-            Ok((objective.clone(), Dataset::new(model, objective, given)?, None))
-        };
-        read().map_err(|e: Error| e.at(self.data.display()))
+        let objective = |is_there: &dyn Fn(&str) -> bool| self.loss.of_tensors(model, is_there);
+        let (objective, data) = examples_of(model, &self.data, self.columns.stream, objective)?;
+        Ok((objective, data, None))
     }
 }
 

@@ -36,14 +36,14 @@ pub(crate) struct Said {
 impl LossArgs {
     /// The objective of `model` on tensors like these.
     pub(crate) fn objective(&self, model: &Model, tensors: &NamedTensors) -> Result<Objective> {
-        of_tensors(&self.loss, model, tensors)
+        objective(&self.loss, model, |output| tensors.contains_key(&targets_of(output)))
     }
 }
 
 impl MaybeLossArgs {
-    /// The objective of `model` on tensors like these.
-    pub(crate) fn of_tensors(&self, model: &Model, tensors: &NamedTensors) -> Result<Objective> {
-        self.smoothed(of_tensors(&self.loss, model, tensors)?)
+    /// The objective of `model` on tensors of which `is_there` tells the names.
+    pub(crate) fn of_tensors(&self, model: &Model, is_there: impl Fn(&str) -> bool) -> Result<Objective> {
+        self.smoothed(objective(&self.loss, model, |output| is_there(&targets_of(output)))?)
     }
 
     /// Refuses tensors without a loss.
@@ -120,9 +120,9 @@ impl FromStr for Said {
     }
 }
 
-/// The objective that `said` means of `model`, on tensors like these.
-fn of_tensors(said: &[Said], model: &Model, tensors: &NamedTensors) -> Result<Objective> {
-    objective(said, model, |output| tensors.contains_key(&format!("y_{output}")))
+/// The name of the targets of an output.
+fn targets_of(output: &str) -> String {
+    format!("y_{output}")
 }
 
 /// The objective that `said` means of `model`, whose outputs have targets as `has_targets` says of their names.
@@ -154,7 +154,7 @@ pub(crate) fn objective(said: &[Said], model: &Model, has_targets: impl Fn(&str)
                 }
             }
             if terms.is_empty() {
-                let names = outputs.iter().map(|(_, name)| format!("y_{name}")).collect::<Vec<_>>().join(" or ");
+                let names = outputs.iter().map(|(_, name)| targets_of(name)).collect::<Vec<_>>().join(" or ");
                 return Err(wrong(format!("expected targets of an output ({names}), got none")));
             }
         }

@@ -1,10 +1,13 @@
 //! Tensor files of the command line: `.safetensors`, `.npz` and `.npy`, read and written.
 //!
 //! Stands outside the road: turns files into named arrays and back, and knows neither what the names mean
-//! nor which model they go to. `npy` reads NumPy's formats.
+//! nor which model they go to. `npy` reads NumPy's formats, `stored` parts of tensors that stay in their file. `rows` alone
+//! knows a model: it asks which axis the examples stand along.
 
 mod npy;
+mod rows;
 mod series;
+mod stored;
 
 use std::fmt;
 use std::fs::{self, File};
@@ -18,7 +21,9 @@ use ndarray::ArrayD;
 use ndarray_npy::{NpzWriter, WriteNpyExt};
 use safetensors::tensor::{Dtype, TensorView};
 
+pub(crate) use rows::StoredTensors;
 pub(crate) use series::{can_hold_series, read_series, read_series_with};
+pub(crate) use stored::TensorFile;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
@@ -140,6 +145,22 @@ fn scalars(dtype: Dtype, bytes: &[u8]) -> Option<Vec<Scalar>> {
         Dtype::BOOL => each(bytes, |[b]| Whole((b != 0).into())),
         _ => return None,
     })
+}
+
+/// Turns the bytes of each number around, where the first is the one that weighs most.
+fn little_endian(dtype: Dtype, big_endian: bool, bytes: &mut [u8]) {
+    if big_endian {
+        bytes.chunks_exact_mut(dtype.bitsize() / 8).for_each(<[u8]>::reverse);
+    }
+}
+
+/// The bytes of an array; `None` where they are more than memory can have.
+fn size_of_array(dtype: Dtype, shape: &[usize]) -> Option<usize> {
+    // ndarray counts what stands beside a zero too.
+    let mut long = shape.iter().filter(|&&length| length > 0);
+    let bytes = long.try_fold(dtype.bitsize() / 8, |bytes: usize, &length| bytes.checked_mul(length))?;
+    isize::try_from(bytes).ok()?;
+    Some(if shape.contains(&0) { 0 } else { bytes })
 }
 
 /// A file that will be written: proven writable when made, and replaced only when the work is done.

@@ -121,7 +121,8 @@ fn what_is_wrong_with_a_file_is_told_by_line() {
         "line 1: expected a column stars, got \"label\", \"text\"; --label-column NAME says which holds the label"
     );
     let error = scratch.refused("a.tsv", "1\tFine\n", &plain().max_bytes(6));
-    assert_eq!(error, "expected at most 6 bytes, got more; a larger bound (--max-bytes) reads it into memory");
+    let hint = "a larger bound (--max-bytes) reads it into memory, --stream leaves texts on disk";
+    assert_eq!(error, format!("expected at most 6 bytes, got more; {hint}"));
     let deep = "[".repeat(100_000);
     assert!(scratch.refused("a.jsonl", format!("{{\"label\": {deep}"), &plain()).contains("recursion limit"));
 }

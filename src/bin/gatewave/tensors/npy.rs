@@ -3,13 +3,14 @@
 //! What a header claims is checked against the bytes that are there before memory is given to it, and its text is read
 //! in one pass. Knows no name of a tensor and no file of another format.
 
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Seek};
 
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
 use safetensors::tensor::Dtype;
+use zip::read::ZipFile;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::{Scalar, scalars};
+use super::{Scalar, little_endian, scalars, size_of_array};
 
 /// The longest header that is read. NumPy itself reads 10,000 bytes.
 const LONGEST_HEADER: usize = 1 << 16;
@@ -22,16 +23,29 @@ type Result<T> = std::result::Result<T, String>;
 
 /// The array of an `.npy` file of `length` bytes.
 pub(super) fn read(mut file: impl Read, length: u64) -> Result<ArrayD<Scalar>> {
-    let mut take = |count: u64, what: &str| {
-        let mut bytes = Vec::new();
-        // Grows with what is there.
-        (&mut file).take(count).read_to_end(&mut bytes).map_err(|e| format!("{what}: {e}"))?;
-        match bytes.len() as u64 {
-            got if got < count => Err(format!("{what}: expected {count} bytes, got {got}; the file is cut off")),
-            _ => Ok(bytes),
-        }
-    };
-    let begin = take(8, "header")?;
+    let Head { dtype, big_endian, fortran, shape, offset } = read_head(&mut file, length)?;
+    let mut bytes = take(&mut file, length.saturating_sub(offset), "elements")?;
+    little_endian(dtype, big_endian, &mut bytes);
+    let scalars = scalars(dtype, &bytes).ok_or_else(|| format!("type {dtype:?} is not read"))?;
+    ArrayD::from_shape_vec(IxDyn(&shape).set_f(fortran), scalars).map_err(|e| format!("shape {shape:?}: {e}"))
+}
+
+/// An array as its header has it, which was held against the bytes that are there.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) dtype: Dtype,
+    /// Whether the first byte of a number is the one that weighs most.
+    pub(super) big_endian: bool,
+    /// Whether the first axis is the one that lies closest in memory.
+    pub(super) fortran: bool,
+    pub(super) shape: Vec<usize>,
+    /// Where the elements begin.
+    pub(super) offset: u64,
+}
+
+/// The header of an `.npy` file of `length` bytes, behind which `file` stands then.
+pub(super) fn read_head(mut file: impl Read, length: u64) -> Result<Head> {
+    let begin = take(&mut file, 8, "header")?;
     if !begin.starts_with(b"\x93NUMPY") {
         return Err("expected an array of NumPy, got something else by the first bytes".into());
     }
@@ -40,40 +54,40 @@ pub(super) fn read(mut file: impl Read, length: u64) -> Result<ArrayD<Scalar>> {
         2 | 3 => 4,
         other => return Err(format!("expected version 1, 2 or 3 of the format, got {other}")),
     };
-    let size = take(width.into(), "header")?.iter().rev().fold(0, |size: usize, &byte| size << 8 | usize::from(byte));
+    let size = take(&mut file, width.into(), "header")?;
+    let size = size.iter().rev().fold(0, |size: usize, &byte| size << 8 | usize::from(byte));
     if size > LONGEST_HEADER {
         return Err(format!("header: expected at most {LONGEST_HEADER} bytes, got {size}"));
     }
-    let text = take(size as u64, "header")?;
+    let text = take(&mut file, size as u64, "header")?;
     let text = str::from_utf8(&text).map_err(|e| format!("header: expected text, got {e}"))?;
     let Header { descr, fortran, shape } = Header::of(text).map_err(|e| format!("header: {e}"))?;
     let dtype = dtype(&descr).ok_or_else(|| format!("expected floats, integers or booleans, got type {descr}"))?;
-    let bytes_each = dtype.bitsize() / 8;
-    let left = length.saturating_sub(8 + u64::from(width) + size as u64);
-    // ndarray counts what stands beside a zero too.
-    let wanted = shape.iter().filter(|&&n| n > 0).try_fold(bytes_each, |bytes: usize, &n| bytes.checked_mul(n));
-    let empty = shape.contains(&0);
-    match wanted.filter(|&bytes| isize::try_from(bytes).is_ok()) {
-        Some(_) if empty && left == 0 => {}
-        Some(bytes) if !empty && bytes as u64 == left => {}
-        _ => return Err(format!("expected the bytes of {shape:?} of type {descr}, got {left}")),
+    let offset = 8 + u64::from(width) + size as u64;
+    let left = length.saturating_sub(offset);
+    if size_of_array(dtype, &shape).is_none_or(|bytes| bytes as u64 != left) {
+        return Err(format!("expected the bytes of {shape:?} of type {descr}, got {left}"));
     }
-    let mut bytes = take(left, "elements")?;
-    if descr.starts_with("'>") {
-        bytes.chunks_exact_mut(bytes_each).for_each(<[u8]>::reverse);
+    Ok(Head { dtype, big_endian: descr.starts_with("'>"), fortran, shape, offset })
+}
+
+/// The next `count` bytes of what is said to be `what`. Memory grows with what is there.
+pub(super) fn take(file: impl Read, count: u64, what: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(count).read_to_end(&mut bytes).map_err(|e| format!("{what}: {e}"))?;
+    match bytes.len() as u64 {
+        got if got < count => Err(format!("{what}: expected {count} bytes, got {got}; the file is cut off")),
+        _ => Ok(bytes),
     }
-    let scalars = scalars(dtype, &bytes).ok_or_else(|| format!("type {descr} is not read"))?;
-    ArrayD::from_shape_vec(IxDyn(&shape).set_f(fortran), scalars).map_err(|e| format!("shape {shape:?}: {e}"))
 }
 
 /// The arrays of an `.npz` archive by name, and what is wrong with one of them.
 pub(super) fn read_archive(bytes: &[u8]) -> Result<Vec<(String, Result<ArrayD<Scalar>>)>> {
-    let whole = |e| format!("expected a whole archive, as numpy.savez writes one, got {} bytes: {e}", bytes.len());
-    let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(whole)?;
+    let mut zip = open_archive(Cursor::new(bytes), bytes.len() as u64)?;
     let count = zip.len();
     let one = |index| {
         let file = zip.by_index(index).map_err(|e| e.to_string())?;
-        let name = file.name().strip_suffix(".npy").unwrap_or(file.name()).to_owned();
+        let name = array_name(&file);
         let (size, packed) = (file.size(), file.compressed_size());
         let most = match file.compression() {
             CompressionMethod::Stored => packed,
@@ -87,6 +101,55 @@ pub(super) fn read_archive(bytes: &[u8]) -> Result<Vec<(String, Result<ArrayD<Sc
         Ok((name, array))
     };
     (0..count).map(one).collect()
+}
+
+/// The headers of the arrays of an archive of `length` bytes by name, with the places of their elements in the archive; or why
+/// parts of one cannot be read alone.
+pub(super) fn read_heads(file: impl Read + Seek, length: u64) -> Result<Vec<(String, Result<Head>)>> {
+    let mut zip = open_archive(file, length)?;
+    let count = zip.len();
+    let one = |index| {
+        let mut file = zip.by_index_raw(index).map_err(|e| e.to_string())?;
+        let name = array_name(&file);
+        Ok((name, stored_head(&mut file, length)))
+    };
+    (0..count).map(one).collect()
+}
+
+/// The header of an array that stands in an archive of `length` bytes as it is.
+fn stored_head<R: Read>(file: &mut ZipFile<'_, R>, length: u64) -> Result<Head> {
+    if file.encrypted() {
+        return Err("expected an array as numpy.savez writes it, got an encrypted one".into());
+    }
+    if file.compression() != CompressionMethod::Stored {
+        let got = file.compression();
+        let hint = "write the file with numpy.savez in place of numpy.savez_compressed";
+        return Err(format!("expected an array without compression, whose rows can be read alone, got {got}; {hint}"));
+    }
+    let (start, size) = (file.data_start(), file.size());
+    let end = start.checked_add(size).filter(|end| *end <= length && size == file.compressed_size());
+    if end.is_none() {
+        return Err(format!("expected {size} bytes of the {length} in the archive, from byte {start}"));
+    }
+    let mut head = read_head(file, size)?;
+    if head.fortran && head.shape.len() > 1 {
+        let hint = "write np.ascontiguousarray(ARRAY)";
+        return Err(format!(
+            "expected an array in the order of C, whose rows can be read alone, got Fortran's; {hint}"
+        ));
+    }
+    head.offset += start;
+    Ok(head)
+}
+
+/// An archive of `length` bytes.
+fn open_archive<R: Read + Seek>(file: R, length: u64) -> Result<ZipArchive<R>> {
+    let whole = |e| format!("expected a whole archive, as numpy.savez writes one, got {length} bytes: {e}");
+    ZipArchive::new(file).map_err(whole)
+}
+
+fn array_name<R: Read>(file: &ZipFile<'_, R>) -> String {
+    file.name().strip_suffix(".npy").unwrap_or(file.name()).to_owned()
 }
 
 /// The element type that `descr` means, which may be of either order of bytes.

@@ -5,7 +5,7 @@ use gatewave::{Dataset, Model, Objective, Result};
 
 use super::kind::Kind;
 use super::{Args, corpus, series, text};
-use crate::args::{has_extension, tensors_for};
+use crate::args::{examples_of, has_extension};
 
 /// What is trained on.
 pub(super) struct Examples {
@@ -33,14 +33,13 @@ impl Examples {
             (Kind::Corpus, Some(window)) => return corpus::examples(args, model, window, metadata),
             _ => {}
         }
-        let path = args.data();
-        let given = tensors_for(model, path)?;
-        let objective = args.loss.of_tensors(model, &given).map_err(|e| e.at(path.display()))?;
-        let data = Dataset::new(model, objective.clone(), given).map_err(|e| e.at(path.display()))?;
+        let stream = args.text.columns().stream;
+        let (objective, data) =
+            examples_of(model, args.data(), stream, |is_there| args.loss.of_tensors(model, is_there))?;
         let (training, validation) = match (&args.validation, args.validation_split) {
             (Some(path), _) => {
-                let validation = Dataset::new(model, objective.clone(), tensors_for(model, path)?);
-                (data, Some(validation.map_err(|e| e.at(path.display()))?))
+                let (_, validation) = examples_of(model, path, stream, |_| Ok(objective.clone()))?;
+                (data, Some(validation))
             }
             (None, Some(share)) => {
                 let [training, validation] = data.split(share)?;

@@ -63,7 +63,8 @@ impl Kind {
         match others.into_iter().find_map(|(of, flag)| Some((of, flag?))) {
             None => Ok(kind),
             Some((of, flag)) => {
-                let text = format!("{flag}: expected --data of {}, got {}", of.words(), kind.words());
+                let of = if flag == "--stream" { "tensors, labelled text or a text as a whole" } else { of.words() };
+                let text = format!("{flag}: expected --data of {of}, got {}", kind.words());
                 Err(Error::new(ErrorKind::Training, text))
             }
         }

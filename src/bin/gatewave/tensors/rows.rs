@@ -1,0 +1,131 @@
+//! Examples whose tensors stay in their file: the rows of a batch are read when it takes them.
+//!
+//! Knows along which axis the model takes rows; `stored` knows the file.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use gatewave::{Dataset, Error, ErrorKind, Examples, InputValue, Model, NamedTensors, Objective, Result, Values};
+use ndarray::{ArrayD, Axis, IxDyn};
+
+use super::stored::TensorFile;
+
+/// The most numbers of a tensor of one number a row that is kept in memory: lengths and classes.
+const MOST_KEPT: usize = 1 << 22;
+
+/// The tensors of a file as examples of a model.
+#[derive(Debug)]
+pub(crate) struct StoredTensors {
+    file: TensorFile,
+    rows: usize,
+    /// Along which axis the rows of each tensor stand. A tensor that the model does not know has none.
+    axes: BTreeMap<String, usize>,
+    /// Small tensors, and the lengths.
+    kept: BTreeMap<String, Values>,
+    /// The tensor that says how long each row is.
+    lengths: Option<String>,
+}
+
+impl StoredTensors {
+    /// The examples of `file`, whose outputs are compared as `objective` says.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Shape`, where a tensor has no axis of rows, or has not as many as another; else as reading.
+    pub(crate) fn of(file: TensorFile, model: &Model, objective: &Objective) -> Result<Self> {
+        let inputs = &model.all_ports().inputs;
+        let is_data = |value: &InputValue| !matches!(value, InputValue::Weights { .. });
+        let mut axes = BTreeMap::new();
+        let mut first: Option<(&str, &[usize], usize)> = None;
+        for (name, stored) in &file.tensors {
+            let shape = &stored.shape[..];
+            let axis = match Dataset::row_axis(model, objective, name, shape.len()) {
+                Some(axis) if axis < shape.len() => axis,
+                Some(axis) => return Err(wrong(format!("{name}: expected rows along axis {axis}, got {shape:?}"))),
+                None if inputs.iter().any(|port| port.name == *name && is_data(&port.value)) => {
+                    let text = "expected an input of the model with an axis of rows, got one without";
+                    return Err(wrong(format!("{name}: {text}")));
+                }
+                // Its name is refused with the first example.
+                None => continue,
+            };
+            match first {
+                Some((other, wanted, rows)) if rows != shape[axis] => {
+                    let got = shape[axis];
+                    return Err(wrong(format!(
+                        "{other} and {name}: expected as many rows of both, got {rows} of {wanted:?} and {got} of {shape:?}"
+                    )));
+                }
+                Some(_) => {}
+                None => first = Some((name, shape, shape[axis])),
+            }
+            axes.insert(name.clone(), axis);
+        }
+        // Where there are none at all, the first example says what is missing.
+        let rows = first.map_or(1, |(_, _, rows)| rows);
+        let lengths = inputs.iter().find(|port| matches!(port.value, InputValue::Lengths(_)));
+        let lengths = lengths.map(|port| port.name.clone()).filter(|name| axes.contains_key(name));
+        let mut kept = BTreeMap::new();
+        for (name, stored) in &file.tensors {
+            let Some(&axis) = axes.get(name) else { continue };
+            if lengths.as_ref() == Some(name) || stored.shape.len() == 1 && rows <= MOST_KEPT {
+                kept.insert(name.clone(), file.read(name, stored, axis, std::slice::from_ref(&(0..rows)))?);
+            }
+        }
+        Ok(Self { file, rows, axes, kept, lengths })
+    }
+}
+
+impl Examples for StoredTensors {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn tensors(&self, rows: &[usize]) -> Result<NamedTensors> {
+        let runs = runs(rows);
+        let one = |(name, stored): (&String, _)| {
+            let values = match (self.axes.get(name), self.kept.get(name)) {
+                (Some(&axis), Some(kept)) => select(kept, Axis(axis), rows),
+                (Some(&axis), None) => self.file.read(name, stored, axis, &runs)?,
+                // It is refused by its name, whatever its elements.
+                (None, _) => Values::Real(ArrayD::zeros(IxDyn(&[0]))),
+            };
+            Ok((name.clone(), values))
+        };
+        self.file.tensors.iter().map(one).collect()
+    }
+
+    fn lengths(&self) -> Option<Vec<usize>> {
+        match self.kept.get(self.lengths.as_ref()?)? {
+            // One below 0 is refused by the batch that takes it.
+            Values::Whole(lengths) => Some(lengths.iter().map(|n| usize::try_from(*n).unwrap_or_default()).collect()),
+            Values::Real(_) => None,
+        }
+    }
+}
+
+/// Rows in their order, those that stand side by side together.
+fn runs(rows: &[usize]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for &row in rows {
+        match runs.last_mut() {
+            Some(run) if run.end == row => run.end += 1,
+            _ => runs.push(row..row + 1),
+        }
+    }
+    runs
+}
+
+fn select(values: &Values, axis: Axis, rows: &[usize]) -> Values {
+    match values {
+        Values::Real(array) => Values::Real(array.select(axis, rows)),
+        Values::Whole(array) => Values::Whole(array.select(axis, rows)),
+    }
+}
+
+fn wrong(text: String) -> Error {
+    Error::new(ErrorKind::Shape, text)
+}
+
+#[cfg(test)]
+mod tests;
