@@ -90,6 +90,7 @@ pub(super) struct Line<'a> {
 
 impl Piece {
     /// A whole text.
+    #[cfg(feature = "csv")]
     pub(super) fn whole(text: String) -> Self {
         Self { text, begin: 0, line: 1 }
     }
