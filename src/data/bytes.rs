@@ -17,7 +17,7 @@ pub(super) fn text(path: &Path, max_bytes: u64) -> Result<String> {
     if bytes.len() as u64 > max_bytes {
         return Err(too_many(max_bytes).hint("a larger bound (--max-bytes) reads it into memory"));
     }
-    Ok(decoded(bytes, 1)?.0)
+    Ok(decoded(bytes, 1, true)?.0)
 }
 
 /// The text of some bytes of a file that was read before.
@@ -45,9 +45,9 @@ fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(|e| unreadable(&e))
 }
 
-/// The text that begins at line `line`, and how many bytes of a byte order mark stood before it.
-fn decoded(bytes: Vec<u8>, line: usize) -> Result<(String, usize)> {
-    if line == 1 && (bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])) {
+/// The text that begins at line `line`, and how many bytes of a byte order mark stood before it, where it is the first of a file.
+fn decoded(bytes: Vec<u8>, line: usize, is_first: bool) -> Result<(String, usize)> {
+    if is_first && (bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])) {
         return Err(
             wrong("line 1: expected UTF-8, got UTF-16").hint("save the file as UTF-8 (iconv -f utf-16 -t utf-8)")
         );
@@ -59,7 +59,7 @@ fn decoded(bytes: Vec<u8>, line: usize) -> Result<(String, usize)> {
         wrong(format!("line {line}: expected UTF-8, got the byte 0x{:02x}", bytes[good])).hint(hint)
     })?;
     match text.strip_prefix('\u{feff}') {
-        Some(rest) if line == 1 => Ok((rest.to_owned(), text.len() - rest.len())),
+        Some(rest) if is_first => Ok((rest.to_owned(), text.len() - rest.len())),
         _ => Ok((text, 0)),
     }
 }
@@ -148,21 +148,29 @@ impl Pieces {
     fn read(&mut self) -> Result<Option<Piece>> {
         let [max_bytes, most_of_one] = self.most;
         let left = max_bytes.saturating_sub(self.begin);
-        let room = left.min(most_of_one);
         let mut bytes = Vec::new();
         let mut quotes = Quotes::default();
+        // Where the row under way begins.
+        let mut row = 0;
         loop {
             let before = bytes.len();
+            let room = left.saturating_sub(before as u64).min(most_of_one.saturating_sub((before - row) as u64));
             let more = self.end.map_or(u64::MAX, |end| end.saturating_sub(self.begin + before as u64));
-            let mut line = (&mut self.file).take(room.saturating_add(1).saturating_sub(before as u64).min(more));
+            let mut line = (&mut self.file).take(room.saturating_add(1).min(more));
             line.read_until(b'\n', &mut bytes).map_err(|e| unreadable(&e))?;
             if bytes.len() as u64 > left {
                 let hint = "a larger bound (--max-bytes) reads it into memory, --stream leaves texts on disk";
                 return Err(too_many(max_bytes).hint(hint));
             }
-            if bytes.len() as u64 > room {
-                let text = format!("line {}: expected rows of at most {most_of_one} bytes, got more", self.line);
-                return Err(wrong(text).hint("is this the right file?"));
+            if (bytes.len() - row) as u64 > most_of_one {
+                let line = self.line + lines(&bytes[..row]);
+                let (wanted, hint) = match quotes.opened {
+                    Some(_) => {
+                        ("a closing double quote within", "a double quote inside a quoted text is written twice")
+                    }
+                    None => ("a row of at most", "is this the right file? A larger bound is --max-bytes"),
+                };
+                return Err(wrong(format!("line {line}: expected {wanted} {most_of_one} bytes, got more")).hint(hint));
             }
             if bytes.len() == before {
                 break;
@@ -170,8 +178,11 @@ impl Pieces {
             if self.ends != Ends::Lines {
                 quotes.pass(&bytes[before..]);
             }
-            if bytes.len() >= PIECE && quotes.opened.is_none() {
-                break;
+            if quotes.opened.is_none() {
+                row = bytes.len();
+                if row >= PIECE {
+                    break;
+                }
             }
         }
         if bytes.is_empty() {
@@ -179,7 +190,7 @@ impl Pieces {
         }
         let (begin, line, length) = (self.begin, self.line, bytes.len() as u64);
         (self.begin, self.line) = (begin + length, line + lines(&bytes));
-        let (text, mark) = decoded(bytes, line)?;
+        let (text, mark) = decoded(bytes, line, begin == 0)?;
         Ok(Some(Piece { text, begin: begin + mark as u64, line }))
     }
 }

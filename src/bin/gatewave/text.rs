@@ -55,7 +55,10 @@ impl ColumnArgs {
     ) -> Result<Dataset> {
         match self.stream {
             true => Dataset::of(model, objective.clone(), spec.examples(model, rows.clone())?),
-            false => Dataset::new(model, objective.clone(), spec.tensors(model, rows)?),
+            false => {
+                let tensors = spec.tensors(model, rows)?;
+                Dataset::new(model, objective.clone(), tensors).map_err(|e| e.at(rows.source()))
+            }
         }
     }
 }

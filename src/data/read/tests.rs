@@ -269,5 +269,12 @@ fn a_bound_is_that_of_a_row_where_texts_stay() {
     assert!(error.contains("expected at most 10 bytes, got more; a larger bound (--max-bytes)"), "{error}");
     assert!(error.ends_with("--stream leaves texts on disk"), "{error}");
     let error = Labelled::read(&path, &plain().max_bytes(5).stream(true)).unwrap_err().to_string();
-    assert!(error.contains("line 1: expected rows of at most 5 bytes, got more"), "{error}");
+    assert!(error.contains("line 1: expected a row of at most 5 bytes, got more"), "{error}");
+    // Many rows that are short, of which one is not.
+    let rows = "yes\tone\n".repeat(20_000);
+    let path = scratch.write("many.tsv", &rows);
+    assert_eq!(Labelled::read(&path, &plain().max_bytes(8).stream(true)).unwrap().rows().len(), 20_000);
+    let path = scratch.write("many.tsv", rows + "yes\tthree\n");
+    let error = Labelled::read(&path, &plain().max_bytes(8).stream(true)).unwrap_err().to_string();
+    assert!(error.contains("line 20001: expected a row of at most 8 bytes, got more"), "{error}");
 }

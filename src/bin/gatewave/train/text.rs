@@ -1,7 +1,5 @@
 //! `gatewave train --data reviews.tsv`: labelled text → examples, with the tokenizer and the labels that the model will keep.
 
-use std::path::Path;
-
 use clap::ValueEnum;
 use gatewave::data::{Labelled, TextOptions, TextSpec, Unit};
 use gatewave::formats::Metadata;
@@ -121,13 +119,9 @@ pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Re
     if own.class_weights.is_some() {
         objective = balanced(&objective, &spec, &training)?;
     }
-    let dataset = |rows: &Labelled, path: &Path| {
-        spec.check(model).map_err(at)?;
-        own.columns
-            .examples(&spec, model, &objective, rows)
-            .map_err(|e| if e.kind() == ErrorKind::Io { e } else { e.at(path.display()) })
-    };
-    let trained = dataset(&training, args.data())?;
+    spec.check(model).map_err(at)?;
+    let dataset = |rows: &Labelled| own.columns.examples(&spec, model, &objective, rows);
+    let trained = dataset(&training)?;
     let validated = match &validation {
         None => None,
         Some(rows) => {
@@ -136,7 +130,7 @@ pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Re
                 let hint = "mix the rows of the file, so that the last ones have every label";
                 note(format_args!("warning: {text} {label:?}; {hint}"));
             }
-            Some(dataset(rows, args.validation.as_deref().unwrap_or(args.data()))?)
+            Some(dataset(rows)?)
         }
     };
     let (tokenizer, labels) = (spec.tokenizer(), spec.classes().labels().len());
