@@ -25,7 +25,7 @@ use crate::error::Result;
 ///     fn tensors(&self, rows: &[usize]) -> Result<NamedTensors> {
 ///         let number = |row: usize, step: usize| ((row * 7 + step * 3) % 10) as f32;
 ///         let x = Array3::from_shape_fn((rows.len(), 5, 1), |(b, t, _)| number(rows[b], t));
-///         let y = Array2::from_shape_fn((rows.len(), 1), |(b, _)| (0..5).map(|t| number(rows[b], t)).sum());
+///         let y = Array2::from_shape_fn((rows.len(), 1), |(b, _)| (0..5).map(|t| number(rows[b], t)).sum::<f32>());
 ///         Ok([("x".to_owned(), x.into()), ("y".to_owned(), y.into())].into())
 ///     }
 /// }
