@@ -122,7 +122,7 @@ pub(super) enum Ends {
 pub(super) struct Pieces {
     file: BufReader<File>,
     ends: Ends,
-    /// The most bytes of all pieces, and of one.
+    /// The most bytes of all pieces, and of one row.
     most: [u64; 2],
     begin: u64,
     /// Where the last one ends, if not with the file.
@@ -131,7 +131,7 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Those of a file of at most `max_bytes`, of which no piece has more than `most_of_one`.
+    /// Those of a file of at most `max_bytes`, of which no row has more than `most_of_one`.
     pub(super) fn open(path: &Path, ends: Ends, max_bytes: u64, most_of_one: u64) -> Result<Self> {
         let file = BufReader::new(open(path)?);
         Ok(Self { file, ends, most: [max_bytes, most_of_one], begin: 0, end: None, line: 1 })

@@ -59,15 +59,15 @@ impl Corpus {
     ///
     /// Kind `Io`, where the file cannot be read or is no regular file, is no UTF-8 or empty, or has a line of more than 1 GiB.
     pub fn open(path: &Path) -> Result<Self> {
-        let source = Place::of_file(path);
+        let whole = Self { text: Text::Stored(0..u64::MAX, 1), source: Place::of_file(path) };
         let mut bytes: Option<Range<u64>> = None;
-        let pieces = Pieces::of_stretch(path, &(0..u64::MAX), 1, MOST_OF_A_LINE).map_err(|e| e.at(&source))?;
-        for piece in pieces {
-            let piece = piece.map_err(|e| e.at(&source))?;
-            let begin = bytes.map_or(piece.begin, |bytes| bytes.start);
-            bytes = Some(begin..piece.begin + piece.text.len() as u64);
-        }
-        Self { text: Text::Stored(bytes.unwrap_or_default(), 1), source }.checked()
+        whole.each(|part| {
+            // Behind a byte order mark.
+            let begin = bytes.as_ref().map_or(part.begin, |bytes| bytes.start);
+            bytes = Some(begin..part.begin + part.text.len() as u64);
+            Ok(true)
+        })?;
+        Self { text: Text::Stored(bytes.unwrap_or_default(), 1), ..whole }.checked()
     }
 
     /// The same, if there is more in it than white space.
@@ -100,16 +100,11 @@ impl Corpus {
         &self.source
     }
 
-    /// Whether it stays in its file.
-    fn is_stored(&self) -> bool {
-        matches!(self.text, Text::Stored(..))
-    }
-
-    /// The byte behind its last one.
-    fn end(&self) -> u64 {
+    /// Its bytes in its file, where it stays there.
+    fn stored(&self) -> Option<&Range<u64>> {
         match &self.text {
-            Text::Held(text) => text.len() as u64,
-            Text::Stored(bytes, _) => bytes.end,
+            Text::Held(_) => None,
+            Text::Stored(bytes, _) => Some(bytes),
         }
     }
 

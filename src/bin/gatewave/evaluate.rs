@@ -140,7 +140,7 @@ impl Args {
         };
         let objective = self.loss.of_text(spec.objective(model).map_err(at)?)?;
         let rows = self.columns.read(&self.data)?;
-        let data = self.columns.examples(&spec, model, &objective, &rows)?;
+        let data = self.columns.examples(&spec, model, &objective, rows)?;
         Ok((objective, data, Some(spec.classes().labels().to_vec())))
     }
 

@@ -51,12 +51,12 @@ impl ColumnArgs {
         spec: &TextSpec,
         model: &Model,
         objective: &Objective,
-        rows: &Labelled,
+        rows: Labelled,
     ) -> Result<Dataset> {
         match self.stream {
-            true => Dataset::of(model, objective.clone(), spec.examples(model, rows.clone())?),
+            true => Dataset::of(model, objective.clone(), spec.examples(model, rows)?),
             false => {
-                let tensors = spec.tensors(model, rows)?;
+                let tensors = spec.tensors(model, &rows)?;
                 Dataset::new(model, objective.clone(), tensors).map_err(|e| e.at(rows.source()))
             }
         }

@@ -91,13 +91,12 @@ impl Windows {
         streams: Option<usize>,
     ) -> Result<Self> {
         let cut = |tokens| Cut::of(tokens, window, streams).map_err(|e| e.at(corpus.source()));
-        if !corpus.is_stored() {
+        let Some(bytes) = corpus.stored() else {
             let tokens = spec.tokens(corpus)?;
             return Ok(Self { ends, cut: cut(tokens.len())?, text: Text::Held(tokens) });
-        }
+        };
         let cut = cut(spec.count(corpus)?[0])?;
-        let end = corpus.end();
-        let mut rows: Vec<Range<u64>> = vec![0..end; cut.rows()];
+        let mut rows: Vec<Range<u64>> = vec![bytes.clone(); cut.rows()];
         let mut token = 0;
         spec.each_token(corpus, |at, _| {
             if let Some(row) = cut.row_at(token) {

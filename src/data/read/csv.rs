@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use csv::{ReaderBuilder, StringRecord};
 
-use super::bytes::{Piece, open_quote};
+use super::bytes::open_quote;
 use super::columns::places;
-use super::{Ends, ReadOptions, again, wrong};
+use super::{Ends, Piece, ReadOptions, again, wrong};
 use crate::data::labelled::{Example, Place, ReadAgain};
 use crate::error::Result;
 
@@ -20,8 +20,8 @@ pub(super) fn read(source: &Place, options: &ReadOptions) -> Result<Vec<Example>
     let mut rows = Vec::new();
     let mut records = Records::new(source, "a text with a comma stands in double quotes");
     let mut columns: Option<([usize; 2], Arc<ReadAgain>)> = None;
-    for piece in options.pieces(source.path(), Ends::Records).map_err(|e| e.at(source))? {
-        records.each(&piece.map_err(|e| e.at(source))?, |record, place, bytes| {
+    for piece in options.pieces(source, Ends::Records)? {
+        records.each(&piece?, |record, place, bytes| {
             let Some(([label, text], again)) = &columns else {
                 let found = places(record, options).map_err(|e| e.at(place))?;
                 columns = Some((found, again(move |record| cell(record, found[1]))));

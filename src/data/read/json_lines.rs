@@ -16,8 +16,8 @@ pub(super) fn read(source: &Place, options: &ReadOptions) -> Result<Vec<Example>
     let own = options.clone();
     let again = again(move |line| Ok(fields(line, &own)?[1].clone()));
     let mut rows = Vec::new();
-    for piece in options.pieces(source.path(), Ends::Lines).map_err(|e| e.at(source))? {
-        for line in piece.map_err(|e| e.at(source))?.lines().filter(|line| !line.text.trim().is_empty()) {
+    for piece in options.pieces(source, Ends::Lines)? {
+        for line in piece?.lines().filter(|line| !line.text.trim().is_empty()) {
             let place = source.line(line.number);
             let [label, text] = fields(line.text, options).map_err(|e| e.at(&place))?;
             let row = Example::new(text, &label, place)?;

@@ -16,7 +16,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::bytes::{self, Ends, Pieces, unreadable, wrong};
+use super::bytes::{self, Ends, Piece, Pieces, unreadable, wrong};
 use super::labelled::{Labelled, Place, ReadAgain};
 #[cfg(not(feature = "csv"))]
 use crate::error::Error;
@@ -77,9 +77,10 @@ impl ReadOptions {
     }
 
     /// The pieces of a file, by these bounds.
-    fn pieces(&self, path: &Path, ends: Ends) -> Result<Pieces> {
+    fn pieces<'a>(&self, source: &'a Place, ends: Ends) -> Result<impl Iterator<Item = Result<Piece>> + use<'a>> {
         let all = if self.stream { u64::MAX } else { self.max_bytes };
-        Pieces::open(path, ends, all, self.max_bytes)
+        let pieces = Pieces::open(source.path(), ends, all, self.max_bytes).map_err(|e| e.at(source))?;
+        Ok(pieces.map(move |piece| piece.map_err(|e| e.at(source))))
     }
 
     /// The name of the text's column.

@@ -22,8 +22,8 @@ enum Columns {
 pub(super) fn read(source: &Place, options: &ReadOptions) -> Result<Vec<Example>> {
     let mut rows = Vec::new();
     let mut columns = None;
-    for piece in options.pieces(source.path(), Ends::Lines).map_err(|e| e.at(source))? {
-        for line in piece.map_err(|e| e.at(source))?.lines() {
+    for piece in options.pieces(source, Ends::Lines)? {
+        for line in piece?.lines() {
             let place = source.line(line.number);
             if columns.is_none() {
                 let found = Columns::of(line.text, options).map_err(|e| e.at(&place))?;

@@ -6,6 +6,7 @@ use gatewave::formats::Metadata;
 use gatewave::{Dataset, Error, ErrorKind, Model, Result};
 
 use super::{Args, examples::Examples};
+use crate::args::at_data;
 use crate::note;
 
 /// How a text becomes rows.
@@ -57,7 +58,7 @@ pub(super) fn examples(args: &Args, model: &Model, window: usize, mut metadata: 
     let streams = args.corpus.stateful.then(|| args.fit.rows());
     let dataset = |corpus: &Corpus| {
         let examples = spec.examples(model, corpus, window, streams).map_err(at)?;
-        Dataset::of(model, objective.clone(), examples).map_err(|e| e.at(corpus.source()))
+        Dataset::of(model, objective.clone(), examples).map_err(|e| at_data(e, corpus.source().path()))
     };
     let trained = dataset(&training)?;
     let validated = validation.as_ref().map(dataset).transpose().map_err(|e| e.at("validation"))?;

@@ -120,9 +120,9 @@ pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Re
         objective = balanced(&objective, &spec, &training)?;
     }
     spec.check(model).map_err(at)?;
-    let dataset = |rows: &Labelled| own.columns.examples(&spec, model, &objective, rows);
-    let trained = dataset(&training)?;
-    let validated = match &validation {
+    let dataset = |rows: Labelled| own.columns.examples(&spec, model, &objective, rows);
+    let trained = dataset(training)?;
+    let validated = match validation {
         None => None,
         Some(rows) => {
             if let Some(label) = rows.only_label() {
