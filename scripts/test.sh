@@ -30,10 +30,12 @@ on_swiftshader() {
     on_adapter "$swiftshader" swiftshader "$gatewave" verify --quick
     say "the tests of an adapter, on SwiftShader"
     # Files are read alike whoever computes. Slot by slot, plans by scans alone: the others are whole in `verify` above, and
-    # slot by slot on lavapipe. Gradients slot by slot: the kernels below, and whole gradients above.
+    # slot by slot on lavapipe. Gradients slot by slot: the kernels below, and whole gradients above. A NaN goes through each
+    # function by itself, and not through each product that ends in one.
     on_adapter "$swiftshader" swiftshader cargo_test --test gpu -- \
         --skip _case_of_the_table_gives --skip formats:: --skip plans_of_gradients_give \
-        --skip plans_for_a_gpu_give --skip plans_for_a_narrow_device_give
+        --skip plans_for_a_gpu_give --skip plans_for_a_narrow_device_give \
+        --skip through_every_elementwise_activation
     # What `verify` does not draw: models of any layers, whole and in pieces, and that all drop the same.
     GATEWAVE_CPU=0 GATEWAVE_RANDOM=4 on_adapter "$swiftshader" swiftshader cargo_test --test training -- \
         gradients_of_random_models the_same_is_dropped

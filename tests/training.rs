@@ -130,7 +130,7 @@ fn gradients_of_random_models_are_true() {
 /// themselves, and every dispatch begins at other rows in each of its bindings.
 #[test]
 fn gradients_of_random_models_in_many_pieces_are_true() {
-    random_models(20, |case| {
+    random_models(12, |case| {
         // Numbers of their own beside the model's.
         let mut draw = models::Draw(ChaCha8Rng::seed_from_u64(!case.seed));
         let (time, wide) = (1 + draw.below(23), draw.chance(4));

@@ -2,9 +2,11 @@
 
     python3 docs/comparison/reviews.py --gatewave target/release/gatewave --data reviews.tsv
 
-Both take the same rows, the same tokens and the same numbers of units, and draw their weights from the same distributions; the
-order of the rows and the weights themselves are drawn by each on its own. Both compute on the CPU, on two threads. The rows of the
-file are shuffled once, for both, so that the last fifth, which validates, is like the rest.
+Both take the same rows, the same tokens and the same numbers of units, and begin at the weights that PyTorch draws. The rows of
+the file are shuffled once for each seed, and both take them in that order, so that the last fifth, which validates, is like the
+rest. Both compute on the CPU, on two threads.
+
+What is left between them is rounding. With `--apart` gatewave draws weights and orders of its own, from the same distributions.
 """
 
 import argparse
@@ -13,12 +15,14 @@ import random
 import statistics
 import string
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
@@ -37,9 +41,9 @@ def words(text):
     return [word for word in (piece.translate(PUNCTUATION) for piece in text.lower().split()) if word]
 
 
-def shuffled(path):
+def shuffled(path, seed):
     lines = [line for line in Path(path).read_text(encoding="utf-8").split("\n") if line.strip()]
-    random.Random(0).shuffle(lines)
+    random.Random(seed).shuffle(lines)
     return lines
 
 
@@ -81,17 +85,16 @@ def batches(examples, order, size):
         yield x, lengths, torch.tensor([float(label) for label, _ in part])
 
 
-def by_torch(model, train, valid, seed, args):
-    _, tokens, width, cell, units, both = model
-    torch.manual_seed(seed)
+def by_torch(model, net, train, valid, args):
+    tokens = model[1]
     known = vocabulary(train, tokens)
     train, valid = encoded(train, known), encoded(valid, known)
-    net = Net(tokens, width, cell, units, both)
     optimizer = torch.optim.Adam(net.parameters(), lr=args.learning_rate)
     loss = nn.BCEWithLogitsLoss()
     start = time.perf_counter()
     for _ in range(args.epochs):
-        for x, lengths, y in batches(train, torch.randperm(len(train)).tolist(), args.batch_size):
+        order = torch.randperm(len(train)).tolist() if args.apart else range(len(train))
+        for x, lengths, y in batches(train, order, args.batch_size):
             optimizer.zero_grad()
             loss(net(x, lengths), y).backward()
             optimizer.step()
@@ -118,17 +121,31 @@ def description(model, folder):
     return path
 
 
-def by_gatewave(model, lines, seed, args):
+def by_gatewave(model, first, lines, seed, args):
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "rows.tsv"
+        data, weights = Path(folder) / "rows.tsv", Path(folder) / "first.safetensors"
         data.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        command = [args.gatewave, "train", description(model, folder), "--data", data, "--device", "cpu", "--json"]
+        save_file(first, weights)
+        begins = [description(model, folder)] if args.apart else [weights, "--model", description(model, folder), "--no-shuffle"]
+        command = [args.gatewave, "train", *begins, "--data", data, "--device", "cpu", "--json"]
         command += ["--validation-split", "0.2", "--epochs", str(args.epochs), "--batch-size", str(args.batch_size)]
         command += ["--learning-rate", str(args.learning_rate), "--seed", str(seed)]
         out = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
     epochs = [json.loads(line) for line in out.splitlines()]
     epochs = [epoch for epoch in epochs if "epoch" in epoch]
     return epochs[-1]["val_accuracy"], sum(epoch["seconds"] for epoch in epochs)
+
+
+def pair(model, seed, args):
+    """What PyTorch and gatewave make of a seed: accuracy and seconds of each."""
+    lines = shuffled(args.data, seed)
+    every = rows(lines)
+    cut = int(len(every) * 0.8)
+    torch.manual_seed(seed)
+    net = Net(*model[1:])
+    # Copied, since PyTorch trains in place.
+    first = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
+    return by_torch(model, net, every[:cut], every[cut:], args), by_gatewave(model, first, lines, seed, args)
 
 
 def main():
@@ -139,20 +156,18 @@ def main():
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--apart", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(2)
-    lines = shuffled(args.data)
-    every = rows(lines)
-    cut = int(len(every) * 0.8)
-    train, valid = every[:cut], every[cut:]
     print("| model | accuracy, PyTorch | accuracy, gatewave | seconds, PyTorch | seconds, gatewave | ratio |")
     print("| --- | --- | --- | --- | --- | --- |")
     for model in MODELS:
         # One after the other, seed by seed, so that a machine that slows down slows both.
-        pairs = [(by_torch(model, train, valid, s, args), by_gatewave(model, lines, s, args)) for s in range(args.seeds)]
+        pairs = [pair(model, seed, args) for seed in range(args.seeds)]
         (torch_right, torch_time), (own_right, own_time) = (list(zip(*side)) for side in zip(*pairs))
         means = [statistics.mean(values) for values in (torch_right, own_right)]
         spread = [max(values) - min(values) for values in (torch_right, own_right)]
+        print([round(abs(a - b), 4) for a, b in zip(torch_right, own_right)], file=sys.stderr)
         times = [statistics.median(values) for values in (torch_time, own_time)]
         print(
             f"| {model[0]} | {means[0]:.4f} ± {spread[0] / 2:.4f} | {means[1]:.4f} ± {spread[1] / 2:.4f} | {times[0]:.1f} |"

@@ -16,7 +16,9 @@ pub(super) struct Ends {
     /// Where that comes from.
     pub(super) output: Value,
     /// The input of the lengths, where there is one.
-    pub(super) lengths: Option<String>,
+    pub(super) lengths: Option<InputPort>,
+    /// The input of the mask, where there is one.
+    pub(super) mask: Option<InputPort>,
     sequence: InputPort,
     targets: String,
     target_axes: Vec<Dim>,
@@ -43,6 +45,7 @@ impl Ends {
             return Err(wrong(format!("expected a model of one output, got {}", flows.len())));
         };
         let lengths = ports.inputs.iter().find(|port| matches!(port.value, InputValue::Lengths(_)));
+        let mask = ports.inputs.iter().find(|port| matches!(port.value, InputValue::Mask(_)));
         let port = ports.outputs.iter().find(|port| port.value == OutputValue::Output);
         let targets = match (port, ports.inputs.iter().any(|port| port.name == "y")) {
             (Some(port), true) => format!("y_{}", port.name),
@@ -53,7 +56,8 @@ impl Ends {
             takes,
             gives: *gives,
             output: *output,
-            lengths: lengths.map(|port| port.name.clone()),
+            lengths: lengths.cloned(),
+            mask: mask.cloned(),
             sequence: sequence.clone(),
             targets,
             target_axes,
@@ -103,7 +107,7 @@ pub(super) fn foresees(model: &Model) -> Result<()> {
 }
 
 /// `array`, whose axes are `axes`, with the axes `wanted`.
-fn placed<A: Clone>(array: ArrayD<A>, axes: &[Dim], wanted: &[Dim]) -> ArrayD<A> {
+pub(super) fn placed<A: Clone>(array: ArrayD<A>, axes: &[Dim], wanted: &[Dim]) -> ArrayD<A> {
     let long: Vec<Dim> = wanted.iter().copied().filter(|dim| *dim != Dim::One).collect();
     let mut array = arrange(array, axes, &long);
     for (index, _) in wanted.iter().enumerate().filter(|(_, dim)| **dim == Dim::One) {

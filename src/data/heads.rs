@@ -1,13 +1,15 @@
-//! What of a model takes texts and what gives their classes: its port of tokens, its lengths, its output.
+//! What of a model takes texts and what gives their classes: its port of tokens, its lengths or mask, its output.
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, ArrayView1, s};
 
-use super::ends::Ends;
+use super::ends::{Ends, placed};
+use super::side::Side;
+use super::tokenizer::Tokenizer;
 use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::{BinaryCrossEntropy, CrossEntropy, Objective, last_activation};
-use crate::model::{Dim, Flow, LayerKind, Model, Padding, Pin, Select, Value};
-use crate::named::NamedTensors;
+use crate::model::{Dim, Flow, InputPort, LayerKind, Model, Padding, Pin, Select, Value};
+use crate::named::{NamedTensors, Values};
 
 /// The places of a model that text goes through.
 #[derive(Clone, Debug)]
@@ -19,17 +21,20 @@ pub(super) struct Heads {
     /// What ends the output.
     activation: Option<Activation>,
     ends: Ends,
-    lengths: String,
+    /// At which end of a text padding stands.
+    pad: Side,
+    /// The input that tells padding from text: the lengths of texts that it follows, the mask of those that it precedes.
+    tells: InputPort,
 }
 
 impl Heads {
-    /// Those of `model`.
+    /// Those of `model`, where `pad` is the end at which texts are padded.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where it does not take one sequence of tokens with lengths and give one row of numbers for each, or its
-    /// output is that of a padded step.
-    pub(super) fn of(model: &Model) -> Result<Self> {
+    /// Kind `Model`, where it does not take one sequence of tokens with lengths (a mask, where padding comes first) and give one
+    /// row of numbers for each, or its output is that of a padded step.
+    pub(super) fn of(model: &Model, pad: Side) -> Result<Self> {
         let ends = Ends::of(model)?;
         let Flow::Tokens(tokens) = ends.takes else {
             let text = "expected a model that takes tokens, got one that takes features";
@@ -39,10 +44,16 @@ impl Heads {
             let text = "expected one output for a text, got one for each of its steps";
             return Err(wrong(text).hint("try a select layer of final_hidden"));
         };
-        own_steps(model)?;
-        let Some(lengths) = ends.lengths.clone() else {
-            let text = "expected a model that takes the lengths of its rows, got one that does not";
-            return Err(wrong(text).hint("without them it would read what pads a shorter text"));
+        if pad == Side::End {
+            own_steps(model)?;
+        }
+        let (tells, what) = match pad {
+            Side::End => (&ends.lengths, "the lengths of its rows"),
+            Side::Start => (&ends.mask, "a mask of its steps"),
+        };
+        let Some(tells) = tells.clone() else {
+            let text = format!("expected a model that takes {what}, got one that does not");
+            return Err(wrong(text).hint("without that it would read what pads a shorter text"));
         };
         let activation = last_activation(model, ends.output).map(|(_, activation)| activation);
         if activation == Some(Activation::Sigmoid) && features.len() > 1 {
@@ -53,7 +64,7 @@ impl Heads {
             let text = "expected sigmoid or no activation of one output, got softmax, which is always 1";
             return Err(wrong(text).hint("try a sigmoid, or two outputs"));
         }
-        Ok(Self { tokens, outputs: features.len(), activation, ends, lengths })
+        Ok(Self { tokens, outputs: features.len(), activation, ends, pad, tells })
     }
 
     /// How many labels it tells apart.
@@ -69,10 +80,26 @@ impl Heads {
         }
     }
 
-    /// Tokens `[B, T]` and their lengths under the model's names, in its axes.
-    pub(super) fn tensors(&self, tokens: Array2<i64>, lengths: Vec<i64>) -> NamedTensors {
-        let (name, tokens) = self.ends.taken(tokens.into_dyn(), &[Dim::Batch, Dim::Time]);
-        NamedTensors::from([(name, tokens.into()), (self.lengths.clone(), Array1::from(lengths).into())])
+    /// Rows of tokens, padded to `steps`, under the model's names and in its axes.
+    pub(super) fn tensors(&self, rows: &[Vec<i64>], steps: usize) -> NamedTensors {
+        const AXES: [Dim; 2] = [Dim::Batch, Dim::Time];
+        let place = |row: &[i64]| match self.pad {
+            Side::Start => steps - row.len()..steps,
+            Side::End => 0..row.len(),
+        };
+        let mut tokens = Array2::from_elem((rows.len(), steps), Tokenizer::PADDING);
+        for (mut to, row) in tokens.outer_iter_mut().zip(rows) {
+            to.slice_mut(s![place(row)]).assign(&ArrayView1::from(row));
+        }
+        let told: Values = match self.pad {
+            Side::Start => {
+                let is_text = |(row, step): (usize, usize)| f32::from(u8::from(place(&rows[row]).contains(&step)));
+                placed(Array2::from_shape_fn(tokens.dim(), is_text).into_dyn(), &AXES, &self.tells.axes).into()
+            }
+            Side::End => rows.iter().map(|row| row.len() as i64).collect::<Array1<_>>().into(),
+        };
+        let (name, tokens) = self.ends.taken(tokens.into_dyn(), &AXES);
+        NamedTensors::from([(name, tokens.into()), (self.tells.name.clone(), told)])
     }
 
     /// The name of the targets.
@@ -114,7 +141,9 @@ fn own_steps(model: &Model) -> Result<()> {
         if taken == Some(Padding::Zero) {
             let text = "expected an answer at each text's own last step, got one at the last time index, where shorter texts \
                         are padded with zeros";
-            return Err(wrong(text).hint("select final_hidden, or give the stack \"padding\": \"held\""));
+            let hint =
+                "select final_hidden, give the stack \"padding\": \"held\", or pad texts at their start (--pad start)";
+            return Err(wrong(text).hint(hint));
         }
     }
     Ok(())
@@ -144,7 +173,7 @@ mod tests {
 
     fn head(select: Select, last: Linear) -> Result<Heads> {
         let model = Model::new().layer(Embedding::new(10, 4)).layer(Gru::new(4, 8)).layer(select).layer(last);
-        Heads::of(&model)
+        Heads::of(&model, Side::End)
     }
 
     #[test]
@@ -168,7 +197,7 @@ mod tests {
     #[test]
     fn what_does_not_answer_for_a_text_is_refused() {
         let refused = |heads: Result<Heads>| heads.expect_err("it is refused").to_string();
-        let text = refused(Heads::of(&Model::new().layer(Gru::new(4, 8)).layer(Select::FinalHidden)));
+        let text = refused(Heads::of(&Model::new().layer(Gru::new(4, 8)).layer(Select::FinalHidden), Side::End));
         assert!(text.starts_with("expected a model that takes tokens"), "{text}");
         let text = refused(head(Select::AllSteps, Linear::new(8, 1)));
         assert!(text.starts_with("expected one output for a text, got one for each of its steps"), "{text}");
@@ -177,7 +206,7 @@ mod tests {
             assert!(text.contains("at the last time index") && text.contains("select final_hidden"), "{text}");
             let held = Gru::new(4, 8).padding(Padding::Held);
             let model = Model::new().layer(Embedding::new(10, 4)).layer(held).layer(select).layer(Linear::new(8, 1));
-            assert_eq!(Heads::of(&model).unwrap().labels(), 2);
+            assert_eq!(Heads::of(&model, Side::End).unwrap().labels(), 2);
         }
         let text = refused(head(Select::FinalHidden, Linear::new(8, 2).activation(Activation::Sigmoid)));
         assert!(text.starts_with("expected softmax or no activation of 2 outputs, got sigmoid"), "{text}");
@@ -188,13 +217,29 @@ mod tests {
     #[test]
     fn tokens_stand_in_the_axes_of_the_model() {
         let model = Model::new().layer(Embedding::new(10, 4)).layer(Gru::new(4, 8)).layer(Select::FinalHidden);
-        let tokens = ndarray::arr2(&[[1, 3, 4], [1, 5, 0]]);
-        for (axes, shape, second) in [(Axes::BatchFirst, [2, 3], [0, 1]), (Axes::TimeMajor, [3, 2], [1, 0])] {
-            let heads = Heads::of(&model.clone().axes(axes)).unwrap();
-            let tensors = heads.tensors(tokens.clone(), vec![3, 2]);
-            let crate::Values::Whole(x) = &tensors["x"] else { panic!("tokens are whole") };
-            assert_eq!((x.shape(), x[second]), (&shape[..], 3));
-            assert_eq!(tensors["lengths"], crate::Values::from(Array1::from(vec![3_i64, 2])));
+        let rows = [vec![1, 3, 4], vec![1, 5]];
+        let [end, start] = [[[1, 3, 4], [1, 5, 0]], [[1, 3, 4], [0, 1, 5]]].map(|rows| ndarray::arr2(&rows).into_dyn());
+        let mask = ndarray::arr2(&[[1.0_f32, 1.0, 1.0], [0.0, 1.0, 1.0]]).into_dyn();
+        for axes in [Axes::BatchFirst, Axes::TimeMajor] {
+            let in_axes = |values: Values| match (axes, values) {
+                (Axes::TimeMajor, Values::Whole(array)) => Values::Whole(array.reversed_axes()),
+                (Axes::TimeMajor, Values::Real(array)) => Values::Real(array.reversed_axes()),
+                (_, values) => values,
+            };
+            let tensors = |pad| Heads::of(&model.clone().axes(axes), pad).unwrap().tensors(&rows, 3);
+            let lengths = Array1::from(vec![3_i64, 2]).into();
+            let wanted = [("x", in_axes(end.clone().into())), ("lengths", lengths)];
+            assert_eq!(tensors(Side::End), wanted.map(|(name, values)| (name.to_owned(), values)).into());
+            let wanted = [("x", in_axes(start.clone().into())), ("mask", mask.clone().into())];
+            assert_eq!(tensors(Side::Start), wanted.map(|(name, values)| (name.to_owned(), values)).into());
+        }
+    }
+
+    #[test]
+    fn a_text_behind_its_padding_ends_at_the_last_time_index() {
+        for select in [Select::LastStep, Select::LastOutput] {
+            let model = Model::new().layer(Embedding::new(10, 4)).layer(Gru::new(4, 8)).layer(select);
+            assert_eq!(Heads::of(&model.layer(Linear::new(8, 3)), Side::Start).unwrap().labels(), 3);
         }
     }
 }

@@ -45,6 +45,7 @@ mod read;
 #[cfg(test)]
 mod scratch;
 mod series;
+mod side;
 mod spec;
 mod stored;
 mod summary;
@@ -57,6 +58,7 @@ pub use read::{ReadOptions, is_labelled_text, read_lines};
 pub use series::{
     ColumnSummary, Forecast, Scale, Series, SeriesOptions, SeriesSpec, SeriesSummary, TargetError, is_series,
 };
-pub use spec::{Answer, TextOptions, TextSpec, Truncate};
+pub use side::Side;
+pub use spec::{Answer, TextOptions, TextSpec};
 pub use summary::{ClassCount, DataSummary, Kept, SummaryOptions, Unknown};
 pub use tokenizer::{Tokenizer, Unit};

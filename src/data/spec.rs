@@ -4,11 +4,12 @@ mod rows;
 
 use std::borrow::Cow;
 
-use ndarray::{Array1, Array2};
+use ndarray::Array1;
 
 use super::classes::Classes;
 use super::heads::Heads;
 use super::labelled::Labelled;
+use super::side::Side;
 use super::tokenizer::{Counter, Tokenizer, Unit};
 use crate::call::{Input, Output};
 use crate::error::{Error, ErrorKind, Result};
@@ -19,22 +20,6 @@ use rows::TextRows;
 
 /// The most tokens that are laid out at once, padding among them: 2 GiB of 64-bit integers.
 const MOST_TOKENS: usize = 1 << 28;
-
-/// Which end of a text that is too long is cut off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum Truncate {
-    /// Its beginning, with the start token.
-    Start,
-    /// Its end.
-    #[default]
-    End,
-}
-
-impl Truncate {
-    /// The word of each, as files and the command line have it.
-    pub const WORDS: [(&'static str, Self); 2] = [("start", Self::Start), ("end", Self::End)];
-}
 
 /// How texts are to become tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,14 +33,17 @@ pub struct TextOptions {
     pub start: bool,
     /// The most tokens of a text, the start token among them: no bound where none is said.
     pub max_length: Option<usize>,
-    /// Which end of a longer text is cut off.
-    pub truncate: Truncate,
+    /// Which end of a longer text is cut off, at its start with the start token.
+    pub truncate: Side,
+    /// At which end a shorter text is padded.
+    pub pad: Side,
 }
 
 impl Default for TextOptions {
-    /// Words behind a start token, as many as the model has tokens, and whole texts.
+    /// Words behind a start token, as many as the model has tokens, and whole texts, padded at their end.
     fn default() -> Self {
-        Self { unit: Unit::Words, num_tokens: None, start: true, max_length: None, truncate: Truncate::End }
+        let (truncate, pad) = (Side::End, Side::End);
+        Self { unit: Unit::Words, num_tokens: None, start: true, max_length: None, truncate, pad }
     }
 }
 
@@ -68,7 +56,8 @@ pub struct TextSpec {
     tokenizer: Tokenizer,
     classes: Classes,
     max_length: Option<usize>,
-    truncate: Truncate,
+    truncate: Side,
+    pad: Side,
 }
 
 /// What a model makes of a text.
@@ -89,7 +78,7 @@ impl TextSpec {
     /// `Training`, where there are not as many labels as the model tells apart (two of one number), or the vocabulary would be
     /// larger than the model's, or an option is out of range.
     pub fn learn(model: &Model, training: &Labelled, options: &TextOptions) -> Result<Self> {
-        let heads = Heads::of(model)?;
+        let heads = Heads::of(model, options.pad)?;
         let num_tokens = options.num_tokens.unwrap_or(heads.tokens);
         if num_tokens > heads.tokens {
             let text = format!("num_tokens: expected at most {}, which the model has, got {num_tokens}", heads.tokens);
@@ -102,19 +91,26 @@ impl TextSpec {
         }
         let tokenizer = Tokenizer::of_counts(counter, num_tokens, options.start);
         let tokenizer = tokenizer.map_err(|e| e.at(training.source()))?;
-        Self::new(tokenizer, classes, options.max_length, options.truncate)
+        Self::new(tokenizer, classes, options.max_length, options.truncate, options.pad)
     }
 
-    /// Of these parts. Texts of more than `max_length` tokens are cut at the end that `truncate` says.
+    /// Of these parts. Texts of more than `max_length` tokens are cut at the end that `truncate` says, shorter ones are padded at
+    /// the end that `pad` says.
     ///
     /// # Errors
     ///
     /// Kind `Training`, where `max_length` is 0.
-    pub fn new(tokenizer: Tokenizer, classes: Classes, max_length: Option<usize>, truncate: Truncate) -> Result<Self> {
+    pub fn new(
+        tokenizer: Tokenizer,
+        classes: Classes,
+        max_length: Option<usize>,
+        truncate: Side,
+        pad: Side,
+    ) -> Result<Self> {
         if max_length == Some(0) {
             return Err(Error::new(ErrorKind::Training, "max_length: expected 1 or more, got 0"));
         }
-        Ok(Self { tokenizer, classes, max_length, truncate })
+        Ok(Self { tokenizer, classes, max_length, truncate, pad })
     }
 
     /// The tokenizer.
@@ -133,8 +129,13 @@ impl TextSpec {
     }
 
     /// Which end of a longer text is cut off.
-    pub fn truncate(&self) -> Truncate {
+    pub fn truncate(&self) -> Side {
         self.truncate
+    }
+
+    /// At which end a shorter text is padded.
+    pub fn pad(&self) -> Side {
+        self.pad
     }
 
     /// Whether it is one of `model`: all tokens are the model's, and each class has its output.
@@ -147,7 +148,7 @@ impl TextSpec {
     }
 
     fn heads(&self, model: &Model) -> Result<Heads> {
-        let heads = Heads::of(model)?;
+        let heads = Heads::of(model, self.pad)?;
         let (tokens, labels) = (self.tokenizer.num_tokens(), self.classes.labels().len());
         for (what, got, has, fits) in [
             ("tokens", tokens, heads.tokens, tokens <= heads.tokens),
@@ -178,8 +179,8 @@ impl TextSpec {
             && tokens.len() > most
         {
             match self.truncate {
-                Truncate::Start => drop(tokens.drain(..tokens.len() - most)),
-                Truncate::End => tokens.truncate(most),
+                Side::Start => drop(tokens.drain(..tokens.len() - most)),
+                Side::End => tokens.truncate(most),
             }
         }
         tokens
@@ -189,8 +190,9 @@ impl TextSpec {
     ///
     /// # Shapes
     ///
-    /// Tokens `[B, T]` (`[T, B]` where the model is time-major) with T of the longest row and padding behind shorter ones,
-    /// lengths `[B]`, and classes `[B]`: whole numbers, 0 or 1 where the model gives one number.
+    /// Tokens `[B, T]` (`[T, B]` where the model is time-major) with T of the longest row, and classes `[B]`: whole numbers, 0 or 1
+    /// where the model gives one number. Behind shorter rows is padding, and lengths `[B]` tell where. It is before them where texts
+    /// are padded at their start, and a mask `[B, T]` tells where.
     ///
     /// # Errors
     ///
@@ -199,10 +201,9 @@ impl TextSpec {
     pub fn tensors(&self, model: &Model, rows: &Labelled) -> Result<NamedTensors> {
         let heads = self.heads(model)?;
         let targets = self.classes.targets(rows)?;
-        let (tokens, lengths) = self
-            .padded(rows.texts(), 1)
-            .map_err(|e| if e.kind() == ErrorKind::Io { e } else { e.at(rows.source()) })?;
-        let mut tensors = heads.tensors(tokens, lengths);
+        let (tokens, steps) =
+            self.encoded(rows.texts()).map_err(|e| if e.kind() == ErrorKind::Io { e } else { e.at(rows.source()) })?;
+        let mut tensors = heads.tensors(&tokens, steps);
         tensors.insert(heads.targets().to_owned(), Array1::from(targets).into());
         Ok(tensors)
     }
@@ -228,8 +229,8 @@ impl TextSpec {
     /// As [`check`](Self::check); kind `Shape`, where there is no text; `Limits` as of [`tensors`](Self::tensors).
     pub fn input<'a>(&self, model: &Model, texts: impl IntoIterator<Item = &'a str>) -> Result<Input> {
         let heads = self.heads(model)?;
-        let (tokens, lengths) = self.padded(texts.into_iter().map(|text| Ok(Cow::Borrowed(text))), 1)?;
-        model.named_input(&heads.tensors(tokens, lengths))
+        let (tokens, steps) = self.encoded(texts.into_iter().map(|text| Ok(Cow::Borrowed(text))))?;
+        model.named_input(&heads.tensors(&tokens, steps))
     }
 
     /// What `model` gave for some texts, as probabilities of the labels. An output without softmax or sigmoid is taken as the
@@ -258,14 +259,10 @@ impl TextSpec {
         Ok(given.outer_iter().map(answer).collect())
     }
 
-    /// The tokens of each text, padded at the end to the longest one and to `least`, and their numbers before that.
-    fn padded<'a>(
-        &self,
-        texts: impl Iterator<Item = Result<Cow<'a, str>>>,
-        least: usize,
-    ) -> Result<(Array2<i64>, Vec<i64>)> {
+    /// The tokens of each text, and how many the longest has. Padded to these, all can be laid out.
+    fn encoded<'a>(&self, texts: impl Iterator<Item = Result<Cow<'a, str>>>) -> Result<(Vec<Vec<i64>>, usize)> {
         let rows = texts.map(|text| Ok(self.encode(&text?))).collect::<Result<Vec<Vec<i64>>>>()?;
-        let Some(longest) = rows.iter().map(Vec::len).max().map(|longest| longest.max(least)) else {
+        let Some(longest) = rows.iter().map(Vec::len).max() else {
             return Err(Error::new(ErrorKind::Shape, "expected at least one text, got none"));
         };
         if rows.len().saturating_mul(longest) > MOST_TOKENS {
@@ -275,12 +272,7 @@ impl TextSpec {
             );
             return Err(Error::new(ErrorKind::Limits, text).hint("try a bound for the length of a text (--max-length)"));
         }
-        let mut tokens = Array2::from_elem((rows.len(), longest), Tokenizer::PADDING);
-        for (mut to, row) in tokens.outer_iter_mut().zip(&rows) {
-            to.iter_mut().zip(row).for_each(|(to, token)| *to = *token);
-        }
-        let length = |row: &Vec<i64>| i64::try_from(row.len()).expect("below the most tokens");
-        Ok((tokens, rows.iter().map(length).collect()))
+        Ok((rows, longest))
     }
 }
 

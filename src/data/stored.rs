@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::classes::Classes;
-use super::spec::{TextSpec, Truncate};
+use super::side::Side;
+use super::spec::TextSpec;
 use super::tokenizer::{Tokenizer, Unit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::{self, Metadata};
@@ -25,6 +26,9 @@ struct Stored {
     labels: Vec<String>,
     max_length: Option<usize>,
     truncate: String,
+    /// The end, where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pad: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,13 +80,15 @@ impl TextSpec {
     /// The text of it, in JSON: the same of the same, on every machine. [`formats::write_with`] keeps it in a model's file, under
     /// [`KEY`](Self::KEY).
     pub fn to_json(&self) -> String {
-        let truncate = Truncate::WORDS.iter().find(|(_, end)| *end == self.truncate()).map_or("", |(word, _)| word);
+        let word =
+            |wanted: Side| Side::WORDS.iter().find(|(_, side)| *side == wanted).map(|(word, _)| (*word).to_owned());
         let stored = Stored {
             version: VERSION,
             tokenizer: StoredTokenizer::of(self.tokenizer()),
             labels: self.classes().labels().to_vec(),
             max_length: self.max_length(),
-            truncate: truncate.to_owned(),
+            truncate: word(self.truncate()).unwrap_or_default(),
+            pad: word(self.pad()).filter(|_| self.pad() != Side::End),
         };
         serde_json::to_string(&stored).expect("plain data")
     }
@@ -95,9 +101,11 @@ impl TextSpec {
     pub fn from_json(json: &str) -> Result<Self> {
         let stored: Stored = plain(json)?;
         let parts = || {
-            let truncate = known("truncate", &Truncate::WORDS, &stored.truncate)?;
+            let side = |what: &str, word: &str| known(what, &Side::WORDS, word);
+            let truncate = side("truncate", &stored.truncate)?;
+            let pad = stored.pad.as_deref().map_or(Ok(Side::End), |word| side("pad", word))?;
             let tokenizer = stored.tokenizer.read()?;
-            Self::new(tokenizer, Classes::new(stored.labels)?, stored.max_length, truncate)
+            Self::new(tokenizer, Classes::new(stored.labels)?, stored.max_length, truncate, pad)
         };
         parts().map_err(|e: Error| damaged(e.to_string()))
     }
@@ -133,28 +141,32 @@ fn known<T: Copy>(what: &str, words: &[(&str, T)], got: &str) -> Result<T> {
 mod tests {
     use super::*;
 
-    fn spec() -> TextSpec {
+    fn spec(pad: Side) -> TextSpec {
         let units = ["a", "film"].map(str::to_owned).into();
         let tokenizer = Tokenizer::of_units(Unit::Words, true, units).unwrap();
         let classes = Classes::new(["neg", "pos \"1\""].map(str::to_owned).into()).unwrap();
-        TextSpec::new(tokenizer, classes, Some(50), Truncate::Start).unwrap()
+        TextSpec::new(tokenizer, classes, Some(50), Side::Start, pad).unwrap()
     }
 
     #[test]
     fn what_is_written_is_read_and_is_the_same_text() {
-        let json = spec().to_json();
+        let json = spec(Side::End).to_json();
         let wanted = r#"{"version":1,"tokenizer":{"unit":"words","start":true,"units":["a","film"]},"labels":["neg","pos \"1\""],"max_length":50,"truncate":"start"}"#;
         assert_eq!(json, wanted);
-        assert_eq!(TextSpec::from_json(&json).unwrap(), spec());
+        assert_eq!(TextSpec::from_json(&json).unwrap(), spec(Side::End));
+        let json = spec(Side::Start).to_json();
+        assert_eq!(json, wanted.replace(r#""truncate":"start"}"#, r#""truncate":"start","pad":"start"}"#));
+        assert_eq!(TextSpec::from_json(&json).unwrap(), spec(Side::Start));
     }
 
     #[test]
     fn what_is_damaged_is_refused() {
-        let json = spec().to_json();
+        let json = spec(Side::Start).to_json();
         for (from, to, said) in [
             ("\"version\":1", "\"version\":2", "expected version 1, got 2"),
             ("\"words\"", "\"syllables\"", "unit: expected words or chars, got \"syllables\""),
-            ("\"start\"}", "\"middle\"}", "truncate: expected start or end, got \"middle\""),
+            ("\"start\",\"pad\"", "\"middle\",\"pad\"", "truncate: expected start or end, got \"middle\""),
+            ("\"start\"}", "\"middle\"}", "pad: expected start or end, got \"middle\""),
             ("\"film\"", "\"a\"", "vocabulary: expected each word once, got \"a\" again as token 4"),
             (",\"max_length\":50", ",\"max_length\":0", "max_length: expected 1 or more, got 0"),
             ("\"neg\",", "", "expected two labels or more, got 1"),

@@ -53,7 +53,7 @@ pub trait Examples: fmt::Debug + Send + Sync {
     /// Of any kind. The error should say which row it is about.
     fn tensors(&self, rows: &[usize]) -> Result<NamedTensors>;
 
-    /// How many steps each row has, where they have unlike numbers of them: what [`Fit::buckets`](crate::Fit::buckets) goes by.
+    /// How many steps each row has, of all rows, where they have unlike numbers of them: what [`Fit::buckets`](crate::Fit::buckets) goes by.
     fn lengths(&self) -> Option<Vec<usize>> {
         None
     }

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use ndarray::{ArrayD, Axis, Slice};
 
 use super::batch::Batch;
-use super::held::Held;
+use super::held::{Held, live_steps};
 use super::targets;
 use crate::call::Batching;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
-use crate::model::{Clocks, Dim, InputValue, Layer, LayerKind, Model, Pin, Select, Value};
+use crate::model::{Clocks, Dim, Direction, InputPort, InputValue, Layer, LayerKind, Model, Pin, Select, Value};
 use crate::named::{Examples, NamedTensors, Values, read_input};
 use crate::train::rows_before_split;
 
@@ -48,6 +48,10 @@ pub struct Dataset {
     range: Range<usize>,
     /// The axis of the steps of each tensor that has one, and how many there are.
     time: BTreeMap<String, (Axis, usize)>,
+    /// The tensor of these that says where there are steps.
+    mask: Option<String>,
+    /// Whether all rows were checked when they came; else each batch is when it is taken.
+    is_checked: bool,
 }
 
 /// How many lengths there are at most of batches that are cut to their rows': each has a plan of its own.
@@ -108,12 +112,11 @@ impl Dataset {
                 None => return Err(shape(format!("{name}: expected an axis of the batch, got {axes:?}"))),
             }
         }
-        let ports = model.all_ports();
-        let lengths = ports.inputs.iter().find(|port| matches!(port.value, InputValue::Lengths(_)));
-        let lengths = lengths.map(|port| port.name.clone());
-        let held = Held { tensors: held, rows, lengths };
+        let lengths = given(model, &held, is_lengths).map(|port| port.name);
+        let mask = given(model, &held, is_mask).and_then(|port| Some((port.name, place(&port.axes, Dim::Time)?)));
+        let held = Held { tensors: held, rows, lengths, mask };
         let first = held.tensors(&[0])?;
-        Ok(Self::over(model, objective, Arc::new(held), &first))
+        Ok(Self { is_checked: true, ..Self::over(model, objective, Arc::new(held), &first) })
     }
 
     /// Examples that are laid out batch by batch. The first one is laid out here, to see that it fits the model; each batch is
@@ -146,7 +149,8 @@ impl Dataset {
             }
         }
         let range = 0..examples.rows();
-        Self { model: model.clone(), objective, examples, range, time }
+        let mask = given(model, first, is_mask).map(|port| port.name);
+        Self { model: model.clone(), objective, examples, range, time, mask, is_checked: false }
     }
 
     /// How many examples there are.
@@ -176,10 +180,14 @@ impl Dataset {
     ///
     /// Kind `Training`, where no tensor says it.
     pub(super) fn lengths(&self) -> Result<Vec<usize>> {
+        let wrong = |text: String| Error::new(ErrorKind::Training, format!("buckets: expected {text}"));
         let Some(mut lengths) = self.examples.lengths() else {
-            let text = "buckets: expected rows with their lengths, got rows of one length";
-            return Err(Error::new(ErrorKind::Training, text));
+            return Err(wrong("rows with their lengths, got rows of one length".to_owned()));
         };
+        if lengths.len() != self.examples.rows() {
+            let (rows, got) = (self.examples.rows(), lengths.len());
+            return Err(wrong(format!("the lengths of all {rows} rows, got {got}")));
+        }
         lengths.truncate(self.range.end);
         Ok(lengths.split_off(self.range.start.min(lengths.len())))
     }
@@ -193,9 +201,10 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where there is no such row; what the [`Examples`] say.
+    /// Kind `Shape`, where there is no such row; what the [`Examples`] say; as [`Batch::named`], where they lay out what does not
+    /// fit, with the number of the row.
     pub fn batch(&self, rows: &[usize]) -> Result<Batch> {
-        self.batch_of_steps(rows, usize::MAX)
+        self.read(rows, &self.tensors(rows)?)
     }
 
     /// The batch of these rows, cut to the length of the longest of them, rounded up to one of few. What it loses, and its
@@ -205,21 +214,70 @@ impl Dataset {
     ///
     /// As [`batch`](Self::batch).
     pub(super) fn short_batch(&self, rows: &[usize], lengths: &[usize]) -> Result<Batch> {
-        self.batch_of_steps(rows, self.steps_of(rows, lengths).unwrap_or(usize::MAX))
+        let mut tensors = self.tensors(rows)?;
+        let kept = rows.iter().filter_map(|row| lengths.get(*row)).max().and_then(|most| self.kept(&tensors, *most));
+        if let Some(kept) = kept {
+            for (name, values) in &mut tensors {
+                match (self.time.get(name), values) {
+                    (None, _) => {}
+                    (Some(&(axis, _)), Values::Real(array)) => keep(array, axis, &kept),
+                    (Some(&(axis, _)), Values::Whole(array)) => keep(array, axis, &kept),
+                }
+            }
+        }
+        self.read(rows, &tensors)
     }
 
-    /// How many steps these rows need; none where that is not said, steps are taken out of others, or the model reads a step
-    /// that is padding.
-    fn steps_of(&self, rows: &[usize], lengths: &[usize]) -> Option<usize> {
-        let (_, steps) = self.time.values().next()?;
-        if Clocks::of(&self.model).all().len() != 1 || reads_the_last_index(&self.model) {
+    /// The batch that `tensors` are.
+    fn read(&self, rows: &[usize], tensors: &NamedTensors) -> Result<Batch> {
+        let batch = Batch::read(&self.model, &self.objective, tensors)?;
+        if self.is_checked {
+            return Ok(batch);
+        }
+        match batch.check(&self.model, &self.objective) {
+            Ok(got) if got == Some(rows.len()) => Ok(batch),
+            Ok(got) => {
+                let got = got.map_or("one sequence without the axis of the batch".to_owned(), |got| got.to_string());
+                Err(shape(format!("expected {} rows of the examples, got {got}", rows.len())))
+            }
+            Err(error) => Err(self.wrong_row(rows).unwrap_or(error)),
+        }
+    }
+
+    /// What is wrong with the first of these rows that does not fit by itself: in a batch it is told by its place there.
+    fn wrong_row(&self, rows: &[usize]) -> Option<Error> {
+        rows.iter().map(|row| self.range.start + row).find_map(|row| {
+            let tensors = self.examples.tensors(&[row]).ok()?;
+            let batch = Batch::read(&self.model, &self.objective, &tensors);
+            let error = batch.and_then(|batch| batch.check(&self.model, &self.objective)).err()?;
+            Some(error.at(format!("row {row} of the examples")))
+        })
+    }
+
+    /// The steps that are kept of rows of which none is longer than `longest`: the first ones, or the last ones where a mask
+    /// says that padding comes first. None where that is not said, steps are taken out of others, or the model reads a
+    /// step that is padding.
+    fn kept(&self, tensors: &NamedTensors, longest: usize) -> Option<Range<usize>> {
+        let (_, whole) = *self.time.values().next()?;
+        if Clocks::of(&self.model).all().len() != 1 {
             return None;
         }
-        let longest = rows.iter().filter_map(|row| lengths.get(*row)).max()?;
-        Some(longest.max(&1).next_multiple_of(steps.div_ceil(LENGTHS)).min(*steps))
+        let steps = longest.max(1).next_multiple_of(whole.div_ceil(LENGTHS)).min(whole);
+        let (first, last) = (0..steps, whole - steps..whole);
+        let live = match &self.mask {
+            None => 0..longest,
+            Some(mask) => live_steps(&tensors.get(mask)?.real().view(), self.time.get(mask)?.0)?,
+        };
+        if live.end <= first.end && !reads_the_last_index(&self.model) {
+            Some(first)
+        } else if live.start >= last.start && self.mask.is_some() && !goes_backwards(&self.model) {
+            Some(last)
+        } else {
+            None
+        }
     }
 
-    fn batch_of_steps(&self, rows: &[usize], steps: usize) -> Result<Batch> {
+    fn tensors(&self, rows: &[usize]) -> Result<NamedTensors> {
         if let Some(row) = rows.iter().find(|row| **row >= self.rows()) {
             return Err(shape(format!("expected rows below {}, got {row}", self.rows())));
         }
@@ -227,23 +285,29 @@ impl Dataset {
             return Err(shape("expected at least one row, got none"));
         }
         let rows: Vec<usize> = rows.iter().map(|row| self.range.start + row).collect();
-        let mut tensors = self.examples.tensors(&rows)?;
-        for (name, values) in &mut tensors {
-            match self.time.get(name) {
-                Some(&(axis, whole)) if steps < whole => match values {
-                    Values::Real(array) => first_steps(array, axis, steps),
-                    Values::Whole(array) => first_steps(array, axis, steps),
-                },
-                _ => {}
-            }
-        }
-        Batch::read(&self.model, &self.objective, &tensors)
+        self.examples.tensors(&rows)
     }
 }
 
-/// Leaves the first `steps` of an array.
-fn first_steps<A: Clone>(array: &mut ArrayD<A>, axis: Axis, steps: usize) {
-    *array = array.slice_axis(axis, Slice::from(..steps.min(array.len_of(axis)))).to_owned();
+/// Leaves some steps of an array.
+fn keep<A: Clone>(array: &mut ArrayD<A>, axis: Axis, steps: &Range<usize>) {
+    if steps.len() < array.len_of(axis) {
+        *array = array.slice_axis(axis, Slice::from(steps.clone())).to_owned();
+    }
+}
+
+/// The first port of `model` that is `wanted` and among `tensors`.
+fn given<T>(model: &Model, tensors: &BTreeMap<String, T>, wanted: fn(InputValue) -> bool) -> Option<InputPort> {
+    let is_given = |port: &&InputPort| wanted(port.value) && tensors.contains_key(&port.name);
+    model.all_ports().inputs.iter().find(is_given).cloned()
+}
+
+fn is_lengths(value: InputValue) -> bool {
+    matches!(value, InputValue::Lengths(_))
+}
+
+fn is_mask(value: InputValue) -> bool {
+    matches!(value, InputValue::Mask(_))
 }
 
 /// The axis that is `wanted`.
@@ -258,6 +322,11 @@ fn reads_the_last_index(model: &Model) -> bool {
         matches!(layer.kind, LayerKind::Select(Select::LastStep | Select::LastOutput)) || layer.from.iter().any(is_last)
     };
     model.layers.iter().any(takes_it) || model.outputs.iter().any(|output| is_last(&output.from))
+}
+
+/// Whether a stack counts its steps from the first one, so that they are others where some are cut off there.
+fn goes_backwards(model: &Model) -> bool {
+    model.stacks().any(|stack| stack.direction == Direction::Backwards)
 }
 
 /// The axes of the tensor `name`, which has so many; none of weights.
@@ -287,29 +356,51 @@ mod tests {
     use crate::weights::Weights;
 
     /// Targets of each step, so that these are cut as well.
-    fn tagged(lengths: &[i64], steps: usize) -> (Model, Dataset) {
+    fn tagged(lengths: &[i64], steps: usize, padded_first: bool) -> (Model, Dataset) {
         let model =
             Model::new().layer(Embedding::new(7, 4)).layer(Lstm::new(4, 5).bidirectional()).layer(Linear::new(10, 3));
         let tokens = Array2::from_shape_fn((lengths.len(), steps), |(b, t)| ((b * 5 + t * 3) % 7) as i64);
         let tags = Array2::from_shape_fn((lengths.len(), steps), |(b, t)| ((b + t) % 3) as i64);
         let tensors = NamedTensors::from([
             ("x".to_owned(), tokens.into_dyn().into()),
-            ("lengths".to_owned(), Array1::from(lengths.to_vec()).into_dyn().into()),
+            tells(lengths, steps, padded_first),
             ("y".to_owned(), tags.into_dyn().into()),
         ]);
         let data = Dataset::new(&model, CrossEntropy::default(), tensors).unwrap();
         (model, data)
     }
 
+    /// What says where the steps of each row are: lengths, or a mask where padding comes first.
+    fn tells(lengths: &[i64], steps: usize, padded_first: bool) -> (String, Values) {
+        let live = |(row, step): (usize, usize)| f32::from(u8::from((steps - step) as i64 <= lengths[row]));
+        match padded_first {
+            true => ("mask".to_owned(), Array2::from_shape_fn((lengths.len(), steps), live).into()),
+            false => ("lengths".to_owned(), Array1::from(lengths.to_vec()).into()),
+        }
+    }
+
+    /// The steps that are kept of these rows.
+    fn kept(data: &Dataset, rows: &[usize]) -> Option<Range<usize>> {
+        let lengths = data.lengths().unwrap();
+        data.kept(&data.tensors(rows).unwrap(), rows.iter().map(|row| lengths[*row]).max().unwrap())
+    }
+
     #[test]
     fn a_short_batch_has_the_gradients_of_the_whole() {
-        let (model, data) = tagged(&[3, 18, 1, 7, 5, 4], 19);
+        for padded_first in [false, true] {
+            short_batches(padded_first);
+        }
+    }
+
+    fn short_batches(padded_first: bool) {
+        let (model, data) = tagged(&[3, 18, 1, 7, 5, 4], 19, padded_first);
         let weights = Weights::initial(&model, Like::Torch, 3).unwrap();
         let update = Update::by(Sgd::like(Like::Torch));
         let trainer = Trainer::new(model, &weights, CrossEntropy::default(), update, Device::Cpu).unwrap();
         for (rows, steps) in [(&[0, 2, 4][..], 5), (&[5, 3], 10), (&[2], 5), (&[1, 0], 19)] {
             let lengths = data.lengths().unwrap();
-            assert_eq!(data.steps_of(rows, &lengths), Some(steps), "{rows:?}");
+            let wanted = if padded_first { 19 - steps..19 } else { 0..steps };
+            assert_eq!(kept(&data, rows), Some(wanted), "{rows:?}");
             let [short, whole] = [data.short_batch(rows, &lengths), data.batch(rows)]
                 .map(|batch| trainer.gradients(&batch.unwrap()).unwrap());
             assert_eq!((short.loss, short.weights), (whole.loss, whole.weights), "{rows:?}");
@@ -317,17 +408,79 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_never_short_where_the_last_index_is_read() {
-        for select in [Select::LastStep, Select::LastOutput] {
-            let model = Model::new().layer(Lstm::new(2, 3)).layer(select);
-            let tensors = NamedTensors::from([
-                ("x".to_owned(), Array::<f32, _>::ones((2, 8, 2)).into_dyn().into()),
-                ("lengths".to_owned(), Array1::from(vec![8_i64, 2]).into_dyn().into()),
-                ("y".to_owned(), Array::<f32, _>::zeros((2, 3)).into_dyn().into()),
-            ]);
-            let data = Dataset::new(&model, crate::loss::Loss::MeanSquared, tensors).unwrap();
-            assert_eq!(data.steps_of(&[1], &[8, 2]), None, "{select:?}");
+    fn the_last_index_is_kept_where_it_is_read() {
+        let [lengths, mask] = [false, true].map(|padded_first| tells(&[8, 2], 8, padded_first));
+        let [forward, backwards] = [Direction::Forward, Direction::Backwards].map(|to| Lstm::new(2, 3).direction(to));
+        for (stack, tells, wanted) in [
+            (&forward, &lengths, None),
+            (&forward, &mask, Some(6..8)),
+            // Its last index is the first step.
+            (&backwards, &mask, None),
+        ] {
+            for select in [Select::LastStep, Select::LastOutput] {
+                let model = Model::new().layer(stack.clone()).layer(select);
+                let tensors = NamedTensors::from([
+                    ("x".to_owned(), Array::<f32, _>::ones((2, 8, 2)).into()),
+                    tells.clone(),
+                    ("y".to_owned(), Array::<f32, _>::zeros((2, 3)).into()),
+                ]);
+                let data = Dataset::new(&model, crate::loss::Loss::MeanSquared, tensors).unwrap();
+                assert_eq!(kept(&data, &[1]), wanted, "{select:?} {tells:?}");
+            }
         }
+    }
+
+    #[test]
+    fn a_batch_is_whole_where_both_ends_are_padded() {
+        let model = Model::new().layer(Lstm::new(2, 3)).layer(Select::FinalHidden);
+        let mask = ndarray::arr2(&[[0.0_f32, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 1.0]]);
+        let tensors = NamedTensors::from([
+            ("x".to_owned(), Array::<f32, _>::ones((3, 4, 2)).into()),
+            ("mask".to_owned(), mask.into()),
+            ("y".to_owned(), Array::<f32, _>::zeros((3, 3)).into()),
+        ]);
+        let data = Dataset::new(&model, crate::loss::Loss::MeanSquared, tensors).unwrap();
+        assert_eq!(data.lengths().unwrap(), [1, 1, 2]);
+        assert_eq!([&[0, 1][..], &[1, 2], &[0]].map(|rows| kept(&data, rows)), [None, Some(2..4), None]);
+    }
+
+    /// Rows that are laid out one by one, one of a class that there is not; and a row more than is asked for, if `more`.
+    #[derive(Debug)]
+    struct Laid {
+        wrong: usize,
+        more: bool,
+    }
+
+    impl Examples for Laid {
+        fn rows(&self) -> usize {
+            9
+        }
+
+        fn tensors(&self, rows: &[usize]) -> Result<NamedTensors> {
+            let more = usize::from(self.more && rows.len() > 1);
+            let classes: Array1<i64> = rows.iter().map(|row| if *row == self.wrong { 3 } else { 1 }).collect();
+            let classes = [classes, Array1::zeros(more)].iter().flatten().copied().collect::<Array1<i64>>();
+            let x = Array::<f32, _>::ones((rows.len() + more, 8, 2));
+            Ok([("x".to_owned(), x.into()), ("y".to_owned(), classes.into())].into())
+        }
+
+        fn lengths(&self) -> Option<Vec<usize>> {
+            Some(vec![8; 7])
+        }
+    }
+
+    #[test]
+    fn examples_that_do_not_fit_are_told_by_their_row() {
+        let model = Model::new().layer(Lstm::new(2, 3)).layer(Select::FinalHidden);
+        let data = |laid| Dataset::of(&model, CrossEntropy::default(), laid).unwrap();
+        let [_, last] = data(Laid { wrong: 7, more: false }).split(0.5).unwrap();
+        assert!(last.batch(&[0, 1]).is_ok());
+        let said = last.batch(&[0, 3, 1]).unwrap_err().to_string();
+        assert!(said.starts_with("row 7 of the examples: ") && said.contains("class"), "{said}");
+        let said = data(Laid { wrong: 9, more: true }).batch(&[0, 3]).unwrap_err().to_string();
+        assert_eq!(said, "expected 2 rows of the examples, got 3");
+        let said = last.lengths().unwrap_err().to_string();
+        assert_eq!(said, "buckets: expected the lengths of all 9 rows, got 7");
     }
 
     #[test]

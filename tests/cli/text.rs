@@ -160,6 +160,36 @@ fn the_vocabulary_is_that_of_the_training_part() {
 }
 
 #[test]
+fn texts_that_are_padded_at_their_start_answer_by_the_last_step() {
+    let folder = Folder::new("text-pad");
+    let data = write(&folder, "reviews.tsv", tsv(0..96));
+    let model = description(&folder, 20, 2);
+    fs::write(&model, fs::read_to_string(&model).unwrap().replace("final_hidden", "last_step")).unwrap();
+    let refused = gatewave(["train", &model, "--data", &data, "--output", &folder.path("out.safetensors")]);
+    let error = refused.refused();
+    assert!(error.contains("got one at the last time index") && error.contains("--pad start"), "{error}");
+    let at_start = |more: &[&str]| train(&folder, &model, &data, &[&["--pad", "start"], more].concat());
+    let (whole, said) = at_start(&[]);
+    assert!(
+        said.lines().any(|line| line.starts_with("epoch 8/8") && line.contains("  val_accuracy 1.0000  ")),
+        "{said}"
+    );
+    let (text, _) = at_start(&["--buckets"]);
+    assert!(text != whole, "rows of like lengths stand together");
+    let texts = ["A GOOD film", "the story is bad, bad, of its cast and of each of its scenes"];
+    let trained = folder.path("out.safetensors");
+    let together = answers(&trained, &texts);
+    assert_eq!([0, 1].map(|at| together[at]["label"].clone()), [json!("pos"), json!("neg")]);
+    for (at, text) in texts.iter().enumerate() {
+        assert_eq!(answers(&trained, &[text])[0], together[at]);
+    }
+    let kept =
+        gatewave(["train", &trained, "--data", &data, "--output", &folder.path("next.safetensors"), "--pad", "end"]);
+    let error = kept.refused();
+    assert!(error.contains("--pad: expected none, since the model keeps the tokenizer"), "{error}");
+}
+
+#[test]
 fn a_trained_model_goes_on_with_its_own_words() {
     let folder = Folder::new("text-further");
     let data = write(&folder, "reviews.tsv", tsv(0..40));

@@ -45,18 +45,27 @@ fn assert_same(what: &str, model: &Model, got: &ArrayD<f32>, want: &ArrayD<f32>)
 }
 
 #[test]
-fn a_nan_weight_of_a_linear_layer_gives_nan_through_every_activation() {
-    for activation in Activation::ALL {
+fn a_nan_weight_of_a_linear_layer_gives_nan_through_every_elementwise_activation() {
+    of_a_linear_layer(true);
+}
+
+#[test]
+fn a_nan_weight_of_a_linear_layer_gives_nan_to_all_that_a_softmax_adds_up() {
+    of_a_linear_layer(false);
+}
+
+/// Of the activations that are elementwise, or of the others.
+fn of_a_linear_layer(elementwise: bool) {
+    for activation in Activation::ALL.into_iter().filter(|activation| activation.is_elementwise() == elementwise) {
         let model = Model::new().layer(Linear::new(INPUT, UNITS).activation(activation));
-        let mut weights = Weights::random(&model, 5).unwrap();
+        let mut weights = Weights::random(&model, 5).expect("the model is right");
         let LayerWeights::Linear { w, .. } = &mut weights.layers[0] else { panic!("a linear layer") };
         w[[HIT, 2]] = f32::NAN;
         let what = format!("{activation:?}");
         let output = run(&what, &model, &weights).output;
         // A sum over the features carries it to all of them.
-        let spreads = matches!(activation, Activation::Softmax | Activation::LogSoftmax);
         for (unit, column) in output.axis_iter(Axis(2)).enumerate() {
-            assert!(column.iter().all(|y| y.is_nan() == (spreads || unit == HIT)), "{what}: unit {unit}");
+            assert!(column.iter().all(|y| y.is_nan() == (!elementwise || unit == HIT)), "{what}: unit {unit}");
         }
     }
 }

@@ -67,6 +67,22 @@ fn a_layer_of_few_weights_trains_by_a_dispatch_for_all_its_steps_each_way() {
 }
 
 #[test]
+fn a_software_gpu_trains_by_steps_what_it_runs_by_scans() {
+    let limits = Limits { subgroup_lanes: 8, ..Limits::WEBGPU };
+    for cell in [Cell::Rnn, Cell::Lstm, Cell::Gru(Reset::After)] {
+        for (units, batch, by_scan) in
+            [(16, 32, true), (16, 33, false), (64, 8, true), (64, 9, false), (65, 1, false), (128, 1, false)]
+        {
+            let model = Model::new().layer(Recurrent::new(cell, 8, units));
+            let plan = gradients_on(&model, (5, batch), &limits, Target::Software).expect("the plan fits");
+            assert_eq!(ways(&plan), if by_scan { [1, 1, 0, 0] } else { [0, 0, 5, 5] }, "{cell} {units} {batch}");
+            let forward = plan_on(&model, (5, batch, Mask::All), &limits, Target::Software).expect("the plan fits");
+            assert_eq!(steps(&forward, Kernel::Scan), 1, "{cell} {units} {batch}");
+        }
+    }
+}
+
+#[test]
 fn a_scan_back_is_as_many_dispatches_as_loops_are_trusted_with() {
     for loop_iterations in [400, 1000, 65_535] {
         let limits = Limits { loop_iterations, ..Limits::WEBGPU };

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::ValueEnum;
-use gatewave::data::{Corpus, Labelled, ReadOptions, TargetError, TextSpec, Truncate, Unit};
+use gatewave::data::{Corpus, Labelled, ReadOptions, Side, TargetError, TextSpec, Unit};
 use gatewave::{Dataset, Model, Objective, Result};
 
 use crate::note;
@@ -90,7 +90,7 @@ pub(crate) enum End {
     End,
 }
 
-impl From<End> for Truncate {
+impl From<End> for Side {
     fn from(end: End) -> Self {
         match end {
             End::Start => Self::Start,

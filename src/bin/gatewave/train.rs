@@ -214,7 +214,13 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
             folder.save(&trainer, &fitting, &metadata)?;
         }
         folder.draw(&fitting)?;
-        note(format_args!("kept in {}", folder.path().display()));
+        let path = folder.path().display();
+        match end {
+            None | Some(FitEnd::TimeLimit) => {
+                note(format_args!("kept in {path}; gatewave train --resume {path} goes on"))
+            }
+            Some(_) => note(format_args!("kept in {path}")),
+        }
         if let (Some(data), true) = (&validation, end.is_some()) {
             check_best(folder, &trainer, &fitting, (data, options, args.corpus.stateful))?;
         }

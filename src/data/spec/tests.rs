@@ -44,7 +44,7 @@ fn rows_become_padded_tokens_their_lengths_and_classes() {
 
 #[test]
 fn long_texts_are_cut_at_the_end_that_is_said() {
-    for (truncate, tokens) in [(Truncate::End, [1, 3, 6]), (Truncate::Start, [5, 7, 8])] {
+    for (truncate, tokens) in [(Side::End, [1, 3, 6]), (Side::Start, [5, 7, 8])] {
         let options = TextOptions { max_length: Some(3), truncate, ..TextOptions::default() };
         let spec = TextSpec::learn(&model(100, 1), &reviews(), &options).unwrap();
         assert_eq!(spec.encode("a bad bad film in all"), tokens);
@@ -91,14 +91,21 @@ fn losses_fit_the_outputs() {
 
 #[test]
 fn what_pads_a_text_changes_no_answer() {
-    let last = Linear::new(8, 2).activation(Activation::Softmax);
-    let model = Model::new().layer(Embedding::new(100, 4)).layer(Gru::new(4, 8).bidirectional());
-    let model = model.layer(Select::FinalHidden).layer(Linear::new(16, 8)).layer(last);
-    let spec = TextSpec::learn(&model, &reviews(), &TextOptions::default()).unwrap();
-    let engine = Engine::new(model.clone(), &Weights::random(&model, 1).unwrap(), Device::Cpu).unwrap();
+    let stack = Gru::new(4, 8).bidirectional();
+    let [last_step, final_hidden] = [Select::LastStep, Select::FinalHidden];
+    for (select, pad) in [(final_hidden, Side::End), (final_hidden, Side::Start), (last_step, Side::Start)] {
+        let model =
+            Model::new().layer(Embedding::new(100, 4)).layer(stack.clone()).layer(select).layer(Linear::new(16, 8));
+        padding_changes_nothing(&model.layer(Linear::new(8, 2).activation(Activation::Softmax)), pad);
+    }
+}
+
+fn padding_changes_nothing(model: &Model, pad: Side) {
+    let spec = TextSpec::learn(model, &reviews(), &TextOptions { pad, ..TextOptions::default() }).unwrap();
+    let engine = Engine::new(model.clone(), &Weights::random(model, 1).unwrap(), Device::Cpu).unwrap();
     let answers = |texts: &[&'static str]| {
-        let input = spec.input(&model, texts.iter().copied()).unwrap();
-        spec.answers(&model, &engine.run(&input).unwrap()).unwrap()
+        let input = spec.input(model, texts.iter().copied()).unwrap();
+        spec.answers(model, &engine.run(&input).unwrap()).unwrap()
     };
     let together = answers(&["good", "a bad bad film, in all"]);
     assert_eq!(together.len(), 2);

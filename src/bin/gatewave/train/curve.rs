@@ -91,7 +91,8 @@ where
         .x_desc("epoch")
         .draw()?;
     if let Some(best) = epochs.iter().rfind(|epoch| epoch.better) {
-        let grey = RGBColor(150, 150, 150);
+        // Darker than the lines of the grid.
+        let grey = RGBColor(70, 70, 70);
         let line = [(best.number, low - room), (best.number, high + room)];
         chart
             .draw_series(LineSeries::new(line, grey))?

@@ -1,10 +1,10 @@
 //! What a training tells while it goes: a line that moves on a terminal, a line for each epoch, JSON for programs.
 
-use std::io::Write;
-use std::time::Instant;
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use gatewave::{Epoch, FitEnd, Fitting, Trained};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::history::{self, Column};
@@ -25,14 +25,13 @@ impl Show {
     /// Of a fit of so many epochs.
     pub(super) fn new(json: bool, of: u64) -> Self {
         let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len}  {msg}").expect("a fixed template");
-        // Where standard error is no terminal it draws nothing.
-        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()).with_style(style);
-        Self { json, of, bar, since: None }
+        // Hidden until it has something to tell.
+        Self { json, of, bar: ProgressBar::hidden().with_style(style), since: None }
     }
 
     /// A batch was trained on.
     pub(super) fn batch(&mut self, fitting: &Fitting, trained: Trained) {
-        if self.bar.is_hidden() {
+        if !io::stderr().is_terminal() {
             return;
         }
         let standing = fitting.standing();
@@ -41,15 +40,22 @@ impl Show {
         self.bar.set_prefix(format!("epoch {}/{}", standing.epoch, self.of));
         self.bar.set_length(standing.of as u64);
         self.bar.set_position(standing.batches as u64);
-        let mut message = format!("loss {}  norm {:.3}", value(standing.loss), trained.norm);
+        let mut message = format!("loss {}  norm {}", value(standing.loss), value(trained.norm));
         if done > 0 && seconds > 0.0 {
             #[expect(clippy::cast_precision_loss, reason = "counts of batches")]
-            let (rate, left) = (done as f64 / seconds, (standing.of - standing.batches) as f64);
-            #[expect(clippy::cast_precision_loss, reason = "the rows of a batch")]
-            let rows = rate * fitting.settings().batch_size as f64;
-            message += &format!("  {rows:.0} rows/s  {:.0} s left", left / rate);
+            let [done, left, of] = [done, standing.of - standing.batches, standing.of].map(|count| count as f64);
+            #[expect(clippy::cast_precision_loss, reason = "counts of rows and epochs")]
+            let (rows, epochs) = (fitting.settings().batch_size as f64, self.of.saturating_sub(standing.epoch) as f64);
+            let each = seconds / done;
+            // Of an epoch that is over it is known how long its validation took.
+            let epoch = fitting.epochs().last().map_or(of * each, |epoch| epoch.time.as_secs_f64());
+            let left = Duration::try_from_secs_f64(left * each + epochs * epoch).unwrap_or(Duration::MAX);
+            message += &format!("  {:.0} rows/s  {:#} left", rows / each, HumanDuration(left));
         }
         self.bar.set_message(message);
+        if self.bar.is_hidden() {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
     }
 
     /// An epoch ended.

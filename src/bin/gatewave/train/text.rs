@@ -26,6 +26,9 @@ pub(super) struct TextArgs {
     /// Labelled text: which part of a longer text is cut off [default: end]
     #[arg(long, value_enum, value_name = "start|end")]
     truncate: Option<End>,
+    /// Labelled text: at which end a shorter text is padded [default: end]
+    #[arg(long, value_enum, value_name = "start|end")]
+    pad: Option<End>,
     /// Labelled text: how much rows of each label count; `balanced` lets all labels count alike, however many rows they have
     #[arg(long, value_enum, value_name = "balanced")]
     class_weights: Option<ClassWeights>,
@@ -40,12 +43,13 @@ enum ClassWeights {
 
 impl TextArgs {
     /// The flags of a vocabulary, and whether each was given.
-    fn vocabulary(&self) -> [(&'static str, bool); 4] {
+    fn vocabulary(&self) -> [(&'static str, bool); 5] {
         [
             ("--tokenizer", self.tokenizer.is_some()),
             ("--num-tokens", self.num_tokens.is_some()),
             ("--max-length", self.max_length.is_some()),
             ("--truncate", self.truncate.is_some()),
+            ("--pad", self.pad.is_some()),
         ]
     }
 
@@ -87,6 +91,7 @@ impl TextArgs {
         let mut options = TextOptions::default();
         options.unit = self.tokenizer.map_or(options.unit, Into::into);
         options.truncate = self.truncate.map_or(options.truncate, Into::into);
+        options.pad = self.pad.map_or(options.pad, Into::into);
         (options.num_tokens, options.max_length) = (self.num_tokens, self.max_length);
         options
     }

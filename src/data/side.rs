@@ -1,0 +1,15 @@
+//! The two ends of a text.
+
+/// An end of a text: where it is padded, or cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Its beginning.
+    Start,
+    /// Its end.
+    End,
+}
+
+impl Side {
+    /// The word of each, as files and the command line have it.
+    pub const WORDS: [(&'static str, Self); 2] = [("start", Self::Start), ("end", Self::End)];
+}
