@@ -19,14 +19,12 @@ cargo_test() { cargo test --release --locked "$@"; }
 # All at once, so that no core waits. Tests of the command line bring the binary.
 say "building"
 cargo_test --lib --bins --tests --no-run
-say "adapters"
 gatewave=${CARGO_TARGET_DIR:-target}/release/gatewave
-on_adapter "$lavapipe" llvmpipe "$gatewave" adapters
-on_adapter "$swiftshader" swiftshader "$gatewave" adapters
 
 # What runs on SwiftShader. Each has one core idle at times, compiling kernels: so it goes beside what runs on lavapipe.
 on_swiftshader() {
     say "gatewave verify, on SwiftShader"
+    on_adapter "$swiftshader" swiftshader "$gatewave" adapters
     on_adapter "$swiftshader" swiftshader "$gatewave" verify --quick
     say "the tests of an adapter, on SwiftShader"
     # Files are read alike whoever computes. Slot by slot, plans by scans alone: the others are whole in `verify` above, and
@@ -53,6 +51,7 @@ set +m
 trap 'kill -- -"$beside" 2>/dev/null || true; rm -f "$swiftshader_says"' EXIT
 
 say "all tests, on lavapipe"
+on_adapter "$lavapipe" llvmpipe "$gatewave" adapters
 # `verify` below walks the table of cases as every strategy does, forward and back.
 on_adapter "$lavapipe" llvmpipe cargo_test --lib --bins --tests -- --exact \
     --skip every_case_of_the_table_gives_the_truth --skip gradients_of_every_case_of_the_table_are_true

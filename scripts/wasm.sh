@@ -56,7 +56,8 @@ if ! [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
     LD_LIBRARY_PATH=$(echo "$cache"/usr/lib/*-linux-gnu)
     export LD_LIBRARY_PATH
     cargo=("$cache/usr/bin/cargo")
-    options+=(-Zbuild-std=std,panic_abort)
+    # Without what prints a backtrace, which nothing here does.
+    options+=(-Zbuild-std=std,panic_abort -Zbuild-std-features=)
 fi
 
 for features in "" gpu,onnx,keras; do
