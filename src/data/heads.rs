@@ -8,7 +8,7 @@ use super::tokenizer::Tokenizer;
 use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::{BinaryCrossEntropy, CrossEntropy, Objective, last_activation};
-use crate::model::{Dim, Flow, InputPort, LayerKind, Model, Padding, Pin, Select, Value};
+use crate::model::{Dim, Flow, InputPort, Model, Padding, TimeEnd};
 use crate::named::{NamedTensors, Values};
 
 /// The places of a model that text goes through.
@@ -44,9 +44,7 @@ impl Heads {
             let text = "expected one output for a text, got one for each of its steps";
             return Err(wrong(text).hint("try a select layer of final_hidden"));
         };
-        if pad == Side::End {
-            own_steps(model)?;
-        }
+        own_steps(model, pad)?;
         let (tells, what) = match pad {
             Side::End => (&ends.lengths, "the lengths of its rows"),
             Side::Start => (&ends.mask, "a mask of its steps"),
@@ -126,40 +124,25 @@ impl Heads {
     }
 }
 
-/// Refuses a model that answers by the last time index, which is padding in every text but the longest.
-fn own_steps(model: &Model) -> Result<()> {
-    let stack = |layer: usize| match &model.layers[layer].kind {
-        LayerKind::Recurrent(stack) => Some(stack.padding),
-        _ => None,
+/// Refuses a model that answers by an end of the time axis where a shorter text has padding, given as zeros.
+fn own_steps(model: &Model, pad: Side) -> Result<()> {
+    let (padded, what) = match pad {
+        Side::End => (TimeEnd::Last, "last"),
+        Side::Start => (TimeEnd::First, "first"),
     };
-    for layer in &model.layers {
-        let taken = layer.from.iter().find_map(|value| match (value, &layer.kind) {
-            (Value::Layer(index, Pin::LastOutput), _) => stack(*index),
-            (value, LayerKind::Select(Select::LastStep)) => padding_of(model, *value),
-            _ => None,
-        });
-        if taken == Some(Padding::Zero) {
-            let text = "expected an answer at each text's own last step, got one at the last time index, where shorter texts \
-                        are padded with zeros";
-            let hint =
-                "select final_hidden, give the stack \"padding\": \"held\", or pad texts at their start (--pad start)";
-            return Err(wrong(text).hint(hint));
-        }
+    if !model.ends_taken().contains(&(padded, Some(Padding::Zero))) {
+        return Ok(());
     }
-    Ok(())
-}
-
-/// What stands in the padded steps of `value`, where a stack gave it.
-fn padding_of(model: &Model, value: Value) -> Option<Padding> {
-    let mut value = value;
-    while let Value::Layer(layer, _) = value {
-        if let LayerKind::Recurrent(stack) = &model.layers[layer].kind {
-            return Some(stack.padding);
+    let text = format!(
+        "expected an answer at each text's own last step, got one at the {what} time index, where shorter texts are padded with zeros"
+    );
+    let hint = match pad {
+        Side::End => {
+            "select final_hidden, give the stack \"padding\": \"held\", or pad texts at their start (--pad start)"
         }
-        // Layers are in topological order, so that this ends.
-        value = *model.layers[layer].from.first()?;
-    }
-    None
+        Side::Start => "select final_hidden, give the stack \"padding\": \"held\", or pad texts at their end",
+    };
+    Err(wrong(text).hint(hint))
 }
 
 fn wrong(text: impl Into<String>) -> Error {
@@ -169,7 +152,7 @@ fn wrong(text: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Axes, Embedding, Gru, Linear};
+    use crate::{Axes, Direction, Embedding, Gru, Linear, Select};
 
     fn head(select: Select, last: Linear) -> Result<Heads> {
         let model = Model::new().layer(Embedding::new(10, 4)).layer(Gru::new(4, 8)).layer(select).layer(last);
@@ -236,10 +219,28 @@ mod tests {
     }
 
     #[test]
-    fn a_text_behind_its_padding_ends_at_the_last_time_index() {
-        for select in [Select::LastStep, Select::LastOutput] {
-            let model = Model::new().layer(Embedding::new(10, 4)).layer(Gru::new(4, 8)).layer(select);
-            assert_eq!(Heads::of(&model.layer(Linear::new(8, 3)), Side::Start).unwrap().labels(), 3);
+    fn a_text_behind_its_padding_begins_at_no_index_that_is_known() {
+        for (direction, select, answers) in [
+            (Direction::Forward, Select::LastStep, true),
+            (Direction::Forward, Select::LastOutput, true),
+            (Direction::Both, Select::LastStep, true),
+            (Direction::Both, Select::LastOutput, false),
+            (Direction::Reverse, Select::LastStep, true),
+            (Direction::Reverse, Select::LastOutput, false),
+            (Direction::Backwards, Select::LastStep, false),
+            (Direction::Backwards, Select::LastOutput, false),
+        ] {
+            for (padding, answers) in [(Padding::Zero, answers), (Padding::Held, true)] {
+                let stack = Gru::new(4, 8).direction(direction).padding(padding);
+                let model = Model::new().layer(Embedding::new(10, 4)).layer(stack).layer(select);
+                let features = if direction == Direction::Both { 16 } else { 8 };
+                let heads = Heads::of(&model.layer(Linear::new(features, 3)), Side::Start);
+                match (&heads, answers) {
+                    (Ok(heads), true) => assert_eq!(heads.labels(), 3),
+                    (Err(error), false) => assert!(error.to_string().contains("at the first time index"), "{error}"),
+                    _ => panic!("{direction:?} {select:?} {padding:?}: {heads:?}"),
+                }
+            }
         }
     }
 }

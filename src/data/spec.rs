@@ -201,8 +201,9 @@ impl TextSpec {
     pub fn tensors(&self, model: &Model, rows: &Labelled) -> Result<NamedTensors> {
         let heads = self.heads(model)?;
         let targets = self.classes.targets(rows)?;
-        let (tokens, steps) =
-            self.encoded(rows.texts()).map_err(|e| if e.kind() == ErrorKind::Io { e } else { e.at(rows.source()) })?;
+        let (tokens, steps) = self
+            .encoded(rows.texts(), 1)
+            .map_err(|e| if e.kind() == ErrorKind::Io { e } else { e.at(rows.source()) })?;
         let mut tensors = heads.tensors(&tokens, steps);
         tensors.insert(heads.targets().to_owned(), Array1::from(targets).into());
         Ok(tensors)
@@ -229,7 +230,7 @@ impl TextSpec {
     /// As [`check`](Self::check); kind `Shape`, where there is no text; `Limits` as of [`tensors`](Self::tensors).
     pub fn input<'a>(&self, model: &Model, texts: impl IntoIterator<Item = &'a str>) -> Result<Input> {
         let heads = self.heads(model)?;
-        let (tokens, steps) = self.encoded(texts.into_iter().map(|text| Ok(Cow::Borrowed(text))))?;
+        let (tokens, steps) = self.encoded(texts.into_iter().map(|text| Ok(Cow::Borrowed(text))), 1)?;
         model.named_input(&heads.tensors(&tokens, steps))
     }
 
@@ -259,10 +260,14 @@ impl TextSpec {
         Ok(given.outer_iter().map(answer).collect())
     }
 
-    /// The tokens of each text, and how many the longest has. Padded to these, all can be laid out.
-    fn encoded<'a>(&self, texts: impl Iterator<Item = Result<Cow<'a, str>>>) -> Result<(Vec<Vec<i64>>, usize)> {
+    /// The tokens of each text, and how many the longest has, or `least`. Padded to these, all can be laid out.
+    fn encoded<'a>(
+        &self,
+        texts: impl Iterator<Item = Result<Cow<'a, str>>>,
+        least: usize,
+    ) -> Result<(Vec<Vec<i64>>, usize)> {
         let rows = texts.map(|text| Ok(self.encode(&text?))).collect::<Result<Vec<Vec<i64>>>>()?;
-        let Some(longest) = rows.iter().map(Vec::len).max() else {
+        let Some(longest) = rows.iter().map(Vec::len).max().map(|longest| longest.max(least)) else {
             return Err(Error::new(ErrorKind::Shape, "expected at least one text, got none"));
         };
         if rows.len().saturating_mul(longest) > MOST_TOKENS {

@@ -228,6 +228,18 @@ impl Planner {
             // Whoever draws can draw fewer at a time, and `why` says so.
             return self.device.explain(why.at(format!("{} steps on {}", shape.time, self.device)));
         }
+        self.none_fits(shape, why, |shape| self.lower(goal, shape), ("", ""))
+    }
+
+    /// Why no plan of one sequence fits, and how long a sequence would by `lower`. `what` is said of the sequence and of those
+    /// that carry states over.
+    fn none_fits(
+        &self,
+        shape: Shape,
+        why: Error,
+        lower: impl Fn(Shape) -> Result<Plan>,
+        (what, carry): (&str, &str),
+    ) -> Error {
         let mut fits = None;
         let halves = std::iter::successors(Some(shape.time / 2), |time| Some(time / 2)).take_while(|&time| time > 0);
         for time in halves {
@@ -235,7 +247,7 @@ impl Planner {
             if shape.all_steps().any(|steps| steps.time == 0) {
                 break;
             }
-            match self.lower(goal, shape) {
+            match lower(shape) {
                 Ok(_) => {
                     fits = Some(time);
                     break;
@@ -245,10 +257,10 @@ impl Planner {
             }
         }
         let hint = match fits {
-            Some(time) => format!("a sequence of {time} steps would fit: split it and carry the states over"),
+            Some(time) => format!("a sequence of {time} steps would fit: split it and carry the states over{carry}"),
             None => "not even one step fits: the model is too large for this device".into(),
         };
-        let text = format!("one sequence of {} steps on {}: {why}; {hint}", shape.time, self.device);
+        let text = format!("one sequence of {} steps{what} on {}: {why}; {hint}", shape.time, self.device);
         self.device.explain(Error::new(ErrorKind::Limits, text))
     }
 
@@ -296,12 +308,17 @@ impl Planner {
 
     /// The plan of `gradients` of a call of `shape`, its batch halved until it fits the device.
     pub(super) fn lower_gradients(&self, shape: Shape, gradients: &Gradients) -> Result<Plan> {
-        let Self { model, layout, limits, tuning, device, .. } = self;
+        let Self { model, layout, limits, tuning, .. } = self;
+        let lower = |shape| lower::lower_gradients(model, layout, shape, limits, tuning, gradients);
         let mut tile = self.tile(shape);
         loop {
-            match lower::lower_gradients(model, layout, tile, limits, tuning, gradients) {
+            match lower(tile) {
                 Err(e) if e.kind() == ErrorKind::Limits && tile.batch > 1 => tile.batch = tile.batch.div_ceil(2),
-                plan => return plan.map_err(|e| device.explain(e)),
+                Err(e) if e.kind() == ErrorKind::Limits => {
+                    let said = (" with its gradients", " (Trainer::carry)");
+                    return Err(self.none_fits(tile, e, lower, said));
+                }
+                plan => return plan,
             }
         }
     }

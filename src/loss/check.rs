@@ -83,7 +83,7 @@ impl Objective {
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where targets or sample weights do not fit an output; `Model`, where a loss does not fit the last layer or
+    /// Kind `Shape`, where targets or sample weights do not fit an output; `Training`, where nothing counts; `Model`, where a loss does not fit the last layer or
     /// the model has no such output.
     pub(crate) fn check(&self, model: &Model, call: &Call<'_>, targets: &[Targets]) -> Result<Vec<Aim>> {
         let mut aims = Vec::new();
@@ -315,7 +315,7 @@ impl<'a, 'c> Rows<'a, 'c> {
                     } else {
                         "expected a class of a weight above 0, got none".to_owned()
                     };
-                    return Err(shape(text));
+                    return Err(nothing(text));
                 }
                 if *measure == Measure::CrossEntropy {
                     self.live().for_each(|at| weights[at] *= class_weight(at));
@@ -339,7 +339,7 @@ impl<'a, 'c> Rows<'a, 'c> {
                 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
                 let count = (self.live().count() * self.features) as f64;
                 if count == 0.0 {
-                    return Err(shape("expected a step that there is, got none in any row"));
+                    return Err(nothing("expected a step that there is, got none in any row"));
                 }
                 count
             }
@@ -458,6 +458,11 @@ impl Targets {
 
 fn wrong(text: impl Into<String>) -> Error {
     Error::new(ErrorKind::Model, text)
+}
+
+/// An error of targets of which none counts: of a whole call, and of no row.
+fn nothing(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Training, text)
 }
 
 fn shape(text: impl Into<String>) -> Error {

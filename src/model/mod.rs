@@ -8,6 +8,7 @@
 mod builder;
 mod clocks;
 mod edges;
+mod ends;
 mod flow;
 mod graph;
 mod layer;
@@ -21,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub use builder::{Graph, Node, Sources};
 pub(crate) use clocks::{Clocks, OTHER_CLOCKS, TimeAxis};
 pub(crate) use edges::check_names;
+pub(crate) use ends::TimeEnd;
 pub use flow::{Features, Flow};
 pub(crate) use graph::Begun;
 pub use graph::{InputKind, ModelInput, ModelOutput, Pin, Value};

@@ -14,7 +14,7 @@ use super::targets;
 use crate::call::Batching;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
-use crate::model::{Clocks, Dim, Direction, InputPort, InputValue, Layer, LayerKind, Model, Pin, Select, Value};
+use crate::model::{Clocks, Dim, InputPort, InputValue, Model, TimeEnd};
 use crate::named::{Examples, NamedTensors, Values, read_input};
 use crate::train::rows_before_split;
 
@@ -131,10 +131,11 @@ impl Dataset {
             return Err(Error::new(ErrorKind::Training, "expected examples to train on, got none"));
         }
         let tensors = examples.tensors(&[0])?;
-        let first = Batch::read(model, &objective, &tensors)?.check(model, &objective)?;
-        if first != Some(1) {
-            let got = first.map_or("one sequence without the axis of the batch".to_owned(), |rows| rows.to_string());
-            return Err(shape(format!("expected one row of the first example, got {got}")));
+        match Batch::read(model, &objective, &tensors)?.check(model, &objective) {
+            Ok(first) => one_batch(first, 1)?,
+            // A row may be without anything that counts, among others.
+            Err(error) if error.kind() == ErrorKind::Training => {}
+            Err(error) => return Err(error),
         }
         Ok(Self::over(model, objective, Arc::new(examples), &tensors))
     }
@@ -235,11 +236,9 @@ impl Dataset {
             return Ok(batch);
         }
         match batch.check(&self.model, &self.objective) {
-            Ok(got) if got == Some(rows.len()) => Ok(batch),
-            Ok(got) => {
-                let got = got.map_or("one sequence without the axis of the batch".to_owned(), |got| got.to_string());
-                Err(shape(format!("expected {} rows of the examples, got {got}", rows.len())))
-            }
+            Ok(got) => one_batch(got, rows.len()).map(|()| batch),
+            // Where nothing counts it is the batch that is wrong, and no row.
+            Err(error) if error.kind() == ErrorKind::Training => Err(error),
             Err(error) => Err(self.wrong_row(rows).unwrap_or(error)),
         }
     }
@@ -250,7 +249,7 @@ impl Dataset {
             let tensors = self.examples.tensors(&[row]).ok()?;
             let batch = Batch::read(&self.model, &self.objective, &tensors);
             let error = batch.and_then(|batch| batch.check(&self.model, &self.objective)).err()?;
-            Some(error.at(format!("row {row} of the examples")))
+            (error.kind() != ErrorKind::Training).then(|| error.at(format!("row {row} of the examples")))
         })
     }
 
@@ -268,9 +267,14 @@ impl Dataset {
             None => 0..longest,
             Some(mask) => live_steps(&tensors.get(mask)?.real().view(), self.time.get(mask)?.0)?,
         };
-        if live.end <= first.end && !reads_the_last_index(&self.model) {
+        let is_taken = |end: TimeEnd| self.model.ends_taken().iter().any(|(taken, _)| *taken == end);
+        if live.end <= first.end && !is_taken(TimeEnd::Last) {
             Some(first)
-        } else if live.start >= last.start && self.mask.is_some() && !goes_backwards(&self.model) {
+        } else if live.start >= last.start
+            && self.mask.is_some()
+            && !is_taken(TimeEnd::First)
+            && !self.model.goes_backwards()
+        {
             Some(last)
         } else {
             None
@@ -287,6 +291,15 @@ impl Dataset {
         let rows: Vec<usize> = rows.iter().map(|row| self.range.start + row).collect();
         self.examples.tensors(&rows)
     }
+}
+
+/// Whether examples gave as many rows as were asked for.
+fn one_batch(got: Option<usize>, wanted: usize) -> Result<()> {
+    if got == Some(wanted) {
+        return Ok(());
+    }
+    let got = got.map_or("one sequence without the axis of the batch".to_owned(), |got| got.to_string());
+    Err(shape(format!("expected {wanted} rows of the examples, got {got}")))
 }
 
 /// Leaves some steps of an array.
@@ -315,20 +328,6 @@ fn place(axes: &[Dim], wanted: Dim) -> Option<Axis> {
     axes.iter().position(|dim| *dim == wanted).map(Axis)
 }
 
-/// Whether a layer takes what stands at the last time index, which is another where there are fewer steps.
-fn reads_the_last_index(model: &Model) -> bool {
-    let is_last = |value: &Value| matches!(value, Value::Layer(_, Pin::LastOutput));
-    let takes_it = |layer: &Layer| {
-        matches!(layer.kind, LayerKind::Select(Select::LastStep | Select::LastOutput)) || layer.from.iter().any(is_last)
-    };
-    model.layers.iter().any(takes_it) || model.outputs.iter().any(|output| is_last(&output.from))
-}
-
-/// Whether a stack counts its steps from the first one, so that they are others where some are cut off there.
-fn goes_backwards(model: &Model) -> bool {
-    model.stacks().any(|stack| stack.direction == Direction::Backwards)
-}
-
 /// The axes of the tensor `name`, which has so many; none of weights.
 fn axes(model: &Model, objective: &Objective, name: &str, count: usize) -> Option<Vec<Dim>> {
     let of_targets = objective.terms().iter().find_map(|term| targets::axes(model, term, name, count));
@@ -344,153 +343,4 @@ fn shape(text: impl Into<String>) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use ndarray::{Array, Array1, Array2};
-
-    use super::*;
-    use crate::engine::Device;
-    use crate::loss::CrossEntropy;
-    use crate::model::{Embedding, Linear, Lstm};
-    use crate::train::{Like, Sgd, Update};
-    use crate::trainer::Trainer;
-    use crate::weights::Weights;
-
-    /// Targets of each step, so that these are cut as well.
-    fn tagged(lengths: &[i64], steps: usize, padded_first: bool) -> (Model, Dataset) {
-        let model =
-            Model::new().layer(Embedding::new(7, 4)).layer(Lstm::new(4, 5).bidirectional()).layer(Linear::new(10, 3));
-        let tokens = Array2::from_shape_fn((lengths.len(), steps), |(b, t)| ((b * 5 + t * 3) % 7) as i64);
-        let tags = Array2::from_shape_fn((lengths.len(), steps), |(b, t)| ((b + t) % 3) as i64);
-        let tensors = NamedTensors::from([
-            ("x".to_owned(), tokens.into_dyn().into()),
-            tells(lengths, steps, padded_first),
-            ("y".to_owned(), tags.into_dyn().into()),
-        ]);
-        let data = Dataset::new(&model, CrossEntropy::default(), tensors).unwrap();
-        (model, data)
-    }
-
-    /// What says where the steps of each row are: lengths, or a mask where padding comes first.
-    fn tells(lengths: &[i64], steps: usize, padded_first: bool) -> (String, Values) {
-        let live = |(row, step): (usize, usize)| f32::from(u8::from((steps - step) as i64 <= lengths[row]));
-        match padded_first {
-            true => ("mask".to_owned(), Array2::from_shape_fn((lengths.len(), steps), live).into()),
-            false => ("lengths".to_owned(), Array1::from(lengths.to_vec()).into()),
-        }
-    }
-
-    /// The steps that are kept of these rows.
-    fn kept(data: &Dataset, rows: &[usize]) -> Option<Range<usize>> {
-        let lengths = data.lengths().unwrap();
-        data.kept(&data.tensors(rows).unwrap(), rows.iter().map(|row| lengths[*row]).max().unwrap())
-    }
-
-    #[test]
-    fn a_short_batch_has_the_gradients_of_the_whole() {
-        for padded_first in [false, true] {
-            short_batches(padded_first);
-        }
-    }
-
-    fn short_batches(padded_first: bool) {
-        let (model, data) = tagged(&[3, 18, 1, 7, 5, 4], 19, padded_first);
-        let weights = Weights::initial(&model, Like::Torch, 3).unwrap();
-        let update = Update::by(Sgd::like(Like::Torch));
-        let trainer = Trainer::new(model, &weights, CrossEntropy::default(), update, Device::Cpu).unwrap();
-        for (rows, steps) in [(&[0, 2, 4][..], 5), (&[5, 3], 10), (&[2], 5), (&[1, 0], 19)] {
-            let lengths = data.lengths().unwrap();
-            let wanted = if padded_first { 19 - steps..19 } else { 0..steps };
-            assert_eq!(kept(&data, rows), Some(wanted), "{rows:?}");
-            let [short, whole] = [data.short_batch(rows, &lengths), data.batch(rows)]
-                .map(|batch| trainer.gradients(&batch.unwrap()).unwrap());
-            assert_eq!((short.loss, short.weights), (whole.loss, whole.weights), "{rows:?}");
-        }
-    }
-
-    #[test]
-    fn the_last_index_is_kept_where_it_is_read() {
-        let [lengths, mask] = [false, true].map(|padded_first| tells(&[8, 2], 8, padded_first));
-        let [forward, backwards] = [Direction::Forward, Direction::Backwards].map(|to| Lstm::new(2, 3).direction(to));
-        for (stack, tells, wanted) in [
-            (&forward, &lengths, None),
-            (&forward, &mask, Some(6..8)),
-            // Its last index is the first step.
-            (&backwards, &mask, None),
-        ] {
-            for select in [Select::LastStep, Select::LastOutput] {
-                let model = Model::new().layer(stack.clone()).layer(select);
-                let tensors = NamedTensors::from([
-                    ("x".to_owned(), Array::<f32, _>::ones((2, 8, 2)).into()),
-                    tells.clone(),
-                    ("y".to_owned(), Array::<f32, _>::zeros((2, 3)).into()),
-                ]);
-                let data = Dataset::new(&model, crate::loss::Loss::MeanSquared, tensors).unwrap();
-                assert_eq!(kept(&data, &[1]), wanted, "{select:?} {tells:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_batch_is_whole_where_both_ends_are_padded() {
-        let model = Model::new().layer(Lstm::new(2, 3)).layer(Select::FinalHidden);
-        let mask = ndarray::arr2(&[[0.0_f32, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 1.0]]);
-        let tensors = NamedTensors::from([
-            ("x".to_owned(), Array::<f32, _>::ones((3, 4, 2)).into()),
-            ("mask".to_owned(), mask.into()),
-            ("y".to_owned(), Array::<f32, _>::zeros((3, 3)).into()),
-        ]);
-        let data = Dataset::new(&model, crate::loss::Loss::MeanSquared, tensors).unwrap();
-        assert_eq!(data.lengths().unwrap(), [1, 1, 2]);
-        assert_eq!([&[0, 1][..], &[1, 2], &[0]].map(|rows| kept(&data, rows)), [None, Some(2..4), None]);
-    }
-
-    /// Rows that are laid out one by one, one of a class that there is not; and a row more than is asked for, if `more`.
-    #[derive(Debug)]
-    struct Laid {
-        wrong: usize,
-        more: bool,
-    }
-
-    impl Examples for Laid {
-        fn rows(&self) -> usize {
-            9
-        }
-
-        fn tensors(&self, rows: &[usize]) -> Result<NamedTensors> {
-            let more = usize::from(self.more && rows.len() > 1);
-            let classes: Array1<i64> = rows.iter().map(|row| if *row == self.wrong { 3 } else { 1 }).collect();
-            let classes = [classes, Array1::zeros(more)].iter().flatten().copied().collect::<Array1<i64>>();
-            let x = Array::<f32, _>::ones((rows.len() + more, 8, 2));
-            Ok([("x".to_owned(), x.into()), ("y".to_owned(), classes.into())].into())
-        }
-
-        fn lengths(&self) -> Option<Vec<usize>> {
-            Some(vec![8; 7])
-        }
-    }
-
-    #[test]
-    fn examples_that_do_not_fit_are_told_by_their_row() {
-        let model = Model::new().layer(Lstm::new(2, 3)).layer(Select::FinalHidden);
-        let data = |laid| Dataset::of(&model, CrossEntropy::default(), laid).unwrap();
-        let [_, last] = data(Laid { wrong: 7, more: false }).split(0.5).unwrap();
-        assert!(last.batch(&[0, 1]).is_ok());
-        let said = last.batch(&[0, 3, 1]).unwrap_err().to_string();
-        assert!(said.starts_with("row 7 of the examples: ") && said.contains("class"), "{said}");
-        let said = data(Laid { wrong: 9, more: true }).batch(&[0, 3]).unwrap_err().to_string();
-        assert_eq!(said, "expected 2 rows of the examples, got 3");
-        let said = last.lengths().unwrap_err().to_string();
-        assert_eq!(said, "buckets: expected the lengths of all 9 rows, got 7");
-    }
-
-    #[test]
-    fn rows_without_lengths_are_never_short() {
-        let model = Model::new().layer(Lstm::new(2, 3));
-        let tensors = NamedTensors::from([
-            ("x".to_owned(), Array::<f32, _>::ones((2, 8, 2)).into_dyn().into()),
-            ("y".to_owned(), Array::<f32, _>::zeros((2, 8, 3)).into_dyn().into()),
-        ]);
-        let data = Dataset::new(&model, crate::loss::Loss::MeanSquared, tensors).unwrap();
-        assert!(data.lengths().is_err());
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gatewave::plan::Limits;
 use gatewave::{
     Batch, Bias, Cell, Clip, CrossEntropy, Device, Embedding, ErrorKind, Gru, Input, L2, Like, Linear, Loss, Lstm,
-    Masking, Model, Options, Recurrent, Reset, RmsProp, Role, Select, Sgd, Targets, Trainer, Update, WeightDecay,
+    Masking, Model, Options, Recurrent, Reset, RmsProp, Rnn, Role, Select, Sgd, Targets, Trainer, Update, WeightDecay,
     Weights, clip_factor, squares, update,
 };
 use ndarray::{Array2, Array3};
@@ -223,5 +223,49 @@ fn the_same_run_gives_the_same_bytes() {
             (trained, tensors(&trainer))
         };
         assert!(run(&device) == run(&device), "{device:?}");
+    }
+}
+
+#[test]
+fn a_row_too_long_to_train_on_is_refused_with_what_would_fit() {
+    let model = Model::new().layer(Lstm::new(3, 16));
+    let limits = Limits { binding_bytes: 64 << 10, buffer_bytes: 64 << 10, ..Limits::WEBGPU };
+    let options = Options { limits: Some(limits), ..Options::default().device(Device::Cpu) };
+    let weights = Weights::random(&model, 5).unwrap();
+    let update = Update::by(Sgd::like(Like::Torch));
+    let mut trainer = Trainer::new(model, &weights, Loss::SumOfSquares, update, options).unwrap();
+    let batch = |steps| Batch::new(Input::features(features((2, steps, 3), 1)), Targets::none());
+    let error = trainer.step(&batch(5_000)).unwrap_err();
+    let said = error.to_string();
+    assert_eq!(error.kind(), ErrorKind::Limits, "{said}");
+    assert!(said.starts_with("one sequence of 5000 steps with its gradients on CPU: "), "{said}");
+    assert!(said.ends_with(" steps would fit: split it and carry the states over (Trainer::carry)"), "{said}");
+    let steps = said.split("; a sequence of ").nth(1).and_then(|tail| tail.split(' ').next()).unwrap();
+    assert!(trainer.step(&batch(steps.parse().unwrap())).is_ok(), "{said}");
+}
+
+/// Threads share rows and columns of products, and no sum.
+#[test]
+fn one_thread_trains_to_the_bytes_of_several() {
+    let run = |model: &Model, threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let weights = Weights::random(model, 5).unwrap();
+            let mut trainer =
+                Trainer::new(model.clone(), &weights, Loss::SumOfSquares, updates()[4], Device::Cpu).unwrap();
+            let batch = |seed| Batch::new(Input::features(features((37, 9, 24), seed)), Targets::none());
+            let trained: Vec<_> = (0..3).map(|seed| trainer.step(&batch(seed)).unwrap()).collect();
+            (trained, tensors(&trainer))
+        })
+    };
+    for model in [
+        Model::new().layer(Lstm::new(24, 130).bidirectional()).layer(Linear::new(260, 7)),
+        Model::new().layer(Gru::new(24, 65).num_layers(2)).layer(Linear::new(65, 7)),
+        Model::new().layer(Rnn::new(24, 33)).layer(Linear::new(33, 7)),
+    ] {
+        let alone = run(&model, 1);
+        for threads in [2, 4] {
+            assert!(run(&model, threads) == alone, "{threads} threads: {}", model.summary());
+        }
     }
 }

@@ -36,12 +36,12 @@ impl Examples for TextRows {
 
     fn tensors(&self, rows: &[usize]) -> Result<NamedTensors> {
         let texts = rows.iter().map(|row| self.rows.rows()[*row].text());
-        let (tokens, _) = self.spec.encoded(texts)?;
+        let (tokens, steps) = self.spec.encoded(texts, self.longest)?;
         if let Some((row, _)) = rows.iter().zip(&tokens).find(|(row, tokens)| self.lengths[**row] != tokens.len()) {
             let text = "expected the text as it was at first, got another; was the file changed?";
             return Err(Error::new(ErrorKind::Io, text).at(&self.rows.rows()[*row].place));
         }
-        let mut tensors = self.heads.tensors(&tokens, self.longest);
+        let mut tensors = self.heads.tensors(&tokens, steps);
         let classes: Array1<i64> = rows.iter().map(|row| self.classes[*row]).collect();
         tensors.insert(self.heads.targets().to_owned(), classes.into());
         Ok(tensors)

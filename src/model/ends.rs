@@ -1,0 +1,75 @@
+//! Which ends of the time axis a model takes by their index, whatever stands there: a row's own step, or padding.
+//!
+//! Knows edges; knows no call and no sizes.
+
+use super::Model;
+use super::graph::{Pin, Value};
+use super::layer::{Direction, LayerKind, Padding, Recurrent, Select};
+
+/// An end of the time axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimeEnd {
+    /// Index 0.
+    First,
+    /// Index T − 1.
+    Last,
+}
+
+impl Model {
+    /// The ends that layers and outputs take, each with what the stack behind them gives at a padded step; with none where there
+    /// is no stack.
+    pub(crate) fn ends_taken(&self) -> Vec<(TimeEnd, Option<Padding>)> {
+        let taken =
+            self.layers.iter().flat_map(|layer| layer.from.iter().map(move |value| (*value, Some(&layer.kind))));
+        let given = self.outputs.iter().map(|output| (output.from, None));
+        let mut all = Vec::new();
+        for (value, kind) in taken.chain(given) {
+            match (value, kind) {
+                (Value::Layer(stack, Pin::LastOutput), _) => {
+                    let Some(stack) = self.stack_at(stack) else { continue };
+                    let ends: &[TimeEnd] = match stack.direction {
+                        _ if self.goes_backwards() => &[TimeEnd::First, TimeEnd::Last],
+                        Direction::Forward => &[TimeEnd::Last],
+                        Direction::Reverse | Direction::Backwards => &[TimeEnd::First],
+                        // Each direction ends at an end of its own.
+                        Direction::Both => &[TimeEnd::First, TimeEnd::Last],
+                    };
+                    all.extend(ends.iter().map(|end| (*end, Some(stack.padding))));
+                }
+                (value, Some(LayerKind::Select(Select::LastStep))) => {
+                    let padding = self.stack_behind(value).map(|stack| stack.padding);
+                    all.push((TimeEnd::Last, padding));
+                    if self.goes_backwards() {
+                        all.push((TimeEnd::First, padding));
+                    }
+                }
+                _ => {}
+            }
+        }
+        all
+    }
+
+    /// Whether a stack gives its steps in the order in which it went, so that its last index is the first step.
+    pub(crate) fn goes_backwards(&self) -> bool {
+        self.stacks().any(|stack| stack.direction == Direction::Backwards)
+    }
+
+    fn stack_at(&self, layer: usize) -> Option<&Recurrent> {
+        match &self.layers[layer].kind {
+            LayerKind::Recurrent(stack) => Some(stack),
+            _ => None,
+        }
+    }
+
+    /// The stack whose steps `value` is made of, where one gave it.
+    fn stack_behind(&self, mut value: Value) -> Option<&Recurrent> {
+        while let Value::Layer(layer, _) = value {
+            if let Some(stack) = self.stack_at(layer) {
+                return Some(stack);
+            }
+            // Layers are in topological order, so that this ends.
+            value = *self.layers[layer].from.first()?;
+        }
+        None
+    }
+}
