@@ -1,6 +1,7 @@
 //! The command line as its users meet it: results, messages, exit statuses, and what goes to which stream.
 //!
-//! Runs the built binary, on the CPU unless a test says otherwise; knows nothing of the library.
+//! Runs the built binary, on the CPU unless a test says otherwise; knows nothing of the library, but for
+//! the tutorials' steps in Rust.
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod support;

@@ -1,14 +1,44 @@
-//! The console blocks of a page, run line by line: what the page shows is what the commands print.
+//! The steps of the tutorials, run one by one: what the page shows is what they print.
+//!
+//! A step is a command of a console block, or a block of Rust with its output in the block below. Steps in Rust are those of
+//! `examples/tutorial.rs`, which is run here and prints into `SAID`. (That the blocks compile as they stand, rustdoc tells.)
 //!
 //! A block shows what a command prints on both streams. `…` at the end of a line stands for the rest of it, and alone for any
 //! lines. Numbers with a point are whatever they are, since a machine with other instructions rounds otherwise, and so is which
 //! epoch is the best.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use crate::{Folder, command};
+
+thread_local! {
+    /// What a step in Rust has printed.
+    static SAID: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Stands before the one of `std` in the example.
+macro_rules! println {
+    ($($said:tt)*) => {
+        super::say(&format!($($said)*))
+    };
+}
+
+#[path = "../../examples/tutorial.rs"]
+#[allow(dead_code, reason = "its main is called where it is an example")]
+mod tutorial;
+
+fn say(line: &str) {
+    SAID.with_borrow_mut(|said| {
+        said.push_str(line);
+        said.push('\n');
+    });
+}
+
+/// The lines of Rust that a step may have in its `main`.
+const MOST_LINES: usize = 12;
 
 /// A command of a page, and what it is to print.
 struct Shown {
@@ -40,17 +70,54 @@ fn shown(page: &str) -> Vec<Shown> {
     all
 }
 
+/// The blocks between fences: the line of the first fence, what stands behind it, and the lines within.
+fn blocks(page: &str) -> Vec<(usize, &str, Vec<&str>)> {
+    let (mut all, mut open) = (Vec::new(), None);
+    for (line, text) in (1..).zip(page.lines()) {
+        open = match (text.strip_prefix("```"), open) {
+            (Some(language), None) => Some((line, language, Vec::new())),
+            (Some(_), Some(block)) => {
+                all.push(block);
+                None
+            }
+            (None, Some((line, language, mut lines))) => {
+                lines.push(text);
+                Some((line, language, lines))
+            }
+            (None, None) => None,
+        };
+    }
+    all
+}
+
+/// The steps in Rust: the line of the block, what stands in `main`, and the lines that it is to print.
+fn steps_in_rust(page: &str) -> Vec<(usize, Vec<&str>, Vec<String>)> {
+    let all = blocks(page);
+    let mut steps = Vec::new();
+    for (at, (line, _, code)) in all.iter().enumerate().filter(|(_, (_, language, _))| *language == "rust") {
+        let main = code.iter().position(|text| text.starts_with("fn main()")).expect("a step has a main");
+        assert_eq!(code.last(), Some(&"}"), "line {line}: nothing stands behind main");
+        let below = all.get(at + 1).filter(|(_, language, _)| *language == "text");
+        let (.., output) = below.unwrap_or_else(|| panic!("line {line}: the step has no output below it"));
+        let output = output.iter().map(|text| (*text).to_owned()).collect();
+        steps.push((*line, code[main + 1..code.len() - 1].to_vec(), output));
+    }
+    steps
+}
+
+/// The number of a word that has a point.
+fn number(word: &str) -> Option<f64> {
+    let word = word.trim_end_matches([',', ';']);
+    word.parse().ok().filter(|_| word.contains('.'))
+}
+
 /// A line without what hangs on the machine.
 fn plain(line: &str) -> String {
     if line.starts_with("best: epoch ") {
         return "best".to_owned();
     }
     let line = line.strip_suffix("  best").unwrap_or(line);
-    let is_number = |word: &str| {
-        let word = word.trim_end_matches([',', ';']);
-        word.contains('.') && word.parse::<f64>().is_ok()
-    };
-    line.split(' ').map(|word| if is_number(word) { "#" } else { word }).collect::<Vec<_>>().join(" ")
+    line.split(' ').map(|word| if number(word).is_some() { "#" } else { word }).collect::<Vec<_>>().join(" ")
 }
 
 fn is_alike(wanted: &str, got: &str) -> bool {
@@ -93,6 +160,41 @@ fn the_tutorials_print_what_they_show() {
         let printed: Vec<&str> = printed.lines().filter(|line| !line.starts_with("device: ")).collect();
         assert!(are_alike(&output, &printed), "docs/tutorials.md, line {line}: {text}\n{}", printed.join("\n"));
     }
+    // The pictures in the page are those that the commands drew.
+    for (kept, drawn) in [("curve.svg", "embedding/curve.svg"), ("vanishing.svg", "norms.svg")] {
+        assert!(page.contains(&format!("]({kept})")), "docs/tutorials.md shows no {kept}");
+        let kept = fs::read_to_string(root.join("docs").join(kept)).unwrap();
+        let drawn = fs::read_to_string(folder.path(drawn)).unwrap();
+        assert_eq!(words(&kept), words(&drawn));
+    }
+}
+
+/// The words of a picture, without its numbers.
+fn words(svg: &str) -> Vec<String> {
+    svg.lines().filter(|line| !line.starts_with('<') && line.parse::<f64>().is_err()).map(plain).collect()
+}
+
+#[test]
+fn the_steps_in_rust_print_what_they_show() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/tutorials.md")).unwrap();
+    let example = fs::read_to_string(root.join("examples/tutorial.rs")).unwrap();
+    let steps = steps_in_rust(&page);
+    assert_eq!(steps.len(), tutorial::STEPS.len());
+    for ((line, code, output), run) in steps.into_iter().zip(tutorial::STEPS) {
+        let place = format!("docs/tutorials.md, line {line}");
+        assert!(code.len() <= MOST_LINES, "{place}: {} lines", code.len());
+        let body = format!("-> Result<()> {{\n{}\n}}\n", code.join("\n"));
+        assert!(example.contains(&body), "{place}: examples/tutorial.rs has another step");
+        SAID.set(String::new());
+        run().unwrap();
+        let said = SAID.take();
+        let printed: Vec<&str> = said.lines().collect();
+        assert!(are_alike(&output, &printed), "{place}:\n{said}");
+        let numbers = |text: &str| text.split_whitespace().filter_map(number).collect::<Vec<_>>();
+        let (shown, got) = (numbers(&output.join("\n")), numbers(&said));
+        assert!(shown.iter().zip(&got).all(|(a, b)| (a - b).abs() < 1e-3), "{place}:\n{said}");
+    }
 }
 
 #[test]
@@ -108,4 +210,8 @@ fn what_differs_is_seen() {
     assert!(!alike(0, &["one 7.5 s", "two"]) && !alike(0, &["one 7.5 m", "end"]) && !alike(0, &["one 7 s", "end"]));
     assert!(alike(1, &[]) && !alike(1, &["more"]));
     assert!(alike(2, &["xyz"]) && !alike(2, &["y"]) && !alike(2, &["xyz", "more"]));
+
+    let page =
+        "```rust\nuse a;\n\nfn main() {\n    a();\n}\n```\n\n```text\n1\n2\n```\n\n```console\n$ gatewave a\n```\n";
+    assert_eq!(steps_in_rust(page), [(1, vec!["    a();"], vec!["1".to_owned(), "2".to_owned()])]);
 }
