@@ -157,7 +157,7 @@ impl Folder {
 
     /// Saves where a settled fit stands.
     pub(super) fn save(&mut self, trainer: &Trainer, fitting: &Fitting, metadata: &Metadata) -> Result<()> {
-        trainer.save_fitting(&self.path.join(LAST), fitting, metadata)?;
+        trainer.save_fitting(&self.path.join(LAST), fitting, metadata).map_err(|e| self.unsaved(e))?;
         (self.saved, self.is_behind) = (Some(Instant::now()), false);
         Ok(())
     }
@@ -167,7 +167,8 @@ impl Folder {
     pub(super) fn save_epoch(&mut self, trainer: &Trainer, fitting: &Fitting, metadata: &Metadata) -> Result<()> {
         if fitting.epochs().last().is_some_and(|epoch| epoch.better) {
             let tensors = trainer.weights()?.to_tensors(trainer.model())?;
-            formats::write_with(&best(&self.path), trainer.model(), tensors, Precision::F32, metadata)?;
+            let written = formats::write_with(&best(&self.path), trainer.model(), tensors, Precision::F32, metadata);
+            written.map_err(|e| self.unsaved(e))?;
         }
         self.is_behind = true;
         if self.saved.is_some_and(|saved| saved.elapsed() < PAUSE) {
@@ -175,6 +176,19 @@ impl Folder {
         }
         self.save(trainer, fitting, metadata)?;
         self.draw(fitting)
+    }
+
+    /// A file that cannot be written, as where a disk is full: what the folder holds is from before, and whole.
+    fn unsaved(&self, error: Error) -> Error {
+        match (error.kind(), self.saved) {
+            (ErrorKind::Io, Some(_)) => {
+                let path = self.path.display();
+                io(format!(
+                    "{error}; the checkpoint of before stays: make room, and gatewave train --resume {path} goes on"
+                ))
+            }
+            _ => error,
+        }
     }
 
     /// Writes history and curve.
