@@ -2,6 +2,7 @@
 
 mod spec;
 mod stored;
+mod summary;
 mod windows;
 
 use std::borrow::Cow;
@@ -10,11 +11,12 @@ use std::path::Path;
 
 use super::bytes::{Pieces, stretch};
 use super::labelled::Place;
-use super::tokenizer::Unit;
+use super::tokenizer::{Counter, Unit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::train::rows_before_split;
 
 pub use spec::{CorpusOptions, CorpusSpec};
+pub use summary::{CorpusSummary, UnitCount};
 
 /// The most bytes of a line of a text that stays in its file.
 const MOST_OF_A_LINE: u64 = 1 << 30;
@@ -128,6 +130,16 @@ impl Corpus {
                 Ok(())
             }
         }
+    }
+
+    /// How often each of its characters or words is there.
+    fn counter(&self, unit: Unit) -> Result<Counter> {
+        let mut counter = Counter::of(unit);
+        self.each(|part| {
+            counter.add(part.text);
+            Ok(true)
+        })?;
+        Ok(counter)
     }
 
     /// All but the last `share` of the text, and this, by characters or by the words that white space sets apart.

@@ -52,7 +52,7 @@ mod summary;
 mod tokenizer;
 
 pub use classes::Classes;
-pub use corpus::{Corpus, CorpusOptions, CorpusSpec, is_corpus};
+pub use corpus::{Corpus, CorpusOptions, CorpusSpec, CorpusSummary, UnitCount, is_corpus};
 pub use labelled::{Example, Labelled, Place};
 pub use read::{ReadOptions, is_labelled_text, read_lines};
 pub use series::{

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::json;
 
 use super::classes::counts;
-use super::labelled::Labelled;
+use super::labelled::{Labelled, Place};
 use super::tokenizer::{Counter, Tokenizer, Unit};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -107,31 +107,13 @@ impl DataSummary {
             // As a tokenizer has it: a text without a word is one that is unknown.
             lengths.push(words.max(1) + usize::from(options.start));
         }
-        let counted = counter.counted();
-        if counted.is_empty() {
-            let text = "expected texts with words, got punctuation alone; try to count characters";
-            return Err(Error::new(ErrorKind::Training, text).at(rows.source()));
-        }
-        let too_small = |what: &str, least: usize, got: usize| {
-            Err(Error::new(ErrorKind::Training, format!("{what}: expected {least} or more, got {got}")))
-        };
-        match (options.num_tokens, options.max_length) {
-            (Some(got @ 0..=Tokenizer::SPECIAL), _) => return too_small("num_tokens", Tokenizer::SPECIAL + 1, got),
-            (_, Some(0)) => return too_small("max_length", 1, 0),
-            _ => {}
+        let counted = counted(counter, rows.source())?;
+        let unknown = unknown(&counted, options.num_tokens)?;
+        if options.max_length == Some(0) {
+            return Err(too_small("max_length", 1, 0));
         }
         lengths.sort_unstable();
         let classes = counts(rows).into_iter().map(|(label, rows)| ClassCount { label: label.to_owned(), rows });
-        let all = counted.len() + Tokenizer::SPECIAL;
-        let sizes = match options.num_tokens {
-            Some(size) => vec![size],
-            None => SIZES.into_iter().filter(|size| *size < all).chain([all]).collect(),
-        };
-        let words: u64 = counted.iter().map(|(_, count)| count).sum();
-        let unknown = |num_tokens: usize| {
-            let known: u64 = counted.iter().take(num_tokens - Tokenizer::SPECIAL).map(|(_, count)| count).sum();
-            Unknown { num_tokens, share: share(words - known, words) }
-        };
         let mut bounds = match options.max_length {
             Some(bound) => vec![bound],
             None => [0.5, 0.75, 0.9, 0.95, 0.99, 1.0].map(|part| quantile(&lengths, part)).into(),
@@ -141,9 +123,9 @@ impl DataSummary {
             unit: options.unit,
             start: options.start,
             classes: classes.collect(),
-            words,
+            words: counted.iter().map(|(_, count)| count).sum(),
             distinct: counted.len(),
-            unknown: sizes.into_iter().map(unknown).collect(),
+            unknown,
             kept: bounds.into_iter().map(|bound| kept(&lengths, bound)).collect(),
             lengths,
         })
@@ -227,7 +209,7 @@ impl fmt::Display for DataSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = self.rows();
         writeln!(f, "{rows} rows, {} labels", self.classes.len())?;
-        let most = self.classes.iter().map(|class| class.rows).max().unwrap_or(1);
+        let most = self.classes.iter().map(|class| class.rows).max().unwrap_or(1) as u64;
         for class in self.classes.iter().take(LABELS) {
             let label: String = class.label.chars().take(24).collect();
             writeln!(
@@ -235,16 +217,13 @@ impl fmt::Display for DataSummary {
                 "  {label:24} {:>9} {:>7}  {}",
                 class.rows,
                 percent(of(class.rows, rows)),
-                bar(class.rows, most)
+                bar(class.rows as u64, most)
             )?;
         }
         if self.classes.len() > LABELS {
             writeln!(f, "  … and {} more", self.classes.len() - LABELS)?;
         }
-        let what = match self.unit {
-            Unit::Words => "words",
-            Unit::Characters => "characters",
-        };
+        let what = in_words(self.unit);
         let start = if self.start { ", with the start token" } else { "" };
         writeln!(f, "\n{what} a row{start}")?;
         let names = ["shortest", "25 %", "median", "75 %", "90 %", "99 %", "longest"];
@@ -252,10 +231,10 @@ impl fmt::Display for DataSummary {
             names.iter().zip(QUANTILES).map(|(name, part)| format!("{name} {}", self.length(part))).collect();
         writeln!(f, "  {}", told.join("   "))?;
         let histogram = self.histogram();
-        let most = histogram.iter().map(|(.., rows)| *rows).max().unwrap_or(1);
+        let most = histogram.iter().map(|(.., rows)| *rows).max().unwrap_or(1) as u64;
         for (from, last, count) in histogram {
             let lengths = if from == last { from.to_string() } else { format!("{from}–{last}") };
-            writeln!(f, "  {lengths:>24} {count:>9} {:>7}  {}", percent(of(count, rows)), bar(count, most))?;
+            writeln!(f, "  {lengths:>24} {count:>9} {:>7}  {}", percent(of(count, rows)), bar(count as u64, most))?;
         }
         writeln!(f, "\n{} {what}, {} different; a vocabulary of so many tokens lacks", self.words, self.distinct)?;
         for row in &self.unknown {
@@ -268,6 +247,53 @@ impl fmt::Display for DataSummary {
         }
         Ok(())
     }
+}
+
+/// How often each unit is there, the most frequent first.
+///
+/// # Errors
+///
+/// Kind `Training`, where there is none in all of `source`.
+pub(super) fn counted(counter: Counter, source: &Place) -> Result<Vec<(String, u64)>> {
+    let counted = counter.counted();
+    if counted.is_empty() {
+        let text = "expected texts with words, got punctuation alone; try to count characters";
+        return Err(Error::new(ErrorKind::Training, text).at(source));
+    }
+    Ok(counted)
+}
+
+/// What vocabularies of the most frequent of what was `counted` lack: one of `num_tokens`, or several of usual sizes up to that which
+/// lacks nothing.
+///
+/// # Errors
+///
+/// Kind `Training`, where `num_tokens` leave no room for a unit.
+pub(super) fn unknown(counted: &[(String, u64)], num_tokens: Option<usize>) -> Result<Vec<Unknown>> {
+    let all = counted.len() + Tokenizer::SPECIAL;
+    let sizes = match num_tokens {
+        Some(size @ 0..=Tokenizer::SPECIAL) => return Err(too_small("num_tokens", Tokenizer::SPECIAL + 1, size)),
+        Some(size) => vec![size],
+        None => SIZES.into_iter().filter(|size| *size < all).chain([all]).collect(),
+    };
+    let units: u64 = counted.iter().map(|(_, count)| count).sum();
+    let unknown = |num_tokens: usize| {
+        let known: u64 = counted.iter().take(num_tokens - Tokenizer::SPECIAL).map(|(_, count)| count).sum();
+        Unknown { num_tokens, share: share(units - known, units) }
+    };
+    Ok(sizes.into_iter().map(unknown).collect())
+}
+
+/// What is counted, in words.
+pub(super) fn in_words(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Words => "words",
+        Unit::Characters => "characters",
+    }
+}
+
+fn too_small(what: &str, least: usize, got: usize) -> Error {
+    Error::new(ErrorKind::Training, format!("{what}: expected {least} or more, got {got}"))
 }
 
 /// What a bound keeps of rows of these lengths, the shortest first.
@@ -293,7 +319,7 @@ fn quantile(lengths: &[usize], share: f64) -> usize {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of what fits memory")]
-fn share(part: u64, all: u64) -> f64 {
+pub(super) fn share(part: u64, all: u64) -> f64 {
     if all == 0 { 0.0 } else { part as f64 / all as f64 }
 }
 
@@ -301,13 +327,14 @@ fn of(part: usize, all: usize) -> f64 {
     share(part as u64, all as u64)
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
 /// A bar of `count`, where `most` has the longest; what is there at all can be seen.
-fn bar(count: usize, most: usize) -> String {
-    "█".repeat((count * BAR_WIDTH).div_ceil(most.max(1)))
+pub(super) fn bar(count: u64, most: u64) -> String {
+    let width = (count * BAR_WIDTH as u64).div_ceil(most.max(1));
+    "█".repeat(usize::try_from(width).unwrap_or(BAR_WIDTH))
 }
 
 #[cfg(test)]

@@ -43,6 +43,66 @@ fn a_model_is_measured_on_text_by_its_own_words() {
 }
 
 #[test]
+fn gradients_of_labelled_text_are_of_its_first_rows() {
+    let folder = Folder::new("gradients-text");
+    let (data, model) = (write(&folder, "reviews.tsv", tsv(0..96)), description(&folder, 20, 2));
+    train(&folder, &model, &data, &[]);
+    let (trained, table, picture) = (folder.path("out.safetensors"), folder.path("n.csv"), folder.path("n.svg"));
+    let own = ["gradients", &trained, "--data", &data, "--force"];
+    let told = |more: &[&str]| gatewave([&own[..], more].concat());
+    let ran = told(&["--by-step", &table, "--by-step", &picture]);
+    assert!(ran.err.contains("the first 32 of 96 rows\n"), "{ran:?}");
+    assert!(ran.done().contains("\ngrad.gru.weight_hh_l0 "));
+    let steps = || {
+        let text = fs::read_to_string(&table).unwrap();
+        assert!(text.starts_with("step,gru.l0\n0,"), "{text}");
+        let norm = |line: &str| line.rsplit(',').next().unwrap().parse::<f64>().unwrap();
+        text.lines().skip(1).map(norm).collect::<Vec<_>>()
+    };
+    // A start token, and eight words of the longest of the rows.
+    assert_eq!(steps().len(), 9);
+    assert!(fs::read_to_string(&picture).unwrap().contains("gru.l0"));
+    // The first row has four words, and its answer hangs on the state behind each.
+    let ran = told(&["--by-step", &table, "--rows", "1"]);
+    assert!(ran.err.contains("the first 1 of 96 rows\n"), "{ran:?}");
+    ran.done();
+    assert!(steps().len() == 5 && steps().iter().all(|norm| *norm > 0.0), "{:?}", steps());
+    // What is lost is what a measure tells, and rows may stay in their file.
+    let loss = |more: &[&str]| -> f64 {
+        let out = told(&[&["--json"], more].concat()).done();
+        serde_json::from_str::<Value>(out.lines().next().unwrap()).unwrap()["value"].as_f64().unwrap()
+    };
+    let measured = gatewave(["evaluate", &trained, "--data", &data, "--json"]).done();
+    let measured = serde_json::from_str::<Value>(&measured).unwrap()["loss"].as_f64().unwrap();
+    let all = loss(&["--rows", "1000"]);
+    assert!((all - measured).abs() <= 1e-4 * measured, "{all} {measured}");
+    assert_eq!(loss(&["--rows", "96", "--stream"]), all);
+    assert_eq!(loss(&["--rows", "96", "--loss", "cross_entropy"]), all);
+
+    let refused =
+        |args: &[&str]| gatewave([&["gradients"], args, &["--by-step", &folder.path("x.csv")]].concat()).refused();
+    for (args, said) in [
+        (
+            &[&model[..], "--data", &data][..],
+            "model-20-2.json: expected a model with a tokenizer and labels, got a description alone; train it first",
+        ),
+        (&[crate::MODEL, "--data", &data], "expected a model with a tokenizer and labels, got one without; "),
+        (&[&trained, "--data", &data, "--rows", "0"], "--rows: expected 1 or more, got 0"),
+        (
+            &[&trained, "--data", &data, "--loss", "mse"],
+            "--loss: expected cross_entropy of text and this model, got mse",
+        ),
+        (&[&trained, "--data", "x.npz", "--rows", "2"], "--rows: expected --data of labelled text, got tensors"),
+        (&[&trained, "--data", "x.npz", "--stream"], "--stream: expected --data of labelled text, got tensors"),
+        (&[&trained, "--data", "x.npz"], "--loss: expected one of cross_entropy, "),
+    ] {
+        let error = refused(args);
+        assert!(error.contains(said), "{args:?}: {error}");
+    }
+    assert!(!folder.names().contains(&"x.csv".to_owned()));
+}
+
+#[test]
 fn gradients_through_time_are_a_table_and_a_picture() {
     let folder = Folder::new("by-step");
     let (model, data) = crate::runs::task(&folder);

@@ -215,6 +215,54 @@ fn a_text_is_trained_on_and_goes_on() {
 }
 
 #[test]
+fn data_tells_what_a_text_holds() {
+    let folder = Folder::new("corpus-data");
+    let data = write(&folder, "t.txt", &"Red, green:\nblue! red\n".repeat(20));
+    let told = gatewave(["data", &data]).done();
+    assert!(told.starts_with(&format!("{data}: 440 characters, 14 different\n  \"e\"  ")), "{told}");
+    assert!(told.contains("\n  \"\\n\"  ") && told.contains("   0.0 % of all characters\n"), "{told}");
+    assert!(!told.contains("windows"), "{told}");
+    assert!(told.lines().skip(1).all(|line| line.chars().count() <= 100), "{told}");
+    let own = ["data", &data, "--tokenizer", "words", "--num-tokens", "4", "--window", "7"];
+    let told = gatewave(own).done();
+    assert!(told.starts_with(&format!("{data}: 80 words, 3 different\n  \"red\"  ")), "{told}");
+    assert!(told.contains("  4    50.0 % of all words\n") && told.ends_with("\n11 windows of 7 steps\n"), "{told}");
+    assert_eq!(gatewave(own.into_iter().chain(["--stream"])).done(), told);
+    let line = gatewave(own.into_iter().chain(["--json"])).done();
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["units"], &line["distinct"], &line["windows"]), (&80.into(), &3.into(), &11.into()));
+    assert_eq!(line["frequent"][1], serde_json::json!({"unit": "green", "count": 20, "share": 0.25}));
+    assert_eq!(line["vocabularies"], serde_json::json!([{"num_tokens": 4, "unknown": 0.5}]));
+    // As many windows as a training has.
+    let train = ["train", &of_text(&folder, 9), "--data", &data, "--window", "7", "--tokenizer", "words", "--fast"];
+    let ran = gatewave(train);
+    assert!(ran.err.contains(", 11 examples"), "{}", ran.err);
+    ran.done();
+
+    let refused = |args: &[&str]| gatewave(["data"].into_iter().chain(args.iter().copied())).refused();
+    let [empty, marks] = [("empty.txt", ""), ("marks.txt", "?!\n")].map(|(name, text)| write(&folder, name, text));
+    let series = write(&folder, "s.csv", &sine(9));
+    for (args, said) in [
+        (&[&empty[..]][..], "empty.txt: expected a text, got none; is this the right file?"),
+        (&[&empty, "--stream"], "empty.txt: expected a text, got none; is this the right file?"),
+        (&[&marks, "--tokenizer", "words"], "marks.txt: expected texts with words, got punctuation alone; "),
+        (&[&data, "--window", "0"], "t.txt: window: expected 1 or more, got 0"),
+        (&[&data, "--num-tokens", "3"], "num_tokens: expected 4 or more, got 3"),
+        (&[&data, "--max-bytes", "9"], "t.txt: expected at most 9 bytes, got more; "),
+        (&[&data, "--max-length", "9"], "t.txt: --max-length: expected labelled text, got a text as a whole"),
+        (&[&data, "--window", "5", "--horizon", "2"], "--horizon: expected a series, got a text as a whole"),
+        (
+            &[&series, "--window", "5", "--stream"],
+            "s.csv: --stream: expected labelled text or a text as a whole, got a series",
+        ),
+        (&[&folder.path("none.txt")], "none.txt: cannot be read: "),
+    ] {
+        let error = refused(args);
+        assert!(error.contains(said), "{args:?}: {error}");
+    }
+}
+
+#[test]
 fn words_are_trained_on_and_go_on() {
     let folder = Folder::new("words");
     let (data, model) = (write(&folder, "t.txt", &"Red, green: blue!\n".repeat(60)), of_text(&folder, 9));

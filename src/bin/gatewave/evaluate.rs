@@ -4,15 +4,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
-use gatewave::data::{CorpusSpec, Series, SeriesSpec, TextSpec, is_corpus, is_labelled_text, is_series};
+use gatewave::data::{CorpusSpec, Series, SeriesSpec, is_corpus, is_labelled_text, is_series};
 use gatewave::formats;
 use gatewave::{Dataset, Error, ErrorKind, Measures, Metric, Model, Options, Result, Weights};
 use serde_json::{Map, Value, json};
 
 use crate::args::{DeviceArgs, ModelArgs, at_data, examples_of, measuring, note_device};
-use crate::losses::MaybeLossArgs;
+use crate::losses::LossArgs;
 use crate::tensors::{can_hold_series, read_series_with};
-use crate::text::{ColumnArgs, own_units};
+use crate::text::{ColumnArgs, kept_text, own_units};
 use crate::{Outcome, Verdict};
 
 /// The most classes whose confusion has a table.
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DATA")]
     data: PathBuf,
     #[command(flatten)]
-    loss: MaybeLossArgs,
+    loss: LossArgs,
     #[command(flatten)]
     columns: ColumnArgs,
     /// What is told beside the loss: accuracy, perplexity, precision, recall, f1, auc, mae; several set apart by commas [default: those
@@ -133,11 +133,7 @@ impl Args {
 
     fn text(&self, model: &Model) -> Result<Examples> {
         let at = |e: Error| e.at(self.model.file().display());
-        let Some(spec) = TextSpec::read(self.model.file())? else {
-            let text = "expected a model with a tokenizer and labels, got one without; gatewave train makes such a model from \
-                        labelled text (--data FILE.tsv)";
-            return Err(at(Error::new(ErrorKind::Model, text)));
-        };
+        let spec = kept_text(self.model.file())?;
         let objective = self.loss.of_text(spec.objective(model).map_err(at)?)?;
         let rows = self.columns.read(&self.data)?;
         let data = self.columns.examples(&spec, model, &objective, rows)?;

@@ -5,8 +5,9 @@ mod by_step;
 use std::io::Write;
 use std::path::PathBuf;
 
+use gatewave::data::{Labelled, is_labelled_text};
 use gatewave::weights::Tensors;
-use gatewave::{Batch, Error, ErrorKind, Like, Model, Options, Result, Values, Weights};
+use gatewave::{Batch, Error, ErrorKind, Like, Model, NamedTensors, Objective, Options, Result, Values, Weights};
 use serde::Serialize;
 
 use crate::args::{
@@ -14,8 +15,12 @@ use crate::args::{
 };
 use crate::losses::LossArgs;
 use crate::tensors::Destination;
-use crate::{Outcome, Verdict};
+use crate::text::{ColumnArgs, kept_text};
+use crate::{Outcome, Verdict, note};
 use by_step::Chart;
+
+/// The rows of labelled text that are a batch, where nothing is said.
+const ROWS: usize = 32;
 
 /// Computes what a model loses on one batch, and the gradients
 ///
@@ -23,13 +28,20 @@ use by_step::Chart;
 /// model of several outputs takes `y_OUTPUT`, by the names of its outputs. Prints the loss and the norm of each gradient. OUT
 /// holds `loss`, `grad.NAME` of each tensor of the model, and of the inputs and initial states that the batch brings, where they
 /// are floats (`grad.x`, `grad.h_0`). Dropout drops nothing.
+///
+/// For a model that was trained on labelled text BATCH may be such: the first --rows of it, by the model's own words and labels.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// The batch: a .safetensors, .npz or .npy file
+    /// The batch: a .safetensors, .npz or .npy file; or labelled text: .tsv, .csv, .jsonl, .ndjson or a folder
     #[arg(long, value_name = "BATCH")]
     data: PathBuf,
+    /// Labelled text: how many of its first rows are the batch [default: 32]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    rows: Option<usize>,
+    #[command(flatten)]
+    columns: ColumnArgs,
     #[command(flatten)]
     loss: LossArgs,
     /// Where the norm of the loss's gradient by the hidden state behind each step goes: .csv, or a picture .svg; may be repeated.
@@ -63,18 +75,15 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
+    args.check()?;
     let destination = destination(args)?;
     let open = |path: &PathBuf| Chart::open(path, args.model.files().chain([args.data.as_path()]), args.force);
     let charts = args.by_step.iter().map(open).collect::<Result<Vec<_>>>()?;
     let device = args.device.device()?;
     let (model, drawn, mut stored) = args.read()?;
-    let given = tensors_for(&model, &args.data)?;
-    let read = || {
-        let objective = args.loss.objective(&model, &given)?;
-        let batch = Batch::named(&model, objective.clone(), &given)?;
-        Ok((objective, batch, model.named_weights(&given)?))
-    };
-    let (objective, batch, brought) = read().map_err(|e: Error| e.at(args.data.display()))?;
+    let (objective, given) = args.batch(&model)?;
+    let read = || Ok((Batch::named(&model, objective.clone(), &given)?, model.named_weights(&given)?));
+    let (batch, brought) = read().map_err(|e: Error| e.at(args.data.display()))?;
     stored.extend([brought]);
     let weights = match drawn {
         Some(drawn) => drawn,
@@ -98,6 +107,44 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
 }
 
 impl Args {
+    /// Refuses flags that do not go with the kind of the data.
+    fn check(&self) -> Result<()> {
+        if is_labelled_text(&self.data) {
+            return match self.rows {
+                Some(0) => Err(Error::new(ErrorKind::Training, "--rows: expected 1 or more, got 0")),
+                _ => Ok(()),
+            };
+        }
+        let mut flags = self.columns.given().into_iter().chain([("--rows", self.rows.is_some())]);
+        if let Some((flag, _)) = flags.find(|(_, is_given)| *is_given) {
+            let text = format!("{flag}: expected --data of labelled text, got tensors");
+            return Err(Error::new(ErrorKind::Training, text));
+        }
+        self.loss.said()
+    }
+
+    /// What is made small, and the tensors of the batch.
+    fn batch(&self, model: &Model) -> Result<(Objective, NamedTensors)> {
+        if is_labelled_text(&self.data) {
+            return self.text(model);
+        }
+        let given = tensors_for(model, &self.data)?;
+        let objective = self.loss.of_tensors(model, |name| given.contains_key(name));
+        Ok((objective.map_err(|e| e.at(self.data.display()))?, given))
+    }
+
+    /// The same of the first rows of labelled text.
+    fn text(&self, model: &Model) -> Result<(Objective, NamedTensors)> {
+        let spec = kept_text(self.model.file())?;
+        let fitting = spec.objective(model).map_err(|e| e.at(self.model.file().display()))?;
+        let objective = self.loss.of_text(fitting)?;
+        let all = self.columns.read(&self.data)?;
+        let rows: Vec<_> = all.rows().iter().take(self.rows.unwrap_or(ROWS)).cloned().collect();
+        note(format_args!("the first {} of {} rows", rows.len(), all.rows().len()));
+        let rows = Labelled::new(rows, all.source().clone())?;
+        Ok((objective, spec.tensors(model, &rows)?))
+    }
+
     /// The model, with its weights where they are drawn, else with its tensors.
     fn read(&self) -> Result<(Model, Option<Weights>, Tensors)> {
         if has_extension(self.model.file(), "json") {

@@ -2,20 +2,11 @@
 
 use std::str::FromStr;
 
-use gatewave::{Error, ErrorKind, Loss, Model, NamedTensors, Objective, OutputValue, Result, Term};
-
-/// What is made small.
-#[derive(clap::Args)]
-pub(crate) struct LossArgs {
-    /// The loss: `cross_entropy`, `binary_cross_entropy`, `mse`, `mae` or `huber`. A model of several outputs takes it for each of
-    /// which there are targets, or OUTPUT=LOSS, which may be repeated
-    #[arg(long, required = true, value_name = "LOSS")]
-    loss: Vec<Said>,
-}
+use gatewave::{Error, ErrorKind, Loss, Model, Objective, OutputValue, Result, Term};
 
 /// What is made small, where the data may tell.
 #[derive(clap::Args)]
-pub(crate) struct MaybeLossArgs {
+pub(crate) struct LossArgs {
     /// The loss: `cross_entropy`, `binary_cross_entropy`, `mse`, `mae` or `huber`. A model of several outputs takes it for each of
     /// which there are targets, or OUTPUT=LOSS, which may be repeated [default: of text the cross-entropy that fits, of
     /// a series mse]
@@ -34,13 +25,6 @@ pub(crate) struct Said {
 }
 
 impl LossArgs {
-    /// The objective of `model` on tensors like these.
-    pub(crate) fn objective(&self, model: &Model, tensors: &NamedTensors) -> Result<Objective> {
-        objective(&self.loss, model, |output| tensors.contains_key(&targets_of(output)))
-    }
-}
-
-impl MaybeLossArgs {
     /// The objective of `model` on tensors of which `is_there` tells the names.
     pub(crate) fn of_tensors(&self, model: &Model, is_there: impl Fn(&str) -> bool) -> Result<Objective> {
         self.smoothed(objective(&self.loss, model, |output| is_there(&targets_of(output)))?)

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use clap::ValueEnum;
 use gatewave::data::{Corpus, Labelled, ReadOptions, Side, TargetError, TextSpec, Unit};
-use gatewave::{Dataset, Model, Objective, Result};
+use gatewave::{Dataset, Error, ErrorKind, Model, Objective, Result};
 
+use crate::args::has_extension;
 use crate::note;
 
 /// How labelled text is read.
@@ -26,6 +27,17 @@ pub(crate) struct ColumnArgs {
 }
 
 impl ColumnArgs {
+    /// Its flags, and whether each was given.
+    pub(crate) fn given(&self) -> [(&'static str, bool); 4] {
+        let Self { text_column, label_column, max_bytes, stream } = self;
+        [
+            ("--text-column", text_column.is_some()),
+            ("--label-column", label_column.is_some()),
+            ("--max-bytes", max_bytes.is_some()),
+            ("--stream", *stream),
+        ]
+    }
+
     /// The rows of a file or a folder. What is odd about them is told on standard error.
     pub(crate) fn read(&self, path: &Path) -> Result<Labelled> {
         let mut options = ReadOptions::default().max_bytes(self.max_bytes.unwrap_or(ReadOptions::MAX_BYTES));
@@ -61,6 +73,23 @@ impl ColumnArgs {
             }
         }
     }
+}
+
+/// What the model file at `path` keeps of the labelled text that it was trained on.
+///
+/// # Errors
+///
+/// Kind `Model`, where it keeps none.
+pub(crate) fn kept_text(path: &Path) -> Result<TextSpec> {
+    let got = if has_extension(path, "json") {
+        "a description alone; train it first (gatewave train MODEL --data FILE.tsv --output OUT.safetensors)"
+    } else if let Some(spec) = TextSpec::read(path)? {
+        return Ok(spec);
+    } else {
+        "one without; gatewave train makes such a model from labelled text (--data FILE.tsv)"
+    };
+    let text = format!("expected a model with a tokenizer and labels, got {got}");
+    Err(Error::new(ErrorKind::Model, text).at(path.display()))
 }
 
 /// What a token stands for, as flags name it.

@@ -27,7 +27,7 @@ use gatewave::weights::Replacement;
 use gatewave::{Error, ErrorKind, Fit, FitEnd, FitEvent, Fitting, Options, Precision, Result, Trainer};
 
 use crate::args::{DeviceArgs, KeepArgs, begin, has_extension, measuring, note_device, spare, unused};
-use crate::losses::MaybeLossArgs;
+use crate::losses::LossArgs;
 use crate::{Cli, Command, Outcome, Verdict, note};
 use corpus::CorpusArgs;
 use examples::Examples;
@@ -79,7 +79,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "F", allow_negative_numbers = true)]
     validation_split: Option<f64>,
     #[command(flatten)]
-    loss: MaybeLossArgs,
+    loss: LossArgs,
     #[command(flatten)]
     update: UpdateArgs,
     #[command(flatten)]

@@ -3,7 +3,7 @@
 use super::windows::Windows;
 use super::{Corpus, Part};
 use crate::data::ends::{Ends, foresees};
-use crate::data::tokenizer::{Counter, Tokenizer, Unit};
+use crate::data::tokenizer::{Tokenizer, Unit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::Metadata;
 use crate::loss::{CrossEntropy, Objective};
@@ -19,7 +19,8 @@ const MOST_TOKENS: usize = 1 << 28;
 pub struct CorpusOptions {
     /// What a token stands for.
     pub unit: Unit,
-    /// The most tokens of the vocabulary, padding, start and unknown among them: the model's number where none is said.
+    /// The most tokens of the vocabulary, padding, start and unknown among them: the model's number where none is said, and of a
+    /// [`CorpusSummary`](super::CorpusSummary) several usual ones.
     pub num_tokens: Option<usize>,
 }
 
@@ -60,12 +61,7 @@ impl CorpusSpec {
             let text = format!("num_tokens: expected at most {tokens}, which the model has, got {num_tokens}");
             return Err(wrong(text).hint("try fewer, or a model whose first and last layers have more"));
         }
-        let mut counter = Counter::of(options.unit);
-        training.each(|part| {
-            counter.add(part.text);
-            Ok(true)
-        })?;
-        let tokenizer = Tokenizer::of_counts(counter, num_tokens, false);
+        let tokenizer = Tokenizer::of_counts(training.counter(options.unit)?, num_tokens, false);
         Ok(Self(Vocabulary::Learned(tokenizer.map_err(|e| e.at(training.source()))?)))
     }
 

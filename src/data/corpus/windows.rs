@@ -31,21 +31,30 @@ impl Cut {
     ///
     /// Kind `Training`, where a number is 0 or the text too short.
     pub(super) fn of(tokens: usize, window: usize, streams: Option<usize>) -> Result<Self> {
+        let cut = Self::or_none(tokens, window, streams)?;
+        if cut.windows == 0 {
+            let needed = cut.parts.saturating_mul(window).saturating_add(1);
+            let each = streams.map_or_else(String::new, |streams| format!(" in each of {streams} streams"));
+            let text = format!("window {window}{each}: expected a text of at least {needed} tokens, got {tokens}");
+            let hint = if streams.is_some() { "try a smaller window or batch size" } else { "try a smaller window" };
+            return Err(wrong(text).hint(format_args!("{hint}, or a longer text")));
+        }
+        Ok(cut)
+    }
+
+    /// The same, without windows where the text is too short.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`, where a number is 0.
+    pub(super) fn or_none(tokens: usize, window: usize, streams: Option<usize>) -> Result<Self> {
         if let Some((what, _)) = [("window", window), ("streams", streams.unwrap_or(1))].iter().find(|(_, n)| *n == 0) {
             return Err(wrong(format!("{what}: expected 1 or more, got 0")));
         }
         // The last token is foreseen and not taken.
         let parts = streams.unwrap_or(1);
         let part = tokens.saturating_sub(1) / parts;
-        let windows = part / window;
-        if windows == 0 {
-            let needed = parts.saturating_mul(window).saturating_add(1);
-            let each = streams.map_or_else(String::new, |streams| format!(" in each of {streams} streams"));
-            let text = format!("window {window}{each}: expected a text of at least {needed} tokens, got {tokens}");
-            let hint = if streams.is_some() { "try a smaller window or batch size" } else { "try a smaller window" };
-            return Err(wrong(text).hint(format_args!("{hint}, or a longer text")));
-        }
-        Ok(Self { parts, part, window, windows })
+        Ok(Self { parts, part, window, windows: part / window })
     }
 
     pub(super) fn rows(&self) -> usize {

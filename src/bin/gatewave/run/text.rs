@@ -9,6 +9,7 @@ use gatewave::{Error, ErrorKind, Result};
 use serde_json::{Map, Value, json};
 
 use super::Args;
+use crate::text::kept_text;
 use crate::{Outcome, Verdict};
 
 /// The most texts of a call.
@@ -57,11 +58,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
     let place = |e: Error| e.at(args.model.file().display());
     let (model, tensors) = args.model.read()?;
-    let Some(spec) = TextSpec::read(args.model.file())? else {
-        let text = "expected a model with a tokenizer and labels, got one without; gatewave train makes such a model from \
-                    labelled text (--data FILE.tsv)";
-        return Err(place(Error::new(ErrorKind::Model, text)).into());
-    };
+    let spec = kept_text(args.model.file())?;
     spec.check(&model).map_err(place)?;
     let engine = args.model.engine(model.clone(), &tensors, device, args.precision)?;
     let mut table = Table::new();

@@ -60,15 +60,8 @@ impl TextArgs {
 
     /// The first flag that was given and is not among `allowed`.
     pub(super) fn given(&self, allowed: &[&str]) -> Option<&'static str> {
-        let ColumnArgs { text_column, label_column, max_bytes, stream } = &self.columns;
-        let given = [
-            ("--text-column", text_column.is_some()),
-            ("--label-column", label_column.is_some()),
-            ("--max-bytes", max_bytes.is_some()),
-            ("--stream", *stream),
-            ("--class-weights", self.class_weights.is_some()),
-        ];
-        let given = given.into_iter().chain(self.vocabulary());
+        let class_weights = ("--class-weights", self.class_weights.is_some());
+        let given = self.columns.given().into_iter().chain([class_weights]).chain(self.vocabulary());
         given.filter(|(flag, _)| !allowed.contains(flag)).find_map(|(flag, is_given)| is_given.then_some(flag))
     }
 
