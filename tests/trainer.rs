@@ -11,6 +11,8 @@ mod fitting;
 mod later;
 #[path = "trainer/metrics.rs"]
 mod metrics;
+#[path = "trainer/samples.rs"]
+mod samples;
 #[path = "trainer/stopping.rs"]
 mod stopping;
 mod support;

@@ -61,7 +61,9 @@ impl Batch {
     /// A batch of named tensors: what [`Model::named_input`] takes, and the targets of each loss of `objective`.
     ///
     /// Targets are named `y_OUTPUT` by the output that they are compared with, and `y` where the model has one output. They
-    /// have the axes of the output, those of classes without its features.
+    /// have the axes of the output, those of classes without its features. What the loss of each row or step is multiplied by may
+    /// come as `sample_weight_OUTPUT` and `sample_weight`: `[B]`, or the axes of the output without its features. The mean is not
+    /// divided by it ([`Targets::sample_weights`](crate::Targets::sample_weights)).
     ///
     /// # Errors
     ///
@@ -75,14 +77,8 @@ impl Batch {
 
     /// The same, as far as axes tell.
     fn read(model: &Model, objective: &Objective, tensors: &NamedTensors) -> Result<Self> {
-        let mut given = tensors.clone();
-        let mut all = Vec::with_capacity(objective.terms().len());
-        for term in objective.terms() {
-            let (name, targets) = targets::read(model, term, tensors)?;
-            name.and_then(|name| given.remove(&name));
-            all.push(targets);
-        }
-        Ok(Self { input: read_input(model, &given)?, targets: all })
+        let (targets, others) = targets::read(model, objective, tensors)?;
+        Ok(Self { input: read_input(model, &others)?, targets })
     }
 
     /// How many rows it has; none of one sequence without a batch.

@@ -1,40 +1,68 @@
-//! Named tensors → the targets of a loss: under which names they come, and in which axes.
+//! Named tensors → the targets of a loss and what its rows count: under which names they come, and in which axes.
+
+use std::collections::BTreeSet;
 
 use ndarray::{ArrayD, IxDyn};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::loss::{Loss, Targets, Term};
+use crate::loss::{Loss, Objective, Targets, Term};
 use crate::model::{Dim, Model, OutputPort, OutputValue, Ports};
 use crate::named::{NamedTensors, Values, arrange};
 
 /// The name of the targets of a model of one output; of another output it comes before its name.
-const NAME: &str = "y";
+const TARGETS: &str = "y";
+/// The same of what the loss of each row or step is multiplied by, as Keras names it.
+const WEIGHTS: &str = "sample_weight";
 
-/// The targets of `term`, and the tensor that they were.
+/// The targets of each loss of `objective`, with their sample weights where these are there, and all other tensors.
 ///
 /// # Errors
 ///
-/// Kind `Shape`, where there is none or more than one, or it has other axes than the output.
-pub(super) fn read(model: &Model, term: &Term, tensors: &NamedTensors) -> Result<(Option<String>, Targets)> {
+/// Kind `Shape`, where a loss has no targets, or two tensors are its targets or its weights, or one has other axes than
+/// the output.
+pub(super) fn read(
+    model: &Model,
+    objective: &Objective,
+    tensors: &NamedTensors,
+) -> Result<(Vec<Targets>, NamedTensors)> {
+    let ports = model.all_ports();
+    let (mut all, mut used) = (Vec::with_capacity(objective.terms().len()), BTreeSet::new());
+    for term in objective.terms() {
+        let (name, mut targets) = wanted(model, &ports, term, tensors)?;
+        used.extend(name);
+        let names = weight_names(model, &ports, term.output);
+        if let Some(name) = one_of(&names, tensors)? {
+            let weights = tensors[name].real().into_owned();
+            let weights = of_rows(model, term, port(&ports, term.output), weights).map_err(|e| e.at(name))?;
+            targets = targets.sample_weights(weights);
+            used.insert(name.clone());
+        }
+        all.push(targets);
+    }
+    let is_of_all = |name: &str| name == WEIGHTS && ports.inputs.iter().all(|port| port.name != name);
+    let others = tensors.iter().filter(|(name, _)| !used.contains(*name));
+    let others: NamedTensors = others.map(|(name, values)| (name.clone(), values.clone())).collect();
+    if others.keys().any(|name| is_of_all(name)) {
+        let names = objective.terms().iter().flat_map(|term| weight_names(model, &ports, term.output));
+        let names = names.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ");
+        return Err(shape(format!("{WEIGHTS}: expected weights for each output ({names}), got some for all")));
+    }
+    Ok((all, others))
+}
+
+/// The targets of `term`, and the tensor that they were.
+fn wanted(model: &Model, ports: &Ports, term: &Term, tensors: &NamedTensors) -> Result<(Option<String>, Targets)> {
     if term.loss == Loss::SumOfSquares {
         return Ok((None, Targets::none()));
     }
-    let ports = model.all_ports();
-    let names = names(model, &ports, term.output);
-    let given: Vec<_> = names.iter().filter(|name| tensors.contains_key(*name)).collect();
-    let name = match given[..] {
-        [name] => name,
-        [] => {
-            let got: Vec<_> = tensors.keys().map(String::as_str).collect();
-            let (names, got) = (names.join(" or "), got.join(", "));
-            let loss = term.loss.name();
-            return Err(shape(format!("{names}: expected the targets of {loss} under this name, got {got}")));
-        }
-        [first, second, ..] => {
-            return Err(shape(format!("{first} and {second}: expected one of them, got both")));
-        }
+    let names = names(model, ports, term.output, TARGETS);
+    let Some(name) = one_of(&names, tensors)? else {
+        let got: Vec<_> = tensors.keys().map(String::as_str).collect();
+        let (names, got) = (names.join(" or "), got.join(", "));
+        let loss = term.loss.name();
+        return Err(shape(format!("{names}: expected the targets of {loss} under this name, got {got}")));
     };
-    let port = port(&ports, term.output);
+    let port = port(ports, term.output);
     let values = match &tensors[name] {
         Values::Real(array) => Values::Real(arranged(model, term, port, array.clone()).map_err(|e| e.at(name))?),
         Values::Whole(array) => Values::Whole(arranged(model, term, port, array.clone()).map_err(|e| e.at(name))?),
@@ -46,10 +74,21 @@ pub(super) fn read(model: &Model, term: &Term, tensors: &NamedTensors) -> Result
     Ok((Some(name.clone()), targets))
 }
 
-/// The axes of the tensor `name`, which has so many, where it is the targets of `term`.
+/// The one of `names` that is there.
+fn one_of<'n>(names: &'n [String], tensors: &NamedTensors) -> Result<Option<&'n String>> {
+    let mut given = names.iter().filter(|name| tensors.contains_key(*name));
+    match (given.next(), given.next()) {
+        (Some(first), Some(second)) => Err(shape(format!("{first} and {second}: expected one of them, got both"))),
+        (name, _) => Ok(name),
+    }
+}
+
+/// The axes of the tensor `name`, which has so many, where it is the targets of `term` or their sample weights.
 pub(super) fn axes(model: &Model, term: &Term, name: &str, count: usize) -> Option<Vec<Dim>> {
     let ports = model.all_ports();
-    if term.loss == Loss::SumOfSquares || !names(model, &ports, term.output).iter().any(|known| known == name) {
+    let is_among = |names: Vec<String>| names.iter().any(|known| known == name);
+    let are_targets = term.loss != Loss::SumOfSquares && is_among(names(model, &ports, term.output, TARGETS));
+    if !are_targets && !is_among(weight_names(model, &ports, term.output)) {
         return None;
     }
     let whole = match port(&ports, term.output) {
@@ -57,15 +96,28 @@ pub(super) fn axes(model: &Model, term: &Term, name: &str, count: usize) -> Opti
         None => model_axes(model, term.output),
     };
     let rows = rows(&whole);
-    Some(if count == rows.len() { rows } else { whole })
+    Some(match are_targets {
+        true if count == rows.len() => rows,
+        true => whole,
+        // One for all steps of a row.
+        false if count == 1 => vec![Dim::Batch],
+        false => rows,
+    })
 }
 
-/// The names under which the targets of an output may come.
-fn names(model: &Model, ports: &Ports, output: usize) -> Vec<String> {
-    let only = model.feature_outputs().len() == 1 && ports.inputs.iter().all(|port| port.name != NAME);
-    let short = only.then(|| NAME.to_owned());
-    let own = ports.outputs.iter().filter(|port| gives(port, output)).map(|port| format!("{NAME}_{}", port.name));
+/// The names that begin with `what` under which a tensor of an output may come.
+fn names(model: &Model, ports: &Ports, output: usize, what: &str) -> Vec<String> {
+    let only = model.feature_outputs().len() == 1 && ports.inputs.iter().all(|port| port.name != what);
+    let short = only.then(|| what.to_owned());
+    let own = ports.outputs.iter().filter(|port| gives(port, output)).map(|port| format!("{what}_{}", port.name));
     short.into_iter().chain(own).collect()
+}
+
+/// Those of sample weights. They may be left out, so that the name of an input is this input's.
+fn weight_names(model: &Model, ports: &Ports, output: usize) -> Vec<String> {
+    let mut names = names(model, ports, output, WEIGHTS);
+    names.retain(|name| ports.inputs.iter().all(|port| port.name != *name));
+    names
 }
 
 /// The first port that gives an output as it is.
@@ -119,6 +171,21 @@ fn arranged<A: Clone>(model: &Model, term: &Term, port: Option<&OutputPort>, arr
     let (features, directions) = (lengths.pop().unwrap_or(1), lengths.pop().unwrap_or(1));
     lengths.push(directions * features);
     Ok(array.as_standard_layout().into_owned().into_shape_with_order(IxDyn(&lengths)).expect("as many elements"))
+}
+
+/// Sample weights with the axes of `port` but for features, in those of a call. A call tells what is wrong with others.
+fn of_rows(model: &Model, term: &Term, port: Option<&OutputPort>, array: ArrayD<f32>) -> Result<ArrayD<f32>> {
+    let wanted = rows(&model_axes(model, term.output));
+    let Some(port) = port else { return Ok(array) };
+    let own = rows(&port.axes);
+    if own == wanted || array.ndim() != own.len() {
+        return Ok(array);
+    }
+    if own.iter().zip(array.shape()).any(|(dim, length)| *length != 1 && !wanted.contains(dim)) {
+        let text = format!("expected the axes of {} without its features, got {:?}", port.name, array.shape());
+        return Err(shape(text));
+    }
+    Ok(arrange(array, &own, &wanted))
 }
 
 /// Whether an axis is among those of a call; directions are parts of its features.

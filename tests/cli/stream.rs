@@ -60,6 +60,14 @@ fn write(path: &str, tensors: &Tensors) {
     npz.finish().unwrap();
 }
 
+/// The same with a weight for each row or step, some of which are 0.
+fn weighted(mut tensors: Tensors, shape: &[usize]) -> Tensors {
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    let weight = |index: IxDyn| index.slice().iter().fold(0, |sum, n| (sum * 5 + n) % 4) as f32;
+    tensors.insert("sample_weight".to_owned(), Array::F32(ArrayD::from_shape_fn(IxDyn(shape), weight)));
+    tensors
+}
+
 /// Trains with and without `--stream`, and gives the models' bytes.
 fn trained(folder: &Folder, model: &str, flags: &[&str]) -> [Vec<u8>; 2] {
     [&[][..], &["--stream"]].map(|more| {
@@ -86,6 +94,14 @@ fn rows_on_disk_train_to_the_bytes_of_those_in_memory() {
                 write(&file, &tensors);
                 file
             });
+        let [of_steps, of_rows] =
+            [("steps", weighted(tags(23), &[23, 9])), ("rows", weighted(counts(15), &[15]))].map(|(name, tensors)| {
+                let file = path(&format!("{name}.{ending}"));
+                write(&file, &tensors);
+                file
+            });
+        let of_steps = ["--data", &of_steps, "--loss", "cross_entropy"];
+        let of_rows = ["--data", &of_rows, "--loss", "mse"];
         let tag = ["--data", &tagged, "--loss", "cross_entropy"];
         let count = ["--data", &counted, "--loss", "mse"];
         for (model, data, flags) in [
@@ -93,6 +109,8 @@ fn rows_on_disk_train_to_the_bytes_of_those_in_memory() {
             (&tagger, &tag, &["--validation-split", "0.3", "--early-stopping", "1"]),
             (&tagger, &tag, &["--validation", &validation, "--metric", "accuracy", "--no-shuffle"]),
             (&counter, &count, &["--validation-split", "0.2"]),
+            (&tagger, &of_steps, &["--buckets"]),
+            (&counter, &of_rows, &["--validation-split", "0.2"]),
         ] {
             let [whole, streamed] = trained(&folder, model, &[&data[..], flags].concat());
             assert!(whole == streamed, "{ending} {flags:?}");
@@ -104,8 +122,8 @@ fn rows_on_disk_train_to_the_bytes_of_those_in_memory() {
         assert_eq!(whole, streamed);
         assert!(whole.contains("\"rows\":15"), "{whole}");
     }
-    assert!(all[..4] == all[4..], "both formats hold the same");
-    assert!(all[0] != all[1]);
+    assert!(all[..6] == all[6..], "both formats hold the same");
+    assert!(all[0] != all[1] && all[0] != all[4] && all[3] != all[5]);
 }
 
 #[test]
@@ -138,6 +156,14 @@ fn what_cannot_stay_on_disk_is_refused_with_its_place() {
     write(&whole, &tensors);
     let error = refused(&whole, &[]);
     assert!(error.contains("expected classes from 0 to 2") && error.contains("got 3"), "{error}");
+    let mut tensors = weighted(tags(9), &[9]);
+    if let Some(Array::F32(weights)) = tensors.get_mut("sample_weight") {
+        weights[[5]] = -1.0;
+    }
+    write(&whole, &tensors);
+    let error = refused(&whole, &[]);
+    let said = "row 5 of the examples: targets: sample_weights: expected finite numbers from 0 on, got -1 at [0]";
+    assert!(error.contains(said), "{error}");
     let series = path("series.csv");
     fs::write(&series, "a\n1\n2\n3\n4\n5\n6\n").unwrap();
     let error = refused(&series, &["--window", "4"]);

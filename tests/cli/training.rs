@@ -261,6 +261,41 @@ fn examples_that_do_not_fit_are_refused_by_their_place() {
 }
 
 #[test]
+fn what_counts_twice_loses_twice() {
+    let folder = Folder::new("train-weights");
+    let [description, data] = small(&folder);
+    let loss = |weights: Option<Vec<f32>>| {
+        let mut tensors = examples(10);
+        if let Some(weights) = weights {
+            let weights = Array::F32(ArrayD::from_shape_vec(IxDyn(&[weights.len()]), weights).unwrap());
+            tensors.insert("sample_weight".to_owned(), weights);
+        }
+        write_tensors(&data, &tensors);
+        let args = ["gradients", &description, "--data", &data, "--loss", "cross_entropy", "--json"];
+        let lines = gatewave(args).done();
+        let line: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+        line["norm"].as_f64().unwrap()
+    };
+    let whole = loss(None);
+    let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-5 * want, "{got} for {want}");
+    near(loss(Some(vec![2.0; 10])), 2.0 * whole);
+    let half = |first: f32| (0..10).map(|row| if row < 4 { first } else { 1.0 - first }).collect::<Vec<f32>>();
+    near(loss(Some(half(0.0))) + loss(Some(half(1.0))), whole);
+    // A weight that is none, and weights of too few rows.
+    for (weights, said) in [
+        (vec![-1.0; 10], "targets: sample_weights: expected finite numbers from 0 on, got -1 at [0]"),
+        (vec![1.0; 9], "targets: sample_weights: expected [10] (B), got [9]"),
+    ] {
+        let mut tensors = examples(10);
+        let weights = Array::F32(ArrayD::from_shape_vec(IxDyn(&[weights.len()]), weights).unwrap());
+        tensors.insert("sample_weight".to_owned(), weights);
+        write_tensors(&data, &tensors);
+        let error = gatewave(["train", &description, "--data", &data, "--loss", "cross_entropy"]).refused();
+        assert_eq!(error, format!("{data}: {said}"));
+    }
+}
+
+#[test]
 fn a_training_that_leaves_the_floats_stops_and_writes_nothing() {
     let folder = Folder::new("train-nan");
     let [description, data] = small(&folder);

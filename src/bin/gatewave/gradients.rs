@@ -25,7 +25,8 @@ const ROWS: usize = 32;
 /// Computes what a model loses on one batch, and the gradients
 ///
 /// The batch holds what `run` takes, and the targets `y`: integers for `cross_entropy`, else numbers of the output's shape. A
-/// model of several outputs takes `y_OUTPUT`, by the names of its outputs. Prints the loss and the norm of each gradient. OUT
+/// model of several outputs takes `y_OUTPUT`, by the names of its outputs. `sample_weight` (`sample_weight_OUTPUT`) may stand beside
+/// them. Prints the loss and the norm of each gradient. OUT
 /// holds `loss`, `grad.NAME` of each tensor of the model, and of the inputs and initial states that the batch brings, where they
 /// are floats (`grad.x`, `grad.h_0`). Dropout drops nothing.
 ///

@@ -53,7 +53,8 @@ const SAME: f64 = 1e-3;
 /// or the vocabulary for `gatewave generate OUT`. What validates is the last part of both.
 ///
 /// DATA of tensors holds what `run` takes, and the targets `y`, with a row for each example: integers for `cross_entropy` (−100 does not
-/// count), else numbers of the output's shape. A model of several outputs takes `y_OUTPUT`, by the names of its outputs. A last
+/// count), else numbers of the output's shape. A model of several outputs takes `y_OUTPUT`, by the names of its outputs. Beside
+/// targets may stand `sample_weight` (`sample_weight_OUTPUT`), what the loss of each row or step is multiplied by. A last
 /// activation of softmax or sigmoid is part of the loss. The same call gives the same weights on the same device.
 ///
 /// Ctrl-C ends a training behind its batch and saves it; a second Ctrl-C ends it at once. With --run the whole run is kept, and
