@@ -57,12 +57,23 @@ pub struct CrossEntropy {
 /// `−t ln σ(z) − (1 − t) ln (1 − σ(z))` of the logit `z` and the target `t` of each feature (torch.nn.BCEWithLogitsLoss, Keras
 /// `BinaryCrossentropy`).
 ///
+/// ```text
+/// loss = Σ w(t) · ℓ / n        w(t) = (1 − t) · w_no + t · w_yes, over n features of rows or live steps
+/// ```
+///
+/// With class weights `w_no` and `w_yes` (else 1), of an output of one feature: a row counts as much as its label says. The mean is
+/// divided by how many there are and not by their weights. So `w_no = 1` makes `w_yes` PyTorch's `pos_weight`, and both together are
+/// Keras' `class_weight`.
+///
 /// A last activation of sigmoid is part of the loss, which is taken from the logits before it. So no probability is clipped,
 /// as Keras does where it is given probabilities.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BinaryCrossEntropy {
-    /// What targets are moved towards a half by, 0 to 1: `t (1 − s) + s/2` (Keras' `label_smoothing`).
+    /// What targets are moved towards a half by, 0 to 1: `t (1 − s) + s/2` (Keras' `label_smoothing`). Weights are those of the targets
+    /// before that.
     pub smoothing: f32,
+    /// How much a target of 0 and one of 1 count, of an output of one feature.
+    pub class_weights: Option<[f32; 2]>,
 }
 
 /// `e²/2` where `|e| ≤ δ`, else `δ (|e| − δ/2)`, of `e = y − t` (torch.nn.HuberLoss, Keras `Huber`).
@@ -197,6 +208,13 @@ impl BinaryCrossEntropy {
     #[must_use]
     pub fn smoothing(mut self, share: f32) -> Self {
         self.smoothing = share;
+        self
+    }
+
+    /// Sets how much a target of 0 and one of 1 count.
+    #[must_use]
+    pub fn class_weights(mut self, weights: [f32; 2]) -> Self {
+        self.class_weights = Some(weights);
         self
     }
 }

@@ -70,6 +70,38 @@ impl Classes {
         rows.rows().iter().map(class).collect()
     }
 
+    /// A weight for each class by which all count alike in `rows`, however many rows they have: `rows / (labels · rows of the
+    /// label)` (scikit-learn's `balanced`), and 0 of a label that no row has.
+    ///
+    /// # Errors
+    ///
+    /// As [`targets`](Self::targets).
+    pub fn balanced(&self, rows: &Labelled) -> Result<Vec<f32>> {
+        let mut counts = vec![0.0_f32; self.labels.len()];
+        for class in self.targets(rows)? {
+            counts[usize::try_from(class).unwrap_or_default()] += 1.0;
+        }
+        let share = counts.iter().sum::<f32>() / counts.len() as f32;
+        Ok(counts.iter().map(|count| if *count > 0.0 { share / count } else { 0.0 }).collect())
+    }
+
+    /// A weight for each class: what `said` says of its label, else 1.
+    ///
+    /// # Errors
+    ///
+    /// Kind `Training`, where `said` has a label that is none of these.
+    pub fn weights<'s>(&self, said: impl IntoIterator<Item = (&'s str, f32)>) -> Result<Vec<f32>> {
+        let mut weights = vec![1.0; self.labels.len()];
+        for (label, weight) in said {
+            let Some(class) = self.labels.iter().position(|known| known == label) else {
+                let text = format!("expected a label that was trained on ({}), got {label:?}", self.listed());
+                return Err(Error::new(ErrorKind::Training, text));
+            };
+            weights[class] = weight;
+        }
+        Ok(weights)
+    }
+
     /// The labels in a line, or the first of them.
     pub(super) fn listed(&self) -> String {
         some_of(self.labels.iter(), FEW)
@@ -123,6 +155,19 @@ mod tests {
         assert!(error.starts_with(said), "{error}");
         assert!(Classes::new(vec!["a".into(), "b".into(), "a".into()]).is_err());
         assert!(Classes::new(vec!["a".into()]).is_err());
+    }
+
+    #[test]
+    fn weights_are_those_of_the_labels() {
+        let rows = rows(&["pos", "neg", "pos", "pos"]);
+        let classes = Classes::of(&rows).unwrap();
+        assert_eq!(classes.balanced(&rows).unwrap(), [2.0, 2.0 / 3.0]);
+        let three = Classes::new(["meh", "neg", "pos"].map(str::to_owned).into()).unwrap();
+        assert_eq!(three.balanced(&rows).unwrap(), [0.0, 4.0 / 3.0, 4.0 / 3.0 / 3.0]);
+        assert_eq!(three.weights([("pos", 0.5), ("meh", 3.0)]).unwrap(), [3.0, 1.0, 0.5]);
+        assert_eq!(three.weights([]).unwrap(), [1.0; 3]);
+        let error = classes.weights([("meh", 2.0)]).unwrap_err().to_string();
+        assert_eq!(error, "expected a label that was trained on (neg, pos), got \"meh\"");
     }
 
     #[test]

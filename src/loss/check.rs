@@ -222,9 +222,7 @@ impl Measure {
                             "class_weights: expected {features}, one for each class, got {got}"
                         )));
                     }
-                    if let Some(bad) = weights.iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
-                        return Err(wrong(format!("class_weights: expected finite numbers from 0 on, got {bad}")));
-                    }
+                    check_weights(weights)?;
                 }
                 if loss.smoothing == 0.0 {
                     return Ok(Self::CrossEntropy);
@@ -232,13 +230,31 @@ impl Measure {
                 let class_weights = loss.class_weights.clone().unwrap_or_else(|| vec![1.0; features]);
                 Ok(Self::Smoothed { share: loss.smoothing, class_weights })
             }
-            Loss::BinaryCrossEntropy(loss) => within("smoothing", loss.smoothing).map(|()| Self::BinaryCrossEntropy),
+            Loss::BinaryCrossEntropy(loss) => {
+                within("smoothing", loss.smoothing)?;
+                if let Some(weights) = &loss.class_weights {
+                    if features != 1 {
+                        let text = format!("class_weights: expected an output of one feature, got {features}");
+                        return Err(wrong(text));
+                    }
+                    check_weights(weights)?;
+                }
+                Ok(Self::BinaryCrossEntropy)
+            }
             Loss::MeanSquared => Ok(Self::Squared),
             Loss::MeanAbsolute => Ok(Self::Absolute),
             Loss::Huber(Huber { delta }) if *delta > 0.0 && delta.is_finite() => Ok(Self::Huber { delta: *delta }),
             Loss::Huber(Huber { delta }) => Err(wrong(format!("delta: expected a number above 0, got {delta}"))),
             Loss::SumOfSquares => Ok(Self::SumOfSquares),
         }
+    }
+}
+
+/// Refuses class weights that are no weights.
+fn check_weights(class_weights: &[f32]) -> Result<()> {
+    match class_weights.iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
+        None => Ok(()),
+        Some(bad) => Err(wrong(format!("class_weights: expected finite numbers from 0 on, got {bad}"))),
     }
 }
 
@@ -390,7 +406,7 @@ impl<'a, 'c> Rows<'a, 'c> {
         Ok(classes)
     }
 
-    /// The numbers; sets the weight of rows that there are to 1.
+    /// The numbers; sets the weight of rows that there are to 1, or to that of their class.
     fn values(&self, given: &ArrayD<f32>, loss: &Loss, (aimed, weights): (&mut Aimed, &mut Array2<f64>)) -> Result<()> {
         let (rows, wanted) = (self.shape(), self.with_features());
         let flat = matches!(loss, Loss::BinaryCrossEntropy(_)) && self.features == 1 && *given.shape() == *rows;
@@ -408,7 +424,13 @@ impl<'a, 'c> Rows<'a, 'c> {
                     Loss::BinaryCrossEntropy(_) if !(0.0..=1.0).contains(&value) => {
                         return Err(shape(format!("expected numbers from 0 to 1, got {value} at {place:?}")));
                     }
-                    Loss::BinaryCrossEntropy(loss) => value * (1.0 - loss.smoothing) + loss.smoothing / 2.0,
+                    Loss::BinaryCrossEntropy(loss) => {
+                        // Of one feature, so that it is the weight of the row.
+                        if let Some([no, yes]) = loss.class_weights.map(|all| all.map(f64::from)) {
+                            weights[at] = no * (1.0 - f64::from(value)) + yes * f64::from(value);
+                        }
+                        value * (1.0 - loss.smoothing) + loss.smoothing / 2.0
+                    }
                     _ if !value.is_finite() => {
                         return Err(shape(format!("expected finite numbers, got {value} at {place:?}")));
                     }

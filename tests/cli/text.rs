@@ -333,18 +333,28 @@ fn labels_of_few_rows_count_as_much_as_others_where_they_are_balanced() {
     let folder = Folder::new("text-balanced");
     let rows: String = (0..120).map(|at| if at % 8 == 0 { "rare\tword\n" } else { "usual\tword\n" }).collect();
     let data = write(&folder, "rows.tsv", rows);
-    let model = description(&folder, 5, 2);
-    for (more, rare) in [(&[][..], 0.125), (&["--class-weights", "balanced"], 0.5)] {
+    let balanced = ["--class-weights", "balanced"];
+    for (outputs, more, rare) in [
+        (2, &[][..], 0.125),
+        (2, &balanced, 0.5),
+        (1, &balanced, 0.5),
+        // One row of eight counts 21, and the others as much as they are: 21 of 28.
+        (2, &["--class-weights", "rare=21"], 0.75),
+        (1, &["--class-weights", "usual=1,rare=21"], 0.75),
+    ] {
+        let model = description(&folder, 5, outputs);
         // A mean is over what counts in a batch: all rows are one.
         train(&folder, &model, &data, &[&["--epochs", "300", "--batch-size", "96"], more].concat());
         let said = answers(&folder.path("out.safetensors"), &["word"]);
         let p = said[0]["probabilities"]["rare"].as_f64().unwrap();
-        assert!((p - rare).abs() < 0.08, "{more:?}: {p}");
+        assert!((p - rare).abs() < 0.08, "{outputs} {more:?}: {p}");
     }
-    let one = description(&folder, 5, 1);
-    let args = ["train", &one, "--data", &data, "--class-weights", "balanced"];
-    let said = gatewave(args).refused();
-    assert!(said.contains("--class-weights: expected a model of an output for each label"), "{said}");
+    let model = description(&folder, 5, 1);
+    let args = ["train", &model, "--data", &data, "--class-weights"];
+    let said = gatewave(args.iter().chain(&["rare=2,seldom=3"])).refused();
+    assert_eq!(said, "--class-weights: expected a label that was trained on (rare, usual), got \"seldom\"");
+    let ran = gatewave(args.iter().chain(&["rare"]));
+    assert!(ran.status == 2 && ran.err.contains("expected balanced or LABEL=W,LABEL=W, got rare"), "{ran:?}");
 }
 
 /// An update of several batches is one of a larger batch, in buckets too; and a share of each target is smoothed.

@@ -127,6 +127,17 @@ fn losses_that_do_not_fit_the_model() {
     let plain = |objective| model(Activation::Linear, objective);
     let weights = CrossEntropy::default().class_weights([1.0]);
     assert_eq!(plain(weights.into()), "loss: class_weights: expected 3, one for each class, got 1");
+    let weights = BinaryCrossEntropy::default().class_weights([1.0, 2.0]);
+    assert_eq!(plain(weights.into()), "loss: class_weights: expected an output of one feature, got 3");
+    let one = Model::new().layer(Gru::new(1, 2)).layer(Linear::new(2, 1));
+    for (loss, bad) in [
+        (Loss::from(BinaryCrossEntropy::default().class_weights([1.0, -2.0])), "-2"),
+        (CrossEntropy::default().class_weights([f32::INFINITY]).into(), "inf"),
+    ] {
+        let (kind, text) = error(&one, loss, &zeros());
+        assert_eq!(text, format!("loss: class_weights: expected finite numbers from 0 on, got {bad}"));
+        assert_eq!(kind, ErrorKind::Model);
+    }
     assert_eq!(plain(CrossEntropy::default().smoothing(1.5).into()), "loss: smoothing: expected 0 to 1, got 1.5");
     assert_eq!(plain(Huber::default().delta(0.0).into()), "loss: delta: expected a number above 0, got 0");
     assert_eq!(plain(Objective::of_terms([])), "objective: expected at least one loss, got none");

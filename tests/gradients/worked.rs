@@ -95,6 +95,31 @@ fn sample_weights_multiply_and_do_not_divide() {
 }
 
 #[test]
+fn weights_of_yes_and_no_multiply_rows_and_do_not_divide() {
+    // The first feature: logits 0 and 2, and 3, 1 and 0.5.
+    let model = Model::new().layer(Linear::new(2, 1).no_bias());
+    let weights = Weights::new(vec![LayerWeights::Linear { w: array![[1.0, 0.0]], b: None }]);
+    let input = Input::features(x()).lengths([2, 3]);
+    let of = |loss: BinaryCrossEntropy, targets: Targets| {
+        gradients(&model, &weights, &input, &Objective::new(loss), &[targets]).expect("targets fit")
+    };
+    let targets = || Targets::values(array![[1.0_f32, 0.0, f32::NAN], [1.0, 0.25, 0.0]]);
+    let (loss, yes) = (BinaryCrossEntropy::default(), |z: f64, t: f64| z.exp().ln_1p() - t * z);
+    let weighted = of(loss.clone().class_weights([0.5, 3.0]), targets());
+    let rows = 3.0 * (yes(0.0, 1.0) + yes(3.0, 1.0)) + 0.5 * (yes(2.0, 0.0) + yes(0.5, 0.0)) + 1.125 * yes(1.0, 0.25);
+    near(weighted.loss, rows / 5.0);
+    // ∂ℓ/∂z = σ(z) − t.
+    near(weighted.inputs["x"][[0, 1, 0]], 0.5 / (1.0 + (-2.0_f64).exp()) / 5.0);
+    // Smoothing moves targets, and not their weights.
+    for loss in [loss.clone(), loss.smoothing(0.2)] {
+        let each = array![[3.0_f32, 0.5, 0.0], [3.0, 1.125, 0.5]];
+        let want = of(loss.clone(), targets().sample_weights(each));
+        let got = of(loss.class_weights([0.5, 3.0]), targets());
+        assert_eq!((got.loss, &got.weights), (want.loss, &want.weights));
+    }
+}
+
+#[test]
 fn terms_are_weighted_and_added() {
     let mut graph = Model::graph();
     let x = graph.sequence("x", 2);

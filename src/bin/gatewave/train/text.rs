@@ -1,6 +1,8 @@
 //! `gatewave train --data reviews.tsv`: labelled text → examples, with the tokenizer and the labels that the model will keep.
 
-use clap::ValueEnum;
+use std::mem;
+use std::str::FromStr;
+
 use gatewave::data::{Labelled, TextOptions, TextSpec, Unit};
 use gatewave::formats::Metadata;
 use gatewave::{Error, ErrorKind, Loss, Model, Objective, Result};
@@ -29,16 +31,64 @@ pub(super) struct TextArgs {
     /// Labelled text: at which end a shorter text is padded [default: end]
     #[arg(long, value_enum, value_name = "start|end")]
     pad: Option<End>,
-    /// Labelled text: how much rows of each label count; `balanced` lets all labels count alike, however many rows they have
-    #[arg(long, value_enum, value_name = "balanced")]
+    /// Labelled text: how much rows of each label count. `balanced` lets all labels count alike, however many rows they have; a label
+    /// that is not named counts 1
+    #[arg(long, value_name = "balanced|LABEL=W,...")]
     class_weights: Option<ClassWeights>,
 }
 
 /// How much rows of a label count, as flags name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, PartialEq)]
 enum ClassWeights {
-    /// All labels alike
+    /// All labels alike.
     Balanced,
+    /// Labels with their weights.
+    Said(Vec<(String, f32)>),
+}
+
+impl FromStr for ClassWeights {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "balanced" {
+            return Ok(Self::Balanced);
+        }
+        let (mut all, mut label) = (Vec::<(String, f32)>::new(), String::new());
+        for part in text.split(',') {
+            let Some((end, weight)) = part.rsplit_once('=') else {
+                // The comma is one of the label.
+                label += &format!("{part},");
+                continue;
+            };
+            let label = (mem::take(&mut label) + end).trim().to_owned();
+            let Some(number) = weight.trim().parse().ok().filter(|number: &f32| number.is_finite() && *number > 0.0)
+            else {
+                let text = format!("expected a number above 0 for {label}, got {weight:?}");
+                return Err(text + "; leave out the rows of a label that is not to count");
+            };
+            if all.iter().any(|(known, _)| *known == label) {
+                return Err(format!("expected one weight of a label, got two of {label}"));
+            }
+            all.push((label, number));
+        }
+        match label.is_empty() {
+            true => Ok(Self::Said(all)),
+            false => Err(format!("expected balanced or LABEL=W,LABEL=W, got {text}")),
+        }
+    }
+}
+
+impl ClassWeights {
+    /// The weight of each class of `spec`, which is trained on `rows`.
+    fn weights(&self, spec: &TextSpec, rows: &Labelled) -> Result<Vec<f32>> {
+        match self {
+            Self::Balanced => spec.classes().balanced(rows),
+            Self::Said(all) => {
+                let said = all.iter().map(|(label, weight)| (label.as_str(), *weight));
+                spec.classes().weights(said).map_err(|e| e.at("--class-weights"))
+            }
+        }
+    }
 }
 
 impl TextArgs {
@@ -114,8 +164,8 @@ pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Re
         None => TextSpec::learn(model, &training, &own.options()).map_err(at)?,
     };
     let mut objective = args.loss.of_text(spec.objective(model).map_err(at)?)?;
-    if own.class_weights.is_some() {
-        objective = balanced(&objective, &spec, &training)?;
+    if let Some(said) = &own.class_weights {
+        objective = weighted(&objective, &said.weights(&spec, &training)?);
     }
     spec.check(model).map_err(at)?;
     let dataset = |rows: Labelled| own.columns.examples(&spec, model, &objective, rows);
@@ -137,23 +187,46 @@ pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Re
     Ok(Examples { objective, training: trained, validation: validated, metadata, series: None })
 }
 
-/// The same loss where each label counts alike: `rows / (labels · rows of the label)`, as scikit-learn has it.
-fn balanced(objective: &Objective, spec: &TextSpec, rows: &Labelled) -> Result<Objective> {
-    let Loss::CrossEntropy(loss) = &objective.terms()[0].loss else {
-        let text = "--class-weights: expected a model of an output for each label, got one of a single output; give its last \
-                    layer 2";
-        return Err(wrong(text.to_owned()));
-    };
-    let labels = spec.classes().labels().len();
-    let mut counts = vec![0.0_f32; labels];
-    for class in spec.classes().targets(rows)? {
-        counts[usize::try_from(class).unwrap_or_default()] += 1.0;
+/// The same loss where rows count as the class of their label does.
+fn weighted(objective: &Objective, weights: &[f32]) -> Objective {
+    match (&objective.terms()[0].loss, weights) {
+        (Loss::CrossEntropy(loss), _) => loss.clone().class_weights(weights).into(),
+        (Loss::BinaryCrossEntropy(loss), &[no, yes]) => loss.clone().class_weights([no, yes]).into(),
+        // There is no other loss of text.
+        _ => objective.clone(),
     }
-    let share = counts.iter().sum::<f32>() / labels as f32;
-    let weights: Vec<f32> = counts.iter().map(|count| if *count > 0.0 { share / count } else { 0.0 }).collect();
-    Ok(loss.clone().class_weights(weights).into())
 }
 
 fn wrong(text: String) -> Error {
     Error::new(ErrorKind::Training, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn class_weights_are_said_of_labels() {
+        let said = |text: &str| match text.parse() {
+            Ok(ClassWeights::Said(all)) => all,
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!("balanced".parse(), Ok(ClassWeights::Balanced));
+        assert_eq!(said("neg=2,pos=0.5"), [("neg".to_owned(), 2.0), ("pos".to_owned(), 0.5)]);
+        assert_eq!(said("a, b=2, c=d=1e-3"), [("a, b".to_owned(), 2.0), ("c=d".to_owned(), 1e-3)]);
+        assert_eq!(said("balanced=3"), [("balanced".to_owned(), 3.0)]);
+        for (text, error) in [
+            ("neg", "expected balanced or LABEL=W,LABEL=W, got neg"),
+            ("neg=2,", "expected balanced or LABEL=W,LABEL=W, got neg=2,"),
+            ("", "expected balanced or LABEL=W,LABEL=W, got "),
+            (
+                "neg=0",
+                "expected a number above 0 for neg, got \"0\"; leave out the rows of a label that is not to count",
+            ),
+            ("neg=1,neg=2", "expected one weight of a label, got two of neg"),
+        ] {
+            assert_eq!(text.parse::<ClassWeights>(), Err(error.to_owned()), "{text}");
+        }
+        assert!(["neg=-1", "neg=inf", "neg=NaN", "neg="].iter().all(|text| text.parse::<ClassWeights>().is_err()));
+    }
 }
