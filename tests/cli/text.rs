@@ -157,6 +157,14 @@ fn the_vocabulary_is_that_of_the_training_part() {
     assert_eq!((&text["max_length"], &text["truncate"]), (&json!(4), &json!("start")));
     assert_eq!(text["tokenizer"]["units"].as_array().unwrap().len(), 2);
     assert_eq!(text["tokenizer"]["unit"], "chars");
+    assert_eq!(text["tokenizer"]["start"], true);
+    assert_eq!(vocabulary(&["--no-start"])["tokenizer"]["start"], false);
+    let kept = folder.path("out.safetensors");
+    let error = gatewave(["train", &kept, "--data", &data, "--no-start"]).refused();
+    assert!(error.contains("--no-start: expected none, since the model keeps the tokenizer"), "{error}");
+    let corpus = write(&folder, "text.txt", "a text as a whole");
+    let error = gatewave(["train", &model, "--data", &corpus, "--window", "4", "--no-start"]).refused();
+    assert!(error.contains("--no-start: expected --data of labelled text, got a text as a whole"), "{error}");
 }
 
 #[test]

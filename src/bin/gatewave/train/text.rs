@@ -31,6 +31,9 @@ pub(super) struct TextArgs {
     /// Labelled text: at which end a shorter text is padded [default: end]
     #[arg(long, value_enum, value_name = "start|end")]
     pad: Option<End>,
+    /// Labelled text: a text begins with its first word, without a start token
+    #[arg(long)]
+    no_start: bool,
     /// Labelled text: how much rows of each label count. `balanced` lets all labels count alike, however many rows they have; a label
     /// that is not named counts 1
     #[arg(long, value_name = "balanced|LABEL=W,...")]
@@ -93,13 +96,14 @@ impl ClassWeights {
 
 impl TextArgs {
     /// The flags of a vocabulary, and whether each was given.
-    fn vocabulary(&self) -> [(&'static str, bool); 5] {
+    fn vocabulary(&self) -> [(&'static str, bool); 6] {
         [
             ("--tokenizer", self.tokenizer.is_some()),
             ("--num-tokens", self.num_tokens.is_some()),
             ("--max-length", self.max_length.is_some()),
             ("--truncate", self.truncate.is_some()),
             ("--pad", self.pad.is_some()),
+            ("--no-start", self.no_start),
         ]
     }
 
@@ -135,6 +139,7 @@ impl TextArgs {
         options.unit = self.tokenizer.map_or(options.unit, Into::into);
         options.truncate = self.truncate.map_or(options.truncate, Into::into);
         options.pad = self.pad.map_or(options.pad, Into::into);
+        options.start = !self.no_start;
         (options.num_tokens, options.max_length) = (self.num_tokens, self.max_length);
         options
     }
