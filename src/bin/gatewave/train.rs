@@ -17,7 +17,7 @@ mod signals;
 mod text;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -173,6 +173,10 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
     }
     let (mut folder, mut fitting) = args.folder(resumed, &mut trainer, fit)?;
     note_device(trainer.device());
+    // A file of what was told needs no table that `gatewave summary` gives at any time.
+    if io::stderr().is_terminal() {
+        note(trainer.model().summary().to_string().trim_end());
+    }
     let validating = validation.as_ref().map_or_else(String::new, |data| format!(", validated with {}", data.rows()));
     note(format_args!("{} parameters, {} examples{validating}", trainer.model().parameters(), training.rows()));
     if args.output.is_none() && folder.is_none() {
@@ -182,7 +186,8 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
         note(format_args!("goes on behind epoch {}", fitting.epochs().len()));
     }
     signals::watch()?;
-    let mut show = Show::new(args.json, fitting.settings().epochs);
+    let window = args.window.window.filter(|_| kind == Kind::Corpus);
+    let mut show = Show::new(args.json, fitting.settings().epochs, window);
     let end = loop {
         if signals::came() {
             fitting.settle(&mut trainer)?;

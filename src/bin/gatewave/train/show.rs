@@ -16,17 +16,19 @@ pub(super) struct Show {
     json: bool,
     /// All epochs.
     of: u64,
+    /// The tokens of a row, of a text as a whole.
+    window: Option<usize>,
     bar: ProgressBar,
     /// When the epoch began that the bar shows, and the batches that were done by then.
     since: Option<(Instant, usize)>,
 }
 
 impl Show {
-    /// Of a fit of so many epochs.
-    pub(super) fn new(json: bool, of: u64) -> Self {
+    /// Of a fit of so many epochs, whose rows are so many tokens each where it is of a text as a whole.
+    pub(super) fn new(json: bool, of: u64, window: Option<usize>) -> Self {
         let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len}  {msg}").expect("a fixed template");
         // Hidden until it has something to tell.
-        Self { json, of, bar: ProgressBar::hidden().with_style(style), since: None }
+        Self { json, of, window, bar: ProgressBar::hidden().with_style(style), since: None }
     }
 
     /// A batch was trained on.
@@ -50,7 +52,7 @@ impl Show {
             // Of an epoch that is over it is known how long its validation took.
             let epoch = fitting.epochs().last().map_or(of * each, |epoch| epoch.time.as_secs_f64());
             let left = Duration::try_from_secs_f64(left * each + epochs * epoch).unwrap_or(Duration::MAX);
-            message += &format!("  {:.0} rows/s  {:#} left", rows / each, HumanDuration(left));
+            message += &format!("  {}  {:#} left", speed(rows / each, self.window), HumanDuration(left));
         }
         self.bar.set_message(message);
         if self.bar.is_hidden() {
@@ -103,6 +105,15 @@ impl Show {
     }
 }
 
+/// So many rows a second; of a text as a whole, whose windows may have any length, the tokens of them.
+fn speed(rows: f64, window: Option<usize>) -> String {
+    match window {
+        #[expect(clippy::cast_precision_loss, reason = "the steps of a window")]
+        Some(window) => format!("{:.0} tokens/s", rows * window as f64),
+        None => format!("{rows:.0} rows/s"),
+    }
+}
+
 /// What would make the best epoch better, by how losses went.
 fn advice(epochs: &[Epoch]) -> Option<&'static str> {
     let best = epochs.iter().rposition(|epoch| epoch.better)?;
@@ -127,4 +138,15 @@ fn line(epoch: &Epoch, number: u64, of: u64) -> String {
 
 fn value(x: f64) -> String {
     if x.abs() > 1e-3 || x == 0.0 { format!("{x:.4}") } else { format!("{x:.4e}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_as_a_whole_is_told_in_tokens() {
+        assert_eq!(speed(12.5, Some(64)), "800 tokens/s");
+        assert_eq!(speed(1234.4, None), "1234 rows/s");
+    }
 }
