@@ -8,7 +8,7 @@ use super::tokenizer::Tokenizer;
 use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::{BinaryCrossEntropy, CrossEntropy, Objective, last_activation};
-use crate::model::{Dim, Flow, InputPort, Model, Padding, TimeEnd};
+use crate::model::{Dim, Flow, InputPort, Model, TimeEnd};
 use crate::named::{NamedTensors, Values};
 
 /// The places of a model that text goes through.
@@ -124,24 +124,19 @@ impl Heads {
     }
 }
 
-/// Refuses a model that answers by an end of the time axis where a shorter text has padding, given as zeros.
+/// Refuses a model that answers by the end of the time axis where a shorter text has padding, unless its last step is held there.
 fn own_steps(model: &Model, pad: Side) -> Result<()> {
-    let (padded, what) = match pad {
-        Side::End => (TimeEnd::Last, "last"),
-        Side::Start => (TimeEnd::First, "first"),
+    let (padded, what, other) = match pad {
+        Side::End => (TimeEnd::Last, "last", "start (--pad start)"),
+        Side::Start => (TimeEnd::First, "first", "end (--pad end)"),
     };
-    if !model.ends_taken().contains(&(padded, Some(Padding::Zero))) {
+    if !model.ends_taken().contains(&(padded, false)) {
         return Ok(());
     }
     let text = format!(
-        "expected an answer at each text's own last step, got one at the {what} time index, where shorter texts are padded with zeros"
+        "expected an answer at each text's own last step, got one at the {what} time index, where shorter texts have padding"
     );
-    let hint = match pad {
-        Side::End => {
-            "select final_hidden, give the stack \"padding\": \"held\", or pad texts at their start (--pad start)"
-        }
-        Side::Start => "select final_hidden, give the stack \"padding\": \"held\", or pad texts at their end",
-    };
+    let hint = format!("select final_hidden, give the stack \"padding\": \"held\", or pad texts at their {other}");
     Err(wrong(text).hint(hint))
 }
 
@@ -152,7 +147,7 @@ fn wrong(text: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Axes, Direction, Embedding, Gru, Linear, Select};
+    use crate::{Axes, Direction, Embedding, Gru, Linear, Padding, Select};
 
     fn head(select: Select, last: Linear) -> Result<Heads> {
         let model = Model::new().layer(Embedding::new(10, 4)).layer(Gru::new(4, 8)).layer(select).layer(last);

@@ -16,35 +16,35 @@ pub(crate) enum TimeEnd {
 }
 
 impl Model {
-    /// The ends that layers and outputs take, each with what the stack behind them gives at a padded step; with none where there
-    /// is no stack.
-    pub(crate) fn ends_taken(&self) -> Vec<(TimeEnd, Option<Padding>)> {
+    /// The ends that layers and outputs take, each with whether a padded step there has what the row's own last step has.
+    pub(crate) fn ends_taken(&self) -> Vec<(TimeEnd, bool)> {
+        use TimeEnd::{First, Last};
         let taken =
             self.layers.iter().flat_map(|layer| layer.from.iter().map(move |value| (*value, Some(&layer.kind))));
         let given = self.outputs.iter().map(|output| (output.from, None));
         let mut all = Vec::new();
         for (value, kind) in taken.chain(given) {
-            match (value, kind) {
-                (Value::Layer(stack, Pin::LastOutput), _) => {
-                    let Some(stack) = self.stack_at(stack) else { continue };
-                    let ends: &[TimeEnd] = match stack.direction {
-                        _ if self.goes_backwards() => &[TimeEnd::First, TimeEnd::Last],
-                        Direction::Forward => &[TimeEnd::Last],
-                        Direction::Reverse | Direction::Backwards => &[TimeEnd::First],
+            let (stack, ends): (_, &[TimeEnd]) = match (value, kind) {
+                (Value::Layer(layer, Pin::LastOutput), _) => {
+                    let stack = self.stack_at(layer);
+                    match stack.map(|stack| stack.direction) {
+                        _ if self.goes_backwards() => (stack, &[First, Last]),
+                        Some(Direction::Reverse | Direction::Backwards) => (stack, &[First]),
                         // Each direction ends at an end of its own.
-                        Direction::Both => &[TimeEnd::First, TimeEnd::Last],
-                    };
-                    all.extend(ends.iter().map(|end| (*end, Some(stack.padding))));
-                }
-                (value, Some(LayerKind::Select(Select::LastStep))) => {
-                    let padding = self.stack_behind(value).map(|stack| stack.padding);
-                    all.push((TimeEnd::Last, padding));
-                    if self.goes_backwards() {
-                        all.push((TimeEnd::First, padding));
+                        Some(Direction::Both) => (stack, &[First, Last]),
+                        Some(Direction::Forward) | None => (stack, &[Last]),
                     }
                 }
-                _ => {}
-            }
+                (value, Some(LayerKind::Select(Select::LastStep))) => match self.stack_behind(value) {
+                    stack if self.goes_backwards() => (stack, &[First, Last]),
+                    // A direction that goes back begins there, and holds nothing yet.
+                    Some(stack) if stack.direction != Direction::Forward => (None, &[Last]),
+                    stack => (stack, &[Last]),
+                },
+                _ => continue,
+            };
+            let holds = stack.is_some_and(|stack| stack.padding == Padding::Held);
+            all.extend(ends.iter().map(|end| (*end, holds)));
         }
         all
     }

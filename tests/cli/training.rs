@@ -274,7 +274,7 @@ fn what_counts_twice_loses_twice() {
         let args = ["gradients", &description, "--data", &data, "--loss", "cross_entropy", "--json"];
         let lines = gatewave(args).done();
         let line: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
-        line["norm"].as_f64().unwrap()
+        line["value"].as_f64().unwrap()
     };
     let whole = loss(None);
     let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-5 * want, "{got} for {want}");
