@@ -15,7 +15,6 @@ import random
 import statistics
 import string
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -167,7 +166,6 @@ def main():
         (torch_right, torch_time), (own_right, own_time) = (list(zip(*side)) for side in zip(*pairs))
         means = [statistics.mean(values) for values in (torch_right, own_right)]
         spread = [max(values) - min(values) for values in (torch_right, own_right)]
-        print([round(abs(a - b), 4) for a, b in zip(torch_right, own_right)], file=sys.stderr)
         times = [statistics.median(values) for values in (torch_time, own_time)]
         print(
             f"| {model[0]} | {means[0]:.4f} ± {spread[0] / 2:.4f} | {means[1]:.4f} ± {spread[1] / 2:.4f} | {times[0]:.1f} |"

@@ -83,8 +83,8 @@ impl Objective {
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where targets or sample weights do not fit an output; `Training`, where nothing counts; `Model`, where a loss does not fit the last layer or
-    /// the model has no such output.
+    /// Kind `Shape`, where targets or sample weights do not fit an output; `Training`, where nothing counts; `Model`, where a loss
+    /// does not fit the last layer or the model has no such output.
     pub(crate) fn check(&self, model: &Model, call: &Call<'_>, targets: &[Targets]) -> Result<Vec<Aim>> {
         let mut aims = Vec::new();
         self.check_again(model, call, targets, &mut aims)?;
