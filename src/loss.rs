@@ -62,7 +62,7 @@ pub struct CrossEntropy {
 /// ```
 ///
 /// With class weights `w_no` and `w_yes` (else 1), of an output of one feature: a row counts as much as its label says. The mean is
-/// divided by how many there are and not by their weights. So `w_no = 1` makes `w_yes` PyTorch's `pos_weight`, and both together are
+/// divided by how many there are and not by their weights. Of targets of 0 and 1 `w_no = 1` makes `w_yes` PyTorch's `pos_weight`, and both together are
 /// Keras' `class_weight`.
 ///
 /// A last activation of sigmoid is part of the loss, which is taken from the logits before it. So no probability is clipped,

@@ -106,7 +106,8 @@ pub fn run(model: &Model, weights: &Weights, input: &Input) -> Result<Truth> {
 ///
 /// # Errors
 ///
-/// As [`run`], and kind `Shape`, where targets do not fit the outputs; `Model`, where a loss does not fit the last layer.
+/// As [`run`], and kind `Shape`, where targets do not fit the outputs; `Training`, where none counts; `Model`, where a loss does
+/// not fit the last layer.
 ///
 /// # Example
 ///

@@ -71,7 +71,7 @@ impl Classes {
     }
 
     /// A weight for each class by which all count alike in `rows`, however many rows they have: `rows / (labels · rows of the
-    /// label)` (scikit-learn's `balanced`), and 0 of a label that no row has.
+    /// label)` (scikit-learn's `balanced`), and 1 of a label that no row has.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl Classes {
             counts[usize::try_from(class).unwrap_or_default()] += 1.0;
         }
         let share = counts.iter().sum::<f32>() / counts.len() as f32;
-        Ok(counts.iter().map(|count| if *count > 0.0 { share / count } else { 0.0 }).collect())
+        Ok(counts.iter().map(|count| if *count > 0.0 { share / count } else { 1.0 }).collect())
     }
 
     /// A weight for each class: what `said` says of its label, else 1.
@@ -163,7 +163,7 @@ mod tests {
         let classes = Classes::of(&rows).unwrap();
         assert_eq!(classes.balanced(&rows).unwrap(), [2.0, 2.0 / 3.0]);
         let three = Classes::new(["meh", "neg", "pos"].map(str::to_owned).into()).unwrap();
-        assert_eq!(three.balanced(&rows).unwrap(), [0.0, 4.0 / 3.0, 4.0 / 3.0 / 3.0]);
+        assert_eq!(three.balanced(&rows).unwrap(), [1.0, 4.0 / 3.0, 4.0 / 3.0 / 3.0]);
         assert_eq!(three.weights([("pos", 0.5), ("meh", 3.0)]).unwrap(), [3.0, 1.0, 0.5]);
         assert_eq!(three.weights([]).unwrap(), [1.0; 3]);
         let error = classes.weights([("meh", 2.0)]).unwrap_err().to_string();

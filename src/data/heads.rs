@@ -126,18 +126,20 @@ impl Heads {
 
 /// Refuses a model that answers by the end of the time axis where a shorter text has padding, unless its last step is held there.
 fn own_steps(model: &Model, pad: Side) -> Result<()> {
+    let taken = model.ends_taken();
+    let reads = |end: TimeEnd| taken.contains(&(end, false));
     let (padded, what, other) = match pad {
-        Side::End => (TimeEnd::Last, "last", "start (--pad start)"),
-        Side::Start => (TimeEnd::First, "first", "end (--pad end)"),
+        Side::End => (TimeEnd::Last, "last", (TimeEnd::First, "start (--pad start)")),
+        Side::Start => (TimeEnd::First, "first", (TimeEnd::Last, "end (--pad end)")),
     };
-    if !model.ends_taken().contains(&(padded, false)) {
+    if !reads(padded) {
         return Ok(());
     }
     let text = format!(
         "expected an answer at each text's own last step, got one at the {what} time index, where shorter texts have padding"
     );
-    let hint = format!("select final_hidden, give the stack \"padding\": \"held\", or pad texts at their {other}");
-    Err(wrong(text).hint(hint))
+    let pads = if reads(other.0) { String::new() } else { format!(", or pad texts at their {}", other.1) };
+    Err(wrong(text).hint(format!("select final_hidden of the last stack{pads}")))
 }
 
 fn wrong(text: impl Into<String>) -> Error {
@@ -181,7 +183,12 @@ mod tests {
         assert!(text.starts_with("expected one output for a text, got one for each of its steps"), "{text}");
         for select in [Select::LastStep, Select::LastOutput] {
             let text = refused(head(select, Linear::new(8, 1)));
-            assert!(text.contains("at the last time index") && text.contains("select final_hidden"), "{text}");
+            assert!(
+                text.contains("at the last time index")
+                    && text.contains("select final_hidden")
+                    && text.contains("--pad start"),
+                "{text}"
+            );
             let held = Gru::new(4, 8).padding(Padding::Held);
             let model = Model::new().layer(Embedding::new(10, 4)).layer(held).layer(select).layer(Linear::new(8, 1));
             assert_eq!(Heads::of(&model, Side::End).unwrap().labels(), 2);

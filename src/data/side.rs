@@ -1,6 +1,8 @@
 //! The two ends of a text.
 
 /// An end of a text: where it is padded, or cut off.
+#[doc(alias = "padding_side")]
+#[doc(alias = "truncation_side")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     /// Its beginning.

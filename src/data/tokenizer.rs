@@ -97,7 +97,7 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// What stands behind the end of a shorter text.
+    /// What pads a shorter text.
     pub const PADDING: i64 = 0;
     /// What begins a text.
     pub const START: i64 = 1;

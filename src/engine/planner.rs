@@ -228,18 +228,11 @@ impl Planner {
             // Whoever draws can draw fewer at a time, and `why` says so.
             return self.device.explain(why.at(format!("{} steps on {}", shape.time, self.device)));
         }
-        self.none_fits(shape, why, |shape| self.lower(goal, shape), ("", ""))
+        self.none_fits(shape, why, |shape| self.lower(goal, shape), "")
     }
 
-    /// Why no plan of one sequence fits, and how long a sequence would by `lower`. `what` is said of the sequence and of those
-    /// that carry states over.
-    fn none_fits(
-        &self,
-        shape: Shape,
-        why: Error,
-        lower: impl Fn(Shape) -> Result<Plan>,
-        (what, carry): (&str, &str),
-    ) -> Error {
+    /// Why no plan of one sequence fits, and how long a sequence would by `lower`. `what` is said of the sequence.
+    fn none_fits(&self, shape: Shape, why: Error, lower: impl Fn(Shape) -> Result<Plan>, what: &str) -> Error {
         let mut fits = None;
         let halves = std::iter::successors(Some(shape.time / 2), |time| Some(time / 2)).take_while(|&time| time > 0);
         for time in halves {
@@ -257,7 +250,7 @@ impl Planner {
             }
         }
         let hint = match fits {
-            Some(time) => format!("a sequence of {time} steps would fit: split it and carry the states over{carry}"),
+            Some(time) => format!("a sequence of {time} steps would fit: split it and carry the states over"),
             None => "not even one step fits: the model is too large for this device".into(),
         };
         let text = format!("one sequence of {} steps{what} on {}: {why}; {hint}", shape.time, self.device);
@@ -315,8 +308,7 @@ impl Planner {
             match lower(tile) {
                 Err(e) if e.kind() == ErrorKind::Limits && tile.batch > 1 => tile.batch = tile.batch.div_ceil(2),
                 Err(e) if e.kind() == ErrorKind::Limits => {
-                    let said = (" with its gradients", " (Trainer::carry)");
-                    return Err(self.none_fits(tile, e, lower, said));
+                    return Err(self.none_fits(tile, e, lower, " with its gradients"));
                 }
                 plan => return plan,
             }

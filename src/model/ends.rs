@@ -2,9 +2,11 @@
 //!
 //! Knows edges; knows no call and no sizes.
 
+use std::collections::HashSet;
+
 use super::Model;
 use super::graph::{Pin, Value};
-use super::layer::{Direction, LayerKind, Padding, Recurrent, Select};
+use super::layer::{Direction, LayerKind, Padding, Recurrent, Select, SliceSteps};
 
 /// An end of the time axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,34 +26,34 @@ impl Model {
         let given = self.outputs.iter().map(|output| (output.from, None));
         let mut all = Vec::new();
         for (value, kind) in taken.chain(given) {
-            let (stack, ends): (_, &[TimeEnd]) = match (value, kind) {
+            match (value, kind) {
                 (Value::Layer(layer, Pin::LastOutput), _) => {
-                    let stack = self.stack_at(layer);
-                    match stack.map(|stack| stack.direction) {
-                        _ if self.goes_backwards() => (stack, &[First, Last]),
-                        Some(Direction::Reverse | Direction::Backwards) => (stack, &[First]),
-                        // Each direction ends at an end of its own.
-                        Some(Direction::Both) => (stack, &[First, Last]),
-                        Some(Direction::Forward) | None => (stack, &[Last]),
-                    }
+                    all.extend(self.stack_at(layer).into_iter().flat_map(last_outputs))
                 }
-                (value, Some(LayerKind::Select(Select::LastStep))) => match self.stack_behind(value) {
-                    stack if self.goes_backwards() => (stack, &[First, Last]),
-                    // A direction that goes back begins there, and holds nothing yet.
-                    Some(stack) if stack.direction != Direction::Forward => (None, &[Last]),
-                    stack => (stack, &[Last]),
-                },
-                _ => continue,
-            };
-            let holds = stack.is_some_and(|stack| stack.padding == Padding::Held);
-            all.extend(ends.iter().map(|end| (*end, holds)));
+                (value, Some(LayerKind::Select(Select::LastStep))) => {
+                    all.extend(self.stacks_behind(value).map(last_step))
+                }
+                (_, Some(LayerKind::SliceSteps(SliceSteps { start, end }))) => {
+                    let bounds = Some(*start).filter(|start| *start != 0).into_iter().chain(*end);
+                    all.extend(bounds.map(|bound| (if bound < 0 { Last } else { First }, false)));
+                }
+                // It would read the steps of the other, turned round, by the lengths or the mask of those before.
+                (value, Some(LayerKind::Recurrent(_))) if self.stacks_behind(value).flatten().any(is_backwards) => {
+                    all.extend([(First, false), (Last, false)]);
+                }
+                _ => {}
+            }
+        }
+        let mut stacks = self.stacks();
+        if stacks.any(|stack| is_backwards(stack) && stack.num_layers > 1) {
+            all.extend([(First, false), (Last, false)]);
         }
         all
     }
 
     /// Whether a stack gives its steps in the order in which it went, so that its last index is the first step.
     pub(crate) fn goes_backwards(&self) -> bool {
-        self.stacks().any(|stack| stack.direction == Direction::Backwards)
+        self.stacks().any(is_backwards)
     }
 
     fn stack_at(&self, layer: usize) -> Option<&Recurrent> {
@@ -61,15 +63,49 @@ impl Model {
         }
     }
 
-    /// The stack whose steps `value` is made of, where one gave it.
-    fn stack_behind(&self, mut value: Value) -> Option<&Recurrent> {
-        while let Value::Layer(layer, _) = value {
-            if let Some(stack) = self.stack_at(layer) {
-                return Some(stack);
+    /// The stacks whose steps `value` is made of; none for what comes from elsewhere.
+    fn stacks_behind(&self, value: Value) -> impl Iterator<Item = Option<&Recurrent>> {
+        let (mut left, mut all) = (vec![value], Vec::new());
+        // A value that many take is looked behind once.
+        let mut seen = HashSet::from([value]);
+        while let Some(value) = left.pop() {
+            match value {
+                Value::Layer(layer, _) if self.stack_at(layer).is_none() => {
+                    left.extend(self.layers[layer].from.iter().filter(|from| seen.insert(**from)));
+                }
+                Value::Layer(layer, _) => all.push(self.stack_at(layer)),
+                Value::Input(_) => all.push(None),
             }
-            // Layers are in topological order, so that this ends.
-            value = *self.layers[layer].from.first()?;
         }
-        None
+        all.into_iter()
+    }
+}
+
+fn is_backwards(stack: &Recurrent) -> bool {
+    stack.direction == Direction::Backwards
+}
+
+fn holds(stack: &Recurrent) -> bool {
+    stack.padding == Padding::Held
+}
+
+/// Where the output stands that each direction of a stack computes last.
+fn last_outputs(stack: &Recurrent) -> Vec<(TimeEnd, bool)> {
+    let ends: &[TimeEnd] = match stack.direction {
+        Direction::Forward => &[TimeEnd::Last],
+        Direction::Reverse | Direction::Backwards => &[TimeEnd::First],
+        // Each direction ends at an end of its own.
+        Direction::Both => &[TimeEnd::First, TimeEnd::Last],
+    };
+    ends.iter().map(|end| (*end, holds(stack))).collect()
+}
+
+/// What the last index has of a stack, or of steps that come from elsewhere.
+fn last_step(stack: Option<&Recurrent>) -> (TimeEnd, bool) {
+    match stack {
+        Some(stack) if is_backwards(stack) => (TimeEnd::First, holds(stack)),
+        Some(stack) if stack.direction == Direction::Forward => (TimeEnd::Last, holds(stack)),
+        // A direction that goes back begins there, and holds nothing yet.
+        Some(_) | None => (TimeEnd::Last, false),
     }
 }

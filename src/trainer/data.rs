@@ -67,7 +67,8 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where a tensor is missing, unknown or does not fit; `Model`, where a loss does not fit the last layer.
+    /// Kind `Shape`, where a tensor is missing, unknown or does not fit; `Training`, where no target counts; `Model`, where a loss
+    /// does not fit the last layer.
     pub fn named(model: &Model, objective: impl Into<Objective>, tensors: &NamedTensors) -> Result<Self> {
         let objective = objective.into();
         let batch = Self::read(model, &objective, tensors)?;
@@ -254,7 +255,8 @@ impl Dataset {
     /// step that is padding.
     fn kept(&self, tensors: &NamedTensors, longest: usize) -> Option<Range<usize>> {
         let (_, whole) = *self.time.values().next()?;
-        if Clocks::of(&self.model).all().len() != 1 {
+        // Of a stack that goes backwards each length gives other steps to what comes behind it.
+        if Clocks::of(&self.model).all().len() != 1 || self.model.goes_backwards() {
             return None;
         }
         let steps = longest.max(1).next_multiple_of(whole.div_ceil(LENGTHS)).min(whole);
@@ -266,11 +268,7 @@ impl Dataset {
         let is_taken = |end: TimeEnd| self.model.ends_taken().iter().any(|(taken, _)| *taken == end);
         if live.end <= first.end && !is_taken(TimeEnd::Last) {
             Some(first)
-        } else if live.start >= last.start
-            && self.mask.is_some()
-            && !is_taken(TimeEnd::First)
-            && !self.model.goes_backwards()
-        {
+        } else if live.start >= last.start && self.mask.is_some() && !is_taken(TimeEnd::First) {
             Some(last)
         } else {
             None

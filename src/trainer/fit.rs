@@ -79,7 +79,7 @@ impl Fit {
         self
     }
 
-    /// Sets whether the rows of a batch are of like lengths. That needs a shuffle, and examples with lengths.
+    /// Sets whether the rows of a batch are of like lengths. That needs a shuffle, and examples with lengths or a mask.
     #[must_use]
     pub fn buckets(mut self, buckets: bool) -> Self {
         self.buckets = buckets;

@@ -71,6 +71,7 @@ fn the_last_index_is_kept_where_it_is_read() {
         (&lengths, [(Forward, [None, None]), (Both, [None, None]), (Reverse, [None, Some(0..2)])]),
         // A direction that goes back ends at the first index.
         (&mask, [(Forward, [Some(6..8), Some(6..8)]), (Both, [Some(6..8), None]), (Reverse, [Some(6..8), None])]),
+        (&lengths, [(Backwards, [None, None]), (Forward, [None, None]), (Both, [None, None])]),
         (&mask, [(Backwards, [None, None]), (Forward, [Some(6..8), Some(6..8)]), (Both, [Some(6..8), None])]),
     ] {
         let cases =

@@ -184,7 +184,7 @@ impl Folder {
             (ErrorKind::Io, Some(_)) => {
                 let path = self.path.display();
                 io(format!(
-                    "{error}; the checkpoint of before stays: make room, and gatewave train --resume {path} goes on"
+                    "{error}; the checkpoint of before is whole: gatewave train --resume {path} goes on where {path} can be written"
                 ))
             }
             _ => error,
