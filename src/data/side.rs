@@ -1,5 +1,7 @@
 //! The two ends of a text.
 
+use std::fmt;
+
 /// An end of a text: where it is padded, or cut off.
 #[doc(alias = "padding_side")]
 #[doc(alias = "truncation_side")]
@@ -14,4 +16,11 @@ pub enum Side {
 impl Side {
     /// The word of each, as files and the command line have it.
     pub const WORDS: [(&'static str, Self); 2] = [("start", Self::Start), ("end", Self::End)];
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = Self::WORDS.iter().find(|(_, side)| side == self).map_or("", |(word, _)| word);
+        f.write_str(word)
+    }
 }

@@ -80,15 +80,13 @@ impl TextSpec {
     /// The text of it, in JSON: the same of the same, on every machine. [`formats::write_with`] keeps it in a model's file, under
     /// [`KEY`](Self::KEY).
     pub fn to_json(&self) -> String {
-        let word =
-            |wanted: Side| Side::WORDS.iter().find(|(_, side)| *side == wanted).map(|(word, _)| (*word).to_owned());
         let stored = Stored {
             version: VERSION,
             tokenizer: StoredTokenizer::of(self.tokenizer()),
             labels: self.classes().labels().to_vec(),
             max_length: self.max_length(),
-            truncate: word(self.truncate()).unwrap_or_default(),
-            pad: word(self.pad()).filter(|_| self.pad() != Side::End),
+            truncate: self.truncate().to_string(),
+            pad: (self.pad() != Side::End).then(|| self.pad().to_string()),
         };
         serde_json::to_string(&stored).expect("plain data")
     }

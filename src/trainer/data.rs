@@ -265,7 +265,8 @@ impl Dataset {
             None => 0..longest,
             Some(mask) => live_steps(&tensors.get(mask)?.real().view(), self.time.get(mask)?.0)?,
         };
-        let is_taken = |end: TimeEnd| self.model.ends_taken().iter().any(|(taken, _)| *taken == end);
+        let taken = self.model.ends_taken();
+        let is_taken = |end: TimeEnd| taken.iter().any(|(taken, _)| *taken == end);
         if live.end <= first.end && !is_taken(TimeEnd::Last) {
             Some(first)
         } else if live.start >= last.start && self.mask.is_some() && !is_taken(TimeEnd::First) {

@@ -19,8 +19,8 @@ use crate::platform::block_on;
 /// A number that tells how good a model is on examples, beside what it loses.
 ///
 /// Rows count, or the live steps of all rows, whose target is not ignored. What has a sample weight of 0 does not count, and other
-/// weights change nothing. Of classes the model says the one with its largest output; of a binary cross-entropy each feature is a class of its own, yes where its
-/// probability is above one half.
+/// weights change nothing. Of classes the model says the one with its largest output; of a binary cross-entropy each feature is
+/// a class of its own, yes where its probability is above one half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Metric {

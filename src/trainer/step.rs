@@ -35,8 +35,8 @@ impl Trainer {
     /// # Errors
     ///
     /// Kind `Shape`, where the batch does not fit the model; `Training`, where no target counts, or the loss or a gradient is not
-    /// finite: the weights are then as they were. Kind `Training` too, where a step that was [submitted](Self::submit) was not received. Kinds `Limits`,
-    /// `Device` and `Lost` as of an engine.
+    /// finite: the weights are then as they were. Kind `Training` too, where a step that was [submitted](Self::submit) was not
+    /// received. Kinds `Limits`, `Device` and `Lost` as of an engine.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn step(&mut self, batch: &Batch) -> Result<Trained> {
         block_on(self.step_async(batch))

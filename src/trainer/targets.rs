@@ -39,10 +39,9 @@ pub(super) fn read(
         }
         all.push(targets);
     }
-    let is_of_all = |name: &str| name == WEIGHTS && ports.inputs.iter().all(|port| port.name != name);
     let others = tensors.iter().filter(|(name, _)| !used.contains(*name));
     let others: NamedTensors = others.map(|(name, values)| (name.clone(), values.clone())).collect();
-    if others.keys().any(|name| is_of_all(name)) {
+    if others.contains_key(WEIGHTS) && ports.inputs.iter().all(|port| port.name != WEIGHTS) {
         let names = objective.terms().iter().flat_map(|term| weight_names(model, &ports, term.output));
         let names = names.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ");
         return Err(shape(format!("{WEIGHTS}: expected weights for each output ({names}), got some for all")));

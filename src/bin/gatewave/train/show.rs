@@ -18,6 +18,8 @@ pub(super) struct Show {
     of: u64,
     /// The tokens of a row, of a text as a whole.
     window: Option<usize>,
+    /// Whether there is a terminal for a line that moves.
+    moves: bool,
     bar: ProgressBar,
     /// When the epoch began that the bar shows, and the batches that were done by then.
     since: Option<(Instant, usize)>,
@@ -28,12 +30,13 @@ impl Show {
     pub(super) fn new(json: bool, of: u64, window: Option<usize>) -> Self {
         let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len}  {msg}").expect("a fixed template");
         // Hidden until it has something to tell.
-        Self { json, of, window, bar: ProgressBar::hidden().with_style(style), since: None }
+        let bar = ProgressBar::hidden().with_style(style);
+        Self { json, of, window, moves: io::stderr().is_terminal(), bar, since: None }
     }
 
     /// A batch was trained on.
     pub(super) fn batch(&mut self, fitting: &Fitting, trained: Trained) {
-        if !io::stderr().is_terminal() {
+        if !self.moves {
             return;
         }
         let standing = fitting.standing();
