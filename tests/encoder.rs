@@ -144,7 +144,7 @@ fn descriptions_that_say_encoder_are_graphs() {
     // The same, one model after the other.
     let alone = |weights: &Weights, layer: usize, inner: Recurrent, input: &Input| {
         let model = Model::new().layer(inner);
-        let weights = Weights { layers: vec![weights.layers[layer].clone()], ..weights.clone() };
+        let weights = Weights::new(vec![weights.layers[layer].clone()]);
         Engine::new(model, &weights, Device::Cpu).unwrap().run(input).unwrap()
     };
     let encoded = alone(&weights, 0, Lstm::new(5, 8), &Input::features(source));

@@ -290,5 +290,5 @@ fn weights_map(weights: &Weights, f: impl Fn(f32) -> f32 + Copy) -> Weights {
     let states =
         |states: &LearnedStates| LearnedStates { h: states.h.mapv(f), c: states.c.as_ref().map(|c| c.mapv(f)) };
     let initial = weights.initial.iter().map(|(stack, given)| (*stack, states(given))).collect();
-    Weights { layers: weights.layers.iter().map(layer).collect(), initial }
+    Weights { initial, ..Weights::new(weights.layers.iter().map(layer).collect()) }
 }

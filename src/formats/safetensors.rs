@@ -206,8 +206,9 @@ fn contents(
         }
         match Elements::of(&declared, scales.get(&name).copied()).map_err(|e| e.at(format!("tensor {name}")))? {
             Some(elements) => {
+                let integers = matches!(elements.kind, ElementKind::I8 { .. });
                 let tensor = make(elements).map_err(|e| e.at(format!("tensor {name}")))?;
-                tensors.insert(name, tensor);
+                tensors.insert(name, tensor.with_integers(integers));
             }
             None if declared.dtype == "I8" => {
                 let rows = declared.shape.first().copied().unwrap_or_default();

@@ -38,7 +38,7 @@ use crate::model::{Model, Role};
 use crate::platform::block_on;
 use crate::rule::{clip_factor, squares, update};
 use crate::train::{Clip, Schedule, Update};
-use crate::weights::{Named, Tensor, Tensors, Weights, states_of};
+use crate::weights::{Named, Precision, Tensor, Tensors, Weights, states_of};
 
 pub use batch::{Batch, Gradients};
 pub use data::Dataset;
@@ -119,7 +119,8 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// Those of an engine; kind `Training`, where the update's settings cannot be; `Weights`, where a weight is not finite.
+    /// Those of an engine; kind `Training`, where the update's settings cannot be, or the precision is not that of floats of
+    /// 32 bits; `Weights`, where a weight is not finite, or its file holds it as an integer.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn new(
         model: Model,
@@ -146,6 +147,23 @@ impl Trainer {
         update.check()?;
         model.check()?;
         dropout::check(&model)?;
+        let options = options.into();
+        if options.precision != Precision::F32 {
+            let text = format!(
+                "precision: expected F32 to train, got {:?}; round a model when it is trained",
+                options.precision
+            );
+            return Err(Error::new(ErrorKind::Training, text));
+        }
+        if let Some(name) = &weights.integers {
+            return Err(Error::new(
+                ErrorKind::Weights,
+                format!(
+                    "{name}: expected floats to train, got integers of 8 bits; train the model that they were rounded \
+                     from, or widen them with `gatewave convert MODEL OUT.safetensors`"
+                ),
+            ));
+        }
         // Checks the shapes, and that layers of one name share their weights.
         weights.to_tensors(&model)?;
         let moments = update.rule().moments().len();
@@ -162,7 +180,7 @@ impl Trainer {
             }
         }
         let moves = Moves { rule: update.rule(), by_tensor: matches!(update.clip, Clip::TensorNorm(_)) };
-        let learner = Learner::new(model, weights, moves, &options.into()).await?;
+        let learner = Learner::new(model, weights, moves, &options).await?;
         let (objective, rate) = (objective.into(), update.optimizer.learning_rate());
         let carried = Carried::of(learner.model(), false).map(Mutex::new);
         let (schedule, updates, epochs, carry, seed) = (None, 0, 0, false, Some(0));

@@ -37,19 +37,28 @@ pub use tensors::non_finite_warning;
 pub use tensors::{Tensor, Tensors, non_finite};
 
 /// The weights of a model, layer by layer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Weights {
     /// One for each layer of the model.
     pub layers: Vec<LayerWeights>,
     /// Where stacks of [`Initial::Learned`] begin, by stack, counted from 0 among the model's
     /// recurrent layers.
     pub initial: BTreeMap<usize, LearnedStates>,
+    /// A tensor that these were widened from although its file holds integers: what keeps them from being trained.
+    pub(crate) integers: Option<String>,
+}
+
+impl PartialEq for Weights {
+    /// Whether the numbers are equal, whatever a file holds them as.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.layers, &self.initial) == (&other.layers, &other.initial)
+    }
 }
 
 impl Weights {
     /// The weights of a model of these layers, which begins at zero.
     pub fn new(layers: Vec<LayerWeights>) -> Self {
-        Self { layers, initial: BTreeMap::new() }
+        Self { layers, initial: BTreeMap::new(), integers: None }
     }
 
     /// Weights of the shapes that `model` has, learned states among them, all zero.

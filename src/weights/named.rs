@@ -52,13 +52,17 @@ impl Weights {
             *uses.entry(name.clone()).or_default() += 1;
         }
         let (mut layers, mut initial) = (Vec::with_capacity(model.layers.len()), BTreeMap::new());
-        let mut stacks = 0;
+        let (mut stacks, mut integers) = (0, None);
         for ((index, layer), table) in model.layers.iter().enumerate().zip(tables) {
             let own = table.into_iter().map(|(Param { name: local, .. }, name)| {
                 let uses = uses.get_mut(&name).expect("every needed name was counted");
                 *uses -= 1;
                 let tensor = if *uses > 0 { tensors.get(&name).cloned() } else { take(tensors, &name) };
-                let parts = tensor.expect("every needed tensor was checked").into_parts();
+                let tensor = tensor.expect("every needed tensor was checked");
+                if tensor.is_of_integers() {
+                    integers.get_or_insert_with(|| name.clone());
+                }
+                let parts = tensor.into_parts();
                 let (shape, elements) = parts.map_err(|e| e.at(&name).at(place(model, index)))?;
                 let bad = elements.iter().filter(|x| !x.is_finite()).count();
                 if let Some(warning) = non_finite_warning(&name, bad, elements.len()).filter(|_| warns && *uses == 0) {
@@ -74,7 +78,7 @@ impl Weights {
                 stacks += 1;
             }
         }
-        Ok(Self { layers, initial })
+        Ok(Self { layers, initial, integers })
     }
 
     /// The tensors of these weights, with PyTorch's names.

@@ -19,6 +19,8 @@ const PART: usize = 1 << 20;
 pub struct Tensor {
     shape: Vec<usize>,
     elements: Elements,
+    /// Whether they are rounded to integers with a scale for each row, which cannot be trained.
+    integers: bool,
 }
 
 /// Elements in row-major order.
@@ -38,12 +40,12 @@ type PartReader = dyn Fn(Range<usize>) -> Result<Vec<f32>> + Send + Sync;
 impl Tensor {
     /// A tensor of these elements, in row-major order: as many as the product of `shape`, which is empty for a scalar.
     pub fn new(shape: impl Into<Vec<usize>>, elements: Vec<f32>) -> Self {
-        Self { shape: shape.into(), elements: Elements::Held(elements) }
+        Self::of(shape, Elements::Held(elements))
     }
 
     /// A tensor whose elements `read` reads, each time they are asked for: a file keeps what memory need not.
     pub fn stored(shape: impl Into<Vec<usize>>, read: impl Fn() -> Result<Vec<f32>> + Send + Sync + 'static) -> Self {
-        Self { shape: shape.into(), elements: Elements::Whole(Arc::new(read)) }
+        Self::of(shape, Elements::Whole(Arc::new(read)))
     }
 
     /// A tensor of which `read` reads any range of elements: a large one need never be in memory as a whole.
@@ -51,7 +53,22 @@ impl Tensor {
         shape: impl Into<Vec<usize>>,
         read: impl Fn(Range<usize>) -> Result<Vec<f32>> + Send + Sync + 'static,
     ) -> Self {
-        Self { shape: shape.into(), elements: Elements::Parts(Arc::new(read)) }
+        Self::of(shape, Elements::Parts(Arc::new(read)))
+    }
+
+    fn of(shape: impl Into<Vec<usize>>, elements: Elements) -> Self {
+        Self { shape: shape.into(), elements, integers: false }
+    }
+
+    /// Marks the elements as integers with a scale for each row, or as cut out of such.
+    #[must_use]
+    pub(crate) fn with_integers(self, integers: bool) -> Self {
+        Self { integers, ..self }
+    }
+
+    /// Whether a file holds the elements as integers with a scale for each row.
+    pub(crate) fn is_of_integers(&self) -> bool {
+        self.integers
     }
 
     /// The length of each axis; empty for a scalar.
@@ -147,7 +164,8 @@ impl Tensor {
         shape: impl Into<Vec<usize>>,
         change: impl Fn(&[f32]) -> Vec<f32> + Send + Sync + 'static,
     ) -> Self {
-        Self::stored(shape, move || Ok(change(&self.read()?)))
+        let integers = self.integers;
+        Self::stored(shape, move || Ok(change(&self.read()?))).with_integers(integers)
     }
 
     /// These runs of its elements, one behind the other: cut out when they are read, and only as far as they are.
@@ -155,14 +173,16 @@ impl Tensor {
     /// A tensor that can only be read as a whole is read once for all of them, and not once for each part.
     #[must_use]
     pub(super) fn runs(self, shape: impl Into<Vec<usize>>, runs: Vec<Range<usize>>) -> Self {
+        let integers = self.integers;
         if let Elements::Whole(_) = self.elements {
-            return Self::stored(shape, move || {
+            let parts = Self::stored(shape, move || {
                 let all = self.read()?;
                 let run = |run: &Range<usize>| all.get(run.clone()).ok_or_else(|| self.miscounted(all.len()));
                 Ok(runs.iter().map(run).collect::<Result<Vec<_>>>()?.concat())
             });
+            return parts.with_integers(integers);
         }
-        Self::stored_in_parts(shape, move |wanted| {
+        let parts = Self::stored_in_parts(shape, move |wanted| {
             let mut elements = Vec::with_capacity(wanted.len());
             let mut begin = 0_usize;
             for run in &runs {
@@ -174,7 +194,8 @@ impl Tensor {
                 begin = end;
             }
             Ok(elements)
-        })
+        });
+        parts.with_integers(integers)
     }
 }
 

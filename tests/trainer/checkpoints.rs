@@ -235,3 +235,33 @@ fn a_loss_that_is_no_number_stops_and_overwrites_nothing() {
     );
     assert_eq!(fs::read(&path).unwrap(), before);
 }
+
+#[test]
+fn integers_are_refused_by_name_and_train_once_they_are_widened() {
+    let folder = Folder::new("integers");
+    let (rounded, widened) = (folder.file("rounded.safetensors"), folder.file("widened.safetensors"));
+    let model = Model::new().layer(Embedding::new(9, 4)).layer(Lstm::new(4, 5)).layer(Linear::new(5, 9));
+    let tensors = || Weights::random(&model, 3).unwrap().to_tensors(&model).unwrap();
+    formats::write(&rounded, &model, tensors(), Precision::I8).unwrap();
+    let begin = |path: &Path, options: Options| {
+        let (model, weights) = formats::open(path, None).unwrap();
+        let sgd = Update::by(Sgd::like(Like::Torch).learning_rate(0.1));
+        Trainer::new(model, &weights, CrossEntropy::default(), sgd, options)
+    };
+    let cpu = || Options::default().device(Device::Cpu);
+    let error = begin(&rounded, cpu()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Weights, "{error}");
+    assert_eq!(
+        error.to_string(),
+        "1.weight_ih_l0: expected floats to train, got integers of 8 bits; train the model that they were rounded \
+         from, or widen them with `gatewave convert MODEL OUT.safetensors`"
+    );
+    let (_, read) = formats::read(&rounded, None).unwrap();
+    formats::write(&widened, &model, read, Precision::F32).unwrap();
+    let mut trainer = begin(&widened, cpu()).unwrap();
+    trainer.step(&window(0)).unwrap();
+    // Nor are weights rounded while they are trained.
+    let error = begin(&widened, cpu().precision(Precision::F16)).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Training, "{error}");
+    assert_eq!(error.to_string(), "precision: expected F32 to train, got F16; round a model when it is trained");
+}
